@@ -1,0 +1,1 @@
+"""The thing that is studied: problems, energy, annealed landscapes, sampling and training."""

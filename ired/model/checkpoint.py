@@ -1,0 +1,82 @@
+"""Models on disk: safetensors with their configuration in the header, written atomically."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ired.model.energy import EnergyConfig, MLPEnergy
+
+FORMAT = "ired-energy-1"
+
+
+class CheckpointError(Exception):
+    """A checkpoint cannot be used; the message says which, why, and what to do."""
+
+    exit_status = 2  # the user's to mend
+
+
+def write(path: Path, tensors: dict[str, Tensor], meta: dict) -> None:
+    """Write tensors and a JSON header; `path` holds the old file or the whole new one, never less."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    data = save(tensors, metadata={"ired": json.dumps(meta, sort_keys=True)})
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide results from a group
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict]:
+    """Tensors and header of a file that `write` made; raises CheckpointError."""
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            meta = json.loads((file.metadata() or {}).get("ired", "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, ValueError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is not a whole safetensors file ({error}): delete it or restore a copy"
+        ) from None
+    if not isinstance(meta, dict):
+        raise CheckpointError(f"{path} was not written by this project: it has no 'ired' header")
+    return tensors, meta
+
+
+def save_energy(path: Path, energy: MLPEnergy) -> None:
+    """Weights and configuration, with a readable copy of the configuration beside them."""
+    meta = {"format": FORMAT, "config": energy.describe()}
+    write(path, energy.state_dict(), meta)
+    path.with_suffix(".json").write_text(json.dumps(meta, indent=2, sort_keys=True) + "\n")
+
+
+def load_energy(path: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> MLPEnergy:
+    """The energy of a checkpoint, its gradients towards weights off; raises CheckpointError."""
+    tensors, meta = read(Path(path))
+    if meta.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is of format {meta.get('format')!r}, not {FORMAT!r}")
+    try:
+        energy = MLPEnergy(EnergyConfig(**meta["config"]))
+        energy.load_state_dict(tensors)
+    except (KeyError, TypeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path} does not fit its own configuration: {reason}") from None
+    bad = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if bad:
+        raise CheckpointError(f"{path} holds numbers that are not finite, in {bad[0]}")
+    return energy.to(device=device, dtype=dtype).requires_grad_(False)

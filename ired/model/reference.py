@@ -1,0 +1,131 @@
+"""Energies whose landscapes are known in closed form: what every instrument is calibrated on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ired.model.coordinates import Coordinates
+from ired.model.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class _Reference:
+    coordinates: Coordinates
+    schedule: Schedule
+
+    def prepare(self, A: Tensor) -> Any:
+        return A
+
+    def gradient(self, A: Any, y: Tensor, k: int | Tensor) -> Tensor:
+        return self.energy_and_gradient(A, y, k)[1]
+
+    def energy(self, A: Any, y: Tensor, k: int | Tensor) -> Tensor:
+        return self.energy_and_gradient(A, y, k)[0]
+
+    def hessian_parts(self, A: Any, y: Tensor, k: int | Tensor) -> tuple[Tensor, Tensor]:
+        # Sums of squares of affine maps: the Hessian is all Gauss–Newton.
+        H = self.hessian(A, y, k)
+        return H, torch.zeros_like(H)
+
+    def activations(self, A: Any, y: Tensor, k: int | Tensor) -> dict[str, Tensor]:
+        return {}
+
+    def _projector(self, like: Tensor) -> Tensor:
+        eye = torch.eye(self.coordinates.d, dtype=like.dtype, device=like.device)
+        return self.coordinates.project(eye)
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """The answers y₀ (B, d) of prepared problems."""
+
+    y0: Tensor
+
+
+class IdealEnergy(_Reference):
+    """The landscape of a perfect denoiser, E_k(y) = ‖y − √ᾱ_k y₀‖² / (2σ_k).
+
+    Its gradient at y_k = √ᾱ_k y₀ + σ_k ε is exactly the noise ε, its Hessian is I/σ_k.
+    """
+
+    def prepare(self, A: Tensor | _Answers) -> _Answers:
+        if isinstance(A, _Answers):
+            return A
+        return _Answers(self.coordinates.encode(torch.linalg.inv(A)))
+
+    def energy_and_gradient(self, A: Any, y: Tensor, k: int | Tensor) -> tuple[Tensor, Tensor]:
+        y0 = self.prepare(A).y0
+        if y.dim() == 3:
+            y0 = y0[:, None]
+        away = self.coordinates.project(y) - self.schedule.at("sqrt_alpha_bar", k, y) * y0
+        gradient = away / self.schedule.at("sigma", k, y)
+        return (gradient * away).sum(-1) / 2, gradient
+
+    def hessian(self, A: Any, y: Tensor, k: int | Tensor) -> Tensor:
+        sigma = self.schedule.at("sigma", k, y[..., None])
+        return (self._projector(y) / sigma).expand(len(y), -1, -1).clone()
+
+
+class AlgebraicEnergy(_Reference):
+    """The residual energy E_k(y) = ½‖A·Y_k − √ᾱ_k I‖²_F, with Y_k = √ᾱ_k·shift·I + scale·y.
+
+    Its one minimum is √ᾱ_k y₀, its Hessian scale²·A² ⊗ I in every landscape (row-major), restricted
+    to the symmetric subspace when states are symmetric.
+    """
+
+    def energy_and_gradient(self, A: Any, y: Tensor, k: int | Tensor) -> tuple[Tensor, Tensor]:
+        n, shift, scale = self.coordinates.n, self.coordinates.shift, self.coordinates.scale
+        eye = torch.eye(n, dtype=y.dtype, device=y.device)
+        root = self.schedule.at("sqrt_alpha_bar", k, y[..., None])
+        if y.dim() == 3:
+            A = A[:, None]
+        Y = self.coordinates.project(y).unflatten(-1, (n, n)) * scale + root * shift * eye
+        residual = A @ Y - root * eye
+        gradient = self.coordinates.project((A.mT @ residual).flatten(-2)) * scale
+        return residual.pow(2).sum((-2, -1)) / 2, gradient
+
+    def hessian(self, A: Any, y: Tensor, k: int | Tensor) -> Tensor:
+        eye = torch.eye(self.coordinates.n, dtype=y.dtype, device=y.device)
+        H = self.coordinates.scale**2 * torch.stack([torch.kron(S, eye) for S in A.mT @ A])
+        P = self._projector(y)
+        return P @ H @ P
+
+
+class DoubleWell(_Reference):
+    """E(y) = Σ (y_i² − 1)² over basis coordinates: 2^m minima at ±1, saddles where some are 0.
+
+    m is the dimension of the space that states live in; the problem and the landscape play no
+    part. A critical point with j zeros has energy j and j negative Hessian eigenvalues.
+    """
+
+    def energy_and_gradient(self, A: Any, y: Tensor, k: int | Tensor) -> tuple[Tensor, Tensor]:
+        z = self.coordinates.to_basis(y)
+        gradient = self.coordinates.from_basis(4 * z * (z * z - 1))
+        return (z * z - 1).pow(2).sum(-1), gradient
+
+    def hessian(self, A: Any, y: Tensor, k: int | Tensor) -> Tensor:
+        z = self.coordinates.to_basis(y)
+        basis = self.coordinates.from_basis(
+            torch.eye(self.coordinates.size, dtype=y.dtype, device=y.device)
+        )
+        return basis.mT @ ((12 * z * z - 4)[..., None] * basis)
+
+
+@dataclass(frozen=True)
+class Quadratic(_Reference):
+    """E(y) = ½ (y − centre)ᵀ H (y − centre) with a planted symmetric H (d, d), for every A and k."""
+
+    H: Tensor
+    centre: Tensor
+
+    def energy_and_gradient(self, A: Any, y: Tensor, k: int | Tensor) -> tuple[Tensor, Tensor]:
+        away = y - self.centre.to(y)
+        gradient = away @ self.H.to(y)
+        return (away * gradient).sum(-1) / 2, gradient
+
+    def hessian(self, A: Any, y: Tensor, k: int | Tensor) -> Tensor:
+        return self.H.to(y).expand(len(y), -1, -1).clone()

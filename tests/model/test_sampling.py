@@ -1,0 +1,111 @@
+"""Sampling: exact on energies with known answers, and the published algorithm step by step."""
+
+import pytest
+import torch
+
+from ired.model import problems
+from ired.model.coordinates import Coordinates
+from ired.model.energy import EnergyConfig, MLPEnergy
+from ired.model.reference import AlgebraicEnergy, IdealEnergy
+from ired.model.sampling import SamplingConfig, descend, sample
+from ired.model.schedule import Schedule
+
+N, B = 4, 7
+
+
+def stream(purpose="tests"):
+    return problems.generator(0, purpose)
+
+
+def draw():
+    return problems.draw(B, N, 0.5, stream(), torch.float64)
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("inner_steps", [0, 5])
+def test_the_ideal_landscape_is_solved_exactly(symmetric, inner_steps):
+    energy = IdealEnergy(Coordinates(N, 0.7, 0.3, symmetric), Schedule())
+    A = draw()
+    y = sample(energy, A, SamplingConfig(inner_steps, clip=20.0), stream("start"))
+    assert torch.allclose(energy.coordinates.decode(y), torch.linalg.inv(A), atol=1e-10)
+
+
+def test_clip_bounds_the_answer():
+    energy = IdealEnergy(Coordinates(N), Schedule())
+    y = sample(energy, draw(), SamplingConfig(0, clip=0.2), stream("start"))
+    assert y.abs().max() == pytest.approx(0.2)
+
+
+def test_output_scale_is_the_only_thing_that_scaled_output_changes():
+    energy = MLPEnergy(EnergyConfig(N, 16), stream()).double()
+    plain = sample(energy, draw(), SamplingConfig(2), stream("start"))
+    scaled = sample(energy, draw(), SamplingConfig(2, scaled_output=True), stream("start"))
+    assert torch.allclose(scaled, plain * energy.schedule.sqrt_alpha_bar[0])
+
+
+def test_descent_never_raises_the_energy_and_the_callback_sees_it():
+    energy = AlgebraicEnergy(Coordinates(N), Schedule())
+    A, steps = draw(), []
+    sample(energy, A, SamplingConfig(4), stream("start"), callback=steps.append)
+    assert [s.stage for s in steps] == ["start"] + (["denoise"] + ["descend"] * 4) * 10 + ["end"]
+    assert [s.landscape for s in steps if s.stage == "denoise"] == list(range(9, -1, -1))
+    before = None
+    for step in steps:
+        if step.stage == "denoise":
+            before = energy.energy(A, step.y, step.landscape)
+        if step.stage == "descend":
+            now = energy.energy(A, step.y, step.landscape)
+            assert torch.allclose(now, step.energy) and (now <= before + 1e-12).all()
+            before = now
+    assert any(s.accepted is not None and not s.accepted.all() for s in steps)
+
+
+def test_a_step_to_a_number_that_is_not_finite_is_refused():
+    def steep(y):
+        return y.pow(2).sum(-1) / (y.abs() > 0).all(-1), 2 * y
+
+    y = descend(steep, torch.ones(1, 3), torch.tensor(0.5), torch.tensor(9.0), 1)
+    assert torch.equal(y, torch.ones(1, 3))  # the step to 0 has energy 0/0
+
+
+def published(energy, A, y, inner_steps):
+    """METHODS §2 and §4 once more, naively: one sample at a time, autograd, nothing reused."""
+    schedule, answers = energy.schedule, []
+    for i in range(len(A)):
+        state = y[i : i + 1]
+
+        def evaluate(state, k, i=i):
+            state = state.detach().requires_grad_()
+            value = energy.energy(A[i : i + 1], state, k).sum()
+            return value.detach(), torch.autograd.grad(value, state)[0]
+
+        for k in range(9, -1, -1):
+            root, sigma = schedule.sqrt_alpha_bar[k], schedule.sigma[k]
+            clean = (state - sigma * evaluate(state, k)[1]) / root
+            state = clean.clamp(-2, 2) * root
+            for step in range(inner_steps):
+                factor = 1.0 if step == 0 else 2.0
+                value, gradient = evaluate(state, k)
+                move = state - factor * schedule.beta[k] / sigma * gradient
+                move = move.clamp(-2 * root, 2 * root)
+                if evaluate(move, k)[0] <= value:
+                    state = move
+            if k:
+                state = state / root * schedule.sqrt_alpha_bar[k - 1]
+        answers.append(state)
+    return torch.cat(answers)
+
+
+@pytest.mark.parametrize("inner_steps", [1, 5])
+def test_the_published_sampler(inner_steps):
+    energy = MLPEnergy(EnergyConfig(N, 32), stream()).double()
+    with torch.no_grad():
+        for layer in (energy.fc1, energy.fc2, energy.fc3, energy.fc4):
+            layer.weight.mul_(3)  # rough enough that some steps are rejected
+    A, start = draw(), torch.randn(B, N * N, dtype=torch.float64, generator=stream("start"))
+    seen = []
+    config = SamplingConfig.published(inner_steps)
+    got = sample(energy, A, config, start=start, callback=seen.append)
+    assert torch.allclose(got, published(energy, A, start, inner_steps), rtol=1e-10, atol=1e-12)
+    accepted = torch.stack([s.accepted for s in seen if s.stage == "descend"])
+    assert accepted.any() and not accepted.all()

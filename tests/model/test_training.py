@@ -1,0 +1,190 @@
+"""Training: the published losses, resuming bit for bit, divergence, and checkpoints that lie."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ired.model import checkpoint, problems
+from ired.model.energy import EnergyConfig, MLPEnergy
+from ired.model.training import MINING, Diverged, Trainer, TrainingConfig
+
+ENERGY = EnergyConfig(3, 16)
+QUICK = TrainingConfig(steps=40, batch=32, learning_rate=1e-2)
+
+
+def naive_losses(trainer):
+    """METHODS §2 and §4 with autograd through autograd, the random numbers drawn in its order."""
+    c, model = trainer.config, trainer.model
+    schedule = model.schedule
+    k = torch.randint(10, (c.batch,), generator=trainer.streams["noise"])
+    root = schedule.sqrt_alpha_bar.float()[k, None]
+    sigma = schedule.sigma.float()[k, None]
+    A = problems.draw(c.batch, 3, c.c, trainer.streams["train"])
+    y0 = torch.linalg.inv(A).flatten(1)
+
+    def noised(clean, noise):
+        return root * clean + sigma * noise
+
+    def score(y):
+        y = y.detach().requires_grad_()
+        energy = model.energy(A, y, k)
+        return energy, torch.autograd.grad(energy.sum(), y, create_graph=True)[0]
+
+    noise = torch.randn(c.batch, 9, generator=trainer.streams["noise"])
+    denoising = F.mse_loss(score(noised(y0, noise))[1], noise)
+    if c.mining == "none":
+        return denoising, torch.zeros(())
+    noise = torch.randn(c.batch, 9, generator=trainer.streams["negatives"])
+    y = noised(y0, 3 * noise)
+    if c.mining == "adversarial":
+        for step in range(2):
+            factor = 1.0 if step == 0 or not c.clamp_by_first else 2.0
+            energy, gradient = score(y)
+            move = y - factor * (schedule.beta.float()[k, None] / sigma) * gradient
+            limit = 2 * (root[0] if c.clamp_by_first else root)
+            move = torch.clamp(move, -limit, limit)
+            worse = model.energy(A, move, k) > energy
+            y = torch.where(worse[:, None], y, move).detach()
+    wrong = torch.clamp(y / root, -2, 2)
+    real, fake = model.energy(A, noised(y0, noise), k), model.energy(A, noised(wrong, noise), k)
+    return denoising, F.softplus(real - fake).mean()  # = −log softmax(−real, −fake)[real]
+
+
+@pytest.mark.parametrize("mining", MINING)
+@pytest.mark.parametrize("published", [True, False])
+def test_losses_and_weight_gradients_are_the_published_ones(mining, published):
+    config = replace(TrainingConfig.published(mining), batch=64) if published else replace(
+        QUICK, mining=mining
+    )
+    ours, theirs = Trainer(ENERGY, config, 0), Trainer(ENERGY, config, 0)
+    for trainer in (ours, theirs):
+        with torch.no_grad():
+            trainer.model.fc4.weight.mul_(4)
+    A = problems.draw(config.batch, 3, 0.5, ours.streams["train"])
+    losses = ours._losses(A, torch.linalg.inv(A).flatten(1))
+    expected = naive_losses(theirs)
+    for a, b in zip(losses, expected, strict=True):
+        assert torch.allclose(a, b, rtol=1e-5, atol=1e-6)
+    for trainer, (denoising, contrastive) in ((ours, losses), (theirs, expected)):
+        (denoising + 0.5 * contrastive).backward()
+    for a, b in zip(ours.model.parameters(), theirs.model.parameters(), strict=True):
+        assert torch.allclose(a.grad, b.grad, rtol=1e-3, atol=1e-6)
+
+
+def test_clamping_by_the_first_sample_changes_the_negatives():
+    """Oddity 2 of METHODS §4 is a choice with consequences, not a dead switch."""
+    rows = []
+    for by_first in (True, False):
+        config = replace(QUICK, mining="adversarial", clamp_by_first=by_first, clip=0.5)
+        rows.append(Trainer(ENERGY, config, 0).advance(1)[0, 1].item())
+    assert rows[0] != rows[1]
+
+
+def test_the_average_follows_the_weights_and_lags():
+    trainer = Trainer(ENERGY, replace(QUICK, steps=400), 0)
+    trainer.advance(91)
+    assert torch.equal(trainer.average.fc2.weight, trainer.model.fc2.weight)
+    trainer.advance(100)
+    assert not torch.equal(trainer.average.fc2.weight, trainer.model.fc2.weight)
+
+
+def test_mining_changes_neither_problems_nor_noise():
+    first = [Trainer(ENERGY, replace(QUICK, mining=m), 0).advance(1)[0, 0] for m in MINING]
+    assert first[0] == first[1] == first[2]
+
+
+@pytest.mark.parametrize("mining", ["none", "adversarial"])
+def test_resuming_is_bit_for_bit(tmp_path, mining):
+    config = replace(QUICK, mining=mining)
+    whole = Trainer(ENERGY, config, 3)
+    whole.advance(40)
+    first = Trainer(ENERGY, config, 3)
+    first.advance(17)
+    first.save(tmp_path / "t.safetensors")
+    second = Trainer(ENERGY, config, 3)
+    second.resume(tmp_path / "t.safetensors")
+    assert second.step == 17
+    second.advance(23)
+    assert torch.equal(second.history, whole.history) and len(whole.history) == 40
+    for a, b in zip(second.average.parameters(), whole.average.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_resuming_refuses_another_training_and_a_broken_file(tmp_path):
+    path = tmp_path / "t.safetensors"
+    Trainer(ENERGY, QUICK, 0).save(path)
+    with pytest.raises(checkpoint.CheckpointError, match="seed differ"):
+        Trainer(ENERGY, QUICK, 1).resume(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(checkpoint.CheckpointError, match="not a whole safetensors file"):
+        Trainer(ENERGY, QUICK, 0).resume(path)
+
+
+def test_divergence_stops_at_the_step_where_it_appeared():
+    trainer = Trainer(ENERGY, QUICK, 0)
+    trainer.advance(5)
+    with torch.no_grad():
+        trainer.model.fc3.weight[0, 0] = torch.inf
+    with pytest.raises(Diverged, match="step 6"):
+        trainer.advance(10)
+
+
+def test_training_learns_to_denoise():
+    trainer = Trainer(ENERGY, replace(QUICK, steps=300), 0)
+    losses = trainer.advance(300)[:, 0]
+    assert losses[-50:].mean() < 0.5 * losses[:10].mean()
+
+
+def test_energies_survive_the_disk(tmp_path):
+    energy = MLPEnergy(
+        EnergyConfig.standardised(3, 0.5, hidden=16, symmetric=True), problems.generator(0, "w")
+    )
+    checkpoint.save_energy(tmp_path / "m.safetensors", energy)
+    again = checkpoint.load_energy(tmp_path / "m.safetensors")
+    assert again.config == energy.config
+    A, y = problems.draw(4, 3, 0.5, problems.generator(0, "A")), torch.randn(4, 9)
+    assert torch.equal(again.energy(A, y, 2), energy.energy(A, y, 2))
+    beside = json.loads((tmp_path / "m.json").read_text())
+    assert beside["config"]["n"] == 3 and beside["config"]["symmetric"] is True
+
+
+def test_checkpoints_that_lie_are_refused(tmp_path):
+    path = tmp_path / "m.safetensors"
+    with pytest.raises(checkpoint.CheckpointError, match="no checkpoint at"):
+        checkpoint.load_energy(path)
+    energy = MLPEnergy(ENERGY, problems.generator(0, "w"))
+    checkpoint.save_energy(path, energy)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(checkpoint.CheckpointError, match="not a whole safetensors file"):
+        checkpoint.load_energy(path)
+    checkpoint.write(path, energy.state_dict(), {"format": "other"})
+    with pytest.raises(checkpoint.CheckpointError, match="format 'other'"):
+        checkpoint.load_energy(path)
+    wide = energy.describe() | {"hidden": 17}
+    checkpoint.write(path, energy.state_dict(), {"format": checkpoint.FORMAT, "config": wide})
+    with pytest.raises(checkpoint.CheckpointError, match="does not fit"):
+        checkpoint.load_energy(path)
+    with torch.no_grad():
+        energy.fc1.bias[0] = torch.nan
+    checkpoint.save_energy(path, energy)
+    with pytest.raises(checkpoint.CheckpointError, match="not finite, in fc1.bias"):
+        checkpoint.load_energy(path)
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "m.safetensors"
+    checkpoint.write(path, {"x": torch.ones(2)}, {"step": 1})
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    with pytest.raises(OSError):
+        checkpoint.write(path, {"x": torch.zeros(2)}, {"step": 2})
+    tensors, meta = checkpoint.read(path)
+    assert meta == {"step": 1} and torch.equal(tensors["x"], torch.ones(2))
+    assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
