@@ -1,0 +1,87 @@
+# The whole project by name: run `make` to see what there is. Rules for experiments are not written
+# here: ired/lab/rules.py derives them from pipeline.json, for the goals of each call.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.DEFAULT_GOAL := help
+
+# What to run. Given on the command line: make P1-03 PROFILE=tiny SEED=3
+PROFILE = small
+SEED = 0
+VARIANT = none
+DEVICE = auto
+ARGS =
+PORT = 5000
+
+# What to run it with.
+PYTHON ?= python3
+VENV ?= .venv
+TORCH_INDEX ?=
+
+export PYTHONPATH := .
+export PYTHONUNBUFFERED := 1
+
+quote = '$(subst ','\'',$(1))'
+COORDINATES = --profile $(call quote,$(PROFILE)) --seed $(call quote,$(SEED)) \
+	--variant $(call quote,$(VARIANT))
+RUN = $(VENV)/bin/python
+LAB = $(if $(wildcard $(RUN)),$(RUN),$(PYTHON)) -m ired.lab
+STATUS = $(LAB).status $(COORDINATES)
+
+# The environment is ready when it carries the mark of the present requirements.
+PINS := $(firstword $(shell cat requirements.txt $(wildcard requirements.lock) | cksum))
+READY := $(VENV)/.ired-$(PINS)
+ifneq ($(words $(VENV)),1)
+$(error VENV must be one path without spaces, not '$(VENV)')
+endif
+
+EXPERIMENTS := $(filter SETUP-% P% phase% all,$(MAKECMDGOALS))
+ifneq ($(EXPERIMENTS),)
+PLAN := $(shell $(PYTHON) -m ired.lab.rules $(COORDINATES) --device $(call quote,$(DEVICE)) \
+	--args=$(call quote,$(ARGS)) $(foreach goal,$(EXPERIMENTS),$(call quote,$(goal))))
+ifneq ($(firstword $(PLAN)),planned)
+$(error $(or $(PLAN),error: '$(PYTHON)' could not plan this; is it python 3.11 or newer?))
+endif
+include $(lastword $(PLAN))
+endif
+
+.PHONY: help setup test status ui doctor lock clean
+
+help: ## this list
+	@printf '%s\n' 'make TARGET [PROFILE=small] [SEED=0] [VARIANT=none] [DEVICE=auto] [ARGS="..."]' ''
+	@printf '  %-18s %s\n' \
+	  'phase1 ... phase7' 'the experiments of a phase and what they need, then a short table' \
+	  'all' 'all 39 experiments' \
+	  'P1-03, SETUP-2, ...' 'one experiment and what it needs; ARGS="--points 10" goes to it alone'
+	@sed -nE "s/^([a-z]+):[^#]*## (.*)/\1\t\2/p" Makefile \
+	  | while IFS=$$'\t' read -r name text; do printf '  %-18s %s\n' "$$name" "$$text"; done
+	@printf '%s\n' '' \
+	  'Profiles: tiny (seconds), small (a laptop), paper and paper-std (the published size, a GPU).' \
+	  'PYTHON=python3.12 makes the environment with that python; VENV=path uses another environment;' \
+	  'TORCH_INDEX=address installs torch from that index (a CPU or CUDA build of your choice).'
+
+setup: $(READY) ## make the environment: .venv with requirements.txt
+
+$(READY): # no prerequisites: its name holds the hash of what it depends on
+	@$(PYTHON) -m ired.lab.environment $(VENV) --mark $@ --torch-index $(call quote,$(TORCH_INDEX))
+
+test: $(READY) ## the tests (tiny profile)
+	$(RUN) -m pytest $(ARGS)
+
+status: ## the queue of all experiments: state, headline, run, estimate and measured time
+	@$(STATUS)
+
+ui: $(READY) ## the MLflow UI on this store, at 127.0.0.1:PORT
+	@$(LAB).ui --port $(call quote,$(PORT))
+
+doctor: ## what is wrong with this machine, and what to do about it
+	@$(PYTHON) -m ired.lab.doctor --venv $(call quote,$(VENV)) --mark $(READY)
+
+lock: $(READY) ## write requirements.lock from what is installed
+	@$(PYTHON) -m ired.lab.environment $(VENV) --lock
+
+clean: ## remove caches and finished work folders; never results, never the environment
+	@$(PYTHON) -m ired.lab.clean

@@ -1,0 +1,1 @@
+"""Interpretability of energy-based reasoning (IRED) on matrix inversion."""

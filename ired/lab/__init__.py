@@ -1,0 +1,1 @@
+"""The notebook: queue, keys, MLflow tracking, and the helper that makes a script a command."""

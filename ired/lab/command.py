@@ -1,0 +1,442 @@
+"""Turns the main function of a script into a command: arguments, freshness, run, ending.
+
+Only the standard library is imported until there is work to do, so that --help and "up to date"
+are answered in a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, NoReturn, Sequence
+
+from ired.lab.errors import Mistake, one_line
+from ired.lab.keys import Keys
+from ired.lab.profiles import PROFILES
+from ired.lab.queue import COORDINATES, ROOT, At, Experiment, Queue, load
+from ired.lab.store import Stamp, Store
+
+if TYPE_CHECKING:
+    from ired.lab.run import Run, Upstream
+    from ired.lab.tracking import Tracking
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class Param:
+    """A parameter of a script: its default, what it shrinks or grows to, what it means."""
+
+    default: Any
+    tiny: Any = None
+    paper: Any = None
+    help: str = ""
+    choices: Sequence[Any] | None = None
+
+    def at(self, profile: str) -> Any:
+        """The default under a profile; paper-std has the sizes of paper."""
+        special = {"tiny": self.tiny, "paper": self.paper, "paper-std": self.paper}.get(profile)
+        return self.default if special is None else special
+
+
+@dataclass(frozen=True)
+class Request:
+    """A command line that was understood."""
+
+    at: At
+    device: str
+    force: bool
+    params: dict[str, Any]
+    changed: dict[str, Any] = field(default_factory=dict)  # params that are not the default
+
+
+class Stopped(BaseException):
+    """Somebody asked the process to end (SIGTERM, Ctrl-C, a closed terminal)."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def command(exp_id: str, *, criteria: dict[str, str] | None = None,
+            **params: Param) -> Callable[[Callable[[Run], None]], Command]:
+    """Decorator: the main function of a script becomes the command of experiment `exp_id`."""
+    return lambda main: Command(exp_id, params, criteria or {}, main)
+
+
+class Command:
+    """The command line of one experiment. Calling it runs the experiment."""
+
+    def __init__(self, exp_id: str, params: dict[str, Param], criteria: dict[str, str],
+                 main: Callable[[Run], None]) -> None:
+        self.exp_id, self.params, self.criteria, self.main = exp_id, params, criteria, main
+        self.script = Path(main.__code__.co_filename).resolve()
+        self.doc = main.__globals__.get("__doc__") or ""
+
+    # Arguments
+
+    def parse(self, argv: Sequence[str], queue: Queue | None = None) -> Request:
+        """Read a command line; whatever is wrong with it is a Mistake. Coordinates that the
+        experiment does not vary with come back at their default."""
+        options = vars(self._parser().parse_args(list(argv)))
+        queue = queue or load(ROOT)
+        at = queue[self.exp_id].at(take_coordinates(options, queue))
+        device, force = options.pop("device"), options.pop("force")
+        defaults = {name: param.at(at.profile) for name, param in self.params.items()}
+        params = {name: defaults[name] if options[name] is None else options[name]
+                  for name in self.params}
+        changed = {name: value for name, value in params.items() if value != defaults[name]}
+        return Request(at, device, force, params, changed)
+
+    def key(self, request: Request, keys: Keys) -> str:
+        return keys.key(keys.queue[self.exp_id], request.at, request.changed)
+
+    def _parser(self) -> argparse.ArgumentParser:
+        parser = Parser(
+            prog=f"python scripts/{self.script.name}", allow_abbrev=False,
+            description=self.doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+        add_coordinates(parser)
+        parser.add_argument("--device", type=one_of("device", DEVICES), default="auto",
+                            help=f"{', '.join(DEVICES)} (default: auto)")
+        parser.add_argument("--force", action="store_true",
+                            help="run even if a finished run with the same content exists")
+        own = parser.add_argument_group("parameters of this experiment")
+        for name, param in self.params.items():
+            sizes = [f"default: {_shown(param.default)}"]
+            sizes += [f"{profile}: {_shown(value)}" for profile, value
+                      in (("tiny", param.tiny), ("paper", param.paper)) if value is not None]
+            text = f"{param.help} ({'; '.join(sizes)})".strip().replace("%", "%%")
+            flag = "--" + name.replace("_", "-")
+            if isinstance(param.default, bool):
+                own.add_argument(flag, action=argparse.BooleanOptionalAction, dest=name, help=text)
+            else:
+                own.add_argument(flag, type=_reader(name, param), dest=name, help=text,
+                                 metavar=name.rpartition("_")[2].upper())
+        return parser
+
+    # The command
+
+    def __call__(self, argv: Sequence[str] | None = None) -> None:
+        """Run the command line and leave the process with its status: 0 for a finished run, 1 for
+        one that FAILED, 2 for what the user can mend, 128 + n if stopped by signal n."""
+        sys.stdout.reconfigure(line_buffering=True)
+        try:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, _stop)
+            self._run(self.parse(sys.argv[1:] if argv is None else argv))
+        except Stopped as stopped:
+            _leave(128 + stopped.number, f"{self.exp_id} was stopped by {stopped}")
+        except Exception as error:
+            message = one_line(error)
+            if message is None:
+                traceback.print_exc()
+            _leave(getattr(error, "exit_status", 1 if message is None else 2), message)
+
+    def _run(self, request: Request) -> None:
+        if self.script.parents[1] != ROOT:
+            raise Mistake(f"{self.script} would run with the code of another copy of the project "
+                          f"({ROOT}): use the environment of its own folder, or make")
+        keys = Keys(ROOT)
+        exp = keys.queue[self.exp_id]
+        if exp.script != f"scripts/{self.script.name}":
+            raise Mistake(f"pipeline.json says that {exp.id} is {exp.script}")
+        at = request.at
+        key = self.key(request, keys)
+        store = Store(ROOT)
+        if not request.force and self._fresh(store, exp, at, key):
+            return
+        store.check()
+        device = _device(request.device)
+        name = exp.name(at)
+        with store.lock(key, f"{name}: another process is running it, waiting for that to end"):
+            if not request.force and self._fresh(store, exp, at, key):
+                return
+            _set_threads()
+            tracking = open_tracking(store, keys)
+            _bury_the_dead(tracking, key)
+            known = None if request.force else tracking.finished(key)
+            if known:
+                store.write_stamp(exp, at, key, tracking.stamp(known))
+                self._fresh(store, exp, at, key)
+                return
+            upstream = _needed(tracking, keys, exp, at)
+            self._work(tracking, keys, exp, at, key, request.params, device, upstream)
+
+    def _fresh(self, store: Store, exp: Experiment, at: At, key: str) -> bool:
+        """Say so if there is a finished run with this key."""
+        stamp = store.stamp(exp, at, key)
+        if stamp:
+            print(_sentence(f"{exp.name(at)} is up to date", stamp))
+        return stamp is not None
+
+    def _work(self, tracking: Tracking, keys: Keys, exp: Experiment, at: At, key: str,
+              params: dict[str, Any], device: str, upstream: list[Upstream]) -> None:
+        """Run `main` inside an MLflow run and record how it ended."""
+        from ired.lab.run import Run
+
+        started = time.monotonic()
+        profile = PROFILES[at.profile]
+        sections = {f"{section}.{name}": value for section, values in profile.sections().items()
+                    for name, value in values.items()}
+        tags = _provenance(exp, at, key, device, self.criteria, upstream)
+        run_id = tracking.start(exp.phase, exp.name(at), tags,
+                                {c: getattr(at, c) for c in COORDINATES} | sections | params)
+        print(f"{exp.name(at)} starts on {device}, {os.environ['OMP_NUM_THREADS']} threads "
+              f"(run {run_id})")
+        run = Run(tracking, keys, exp, at, key, run_id, params, profile, device, self.criteria,
+                  upstream)
+        try:
+            self.main(run)
+            run.complete()
+            run.metrics({"wall_seconds": time.monotonic() - started})
+            tracking.tags(run_id, {"criteria": json.dumps(sorted(run.criteria))})
+            tracking.end(run_id, "FINISHED")
+        except BaseException as error:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)  # what follows takes a moment
+            _record_failure(tracking, run_id, error)
+            raise
+        run.mark_work_done()
+        stamp = tracking.stamp(tracking.run(run_id))
+        tracking.store.write_stamp(exp, at, key, stamp)
+        print(_sentence(exp.name(at), stamp))
+
+
+# Arguments
+
+class Parser(argparse.ArgumentParser):
+    """Mistakes in a command line are ours to print, in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise Mistake(re.sub(r"^argument (--\S+): ", r"\1: ", message))
+
+
+def add_coordinates(parser: argparse.ArgumentParser) -> None:
+    default = At()
+    parser.add_argument("--profile", type=one_of("profile", tuple(PROFILES)),
+                        default=default.profile,
+                        help=f"{', '.join(PROFILES)} (default: {default.profile})")
+    parser.add_argument("--seed", type=_seed, default=default.seed,
+                        help=f"default: {default.seed}")
+    parser.add_argument("--variant", default=default.variant,
+                        help=f"which negatives were mined (default: {default.variant})")
+
+
+def take_coordinates(options: dict[str, Any], queue: Queue) -> At:
+    """The coordinates among parsed options, which are taken out."""
+    at = At(**{name: options.pop(name) for name in COORDINATES})
+    if at.variant not in queue.variants:
+        raise Mistake(f"--variant: unknown variant '{at.variant}': choose one of "
+                      + ", ".join(queue.variants))
+    return at
+
+
+def _seed(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise argparse.ArgumentTypeError(f"seed '{text}' is not a whole number of 0 or more")
+    return int(text)
+
+
+def one_of(what: str, choices: Sequence[Any], convert: type = str) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        with suppress(ValueError):
+            if convert(text) in choices:
+                return convert(text)
+        names = ", ".join(map(str, choices))
+        raise argparse.ArgumentTypeError(f"unknown {what} '{text}': choose one of {names}")
+    return read
+
+
+def _reader(name: str, param: Param) -> Callable[[str], Any]:
+    """What turns the text of an option into a value of its default's type."""
+    if param.choices:
+        return one_of(name, param.choices, type(param.default))
+    if isinstance(param.default, (tuple, list)):
+        one = _number(name, type(param.default[0]))
+        return lambda text: type(param.default)(one(part) for part in text.split(","))
+    return _number(name, type(param.default))
+
+
+def _number(name: str, kind: type) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if isinstance(value, float) and not math.isfinite(value):
+            wanted = "a whole number" if kind is int else "a finite number"
+            raise argparse.ArgumentTypeError(f"{name} '{text}' is not {wanted}")
+        return value
+    return read
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+
+
+# Before the run
+
+def _device(wanted: str) -> str:
+    """'cpu' or 'cuda'. torch is asked only where there may be a GPU at all."""
+    if wanted == "cpu":
+        return "cpu"
+    if wanted == "auto" and not any(map(os.path.exists, ("/dev/nvidiactl", "/dev/dxg"))):
+        return "cpu"
+    try:
+        import torch
+        found = torch.cuda.is_available()
+    except ImportError:
+        found = False
+    if wanted == "cuda" and not found:
+        raise Mistake("--device cuda: torch sees no CUDA device here; `make doctor` says why, "
+                      "or choose --device cpu")
+    return "cuda" if found else "cpu"
+
+
+def _set_threads() -> None:
+    """Sums differ with the number of threads, so it is set, logged and the same everywhere."""
+    text = os.environ.get("IRED_THREADS") or str(len(os.sched_getaffinity(0)))
+    if not text.isdigit() or int(text) < 1:
+        raise Mistake(f"IRED_THREADS is '{text}', not a whole number of 1 or more")
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = text
+    # Threads that spin while they wait made small models twenty times slower as soon as anything
+    # else ran on the machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "torch" in sys.modules:  # it has read the environment already
+        sys.modules["torch"].set_num_threads(int(text))
+    os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+def open_tracking(store: Store, keys: Keys) -> Tracking:
+    try:
+        from ired.lab.tracking import Tracking
+    except ModuleNotFoundError as error:
+        raise Mistake(f"{sys.executable} has no {error.name}: run `make setup`, then use "
+                      ".venv/bin/python or make") from None
+    return Tracking(store, keys.queue.phases)
+
+
+def _bury_the_dead(tracking: Tracking, key: str) -> None:
+    """Runs of this key that died without a word. We hold their lock, so they cannot be alive,
+    except on a server that another copy of this project on this machine uses too."""
+    for run in tracking.search(f"tags.key = '{key}' and attributes.status = 'RUNNING'"):
+        tags = run.data.tags
+        if tags.get("host") == socket.gethostname() and (
+                tracking.store.database or not is_alive(int(tags.get("pid", 0)))):
+            tracking.end(run.info.run_id, "KILLED")
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process with this number runs on this machine."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return pid > 0
+
+
+def _needed(tracking: Tracking, keys: Keys, exp: Experiment, at: At) -> list[Upstream]:
+    """The finished run of everything that `exp` needs, before anything long starts."""
+    from ired.lab.run import Result, Upstream
+
+    found = []
+    for other, where in keys.queue.needed(exp, at):
+        key = keys.key(other, where)
+        stamp = tracking.store.stamp(other, where, key)
+        run = None if stamp else tracking.finished(key)
+        if run:
+            stamp = tracking.stamp(run)
+            tracking.store.write_stamp(other, where, key, stamp)
+        if not stamp:
+            raise Mistake(f"{exp.name(at)} needs {other.name(where)}, which has not been "
+                          f"run with this code: `{other.target(where)}` first")
+        result = Result(tracking, stamp.run_id, other.name(where), other.target(where))
+        found.append(Upstream(other, where, result))
+    return found
+
+
+def _packages() -> dict[str, str]:
+    """Versions of python and of what requirements.txt names."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {"python": sys.version.split()[0]}
+    names = re.findall(r"^([\w.-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    for name in names:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
+
+
+def _provenance(exp: Experiment, at: At, key: str, device: str, criteria: dict[str, str],
+                upstream: list[Upstream]) -> dict[str, str]:
+    """Tags that tell where a run comes from and by which it is found again."""
+    tags = {"exp_id": exp.id, "key": key, "profile": at.profile, "seed": at.seed,
+            "variant": at.variant, "device": device, "threads": os.environ["OMP_NUM_THREADS"],
+            "host": socket.gethostname(), "pid": os.getpid(), "title": exp.title,
+            "mlflow.source.name": exp.script, "mlflow.source.type": "LOCAL"}
+    tags |= {f"upstream.{up.exp.id}.s{up.at.seed}.{up.at.variant}": up.result.run_id
+             for up in upstream}
+    tags["packages"] = json.dumps(_packages())
+    tags |= {f"criterion.{name}": sentence for name, sentence in criteria.items()}
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+    if commit:
+        tags |= {"mlflow.source.git.commit": commit, "git_dirty": str(bool(changes)).lower()}
+    return {name: str(value) for name, value in tags.items()}
+
+
+def _git(*words: str) -> str:
+    """What git answers about this project, or '' where it is no repository."""
+    try:
+        done = subprocess.run(["git", "--no-optional-locks", "-C", str(ROOT), *words], capture_output=True,
+                              text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+# The end of a run
+
+def _record_failure(tracking: Tracking, run_id: str, error: BaseException) -> None:
+    """Mark the run KILLED or FAILED. A store that refuses must not hide the first error."""
+    import tempfile
+
+    status = "KILLED" if isinstance(error, (Stopped, KeyboardInterrupt)) else "FAILED"
+    with suppress(Exception):
+        tracking.tags(run_id, {"error": one_line(error) or f"{type(error).__name__}: {error}"})
+    with suppress(Exception):
+        tracking.end(run_id, status)
+    if status == "FAILED":
+        with suppress(Exception), tempfile.TemporaryDirectory(prefix="ired-") as folder:
+            path = Path(folder) / "error.txt"
+            path.write_text("".join(traceback.format_exception(error)))
+            tracking.upload(run_id, path)
+
+
+def _sentence(start: str, stamp: Stamp) -> str:
+    parts = [stamp.headline, stamp.verdict(), f"{stamp.seconds:.1f} s", f"run {stamp.run_id}"]
+    return f"{start}: " + "; ".join(part for part in parts if part)
+
+
+def _stop(number: int, _: object) -> None:
+    raise Stopped(number)
+
+
+def _leave(status: int, message: str | None) -> NoReturn:
+    if message:
+        print(f"error: {message}", file=sys.stderr)
+    sys.exit(status)

@@ -1,0 +1,72 @@
+"""The sizes at which the whole pipeline can run, and nothing else.
+
+tiny       seconds for everything: the tests
+small      the default: minutes on a laptop with two cores
+paper      the published setting, its oddities included (docs: METHODS 4): a GPU
+paper-std  `paper` but for standardised, symmetric inputs and outputs and the learning rate
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One size. Each section is a plain dict that goes to the code of that name as it stands."""
+
+    name: str
+    problem: dict
+    model: dict
+    training: dict
+    sampling: dict
+    evaluation: dict
+
+    def sections(self) -> dict[str, dict]:
+        """The sections without the name, in the order in which they are logged."""
+        values = asdict(self)
+        del values["name"]
+        return values
+
+
+def _derive(base: Profile, name: str, **sections: dict) -> Profile:
+    """`base` with some values of some sections replaced."""
+    values = deepcopy(base.sections())
+    for section, changes in sections.items():
+        values[section].update(changes)
+    return Profile(name=name, **values)
+
+
+PAPER = Profile(
+    name="paper",
+    problem={"n": 20, "c": 0.5},
+    model={"hidden": 512, "landscapes": 10, "symmetric": False, "standardised": False},
+    # 100 k steps are what public replications train; the paper's own runs are 1.3 M.
+    training={"steps": 100_000, "batch": 2048, "learning_rate": 1e-4, "decay": False,
+              "clip": 2.0, "later_step_factor": 2.0, "clamp_by_first": True},
+    sampling={"inner_steps": 5, "clip": 2.0, "later_step_factor": 2.0, "scaled_output": True},
+    evaluation={"problems": 10_000},
+)
+PAPER_STD = _derive(
+    PAPER, "paper-std",
+    model={"symmetric": True, "standardised": True},
+    training={"learning_rate": 1e-3, "decay": True, "clip": 6.0, "later_step_factor": 1.0,
+              "clamp_by_first": False},
+    sampling={"clip": 6.0, "later_step_factor": 1.0, "scaled_output": False},
+)
+SMALL = _derive(
+    PAPER_STD, "small",
+    problem={"n": 6},
+    model={"hidden": 256},
+    training={"steps": 6000, "batch": 512, "learning_rate": 6e-3},
+    evaluation={"problems": 4000},
+)
+TINY = _derive(
+    SMALL, "tiny",
+    problem={"n": 3},
+    model={"hidden": 64},
+    training={"steps": 400, "batch": 128},
+    evaluation={"problems": 400},
+)
+PROFILES = {p.name: p for p in (TINY, SMALL, PAPER, PAPER_STD)}

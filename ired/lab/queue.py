@@ -1,0 +1,194 @@
+"""The experiment queue: reads and checks pipeline.json, the one graph of the project."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from ired.lab.errors import Mistake
+
+ROOT = Path(__file__).resolve().parents[2]
+COORDINATES = ("profile", "seed", "variant")
+
+
+@dataclass(frozen=True)
+class At:
+    """Where an experiment is run: its profile, its seed and its variant (kind of negatives)."""
+
+    profile: str = "small"
+    seed: int = 0
+    variant: str = "none"
+
+    def words(self) -> str:
+        """The coordinates as somebody would type them after `make ID`, defaults left out."""
+        default = At()
+        named = [f"{c.upper()}={getattr(self, c)}" for c in COORDINATES
+                 if getattr(self, c) != getattr(default, c)]
+        return " ".join(named)
+
+
+@dataclass(frozen=True)
+class Need:
+    """One needed experiment. `seeds` and `variants` default to those of whoever needs it.
+
+    A gate must be finished first, but its content does not decide the needer's numbers: a
+    calibration that is extended for a later phase must not make an earlier phase run again.
+    """
+
+    id: str
+    seeds: tuple[int, ...] | None = None
+    variants: tuple[str, ...] | None = None
+    gate: bool = False
+
+
+@dataclass(frozen=True)
+class Experiment:
+    id: str
+    phase: int
+    title: str
+    script: str
+    hours: float
+    gpu: bool
+    memory_gb: int
+    varies: tuple[str, ...]
+    needs: tuple[Need, ...]
+
+    @property
+    def number(self) -> int:
+        return int(Path(self.script).name[:2])
+
+    @property
+    def partition(self) -> str:
+        """The user's rule: no GPU is cpu, a GPU for under 4 h is gpu_test, for longer gpu."""
+        return "cpu" if not self.gpu else "gpu_test" if self.hours < 4 else "gpu"
+
+    def at(self, at: At) -> At:
+        """`at` with the default in every coordinate that this experiment does not vary with."""
+        return replace(At(), **{c: getattr(at, c) for c in self.varies})
+
+    def name(self, at: At) -> str:
+        """What a person calls a run of it: 'P1-03 small seed 0', 'SETUP-2 small'."""
+        parts = [self.id]
+        parts += [at.profile] if "profile" in self.varies else []
+        parts += [f"seed {at.seed}"] if "seed" in self.varies else []
+        parts += [at.variant] if "variant" in self.varies and at.variant != "none" else []
+        return " ".join(parts)
+
+    def target(self, at: At) -> str:
+        """The make command that produces it: 'make SETUP-3 PROFILE=tiny'."""
+        return f"make {self.id} {self.at(at).words()}".rstrip()
+
+
+@dataclass(frozen=True)
+class Queue:
+    experiments: tuple[Experiment, ...]
+    phases: tuple[str, ...]
+    variants: tuple[str, ...]
+    milestones: tuple[tuple[tuple[int, ...], str], ...]
+
+    @cached_property
+    def _by_id(self) -> dict[str, Experiment]:
+        return {e.id: e for e in self.experiments}
+
+    def __getitem__(self, exp_id: str) -> Experiment:
+        if exp_id not in self._by_id:
+            raise Mistake(f"unknown experiment '{exp_id}': `make status` lists all of them")
+        return self._by_id[exp_id]
+
+    def phase(self, number: int) -> list[Experiment]:
+        return [e for e in self.experiments if e.phase == number]
+
+    def needed(self, exp: Experiment, at: At, gates: bool = True) -> list[tuple[Experiment, At]]:
+        """What `exp` at `at` needs directly, each with its own coordinates."""
+        found = []
+        for need in exp.needs:
+            if need.gate and not gates:
+                continue
+            other = self[need.id]
+            for variant in need.variants or (at.variant,):
+                for seed in (at.seed,) if need.seeds is None else need.seeds:
+                    found.append((other, other.at(replace(at, seed=seed, variant=variant))))
+        return list(dict.fromkeys(found))
+
+    def upstream(self, exp: Experiment, at: At) -> list[tuple[Experiment, At]]:
+        """Everything needed directly or indirectly, and `exp` itself last, in running order."""
+        order: dict[tuple[Experiment, At], None] = {}
+
+        def visit(node: tuple[Experiment, At]) -> None:
+            if node not in order:
+                for other in self.needed(*node):
+                    visit(other)
+                order[node] = None
+
+        visit((exp, exp.at(at)))
+        return list(order)
+
+
+def load(root: Path = ROOT) -> Queue:
+    """Read and check `root`/pipeline.json. Anything wrong in it is one line that names it."""
+    path = root / "pipeline.json"
+    try:
+        data = json.loads(path.read_text())
+        experiments = tuple(_experiment(entry) for entry in data["experiments"])
+        milestones = tuple((tuple(m["phases"]), m["meaning"]) for m in data["milestones"])
+        queue = Queue(experiments, tuple(data["phases"]), tuple(data["variants"]), milestones)
+    except FileNotFoundError:
+        raise Mistake(f"there is no pipeline.json in {root}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise Mistake(f"pipeline.json: {type(error).__name__}: {error}") from None
+    problem = _first_problem(queue)
+    if problem:
+        raise Mistake(f"pipeline.json: {problem}")
+    return queue
+
+
+def _experiment(entry: dict) -> Experiment:
+    needs = []
+    for need in entry["needs"]:
+        need = {"id": need} if isinstance(need, str) else dict(need)
+        for many in ("seeds", "variants"):
+            if many in need:
+                need[many] = tuple(need[many])
+        needs.append(Need(**need))
+    resources = entry["resources"]
+    return Experiment(
+        id=entry["id"], phase=entry["phase"], title=entry["title"], script=entry["script"],
+        hours=entry["hours"], gpu=resources["gpu"], memory_gb=resources["memory_gb"],
+        varies=tuple(entry["varies"]), needs=tuple(needs))
+
+
+def _first_problem(queue: Queue) -> str | None:
+    """What is inconsistent, or None. Needs that point to smaller numbers cannot form a cycle."""
+    numbers: dict[str, int] = {}
+    last = -1
+    for exp in queue.experiments:
+        name = Path(exp.script).name
+        if exp.id in numbers:
+            return f"{exp.id} is there twice"
+        if Path(exp.script).parent != Path("scripts") or not name[:2].isdigit():
+            return f"{exp.id}: the script '{exp.script}' is not scripts/NN_name.py"
+        if exp.number <= last:
+            return f"{exp.id}: script number {exp.number} does not come after {last}"
+        prefix = "SETUP" if exp.phase == 0 else f"P{exp.phase}"
+        if exp.id.rpartition("-")[0] != prefix or exp.number // 10 != exp.phase:
+            return f"{exp.id}: id, phase {exp.phase} and {exp.script} disagree"
+        if not 0 <= exp.phase < len(queue.phases):
+            return f"{exp.id}: phase {exp.phase} has no name in 'phases'"
+        if exp.hours <= 0 or exp.memory_gb <= 0:
+            return f"{exp.id}: hours and memory_gb must be above zero"
+        if unknown := set(exp.varies) - set(COORDINATES):
+            return f"{exp.id}: varies with {sorted(unknown)}, which is none of {COORDINATES}"
+        for need in exp.needs:
+            if need.id not in numbers:
+                return f"{exp.id} needs {need.id}, which is not an experiment before it"
+            if unknown := set(need.variants or ()) - set(queue.variants):
+                return f"{exp.id} needs {need.id} at unknown variants {sorted(unknown)}"
+            if not all(isinstance(seed, int) and seed >= 0 for seed in need.seeds or ()):
+                return f"{exp.id} needs {need.id} at seeds that are not whole numbers"
+        numbers[exp.id] = last = exp.number
+    for phases, meaning in queue.milestones:
+        if not all(1 <= p < len(queue.phases) for p in phases):
+            return f"milestone '{meaning}' names a phase that does not exist"
+    return None

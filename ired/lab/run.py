@@ -1,0 +1,280 @@
+"""What a script holds in its hands: a Run to log into, and Results of the runs it builds on."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
+
+from ired.lab.errors import Mistake, NotFinite
+from ired.lab.keys import Keys, digest
+from ired.lab.profiles import Profile
+from ired.lab.progress import Progress
+from ired.lab.queue import At, Experiment
+from ired.lab.store import WORK_DONE
+
+if TYPE_CHECKING:  # tracking imports mlflow, which takes seconds
+    from ired.lab.tracking import Tracking
+
+
+def finite(name: str, value: Any, step: int | None = None) -> float:
+    """`value` (a Python, numpy or torch scalar) as a float, or NotFinite."""
+    number = float(value)
+    if not math.isfinite(number):
+        where = "" if step is None else f" at step {step}"
+        raise NotFinite(f"'{name}' is {number}{where}: the run stops here")
+    return number
+
+
+class Result:
+    """A finished run, read through MLflow."""
+
+    def __init__(self, tracking: Tracking, run_id: str, name: str, target: str) -> None:
+        self._tracking, self._target = tracking, target
+        self.run_id, self.name = run_id, name
+
+    @cached_property
+    def _run(self) -> Any:
+        return self._tracking.run(self.run_id)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        return self._run.data.metrics
+
+    @property
+    def params(self) -> dict[str, str]:
+        return self._run.data.params
+
+    @property
+    def criteria(self) -> dict[str, bool]:
+        return self._tracking.stamp(self._run).criteria
+
+    @property
+    def headline(self) -> str:
+        return self._tracking.stamp(self._run).headline
+
+    def path(self, name: str) -> Path:
+        """An artifact as a local file. Read it, never change it."""
+        found = self._tracking.artifact(self._run, name)
+        if found is None:
+            raise self._damaged(name, "it is not there")
+        return found
+
+    def table(self, name: str) -> Any:
+        """A table as a pandas DataFrame."""
+        import pandas
+        return self._read(f"{name}.parquet", pandas.read_parquet)
+
+    def tensors(self, name: str) -> dict[str, Any]:
+        """Named torch tensors on the CPU."""
+        from safetensors.torch import load_file
+        return self._read(f"{name}.safetensors", load_file)
+
+    def meta(self, name: str) -> dict[str, Any]:
+        """What was noted beside the tensors."""
+        from safetensors import safe_open
+
+        def read(path: Path) -> dict:
+            with safe_open(path, "numpy") as file:
+                return json.loads((file.metadata() or {}).get("meta", "{}"))
+        return self._read(f"{name}.safetensors", read)
+
+    def json(self, name: str) -> Any:
+        return self._read(f"{name}.json", lambda path: json.loads(path.read_text()))
+
+    def text(self, name: str) -> str:
+        return self._read(f"{name}.txt", lambda path: path.read_text())
+
+    def _read(self, name: str, reader: Any) -> Any:
+        path = self.path(name)
+        try:
+            return reader(path)
+        except Exception as error:  # each format has its own class for a file cut short
+            raise self._damaged(name, f"it cannot be read ({error})") from error
+
+    def _damaged(self, name: str, why: str) -> Mistake:
+        return Mistake(f"{name} of {self.name} (run {self.run_id}): {why}; "
+                       f"make it anew with `{self._target} ARGS=--force`")
+
+
+@dataclass
+class Upstream:
+    """Finished runs that an experiment needs, found before it starts."""
+
+    exp: Experiment
+    at: At
+    result: Result
+
+
+class Run:
+    """One run of an experiment. Files go to MLflow as soon as they are logged."""
+
+    def __init__(self, tracking: Tracking, keys: Keys, exp: Experiment, at: At, key: str,
+                 run_id: str, params: Mapping[str, Any], profile: Profile, device: str,
+                 criteria: Mapping[str, str], upstream: Sequence[Upstream]) -> None:
+        self._tracking, self._keys, self._exp, self._at = tracking, keys, exp, at
+        self._upstream = upstream
+        self._declared = criteria
+        self._work: list[Path] = []
+        self.exp_id, self.seed, self.variant = exp.id, at.seed, at.variant
+        self.key, self.run_id, self.profile, self.device = key, run_id, profile, device
+        self.params = SimpleNamespace(**params)
+        self.criteria: dict[str, bool] = {}
+        self.headline_text = ""
+
+    # Numbers
+
+    def metrics(self, values: Mapping[str, Any], step: int | None = None) -> None:
+        """Log numbers (Python, numpy or torch scalars), all of one step in one call."""
+        rows = [(name, finite(name, value, step), step or 0) for name, value in values.items()]
+        self._tracking.metrics(self.run_id, rows)
+
+    def series(self, values: Mapping[str, Sequence[tuple[int, Any]]]) -> None:
+        """Log whole curves, {name: [(step, value), ...]}, in few calls."""
+        rows = [(name, finite(name, value, step), int(step))
+                for name, points in values.items() for step, value in points]
+        self._tracking.metrics(self.run_id, rows)
+
+    def criterion(self, name: str, met: Any, **numbers: Any) -> None:
+        """Decide a declared criterion, with the numbers behind the decision."""
+        if name not in self._declared:
+            raise KeyError(f"criterion '{name}' is not declared by {self.exp_id}")
+        self.criteria[name] = bool(met)
+        values = {f"criterion.{name}": float(self.criteria[name])}
+        self.metrics(values | {f"criterion.{name}.{k}": v for k, v in numbers.items()})
+
+    def headline(self, label: str, value: Any, low: Any = None, high: Any = None) -> None:
+        """The one number of this experiment, with its interval."""
+        numbers = {"headline": value}
+        numbers |= {} if low is None else {"headline.low": low, "headline.high": high}
+        self.metrics(numbers)
+        self.headline_text = f"{label} {float(value):.4g}"
+        if low is not None:
+            self.headline_text += f" [{float(low):.4g}, {float(high):.4g}]"
+        self._tracking.tags(self.run_id, {"headline": self.headline_text})
+
+    # Files
+
+    def table(self, name: str, columns: Any) -> None:
+        """A pandas DataFrame or a dict of equally long columns, as parquet."""
+        import pandas
+        if not isinstance(columns, pandas.DataFrame):
+            columns = {k: v.detach().cpu().numpy() if hasattr(v, "detach") else v
+                       for k, v in columns.items()}
+        with self._file(f"{name}.parquet") as path:
+            pandas.DataFrame(columns).to_parquet(path, index=False)
+
+    def tensors(self, name: str, tensors: Mapping[str, Any], meta: Mapping | None = None) -> None:
+        """Torch tensors or numpy arrays as safetensors; `meta` is anything JSON can hold."""
+        import torch
+        from safetensors.torch import save_file
+        # A tensor of its own for each name: safetensors refuses two views of one storage.
+        ready = {k: torch.as_tensor(v).detach().cpu().clone(memory_format=torch.contiguous_format)
+                 for k, v in tensors.items()}
+        with self._file(f"{name}.safetensors") as path:
+            save_file(ready, path, {"meta": json.dumps(dict(meta or {}))})
+
+    def json(self, name: str, value: Any) -> None:
+        with self._file(f"{name}.json") as path:
+            path.write_text(json.dumps(value, indent=1, default=_plain) + "\n")
+
+    def text(self, name: str, text: str) -> None:
+        with self._file(f"{name}.txt") as path:
+            path.write_text(text)
+
+    def html(self, name: str, text: str) -> None:
+        with self._file(f"{name}.html") as path:
+            path.write_text(text)
+
+    def figure(self, name: str, figure: Any, caption: str = "") -> None:
+        """A matplotlib figure as png and svg in figures/, its caption beside it as txt."""
+        for suffix in ("png", "svg"):
+            with self._file(f"{name}.{suffix}", "figures") as path:
+                figure.savefig(path, dpi=150, bbox_inches="tight")
+        if caption:
+            with self._file(f"{name}.txt", "figures") as path:
+                path.write_text(caption + "\n")
+        from matplotlib import pyplot
+        pyplot.close(figure)
+
+    def file(self, path: Path | str, name: str | None = None) -> None:
+        """A file that exists already, under `name` or its own."""
+        with self._file(name or Path(path).name) as copy:
+            shutil.copyfile(path, copy)
+
+    @contextmanager
+    def _file(self, name: str, folder: str | None = None) -> Iterator[Path]:
+        """A place to write a file, which is uploaded once it is complete."""
+        with tempfile.TemporaryDirectory(prefix="ired-") as place:
+            path = Path(place) / name
+            yield path
+            self._tracking.upload(self.run_id, path, folder)
+
+    # What surrounds the run
+
+    def upstream(self, exp_id: str, seed: int | None = None, variant: str | None = None) -> Result:
+        """The result of a declared need; `seed` and `variant` tell several of them apart."""
+        found = [up.result for up in self._upstream if up.exp.id == exp_id
+                 and seed in (None, up.at.seed) and variant in (None, up.at.variant)]
+        if len(found) != 1:
+            raise KeyError(
+                f"{self.exp_id} asks for {exp_id} (seed {seed}, variant {variant}): "
+                f"{len(found)} of its needs in pipeline.json are that, where one is wanted")
+        return found[0]
+
+    def gate(self, exp_id: str) -> None:
+        """Go on only if the upstream experiment `exp_id` decided for a go."""
+        decision = self.upstream(exp_id).json("decision")
+        if not decision["go"]:
+            raise Mistake(f"{exp_id} decided no-go for lack of {', '.join(decision['not_met'])}: "
+                          f"see its run, mend that, and start again")
+
+    def workdir(self, *modules: str | ModuleType) -> Path:
+        """A folder for work that can be resumed: the same one as long as what decides the work
+        (parameters, profile, seed, variant, the sources of `modules`) is the same."""
+        names = [m if isinstance(m, str) else m.__name__ for m in modules]
+        files = {name: self._keys.module(name) for name in names}
+        if missing := [name for name, file in files.items() if file is None]:
+            raise KeyError(f"workdir: no module of this project is called {missing[0]}")
+        key = digest(vars(self.params), self.profile.name, self.profile.sections(), self.seed,
+                     self.variant, self._keys.sources(*files.values()))
+        path = self._tracking.store.folder / "work" / f"{self.exp_id}-{key}"
+        path.mkdir(parents=True, exist_ok=True)
+        (path / WORK_DONE).unlink(missing_ok=True)
+        self._work.append(path)
+        return path
+
+    def progress(self, total: int, label: str) -> Progress:
+        return Progress(total, label)
+
+    def dataset(self, name: str, digest: str, context: str, source_note: str) -> None:
+        """Note which data this run has seen (`context`: training, test, ...)."""
+        self._tracking.dataset(self.run_id, name, digest, context, source_note)
+
+    # The end
+
+    def complete(self) -> None:
+        """Check that everything promised was delivered. Called once, after the script."""
+        undecided = sorted(set(self._declared) - set(self.criteria))
+        if undecided:
+            raise KeyError(f"{self.exp_id} declared but never decided: {', '.join(undecided)}")
+
+    def mark_work_done(self) -> None:
+        for path in self._work:
+            (path / WORK_DONE).touch()
+
+
+def _plain(value: Any) -> Any:
+    """numpy and torch values as JSON knows them; dataclasses by their fields."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: getattr(value, name) for name in value.__dataclass_fields__}
+    return str(value)

@@ -1,0 +1,166 @@
+"""The queue as a table: what is done, what it found, how long it took beside the estimate."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ired.lab.command import (
+    Parser, add_coordinates, is_alive, open_tracking, take_coordinates)
+from ired.lab.errors import in_one_line
+from ired.lab.keys import Keys
+from ired.lab.queue import At, Experiment
+from ired.lab.store import Stamp, Store
+
+STATES = ("done, stale (its code or what it needs has changed since), running, failed, killed, "
+          "pending, not built")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One run as the store has it, whatever its key."""
+
+    run_id: str
+    status: str
+    started: int  # milliseconds
+    ended: int | None
+    tags: dict[str, str]
+
+    @property
+    def state(self) -> str:
+        """'done', 'failed', 'killed' or 'running'; one whose process is gone was killed."""
+        if self.status == "RUNNING":
+            here = self.tags.get("host") == socket.gethostname()
+            return "killed" if here and not is_alive(int(self.tags.get("pid", 0))) else "running"
+        return {"FINISHED": "done", "KILLED": "killed"}.get(self.status, "failed")
+
+    def stamp(self) -> Stamp:
+        seconds = (self.ended - self.started) / 1000 if self.ended else 0.0
+        return Stamp(self.run_id, self.tags.get("headline", ""), seconds=seconds)
+
+
+@dataclass(frozen=True)
+class Row:
+    exp: Experiment
+    state: str
+    stamp: Stamp | None
+
+
+def recorded(store: Store, keys: Keys) -> dict[tuple, list[Recorded]]:
+    """All runs that are not deleted, newest first, by experiment and coordinates.
+
+    The embedded store is read directly, which takes milliseconds and needs no environment.
+    """
+    if store.database is None:
+        tracking = open_tracking(store, keys)
+        runs = [Recorded(r.info.run_id, r.info.status, r.info.start_time, r.info.end_time,
+                         r.data.tags) for r in tracking.search("")]
+    else:
+        tags: dict[str, dict[str, str]] = {}
+        for run_id, name, value in store.query("SELECT run_uuid, key, value FROM tags"):
+            tags.setdefault(run_id, {})[name] = value
+        runs = [Recorded(*row, tags.get(row[0], {})) for row in store.query(
+            "SELECT run_uuid, status, start_time, end_time FROM runs"
+            " WHERE lifecycle_stage = 'active' ORDER BY start_time DESC")]
+    found: dict[tuple, list[Recorded]] = {}
+    for run in runs:
+        where = tuple(run.tags.get(name) for name in ("exp_id", "profile", "seed", "variant"))
+        found.setdefault(where, []).append(run)
+    return found
+
+
+def row(exp: Experiment, at: At, keys: Keys, store: Store, runs: dict) -> Row:
+    """The state of one experiment at some coordinates."""
+    at = exp.at(at)
+    if keys.missing(exp, at):
+        return Row(exp, "not built", None)
+    key = keys.key(exp, at)
+    mine = runs.get((exp.id, at.profile, str(at.seed), at.variant), [])
+    running = next((run for run in mine if run.state == "running"), None)
+    if running:
+        return Row(exp, "running", Stamp(running.run_id))
+    stamp = store.stamp(exp, at, key)
+    fresh = next((run for run in mine if run.state == "done" and run.tags.get("key") == key), None)
+    if stamp or fresh:
+        return Row(exp, "done", stamp or fresh.stamp())
+    if mine:
+        return Row(exp, "stale" if mine[0].state == "done" else mine[0].state, mine[0].stamp())
+    return Row(exp, "pending", None)
+
+
+def duration(seconds: float) -> str:
+    """'2.5 h', '3 min', '12 s'."""
+    if seconds >= 3600:
+        return f"{seconds / 3600:.3g} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 100 else f"{seconds:.0f} s"
+
+
+def queue_table(keys: Keys, store: Store, at: At) -> list[str]:
+    queue, runs = keys.queue, recorded(store, keys)
+    lines = [f"Profile {at.profile}, seed {at.seed}, variant {at.variant}; store {store.shown}", "",
+             f"{'':9}{'':40}{'state':11}{'estimate':>9}{'measured':>10}  {'run':10}result"]
+    done: dict[int, tuple[int, int]] = {}
+    estimate_all = measured_all = 0.0
+    for number, name in enumerate(queue.phases):
+        rows = [row(exp, at, keys, store, runs) for exp in queue.phase(number)]
+        estimate = sum(r.exp.hours for r in rows) * 3600
+        measured = sum(r.stamp.seconds for r in rows if r.state == "done")
+        done[number] = sum(r.state == "done" for r in rows), len(rows)
+        estimate_all, measured_all = estimate_all + estimate, measured_all + measured
+        for r in rows:
+            stamp = r.stamp or Stamp("")
+            taken = duration(stamp.seconds) if r.state == "done" else ""
+            lines.append(f"{r.exp.id:9}{r.exp.title:40}{r.state:11}"
+                         f"{duration(r.exp.hours * 3600):>9}{taken:>10}  {stamp.run_id[:8]:10}"
+                         f"{stamp.headline}".rstrip())
+        title = f"Phase {number}: {name.lower()}" if number else name
+        lines += [f"{'':9}{title:40}{'%d of %d' % done[number]:11}"
+                  f"{duration(estimate):>9}{duration(measured):>10}", ""]
+    count = [sum(part) for part in zip(*done.values())]
+    lines += [f"{'':9}{'All experiments':40}{'%d of %d' % tuple(count):11}"
+              f"{duration(estimate_all):>9}{duration(measured_all):>10}", ""]
+    for phases, meaning in queue.milestones:
+        reached = all(done[p][0] == done[p][1] for p in phases)
+        span = f"phases {phases[0]} to {phases[-1]}"
+        lines.append(f"Milestone {'reached' if reached else 'ahead'} ({span}): {meaning}")
+    return [*lines, f"States: {STATES}."]
+
+
+def phase_table(keys: Keys, store: Store, at: At, number: int) -> list[str]:
+    """The short table that ends make phaseN, from the stamps alone."""
+    lines, found = [""], []
+    for exp in keys.queue.phase(number):
+        where = exp.at(at)
+        stamp = None if keys.missing(exp, at) else store.stamp(exp, where, keys.key(exp, where))
+        if stamp is None:
+            lines.append(f"{exp.id:8}not there: {exp.target(at)}")
+            continue
+        found.append((exp.id, stamp.headline or "-", stamp.verdict() or "no criteria",
+                      f"run {stamp.run_id[:8]}", stamp.artifacts))
+    widths = [max(map(len, column)) for column in zip(*found)][:-1]
+    lines += ["  ".join(f"{text:{width}}" for text, width in zip(line, widths)) for line in found]
+    if found:
+        folder = Path(found[0][-1]).parents[1]
+        lines += ["", f"Figures and tables: make ui, or {folder}/RUN*/artifacts"]
+    return lines
+
+
+def main(argv: list[str]) -> None:
+    parser = Parser(prog="status", allow_abbrev=False)
+    add_coordinates(parser)
+    parser.add_argument("--phase", type=int)
+    options = vars(parser.parse_args(argv))
+    keys, store = Keys(), Store()
+    at = take_coordinates(options, keys.queue)
+    if options["phase"] is None:
+        lines = queue_table(keys, store, at)
+    else:
+        lines = phase_table(keys, store, at, options["phase"])
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    with in_one_line():
+        main(sys.argv[1:])

@@ -1,0 +1,182 @@
+"""All that this project says to MLflow, and the only module that imports it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+from functools import cached_property
+from pathlib import Path
+from typing import Iterable
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+logging.getLogger("alembic").setLevel(logging.WARNING)
+
+from mlflow import MlflowClient  # noqa: E402
+from mlflow.entities import (  # noqa: E402
+    Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag)
+from mlflow.exceptions import MlflowException  # noqa: E402
+from mlflow.utils.file_utils import local_file_uri_to_path  # noqa: E402
+from mlflow.utils.uri import is_local_uri  # noqa: E402
+
+from ired.lab.errors import Mistake, one_line  # noqa: E402
+from ired.lab.store import Stamp, Store  # noqa: E402
+
+_METRICS_A_CALL = 1000
+_OTHERS_A_CALL = 100
+_LONGEST_TEXT = 5000
+
+
+class Tracking:
+    """One connection to the store. Everything is logged synchronously and in batches."""
+
+    def __init__(self, store: Store, phases: tuple[str, ...] = ()) -> None:
+        self.store = store
+        self._phases = phases
+        try:
+            if store.database and not store.database.exists():
+                self._create()
+            store.relocate()
+            self.client = MlflowClient(tracking_uri=store.uri)
+            self._experiments  # opens the store: what is wrong with it shows here
+        except (MlflowException, ImportError, OSError) as error:
+            why = one_line(error) or " ".join(str(error).split())
+            raise Mistake(f"the store {store.shown} cannot be opened: {why}") from None
+
+    def _create(self) -> None:
+        """Make the embedded store beside its place and move it there when it is complete.
+
+        MLflow fails when several processes create a store at once, and a store whose creation
+        was killed half-way can never be opened again.
+        """
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        store = self.store
+        with store.lock("store"):
+            if store.database.exists():
+                return
+            folder = store.database.parent / "creating"
+            shutil.rmtree(folder, ignore_errors=True)  # left by somebody who was killed
+            folder.mkdir(parents=True)
+            made = SqlAlchemyStore(f"sqlite:///{folder / 'mlflow.db'}", str(store.artifacts))
+            for phase in range(len(self._phases)):
+                made.create_experiment(self._title(phase), str(self._folder(phase)))
+            made.engine.dispose()
+            os.replace(folder / "mlflow.db", store.database)
+            folder.rmdir()
+
+    def _folder(self, phase: int) -> Path:
+        return self.store.artifacts / f"phase{phase}"
+
+    def _title(self, phase: int) -> str:
+        name = self._phases[phase]
+        return name if phase == 0 else f"Phase {phase}: {name.lower()}"
+
+    @cached_property
+    def _experiments(self) -> dict[str, str]:
+        """Experiment ids by name."""
+        return {e.name: e.experiment_id for e in self.client.search_experiments()}
+
+    def _experiment(self, phase: int) -> str:
+        """The id of the MLflow experiment of a phase, created if this store has none."""
+        title = self._title(phase)
+        if title not in self._experiments:
+            # A server keeps artifacts where it thinks right; a bare database has no opinion.
+            here = None if self.store.uri.startswith("http") else str(self._folder(phase))
+            try:
+                self._experiments[title] = self.client.create_experiment(title, here)
+            except MlflowException:  # somebody else was quicker
+                found = self.client.get_experiment_by_name(title)
+                if found is None:
+                    raise
+                self._experiments[title] = found.experiment_id
+        return self._experiments[title]
+
+    # Reading
+
+    def search(self, query: str, limit: int = 1000) -> list[Run]:
+        """Runs that are not deleted, newest first."""
+        ids = list(self._experiments.values())
+        return list(self.client.search_runs(ids, query, max_results=limit,
+                                            order_by=["attributes.start_time DESC"]))
+
+    def finished(self, key: str) -> Run | None:
+        """The newest finished run with this key."""
+        found = self.search(f"tags.key = '{key}' and attributes.status = 'FINISHED'", 1)
+        return found[0] if found else None
+
+    def run(self, run_id: str) -> Run:
+        return self.client.get_run(run_id)
+
+    def stamp(self, run: Run) -> Stamp:
+        """What a stamp says about a finished run."""
+        tags, metrics = run.data.tags, run.data.metrics
+        criteria = {name: bool(metrics[f"criterion.{name}"])
+                    for name in json.loads(tags.get("criteria", "[]"))}
+        folder = run.info.artifact_uri
+        if is_local_uri(folder):
+            path = Path(local_file_uri_to_path(folder))
+            folder = str(path.relative_to(self.store.root)
+                         if path.is_relative_to(self.store.root) else path)
+        return Stamp(run.info.run_id, tags.get("headline", ""), criteria,
+                     metrics.get("wall_seconds", 0.0), folder)
+
+    def artifact(self, run: Run, name: str) -> Path | None:
+        """The artifact as a local file, fetched if the store is elsewhere; None if not there."""
+        if is_local_uri(run.info.artifact_uri):
+            path = Path(local_file_uri_to_path(run.info.artifact_uri)) / name
+            return path if path.exists() else None
+        folder = Path(self._downloads.name) / run.info.run_id
+        folder.mkdir(exist_ok=True)
+        try:
+            return Path(self.client.download_artifacts(run.info.run_id, name, str(folder)))
+        except MlflowException as error:
+            if one_line(error):
+                raise
+            return None
+
+    @cached_property
+    def _downloads(self) -> tempfile.TemporaryDirectory:
+        return tempfile.TemporaryDirectory(prefix="ired-")
+
+    # Writing
+
+    def start(self, phase: int, name: str, tags: dict[str, str], params: dict) -> str:
+        created = self.client.create_run(self._experiment(phase), run_name=name, tags=tags)
+        rows = [Param(key, str(value)[:_LONGEST_TEXT]) for key, value in params.items()]
+        for batch in _batches(rows, _OTHERS_A_CALL):
+            self.client.log_batch(created.info.run_id, params=batch, synchronous=True)
+        return created.info.run_id
+
+    def tags(self, run_id: str, tags: dict[str, str]) -> None:
+        rows = [RunTag(key, str(value)[:_LONGEST_TEXT]) for key, value in tags.items()]
+        for batch in _batches(rows, _OTHERS_A_CALL):
+            self.client.log_batch(run_id, tags=batch, synchronous=True)
+
+    def metrics(self, run_id: str, rows: Iterable[tuple[str, float, int]]) -> None:
+        """Rows of name, value and step."""
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, value, now, step) for name, value, step in rows]
+        for batch in _batches(metrics, _METRICS_A_CALL):
+            self.client.log_batch(run_id, metrics=batch, synchronous=True)
+
+    def upload(self, run_id: str, path: Path, folder: str | None = None) -> None:
+        self.client.log_artifact(run_id, str(path), folder)
+
+    def dataset(self, run_id: str, name: str, digest: str, context: str, source: str) -> None:
+        data = Dataset(name, digest, source_type="code", source=json.dumps({"note": source}))
+        tag = InputTag("mlflow.data.context", context)
+        self.client.log_inputs(run_id, [DatasetInput(data, [tag])])
+
+    def end(self, run_id: str, status: str) -> None:
+        self.client.set_terminated(run_id, status)
+
+
+def _batches(rows: list, size: int) -> Iterable[list]:
+    return (rows[i:i + size] for i in range(0, len(rows), size))

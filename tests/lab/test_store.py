@@ -1,0 +1,218 @@
+"""The store: made once by many, moved, copied, full, read-only, out of reach."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from ired.lab.errors import Mistake
+from ired.lab.queue import At, load
+from ired.lab.store import Stamp, Store, write_whole
+from small_project import Project, one_line
+
+
+COLD_START = """
+import os, sys, traceback
+from ired.lab.queue import load
+from ired.lab.store import Store
+from ired.lab.tracking import Tracking
+
+def child(seed):
+    tracking = Tracking(Store(), load().phases)
+    run = tracking.start(1, f"run {seed}", {"exp_id": "P1-01"}, {"seed": seed})
+    tracking.metrics(run, [(f"m{i}", i, 0) for i in range(1100)])
+    tracking.end(run, "FINISHED")
+
+children = []
+for seed in range(8):
+    children.append(os.fork())
+    if not children[-1]:
+        status = 1
+        try:
+            child(seed)
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+assert [os.waitpid(child, 0)[1] for child in children] == [0] * 8
+"""
+
+
+def test_eight_cold_starts_at_once(fresh):
+    """Without a guard none or one of eight succeeds with MLflow 3.17."""
+    done = subprocess.run([sys.executable, "-c", COLD_START], cwd=fresh.root, env=fresh.env,
+                          capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert fresh.runs("P1-01") == ["FINISHED"] * 8
+    assert fresh.sql("SELECT count(*) FROM latest_metrics") == [(8800,)]
+    assert fresh.sql("SELECT count(*) FROM experiments") == [(4,)]
+
+
+def test_a_store_whose_creation_was_killed_does_not_stand_in_the_way(fresh):
+    first = fresh.start("00_prepare")
+    half = fresh.root / "mlruns" / "creating" / "mlflow.db"
+    while not (half.exists() and half.stat().st_size):
+        assert first.poll() is None, first.stderr.read()
+        time.sleep(0.001)
+    first.kill()
+    first.communicate()
+    assert half.exists() and not (fresh.root / "mlruns" / "mlflow.db").exists()
+    done = fresh.run("00_prepare")
+    assert done.returncode == 0, done.stderr
+    assert fresh.runs("SETUP-1") == ["FINISHED"] and not half.parent.exists()
+
+
+@pytest.mark.parametrize("how", [shutil.copytree, shutil.move])
+def test_a_project_that_was_copied_or_moved_is_on_its_own(how, project, tmp_path):
+    """Reads and writes go to the new place, for us and for whoever asks MLflow itself."""
+    old, new = project.root, tmp_path / "a new place"
+    how(old, new)
+    before = sorted(old.rglob("*")) if old.exists() else None
+    if old.exists():
+        for answer in old.rglob("answer.json"):
+            answer.write_text('{"value": "of the original"}')
+    moved = Project(new)
+    done = moved.run("11_look", "--points", "3")
+    assert done.returncode == 0, done.stderr
+    assert "seen 7" in done.stdout
+    for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+        places = moved.sql(f"SELECT {column} FROM {table}")
+        assert places and all(place.startswith(f"{new}/mlruns/artifacts/") for place, in places)
+    assert "P1-01    Look" in moved.make("status", "PROFILE=tiny").stdout
+    assert before is None or sorted(old.rglob("*")) == before
+
+
+def test_stamps_are_whole_and_only_count_while_mlflow_has_the_run(project):
+    store, queue = Store(project.root), load(project.root)
+    exp, at = queue["P1-01"], At("tiny")
+    path, = store.stamps.glob("P1-01.tiny.s0.none.*")
+    key = path.name.rpartition(".")[2]
+    assert store.stamp(exp, at, key).headline == "seen 12"
+    path.write_text("{")
+    assert store.stamp(exp, at, key) is None and not path.exists()
+    store.write_stamp(exp, at, key, Stamp("a run that never was"))
+    assert store.stamp(exp, at, key) is None and not path.exists()
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    (tmp_path / "a").write_text("before")
+    with pytest.raises(TypeError):
+        write_whole(tmp_path / "a", 3)
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_text() == "before"
+
+
+def test_stores_do_not_share_stamps(fresh, monkeypatch):
+    elsewhere = fresh.root / "elsewhere.db"
+    ids = {Store(fresh.root).id, Store(fresh.root, f"sqlite:///{elsewhere}").id,
+           Store(fresh.root, "http://127.0.0.1:5000").id}
+    assert len(ids) == 3 and "local" in ids
+    monkeypatch.chdir(fresh.root)
+    assert Store(fresh.root, "sqlite:///mlruns/mlflow.db").id == "local"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{elsewhere}")
+    assert Store(fresh.root).database == elsewhere
+
+
+def test_a_password_is_never_shown(fresh):
+    store = Store(fresh.root, "postgresql://me:secret@127.0.0.1:1/db")
+    assert "secret" not in store.shown
+    with pytest.raises(Mistake) as mistake:
+        store.check()
+    assert "secret" not in str(mistake.value) and "cannot be reached" in str(mistake.value)
+
+
+def closed_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.mark.parametrize("uri, told", [
+    ("http://127.0.0.1:{port}", "cannot be reached"),
+    ("postgresql://127.0.0.1:{port}/db", "cannot be reached"),
+    ("http://127.0.0.1:notaport", "cannot be reached"),
+    ("pigeon://coop", "cannot be opened"),
+])
+def test_a_store_out_of_reach_is_one_line(fresh, uri, told):
+    one_line(fresh.run("00_prepare", MLFLOW_TRACKING_URI=uri.format(port=closed_port())), told)
+
+
+def test_a_server_that_never_answers_is_given_up(fresh, monkeypatch):
+    monkeypatch.setattr("ired.lab.store.PATIENCE_SECONDS", 0.2)
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        with pytest.raises(Mistake, match="cannot be reached"):
+            Store(fresh.root, f"http://127.0.0.1:{mute.getsockname()[1]}").check()
+
+
+def test_a_server_that_answers_anything_is_reached(fresh):
+    class NotFound(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(404)
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), NotFound) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        Store(fresh.root, f"http://127.0.0.1:{server.server_port}").check()
+
+
+def test_a_database_that_is_none_is_one_line(fresh):
+    (fresh.root / "mlruns").mkdir()
+    (fresh.root / "mlruns" / "mlflow.db").write_bytes(b"no database" * 1000)
+    one_line(fresh.run("00_prepare"), "mlflow.db", "file is not a database")
+
+
+@contextmanager
+def mounted(place: Path, options: str):
+    """A small file system of its own at `place`."""
+    if os.geteuid() != 0 or not shutil.which("mount"):
+        pytest.skip("mounting a small file system needs root")
+    place.mkdir(exist_ok=True)
+    words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"mounting is not allowed here: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_is_one_line(fresh):
+    with mounted(fresh.root / "mlruns", "size=4m"):
+        one_line(fresh.run("00_prepare"), "the disk is full (4 MB left", "free some space")
+
+
+def test_a_disk_that_fills_up_while_running_is_one_line(project):
+    """The store has room at first; then the run fills the disk with what it logs."""
+    project.edit("scripts/00_prepare.py", "    run.headline",
+                 '    run.text("large", "x" * 30_000_000)\n    run.headline')
+    kept = shutil.move(project.root / "mlruns", project.root / "kept")
+    with mounted(project.root / "mlruns", "size=24m"):
+        shutil.copytree(kept, project.root / "mlruns", dirs_exist_ok=True)
+        done = project.run("00_prepare")
+        one_line(done, "the disk is full", "run the same command again")
+        assert project.runs("SETUP-1")[-1] in ("FAILED", "RUNNING")
+        assert project.runs("SETUP-1")[0] == "FINISHED"
+
+
+def test_a_read_only_store_still_says_what_is_done(project):
+    kept = shutil.move(project.root / "mlruns", project.root / "kept")
+    with mounted(project.root / "mlruns", "size=40m"):
+        shutil.copytree(kept, project.root / "mlruns", dirs_exist_ok=True)
+        subprocess.run(["mount", "-o", "remount,ro", str(project.root / "mlruns")], check=True)
+        one_line(project.run("11_look", "--points", "3"), "read-only")
+        done = project.run("11_look")
+        assert done.returncode == 0 and "is up to date: seen 12" in done.stdout
+        assert "done" in project.make("status", "PROFILE=tiny").stdout
