@@ -1,0 +1,1 @@
+"""Instruments that study energy landscapes: pure functions on tensors and energies."""

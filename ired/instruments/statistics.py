@@ -1,0 +1,216 @@
+"""Intervals and corrections: how sure a number is.
+
+The unit is what was drawn independently: the problem (never its points, which share a matrix), or
+the seed. Fewer than `FEW` units get Student's t interval: at five units percentile and BCa
+bootstrap intervals cover 86-87 % where they promise 95 %, Student's t covers 94.5 %.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+FEW = 15
+Statistic = Callable[..., NDArray]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its confidence interval.
+
+    estimate, low, high: floats in the unit of the values, or arrays of one shape (see
+    `mean_intervals`); level: nominal coverage; units: independent units behind it;
+    method: "t", "BCa", "percentile" (BCa undefined), "constant" or "Clopper-Pearson".
+    """
+
+    estimate: float | NDArray
+    low: float | NDArray
+    high: float | NDArray
+    level: float
+    units: int
+    method: str
+
+    def excludes(self, value: float) -> bool | NDArray:
+        """Whether `value` lies outside the interval."""
+        return (np.asarray(self.low) > value) | (np.asarray(self.high) < value)
+
+
+def unit_means(values: ArrayLike, groups: ArrayLike | None = None) -> NDArray:
+    """Values (N,) averaged within each group (N,) of labels, in the order of the sorted labels."""
+    values = _finite(values)
+    if groups is None:
+        return values
+    groups = np.asarray(groups)
+    if groups.shape != values.shape:
+        raise ValueError(f"{groups.shape} group labels for values of shape {values.shape}")
+    _, place = np.unique(groups, return_inverse=True)
+    return np.bincount(place, weights=values) / np.bincount(place)
+
+
+def student_interval(
+    values: ArrayLike, level: float = 0.95, groups: ArrayLike | None = None
+) -> Interval:
+    """Student's t interval of the mean of values (N,); each group counts as one unit."""
+    units = unit_means(values, groups)
+    _enough(units)
+    if np.ptp(units) == 0:
+        centre = float(units[0])
+        return Interval(centre, centre, centre, level, len(units), "constant")
+    centre = float(units.mean())
+    reach = stats.t.ppf((1 + level) / 2, len(units) - 1) * stats.sem(units)
+    return Interval(centre, float(centre - reach), float(centre + reach), level, len(units), "t")
+
+
+def bootstrap_interval(
+    values: ArrayLike,
+    level: float = 0.95,
+    groups: ArrayLike | None = None,
+    seed: int = 0,
+    statistic: Statistic = np.mean,
+    resamples: int = 4999,
+) -> Interval:
+    """Bias-corrected accelerated bootstrap interval (Efron 1987) of a statistic of values (N,).
+
+    With groups (N,), values are averaged within a group first and groups are resampled. Where BCa
+    is undefined (all replicates on one side of the estimate) the percentile interval is given.
+    """
+    units = unit_means(values, groups)
+    return _bootstrap((units,), statistic, level, seed, resamples, paired=False)
+
+
+def mean_interval(
+    values: ArrayLike, level: float = 0.95, groups: ArrayLike | None = None, seed: int = 0
+) -> Interval:
+    """Interval of the mean of values (N,): Student's t below `FEW` units, else BCa bootstrap."""
+    units = unit_means(values, groups)
+    if len(units) < FEW:
+        return student_interval(units, level)
+    return bootstrap_interval(units, level, seed=seed)
+
+
+def mean_intervals(values: ArrayLike, level: float = 0.95, seed: int = 0) -> Interval:
+    """`mean_interval` along the last axis of values (..., N): an Interval of arrays (...).
+
+    All cells are resampled with the same seed. Average points within a problem before.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    cells = [mean_interval(row, level, seed=seed) for row in values.reshape(-1, values.shape[-1])]
+    shape = values.shape[:-1]
+    return Interval(
+        *(
+            np.array([getattr(cell, name) for cell in cells]).reshape(shape)
+            for name in ("estimate", "low", "high")
+        ),
+        level,
+        values.shape[-1],
+        "t" if values.shape[-1] < FEW else "BCa",
+    )
+
+
+def paired_interval(
+    first: ArrayLike,
+    second: ArrayLike,
+    level: float = 0.95,
+    groups: ArrayLike | None = None,
+    seed: int = 0,
+) -> Interval:
+    """Interval of the mean difference first − second, both (N,), measured on the same units."""
+    first, second = _finite(first), _finite(second)
+    if first.shape != second.shape:
+        raise ValueError(f"pairs need equal shapes, not {first.shape} and {second.shape}")
+    return mean_interval(first - second, level, groups, seed)
+
+
+def spearman_interval(
+    x: ArrayLike, y: ArrayLike, level: float = 0.95, seed: int = 0, resamples: int = 1999
+) -> Interval:
+    """Spearman's rank correlation of pairs (N,), with a BCa bootstrap interval over the pairs.
+
+    A constant variable has no ranks to compare: the correlation is then given as 0 (no relation).
+    """
+    x, y = _finite(x), _finite(y)
+    if x.shape != y.shape:
+        raise ValueError(f"pairs need equal shapes, not {x.shape} and {y.shape}")
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        _enough(x)
+        return Interval(0.0, 0.0, 0.0, level, len(x), "constant")
+    return _bootstrap((x, y), _spearman, level, seed, resamples, paired=True)
+
+
+def proportion_interval(successes: int, total: int, level: float = 0.95) -> Interval:
+    """Exact (Clopper-Pearson) interval of a rate; not of zero width when all or none succeed."""
+    ci = stats.binomtest(int(successes), int(total)).proportion_ci(level, method="exact")
+    rate = successes / total
+    return Interval(
+        float(rate), float(ci.low), float(ci.high), level, int(total), "Clopper-Pearson"
+    )
+
+
+def adjust(p_values: ArrayLike) -> NDArray:
+    """Benjamini-Hochberg adjusted p-values, in the shape given (all of them are one family)."""
+    p = np.asarray(p_values, dtype=np.float64)
+    return stats.false_discovery_control(p.ravel(), method="bh").reshape(p.shape)
+
+
+def _spearman(x: NDArray, y: NDArray, axis: int = -1) -> NDArray:
+    x, y = (stats.rankdata(v, axis=axis) for v in (x, y))
+    x, y = (v - v.mean(axis=axis, keepdims=True) for v in (x, y))
+    size = np.sqrt((x * x).sum(axis=axis) * (y * y).sum(axis=axis))
+    # A resample of one repeated pair has no ranks: no relation.
+    return np.divide((x * y).sum(axis=axis), size, out=np.zeros_like(size), where=size > 0)
+
+
+def _bootstrap(
+    samples: tuple[NDArray, ...],
+    statistic: Statistic,
+    level: float,
+    seed: int,
+    resamples: int,
+    paired: bool,
+) -> Interval:
+    _enough(samples[0])
+    count = len(samples[0])
+    if all(np.ptp(sample) == 0 for sample in samples):
+        # One value stands for all: a sum of equal numbers would round.
+        estimate = float(statistic(*(sample[:1] for sample in samples), axis=-1))
+        return Interval(estimate, estimate, estimate, level, count, "constant")
+    estimate = float(statistic(*samples, axis=-1))
+    with warnings.catch_warnings():
+        # An undefined BCa interval is answered below, not by a warning.
+        warnings.simplefilter("ignore")
+        result = stats.bootstrap(
+            samples,
+            statistic,
+            confidence_level=level,
+            n_resamples=resamples,
+            method="BCa",
+            paired=paired,
+            vectorized=True,
+            rng=np.random.default_rng(seed),
+        )
+    low, high = (float(v) for v in result.confidence_interval)
+    method = "BCa"
+    if not (np.isfinite(low) and np.isfinite(high)):
+        tail = (1 - level) / 2
+        low, high = np.quantile(result.bootstrap_distribution, [tail, 1 - tail]).tolist()
+        method = "percentile"
+    return Interval(estimate, low, high, level, count, method)
+
+
+def _finite(values: ArrayLike) -> NDArray:
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 1:
+        raise ValueError(f"values must be one-dimensional, not of shape {values.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError("values must be finite")
+    return values
+
+
+def _enough(units: NDArray) -> None:
+    if len(units) < 2:
+        raise ValueError(f"an interval needs at least two independent units, not {len(units)}")

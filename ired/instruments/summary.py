@@ -1,0 +1,42 @@
+"""Long tables of measurements, one row a point, condensed to means with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from numpy.typing import NDArray
+from pandas import DataFrame
+
+from ired.instruments.statistics import FEW, bootstrap_interval, student_interval
+
+
+def summarise(
+    table: DataFrame,
+    by: Sequence[str],
+    measures: Sequence[str],
+    unit: str = "problem",
+    level: float = 0.95,
+) -> DataFrame:
+    """Means of `measures` in each cell of `by`, with intervals over `unit`.
+
+    Points of one unit are averaged first: they share a matrix (or a seed) and are not independent.
+    Columns: those of `by`, measure, mean, low, high, units; cells in order of appearance.
+    """
+    units = table.groupby([*by, unit], sort=False)[list(measures)].mean()
+    rows = []
+    for cell, values in units.groupby(list(by), sort=False):
+        for measure in measures:
+            x = values[measure].to_numpy(dtype=float)
+            few = len(x) < FEW
+            seen = student_interval(x, level) if few else bootstrap_interval(x, level, resamples=1999)
+            rows.append((*cell, measure, seen.estimate, seen.low, seen.high, len(x)))
+    return DataFrame(rows, columns=[*by, "measure", "mean", "low", "high", "units"])
+
+
+def per_unit(table: DataFrame, measure: str, unit: str = "problem", **at) -> NDArray:
+    """The values (units,) of `measure` where columns equal `at`, averaged within units, in order."""
+    for column, value in at.items():
+        table = table[table[column] == value]
+    if table.empty:
+        raise ValueError(f"no rows with {at}")
+    return table.groupby(unit)[measure].mean().to_numpy()

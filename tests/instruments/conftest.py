@@ -1,0 +1,49 @@
+"""Problems and reference energies in float64 that the instruments are tried on."""
+
+import pytest
+import torch
+
+from ired.model.coordinates import Coordinates
+from ired.model.reference import AlgebraicEnergy, DoubleWell, IdealEnergy
+from ired.model.schedule import Schedule
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(7)
+
+
+@pytest.fixture(scope="session")
+def schedule():
+    return Schedule(10)
+
+
+@pytest.fixture(params=[False, True], ids=["all", "symmetric"])
+def coordinates(request):
+    # Shift and scale away from 0 and 1, so that forgetting one of them shows.
+    return Coordinates(n=4, shift=0.3, scale=0.5, symmetric=request.param)
+
+
+@pytest.fixture
+def problems(generator):
+    """Six problems (6, 4, 4) of the training distribution."""
+    R = torch.rand(6, 4, 4, generator=generator, dtype=torch.float64) * 2 - 1
+    return 2 * R @ R.mT + 0.5 * torch.eye(4, dtype=torch.float64)
+
+
+@pytest.fixture
+def ideal(coordinates, schedule):
+    return IdealEnergy(coordinates, schedule)
+
+
+@pytest.fixture
+def algebraic(coordinates, schedule):
+    return AlgebraicEnergy(coordinates, schedule)
+
+
+@pytest.fixture
+def well(schedule):
+    """A double well over the three dimensions of symmetric 2x2 matrices: 8 minima."""
+    return DoubleWell(Coordinates(n=2, symmetric=True), schedule)

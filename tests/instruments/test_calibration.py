@@ -1,0 +1,172 @@
+"""Calibration passes on sound instruments, and names the one that is broken."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ired.instruments import (
+    calibration, descent, field, hessian, minima, points, predictors, slices, statistics,
+)
+from ired.model import problems as model_problems
+from ired.model.coordinates import Coordinates
+from ired.model.reference import AlgebraicEnergy, DoubleWell, IdealEnergy, Quadratic
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["all", "symmetric"])
+def references(request, schedule):
+    coordinates = Coordinates(4, shift=0.3, scale=0.5, symmetric=request.param)
+    A = model_problems.draw(4, 4, 0.5, model_problems.generator(0, "calibration"), torch.float64)
+    return calibration.References(
+        ideal=IdealEnergy(coordinates, schedule),
+        algebraic=AlgebraicEnergy(coordinates, schedule),
+        well=DoubleWell(Coordinates(2, symmetric=True), schedule),
+        quadratic=lambda H, centre: Quadratic(coordinates, schedule, H, centre),
+        A=A,
+    )
+
+
+def failing(references):
+    checks = calibration.calibrate(references, torch.Generator().manual_seed(1))
+    return {check.instrument for check in checks if not check.passed}
+
+
+def test_sound_instruments_pass(references):
+    checks = calibration.calibrate(references, torch.Generator().manual_seed(3))
+    assert [str(check) for check in checks if not check.passed] == []
+    assert {check.instrument for check in checks} == {
+        "statistics", "slices", "field", "hessian", "minima", "predictors"
+    }
+
+
+def test_checks_say_what_was_expected_and_what_came():
+    check = calibration.Check("hessian", "ideal eigenvalues", 1.0, 2.0, 1e-9)
+    assert not check.passed
+    assert str(check) == "hessian: ideal eigenvalues: expected 1, measured 2 (tolerance 1e-09)"
+    assert not calibration.Check("x", "nan", 1.0, float("nan"), 1.0).passed
+    assert calibration.Check("x", "exact", 1.0, 1.0, 0.0).passed
+
+
+def test_the_worst_number_is_the_one_reported():
+    worst = calibration.compare("x", "w", np.array([1.0, 5.0]), np.array([1.1, 4.0]), 0.5)
+    assert (worst.expected, worst.measured) == (5.0, 4.0)
+    assert not calibration.compare("x", "w", 0.0, np.array([0.0, np.nan]), 1.0).passed
+
+
+FIELDS = [
+    *((slices, "measure", f) for f in ("u", "v", "gap", "marks")),
+    *(
+        (slices, "shape_of", f)
+        for f in (
+            "minimum", "minimum_distance", "minimum_on_border", "minimum_gap", "below", "fit",
+            "curvature", "slope", "anisotropy", "ideal_correlation",
+        )
+    ),
+    *((field, "gradient_field", f) for f in ("cosine", "radial", "tangential", "antisymmetric")),
+    *(
+        (field, "score_error", f)
+        for f in ("error", "blind", "shrunk", "symmetric", "antisymmetric")
+    ),
+    *((field, "conservation", f) for f in ("asymmetry", "loop", "path", "hessian")),
+    *((field, "divergence", f) for f in ("total", "symmetric", "antisymmetric")),
+    *((field, "descents", f) for f in ("distance", "gap", "gradient", "converged")),
+    *(
+        (hessian, "spectra", f)
+        for f in (
+            "kappa", "eigenvalues", "gauss_newton", "residual", "symmetric", "coupling", "inertia",
+            "participation", "entropy_rank", "condition", "ideal_scale", "ideal_distance",
+            "ideal_distance_raw", "algebraic_cosine", "algebraic_cosine_centred",
+            "algebraic_spearman",
+        )
+    ),
+    *((minima, "convexity", f) for f in ("share", "rays", "positive", "curvature")),
+    *((minima, "sharpness", f) for f in ("curvature", "profile", "radius", "reached")),
+    *((minima, "energy_gaps", "gap"),),
+    *(
+        (minima, "find_minima", f)
+        for f in (
+            "distance", "gap", "gradient", "outcome", "label", "minima", "saddles", "flat",
+            "unconverged", "found", "nearest_distance", "nearest_gap", "lowest_distance",
+            "lowest_gap", "lowest_is_nearest", "basin",
+        )
+    ),
+]  # fmt: skip
+
+
+def spoil(value):
+    if isinstance(value, dict):
+        return {name: spoil(v) for name, v in value.items()}
+    if isinstance(value, slices.Mark):
+        return replace(value, gap=1.2 * value.gap + 0.1)
+    if value.dtype == bool:
+        return ~value
+    if np.issubdtype(value.dtype, np.integer):
+        return value + 1
+    return 1.2 * value + 0.1
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "name"), FIELDS, ids=[f"{m.__name__[17:]}.{f}.{n}" for m, f, n in FIELDS]
+)
+def test_no_field_of_any_record_can_be_wrong_unseen(
+    references, monkeypatch, module, function, name
+):
+    sound = getattr(module, function)
+
+    def broken(*arguments, **options):
+        record = sound(*arguments, **options)
+        return replace(record, **{name: spoil(getattr(record, name))})
+
+    monkeypatch.setattr(module, function, broken)
+    check = getattr(calibration, f"check_{module.__name__.rpartition('.')[2]}")
+    checks = check(references, torch.Generator().manual_seed(1))
+    assert any(not c.passed for c in checks)
+
+
+def doubled(function):
+    return lambda *arguments, **options: 2 * function(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("owner", "attribute", "spoilt", "blamed"),
+    [
+        (torch.linalg, "eigvalsh", doubled(torch.linalg.eigvalsh), "hessian"),
+        (points, "directions", doubled(points.directions), "field"),
+        (points, "noise_radius", doubled(points.noise_radius), "minima"),
+        (points, "centre", doubled(points.centre), "slices"),
+        (statistics.stats, "sem", lambda v: np.std(v) / 4, "statistics"),
+        (predictors, "_solve", doubled(predictors._solve), "predictors"),
+    ],
+    ids=["eigenvalues", "directions", "radius", "centre", "standard error", "weights"],
+)
+def test_a_corrupted_part_fails_the_whole_calibration(
+    references, monkeypatch, owner, attribute, spoilt, blamed
+):
+    monkeypatch.setattr(owner, attribute, spoilt)
+    assert blamed in failing(references)
+
+
+def test_a_flipped_gradient_is_blamed_on_the_field(references, monkeypatch):
+    normalise = torch.nn.functional.normalize
+    monkeypatch.setattr(field.torch.nn.functional, "normalize", lambda *a, **o: -normalise(*a, **o))
+    assert "field" in failing(references)
+
+
+def test_strata_that_are_not_are_seen(references, monkeypatch):
+    def simple(kappa, count, generator):
+        return torch.randperm(len(kappa), generator=generator)[:count]
+
+    monkeypatch.setattr(hessian, "stratified_by_condition", simple)
+    assert "hessian" in failing(references)
+
+
+def test_a_descent_that_stops_early_is_seen(references, monkeypatch):
+    sound = descent.descend
+
+    def lazy(*arguments, **options):
+        ends = sound(*arguments, **(options | {"steps": 2, "newton": 0}))
+        return replace(ends, converged=torch.ones_like(ends.converged))
+
+    monkeypatch.setattr(minima, "descend", lazy)
+    assert "minima" in failing(references)

@@ -1,0 +1,62 @@
+"""Descents end where the energy says that they must."""
+
+import torch
+
+from ired.instruments import points
+from ired.instruments.descent import descend
+
+
+def test_every_octant_of_a_double_well_has_its_minimum(well):
+    corners = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=torch.float64)] * 3)
+    start = well.coordinates.from_basis(corners * torch.tensor([0.3, 0.6, 1.8]).double())
+    A = torch.eye(2, dtype=torch.float64)[None]
+    ends = descend(well, A, start[None], 0)
+    assert ends.converged.all()
+    torch.testing.assert_close(well.coordinates.to_basis(ends.y[0]), corners, rtol=0, atol=1e-8)
+
+
+def test_a_critical_point_is_not_left(well):
+    saddle = torch.tensor([0.0, 1.0, -1.0], dtype=torch.float64)
+    A = torch.eye(2, dtype=torch.float64)[None]
+    ends = descend(well, A, well.coordinates.from_basis(saddle)[None, None], 0)
+    assert ends.converged.all()
+    torch.testing.assert_close(well.coordinates.to_basis(ends.y[0, 0]), saddle)
+
+
+def test_newton_leaves_the_neighbourhood_of_a_saddle(well):
+    start = torch.tensor([1e-6, 1.0, -1.0], dtype=torch.float64)
+    A = torch.eye(2, dtype=torch.float64)[None]
+    ends = descend(well, A, well.coordinates.from_basis(start)[None, None], 0)
+    assert ends.converged.all()
+    expected = torch.tensor([1.0, 1.0, -1.0], dtype=torch.float64)
+    torch.testing.assert_close(well.coordinates.to_basis(ends.y[0, 0]), expected)
+
+
+def test_energy_never_rises_and_no_step_is_longer_than_the_stride(algebraic, problems, generator):
+    y0 = points.answers(algebraic, problems)
+    start = points.around(algebraic, y0, 2, 6.0, 4, generator)
+    before = algebraic.energy(problems, start, 2)
+    y = start
+    for _ in range(6):
+        ends = descend(algebraic, problems, y, 2, steps=1, newton=0, stride=0.5)
+        moved = (ends.y - y).norm(dim=-1)
+        assert (moved <= 0.5 * points.noise_radius(algebraic, 2) * (1 + 1e-9)).all()
+        assert (ends.energy <= before).all()
+        y, before = ends.y, ends.energy
+
+
+def test_newton_finishes_an_ill_conditioned_bowl(algebraic, problems, generator):
+    y0 = points.answers(algebraic, problems)
+    start = points.around(algebraic, y0, 5, 3.0, 4, generator)
+    ends = descend(algebraic, problems, start, 5, steps=20)
+    assert ends.converged.all()
+    middle = points.centre(algebraic, y0, 5)[:, None].expand_as(start)
+    torch.testing.assert_close(ends.y, middle, rtol=0, atol=1e-8)
+
+
+def test_small_batches_change_nothing(algebraic, problems, generator):
+    y0 = points.answers(algebraic, problems)
+    start = points.around(algebraic, y0, 5, 3.0, 4, generator)
+    whole = descend(algebraic, problems, start, 5, steps=20)
+    parts = descend(algebraic, problems, start, 5, steps=20, states_per_call=7, memory=200_000)
+    torch.testing.assert_close(whole.y, parts.y, rtol=0, atol=1e-8)

@@ -1,0 +1,149 @@
+"""Intervals cover what they promise, and the problem is the unit."""
+
+import warnings
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ired.instruments import statistics
+
+
+def coverage(interval, draw, truth, rounds, rng):
+    hits = 0
+    for _ in range(rounds):
+        found = interval(draw(rng))
+        hits += found.low <= truth <= found.high
+    return hits / rounds
+
+
+def test_student_interval_covers_at_five_units_where_bca_does_not():
+    rng = np.random.default_rng(0)
+    draw = lambda rng: rng.normal(3, 2, 5)
+    student = coverage(statistics.student_interval, draw, 3, 1500, rng)
+    assert 0.93 < student < 0.97
+    bca = coverage(
+        lambda v: statistics.bootstrap_interval(v, resamples=499), draw, 3, 400, rng
+    )
+    assert bca < 0.915
+
+
+def test_bca_interval_covers_at_forty_skewed_units():
+    rng = np.random.default_rng(1)
+    found = coverage(
+        lambda v: statistics.bootstrap_interval(v, resamples=799),
+        lambda rng: rng.gamma(4.0, 1.0, 40),
+        4.0,
+        500,
+        rng,
+    )
+    assert 0.915 < found < 0.975
+
+
+def test_the_level_is_heeded():
+    values = np.random.default_rng(2).normal(size=60)
+    wide = statistics.bootstrap_interval(values, 0.99)
+    narrow = statistics.bootstrap_interval(values, 0.8)
+    assert wide.low < narrow.low < narrow.estimate < narrow.high < wide.high
+    assert wide.level == 0.99 and wide.units == 60
+
+
+def test_points_of_one_problem_are_no_independent_units():
+    rng = np.random.default_rng(3)
+    groups = np.repeat(np.arange(30), 20)
+    values = rng.normal(size=30)[groups] + 0.1 * rng.normal(size=600)
+    naive = statistics.bootstrap_interval(values)
+    clustered = statistics.bootstrap_interval(values, groups=groups)
+    assert clustered.units == 30 and naive.units == 600
+    # Within-group correlation near 1: the naive interval is too narrow by about sqrt(20) = 4.5.
+    assert 3.5 < (clustered.high - clustered.low) / (naive.high - naive.low) < 5.5
+    np.testing.assert_allclose(clustered.estimate, values.mean())
+
+
+def test_unequal_groups_are_averaged_first():
+    np.testing.assert_allclose(
+        statistics.unit_means([1.0, 3.0, 10.0], ["b", "b", "a"]), [10.0, 2.0]
+    )
+
+
+@pytest.mark.parametrize("count", [5, 50])
+def test_constant_data_have_zero_width_and_no_warning(count):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for make in (
+            statistics.mean_interval,
+            statistics.bootstrap_interval,
+            statistics.student_interval,
+        ):
+            found = make(np.full(count, 0.7))
+            assert (found.low, found.estimate, found.high) == (0.7, 0.7, 0.7)
+
+
+def test_undefined_bca_falls_back_without_nan():
+    values = np.array([0.0] * 3 + [1.0] * 0 + [1e-300])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = statistics.bootstrap_interval(values, statistic=np.max)
+    assert np.isfinite([found.low, found.high]).all()
+
+
+def test_few_units_get_student_and_many_get_bca():
+    rng = np.random.default_rng(4)
+    assert statistics.mean_interval(rng.normal(size=14)).method == "t"
+    assert statistics.mean_interval(rng.normal(size=15)).method == "BCa"
+    cells = statistics.mean_intervals(rng.normal(size=(2, 3, 20)))
+    assert cells.low.shape == cells.estimate.shape == (2, 3)
+    assert (cells.low < cells.estimate).all()
+
+
+def test_student_interval_is_the_textbook_one():
+    values = np.array([1.0, 2.0, 4.0, 7.0])
+    found = statistics.student_interval(values)
+    low, high = stats.t.interval(0.95, 3, loc=values.mean(), scale=stats.sem(values))
+    np.testing.assert_allclose([found.low, found.high], [low, high])
+
+
+def test_pairing_removes_what_pairs_share():
+    rng = np.random.default_rng(5)
+    shared = rng.normal(size=40) * 10
+    first, second = shared + 0.5 + 0.1 * rng.normal(size=40), shared + 0.1 * rng.normal(size=40)
+    found = statistics.paired_interval(first, second)
+    assert found.low > 0.4 and found.high < 0.6
+    assert found.excludes(0.0) and not found.excludes(0.5)
+
+
+def test_spearman_interval_covers_a_known_rank_correlation():
+    rng = np.random.default_rng(6)
+    rho = 0.6
+    truth = 6 / np.pi * np.arcsin(rho / 2)  # of a bivariate normal
+    hits = 0
+    for _ in range(200):
+        x = rng.normal(size=80)
+        y = rho * x + np.sqrt(1 - rho**2) * rng.normal(size=80)
+        found = statistics.spearman_interval(x, y, resamples=399)
+        np.testing.assert_allclose(found.estimate, stats.spearmanr(x, y).statistic)
+        hits += found.low <= truth <= found.high
+    assert 0.9 < hits / 200 < 0.99
+    assert statistics.spearman_interval(np.arange(9.0), np.ones(9)).estimate == 0
+
+
+def test_exact_proportion_of_all_successes():
+    found = statistics.proportion_interval(50, 50)
+    assert found.estimate == found.high == 1
+    np.testing.assert_allclose(found.low, 0.025 ** (1 / 50))
+
+
+def test_benjamini_hochberg_by_hand():
+    np.testing.assert_allclose(
+        statistics.adjust([[0.01, 0.04], [0.03, 0.5]]),
+        [[0.04, 0.04 * 4 / 3], [0.04 * 4 / 3, 0.5]],
+    )
+
+
+def test_bad_values_are_named():
+    with pytest.raises(ValueError, match="two independent units"):
+        statistics.mean_interval([1.0])
+    with pytest.raises(ValueError, match="finite"):
+        statistics.mean_interval([1.0, np.nan, 2.0])
+    with pytest.raises(ValueError, match="group labels"):
+        statistics.mean_interval([1.0, 2.0], groups=[1])

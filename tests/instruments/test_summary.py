@@ -1,0 +1,38 @@
+"""Condensing tables: units are averaged first, cells stay apart, empty selections are refused."""
+
+import numpy as np
+import pandas
+import pytest
+
+from ired.instruments.summary import per_unit, summarise
+
+
+def clustered():
+    rng = np.random.default_rng(0)
+    rows = [
+        {"energy": e, "landscape": k, "problem": p, "x": shift + k + effect + 0.01 * rng.normal()}
+        for e, shift in (("b", 10), ("a", 0))
+        for k in (1, 0)
+        for p, effect in enumerate(rng.normal(size=20))
+        for _ in range(8)
+    ]
+    return pandas.DataFrame(rows)
+
+
+def test_cells_keep_their_order_and_their_units():
+    seen = summarise(clustered(), ["energy", "landscape"], ["x"])
+    assert list(zip(seen.energy, seen.landscape)) == [("b", 1), ("b", 0), ("a", 1), ("a", 0)]
+    assert (seen.units == 20).all() and (seen.measure == "x").all()
+    assert ((seen.low < seen["mean"]) & (seen["mean"] < seen.high)).all()
+    # Problems differ by ±1, points of a problem by ±0.01: an interval over 160 "independent"
+    # points would be about 0.3 wide, over 20 problems about 0.9.
+    assert (seen.high - seen.low).min() > 0.5
+
+
+def test_per_unit_selects_and_averages():
+    table = clustered()
+    x = per_unit(table, "x", energy="a", landscape=1)
+    rows = table[(table.energy == "a") & (table.landscape == 1) & (table.problem == 3)]
+    assert len(x) == 20 and x[3] == pytest.approx(rows.x.mean())
+    with pytest.raises(ValueError, match="no rows"):
+        per_unit(table, "x", energy="c")
