@@ -65,8 +65,16 @@ def save_energy(path: Path, energy: MLPEnergy) -> None:
     path.with_suffix(".json").write_text(json.dumps(meta, indent=2, sort_keys=True) + "\n")
 
 
-def load_energy(path: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> MLPEnergy:
-    """The energy of a checkpoint, its gradients towards weights off; raises CheckpointError."""
+def load_energy(
+    path: Path | str,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    n: int | None = None,
+) -> MLPEnergy:
+    """The energy of a checkpoint, its gradients towards weights off; raises CheckpointError.
+
+    n: the side that is expected, if any in particular is.
+    """
     tensors, meta = read(Path(path))
     if meta.get("format") != FORMAT:
         raise CheckpointError(f"{path} is of format {meta.get('format')!r}, not {FORMAT!r}")
@@ -76,6 +84,8 @@ def load_energy(path: Path, device: str = "cpu", dtype: torch.dtype = torch.floa
     except (KeyError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{path} does not fit its own configuration: {reason}") from None
+    if n not in (None, energy.config.n):
+        raise CheckpointError(f"{path} is for matrices of side {energy.config.n}, not {n}")
     bad = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
     if bad:
         raise CheckpointError(f"{path} holds numbers that are not finite, in {bad[0]}")

@@ -40,10 +40,12 @@ class EnergyConfig:
     standardise_c: float | None = None
 
     @classmethod
-    def standardised(cls, n: int, c: float, **rest: Any) -> EnergyConfig:
-        """The configuration whose inputs and answers have mean 0 and variance 1."""
+    def for_problems(cls, n: int, c: float, standardised: bool, **rest: Any) -> EnergyConfig:
+        """For one training distribution; standardised inputs and answers have mean 0, variance 1."""
+        if not standardised:
+            return cls(n, **rest)
         shift, scale = problems.standardisation(n, c)
-        return cls(n=n, shift=shift, scale=scale, standardise_c=c, **rest)
+        return cls(n, shift=shift, scale=scale, standardise_c=c, **rest)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ired.model import problems
 from ired.model.coordinates import Coordinates
+from ired.model.energy import MLPEnergy
+from ired.model.protocol import Energy
 from ired.model.schedule import Schedule
 
 
@@ -129,3 +132,18 @@ class Quadratic(_Reference):
 
     def hessian(self, A: Any, y: Tensor, k: int | Tensor) -> Tensor:
         return self.H.to(y).expand(len(y), -1, -1).clone()
+
+
+def controls(energy: MLPEnergy, seed: int) -> dict[str, Energy]:
+    """What a finding about a trained energy is held against, in its coordinates and dtype.
+
+    "untrained": the same network with fresh weights, none of them those that the training of this
+    seed started from; "ideal" and "algebraic": the reference energies.
+    """
+    like = next(energy.parameters())
+    untrained = MLPEnergy(energy.config, problems.generator(seed, "untrained"))
+    return {
+        "untrained": untrained.to(like).requires_grad_(False),
+        "ideal": IdealEnergy(energy.coordinates, energy.schedule),
+        "algebraic": AlgebraicEnergy(energy.coordinates, energy.schedule),
+    }

@@ -128,3 +128,11 @@ def sample(
     y = y if config.scaled_output else y / root
     see(Step("end", 0, 0, y))
     return y
+
+
+def solve(
+    energy: Energy, A: Tensor, config: SamplingConfig, generator: torch.Generator
+) -> Tensor:
+    """Sampled inverses (B, n, n) of A (B, n, n): float32 on the generator's device, float64 out."""
+    y = sample(energy, A.to(generator.device, torch.float32), config, generator)
+    return energy.coordinates.decode(y).double().to(A.device)

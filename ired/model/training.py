@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -212,14 +213,18 @@ class Trainer:
             "device": self.device.type,
         }
 
-    def save(self, path: Path) -> None:
-        """Everything that the next step depends on, written atomically."""
-        checkpoint.write(path, dict(self._state()), self._identity() | {"step": self.step})
+    def save(self, path: Path, notes: Any = None) -> None:
+        """Everything that the next step depends on, written atomically; notes are JSON values."""
+        meta = self._identity() | {"step": self.step, "notes": notes}
+        checkpoint.write(path, dict(self._state()), meta)
 
-    def resume(self, path: Path) -> None:
-        """Continue bit for bit from a file that `save` made; raises CheckpointError."""
+    def resume(self, path: Path) -> Any:
+        """Continue bit for bit from a file that `save` made, and return its notes.
+
+        Raises CheckpointError where the file is broken or belongs to another training.
+        """
         tensors, meta = checkpoint.read(path)
-        step = meta.pop("step", None)
+        step, notes = meta.pop("step", None), meta.pop("notes", None)
         if meta != self._identity():
             differs = [key for key, value in self._identity().items() if meta.get(key) != value]
             raise checkpoint.CheckpointError(
@@ -245,3 +250,4 @@ class Trainer:
             self.streams[name].set_state(state)
         self._rows = [groups["history"][""]]
         self.step = step
+        return notes

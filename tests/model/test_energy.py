@@ -6,7 +6,7 @@ import torch
 from ired.model import problems
 from ired.model.coordinates import Coordinates
 from ired.model.energy import EnergyConfig, MLPEnergy
-from ired.model.reference import AlgebraicEnergy, DoubleWell, IdealEnergy, Quadratic
+from ired.model.reference import AlgebraicEnergy, DoubleWell, IdealEnergy, Quadratic, controls
 from ired.model.schedule import Schedule
 
 N, B = 4, 6
@@ -152,3 +152,15 @@ def test_initial_weights_come_from_the_seed_alone():
         return MLPEnergy(EnergyConfig(N, 24), problems.generator(seed, "weights")).fc2.weight
 
     assert torch.equal(weights(1), weights(1)) and not torch.equal(weights(1), weights(2))
+
+
+def test_controls_share_the_setting_and_no_weights():
+    energy = energies()[5]
+    found = controls(energy, 0)
+    assert list(found) == ["untrained", "ideal", "algebraic"]
+    A, y, k = points(energy)
+    for control in found.values():
+        assert control.coordinates == energy.coordinates
+        assert control.gradient(A, y, k).dtype == torch.float64
+    start = MLPEnergy(energy.config, problems.generator(0, "weights"))
+    assert not torch.equal(found["untrained"].fc2.weight, start.fc2.weight.double())

@@ -103,9 +103,9 @@ def test_resuming_is_bit_for_bit(tmp_path, mining):
     whole.advance(40)
     first = Trainer(ENERGY, config, 3)
     first.advance(17)
-    first.save(tmp_path / "t.safetensors")
+    first.save(tmp_path / "t.safetensors", notes=[{"seen": 17}])
     second = Trainer(ENERGY, config, 3)
-    second.resume(tmp_path / "t.safetensors")
+    assert second.resume(tmp_path / "t.safetensors") == [{"seen": 17}]
     assert second.step == 17
     second.advance(23)
     assert torch.equal(second.history, whole.history) and len(whole.history) == 40
@@ -140,7 +140,8 @@ def test_training_learns_to_denoise():
 
 def test_energies_survive_the_disk(tmp_path):
     energy = MLPEnergy(
-        EnergyConfig.standardised(3, 0.5, hidden=16, symmetric=True), problems.generator(0, "w")
+        EnergyConfig.for_problems(3, 0.5, True, hidden=16, symmetric=True),
+        problems.generator(0, "w"),
     )
     checkpoint.save_energy(tmp_path / "m.safetensors", energy)
     again = checkpoint.load_energy(tmp_path / "m.safetensors")

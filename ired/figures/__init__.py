@@ -1,0 +1,1 @@
+"""How results look: records and tables in, matplotlib figures out. Nothing is computed here."""

@@ -1,0 +1,76 @@
+"""SETUP-4: are the instruments right where the answer is known?
+
+Every instrument is pointed at energies whose landscapes are known in closed form (the ideal
+denoiser's, ½‖AY − I‖², a double well, planted quadratics) and at planted data, in the coordinates of
+the profile and in raw ones. An instrument that misses a known answer must not be believed about a
+trained model: the run fails, with the instrument's name and the two numbers.
+"""
+
+from ired.lab.command import Param, command
+
+INSTRUMENTS = ("statistics", "slices", "field", "hessian", "minima", "predictors")
+
+
+@command(
+    "SETUP-4",
+    problems=Param(6, tiny=3, help="problems that the instruments are tried on"),
+    criteria={name: "every known answer is recovered within tolerance" for name in INSTRUMENTS},
+)
+def main(run):
+    import pandas
+    import torch
+
+    from ired.figures import setup as figures
+    from ired.instruments import calibration
+    from ired.model import problems
+    from ired.model.coordinates import Coordinates
+    from ired.model.energy import EnergyConfig
+    from ired.model.reference import AlgebraicEnergy, DoubleWell, IdealEnergy, Quadratic
+    from ired.model.schedule import Schedule
+
+    config = EnergyConfig.for_problems(**run.profile.problem, **run.profile.model)
+    n, schedule = config.n, Schedule(config.landscapes)
+    A = problems.draw(
+        run.params.problems, n, run.profile.problem["c"], problems.generator(0, "calibration"),
+        torch.float64,
+    ).to(run.device)  # fmt: skip
+    settings = {
+        "as in the profile": Coordinates(n, config.shift, config.scale, config.symmetric),
+        "raw": Coordinates(n),
+    }
+    rows = []
+    for setting, coordinates in settings.items():
+        references = calibration.References(
+            ideal=IdealEnergy(coordinates, schedule),
+            algebraic=AlgebraicEnergy(coordinates, schedule),
+            well=DoubleWell(Coordinates(2, symmetric=coordinates.symmetric), schedule),
+            quadratic=lambda H, centre, c=coordinates: Quadratic(c, schedule, H, centre),
+            A=A,
+        )
+        for check in calibration.calibrate(references, problems.generator(0, setting)):
+            share = abs(check.measured - check.expected) / max(check.tolerance, 1e-300)
+            rows.append((setting, check, check.passed, min(share, 1e9)))
+    table = pandas.DataFrame(
+        [
+            (setting, c.instrument, c.what, c.expected, c.measured, c.tolerance, passed, share)
+            for setting, c, passed, share in rows
+        ],
+        columns=["setting", "instrument", "what", "expected", "measured", "tolerance", "passed",
+                 "share_of_tolerance"],
+    )  # fmt: skip
+    run.table("checks", table)
+    run.figure(
+        "calibration",
+        figures.calibration(table),
+        "Known answers, each as the part of its tolerance that the measured error takes up.",
+    )
+    for name, group in table.groupby("instrument"):
+        run.criterion(name, group.passed.all(), checks=len(group), missed=(~group.passed).sum())
+    run.headline("known answers recovered", table.passed.mean())
+    missed = [str(check) for _, check, passed, _ in rows if not passed]
+    if missed:
+        raise calibration.Miscalibrated("; ".join(missed))
+
+
+if __name__ == "__main__":
+    main()

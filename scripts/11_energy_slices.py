@@ -1,0 +1,126 @@
+"""P1-01: what does the energy look like around the answer?
+
+Two-dimensional slices of every landscape through the true inverse of test problems, along random
+planes, the leading principal axes of gradients, and the plane of the sampling path. A slice is
+normalised so that a perfect denoiser's is the bowl (u² + v²)/2 in every landscape. Against the claim
+that the answer is the bottom of a bowl: lower points in the slice, a minimum far from the answer, or
+an untrained network that looks the same.
+"""
+
+from ired.lab.command import Param, command
+
+
+@command(
+    "P1-01",
+    slices=Param(50, tiny=6, help="problems, each sliced once along every kind of plane"),
+    resolution=Param(31, tiny=11, help="grid points along an axis (odd)"),
+    extent=Param(3.0, help="half width of a slice in σ_k"),
+    criteria={
+        "answer_lowest_in_its_slice": "at k = 0 in random planes less than 5 % of the slice lies "
+        "below the answer: the whole 95 % interval over problems",
+        "closer_to_the_bowl_than_untrained": "in every landscape the correlation with the ideal "
+        "bowl in random planes exceeds that of the untrained network: paired 95 % intervals above "
+        "0, at a level corrected for the number of landscapes (Bonferroni)",
+    },
+)
+def main(run):
+    import pandas
+    import torch
+
+    from ired.figures import phase1 as figures
+    from ired.instruments import points, slices
+    from ired.instruments.statistics import mean_interval, paired_interval
+    from ired.instruments.summary import per_unit, summarise
+    from ired.model import problems
+    from ired.model.checkpoint import load_energy
+    from ired.model.reference import controls
+    from ired.model.sampling import SamplingConfig, sample
+
+    run.gate("SETUP-5")
+    model = run.upstream("SETUP-3").path("model.safetensors")
+    model = load_energy(model, run.device, torch.float64)
+    energies = {"trained": model} | controls(model, run.seed)
+    A = run.upstream("SETUP-2").tensors("problems")["test.A"][: run.params.slices].to(run.device)
+    y0 = points.answers(model, A)
+    random = problems.generator(run.seed, "slices")
+
+    paths = {k: [] for k in range(model.schedule.K)}
+    config = SamplingConfig(**run.profile.sampling)
+    start = model.coordinates.noise(len(A), generator=random, dtype=A.dtype).to(run.device)
+    found = sample(
+        model, A, config, start=start,
+        callback=lambda s: s.stage in ("denoise", "descend") and paths[s.landscape].append(s.y),
+    )  # fmt: skip
+    found = found / model.schedule.sqrt_alpha_bar[0].item() if config.scaled_output else found
+
+    tables, pictures = [], {}
+    for k, path in paths.items():
+        path = torch.stack(path, dim=1)
+        marks = {"model answer": points.centre(model, found, k), "path": path}
+        planes = (
+            slices.random_directions(model, y0, random),
+            slices.gradient_directions(model, A, y0, k, random),
+            slices.path_directions(model, y0, k, path, random),
+        )
+        for plane in planes:
+            for name, energy in energies.items():
+                seen = slices.measure(
+                    energy, A, y0, k, plane, run.params.extent, run.params.resolution, marks
+                )
+                shape = pandas.DataFrame(slices.shape_of(seen).columns())
+                tables.append(shape.assign(energy=name))
+                pictures |= figures.picture(f"{name}.{plane.kind}.k{k}", seen, problems=3)
+    table = pandas.concat(tables, ignore_index=True)
+    run.table("slices", table)
+    run.tensors("pictures", pictures, meta={"extent": run.params.extent})
+
+    summary = summarise(
+        table,
+        ["kind", "energy", "landscape"],
+        ["below", "minimum_distance", "ideal_correlation", "fit"],
+    )
+    run.table("summary", summary)
+
+    table = table[table.kind == "random"]
+    below = mean_interval(per_unit(table, "below", energy="trained", landscape=0))
+    run.criterion(
+        "answer_lowest_in_its_slice", below.high < 0.05, share=below.estimate, high=below.high
+    )
+    level = 1 - 0.05 / len(paths)
+    margins = [
+        paired_interval(
+            *(
+                per_unit(table, "ideal_correlation", energy=name, landscape=k)
+                for name in ("trained", "untrained")
+            ),
+            level,
+        )
+        for k in paths
+    ]
+    worst = min(margins, key=lambda margin: margin.low)
+    run.criterion(
+        "closer_to_the_bowl_than_untrained", worst.low > 0, worst=worst.estimate, low=worst.low
+    )
+    run.headline("share of slice below the answer, k=0", below.estimate, below.low, below.high)
+    extent = run.params.extent
+    run.figure(
+        "slices_by_energy",
+        figures.slices_by_energy(pictures, list(energies), extent),
+        "Gap to the answer's energy in σ_k in a random plane through the answer (+) of one problem, "
+        "on one colour scale; the ideal bowl is the third row.",
+    )
+    run.figure(
+        "slices_by_plane",
+        figures.slices_by_plane(pictures, extent),
+        "Trained energy of the same problem along three kinds of planes. +: answer, ×: where "
+        "sampling ended, line: the sampling path's shadow in the plane.",
+    )
+    run.figure(
+        "slice_shapes",
+        figures.slice_shapes(summary),
+        f"Means over {len(A)} problems with 95 % intervals; random planes.",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The walls between the rooms: imports run one way, and only scripts put rooms together."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("model", "instruments", "figures", "lab")
+# What a room may import of ours besides itself.
+ALLOWED = {
+    "model": (),
+    "instruments": ("ired.model.protocol",),
+    "figures": ("ired.instruments",),
+    "lab": (),
+}
+# Outside packages that belong to one place.
+ONLY_IN = {
+    "mlflow": ("ired/lab/tracking.py",),
+    "matplotlib": ("ired/figures/", "ired/lab/run.py"),
+    "seaborn": ("ired/figures/",),
+    "plotly": ("ired/figures/",),
+    "argparse": ("ired/lab/",),
+}
+
+
+def imports(path):
+    """Every module that a file imports, those inside functions included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            module = node.module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def within(name, allowed):
+    return any(name == prefix or name.startswith(prefix + ".") for prefix in allowed)
+
+
+def sources(folder):
+    found = sorted((ROOT / folder).rglob("*.py"))
+    assert found, f"{folder} is empty: this test would pass for nothing"
+    return found
+
+
+def breaches(path):
+    """What a file imports and should not."""
+    relative = path.relative_to(ROOT).as_posix()
+    room = relative.split("/")[1]
+    for name in imports(path):
+        if name.startswith("ired.") and relative.startswith("ired/"):
+            if not within(name, (f"ired.{room}", *ALLOWED[room])):
+                yield name
+        if name.split(".")[0] == "scripts":
+            yield name
+        homes = ONLY_IN.get(name.split(".")[0], (relative,))
+        if not relative.startswith(homes):
+            yield name
+
+
+@pytest.mark.parametrize("folder", [f"ired/{room}" for room in ROOMS] + ["scripts"])
+def test_no_wall_is_crossed(folder):
+    crossed = {path.name: found for path in sources(folder) if (found := list(breaches(path)))}
+    assert crossed == {}
+
+
+def test_scripts_stay_readable():
+    for path in sources("scripts"):
+        assert len(path.read_text().splitlines()) <= 160, f"{path.name} is no paragraph any more"
+
+
+@pytest.mark.parametrize(
+    "place, line",
+    [
+        ("ired/model/x.py", "from ired.lab import keys"),
+        ("ired/instruments/x.py", "def f():\n    from ired.model import energy"),
+        ("ired/instruments/x.py", "import mlflow"),
+        ("ired/figures/x.py", "import ired.model.protocol"),
+        ("ired/lab/x.py", "import ired.figures.style"),
+        ("ired/lab/store.py", "from mlflow import MlflowClient"),
+        ("scripts/x.py", "import argparse"),
+    ],
+)
+def test_the_test_sees_breaches(place, line, tmp_path, monkeypatch):
+    path = tmp_path / place
+    path.parent.mkdir(parents=True)
+    path.write_text(line)
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    assert list(breaches(path))
