@@ -35,7 +35,7 @@ STATUS = $(LAB).status $(COORDINATES)
 PINS := $(firstword $(shell cat requirements.txt $(wildcard requirements.lock) | cksum))
 READY := $(VENV)/.ired-$(PINS)
 ifneq ($(words $(VENV)),1)
-$(error VENV must be one path without spaces, not '$(VENV)')
+$(error error: VENV must be one path without spaces, not '$(VENV)')
 endif
 
 EXPERIMENTS := $(filter SETUP-% P% phase% all,$(MAKECMDGOALS))
@@ -48,7 +48,7 @@ endif
 include $(lastword $(PLAN))
 endif
 
-.PHONY: help setup test status ui doctor lock clean
+.PHONY: help setup test status ui doctor lock readme clean
 
 help: ## this list
 	@printf '%s\n' 'make TARGET [PROFILE=small] [SEED=0] [VARIANT=none] [DEVICE=auto] [ARGS="..."]' ''
@@ -82,6 +82,9 @@ doctor: ## what is wrong with this machine, and what to do about it
 
 lock: $(READY) ## write requirements.lock from what is installed
 	@$(PYTHON) -m ired.lab.environment $(VENV) --lock
+
+readme: ## renew the table of experiments in README.md
+	@$(PYTHON) -m ired.lab.table
 
 clean: ## remove caches and finished work folders; never results, never the environment
 	@$(PYTHON) -m ired.lab.clean

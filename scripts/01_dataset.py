@@ -50,14 +50,12 @@ def main(run):
             A = problems.draw(min(size, run.params.fit - start), side, c, source, torch.float64)
             yield A, problems.inverse(A)
 
+    families = {"test": "same", "validation": "same"} | {name: name for name in problems.FAMILIES}
     sets = {
-        name: make(count, n, c, problems.generator(run.seed, name))
-        for name, make in problems.FAMILIES.items()
+        name: problems.FAMILIES[family](count, n, c, problems.generator(run.seed, name))
+        for name, family in families.items()
+        if name != "same"
     }
-    sets["test"] = sets.pop("same")
-    sets["validation"] = problems.FAMILIES["same"](
-        count, n, c, problems.generator(run.seed, "validation")
-    )
 
     rows, kinds, errors = [], [], {}
     fitted = predictors.fit(stream(n))

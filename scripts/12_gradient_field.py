@@ -32,8 +32,8 @@ def main(run):
 
     from ired.figures import phase1 as figures
     from ired.instruments import field, points
-    from ired.instruments.statistics import mean_interval, paired_interval
-    from ired.instruments.summary import per_unit, summarise
+    from ired.instruments.statistics import mean_interval
+    from ired.instruments.summary import per_unit, summarise, weakest_margin
     from ired.model import problems
     from ired.model.checkpoint import load_energy
     from ired.model.reference import controls
@@ -57,7 +57,7 @@ def main(run):
                 energy, A, y0, landscapes, 64, problems.generator(run.seed, "score")
             ),
             "descents": field.descents(
-                energy, A, y0, landscapes, distances, count, problems.generator(run.seed, "descent")
+                energy, A, y0, landscapes, distances, 1, problems.generator(run.seed, "descent")
             ),
         }.items():
             found[kind].append(pandas.DataFrame(seen.columns()).assign(energy=name))
@@ -92,21 +92,8 @@ def main(run):
 
     worst = tables["conservation"][["asymmetry", "loop", "path", "hessian"]].max()
     run.criterion("field_is_a_gradient", worst.max() < 1e-5, **worst)
-    level = 1 - 0.05 / len(landscapes)
-    cosines = [
-        paired_interval(
-            *(
-                per_unit(tables["field"], "cosine", energy=name, landscape=k, distance=1.0)
-                for name in ("trained", "untrained")
-            ),
-            level,
-        )
-        for k in landscapes
-    ]
-    weakest = min(cosines, key=lambda seen: seen.low)
-    run.criterion(
-        "points_to_the_answer", weakest.low > 0, worst=weakest.estimate, low=weakest.low
-    )
+    margin = weakest_margin(tables["field"], "cosine", "trained", "untrained", distance=1.0)
+    run.criterion("points_to_the_answer", margin.low > 0, worst=margin.estimate, low=margin.low)
     sharpest = {"energy": "trained", "landscape": 0}
     ratio = mean_interval(per_unit(tables["score"], "relative_shrunk", **sharpest))
     run.criterion("sees_the_problem", ratio.high < 1, ratio=ratio.estimate, high=ratio.high)

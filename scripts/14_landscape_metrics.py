@@ -13,8 +13,8 @@ from ired.lab.command import Param, command
 @command(
     "P1-04",
     sets=Param(3, tiny=2, help="fresh sets of problems (seeds)"),
-    problems=Param(16, tiny=4, help="problems in each set"),
-    starts=Param(4, tiny=2, help="descents from each distance"),
+    problems=Param(10, tiny=4, help="problems in each set"),
+    starts=Param(2, help="descents from each distance"),
     distances=Param((0.3, 1.0, 3.0, 10.0, 30.0), help="starts' distances in noise radii"),
     criteria={
         "convex_at_the_noise": "at k = 0 at least 95 % of segments between noised answers are "

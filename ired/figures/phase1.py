@@ -10,27 +10,38 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
-from ired.figures.style import COLOURS, DIVERGING, SEQUENTIAL, band, canvas, landscape_axis
+from ired.figures.style import (
+    COLOURS,
+    DIVERGING,
+    SEQUENTIAL,
+    band,
+    canvas,
+    landscape_axis,
+    signed_log,
+)
 from ired.instruments.slices import Slices
 
+ENERGIES = ("trained", "untrained", "ideal", "algebraic")
 SHOWN = (0, 2, 4, 6, 9)  # landscapes that small multiples show
 
 
 def picture(name: str, slices: Slices, problems: int) -> dict[str, np.ndarray]:
     """What drawing the first few slices needs, as arrays to log: gap, and (u, v) of the marks."""
-    arrays = {f"{name}.gap": slices.gap[:problems].astype(np.float32)}
+    arrays = {
+        f"{name}.gap": slices.gap[:problems].astype(np.float32),
+        f"{name}.line": slices.u.astype(np.float32),
+    }
     for mark, at in slices.marks.items():
         arrays[f"{name}.{mark}"] = np.stack((at.u, at.v), -1)[:problems].astype(np.float32)
     return arrays
 
 
 def draw_slice(
-    axis: Axes, pictures: Mapping[str, np.ndarray], name: str, extent: float, problem: int = 0
+    axis: Axes, pictures: Mapping[str, np.ndarray], name: str, top: float, problem: int = 0
 ):
-    """One slice, on a colour scale that fits the ideal bowl, with its marks."""
+    """One slice with its marks, on a colour scale from −top to top."""
     gap = np.asarray(pictures[f"{name}.gap"])[problem]
-    top = extent**2  # the ideal bowl's corner
-    line = np.linspace(-extent, extent, gap.shape[0])
+    line = np.asarray(pictures[f"{name}.line"])
     image = axis.pcolormesh(
         line, line, gap, cmap=DIVERGING, norm=TwoSlopeNorm(0, -top, top), shading="nearest",
         rasterized=True,
@@ -44,7 +55,7 @@ def draw_slice(
     axis.plot(*path.T, color="black", linewidth=1, marker=".", markersize=3)
     axis.plot(*found, marker="x", color="black", markersize=7)
     axis.plot(0, 0, marker="+", color="black", markersize=10, markeredgewidth=1.6)
-    axis.set(xlim=(-extent, extent), ylim=(-extent, extent), aspect="equal")
+    axis.set(xlim=(line[0], line[-1]), ylim=(line[0], line[-1]), aspect="equal")
     axis.grid(False)
     return image
 
@@ -55,14 +66,15 @@ def _shown(pictures: Mapping[str, np.ndarray]) -> list[int]:
 
 
 def _grid(pictures, rows: list[tuple[str, str]], extent: float, title: str) -> Figure:
-    """Slices with one row per (name, label) and one column per landscape."""
+    """Slices with one row per (name, label) and one column per landscape.
+
+    The colours span the ideal bowl up to its corner at (extent, extent).
+    """
     landscapes = _shown(pictures)
-    figure, axes = canvas(
-        len(rows), len(landscapes), (2.5, 2.4), title=title, sharex=True, sharey=True
-    )
+    figure, axes = canvas(len(rows), len(landscapes), (2.5, 2.4), title=title)
     for row, (name, label) in zip(axes, rows, strict=True):
         for axis, k in zip(row, landscapes, strict=True):
-            image = draw_slice(axis, pictures, f"{name}.k{k}", extent)
+            image = draw_slice(axis, pictures, f"{name}.k{k}", extent**2)
             if axis in axes[0]:
                 axis.set_title(f"k = {k}")
             if axis in axes[-1]:
@@ -143,12 +155,12 @@ def gradient_field(summary: DataFrame) -> Figure:
     figure.colorbar(image, ax=axis, label="cosine to the answer")
     score = measure["relative_shrunk"]
     by_landscape(axes[1, 0], score[score["energy"] != "algebraic"], "score error / A-blind error", 1)
-    axes[1, 0].set(title="denoising, relative to never seeing A", yscale="symlog")
-    axes[1, 0].set_yscale("symlog", linthresh=0.01)
+    axes[1, 0].set_title("denoising, relative to never seeing A")
+    signed_log(axes[1, 0], 0.01)
     ends = measure["end"][measure["end"]["distance"] == 1.0]
     by_landscape(axes[1, 1], ends, "end's distance  (noise radii)")
     axes[1, 1].set(title="descent from one noise radius")
-    axes[1, 1].set_yscale("symlog", linthresh=0.01)
+    signed_log(axes[1, 1], 0.01)
     return figure
 
 
@@ -165,6 +177,8 @@ def spectra(spectra: Mapping[str, np.ndarray]) -> Figure:
             _ranked(axes[1, column], values, part.replace("gauss_newton", "Gauss–Newton"), colour)
         _ranked(axes[1, column], np.asarray(spectra["trained.noised.eigenvalues"])[k], "trained")
         axes[1, column].set_xlabel("rank of the eigenvalue")
+    for axis in axes.flat:
+        signed_log(axis)
     axes[0, 0].set_ylabel("eigenvalue × σₖ")
     axes[1, 0].set_ylabel("its parts, trained × σₖ")
     axes[0, 0].legend()
@@ -177,7 +191,6 @@ def _ranked(axis: Axes, values: np.ndarray, label: str, colour: str | None = Non
     rank = np.arange(1, len(middle) + 1)
     axis.plot(rank, middle, color=COLOURS[colour or label], label=label)
     axis.fill_between(rank, low, high, color=COLOURS[colour or label], alpha=0.2, linewidth=0)
-    axis.set_yscale("symlog", linthresh=1)
 
 
 def curvature(summary: DataFrame) -> Figure:
@@ -193,7 +206,7 @@ def curvature(summary: DataFrame) -> Figure:
     )
     for axis, (measure, label, line) in zip(axes.flat, panels, strict=True):
         by_landscape(axis, summary[summary["measure"] == measure], label, line)
-    axes[0, 0].set_yscale("symlog", linthresh=1)
+    signed_log(axes[0, 0])
     axes[0, 0].legend()
     return figure
 
@@ -211,7 +224,7 @@ def landscape_metrics(summary: DataFrame) -> Figure:
     )
     for axis, (measure, label, line) in zip(axes.flat, panels, strict=True):
         by_landscape(axis, summary[summary["measure"] == measure], label, line)
-    axes[1, 1].set_yscale("symlog", linthresh=0.1)
+    signed_log(axes[1, 1], 0.1)
     axes[0, 0].legend()
     return figure
 
@@ -231,4 +244,54 @@ def basins(summary: DataFrame, distances) -> Figure:
         axis.grid(False)
     axes[0, 0].set_ylabel("start's distance (noise radii)")
     figure.colorbar(image, ax=axes, label="share ending nearest to the answer")
+    return figure
+
+
+def master(
+    pictures: Mapping[str, np.ndarray],
+    extent: float,
+    field: DataFrame,
+    curvature: DataFrame,
+    metrics: DataFrame,
+    problem: int = 0,
+) -> Figure:
+    """The phase on one sheet: slices above, then field, curvature and minima by landscape.
+
+    field, curvature, metrics: summaries of P1-02, P1-03 (noised answers) and P1-04.
+    """
+    landscapes = _shown(pictures)
+    figure = canvas(1, 1, (14, 9.5), title="What the energy looks like around the answer")[0]
+    figure.clear()
+    figure.suptitle(
+        "What the energy looks like around the answer", fontsize=13, fontweight="bold", x=0.01,
+        ha="left",
+    )  # fmt: skip
+    upper, lower = figure.subfigures(2, 1, height_ratios=(1, 1.05))
+    axes = upper.subplots(2, len(landscapes), sharex=True, sharey=True)
+    for row, name in zip(axes, ("trained", "ideal"), strict=True):
+        for axis, k in zip(row, landscapes, strict=True):
+            image = draw_slice(axis, pictures, f"{name}.random.k{k}", extent**2, problem)
+            if name == "trained":
+                axis.set_title(f"k = {k}")
+        row[0].set_ylabel(f"{name}\nv  (σₖ)")
+    upper.colorbar(image, ax=axes, label="energy gap  (σₖ)", shrink=0.8, extend="both")
+    panels = (
+        (field[field["distance"] == 1.0], "cosine", "cosine to the answer, 1 noise radius", 0),
+        (field, "relative_shrunk", "score error / A-blind error", 1),
+        (curvature, "ideal_scale", "mean curvature × σₖ", 1),
+        (curvature, "algebraic_cosine_centred", "traceless cosine with A² ⊗ I", 0),
+        (metrics, "minima", "distinct minima found", 1),
+        (metrics, "nearest_distance", "nearest minimum (noise radii)", 0),
+    )
+    for axis, (table, measure, label, line) in zip(
+        lower.subplots(2, 3).flat, panels, strict=True
+    ):
+        rows = table[table["measure"] == measure]
+        if measure == "relative_shrunk":
+            rows = rows[rows["energy"].isin(["trained", "untrained", "ideal"])]
+        by_landscape(axis, rows, label, line)
+        if measure in ("relative_shrunk", "nearest_distance"):
+            signed_log(axis, 0.1)
+        if measure == "cosine":
+            axis.legend()
     return figure

@@ -29,9 +29,11 @@ def properties(table: DataFrame) -> Figure:
             table, x=column, hue="family", log_scale=logarithmic, ax=axis, palette="colorblind"
         )
         axis.set(xlabel=label, ylabel="share of problems")
-        if column != "condition_number":
-            axis.get_legend().remove()
+        legend = axis.get_legend()
+        handles, names = legend.legend_handles, [text.get_text() for text in legend.get_texts()]
+        legend.remove()
     axes[1, 2].set_axis_off()
+    axes[1, 2].legend(handles, names, loc="center", title="family", fontsize=11)
     return figure
 
 
@@ -83,8 +85,12 @@ def training(curves: DataFrame, losses: DataFrame, references: dict[str, float])
     axis.plot(curves["step"], curves["residual"], color=COLOURS["trained"], marker="o")
     axis.set(title="residual ‖AŶ − I‖ / √n", yscale="log", ylabel="root mean square per row")
     axis = axes[1, 0]
-    axis.plot(curves["step"], curves["energy"], color=COLOURS["trained"], marker="o")
-    axis.set(title="energy of real samples", yscale="log", ylabel="E, mean over landscapes")
+    axis.plot(curves["step"], curves["energy"], color=COLOURS["trained"], marker="o", label="E")
+    axis.plot(
+        curves["step"], curves["gradient_norm"], color=COLOURS["path"], marker="s", label="‖∇E‖"
+    )
+    axis.set(title="energy and score of real samples", yscale="log", ylabel="mean over landscapes")
+    axis.legend()
     axis = axes[1, 1]
     axis.plot(curves["step"], curves["energy_gap"], color=COLOURS["trained"], marker="o")
     axis.axhline(0, color="0.5", linewidth=1)

@@ -398,6 +398,8 @@ def check_minima(references: References, generator: torch.Generator) -> list[Che
     down = references.planted(-torch.ones(c.size))
     found = minima.convexity(down, A, y0, landscapes[:1], (1.0,), 10, generator)
     checks.append(compare(name, "convexity of a hilltop", 0, found.share + found.rays, 0))
+    found = minima.find_minima(down, A, y0, landscapes[:1], (1.0,), 2, generator)
+    checks.append(compare(name, "descents that escape down a hill", 2, found.escaped, 0))
     valley = torch.ones(c.size)
     valley[0] = 0
     found = minima.find_minima(

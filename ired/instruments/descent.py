@@ -26,13 +26,15 @@ class Ends:
     """Where descents from (P, M, d) starts ended: tensors.
 
     y: (P, M, d); energy: (P, M); gradient: (P, M) ‖∇E‖/√size; converged: (P, M) bool, the
-    gradient is below the tolerance; steps: (P, M) evaluations that descents took.
+    gradient is below the tolerance; escaped: (P, M) bool, given up far from the start, still
+    descending; steps: (P, M) evaluations that descents took.
     """
 
     y: Tensor
     energy: Tensor
     gradient: Tensor
     converged: Tensor
+    escaped: Tensor
     steps: Tensor
 
 
@@ -48,40 +50,48 @@ def descend(
     tolerance: float = 1e-8,
     handover: float = 1e-2,
     stride: float = 1.0,
+    escape: float = 100.0,
     states_per_call: int = 8192,
     memory: int = 512 * 2**20,
 ) -> Ends:
     """Descends landscape k of problems A (P, n, n) from start (P, M, d).
 
-    At most `steps` gradient steps, left early when ‖∇E‖/√size falls below `handover`, then at most
-    `newton` Newton steps (0: plain gradient descent all the way to `tolerance`). `memory` bounds
-    the bytes that Hessians take at once.
+    At most `steps` gradient steps, left early when ‖∇E‖/√size falls below `handover` (times its
+    value at the start where that is below 1), then at most `newton` Newton steps (0: plain gradient
+    descent all the way to `tolerance`). A descent is given up `escape` noise radii from its start.
+    `memory` bounds the bytes that Hessians take at once.
     """
     P, M, _ = start.shape
-    run = _Run(energy, A, k, tolerance, stride * points.noise_radius(energy, k))
+    radius = points.noise_radius(energy, k)
+    run = _Run(energy, A, k, tolerance, stride * radius)
     owner = torch.arange(P, device=start.device).repeat_interleave(M)
-    z = energy.coordinates.to_basis(start).flatten(0, 1).clone()
+    origin = energy.coordinates.to_basis(start).flatten(0, 1)
+    z = origin.clone()
     e, g = torch.empty_like(z[:, 0]), torch.empty_like(z)
     taken = torch.zeros(len(z), dtype=torch.long, device=z.device)
     size = energy.coordinates.size
     per_call = points.hessians_per_call(energy, memory)
     for rows in torch.arange(len(z), device=z.device).split(states_per_call):
         z[rows], e[rows], g[rows], taken[rows] = run.gradient_descent(
-            owner[rows], z[rows], steps, handover if newton else tolerance
+            owner[rows], z[rows], steps, handover if newton else 0.0, escape * radius
         )
+    escaped = (z - origin).norm(dim=-1) > escape * radius
     if newton:
-        left = (g.norm(dim=-1) > tolerance * size**0.5).nonzero()[:, 0]
+        left = ((g.norm(dim=-1) > tolerance * size**0.5) & ~escaped).nonzero()[:, 0]
         for rows in left.split(per_call):
             z[rows], e[rows], g[rows], more = run.newton(
                 owner[rows], z[rows], e[rows], g[rows], newton
             )
             taken[rows] += more
+        escaped = (z - origin).norm(dim=-1) > escape * radius
     slope = g.norm(dim=-1) / size**0.5
+    escaped = escaped & (slope > tolerance)
     return Ends(
         energy.coordinates.from_basis(z).unflatten(0, (P, M)),
         e.unflatten(0, (P, M)),
         slope.unflatten(0, (P, M)),
         (slope <= tolerance).unflatten(0, (P, M)),
+        escaped.unflatten(0, (P, M)),
         taken.unflatten(0, (P, M)),
     )
 
@@ -105,11 +115,14 @@ class _Run:
         shorter = new_g.norm(dim=-1) < g.norm(dim=-1)
         return (new_e <= e - _ARMIJO * promised) | ((new_e <= e + rounding) & shorter)
 
-    def gradient_descent(self, owner: Tensor, z: Tensor, steps: int, stop: float):
-        stop = stop * self.energy.coordinates.size**0.5
-        z, taken = z.clone(), torch.zeros_like(owner)
+    def gradient_descent(
+        self, owner: Tensor, z: Tensor, steps: int, handover: float, limit: float
+    ):
+        origin, z, taken = z, z.clone(), torch.zeros_like(owner)
         prepared = self.energy.prepare(self.A[owner])
         e, g = self.look(prepared, z)
+        unit = self.energy.coordinates.size**0.5
+        stop = (handover * g.norm(dim=-1).clamp_max(unit)).clamp_min(self.tolerance)
         # The ideal landscape's inverse curvature is the first guess of a step.
         step = torch.full_like(e, points.sigma(self.energy, self.k))
         rows = torch.arange(len(z), device=z.device)  # those under way
@@ -118,7 +131,8 @@ class _Run:
             rows, prepared, wz, we, wg, step = W
             size = wg.norm(dim=-1)
             stalled = step * size < 4 * torch.finfo(z.dtype).eps * (wz.norm(dim=-1) + 1e-300)
-            active = (size > stop) & ~stalled
+            near = (wz - origin[rows]).norm(dim=-1) <= limit
+            active = (size > stop[rows]) & ~stalled & near
             count = int(active.sum())
             if count < 0.7 * len(rows) or count == 0:
                 z[rows], e[rows], g[rows] = wz, we, wg

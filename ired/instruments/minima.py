@@ -19,7 +19,7 @@ from ired.instruments import points
 from ired.instruments.descent import basis_hessian, descend
 from ired.model.protocol import Energy
 
-UNCONVERGED, MINIMUM, SADDLE, FLAT = range(4)
+UNCONVERGED, MINIMUM, SADDLE, FLAT, ESCAPED = range(5)
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,11 @@ class Gaps:
 class CriticalPoints:
     """Ends of descents in one landscape: tensors (P, M) on the energy's device.
 
-    y: (P, M, d); energy; gradient: ‖∇E‖/√size; outcome: UNCONVERGED, MINIMUM (all eigenvalues
-    positive), SADDLE (some negative; maxima too) or FLAT (some zero, none negative); negative,
-    zero: numbers of such eigenvalues (−1 where unconverged); label: number of the distinct
-    critical point within its problem (−1 where unconverged); first: bool, one end for each label.
+    y: (P, M, d); energy; gradient: ‖∇E‖/√size; outcome: UNCONVERGED (out of steps, or stalled at
+    the precision of E), MINIMUM (all eigenvalues positive), SADDLE (some negative; maxima too),
+    FLAT (some zero, none negative) or ESCAPED (given up far away, still descending); negative,
+    zero: numbers of such eigenvalues (−1 where not converged); label: number of the distinct
+    critical point within its problem (−1 where not converged); first: bool, one end per label.
     """
 
     y: Tensor
@@ -134,11 +135,11 @@ class Minima:
 
     Per descent, arrays (L, R, P, S) for S starts at each of R distances:
     distance: of its end from the answer in noise radii; gap: (E(end) − E(answer))/σ_k; gradient:
-    ‖∇E‖/√size at the end; outcome: UNCONVERGED, MINIMUM, SADDLE or FLAT; label: which distinct
-    critical point of its problem (−1 where unconverged); steps are bounded, see `find_minima`.
+    ‖∇E‖/√size at the end; outcome: UNCONVERGED, MINIMUM, SADDLE, FLAT or ESCAPED (see
+    `CriticalPoints`); label: which distinct critical point of its problem (−1: none).
 
     Per problem, arrays (L, P): minima, saddles: distinct ones found (a lower bound of how many there
-    are); flat, unconverged: descents that ended so; found: bool, whether there is a minimum;
+    are); flat, unconverged, escaped: descents that ended so; found: bool, whether there is a minimum;
     nearest_distance, nearest_gap: of the minimum nearest to the answer; lowest_distance,
     lowest_gap: of the lowest minimum (NaN where none was found); lowest_is_nearest: bool.
 
@@ -156,6 +157,7 @@ class Minima:
     saddles: NDArray
     flat: NDArray
     unconverged: NDArray
+    escaped: NDArray
     found: NDArray
     nearest_distance: NDArray
     nearest_gap: NDArray
@@ -167,8 +169,8 @@ class Minima:
     def columns(self) -> dict[str, NDArray]:
         """Tidy columns, one row per landscape and problem."""
         names = (
-            "minima", "saddles", "flat", "unconverged", "found", "nearest_distance", "nearest_gap",
-            "lowest_distance", "lowest_gap", "lowest_is_nearest",
+            "minima", "saddles", "flat", "unconverged", "escaped", "found", "nearest_distance",
+            "nearest_gap", "lowest_distance", "lowest_gap", "lowest_is_nearest",
         )  # fmt: skip
         return points.columns(
             {"landscape": self.landscapes, "problem": range(self.minima.shape[1])},
@@ -356,6 +358,7 @@ def critical_points(
     outcome[none > 0] = FLAT
     outcome[negative > 0] = SADDLE
     outcome[~ends.converged] = UNCONVERGED
+    outcome[ends.escaped] = ESCAPED
     return CriticalPoints(
         ends.y, ends.energy, ends.gradient, outcome, negative, none, label, first
     )
@@ -427,6 +430,7 @@ def find_minima(
             "saddles": (c.first & (c.outcome == SADDLE)).sum(-1),
             "flat": (c.outcome == FLAT).sum(-1),
             "unconverged": (c.outcome == UNCONVERGED).sum(-1),
+            "escaped": (c.outcome == ESCAPED).sum(-1),
             "found": exists,
             "nearest_distance": chosen(away, nearest),
             "nearest_gap": chosen(gap, nearest),

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from numpy.typing import NDArray
 from pandas import DataFrame
 
-from ired.instruments.statistics import FEW, bootstrap_interval, student_interval
+from ired.instruments.statistics import (
+    FEW,
+    Interval,
+    bootstrap_interval,
+    paired_interval,
+    student_interval,
+)
 
 
 def summarise(
@@ -40,3 +46,24 @@ def per_unit(table: DataFrame, measure: str, unit: str = "problem", **at) -> NDA
     if table.empty:
         raise ValueError(f"no rows with {at}")
     return table.groupby(unit)[measure].mean().to_numpy()
+
+
+def weakest_margin(
+    table: DataFrame, measure: str, first: str, second: str, level: float = 0.95, **at
+) -> Interval:
+    """How much higher energy `first` lies than `second`, where it does so least surely.
+
+    Paired differences over problems in every landscape of `table` where columns equal `at`, at a
+    Bonferroni-corrected level; the interval with the lowest lower end is returned. If that lies above
+    0, `first` is higher in every landscape.
+    """
+    landscapes = table["landscape"].unique()
+    margins = [
+        paired_interval(
+            per_unit(table, measure, energy=first, landscape=k, **at),
+            per_unit(table, measure, energy=second, landscape=k, **at),
+            1 - (1 - level) / len(landscapes),
+        )
+        for k in landscapes
+    ]
+    return min(margins, key=lambda margin: margin.low)

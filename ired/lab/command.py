@@ -158,12 +158,12 @@ class Command:
         if not request.force and self._fresh(store, exp, at, key):
             return
         store.check()
+        _set_threads()
         device = _device(request.device)
         name = exp.name(at)
         with store.lock(key, f"{name}: another process is running it, waiting for that to end"):
             if not request.force and self._fresh(store, exp, at, key):
                 return
-            _set_threads()
             tracking = open_tracking(store, keys)
             _bury_the_dead(tracking, key)
             known = None if request.force else tracking.finished(key)
@@ -306,8 +306,10 @@ def _device(wanted: str) -> str:
 
 
 def _set_threads() -> None:
-    """Sums differ with the number of threads, so it is set, logged and the same everywhere."""
-    text = os.environ.get("IRED_THREADS") or str(len(os.sched_getaffinity(0)))
+    """Sums differ with the number of threads, so it is set, logged and the same everywhere.
+    Done before anything that reads these variables is imported."""
+    allowed = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))
+    text = os.environ.get("IRED_THREADS") or str(len(allowed(0)))
     if not text.isdigit() or int(text) < 1:
         raise Mistake(f"IRED_THREADS is '{text}', not a whole number of 1 or more")
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -315,8 +317,6 @@ def _set_threads() -> None:
     # Threads that spin while they wait made small models twenty times slower as soon as anything
     # else ran on the machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if "torch" in sys.modules:  # it has read the environment already
-        sys.modules["torch"].set_num_threads(int(text))
     os.environ.setdefault("MPLBACKEND", "Agg")
 
 

@@ -53,6 +53,10 @@ class Result:
         return self._run.data.params
 
     @property
+    def tags(self) -> dict[str, str]:
+        return self._run.data.tags
+
+    @property
     def criteria(self) -> dict[str, bool]:
         return self._tracking.stamp(self._run).criteria
 

@@ -172,18 +172,18 @@ class MLPEnergy(nn.Module):
         """
         p = self._forward(self.prepare(A), self.coordinates.to_basis(y), k)
         _, delta = self._backward(p)
-        W1 = self.fc1.weight[:, self.coordinates.size :]
-        U = W1.expand(len(y), -1, -1)
+        # U_lᵀ, (B, size, hidden), so that every layer is one product of two matrices.
+        U = self.fc1.weight[:, self.coordinates.size :].mT.expand(len(y), -1, -1)
         residual = 0
         film = (None, *p.slope)
         weights = (None, self.fc2.weight, self.fc3.weight)
         for u, h, d, slope, W in zip(p.u, p.h, delta, film, weights, strict=True):
             if W is not None:
-                U = slope.reshape(-1, len(W))[..., None] * (W @ U)
-            residual = residual + U.mT @ ((d * _swish_bend(u))[..., None] * U)
-            U = _swish_slope(u, h)[..., None] * U
-        J = self.fc4.weight @ U
-        return self._lift(2 * J.mT @ J), self._lift(2 * residual)
+                U = F.linear(U, W) * slope.reshape(-1, 1, len(W))
+            residual = residual + (U * (d * _swish_bend(u))[:, None]) @ U.mT
+            U = U * _swish_slope(u, h)[:, None]
+        J = F.linear(U, self.fc4.weight)
+        return self._lift(2 * J @ J.mT), self._lift(2 * residual)
 
     def _lift(self, H: Tensor) -> Tensor:
         """A bilinear form on basis coordinates (B, size, size) as one on states (B, d, d)."""

@@ -87,7 +87,7 @@ FIELDS = [
         (minima, "find_minima", f)
         for f in (
             "distance", "gap", "gradient", "outcome", "label", "minima", "saddles", "flat",
-            "unconverged", "found", "nearest_distance", "nearest_gap", "lowest_distance",
+            "unconverged", "escaped", "found", "nearest_distance", "nearest_gap", "lowest_distance",
             "lowest_gap", "lowest_is_nearest", "basin",
         )
     ),

@@ -186,11 +186,17 @@ def test_a_valley_is_flat_and_no_minimum(problems, schedule, generator):
     assert np.isnan(found.nearest_distance).all() and (found.basin == 0).all()
 
 
-def test_a_bottomless_slope_does_not_converge(problems, schedule, generator):
+def test_a_bottomless_slope_is_given_up_far_away(problems, schedule, generator):
     energy = Quadratic(Coordinates(4), schedule, -torch.eye(16), torch.zeros(16))
     y0 = torch.zeros(6, 16, dtype=torch.float64)
-    found = minima.find_minima(energy, problems, y0, (1,), (1.0,), 2, generator, steps=20)
-    assert (found.outcome == minima.UNCONVERGED).all() and (found.minima == 0).all()
+    found = minima.find_minima(energy, problems, y0, (1,), (1.0,), 2, generator)
+    assert (found.outcome == minima.ESCAPED).all() and (found.minima == 0).all()
+    assert (found.escaped == 2).all() and (found.unconverged == 0).all()
+    assert ((found.distance > 99) & (found.distance < 105)).all()
+    short = minima.find_minima(
+        energy, problems, y0, (1,), (1.0,), 2, generator, steps=5, newton=5
+    )
+    assert (short.outcome == minima.UNCONVERGED).all() and (short.unconverged == 2).all()
 
 
 def test_a_spurious_deeper_minimum_is_found_and_told_apart(problems, generator, schedule):

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from ired.instruments import points, slices
+from ired.model.coordinates import Coordinates
+from ired.model.reference import Quadratic
 
 LANDSCAPES = [0, 4, 9]
 
@@ -126,6 +128,28 @@ def test_gradient_axes_find_the_steepest_directions(algebraic, problems, generat
     torch.testing.assert_close(along[:, 0], curvature[:, -1], rtol=0.01, atol=0)
     share = curvature[:, -1] ** 2 / (curvature**2).sum(-1)
     torch.testing.assert_close(chosen.share[:, 0], share, rtol=0.1, atol=0)
+
+
+def test_few_gradients_have_the_axes_of_their_singular_vectors(algebraic, problems, generator):
+    y0 = points.answers(algebraic, problems)
+    state = generator.get_state()
+    chosen = slices.gradient_directions(algebraic, problems, y0, 6, generator, 7)
+    generator.set_state(state)
+    y, _ = points.noised(algebraic, y0, 6, 7, generator)
+    g = algebraic.gradient(problems, y, 6)
+    _, size, axes = torch.linalg.svd(g - g.mean(1, keepdim=True), full_matrices=False)
+    overlap = (chosen.axes * axes[:, :2]).sum(-1).abs()
+    torch.testing.assert_close(overlap, torch.ones(6, 2, dtype=torch.float64))
+    share = size[:, :2] ** 2 / size.pow(2).sum(-1, keepdim=True)
+    torch.testing.assert_close(chosen.share, share)
+
+
+def test_a_dead_gradient_still_has_a_plane(problems, schedule, generator):
+    flat = Quadratic(Coordinates(4), schedule, torch.zeros(16, 16), torch.zeros(16))
+    y0 = torch.zeros(6, 16, dtype=torch.float64)
+    for samples in (4, 64):
+        axes = slices.gradient_directions(flat, problems, y0, 2, generator, samples).axes
+        torch.testing.assert_close(axes @ axes.mT, torch.eye(2).double().expand(6, 2, 2))
 
 
 def test_path_axes_contain_entry_and_bend(ideal, problems, generator):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas
 import pytest
 
-from ired.instruments.summary import per_unit, summarise
+from ired.instruments.summary import per_unit, summarise, weakest_margin
 
 
 def clustered():
@@ -36,3 +36,19 @@ def test_per_unit_selects_and_averages():
     assert len(x) == 20 and x[3] == pytest.approx(rows.x.mean())
     with pytest.raises(ValueError, match="no rows"):
         per_unit(table, "x", energy="c")
+
+
+def test_the_weakest_margin_is_that_of_the_landscape_where_it_is_least_sure():
+    rng = np.random.default_rng(1)
+    effect = rng.normal(size=30)
+    rows = [
+        {"energy": e, "landscape": k, "problem": p, "x": effect[p] + up + 0.1 * rng.normal()}
+        for k, gain in ((0, 3.0), (1, 0.5), (2, 2.0))
+        for e, up in (("first", gain), ("second", 0.0))
+        for p in range(30)
+    ]
+    seen = weakest_margin(pandas.DataFrame(rows), "x", "first", "second")
+    assert seen.estimate == pytest.approx(0.5, abs=0.1) and seen.low > 0.3
+    assert seen.level == pytest.approx(1 - 0.05 / 3)
+    turned = weakest_margin(pandas.DataFrame(rows), "x", "second", "first")
+    assert turned.estimate == pytest.approx(-3.0, abs=0.1)

@@ -147,6 +147,11 @@ class Project:
             "SELECT status FROM runs JOIN tags USING (run_uuid)"
             " WHERE key = 'exp_id' AND value = ? ORDER BY start_time", exp_id)]
 
+    def delete(self, exp_id: str) -> None:
+        """Delete the runs of an experiment, as the UI does."""
+        self.sql("UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid IN"
+                 " (SELECT run_uuid FROM tags WHERE key = 'exp_id' AND value = ?)", exp_id)
+
     def edit(self, name: str, old: str, new: str) -> None:
         path = self.root / name
         text = path.read_text()

@@ -139,11 +139,11 @@ def test_results_are_found_without_their_stamps(inside, project):
 
 
 def test_a_deleted_run_is_made_anew(inside, project):
-    project.sql("UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid IN"
-                " (SELECT run_uuid FROM tags WHERE value = 'SETUP-2')")
+    project.delete("SETUP-2")
     one_line(inside("11_look", "--force"), "needs SETUP-2", "make SETUP-2 PROFILE=tiny")
-    done = project.make("SETUP-2", "PROFILE=tiny")
-    assert done.returncode == 0 and "starts on cpu" in done.stdout
+    planned = project.make("-n", "SETUP-2", "PROFILE=tiny").stdout
+    assert "scripts/01_train.py" in planned
+    assert "starts on cpu" in inside("01_train").stdout
     assert project.runs("SETUP-2") == ["FINISHED", "FINISHED"]
 
 

@@ -1,0 +1,48 @@
+"""The table of experiments in README.md, made from pipeline.json and the scripts' first lines."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from ired.lab.queue import ROOT, Experiment, load
+
+BEGIN, END = "<!-- experiments: made by `make readme` -->", "<!-- end of experiments -->"
+
+
+def question(exp: Experiment, root: Path = ROOT) -> str:
+    """What the script asks, from the first line of its docstring; its title where not built."""
+    path = root / exp.script
+    if not path.exists():
+        return f"{exp.title} (not built yet)"
+    first = (ast.get_docstring(ast.parse(path.read_text())) or exp.title).splitlines()[0]
+    return first.removeprefix(f"{exp.id}: ").rstrip(".")
+
+
+def markdown(root: Path = ROOT) -> str:
+    """One table for each phase."""
+    queue = load(root)
+    lines = []
+    for number, name in enumerate(queue.phases):
+        title = f"`make phase{number}` · {name}" if number else "Set-up (every phase runs it first)"
+        lines += [f"**{title}**", "", "| id | question | script | runs on | estimate |",
+                  "|---|---|---|---|---|"]  # fmt: skip
+        for exp in queue.phase(number):
+            where = {"cpu": "CPU", "gpu_test": "GPU, short", "gpu": "GPU, long"}[exp.partition]
+            lines.append(
+                f"| {exp.id} | {question(exp, root)} | `{exp.script}` | {where} | {exp.hours:g} h |"
+            )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def filled(text: str, root: Path = ROOT) -> str:
+    """README's text with the table between its two marks renewed."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{markdown(root)}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    readme = ROOT / "README.md"
+    readme.write_text(filled(readme.read_text()))

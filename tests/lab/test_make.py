@@ -1,0 +1,146 @@
+"""make: what its targets promise, and how it refuses."""
+
+import re
+import subprocess
+import time
+
+import pytest
+from ired.lab.queue import ROOT
+from small_project import one_line
+
+
+def test_help_is_the_default_and_lists_every_target(fresh):
+    done = fresh.make()
+    assert done.returncode == 0
+    targets = re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {"help", "setup", "test", "status", "ui", "doctor", "lock", "clean"} <= set(targets)
+    for target in [*targets, "phase1 ... phase7", "P1-03", "PROFILE", "TORCH_INDEX"]:
+        assert target in done.stdout
+    assert not (fresh.root / "mlruns").exists()
+
+
+def test_a_second_call_does_nothing_at_once(project):
+    (project.root / "scripts" / "01_train.py").touch()
+    for path in (project.root / "mlruns" / "stamps").rglob("*.*"):
+        path.touch()
+    started = time.perf_counter()
+    done = project.make("P1-01", "PROFILE=tiny")
+    assert time.perf_counter() - started < 1.5  # 0.2 on an idle machine
+    assert done.returncode == 0
+    assert re.fullmatch(r"P1-01 tiny seed 0 is up to date: seen 12 \(run \w+\)\n", done.stdout)
+
+
+def test_a_dry_run_shows_and_does_nothing(fresh):
+    done = fresh.make("-n", "P1-01", "PROFILE=tiny", "SEED=4", "DEVICE=cpu")
+    assert done.stdout.splitlines() == [
+        ".venv/bin/python scripts/00_prepare.py --device cpu",
+        ".venv/bin/python scripts/01_train.py --profile tiny --seed 4 --variant none --device cpu",
+        ".venv/bin/python scripts/11_look.py --profile tiny --seed 4 --variant none --device cpu"]
+    assert not (fresh.root / "mlruns" / "mlflow.db").exists()
+
+
+def test_args_go_to_the_named_experiment_as_words(project):
+    planned = project.make("-n", "P1-01", "PROFILE=tiny", "SEED=1", "ARGS=--points 3").stdout
+    assert "01_train.py --profile tiny --seed 1 --variant none\n" in planned
+    assert "11_look.py --profile tiny --seed 1 --variant none --points 3\n" in planned
+    assert project.make("P1-01", "PROFILE=tiny", "ARGS=--points 8").stdout.startswith(
+        "P1-01 tiny seed 0 is up to date")  # which is the default at tiny
+    assert "--force" in project.make("-n", "P1-01", "PROFILE=tiny", "ARGS=--force").stdout
+    one_line(project.make("P1-01", "ARGS=--points 3; touch hacked"), "points '3;'")
+    one_line(project.make("P1-01", "ARGS=--points $$(touch hacked)"), "points '$(touch'")
+    one_line(project.make("SETUP-2", "ARGS=--behave 'sl"), "ARGS: No closing quotation")
+    one_line(project.make("P1-01", "ARGS=--seed 4"), "are given to make, not in ARGS")
+    one_line(project.make("P1-01", "ARGS=--help"), "python scripts/11_look.py --help")
+    one_line(project.make("phase1", "ARGS=--points 3"), "ARGS goes to one experiment")
+    assert not (project.root / "hacked").exists()
+
+
+@pytest.mark.parametrize("words, told", [
+    (["P1-01", "PROFILE=huge"], "unknown profile 'huge'"),
+    (["P1-01", "SEED=x"], "seed 'x' is not a whole number"),
+    (["P1-01", "SEED='; touch hacked #"], "seed '"),
+    (["P1-01", "VARIANT=odd"], "unknown variant 'odd'"),
+    (["P1-01", "DEVICE=tpu"], "unknown device 'tpu'"),
+    (["P1-77"], "unknown experiment 'P1-77'"),
+    (["phase9"], "there is no phase9: phases are phase1 to phase2"),
+    (["setup", "VENV=a b"], "VENV must be one path without spaces"),
+])
+def test_a_mistake_is_one_line(fresh, words, told):
+    one_line(fresh.make(*words), told)
+    assert not (fresh.root / "hacked").exists()
+
+
+def test_a_python_that_is_missing_or_old_is_told(fresh):
+    missing = fresh.make("P1-01", "PYTHON=no-such-python")
+    assert missing.returncode == 2 and "'no-such-python' could not plan" in missing.stderr
+    old = fresh.root / "old-python"
+    old.write_text("#!/bin/sh\necho 'error: python 3.11 or newer is needed'; exit 2\n")
+    old.chmod(0o755)
+    one_line(fresh.make("P1-01", "PYTHON=./old-python"), "python 3.11 or newer")
+
+
+def test_what_is_not_built_fails_before_anything_long(project):
+    for goal in ("P2-01", "phase2", "all"):
+        done = project.make(goal, "PROFILE=tiny", "SEED=9")
+        assert done.returncode == 2 and "starts on" not in done.stdout
+        assert "P2-01 is not built yet: scripts/21_missing.py is missing" in done.stderr
+    going_on = project.make("-k", "-n", "all", "PROFILE=tiny", "SEED=9")
+    assert "scripts/12_again.py" in going_on.stdout
+    (project.root / "scripts" / "11_look.py").unlink()
+    done = project.make("P2-01")
+    assert "P2-01 needs P1-01: P1-01 is not built yet: scripts/11_look.py" in done.stderr
+
+
+def test_a_phase_in_parallel_runs_what_is_missing_and_ends_with_its_table(project):
+    project.delete("SETUP-2")
+    project.delete("P1-01")
+    done = project.make("-j2", "phase1", "PROFILE=tiny")
+    assert done.returncode == 0, done.stderr
+    first, *others = re.findall(r"scripts/(\w+)\.py", done.stdout)
+    assert first == "01_train" and sorted(others) == ["11_look", "12_again"]
+    *_, first, second, _, where = done.stdout.splitlines()
+    assert re.fullmatch(r"P1-01  seen 12 +no criteria  run \w{8}", first)
+    assert re.fullmatch(r"P1-02  seen again 4 +no criteria  run \w{8}", second)
+    assert "mlruns/artifacts/phase1/RUN" in where
+    assert project.runs("P1-01") == ["FINISHED", "FINISHED"]
+    again = project.make("phase1", "PROFILE=tiny")
+    assert again.stdout.splitlines()[-4:-2] == [first, second] and "scripts/" not in again.stdout
+
+
+def test_keep_going_finishes_what_can_be(project):
+    project.edit("scripts/11_look.py", "answer =", "raise ValueError('no')\n    answer =")
+    done = project.make("-k", "phase1", "PROFILE=tiny")
+    assert done.returncode == 2 and "ValueError: no" in done.stderr
+    assert project.runs("P1-01") == ["FINISHED", "FAILED"]
+    assert project.runs("P1-02") == ["FINISHED"]
+
+
+def test_two_makes_at_once_do_not_disturb_each_other(project):
+    words = ["make", "P1-01", "PROFILE=tiny", "SEED=0"]
+    both = [subprocess.Popen([*words, *more], cwd=project.root, env=project.env, text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            for more in ([], [], ["-n", "ARGS=--points 3"], ["-n", "SEED=1"]) * 3]
+    said = [process.communicate(timeout=60) for process in both]
+    assert [process.returncode for process in both] == [0] * 12
+    assert all("--points 3" in out for out, _ in said[2::4])
+    assert all("--seed 1" in out for out, _ in said[3::4])
+
+
+def test_clean_keeps_results_and_unfinished_work(project):
+    work = project.root / "mlruns" / "work"
+    for name in ("done", "open"):
+        (work / name).mkdir(parents=True)
+    (work / "done" / "finished").touch()
+    before = {p for p in project.root.rglob("*") if "artifacts" in p.parts or "stamps" in p.parts}
+    assert project.make("clean").returncode == 0
+    assert [p.name for p in work.iterdir()] == ["open"]
+    assert not (project.root / "mlruns" / "rules").exists()
+    assert all(p.exists() for p in before) and (project.root / "mlruns" / "mlflow.db").exists()
+    assert (project.root / ".venv" / "bin" / "python").exists()
+
+
+def test_a_file_named_like_a_target_does_not_shadow_it(project):
+    for name in ("phase1", "P1-01", "status", "clean"):
+        (project.root / name).touch()
+    assert "is up to date: seen 12" in project.make("P1-01", "PROFILE=tiny").stdout
+    assert "estimate" in project.make("status").stdout
