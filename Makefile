@@ -22,7 +22,6 @@ VENV ?= .venv
 TORCH_INDEX ?=
 
 export PYTHONPATH := .
-export PYTHONUNBUFFERED := 1
 
 quote = '$(subst ','\'',$(1))'
 COORDINATES = --profile $(call quote,$(PROFILE)) --seed $(call quote,$(SEED)) \

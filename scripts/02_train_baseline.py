@@ -8,8 +8,6 @@ learned nothing; one that is no better than least squares is no more than an aff
 
 from ired.lab.command import Param, command
 
-CURVE_POINTS = 20
-
 
 @command(
     "SETUP-3",
@@ -51,20 +49,17 @@ def main(run):
         energy = EnergyConfig.for_problems(**problem, **run.profile.model)
         trainer = Trainer(energy, config, run.seed, run.device)
         saved = run.workdir("ired.model.training") / "training.safetensors"
-        curves = trainer.resume(saved) if saved.exists() else []
         A = sets["validation.A"][:256].to(run.device)
         Y = problems.inverse(A)
+
+        def observe(model):
+            seen = (x.float() for x in (A, Y, sampled(model, A)))
+            return snapshot(model, *seen, problems.generator(run.seed, "curve", run.device))
+
         with run.progress(config.steps, f"training, {run.variant} mining") as bar:
-            bar.update(trainer.step)
-            while trainer.step < config.steps:
-                target = min(trainer.step + -(-config.steps // CURVE_POINTS), config.steps)
-                while trainer.step < target:
-                    losses = trainer.advance(min(10, target - trainer.step))
-                    bar.update(len(losses), denoising=losses[-1, 0])
-                noise = problems.generator(run.seed, "curve", run.device)
-                seen = (x.float() for x in (A, Y, sampled(trainer.average, A)))
-                curves.append({"step": trainer.step} | snapshot(trainer.average, *seen, noise))
-                trainer.save(saved, notes=curves)
+            curves = trainer.complete(
+                saved, observe, lambda steps, losses: bar.update(steps, denoising=losses[0])
+            )
         model = trainer.average
 
         curves, history = pandas.DataFrame(curves), trainer.history.double()

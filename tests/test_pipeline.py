@@ -1,13 +1,16 @@
-"""The whole pipeline as a user runs it: every built script at the tiny profile, twice."""
+"""The whole pipeline as a user runs it, at the tiny profile, in a copy of the project."""
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from ired.lab import queue
 
@@ -16,55 +19,163 @@ BUILT = [exp for exp in queue.load().experiments if (ROOT / exp.script).exists()
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """An empty store of its own, so that no earlier run can answer for this one."""
-    folder = tmp_path_factory.mktemp("store with a space")
-    return f"sqlite:///{folder}/mlflow.db"
+def project(tmp_path_factory):
+    """A copy without results, in a folder with a space in its name."""
+    folder = tmp_path_factory.mktemp("a project") / "of mine"
+    folder.mkdir()
+    for name in ("ired", "scripts"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pipeline.json", "requirements.txt"):
+        shutil.copy(ROOT / name, folder)
+    return folder
 
 
-def run(store, exp, *words):
-    environment = os.environ | {"MLFLOW_TRACKING_URI": store, "PYTHONPATH": str(ROOT)}
+def environment(folder):
+    ours = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    return ours | {"PYTHONPATH": str(folder), "IRED_THREADS": "1"}
+
+
+def run(folder, script, *words):
     return subprocess.run(
-        [sys.executable, exp.script, "--profile", "tiny", *words],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300,
+        [sys.executable, script, "--profile", "tiny", *words],
+        cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=300,
     )  # fmt: skip
 
 
-def test_every_built_script_runs_once_and_then_does_nothing(store):
+def runs(folder):
+    client = MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db")
+    everywhere = [e.experiment_id for e in client.search_experiments()]
+    return client, client.search_runs(everywhere, max_results=1000)
+
+
+def numbers(run):
+    """A run's metrics without those that tell how long it took or what the machine is."""
+    return {k: v for k, v in run.data.metrics.items() if k != "wall_seconds"}
+
+
+@pytest.fixture(scope="module")
+def finished(project):
+    """The project after every built script has run once."""
     for exp in BUILT:
-        done = run(store, exp)
+        done = run(project, exp.script)
         assert done.returncode == 0, f"{exp.id}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
         assert "up to date" not in done.stdout
         assert "Warning" not in done.stderr, f"{exp.id} warns:\n{done.stderr[-2000:]}"
-    from mlflow import MlflowClient
+    return project
 
-    def count():
-        client = MlflowClient(store)
-        names = [e.experiment_id for e in client.search_experiments()]
-        return client.search_runs(names, max_results=1000)
 
-    runs = count()
-    assert {r.data.tags["exp_id"] for r in runs} == {exp.id for exp in BUILT}
-    assert {r.info.status for r in runs} == {"FINISHED"}
-    for r in runs:
+def test_every_built_script_leaves_a_whole_run(finished):
+    client, found = runs(finished)
+    assert {r.data.tags["exp_id"] for r in found} == {exp.id for exp in BUILT}
+    assert {r.info.status for r in found} == {"FINISHED"}
+    for r in found:
+        exp_id = r.data.tags["exp_id"]
         declared = {t for t in r.data.tags if t.startswith("criterion.")}
-        assert declared and declared <= set(r.data.metrics), r.data.tags["exp_id"]
-        pictures = client_artifacts(store, r.info.run_id, "figures")
-        number = r.data.tags["exp_id"]
-        if number.startswith("P"):
-            assert any(name.endswith(".png") for name in pictures), f"{number} has no figure"
+        assert declared and declared <= set(r.data.metrics), exp_id
+        pictures = [f.path for f in client.list_artifacts(r.info.run_id, "figures")]
+        if exp_id != "SETUP-1" and exp_id != "SETUP-5":
+            for suffix in ("png", "svg", "txt"):
+                assert any(name.endswith(suffix) for name in pictures), f"{exp_id} {suffix}"
+
+
+def test_a_second_run_does_nothing(finished):
+    before = len(runs(finished)[1])
     for exp in BUILT:
         started = time.monotonic()
-        done = run(store, exp)
+        done = run(finished, exp.script)
         assert done.returncode == 0 and "up to date" in done.stdout, exp.id
-        assert time.monotonic() - started < 5  # hung or at work, not slow
-    assert len(count()) == len(runs)
+        assert time.monotonic() - started < 5  # at work or hung, not merely slow
+    assert len(runs(finished)[1]) == before
 
 
-def client_artifacts(store, run_id, folder):
-    from mlflow import MlflowClient
+def test_an_edit_to_a_figure_does_not_train_again(finished, tmp_path):
+    """The baseline runs again, because its picture may differ, from its last checkpoint."""
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    with (copy / "ired/figures/style.py").open("a") as file:
+        file.write("# another thought\n")
+    for script in ("scripts/00_setup.py", "scripts/01_dataset.py", "scripts/02_train_baseline.py"):
+        assert run(copy, script).returncode == 0
+    _, found = runs(copy)
+    trained = [r for r in found if r.data.tags["exp_id"] == "SETUP-3"]
+    assert len(trained) == 2 and numbers(trained[0]) == numbers(trained[1])
+    assert not list((copy / "mlruns").rglob("*.tmp"))
 
-    return [item.path for item in MlflowClient(store).list_artifacts(run_id, folder)]
+
+def test_a_killed_training_ends_as_an_undisturbed_one(finished, tmp_path):
+    copy = tmp_path / "killed"
+    shutil.copytree(finished, copy, ignore=shutil.ignore_patterns("work"))
+    script = next(exp.script for exp in BUILT if exp.id == "SETUP-3")
+    whole = next(r for r in runs(copy)[1] if r.data.tags["exp_id"] == "SETUP-3")
+    process = subprocess.Popen(
+        [sys.executable, script, "--profile", "tiny", "--force"],
+        cwd=copy, env=environment(copy), stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not list((copy / "mlruns").rglob("training.safetensors")):
+        assert process.poll() is None and time.monotonic() < deadline, "no checkpoint was written"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    done = run(copy, script, "--force")
+    assert done.returncode == 0, done.stderr
+    _, found = runs(copy)
+    states = sorted(r.info.status for r in found if r.data.tags["exp_id"] == "SETUP-3")
+    assert states == ["FINISHED", "FINISHED", "KILLED"]
+    last = max(found, key=lambda r: r.info.start_time)
+    assert numbers(last) == numbers(whole)
+
+
+def test_training_that_diverges_is_failed(finished, tmp_path):
+    copy = tmp_path / "diverged"
+    shutil.copytree(finished, copy, ignore=shutil.ignore_patterns("work"))
+    profiles = copy / "ired/lab/profiles.py"
+    wild = profiles.read_text().replace('"learning_rate": 6e-3', '"learning_rate": 1e30')
+    assert wild != profiles.read_text()
+    profiles.write_text(wild)
+    assert run(copy, "scripts/01_dataset.py").returncode == 0
+    done = run(copy, "scripts/02_train_baseline.py")
+    assert done.returncode == 1
+    assert "diverged at step" in done.stderr
+    last = max(runs(copy)[1], key=lambda r: r.info.start_time)
+    assert (last.data.tags["exp_id"], last.info.status) == ("SETUP-3", "FAILED")
+
+
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-1000]), "not a whole safetensors file"),
+        (lambda path: path.write_text("hello"), "not a whole safetensors file"),
+        (lambda path: path.unlink(), "model.safetensors"),
+    ],
+    ids=["truncated", "foreign", "missing"],
+)
+def test_a_broken_model_is_one_line(finished, tmp_path, damage, message):
+    copy = tmp_path / "broken"
+    shutil.copytree(finished, copy)
+    _, found = runs(copy)
+    trained = next(r for r in found if r.data.tags["exp_id"] == "SETUP-3").info.run_id
+    damage(next(copy.glob(f"mlruns/artifacts/*/{trained}/artifacts/model.safetensors")))
+    done = run(copy, "scripts/13_hessian.py", "--force")
+    assert done.returncode == 2
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1 and message in lines[0], done.stderr
+
+
+def test_an_adopted_checkpoint_is_checked(finished, tmp_path):
+    script = "scripts/02_train_baseline.py"
+    foreign = tmp_path / "foreign.safetensors"
+    foreign.write_bytes(b"not a model")
+    done = run(finished, script, "--checkpoint", str(foreign))
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
+    model = next(finished.glob("mlruns/artifacts/*/*/artifacts/model.safetensors"))
+    done = run(finished, script, "--checkpoint", str(model))
+    assert done.returncode == 0, done.stderr
+    _, found = runs(finished)
+    adopted = max(found, key=lambda r: r.info.start_time)
+    own = min((r for r in found if r.data.tags["exp_id"] == "SETUP-3"), key=lambda r: r.info.start_time)
+    for name in ("mse.test.steps_50", "mse.harder.steps_10"):
+        assert adopted.data.metrics[name] == own.data.metrics[name]
 
 
 @pytest.mark.parametrize("exp", BUILT, ids=lambda exp: exp.id)
@@ -77,7 +188,7 @@ def test_help_comes_before_heavy_imports(exp):
     )
     done = subprocess.run(
         [sys.executable, "-c", code, exp.script],
-        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        cwd=ROOT, env=environment(ROOT), capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == []

@@ -169,13 +169,13 @@ def spectra(spectra: Mapping[str, np.ndarray]) -> Figure:
     landscapes = (0, 4, 9)
     figure, axes = canvas(2, len(landscapes), title="Spectra of the Hessian, in units of 1/σₖ")
     for column, k in enumerate(landscapes):
+        _ranked(axes[1, column], np.asarray(spectra["trained.noised.eigenvalues"])[k], "trained")
         for name in ("trained", "untrained", "ideal", "algebraic"):
             _ranked(axes[0, column], np.asarray(spectra[f"{name}.noised.eigenvalues"])[k], name)
         axes[0, column].set_title(f"k = {k}")
         for part, colour in (("gauss_newton", "path"), ("residual", "mean")):
             values = np.asarray(spectra[f"trained.noised.{part}"])[k]
             _ranked(axes[1, column], values, part.replace("gauss_newton", "Gauss–Newton"), colour)
-        _ranked(axes[1, column], np.asarray(spectra["trained.noised.eigenvalues"])[k], "trained")
         axes[1, column].set_xlabel("rank of the eigenvalue")
     for axis in axes.flat:
         signed_log(axis)
@@ -189,7 +189,8 @@ def spectra(spectra: Mapping[str, np.ndarray]) -> Figure:
 def _ranked(axis: Axes, values: np.ndarray, label: str, colour: str | None = None) -> None:
     low, middle, high = np.quantile(values, [0.05, 0.5, 0.95], axis=0)
     rank = np.arange(1, len(middle) + 1)
-    axis.plot(rank, middle, color=COLOURS[colour or label], label=label)
+    style = "--" if label == "residual" else "-"  # it often lies on the whole
+    axis.plot(rank, middle, style, color=COLOURS[colour or label], label=label)
     axis.fill_between(rank, low, high, color=COLOURS[colour or label], alpha=0.2, linewidth=0)
 
 

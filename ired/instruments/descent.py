@@ -26,7 +26,7 @@ class Ends:
     """Where descents from (P, M, d) starts ended: tensors.
 
     y: (P, M, d); energy: (P, M); gradient: (P, M) ‖∇E‖/√size; converged: (P, M) bool, the
-    gradient is below the tolerance; escaped: (P, M) bool, given up far from the start, still
+    gradient is within the tolerance; escaped: (P, M) bool, given up far from the start, still
     descending; steps: (P, M) evaluations that descents took.
     """
 
@@ -51,58 +51,67 @@ def descend(
     handover: float = 1e-2,
     stride: float = 1.0,
     escape: float = 100.0,
+    patience: int = 12,
     states_per_call: int = 8192,
     memory: int = 512 * 2**20,
 ) -> Ends:
     """Descends landscape k of problems A (P, n, n) from start (P, M, d).
 
-    At most `steps` gradient steps, left early when ‖∇E‖/√size falls below `handover` (times its
-    value at the start where that is below 1), then at most `newton` Newton steps (0: plain gradient
-    descent all the way to `tolerance`). A descent is given up `escape` noise radii from its start.
-    `memory` bounds the bytes that Hessians take at once.
+    At most `steps` gradient steps, left early when ‖∇E‖/√size falls below `handover`, then at most
+    `newton` Newton steps (0: plain gradient descent all the way) until it falls below `tolerance`.
+    Both thresholds are multiplied by the problem's largest ‖∇E‖/√size at a start, where that lies
+    between 1e-4 and 1: flat landscapes need smaller gradients. A descent is given up `escape` noise
+    radii from its start, or after `patience` Newton steps at indefinite Hessians. `memory` bounds
+    the bytes that Hessians take at once.
     """
     P, M, _ = start.shape
     radius = points.noise_radius(energy, k)
-    run = _Run(energy, A, k, tolerance, stride * radius)
+    size = energy.coordinates.size
+    slope = energy.gradient(energy.prepare(A), start, k).norm(dim=-1).amax(-1) / size**0.5
+    unit = slope.clamp(1e-4, 1.0) * size**0.5
+    run = _Run(energy, A, k, tolerance * unit, handover * unit, stride * radius)
     owner = torch.arange(P, device=start.device).repeat_interleave(M)
     origin = energy.coordinates.to_basis(start).flatten(0, 1)
     z = origin.clone()
     e, g = torch.empty_like(z[:, 0]), torch.empty_like(z)
     taken = torch.zeros(len(z), dtype=torch.long, device=z.device)
-    size = energy.coordinates.size
     per_call = points.hessians_per_call(energy, memory)
     for rows in torch.arange(len(z), device=z.device).split(states_per_call):
         z[rows], e[rows], g[rows], taken[rows] = run.gradient_descent(
-            owner[rows], z[rows], steps, handover if newton else 0.0, escape * radius
+            owner[rows], z[rows], steps, newton == 0, escape * radius
         )
     escaped = (z - origin).norm(dim=-1) > escape * radius
     if newton:
-        left = ((g.norm(dim=-1) > tolerance * size**0.5) & ~escaped).nonzero()[:, 0]
+        left = ((g.norm(dim=-1) > run.tolerance[owner]) & ~escaped).nonzero()[:, 0]
         for rows in left.split(per_call):
             z[rows], e[rows], g[rows], more = run.newton(
-                owner[rows], z[rows], e[rows], g[rows], newton
+                owner[rows], z[rows], e[rows], g[rows], newton, patience
             )
             taken[rows] += more
         escaped = (z - origin).norm(dim=-1) > escape * radius
     slope = g.norm(dim=-1) / size**0.5
-    escaped = escaped & (slope > tolerance)
+    converged = g.norm(dim=-1) <= run.tolerance[owner]
     return Ends(
         energy.coordinates.from_basis(z).unflatten(0, (P, M)),
         e.unflatten(0, (P, M)),
         slope.unflatten(0, (P, M)),
-        (slope <= tolerance).unflatten(0, (P, M)),
-        escaped.unflatten(0, (P, M)),
+        converged.unflatten(0, (P, M)),
+        (escaped & ~converged).unflatten(0, (P, M)),
         taken.unflatten(0, (P, M)),
     )
 
 
 class _Run:
-    """One landscape in basis coordinates z (B, size); row i belongs to problem owner[i]."""
+    """One landscape in basis coordinates z (B, size); row i belongs to problem owner[i].
 
-    def __init__(self, energy: Energy, A: Tensor, k: int, tolerance: float, reach: float):
+    tolerance, handover: (P,) norms of gradients; reach: the longest step.
+    """
+
+    def __init__(
+        self, energy: Energy, A: Tensor, k: int, tolerance: Tensor, handover: Tensor, reach: float
+    ):
         self.energy, self.A, self.k = energy, A, k
-        self.tolerance = tolerance * energy.coordinates.size**0.5
-        self.reach = reach
+        self.tolerance, self.handover, self.reach = tolerance, handover, reach
 
     def look(self, prepared, z: Tensor) -> tuple[Tensor, Tensor]:
         coordinates = self.energy.coordinates
@@ -116,13 +125,12 @@ class _Run:
         return (new_e <= e - _ARMIJO * promised) | ((new_e <= e + rounding) & shorter)
 
     def gradient_descent(
-        self, owner: Tensor, z: Tensor, steps: int, handover: float, limit: float
+        self, owner: Tensor, z: Tensor, steps: int, to_the_end: bool, limit: float
     ):
         origin, z, taken = z, z.clone(), torch.zeros_like(owner)
         prepared = self.energy.prepare(self.A[owner])
         e, g = self.look(prepared, z)
-        unit = self.energy.coordinates.size**0.5
-        stop = (handover * g.norm(dim=-1).clamp_max(unit)).clamp_min(self.tolerance)
+        stop = (self.tolerance if to_the_end else self.handover)[owner]
         # The ideal landscape's inverse curvature is the first guess of a step.
         step = torch.full_like(e, points.sigma(self.energy, self.k))
         rows = torch.arange(len(z), device=z.device)  # those under way
@@ -159,15 +167,19 @@ class _Run:
         z[rows], e[rows], g[rows] = wz, we, wg
         return z, e, g, taken
 
-    def newton(self, owner: Tensor, z: Tensor, e: Tensor, g: Tensor, steps: int):
+    def newton(
+        self, owner: Tensor, z: Tensor, e: Tensor, g: Tensor, steps: int, patience: int
+    ):
         z, e, g, taken = z.clone(), e.clone(), g.clone(), torch.zeros_like(owner)
-        rows = (g.norm(dim=-1) > self.tolerance).nonzero()[:, 0]
+        indefinite = torch.zeros_like(owner)
+        rows = torch.arange(len(z), device=z.device)
         for _ in range(steps):
             if not len(rows):
                 break
             prepared = self.energy.prepare(self.A[owner[rows]])
             wz, we, wg = z[rows], e[rows], g[rows]
-            step = self._newton_step(prepared, wz, wg)
+            step, bent = self._newton_step(prepared, wz, wg)
+            indefinite[rows] += bent
             promised = -(wg * step).sum(-1)
             # Newton at rounding level can point uphill: the gradient then points better.
             uphill = promised <= 0
@@ -188,10 +200,12 @@ class _Run:
                     break
                 t = torch.where(open_, t / 2, t)
             # Rows whose search failed can go no lower at this precision.
-            rows = rows[~open_ & (g[rows].norm(dim=-1) > self.tolerance)]
+            left = g[rows].norm(dim=-1) > self.tolerance[owner[rows]]
+            rows = rows[left & ~open_ & (indefinite[rows] <= patience)]
         return z, e, g, taken
 
-    def _newton_step(self, prepared, z: Tensor, g: Tensor) -> Tensor:
+    def _newton_step(self, prepared, z: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+        """The step, and where the Hessian was not positive definite."""
         H = basis_hessian(self.energy, prepared, z, self.k)
         L, failed = torch.linalg.cholesky_ex(H)
         step = torch.zeros_like(g)
@@ -204,7 +218,7 @@ class _Run:
             size = torch.maximum(size, 1e-8 * size.amax(-1, keepdim=True).clamp_min(1e-300))
             along = (vectors.mT @ g[~fine, :, None])[..., 0] / size
             step[~fine] = -(vectors @ along[..., None])[..., 0]
-        return step
+        return step, ~fine
 
 
 def basis_hessian(energy: Energy, A, z: Tensor, k: int) -> Tensor:

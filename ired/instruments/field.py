@@ -150,7 +150,7 @@ class Descents:
 
     landscapes: (L,); distances: (R,) of the starts from the answer in noise radii; distance: of the
     end from the answer in noise radii; gap: (E(end) − E(answer))/σ_k; gradient: ‖∇E‖/√size at the
-    end; converged: bool, gradient below the tolerance; steps: evaluations taken.
+    end; converged: bool, gradient within the tolerance (see `descent`); steps: evaluations taken.
     """
 
     landscapes: NDArray

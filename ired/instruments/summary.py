@@ -26,11 +26,14 @@ def summarise(
     """Means of `measures` in each cell of `by`, with intervals over `unit`.
 
     Points of one unit are averaged first: they share a matrix (or a seed) and are not independent.
-    Columns: those of `by`, measure, mean, low, high, units; cells in order of appearance.
+    Columns: those of `by`, measure, mean, low, high, units; cells in order of appearance. A cell
+    with a single unit knows no interval and is left out.
     """
     units = table.groupby([*by, unit], sort=False)[list(measures)].mean()
     rows = []
     for cell, values in units.groupby(list(by), sort=False):
+        if len(values) < 2:
+            continue
         for measure in measures:
             x = values[measure].to_numpy(dtype=float)
             few = len(x) < FEW

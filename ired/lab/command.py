@@ -131,7 +131,7 @@ class Command:
     def __call__(self, argv: Sequence[str] | None = None) -> None:
         """Run the command line and leave the process with its status: 0 for a finished run, 1 for
         one that FAILED, 2 for what the user can mend, 128 + n if stopped by signal n."""
-        sys.stdout.reconfigure(line_buffering=True)
+        sys.stdout.reconfigure(line_buffering=True, write_through=False)
         try:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, _stop)
@@ -172,6 +172,8 @@ class Command:
                 self._fresh(store, exp, at, key)
                 return
             upstream = _needed(tracking, keys, exp, at)
+            if self.key(request, Keys(ROOT)) != key:  # it may have waited long for the lock
+                raise Mistake(f"{name}: the code was edited while this was starting: run it again")
             self._work(tracking, keys, exp, at, key, request.params, device, upstream)
 
     def _fresh(self, store: Store, exp: Experiment, at: At, key: str) -> bool:
@@ -402,8 +404,8 @@ def _provenance(exp: Experiment, at: At, key: str, device: str, criteria: dict[s
 def _git(*words: str) -> str:
     """What git answers about this project, or '' where it is no repository."""
     try:
-        done = subprocess.run(["git", "--no-optional-locks", "-C", str(ROOT), *words], capture_output=True,
-                              text=True, timeout=20)
+        done = subprocess.run(["git", "--no-optional-locks", "-C", str(ROOT), *words],
+                              capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

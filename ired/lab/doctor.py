@@ -8,7 +8,8 @@ from __future__ import annotations
 import sys
 
 if sys.version_info < (3, 11):  # before anything that older versions cannot read
-    print("fail  python %d.%d: 3.11 or newer is needed: make PYTHON=python3.11" % sys.version_info[:2])
+    print("fail  python 3.11 or newer is needed, and this one is %d.%d: make PYTHON=python3.11"
+          % sys.version_info[:2])
     sys.exit(1)
 
 import argparse
@@ -31,7 +32,8 @@ Finding = tuple[str, str]  # ok, warn or fail, and a sentence
 
 def machine() -> Iterator[Finding]:
     yield "ok", f"python {sys.version.split()[0]} ({sys.executable})"
-    yield "ok", f"{os.cpu_count()} processors; experiments use {os.environ.get('IRED_THREADS', 'all')}"
+    threads = os.environ.get("IRED_THREADS", "all")
+    yield "ok", f"{os.cpu_count()} processors; experiments use {threads} (IRED_THREADS)"
     free = shutil.disk_usage(ROOT).free / GIGABYTE
     if free < 0.5:
         yield "fail", f"disk: {free:.1f} GB free: free some space, or move the project"
@@ -106,7 +108,8 @@ def notebook() -> Iterator[Finding]:
 def _ask(python: Path, code: str) -> str | None:
     """What a line of python prints in the environment, or None if it fails."""
     try:
-        done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, timeout=120)
+        done = subprocess.run([str(python), "-c", code], capture_output=True, text=True,
+                              timeout=120)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

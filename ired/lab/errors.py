@@ -38,7 +38,7 @@ def one_line(error: BaseException) -> str | None:
     read_only = "readonly database" in text or "Read-only file system" in text
     if read_only or (code in _READ_ONLY and isinstance(error, OSError)):
         where = f" ({error.filename})" if getattr(error, "filename", None) else ""
-        return f"the store cannot be written to{where}: it is read-only or belongs to somebody else"
+        return f"writing is not allowed{where}: it is read-only or belongs to somebody else"
     if "API request to" in text and "failed" in text or "Max retries exceeded" in text:
         return "the tracking server stopped answering: see MLFLOW_TRACKING_URI, then run again"
     return None

@@ -29,7 +29,8 @@ def main(argv: list[str]) -> None:
         try:
             probe.bind((HOST, int(port)))
         except OSError as error:
-            raise Mistake(f"port {port}: {error.strerror}; try make ui PORT={int(port) + 1}") from None
+            raise Mistake(f"port {port}: {error.strerror}; "
+                          f"try make ui PORT={int(port) + 1}") from None
     store.check()
     open_tracking(store, Keys())  # makes the store if there is none, and puts its paths right
     print(f"The notebook is at http://{HOST}:{port} (Ctrl-C ends it)", flush=True)

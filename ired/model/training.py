@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,32 @@ class Trainer:
             )
         self._rows.append(rows)
         return rows
+
+    def complete(
+        self,
+        path: Path,
+        observe: Callable[[MLPEnergy], dict[str, float]],
+        tick: Callable[[int, Tensor], None] = lambda steps, losses: None,
+        points: int = 20,
+    ) -> list[dict[str, float]]:
+        """Train to the end, from the checkpoint at `path` if there is one.
+
+        At `points` equal distances the averaged model is observed and everything is saved, so that
+        a killed training loses a stretch at most. tick(steps, losses (3,)) follows the steps made.
+        Returns the learning curve: one dict a point, "step" and what `observe` returned.
+        """
+        curve = self.resume(path) if path.exists() else []
+        if self.step:
+            tick(self.step, self.history[-1])
+        stretch = -(-self.config.steps // points)
+        while self.step < self.config.steps:
+            target = min((self.step // stretch + 1) * stretch, self.config.steps)
+            while self.step < target:
+                losses = self.advance(min(10, target - self.step))
+                tick(len(losses), losses[-1])
+            curve.append({"step": self.step} | observe(self.average))
+            self.save(path, notes=curve)
+        return curve
 
     def _one_step(self) -> Tensor:
         c, model = self.config, self.model

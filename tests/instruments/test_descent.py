@@ -4,6 +4,8 @@ import torch
 
 from ired.instruments import points
 from ired.instruments.descent import descend
+from ired.model.coordinates import Coordinates
+from ired.model.reference import Quadratic
 
 
 def test_every_octant_of_a_double_well_has_its_minimum(well):
@@ -52,6 +54,25 @@ def test_newton_finishes_an_ill_conditioned_bowl(algebraic, problems, generator)
     assert ends.converged.all()
     middle = points.centre(algebraic, y0, 5)[:, None].expand_as(start)
     torch.testing.assert_close(ends.y, middle, rtol=0, atol=1e-8)
+
+
+def test_a_nearly_flat_bowl_is_not_taken_for_its_bottom(problems, schedule, generator):
+    """A thousandth of the usual gradients: the tolerance shrinks with them."""
+    energy = Quadratic(Coordinates(4), schedule, 1e-3 * torch.eye(16), torch.zeros(16))
+    start = torch.randn(6, 2, 16, generator=generator, dtype=torch.float64)
+    ends = descend(energy, problems, start, 4, tolerance=1e-3)
+    assert ends.converged.all()
+    assert (ends.gradient <= 1e-6 * 10).all() and ends.y.abs().max() < 0.05
+
+
+def test_patience_with_indefinite_hessians_ends(problems, schedule, generator):
+    energy = Quadratic(Coordinates(4), schedule, -torch.eye(16), torch.zeros(16))
+    start = torch.randn(6, 2, 16, generator=generator, dtype=torch.float64)
+    radius = points.noise_radius(energy, 4)
+    ends = descend(energy, problems, start, 4, steps=0, newton=50, patience=3)
+    moved = (ends.y - start).norm(dim=-1) / radius
+    assert not ends.converged.any() and not ends.escaped.any()
+    assert (moved <= 4 + 1e-9).all() and (moved > 0).all()
 
 
 def test_small_batches_change_nothing(algebraic, problems, generator):

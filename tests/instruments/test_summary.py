@@ -29,6 +29,12 @@ def test_cells_keep_their_order_and_their_units():
     assert (seen.high - seen.low).min() > 0.5
 
 
+def test_a_cell_with_one_unit_is_left_out():
+    table = clustered()
+    table = table[(table.energy == "a") | (table.problem == 0)]
+    assert set(summarise(table, ["energy", "landscape"], ["x"]).energy) == {"a"}
+
+
 def test_per_unit_selects_and_averages():
     table = clustered()
     x = per_unit(table, "x", energy="a", landscape=1)

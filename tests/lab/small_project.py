@@ -109,7 +109,14 @@ if __name__ == "__main__":
     main()
 ''',
 }
-SCIENCE = '"""What the scripts use."""\n\n\ndef value():\n    from ired.constants import FOUR\n    return FOUR\n'
+SCIENCE = '''
+"""What the scripts use."""
+
+
+def value():
+    from ired.constants import FOUR
+    return FOUR
+'''
 
 
 class Project:
@@ -170,7 +177,7 @@ def build(root: Path) -> Project:
     shutil.copytree(ROOT / "ired" / "lab", root / "ired" / "lab",
                     ignore=shutil.ignore_patterns("__pycache__"))
     (root / "ired" / "__init__.py").touch()
-    (root / "ired" / "science.py").write_text(SCIENCE)
+    (root / "ired" / "science.py").write_text(SCIENCE.lstrip())
     (root / "ired" / "constants.py").write_text("FOUR = 4\n")
     (root / "pipeline.json").write_text(json.dumps(PIPELINE))
     shutil.copy(ROOT / "Makefile", root)

@@ -130,6 +130,15 @@ def test_two_at_once_run_once(project):
     assert sum("is up to date" in text for text in said) == 1
 
 
+def test_an_edit_while_a_command_starts_is_noticed(inside, project, monkeypatch):
+    """The key was taken before the wait for the lock; what runs would be something else."""
+    from ired.lab import command
+    monkeypatch.setattr(command, "_bury_the_dead", lambda *_: project.edit(
+        "ired/constants.py", "4", "5"))
+    one_line(inside("01_train", "--seed", "3"), "the code was edited while this was starting")
+    assert project.runs("SETUP-2") == ["FINISHED"]
+
+
 def test_results_are_found_without_their_stamps(inside, project):
     for stamp in (project.root / "mlruns" / "stamps" / "local").iterdir():
         stamp.unlink()

@@ -113,6 +113,39 @@ def test_resuming_is_bit_for_bit(tmp_path, mining):
         assert torch.equal(a, b)
 
 
+def test_a_training_that_was_cut_off_completes_with_the_same_curve(tmp_path):
+    def observe(model):
+        return {"weight": model.fc2.weight.abs().sum().item()}
+
+    config = replace(QUICK, steps=45)
+    ticks = []
+    whole = Trainer(ENERGY, config, 1).complete(
+        tmp_path / "whole", observe, lambda steps, losses: ticks.append(steps), points=4
+    )
+    assert [point["step"] for point in whole] == [12, 24, 36, 45] and sum(ticks) == 45
+
+    class Killed(Exception):
+        pass
+
+    def die(model):
+        if trainer.step > 30:
+            raise Killed
+        return observe(model)
+
+    trainer = Trainer(ENERGY, config, 1)
+    with pytest.raises(Killed):
+        trainer.complete(tmp_path / "cut", die, points=4)
+    again = Trainer(ENERGY, config, 1)
+    ticks.clear()
+    curve = again.complete(
+        tmp_path / "cut", observe, lambda steps, losses: ticks.append(steps), points=4
+    )
+    assert curve == whole and ticks[0] == 24 and sum(ticks) == 45
+    finished = Trainer(ENERGY, config, 1)
+    assert finished.complete(tmp_path / "cut", observe, points=4) == whole
+    assert finished.step == 45 and len(finished.history) == 45
+
+
 def test_resuming_refuses_another_training_and_a_broken_file(tmp_path):
     path = tmp_path / "t.safetensors"
     Trainer(ENERGY, QUICK, 0).save(path)
