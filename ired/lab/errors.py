@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from contextlib import contextmanager
 from typing import Iterator
@@ -49,6 +50,9 @@ def in_one_line() -> Iterator[None]:
     """Around the main function of a tool: what the user can mend ends in one line, status 2."""
     try:
         yield
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads, head perhaps, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         message = one_line(error)
         if message is None:

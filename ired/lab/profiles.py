@@ -59,7 +59,7 @@ SMALL = _derive(
     PAPER_STD, "small",
     problem={"n": 6},
     model={"hidden": 256},
-    training={"steps": 6000, "batch": 512, "learning_rate": 6e-3},
+    training={"steps": 4000, "batch": 512, "learning_rate": 6e-3},
     evaluation={"problems": 4000},
 )
 TINY = _derive(

@@ -130,6 +130,9 @@ class Store:
 
     def check(self) -> None:
         """Raise a Mistake if the store cannot be reached or written, or the disk is full."""
+        if self.database and set(f"{self.folder}{self.database}") & set("#%?'\"\\"):
+            raise Mistake(f"MLflow cannot keep a store in {self.folder}, whose path has one of "
+                          "# % ? ' \" \\ in it: rename the folder, or set MLFLOW_TRACKING_URI")
         folders = {self.folder, self.database.parent if self.database else self.folder}
         for folder in folders:
             try:

@@ -46,7 +46,9 @@ class Tracking:
             store.relocate()
             self.client = MlflowClient(tracking_uri=store.uri)
             self._experiments  # opens the store: what is wrong with it shows here
-        except (MlflowException, ImportError, OSError) as error:
+        except Mistake:
+            raise
+        except Exception as error:  # of mlflow, SQLAlchemy, a database driver, the system
             why = one_line(error) or " ".join(str(error).split())
             raise Mistake(f"the store {store.shown} cannot be opened: {why}") from None
 

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 
 from ired.lab.keys import Keys
 from ired.lab.queue import At, load
@@ -71,6 +72,12 @@ def test_a_project_in_which_nothing_ran_has_a_status(fresh):
     done = fresh.make("status")
     assert done.returncode == 0 and done.stdout.count("pending") == 4 + 1  # and the legend
     assert not (fresh.root / "mlruns" / "mlflow.db").exists()
+
+
+def test_a_reader_who_leaves_early_is_no_error(fresh):
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", "make status | true"], cwd=fresh.root,
+                          env=fresh.env, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == ""
 
 
 def test_durations_read_well():

@@ -148,6 +148,13 @@ def test_a_store_out_of_reach_is_one_line(project, inside, monkeypatch, uri, tol
     assert time.perf_counter() - started < 5
 
 
+@pytest.mark.parametrize("name", ["50%", "a#1", "why?", "it's"])
+def test_a_path_that_mlflow_cannot_take_is_one_line(tmp_path, name):
+    with pytest.raises(Mistake, match="rename the folder"):
+        Store(tmp_path / name).check()
+    Store(tmp_path / "größer (2) & more").check()
+
+
 def test_a_server_that_never_answers_is_given_up(fresh, monkeypatch):
     monkeypatch.setattr("ired.lab.store.PATIENCE_SECONDS", 0.2)
     with socket.socket() as mute:
