@@ -15,6 +15,7 @@ from ired.lab.command import Param, command
     problems=Param(50, tiny=6, help="problems (the unit of all intervals)"),
     count=Param(4, tiny=2, help="points at each distance from each answer"),
     distances=Param((0.1, 0.3, 1.0, 3.0, 10.0), help="distances from the answer in noise radii"),
+    steps=Param(300, tiny=60, help="steps of plain descent, at most"),
     criteria={
         "field_is_a_gradient": "asymmetry of the Jacobian, loop integrals, path integrals and the "
         "closed-form Hessian agree with a conservative field to 1e-5, everywhere tested",
@@ -57,7 +58,8 @@ def main(run):
                 energy, A, y0, landscapes, 64, problems.generator(run.seed, "score")
             ),
             "descents": field.descents(
-                energy, A, y0, landscapes, distances, 1, problems.generator(run.seed, "descent")
+                energy, A, y0, landscapes, distances, 1, problems.generator(run.seed, "descent"),
+                steps=run.params.steps,
             ),
         }.items():
             found[kind].append(pandas.DataFrame(seen.columns()).assign(energy=name))

@@ -59,7 +59,7 @@ def main(run):
     run.html(
         "summary",
         page.page(
-            f"Phase 1: energy landscapes ({run.profile.name}, seed {run.seed}, {run.variant} mining)",
+            f"Phase 1: energy landscapes ({run.profile.name}, seed {run.seed}, negatives: {run.variant})",
             f"{len(met)} of {len(rows)} criteria are met. A criterion that is not met is a finding.",
             [("Not met", "; ".join(unmet) or "none")],
             rows,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 
 import numpy as np
@@ -112,7 +113,7 @@ def by_landscape(axis: Axes, table: DataFrame, label: str, line: float | None = 
         band(axis, rows["landscape"], rows["mean"], rows["low"], rows["high"], name)
     if line is not None:
         axis.axhline(line, color="0.4", linewidth=1, linestyle=":")
-    axis.set_ylabel(label)
+    axis.set_ylabel(textwrap.fill(label, 26))
     landscape_axis(axis, int(table["landscape"].max()) + 1)
 
 
@@ -234,17 +235,18 @@ def basins(summary: DataFrame, distances) -> Figure:
     """Basin shares of each energy as heat maps; summary as in `landscape_metrics`."""
     energies = [name for name in COLOURS if name in set(summary["energy"])]
     names = [f"basin_{distance:g}" for distance in distances]
-    figure, axes = canvas(1, len(energies), (3.4, 3.2), title="Basin of the answer", sharey=True)
+    figure, axes = canvas(1, len(energies), (3.4, 3.2), title="Basin of the minimum nearest to the answer", sharey=True)
     for axis, name in zip(axes[0], energies, strict=True):
         rows = summary[(summary["energy"] == name) & summary["measure"].isin(names)]
         grid = rows.pivot(index="measure", columns="landscape", values="mean").loc[names]
         image = axis.imshow(grid, vmin=0, vmax=1, cmap=SEQUENTIAL, aspect="auto", origin="lower")
         axis.set_title(name)
         landscape_axis(axis, grid.shape[1])
+        axis.set_xlabel("landscape k")
         axis.set_yticks(range(len(names)), [f"{distance:g}" for distance in distances])
         axis.grid(False)
     axes[0, 0].set_ylabel("start's distance (noise radii)")
-    figure.colorbar(image, ax=axes, label="share ending nearest to the answer")
+    figure.colorbar(image, ax=axes, label="share of descents\nthat end there")
     return figure
 
 
@@ -293,6 +295,6 @@ def master(
         by_landscape(axis, rows, label, line)
         if measure in ("relative_shrunk", "nearest_distance"):
             signed_log(axis, 0.1)
-        if measure == "cosine":
-            axis.legend()
+    lines = axis.get_legend_handles_labels()
+    lower.legend(*lines, loc="outside upper center", ncols=len(ENERGIES))
     return figure

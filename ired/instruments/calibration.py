@@ -468,7 +468,8 @@ def check_predictors(references: References, generator: torch.Generator) -> list
     checks = [
         compare("predictors", "error of least squares on a planted affine map", 0,
                 points.array((found["least_squares"](A) - (2 * A - 3)).abs().amax()), 1e-7),
-        compare("predictors", "training mean", points.array(torch.cat([b[1] for b in batches]).mean(0)),
+        compare("predictors", "training mean",
+                points.array(torch.cat([linear for _, linear, _ in batches]).mean(0)),
                 points.array(found["mean"](A[:1])[0]), 1e-9),
     ]  # fmt: skip
     found = predictors.fit((a, squared) for a, _, squared in batches)

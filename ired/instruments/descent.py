@@ -51,44 +51,54 @@ def descend(
     handover: float = 1e-2,
     stride: float = 1.0,
     escape: float = 100.0,
-    patience: int = 12,
+    patience: int = 5,
+    turns: int = 3,
     states_per_call: int = 8192,
     memory: int = 512 * 2**20,
 ) -> Ends:
     """Descends landscape k of problems A (P, n, n) from start (P, M, d).
 
     At most `steps` gradient steps, left early when ‖∇E‖/√size falls below `handover`, then at most
-    `newton` Newton steps (0: plain gradient descent all the way) until it falls below `tolerance`.
-    Both thresholds are multiplied by the problem's largest ‖∇E‖/√size at a start, where that lies
-    between 1e-4 and 1: flat landscapes need smaller gradients. A descent is given up `escape` noise
-    radii from its start, or after `patience` Newton steps at indefinite Hessians. `memory` bounds
-    the bytes that Hessians take at once.
+    `newton` Newton steps (0: gradient steps alone, all the way) until it falls below `tolerance`.
+    More than `patience` of them at indefinite Hessians mean that they came too early: there are
+    `turns` such turns, each with a hundredth of the handover before. All thresholds are multiplied
+    by the problem's largest ‖∇E‖/√size at a start, where that lies between 1e-4 and 1: flat
+    landscapes need smaller gradients. A descent is given up `escape` noise radii from its start.
+    `memory` bounds the bytes that Hessians take at once.
     """
+    points.demand_double(start, "descents to critical points")
     P, M, _ = start.shape
     radius = points.noise_radius(energy, k)
     size = energy.coordinates.size
     slope = energy.gradient(energy.prepare(A), start, k).norm(dim=-1).amax(-1) / size**0.5
     unit = slope.clamp(1e-4, 1.0) * size**0.5
-    run = _Run(energy, A, k, tolerance * unit, handover * unit, stride * radius)
+    run = _Run(energy, A, k, tolerance * unit, stride * radius, escape * radius)
     owner = torch.arange(P, device=start.device).repeat_interleave(M)
     origin = energy.coordinates.to_basis(start).flatten(0, 1)
     z = origin.clone()
-    e, g = torch.empty_like(z[:, 0]), torch.empty_like(z)
+    e, g = torch.full_like(z[:, 0], torch.inf), torch.full_like(z, torch.inf)
     taken = torch.zeros(len(z), dtype=torch.long, device=z.device)
     per_call = points.hessians_per_call(energy, memory)
-    for rows in torch.arange(len(z), device=z.device).split(states_per_call):
-        z[rows], e[rows], g[rows], taken[rows] = run.gradient_descent(
-            owner[rows], z[rows], steps, newton == 0, escape * radius
-        )
-    escaped = (z - origin).norm(dim=-1) > escape * radius
-    if newton:
-        left = ((g.norm(dim=-1) > run.tolerance[owner]) & ~escaped).nonzero()[:, 0]
-        for rows in left.split(per_call):
-            z[rows], e[rows], g[rows], more = run.newton(
-                owner[rows], z[rows], e[rows], g[rows], newton, patience
+    escaped = torch.zeros_like(owner, dtype=torch.bool)
+
+    def unfinished() -> Tensor:
+        return ((g.norm(dim=-1) > run.tolerance[owner]) & ~escaped).nonzero()[:, 0]
+
+    for turn in range(turns if newton else 1):
+        stop = (handover * 10.0 ** (-2 * turn) * unit).clamp_min(run.tolerance)
+        for rows in unfinished().split(states_per_call):
+            z[rows], e[rows], g[rows], more = run.gradient_descent(
+                owner[rows], origin[rows], z[rows], steps, stop if newton else run.tolerance
             )
             taken[rows] += more
-        escaped = (z - origin).norm(dim=-1) > escape * radius
+        escaped = (z - origin).norm(dim=-1) > run.limit
+        if newton:
+            for rows in unfinished().split(per_call):
+                z[rows], e[rows], g[rows], more = run.newton(
+                    owner[rows], z[rows], e[rows], g[rows], newton, patience
+                )
+                taken[rows] += more
+            escaped = (z - origin).norm(dim=-1) > run.limit
     slope = g.norm(dim=-1) / size**0.5
     converged = g.norm(dim=-1) <= run.tolerance[owner]
     return Ends(
@@ -104,14 +114,14 @@ def descend(
 class _Run:
     """One landscape in basis coordinates z (B, size); row i belongs to problem owner[i].
 
-    tolerance, handover: (P,) norms of gradients; reach: the longest step.
+    tolerance: (P,) norms of gradients; reach: the longest step; limit: on the whole way.
     """
 
     def __init__(
-        self, energy: Energy, A: Tensor, k: int, tolerance: Tensor, handover: Tensor, reach: float
+        self, energy: Energy, A: Tensor, k: int, tolerance: Tensor, reach: float, limit: float
     ):
         self.energy, self.A, self.k = energy, A, k
-        self.tolerance, self.handover, self.reach = tolerance, handover, reach
+        self.tolerance, self.reach, self.limit = tolerance, reach, limit
 
     def look(self, prepared, z: Tensor) -> tuple[Tensor, Tensor]:
         coordinates = self.energy.coordinates
@@ -125,12 +135,12 @@ class _Run:
         return (new_e <= e - _ARMIJO * promised) | ((new_e <= e + rounding) & shorter)
 
     def gradient_descent(
-        self, owner: Tensor, z: Tensor, steps: int, to_the_end: bool, limit: float
+        self, owner: Tensor, origin: Tensor, z: Tensor, steps: int, stop: Tensor
     ):
-        origin, z, taken = z, z.clone(), torch.zeros_like(owner)
+        """Until the gradient falls to stop (P,)."""
+        z, taken = z.clone(), torch.zeros_like(owner)
         prepared = self.energy.prepare(self.A[owner])
         e, g = self.look(prepared, z)
-        stop = (self.tolerance if to_the_end else self.handover)[owner]
         # The ideal landscape's inverse curvature is the first guess of a step.
         step = torch.full_like(e, points.sigma(self.energy, self.k))
         rows = torch.arange(len(z), device=z.device)  # those under way
@@ -139,8 +149,8 @@ class _Run:
             rows, prepared, wz, we, wg, step = W
             size = wg.norm(dim=-1)
             stalled = step * size < 4 * torch.finfo(z.dtype).eps * (wz.norm(dim=-1) + 1e-300)
-            near = (wz - origin[rows]).norm(dim=-1) <= limit
-            active = (size > stop[rows]) & ~stalled & near
+            near = (wz - origin[rows]).norm(dim=-1) <= self.limit
+            active = (size > stop[owner[rows]]) & ~stalled & near
             count = int(active.sum())
             if count < 0.7 * len(rows) or count == 0:
                 z[rows], e[rows], g[rows] = wz, we, wg

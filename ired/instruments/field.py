@@ -7,7 +7,7 @@ r/σ_k at distance r from the answer.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -254,18 +254,15 @@ def conservation(
     generator: torch.Generator,
     pairs: int = 8,
     radius: float = 1.0,
-    nodes: int = 64,
 ) -> Conservation:
     """Tests ∇E at one noised answer of each problem (float64 only: differences need digits).
 
-    Circles of `radius` noise radii in random planes are integrated by the trapezoidal rule on
-    `nodes` points, segments between two noised answers by Gauss–Legendre quadrature.
+    Circles of `radius` noise radii in random planes are integrated by the trapezoidal rule,
+    segments between two noised answers by Gauss–Legendre quadrature, each on as many nodes as
+    settle the result: what is left is the field's fault and not the quadrature's.
     """
-    if y0.dtype != torch.float64:
-        raise ValueError(f"finite differences need float64 states, not {y0.dtype}")
+    points.demand_double(y0, "finite differences")
     prepared, c = energy.prepare(A), energy.coordinates
-    x, w = (torch.as_tensor(v).to(y0) for v in np.polynomial.legendre.leggauss(nodes))
-    turn = torch.arange(nodes).to(y0) * (2 * math.pi / nodes)
     tiny = torch.finfo(y0.dtype).tiny
     found = {name: [] for name in ("asymmetry", "loop", "path", "hessian")}
 
@@ -291,18 +288,25 @@ def conservation(
 
         p, q = a[:, :1], b[:, :1] - (a[:, :1] * b[:, :1]).sum(-1, keepdim=True) * a[:, :1]
         q = torch.nn.functional.normalize(q, dim=-1)
-        cos, sin = turn.cos()[:, None], turn.sin()[:, None]
-        g = gradient(here + radius * reach * (cos * p + sin * q))
-        tangent = cos * q - sin * p
-        size = g.norm(dim=-1).mean(-1).clamp_min(tiny)
-        found["loop"].append((g * tangent).sum(-1).mean(-1).abs() / size)
 
-        along = there - here
-        g = gradient((here + there) / 2 + x[:, None] * along / 2)
-        work = ((g * along).sum(-1) * w).sum(-1) / 2
-        size = (g.norm(dim=-1) * along.norm(dim=-1) * w).sum(-1) / 2
+        def loop(nodes: int, here=here, p=p, q=q, reach=reach) -> Tensor:
+            turn = torch.arange(nodes).to(y0) * (2 * math.pi / nodes)
+            cos, sin = turn.cos()[:, None], turn.sin()[:, None]
+            g = gradient(here + radius * reach * (cos * p + sin * q))
+            size = g.norm(dim=-1).mean(-1).clamp_min(tiny)
+            return (g * (cos * q - sin * p)).sum(-1).mean(-1).abs() / size
+
         E = energy.energy(prepared, y, k)
-        found["path"].append((work - (E[:, 1] - E[:, 0])).abs() / size.clamp_min(tiny))
+
+        def path(nodes: int, here=here, along=there - here, rise=E[:, 1] - E[:, 0]) -> Tensor:
+            x, w = _panels(nodes, y0)
+            g = gradient(here + x[:, None] * along)
+            work = ((g * along).sum(-1) * w).sum(-1)
+            size = (g.norm(dim=-1) * along.norm(dim=-1) * w).sum(-1)
+            return (work - rise).abs() / size.clamp_min(tiny)
+
+        found["loop"].append(_settled(loop))
+        found["path"].append(_settled(path))
     return Conservation(
         np.array(landscapes),
         **{name: points.array(torch.stack(parts)) for name, parts in found.items()},
@@ -378,3 +382,22 @@ def descents(
         np.array(distances, dtype=np.float64),
         **{name: points.array(torch.stack(parts)) for name, parts in found.items()},
     )
+
+
+def _panels(nodes: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Gauss–Legendre nodes and weights on [0, 1], in panels of 16."""
+    x, w = np.polynomial.legendre.leggauss(16)
+    panels = nodes // 16
+    x = (np.arange(panels)[:, None] + (x + 1) / 2).ravel() / panels
+    return torch.as_tensor(x).to(like), torch.as_tensor(np.tile(w / 2, panels) / panels).to(like)
+
+
+def _settled(integral: Callable[[int], Tensor], change: float = 1e-9, most: int = 4096) -> Tensor:
+    """An integral on 32, 64, … nodes until doubling them changes nothing (or there are `most`)."""
+    nodes, coarse = 32, integral(32)
+    while nodes < most:
+        nodes, fine = 2 * nodes, integral(2 * nodes)
+        if (fine - coarse).abs().max() <= change:
+            return fine
+        coarse = fine
+    return coarse

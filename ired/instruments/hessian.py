@@ -29,8 +29,8 @@ class Spectra:
     """Hessians at one point of each of P problems in L landscapes; arrays (L, P) unless noted.
 
     landscapes: (L,); sigma: (L,); kappa: (P,) condition numbers of A;
-    eigenvalues: (L, P, size) ascending, times σ_k; gauss_newton, residual: (L, P, size) those of the
-    two parts (which do not share eigenvectors); symmetric: (L, P, n(n+1)/2), antisymmetric:
+    eigenvalues: (L, P, size) ascending, times σ_k; gauss_newton, residual: (L, P, size) those of
+    the two parts (which do not share eigenvectors); symmetric: (L, P, n(n+1)/2), antisymmetric:
     (L, P, n(n−1)/2, or 0 when states are symmetric) those of the diagonal blocks; coupling: share
     of ‖H‖_F in the off-diagonal blocks; inertia: (L, P, 3) counts of negative, zero and positive
     eigenvalues, zero meaning |λ| ≤ tolerance·max|λ|; participation: (Σ|λ|)²/Σλ², entropy_rank:
@@ -99,9 +99,10 @@ def spectra(
 ) -> Spectra:
     """Exact Hessians of problems A (P, n, n) at states y (L, P, d), one set for each landscape.
 
-    `points.at_answers` and `points.at_noise` make such states. Use float64. `memory` bounds the
-    bytes that Hessians take at once.
+    `points.at_answers` and `points.at_noise` make such states. Float64 only: float32 rounding
+    looks like negative curvature. `memory` bounds the bytes that Hessians take at once.
     """
+    points.demand_double(y, "signs of eigenvalues")
     frame = _Frame(energy, A)
     chunk = points.hessians_per_call(energy, memory)
     per_point: dict[str, list[Tensor]] = {}

@@ -61,8 +61,8 @@ class Sharpness:
 
     landscapes: (L,); radii: (R,) in noise radii; curvature: (L, P), σ_k tr H / size at the answer
     (1 ideal); profile: (L, R, P), mean gap at each radius over random directions, divided by
-    size/2 (ideal: radius²); radius: (L, P), where the profile first reaches `level` (ideal: √level),
-    the largest radius where it never does; reached: (L, P) bool.
+    size/2 (ideal: radius²); radius: (L, P), where the profile first reaches `level` (ideal:
+    √level), the largest radius where it never does; reached: (L, P) bool.
     """
 
     landscapes: NDArray
@@ -138,9 +138,9 @@ class Minima:
     ‖∇E‖/√size at the end; outcome: UNCONVERGED, MINIMUM, SADDLE, FLAT or ESCAPED (see
     `CriticalPoints`); label: which distinct critical point of its problem (−1: none).
 
-    Per problem, arrays (L, P): minima, saddles: distinct ones found (a lower bound of how many there
-    are); flat, unconverged, escaped: descents that ended so; found: bool, whether there is a minimum;
-    nearest_distance, nearest_gap: of the minimum nearest to the answer; lowest_distance,
+    Per problem, arrays (L, P): minima, saddles: distinct ones found (a lower bound of how many
+    there are); flat, unconverged, escaped: descents that ended so; found: bool, whether there is a
+    minimum; nearest_distance, nearest_gap: of the minimum nearest to the answer; lowest_distance,
     lowest_gap: of the lowest minimum (NaN where none was found); lowest_is_nearest: bool.
 
     basin: (L, R, P), share of the starts at each distance that ended in the nearest minimum.

@@ -88,6 +88,12 @@ def at_noise(
     return torch.stack([noised(energy, y0, k, 1, generator)[0][:, 0] for k in landscapes])
 
 
+def demand_double(y: Tensor, what: str) -> None:
+    """Raises ValueError where `what` cannot be told apart from rounding in y's precision."""
+    if y.dtype != torch.float64:
+        raise ValueError(f"{what} need float64 states, not {y.dtype}")
+
+
 def hessians_per_call(energy: Energy, memory: int) -> int:
     """How many Hessians fit into `memory` bytes with the float64 derivatives they are made of.
 

@@ -84,8 +84,8 @@ class SliceShape:
     below: share of grid points lower than the answer by more than rounding (0 if the answer is
     the minimum); fit: R² of the least-squares quadratic; curvature: (P, 2) ascending eigenvalues
     of that quadratic's Hessian (1, 1 when ideal); slope: norm of its gradient at the answer
-    (0 when the answer is critical); anisotropy: |λ₂ − λ₁| / (|λ₁| + |λ₂|) of the curvatures, 0 round,
-    1 a valley or a saddle; ideal_correlation: Pearson correlation of the gap with (u² + v²)/2.
+    (0 when the answer is critical); anisotropy: |λ₂ − λ₁| / (|λ₁| + |λ₂|) of the curvatures,
+    0 round, 1 a valley or a saddle; ideal_correlation: Pearson correlation of the gap with (u² + v²)/2.
     """
 
     kind: str

@@ -199,9 +199,12 @@ class Run:
 
     def figure(self, name: str, figure: Any, caption: str = "") -> None:
         """A matplotlib figure as png and svg in figures/, its caption beside it as txt."""
+        # Laying out takes longer than drawing: once is enough for both files.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
         for suffix in ("png", "svg"):
             with self._file(f"{name}.{suffix}", "figures") as path:
-                figure.savefig(path, dpi=150, bbox_inches="tight")
+                figure.savefig(path, dpi=150)
         if caption:
             with self._file(f"{name}.txt", "figures") as path:
                 path.write_text(caption + "\n")

@@ -50,9 +50,10 @@ class EnergyConfig:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """The part of fc1 that sees A alone, bias included: (B, hidden)."""
+    """The part of fc1 that sees A alone, bias included, (B, hidden), and the FiLM tables."""
 
     half: Tensor
+    film: tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,8 @@ class MLPEnergy(nn.Module):
         if isinstance(A, _Prepared):
             return A
         a = (self.coordinates.to_basis(A.flatten(-2)) - self.input_mean) / self.input_deviation
-        return _Prepared(F.linear(a, self.fc1.weight[:, : self.coordinates.size], self.fc1.bias))
+        half = F.linear(a, self.fc1.weight[:, : self.coordinates.size], self.fc1.bias)
+        return _Prepared(half, self.film())
 
     def energy(self, A: Any, y: Tensor, k: int | Tensor) -> Tensor:
         return self.basis_energy(self.prepare(A), self.coordinates.to_basis(y), k)
@@ -210,7 +212,7 @@ class MLPEnergy(nn.Module):
 
     def _forward(self, A: _Prepared, z: Tensor, k: int | Tensor) -> _Pass:
         half = A.half
-        slope2, bias2, slope3, bias3 = (table[k] for table in self.film())
+        slope2, bias2, slope3, bias3 = (table[k] for table in A.film)
         if z.dim() == 3:
             half = half[:, None]
             if slope2.dim() == 2:

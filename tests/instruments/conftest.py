@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from ired.model import problems as model_problems
 from ired.model.coordinates import Coordinates
+from ired.model.energy import EnergyConfig, MLPEnergy
 from ired.model.reference import AlgebraicEnergy, DoubleWell, IdealEnergy
 from ired.model.schedule import Schedule
 
@@ -47,3 +49,15 @@ def algebraic(coordinates, schedule):
 def well(schedule):
     """A double well over the three dimensions of symmetric 2x2 matrices: 8 minima."""
     return DoubleWell(Coordinates(n=2, symmetric=True), schedule)
+
+
+@pytest.fixture
+def network(coordinates):
+    """A learned energy with weights large enough to bend, on the same coordinates."""
+    c = coordinates
+    config = EnergyConfig(c.n, hidden=32, shift=c.shift, scale=c.scale, symmetric=c.symmetric)
+    energy = MLPEnergy(config, model_problems.generator(0, "network")).double()
+    with torch.no_grad():
+        for weight in energy.parameters():
+            weight.mul_(2)
+    return energy

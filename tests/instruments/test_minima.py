@@ -38,7 +38,8 @@ class Offset(IdealEnergy):
     def hessian(self, A, y, k):
         away, _, slope = self._hole(A, y, k)
         H = super().hessian(A, y, k)
-        outer = away[:, :, None] * away[:, None, :] / (self.width * points.noise_radius(self, k)) ** 2
+        width = self.width * points.noise_radius(self, k)
+        outer = away[:, :, None] * away[:, None, :] / width**2
         return H + slope[:, None, None] * (self._projector(y) - outer)
 
 
@@ -49,7 +50,8 @@ def test_convex_energies_are_convex_on_every_segment(ideal, algebraic, problems,
         assert found.share.shape == (3, 3, 6)
         assert (found.share == 1).all() and (found.rays == 1).all()
         assert (found.positive == 1).all()
-    found = minima.convexity(ideal, problems, points.answers(ideal, problems), (2,), (1,), 9, generator)
+    y0 = points.answers(ideal, problems)
+    found = minima.convexity(ideal, problems, y0, (2,), (1,), 9, generator)
     np.testing.assert_allclose(found.curvature, 1, rtol=1e-6)
 
 
@@ -194,7 +196,7 @@ def test_a_bottomless_slope_is_given_up_far_away(problems, schedule, generator):
     assert (found.escaped == 2).all() and (found.unconverged == 0).all()
     assert ((found.distance > 99) & (found.distance < 105)).all()
     short = minima.find_minima(
-        energy, problems, y0, (1,), (1.0,), 2, generator, steps=5, newton=5
+        energy, problems, y0, (1,), (1.0,), 2, generator, steps=5, newton=5, turns=2
     )
     assert (short.outcome == minima.UNCONVERGED).all() and (short.unconverged == 2).all()
 

@@ -41,7 +41,9 @@ def test_matrix_bases_are_orthonormal_and_complete(problems):
 
 def test_columns_are_tidy():
     found = points.columns(
-        {"landscape": [0, 4], "problem": range(3)}, kappa=np.array([5.0, 6.0]), x=np.arange(6).reshape(2, 3)
+        {"landscape": [0, 4], "problem": range(3)},
+        kappa=np.array([5.0, 6.0]),
+        x=np.arange(6).reshape(2, 3),
     )
     np.testing.assert_array_equal(found["landscape"], [0, 0, 0, 4, 4, 4])
     np.testing.assert_array_equal(found["problem"], [0, 1, 2, 0, 1, 2])

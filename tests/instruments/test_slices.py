@@ -59,7 +59,11 @@ def test_shape_of_the_ideal_slice(ideal, problems, generator):
         slices.measure(ideal, problems, y0, 1, random(ideal, y0, generator), 3.0, 15)
     )
     for name, value in [
-        ("minimum_distance", 0), ("below", 0), ("fit", 1), ("anisotropy", 0), ("ideal_correlation", 1)
+        ("minimum_distance", 0),
+        ("below", 0),
+        ("fit", 1),
+        ("anisotropy", 0),
+        ("ideal_correlation", 1),
     ]:
         np.testing.assert_allclose(getattr(shape, name), value, atol=1e-9, err_msg=name)
     np.testing.assert_allclose(shape.curvature, 1)
