@@ -30,8 +30,6 @@ RECORDED = {
     },
 )
 def main(run):
-    import hashlib
-
     import pandas
     import torch
 
@@ -71,8 +69,7 @@ def main(run):
             for i in range(min(len(A), 1000))
         ]
         run.metrics({f"{family}.median_{k}": v.median() for k, v in described.items()})
-        digest = hashlib.blake2b(A.numpy().tobytes(), digest_size=8).hexdigest()
-        run.dataset(f"inverse-{family}-n{n}", digest, family, "A = 2RRᵀ + cI, METHODS §1")
+        run.dataset(f"{family} n={n}", problems.digest(A), family, "ired.model.problems.FAMILIES")
     run.tensors(
         "problems", {f"{f}.A": A for f, A in sets.items()}, meta={"n": n, "c": c, "seed": run.seed}
     )

@@ -34,6 +34,7 @@ def main(run):
         run.params.problems, n, run.profile.problem["c"], problems.generator(0, "calibration"),
         torch.float64,
     ).to(run.device)  # fmt: skip
+    run.dataset(f"calibration n={n}", problems.digest(A), "calibration", "ired.model.problems.draw")
     settings = {
         "as in the profile": Coordinates(n, config.shift, config.scale, config.symmetric),
         "raw": Coordinates(n),

@@ -13,9 +13,11 @@ from ired.lab.command import Param, command
 @command(
     "P1-04",
     sets=Param(3, tiny=2, help="fresh sets of problems (seeds)"),
-    problems=Param(10, tiny=4, help="problems in each set"),
+    problems=Param(10, tiny=3, help="problems in each set"),
     starts=Param(2, help="descents from each distance"),
-    distances=Param((0.3, 1.0, 3.0, 10.0, 30.0), help="starts' distances in noise radii"),
+    distances=Param(
+        (0.3, 1.0, 3.0, 10.0, 30.0), tiny=(1.0, 10.0), help="starts' distances in noise radii"
+    ),
     criteria={
         "convex_at_the_noise": "at k = 0 at least 95 % of segments between noised answers are "
         "midpoint convex: 95 % interval",
@@ -52,6 +54,7 @@ def main(run):
             for s in range(run.params.sets)
         ]
     ).to(run.device)
+    run.dataset(f"P1-04 n={n}", problems.digest(A), "fresh", "ired.model.problems.FAMILIES")
     y0, landscapes = points.answers(model, A), range(model.schedule.K)
     wrong = {"other": minima.other_answers(y0, min(8, len(A) - 1))}
 
@@ -84,7 +87,7 @@ def main(run):
         summarise(near, by, ["share", "rays", "curvature"]),
         summarise(tables["sharpness"], by, ["radius"]),
         summarise(tables["gaps"], by, ["other_gap", "other_rate", "noised_gap", "noised_rate"]),
-        summarise(tables["minima"], by, ["minima", "saddles", "flat", "unconverged", *basins]),
+        summarise(tables["minima"], by, ["minima", "saddles", "flat", "unconverged", "escaped", *basins]),
         summarise(known, by, ["nearest_distance", "lowest_distance", "lowest_is_nearest"]),
     ]
     summary = pandas.concat(parts, ignore_index=True)

@@ -200,6 +200,7 @@ class Command:
         run = Run(tracking, keys, exp, at, key, run_id, params, profile, device, self.criteria,
                   upstream)
         try:
+            tracking.inherit_datasets(run_id, [up.result.run_id for up in upstream])
             self.main(run)
             run.complete()
             run.metrics({"wall_seconds": time.monotonic() - started})
@@ -316,9 +317,10 @@ def _set_threads() -> None:
         raise Mistake(f"IRED_THREADS is '{text}', not a whole number of 1 or more")
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = text
-    # Threads that spin while they wait made small models twenty times slower as soon as anything
-    # else ran on the machine.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Threads that wait by spinning for long (GNU OpenMP's default) make small models many times
+    # slower as soon as anything else runs on the machine; threads that never spin, twice as slow
+    # even alone.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     os.environ.setdefault("MPLBACKEND", "Agg")
 
 

@@ -177,6 +177,13 @@ class Tracking:
         tag = InputTag("mlflow.data.context", context)
         self.client.log_inputs(run_id, [DatasetInput(data, [tag])])
 
+    def inherit_datasets(self, run_id: str, upstream: Iterable[str]) -> None:
+        """Note on a run the data that the runs it builds on have seen."""
+        seen = {(i.dataset.name, i.dataset.digest): i for source in upstream
+                for i in self.run(source).inputs.dataset_inputs}
+        if seen:
+            self.client.log_inputs(run_id, list(seen.values()))
+
     def end(self, run_id: str, status: str) -> None:
         self.client.set_terminated(run_id, status)
 

@@ -112,6 +112,11 @@ def standardisation(n: int, c: float, count: int = 65536) -> tuple[float, float]
     return shift.item(), Y.pow(2).mean().sqrt().item()
 
 
+def digest(A: Tensor) -> str:
+    """Eight bytes of hash that tell sets of problems apart, for provenance."""
+    return hashlib.blake2b(A.cpu().numpy().tobytes(), digest_size=8).hexdigest()
+
+
 def properties(A: Tensor) -> dict[str, Tensor]:
     """Named properties of problems (B, n, n), each (B,) in float64, from the exact spectrum.
 

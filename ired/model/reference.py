@@ -29,11 +29,6 @@ class _Reference:
     def energy(self, A: Any, y: Tensor, k: int | Tensor) -> Tensor:
         return self.energy_and_gradient(A, y, k)[0]
 
-    def hessian_parts(self, A: Any, y: Tensor, k: int | Tensor) -> tuple[Tensor, Tensor]:
-        # Sums of squares of affine maps: the Hessian is all Gauss–Newton.
-        H = self.hessian(A, y, k)
-        return H, torch.zeros_like(H)
-
     def activations(self, A: Any, y: Tensor, k: int | Tensor) -> dict[str, Tensor]:
         return {}
 
@@ -49,7 +44,15 @@ class _Answers:
     y0: Tensor
 
 
-class IdealEnergy(_Reference):
+class _Squares(_Reference):
+    """Sums of squares of affine maps: the Hessian is all Gauss–Newton."""
+
+    def hessian_parts(self, A: Any, y: Tensor, k: int | Tensor) -> tuple[Tensor, Tensor]:
+        H = self.hessian(A, y, k)
+        return H, torch.zeros_like(H)
+
+
+class IdealEnergy(_Squares):
     """The landscape of a perfect denoiser, E_k(y) = ‖y − √ᾱ_k y₀‖² / (2σ_k).
 
     Its gradient at y_k = √ᾱ_k y₀ + σ_k ε is exactly the noise ε, its Hessian is I/σ_k.
@@ -73,7 +76,7 @@ class IdealEnergy(_Reference):
         return (self._projector(y) / sigma).expand(len(y), -1, -1).clone()
 
 
-class AlgebraicEnergy(_Reference):
+class AlgebraicEnergy(_Squares):
     """The residual energy E_k(y) = ½‖A·Y_k − √ᾱ_k I‖²_F, with Y_k = √ᾱ_k·shift·I + scale·y.
 
     Its one minimum is √ᾱ_k y₀, its Hessian scale²·A² ⊗ I in every landscape (row-major), restricted
@@ -111,11 +114,17 @@ class DoubleWell(_Reference):
         return (z * z - 1).pow(2).sum(-1), gradient
 
     def hessian(self, A: Any, y: Tensor, k: int | Tensor) -> Tensor:
+        gauss_newton, residual = self.hessian_parts(A, y, k)
+        return gauss_newton + residual
+
+    def hessian_parts(self, A: Any, y: Tensor, k: int | Tensor) -> tuple[Tensor, Tensor]:
+        # f = z² − 1: 2f'² = 8z² and 2ff'' = 4(z² − 1).
         z = self.coordinates.to_basis(y)
         basis = self.coordinates.from_basis(
             torch.eye(self.coordinates.size, dtype=y.dtype, device=y.device)
         )
-        return basis.mT @ ((12 * z * z - 4)[..., None] * basis)
+        parts = (8 * z * z, 4 * (z * z - 1))
+        return tuple(basis.mT @ (part[..., None] * basis) for part in parts)
 
 
 @dataclass(frozen=True)
@@ -132,6 +141,13 @@ class Quadratic(_Reference):
 
     def hessian(self, A: Any, y: Tensor, k: int | Tensor) -> Tensor:
         return self.H.to(y).expand(len(y), -1, -1).clone()
+
+    def hessian_parts(self, A: Any, y: Tensor, k: int | Tensor) -> tuple[Tensor, Tensor]:
+        # As a difference of sums of squares: H's positive and its negative part.
+        values, vectors = torch.linalg.eigh(self.H.to(y))
+        positive = (vectors * values.clamp_min(0)) @ vectors.mT
+        negative = (vectors * values.clamp_max(0)) @ vectors.mT
+        return tuple(part.expand(len(y), -1, -1).clone() for part in (positive, negative))
 
 
 def controls(energy: MLPEnergy, seed: int) -> dict[str, Energy]:
