@@ -113,7 +113,7 @@ def by_landscape(axis: Axes, table: DataFrame, label: str, line: float | None = 
         band(axis, rows["landscape"], rows["mean"], rows["low"], rows["high"], name)
     if line is not None:
         axis.axhline(line, color="0.4", linewidth=1, linestyle=":")
-    axis.set_ylabel(textwrap.fill(label, 26))
+    axis.set_ylabel(textwrap.fill(label, 30))
     landscape_axis(axis, int(table["landscape"].max()) + 1)
 
 

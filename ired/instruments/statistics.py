@@ -188,6 +188,8 @@ def _bootstrap(
             statistic,
             confidence_level=level,
             n_resamples=resamples,
+            # Resamples and the jackknife's count × count numbers, 32 MiB at a time.
+            batch=max(1, 2**22 // count),
             method="BCa",
             paired=paired,
             vectorized=True,
