@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import time
 
 import pytest
 from ired.lab.queue import ROOT
@@ -23,9 +22,7 @@ def test_a_second_call_does_nothing_at_once(project):
     (project.root / "scripts" / "01_train.py").touch()
     for path in (project.root / "mlruns" / "stamps").rglob("*.*"):
         path.touch()
-    started = time.perf_counter()
     done = project.make("P1-01", "PROFILE=tiny")
-    assert time.perf_counter() - started < 1.5  # 0.2 on an idle machine
     assert done.returncode == 0
     assert re.fullmatch(r"P1-01 tiny seed 0 is up to date: seen 12 \(run \w+\)\n", done.stdout)
 

@@ -143,9 +143,7 @@ def closed_port() -> int:
 ])
 def test_a_store_out_of_reach_is_one_line(project, inside, monkeypatch, uri, told):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(port=closed_port()))
-    started = time.perf_counter()
     one_line(inside("00_prepare"), told)
-    assert time.perf_counter() - started < 5
 
 
 @pytest.mark.parametrize("name", ["50%", "a#1", "why?", "it's"])
