@@ -36,13 +36,12 @@ def main(run):
     from ired.instruments.statistics import mean_interval
     from ired.instruments.summary import per_unit, summarise, weakest_margin
     from ired.model import problems
-    from ired.model.checkpoint import load_energy
-    from ired.model.reference import controls
+    from ired.model.reference import panel
 
     run.gate("SETUP-5")
-    model = run.upstream("SETUP-3").path("model.safetensors")
-    model = load_energy(model, run.device, torch.float64)
-    energies = {"trained": model} | controls(model, run.seed)
+    trained = run.upstream("SETUP-3").path("model.safetensors")
+    energies = panel(trained, run.seed, run.device)
+    model = energies["trained"]
     A = run.upstream("SETUP-2").tensors("problems")["test.A"][: run.params.problems].to(run.device)
     y0, landscapes = points.answers(model, A), range(model.schedule.K)
     distances, count = run.params.distances, run.params.count

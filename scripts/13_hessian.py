@@ -24,20 +24,18 @@ from ired.lab.command import Param, command
 )
 def main(run):
     import pandas
-    import torch
 
     from ired.figures import phase1 as figures
     from ired.instruments import hessian, points
     from ired.instruments.statistics import mean_interval, paired_interval
     from ired.instruments.summary import per_unit, summarise
     from ired.model import problems
-    from ired.model.checkpoint import load_energy
-    from ired.model.reference import controls
+    from ired.model.reference import panel
 
     run.gate("SETUP-5")
-    model = run.upstream("SETUP-3").path("model.safetensors")
-    model = load_energy(model, run.device, torch.float64)
-    energies = {"trained": model} | controls(model, run.seed)
+    trained = run.upstream("SETUP-3").path("model.safetensors")
+    energies = panel(trained, run.seed, run.device)
+    model = energies["trained"]
     A = run.upstream("SETUP-2").tensors("problems")["test.A"]
     chosen = hessian.stratified_by_condition(
         problems.properties(A)["condition_number"],

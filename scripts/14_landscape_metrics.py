@@ -39,13 +39,12 @@ def main(run):
     from ired.instruments.statistics import mean_interval, proportion_interval
     from ired.instruments.summary import per_unit, summarise
     from ired.model import problems
-    from ired.model.checkpoint import load_energy
-    from ired.model.reference import controls
+    from ired.model.reference import panel
 
     run.gate("SETUP-5")
-    model = run.upstream("SETUP-3").path("model.safetensors")
-    model = load_energy(model, run.device, torch.float64)
-    energies = {"trained": model} | controls(model, run.seed)
+    trained = run.upstream("SETUP-3").path("model.safetensors")
+    energies = panel(trained, run.seed, run.device)
+    model = energies["trained"]
     n, c, count = *run.profile.problem.values(), run.params.problems
     # Fresh problems, drawn anew for every set; no experiment has seen them.
     A = torch.cat(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ired.model import problems
+from ired.model.checkpoint import load_energy
 from ired.model.coordinates import Coordinates
 from ired.model.energy import MLPEnergy
 from ired.model.protocol import Energy
@@ -163,3 +165,9 @@ def controls(energy: MLPEnergy, seed: int) -> dict[str, Energy]:
         "ideal": IdealEnergy(energy.coordinates, energy.schedule),
         "algebraic": AlgebraicEnergy(energy.coordinates, energy.schedule),
     }
+
+
+def panel(checkpoint: Path, seed: int, device: str = "cpu") -> dict[str, Energy]:
+    """The "trained" energy of a checkpoint, in float64, and its controls."""
+    trained = load_energy(checkpoint, device, torch.float64)
+    return {"trained": trained} | controls(trained, seed)

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from ired.model import problems
+from ired.model import checkpoint, problems
 from ired.model.coordinates import Coordinates
 from ired.model.energy import EnergyConfig, MLPEnergy
-from ired.model.reference import AlgebraicEnergy, DoubleWell, IdealEnergy, Quadratic, controls
+from ired.model.reference import AlgebraicEnergy, DoubleWell, IdealEnergy, Quadratic, controls, panel
 from ired.model.schedule import Schedule
 
 N, B = 4, 6
@@ -163,3 +163,12 @@ def test_controls_share_the_setting_and_no_weights():
         assert control.gradient(A, y, k).dtype == torch.float64
     start = MLPEnergy(energy.config, problems.generator(0, "weights"))
     assert not torch.equal(found["untrained"].fc2.weight, start.fc2.weight.double())
+
+
+def test_a_panel_is_the_checkpoint_and_its_controls(tmp_path):
+    energy = energies()[5].float()
+    checkpoint.save_energy(tmp_path / "m.safetensors", energy)
+    found = panel(tmp_path / "m.safetensors", 0)
+    assert list(found) == ["trained", "untrained", "ideal", "algebraic"]
+    A, y, k = points(energy)
+    assert torch.allclose(found["trained"].energy(A, y, k), energy.double().energy(A, y, k))
