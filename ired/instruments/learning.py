@@ -18,7 +18,7 @@ def snapshot(
     square over problems. energy, gradient_norm: of noised answers. energy_gap: energy of another
     problem's answer, equally noised, minus that of the right one. These three are means over
     landscapes and problems. score_error, blind_error: mean squared error per dimension of ∇E, and of
-    the predictor y_k/σ_k that never sees A, to the noise, at k = 0. "Denoising loss", sampled MSE
+    the best multiple of y_k, which never sees A, to the noise, at k = 0. "Denoising loss", sampled MSE
     and the error of the clean estimate are three metrics and never compared with each other.
     """
     n = A.shape[-1]
@@ -42,5 +42,6 @@ def snapshot(
     scale = len(A) * coordinates.size  # the loop ends at k = 0
     result |= dict(zip(("energy", "gradient_norm", "energy_gap"), sums / schedule.K, strict=True))
     result["score_error"] = (gradient - noise).pow(2).sum() / scale
-    result["blind_error"] = (right / sigma - noise).pow(2).sum() / scale
+    blind = (right * noise).sum() / right.pow(2).sum() * right
+    result["blind_error"] = (blind - noise).pow(2).sum() / scale
     return {name: value.item() for name, value in result.items()}
