@@ -27,7 +27,7 @@ quote = '$(subst ','\'',$(1))'
 COORDINATES = --profile $(call quote,$(PROFILE)) --seed $(call quote,$(SEED)) \
 	--variant $(call quote,$(VARIANT))
 RUN = $(VENV)/bin/python
-LAB = $(if $(wildcard $(RUN)),$(RUN),$(PYTHON)) -m ired.lab
+LAB = $(if $(wildcard $(RUN)),$(RUN),$(call quote,$(PYTHON))) -m ired.lab
 STATUS = $(LAB).status $(COORDINATES)
 
 # The environment is ready when it carries the mark of the present requirements.
@@ -39,7 +39,7 @@ endif
 
 EXPERIMENTS := $(filter SETUP-% P% phase% all,$(MAKECMDGOALS))
 ifneq ($(EXPERIMENTS),)
-PLAN := $(shell $(PYTHON) -m ired.lab.rules $(COORDINATES) --device $(call quote,$(DEVICE)) \
+PLAN := $(shell $(call quote,$(PYTHON)) -m ired.lab.rules $(COORDINATES) --device $(call quote,$(DEVICE)) \
 	--args=$(call quote,$(ARGS)) $(foreach goal,$(EXPERIMENTS),$(call quote,$(goal))))
 ifneq ($(firstword $(PLAN)),planned)
 $(error $(or $(PLAN),error: '$(PYTHON)' could not plan this; is it python 3.11 or newer?))
@@ -65,7 +65,7 @@ help: ## this list
 setup: $(READY) ## make the environment: .venv with requirements.txt
 
 $(READY): # no prerequisites: its name holds the hash of what it depends on
-	@$(PYTHON) -m ired.lab.environment $(VENV) --mark $@ --torch-index $(call quote,$(TORCH_INDEX))
+	@$(call quote,$(PYTHON)) -m ired.lab.environment $(VENV) --mark $@ --torch-index $(call quote,$(TORCH_INDEX))
 
 test: $(READY) ## the tests (tiny profile)
 	$(RUN) -m pytest $(ARGS)
@@ -77,13 +77,13 @@ ui: $(READY) ## the MLflow UI on this store, at 127.0.0.1:PORT
 	@$(LAB).ui --port $(call quote,$(PORT))
 
 doctor: ## what is wrong with this machine, and what to do about it
-	@$(PYTHON) -m ired.lab.doctor --venv $(call quote,$(VENV)) --mark $(READY)
+	@$(call quote,$(PYTHON)) -m ired.lab.doctor --venv $(call quote,$(VENV)) --mark $(READY)
 
 lock: $(READY) ## write requirements.lock from what is installed
-	@$(PYTHON) -m ired.lab.environment $(VENV) --lock
+	@$(call quote,$(PYTHON)) -m ired.lab.environment $(VENV) --lock
 
 readme: ## renew the table of experiments in README.md
-	@$(PYTHON) -m ired.lab.table
+	@$(call quote,$(PYTHON)) -m ired.lab.table
 
 clean: ## remove caches and finished work folders; never results, never the environment
-	@$(PYTHON) -m ired.lab.clean
+	@$(call quote,$(PYTHON)) -m ired.lab.clean
