@@ -87,8 +87,9 @@ def main(run):
     )
     aligned = mean_interval(seen["algebraic_cosine_centred", "trained"])
     run.criterion(
-        "curvature_knows_the_problem", aligned.low > 0, cosine=aligned.estimate, low=aligned.low
-    )
+        "curvature_knows_the_problem", aligned.low > 0, cosine=aligned.estimate, low=aligned.low,
+        untrained=seen["algebraic_cosine_centred", "untrained"].mean(),
+    )  # fmt: skip
     scale = mean_interval(seen["ideal_scale", "trained"])
     run.headline("mean curvature × σ, k=0", scale.estimate, scale.low, scale.high)
     run.figure(

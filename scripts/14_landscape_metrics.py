@@ -96,9 +96,16 @@ def main(run):
 
     sharpest = {"energy": "trained", "landscape": 0}
     share = mean_interval(per_unit(near, "share", **sharpest))
-    run.criterion("convex_at_the_noise", share.low >= 0.95, share=share.estimate, low=share.low)
+    control = sharpest | {"energy": "untrained"}
+    run.criterion(
+        "convex_at_the_noise", share.low >= 0.95, share=share.estimate, low=share.low,
+        untrained=per_unit(near, "share", **control).mean(),
+    )  # fmt: skip
     rate = mean_interval(per_unit(tables["gaps"], "other_rate", **sharpest))
-    run.criterion("wrong_answers_cost_more", rate.low >= 0.95, rate=rate.estimate, low=rate.low)
+    run.criterion(
+        "wrong_answers_cost_more", rate.low >= 0.95, rate=rate.estimate, low=rate.low,
+        untrained=per_unit(tables["gaps"], "other_rate", **control).mean(),
+    )  # fmt: skip
     exists = per_unit(tables["minima"], "found", **sharpest)
     nearest = per_unit(tables["minima"], "nearest_distance", **sharpest)
     nearest = nearest[np.isfinite(nearest)]
