@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 from torch import Tensor
 
 from ired.instruments import points, statistics
@@ -131,7 +130,7 @@ def spectra(
         ideal_scale=mean,
         ideal_distance=np.linalg.norm(values - mean[..., None], axis=-1) / size,
         ideal_distance_raw=np.linalg.norm(values - 1, axis=-1) / np.sqrt(values.shape[-1]),
-        algebraic_spearman=rank_correlation(rayleigh, np.broadcast_to(reference, rayleigh.shape)),
+        algebraic_spearman=statistics.rank_correlation(rayleigh, np.broadcast_to(reference, rayleigh.shape)),
         antisymmetric=found.pop("antisymmetric", np.zeros((len(landscapes), len(A), 0))),
         **found,
     )
@@ -187,19 +186,6 @@ def condition_correlation(spectra: Spectra, level: float = 0.95, seed: int = 0) 
     methods = {cell.method for cell in cells}
     method = "undefined" if "undefined" in methods else "BCa"
     return Interval(*values, level, fewest, method)
-
-
-def rank_correlation(x: NDArray, y: NDArray) -> NDArray:
-    """Spearman correlation along the last axis; 0 where one side is constant up to rounding."""
-    flat = np.zeros(np.broadcast_shapes(x.shape, y.shape)[:-1], dtype=bool)
-    ranks = []
-    for v in (x, y):
-        flat |= np.ptp(v, axis=-1) <= 1e-10 * np.abs(v).max(-1)
-        r = rankdata(v, axis=-1)
-        ranks.append(r - r.mean(-1, keepdims=True))
-    a, b = ranks
-    size = np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
-    return np.divide((a * b).sum(-1), size, out=np.zeros(flat.shape), where=~flat & (size > 0))
 
 
 def stratified_by_condition(kappa: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 FEW = 15
 Statistic = Callable[..., NDArray]
@@ -62,7 +62,8 @@ def student_interval(
         centre = float(units[0])
         return Interval(centre, centre, centre, level, len(units), "constant")
     centre = float(units.mean())
-    reach = stats.t.ppf((1 + level) / 2, len(units) - 1) * stats.sem(units)
+    standard_error = units.std(ddof=1) / np.sqrt(len(units))
+    reach = special.stdtrit(len(units) - 1, (1 + level) / 2) * standard_error
     return Interval(centre, float(centre - reach), float(centre + reach), level, len(units), "t")
 
 
@@ -139,11 +140,13 @@ def spearman_interval(
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         _enough(x)
         return Interval(0.0, 0.0, 0.0, level, len(x), "constant")
-    return _bootstrap((x, y), _spearman, level, seed, resamples, paired=True)
+    return _bootstrap((x, y), rank_correlation, level, seed, resamples, paired=True)
 
 
 def proportion_interval(successes: int, total: int, level: float = 0.95) -> Interval:
     """Exact (Clopper-Pearson) interval of a rate; not of zero width when all or none succeed."""
+    from scipy import stats
+
     ci = stats.binomtest(int(successes), int(total)).proportion_ci(level, method="exact")
     rate = successes / total
     return Interval(
@@ -153,16 +156,25 @@ def proportion_interval(successes: int, total: int, level: float = 0.95) -> Inte
 
 def adjust(p_values: ArrayLike) -> NDArray:
     """Benjamini-Hochberg adjusted p-values, in the shape given (all of them are one family)."""
+    from scipy import stats
+
     p = np.asarray(p_values, dtype=np.float64)
     return stats.false_discovery_control(p.ravel(), method="bh").reshape(p.shape)
 
 
-def _spearman(x: NDArray, y: NDArray, axis: int = -1) -> NDArray:
-    x, y = (stats.rankdata(v, axis=axis) for v in (x, y))
-    x, y = (v - v.mean(axis=axis, keepdims=True) for v in (x, y))
-    size = np.sqrt((x * x).sum(axis=axis) * (y * y).sum(axis=axis))
-    # A resample of one repeated pair has no ranks: no relation.
-    return np.divide((x * y).sum(axis=axis), size, out=np.zeros_like(size), where=size > 0)
+def rank_correlation(x: NDArray, y: NDArray, axis: int = -1) -> NDArray:
+    """Spearman's correlation along an axis; 0 where one side is constant up to rounding."""
+    from scipy.stats import rankdata  # a second to import: only where it is used
+
+    flat, ranks = False, []
+    for v in (x, y):
+        flat = flat | (np.ptp(v, axis=axis) <= 1e-10 * np.abs(v).max(axis))
+        r = rankdata(v, axis=axis)
+        ranks.append(r - r.mean(axis, keepdims=True))
+    a, b = ranks
+    size = np.sqrt((a * a).sum(axis) * (b * b).sum(axis))
+    product = np.asarray((a * b).sum(axis))
+    return np.divide(product, size, out=np.zeros_like(product), where=~flat & (size > 0))
 
 
 def _bootstrap(
@@ -173,6 +185,8 @@ def _bootstrap(
     resamples: int,
     paired: bool,
 ) -> Interval:
+    from scipy import stats
+
     _enough(samples[0])
     count = len(samples[0])
     if all(np.ptp(sample) == 0 for sample in samples):

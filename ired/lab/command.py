@@ -7,6 +7,7 @@ are answered in a fraction of a second.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import math
 import os
@@ -325,12 +326,16 @@ def _set_threads() -> None:
 
 
 def open_tracking(store: Store, keys: Keys) -> Tracking:
+    gc.disable()  # a fifth of importing mlflow would be looking for garbage where there is none
     try:
         from ired.lab.tracking import Tracking
+        return Tracking(store, keys.queue.phases)
     except ModuleNotFoundError as error:
         raise Mistake(f"{sys.executable} has no {error.name}: run `make setup`, then use "
                       ".venv/bin/python or make") from None
-    return Tracking(store, keys.queue.phases)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _bury_the_dead(tracking: Tracking, key: str) -> None:

@@ -199,8 +199,9 @@ class Run:
 
     def figure(self, name: str, figure: Any, caption: str = "") -> None:
         """A matplotlib figure as png and svg in figures/, its caption beside it as txt."""
-        # Laying out takes longer than drawing: once is enough for both files.
-        figure.draw_without_rendering()
+        # Laying out takes as long as drawing: once is enough for both files.
+        if engine := figure.get_layout_engine():
+            engine.execute(figure)
         figure.set_layout_engine("none")
         for suffix in ("png", "svg"):
             with self._file(f"{name}.{suffix}", "figures") as path:
@@ -208,8 +209,6 @@ class Run:
         if caption:
             with self._file(f"{name}.txt", "figures") as path:
                 path.write_text(caption + "\n")
-        from matplotlib import pyplot
-        pyplot.close(figure)
 
     def file(self, path: Path | str, name: str | None = None) -> None:
         """A file that exists already, under `name` or its own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -70,19 +71,25 @@ class Coordinates:
         """Orthonormal coordinates (..., size) of the projection of y (..., d)."""
         if not self.symmetric:
             return y
-        rows, columns = torch.triu_indices(self.n, self.n, device=y.device)
-        half = torch.full_like(rows, math.sqrt(0.5), dtype=y.dtype)
-        half[rows == columns] = 0.5
-        return (y[..., rows * self.n + columns] + y[..., columns * self.n + rows]) * half
+        upper, lower, half, _, _ = _tables(self.n, y.dtype, y.device)
+        return (y[..., upper] + y[..., lower]).mul_(half)
 
     def from_basis(self, z: Tensor) -> Tensor:
         """The state (..., d) with orthonormal coordinates z (..., size)."""
         if not self.symmetric:
             return z
-        rows, columns = torch.triu_indices(self.n, self.n, device=z.device)
-        place = torch.empty(self.n, self.n, dtype=torch.long, device=z.device)
-        place[rows, columns] = torch.arange(self.size, device=z.device)
-        place[columns, rows] = place[rows, columns]
-        weight = torch.full((self.n, self.n), math.sqrt(0.5), dtype=z.dtype, device=z.device)
-        weight.fill_diagonal_(1.0)
-        return z[..., place.flatten()] * weight.flatten()
+        *_, place, weight = _tables(self.n, z.dtype, z.device)
+        return z[..., place] * weight
+
+
+@lru_cache(maxsize=64)
+def _tables(n: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+    """Which entries make a basis coordinate and with what weight, and the way back."""
+    rows, columns = torch.triu_indices(n, n, device=device)
+    half = torch.full_like(rows, math.sqrt(0.5), dtype=dtype)
+    half[rows == columns] = 0.5
+    place = torch.empty(n, n, dtype=torch.long, device=device)
+    place[rows, columns] = torch.arange(len(rows), device=device)
+    place[columns, rows] = place[rows, columns]
+    weight = torch.full((n, n), math.sqrt(0.5), dtype=dtype, device=device).fill_diagonal_(1.0)
+    return rows * n + columns, columns * n + rows, half, place.flatten(), weight.flatten()

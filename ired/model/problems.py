@@ -32,19 +32,21 @@ def draw(
     c = 0.5 is the training distribution of Du et al. 2024, c = 0.1 their harder one.
     """
     R = torch.rand(count, n, n, generator=generator, dtype=dtype, device=generator.device)
-    R = R * 2 - 1
-    A = 2 * R @ R.mT
+    R.mul_(2).sub_(1)
+    A = torch.bmm(R, R.mT).mul_(2)
     A.diagonal(dim1=-2, dim2=-1).add_(c)
     return A
 
 
-def inverse(A: Tensor) -> Tensor:
+def inverse(A: Tensor, check: bool = True) -> Tensor:
     """A⁻¹ of symmetric positive definite matrices (B, n, n), exactly symmetric, by Cholesky.
 
-    Raises torch.linalg.LinAlgError where a matrix is not positive definite.
+    Raises torch.linalg.LinAlgError where a matrix is not positive definite; without `check`, which
+    would make a GPU wait for its answer, that leaves numbers that mean nothing.
     """
-    Y = torch.cholesky_inverse(torch.linalg.cholesky(A))
-    return (Y + Y.mT) / 2
+    L = torch.linalg.cholesky(A) if check else torch.linalg.cholesky_ex(A).L
+    Y = torch.cholesky_inverse(L)
+    return Y if Y.device.type == "cpu" else (Y + Y.mT) / 2  # LAPACK's is symmetric as it stands
 
 
 def _rotation(count: int, n: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:

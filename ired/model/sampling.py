@@ -49,7 +49,7 @@ class Step:
 
 
 def descend(
-    energy_and_gradient: Callable[[Tensor], tuple[Tensor, Tensor]],
+    look: Callable[[Tensor, bool], tuple[Tensor, Tensor | None]],
     y: Tensor,
     step_size: Tensor,
     bound: Tensor,
@@ -59,21 +59,23 @@ def descend(
 ) -> Tensor:
     """Gradient steps y − η∇E, clamped to ±bound, each kept per sample only if E does not rise.
 
-    y (B, m); step_size and bound broadcast against it. An accepted step's energy and gradient
-    serve the next one, so each step costs a single evaluation.
+    y (B, m); step_size and bound broadcast against it. look(state, further) gives the energy (B,)
+    and, where `further`, the gradient (B, m). An accepted step's serve the next one, so each step
+    costs one look, the last without a gradient.
     """
     if steps == 0:
         return y
-    energy, gradient = energy_and_gradient(y)
+    energy, gradient = look(y, True)
     for i in range(steps):
-        size = step_size if i == 0 else step_size * later_step_factor
-        proposal = torch.clamp(y - size * gradient, -bound, bound)
-        new_energy, new_gradient = energy_and_gradient(proposal)
+        size, further = step_size if i == 0 else step_size * later_step_factor, i + 1 < steps
+        proposal = torch.addcmul(y, size, gradient, value=-1).clamp_(-bound, bound)
+        new_energy, new_gradient = look(proposal, further)
         # The release rejects only what is strictly worse; a NaN is kept there and is refused here.
         accepted = new_energy <= energy
         y = torch.where(accepted[:, None], proposal, y)
         energy = torch.where(accepted, new_energy, energy)
-        gradient = torch.where(accepted[:, None], new_gradient, gradient)
+        if further:
+            gradient = torch.where(accepted[:, None], new_gradient, gradient)
         if on_step is not None:
             on_step(i + 1, y, energy, accepted)
     return y
@@ -114,8 +116,14 @@ def sample(
         score = energy.gradient(prepared, y, k)
         y = denoise(schedule, y, score, k, config.clip) * root
         see(Step("denoise", k, 0, y))
+
+        def look(state: Tensor, further: bool, k: int = k) -> tuple[Tensor, Tensor | None]:
+            if further:
+                return energy.energy_and_gradient(prepared, state, k)
+            return energy.energy(prepared, state, k), None
+
         y = descend(
-            lambda state, k=k: energy.energy_and_gradient(prepared, state, k),
+            look,
             y,
             schedule.at("step_size", k, y),
             config.clip * root,

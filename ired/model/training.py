@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.adam import adam
 
 from ired.model import checkpoint, problems
 from ired.model.energy import EnergyConfig, MLPEnergy
+from ired.model.passes import DERIVATIVE, ENERGY, GRADIENT, Gradients, Passes, rounding
 from ired.model.sampling import descend
 
 MINING = ("none", "random", "adversarial")
@@ -30,7 +32,8 @@ class TrainingConfig:
 
     `published()` gives the official release's values, its oddities included: the clamp of a mined
     negative's state uses the first sample's landscape for the whole batch (`clamp_by_first`), and
-    later mining steps are twice as long (`later_step_factor`).
+    later mining steps are twice as long (`later_step_factor`). `precision` "bfloat16" rounds matrix
+    products (see `Passes`): faster on processors that multiply in it, slower on others.
     """
 
     c: float = 0.5
@@ -50,8 +53,10 @@ class TrainingConfig:
     ema_decay: float = 0.995
     ema_every: int = 10
     ema_start: int = 100
+    precision: str = "float32"
 
     def __post_init__(self):
+        rounding(self.precision)
         if self.mining not in MINING:
             raise ValueError(f"mining is one of {', '.join(MINING)}, not {self.mining!r}")
 
@@ -84,12 +89,20 @@ class Trainer:
         self.model = MLPEnergy(energy, problems.generator(seed, "weights")).to(device)
         self.average = MLPEnergy(energy).to(device).requires_grad_(False)
         self.average.load_state_dict(self.model.state_dict())
-        self.optimizer = torch.optim.Adam(
-            self.model.parameters(),
-            lr=config.learning_rate,
-            betas=config.betas,
-            fused=True,
-        )
+        # Weights and averages as one vector each: clipping, Adam and averaging are one step each.
+        self._weights, self._average = _flatten(self.model), _flatten(self.average)
+        self._gradient = torch.zeros_like(self._weights)
+        for name, view in _named(self.model, self._gradient).items():
+            self.model.get_parameter(name).grad = view
+        self._moments = {
+            "exp_avg": torch.zeros_like(self._weights),
+            "exp_avg_sq": torch.zeros_like(self._weights),
+        }
+        self._updates = torch.zeros((), device=device)
+        self._gradients = Gradients(self.model, config.precision)
+        self._passes = [
+            Passes(self.model, config.precision) for _ in range(1 if config.mining == "none" else 2)
+        ]
         self.streams = {
             name: problems.generator(seed, name, self.device)
             for name in ("train", "noise", "negatives")
@@ -150,61 +163,100 @@ class Trainer:
         return curve
 
     def _one_step(self) -> Tensor:
-        c, model = self.config, self.model
+        c, n = self.config, self.model.config.n
+        A = problems.draw(c.batch, n, c.c, self.streams["train"])
+        return self.learn(A, problems.inverse(A, check=False))
+
+    @torch.no_grad()
+    def learn(self, A: Tensor, Y: Tensor) -> Tensor:
+        """One step on problems (B, n, n) and their inverses; its losses (3,), on the device."""
+        c = self.config
+        denoising, contrastive = self._differentiate(A, Y)
+        norm = torch.linalg.vector_norm(self._gradient)
+        self._gradient.mul_((c.gradient_clip / (norm + 1e-6)).clamp(max=1.0))
         rate = c.learning_rate
         if c.decay:
             rate *= 0.5 * (1 + math.cos(math.pi * self.step / c.steps))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        A = problems.draw(c.batch, model.config.n, c.c, self.streams["train"])
-        z0 = model.coordinates.to_basis(model.coordinates.encode(problems.inverse(A)))
-        denoising, contrastive = self._losses(A, z0)
-        (denoising + c.contrast_weight * contrastive).backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), c.gradient_clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        adam(
+            [self._weights], [self._gradient], [self._moments["exp_avg"]],
+            [self._moments["exp_avg_sq"]], [], [self._updates], fused=True, amsgrad=False,
+            beta1=c.betas[0], beta2=c.betas[1], lr=rate, weight_decay=0.0, eps=1e-8, maximize=False,
+        )  # fmt: skip
         self._update_average()
         self.step += 1
-        return torch.stack((denoising.detach(), contrastive.detach(), norm))
+        return torch.stack((denoising, contrastive, norm))
 
-    def _losses(self, A: Tensor, z0: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean squared error of the score, and cross-entropy of real against negative samples."""
+    def _differentiate(self, A: Tensor, Y: Tensor) -> tuple[Tensor, Tensor]:
+        """Both losses, and their weighted sum's derivative in `_gradient`.
+
+        They are the mean squared error of the score, and the cross-entropy of real against
+        negative samples.
+        """
+        c, model, into = self.config, self.model, self._gradients
+        a, z0 = model.inputs(A), model.coordinates.to_basis(model.coordinates.encode(Y))
         k = torch.randint(
-            self.model.schedule.K, (len(A),), generator=self.streams["noise"], device=self.device
+            model.schedule.K, (len(A),), generator=self.streams["noise"], device=self.device
         )
         root, sigma = self.root[k], self.sigma[k]
+        self._gradient.zero_()
+        into.start(k)
+        with torch.enable_grad():
+            tables = model.film()
+        for passes in self._passes:
+            passes.refresh()
+            passes.film(tuple(table.detach() for table in tables), k)
+
+        passes = self._passes[0]
+        half = passes.half(a)
         noise = torch.randn(z0.shape, generator=self.streams["noise"], device=self.device)
-        prepared = self.model.prepare(A)
-        _, score = self.model.basis_energy_and_gradient(prepared, root * z0 + sigma * noise, k)
-        denoising = F.mse_loss(score, noise)
-        if self.config.mining == "none":
-            return denoising, torch.zeros_like(denoising)
+        passes.forward(half, torch.addcmul(sigma * noise, root, z0), DERIVATIVE)
+        error = passes.gradient().mul_(2).sub_(noise)
+        denoising = torch.linalg.vector_norm(error).square() / error.numel()
+        error.mul_(4 / error.numel())
+        half_bar = passes.reverse_forward(into, *passes.reverse_gradient(into, error))
+        contrastive = torch.zeros_like(denoising)
+        if c.mining != "none":
+            contrastive = self._contrast(half, half_bar, z0, k)
+        into.add("a", half_bar, a, bias=True)
+        torch.autograd.backward(tables, into.film)
+        return denoising, contrastive
+
+    def _contrast(self, half: Tensor, half_bar: Tensor, z0: Tensor, k: Tensor) -> Tensor:
+        """The loss −log softmax(−E)[real] = softplus(E_real − E_negative), differentiated too."""
+        c, root, sigma, (real, wrong) = self.config, self.root[k], self.sigma[k], self._passes
         # The same noise serves the real and the negative sample, as in the release: only the
         # clean estimates differ.
         noise = torch.randn(z0.shape, generator=self.streams["negatives"], device=self.device)
-        wrong = self._negatives(prepared, z0, noise, k)
-        pair = torch.stack((root * z0 + sigma * noise, root * wrong + sigma * noise), dim=1)
-        energies = self.model.basis_energy(prepared, pair, k)
-        target = torch.zeros(len(A), dtype=torch.long, device=self.device)
-        return denoising, F.cross_entropy(-energies, target)
+        negative = self._negatives(half, z0, noise, k)
+        scaled = sigma * noise
+        real.forward(half, torch.addcmul(scaled, root, z0), GRADIENT)
+        wrong.forward(half, scaled.addcmul_(root, negative), GRADIENT)
+        gap = (real.f.pow(2) - wrong.f.pow(2)).sum(-1, keepdim=True)
+        weight = torch.sigmoid(gap).mul_(2 * c.contrast_weight / len(gap))
+        half_bar += real.reverse_forward(self._gradients, weight * real.f)
+        half_bar += wrong.reverse_forward(self._gradients, -weight * wrong.f)
+        return F.softplus(gap).mean()
 
-    @torch.no_grad()
-    def _negatives(self, prepared, z0: Tensor, noise: Tensor, k: Tensor) -> Tensor:
+    def _negatives(self, half: Tensor, z0: Tensor, noise: Tensor, k: Tensor) -> Tensor:
         """Clean estimates of wrong answers (B, size): noised threefold, perhaps descended."""
-        c, root = self.config, self.root[k]
-        z = root * z0 + self.sigma[k] * c.negative_noise * noise
+        c, root, passes = self.config, self.root[k], self._passes[1]
+        z = torch.addcmul(self.sigma[k] * c.negative_noise * noise, root, z0)
+
+        def look(state: Tensor, further: bool) -> tuple[Tensor, Tensor | None]:
+            f = passes.forward(half, state, GRADIENT if further else ENERGY)
+            return f.pow(2).sum(-1), 2 * passes.gradient() if further else None
+
         if c.mining == "adversarial":
             z = descend(
-                lambda state: self.model.basis_energy_and_gradient(prepared, state, k),
+                look,
                 z,
                 self.step_size[k],
                 self.bound * (root[:1] if c.clamp_by_first else root),
                 c.mining_steps,
                 c.later_step_factor,
             )
-        return (z / root).clamp(-self.bound, self.bound)
+        return (z / root).clamp_(-self.bound, self.bound)
 
-    @torch.no_grad()
     def _update_average(self) -> None:
         """EMA as in ema_pytorch: a copy during the first steps, then a power-2/3 warm-up."""
         c = self.config
@@ -212,9 +264,7 @@ class Trainer:
             return
         late = self.step - c.ema_start
         decay = min(1 - (1 + late) ** (-2 / 3), c.ema_decay) if late > 0 else 0.0
-        torch._foreach_lerp_(
-            list(self.average.parameters()), list(self.model.parameters()), 1 - decay
-        )
+        self._average.lerp_(self._weights, 1 - decay)
 
     # Checkpoints
 
@@ -223,16 +273,17 @@ class Trainer:
             yield f"model.{name}", tensor
         for name, tensor in self.average.state_dict().items():
             yield f"average.{name}", tensor
-        for name, parameter in self.model.named_parameters():
-            for slot, tensor in self.optimizer.state[parameter].items():
+        for slot, moments in self._moments.items():
+            for name, tensor in _named(self.model, moments).items():
                 yield f"adam.{slot}.{name}", tensor
+        yield "adam.step", self._updates
         for name, stream in self.streams.items():
             yield f"stream.{name}", stream.get_state()
         yield "history", self.history
 
     def _identity(self) -> dict:
         return {
-            "format": "ired-training-1",
+            "format": "ired-training-2",
             "config": self.model.describe(),
             "training": asdict(self.config) | {"betas": list(self.config.betas)},
             "seed": self.seed,
@@ -263,17 +314,30 @@ class Trainer:
             groups.setdefault(group, {})[rest] = tensor
         self.model.load_state_dict(groups["model"])
         self.average.load_state_dict(groups["average"])
-        slots: dict[str, dict[str, Tensor]] = {}
-        for name, tensor in groups.get("adam", {}).items():
-            slot, _, parameter = name.partition(".")
-            slots.setdefault(parameter, {})[slot] = tensor
-        for name, parameter in self.model.named_parameters():
-            if name in slots:
-                self.optimizer.state[parameter] = {
-                    slot: tensor.to(self.device) for slot, tensor in slots[name].items()
-                }
+        adam_state = groups["adam"]
+        self._updates.copy_(adam_state["step"])
+        for slot, moments in self._moments.items():
+            for name, view in _named(self.model, moments).items():
+                view.copy_(adam_state[f"{slot}.{name}"])
         for name, state in groups["stream"].items():
             self.streams[name].set_state(state)
         self._rows = [groups["history"][""]]
         self.step = step
         return notes
+
+
+def _flatten(model: nn.Module) -> Tensor:
+    """All parameters of a model as one vector, of which they become views."""
+    flat = nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+    for name, view in _named(model, flat).items():
+        model.get_parameter(name).data = view
+    return flat
+
+
+def _named(model: nn.Module, flat: Tensor) -> dict[str, Tensor]:
+    """Views of a vector as the parameters of a model."""
+    parts = flat.split([parameter.numel() for parameter in model.parameters()])
+    return {
+        name: part.view_as(parameter)
+        for (name, parameter), part in zip(model.named_parameters(), parts, strict=True)
+    }

@@ -61,7 +61,7 @@ def test_descent_never_raises_the_energy_and_the_callback_sees_it():
 
 
 def test_a_step_to_a_number_that_is_not_finite_is_refused():
-    def steep(y):
+    def steep(y, further):
         return y.pow(2).sum(-1) / (y.abs() > 0).all(-1), 2 * y
 
     y = descend(steep, torch.ones(1, 3), torch.tensor(0.5), torch.tensor(9.0), 1)
@@ -106,6 +106,6 @@ def test_the_published_sampler(inner_steps):
     seen = []
     config = SamplingConfig.published(inner_steps)
     got = sample(energy, A, config, start=start, callback=seen.append)
-    assert torch.allclose(got, published(energy, A, start, inner_steps), rtol=1e-10, atol=1e-12)
+    assert torch.allclose(got, published(energy, A, start, inner_steps), rtol=1e-10, atol=1e-10)
     accepted = torch.stack([s.accepted for s in seen if s.stage == "descend"])
     assert accepted.any() and not accepted.all()
