@@ -47,7 +47,9 @@ endif
 include $(lastword $(PLAN))
 endif
 
-.PHONY: help setup test status ui doctor lock readme clean
+PEERS := $(VENV)/.peers-$(firstword $(shell cksum benchmarks/requirements.txt))
+
+.PHONY: help setup test bench status ui doctor lock readme clean
 
 help: ## this list
 	@printf '%s\n' 'make TARGET [PROFILE=small] [SEED=0] [VARIANT=none] [DEVICE=auto] [ARGS="..."]' ''
@@ -69,6 +71,12 @@ $(READY): # no prerequisites: its name holds the hash of what it depends on
 
 test: $(READY) ## the tests (tiny profile)
 	$(RUN) -m pytest $(ARGS)
+
+bench: $(READY) $(PEERS) ## ratios of speed; ARGS="--official PATH": against the official release
+	PYTHONPATH=.:$(PEERS) $(RUN) -m benchmarks $(ARGS)
+
+$(PEERS): benchmarks/requirements.txt | $(READY)
+	@$(RUN) -m pip install --quiet --no-deps --target $@.part -r $< && rm -rf $@ && mv $@.part $@
 
 status: ## the queue of all experiments: state, headline, run, estimate and measured time
 	@$(STATUS)

@@ -14,7 +14,7 @@ from ired.lab.command import Param, command
     "P1-04",
     sets=Param(3, tiny=2, help="fresh sets of problems (seeds)"),
     problems=Param(10, tiny=3, help="problems in each set"),
-    starts=Param(2, help="descents from each distance"),
+    starts=Param(2, tiny=1, help="descents from each distance"),
     distances=Param(
         (0.3, 1.0, 3.0, 10.0, 30.0), tiny=(1.0, 10.0), help="starts' distances in noise radii"
     ),

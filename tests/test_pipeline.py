@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -57,15 +57,17 @@ def numbers(run):
 @pytest.fixture(scope="module")
 def finished(project):
     """The project after every built script has run once, two at a time where needs allow it."""
-    waiting, done = list(BUILT), set()
+    waiting, done, running = list(BUILT), set(), {}
     with ThreadPoolExecutor(2) as pool:
-        while waiting:
-            ready = [exp for exp in waiting if {need.id for need in exp.needs} <= done]
-            for exp, ended in zip(ready, pool.map(lambda e: run(project, e.script), ready)):
+        while waiting or running:
+            for exp in [e for e in waiting if {need.id for need in e.needs} <= done]:
+                running[pool.submit(run, project, exp.script)] = exp
+                waiting.remove(exp)
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                exp, ended = running.pop(future), future.result()
                 text = f"{exp.id}:\n{ended.stdout[-2000:]}\n{ended.stderr[-4000:]}"
                 assert ended.returncode == 0, text
                 assert "up to date" not in ended.stdout and "Warning" not in ended.stderr, text
-                waiting.remove(exp)
                 done.add(exp.id)
     return project
 

@@ -159,7 +159,7 @@ class Command:
         if not request.force and self._fresh(store, exp, at, key):
             return
         store.check()
-        _set_threads()
+        set_threads(1 if at.profile == "tiny" else None)
         device = _device(request.device)
         name = exp.name(at)
         with store.lock(key, f"{name}: another process is running it, waiting for that to end"):
@@ -309,11 +309,12 @@ def _device(wanted: str) -> str:
     return "cuda" if found else "cpu"
 
 
-def _set_threads() -> None:
-    """Sums differ with the number of threads, so it is set, logged and the same everywhere.
-    Done before anything that reads these variables is imported."""
+def set_threads(best: int | None = None) -> None:
+    """Sums differ with the number of threads, so it is set, logged and the same everywhere: to
+    IRED_THREADS, else `best`, else all. Done before anything that reads these variables is
+    imported."""
     allowed = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))
-    text = os.environ.get("IRED_THREADS") or str(len(allowed(0)))
+    text = os.environ.get("IRED_THREADS") or str(best or len(allowed(0)))
     if not text.isdigit() or int(text) < 1:
         raise Mistake(f"IRED_THREADS is '{text}', not a whole number of 1 or more")
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

@@ -199,13 +199,18 @@ class Run:
 
     def figure(self, name: str, figure: Any, caption: str = "") -> None:
         """A matplotlib figure as png and svg in figures/, its caption beside it as txt."""
-        # Laying out takes as long as drawing: once is enough for both files.
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+        # savefig would lay the figure out twice and draw it four times.
         if engine := figure.get_layout_engine():
             engine.execute(figure)
         figure.set_layout_engine("none")
-        for suffix in ("png", "svg"):
-            with self._file(f"{name}.{suffix}", "figures") as path:
-                figure.savefig(path, dpi=150)
+        figure.set_dpi(150)
+        with self._file(f"{name}.png", "figures") as path:
+            FigureCanvasAgg(figure).print_png(path)
+        with self._file(f"{name}.svg", "figures") as path:
+            FigureCanvasSVG(figure).print_svg(path)
         if caption:
             with self._file(f"{name}.txt", "figures") as path:
                 path.write_text(caption + "\n")
