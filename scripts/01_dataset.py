@@ -2,8 +2,9 @@
 
 Draws the fixed problem sets that every seed and variant is compared on (validation, test, and the
 out-of-distribution families), describes them, and measures the reference predictors of METHODS §3
-on each: zero, the training mean, least squares on A and on [A, A²]. At the sides for which figures
-are on record the least-squares error is measured anew. Against: a figure that does not reproduce.
+on each: zero, the training mean, least squares on A and on [A, A²], and a regression network. At the
+sides for which figures are on record the least-squares error is measured anew. Against: a figure
+that does not reproduce.
 """
 
 from ired.lab.command import Param, command
@@ -21,6 +22,7 @@ RECORDED = {
 @command(
     "SETUP-2",
     fit=Param(200_000, tiny=20_000, help="training problems that the predictors are fitted on"),
+    steps=Param(4000, tiny=400, paper=20_000, help="steps of the regression network, 512 problems each"),
     sides=Param((4, 6, 8, 10, 20), tiny=(4,), help="sides at which recorded figures are checked"),
     criteria={
         "recorded_figures_reproduced": "at every side the recorded least-squares errors lie within "
@@ -41,11 +43,11 @@ def main(run):
     n, c = run.profile.problem["n"], run.profile.problem["c"]
     count = run.profile.evaluation["problems"]
 
-    def stream(side, seed=0, size=20_000):
+    def stream(side, seed=0, count=run.params.fit, size=20_000):
         """Batches of training problems with their answers."""
         source = problems.generator(seed, "predictors")
-        for start in range(0, run.params.fit, size):
-            A = problems.draw(min(size, run.params.fit - start), side, c, source, torch.float64)
+        for start in range(0, count, size):
+            A = problems.draw(min(size, count - start), side, c, source, torch.float64)
             yield A, problems.inverse(A)
 
     families = {"test": "same", "validation": "same"} | {name: name for name in problems.FAMILIES}
@@ -57,6 +59,8 @@ def main(run):
 
     rows, kinds, errors = [], [], {}
     fitted = predictors.fit(stream(n))
+    examples = stream(n, seed=2, count=512 * run.params.steps, size=512)
+    fitted["regression"] = predictors.Regression(examples, run.profile.model["hidden"])
     for family, A in sets.items():
         Y = problems.inverse(A)
         for name, predict in fitted.items():
@@ -88,8 +92,8 @@ def main(run):
     run.figure(
         "predictors",
         figures.predictors(table[table["family"] != "validation"]),
-        f"MSE per entry of A⁻¹ of predictors fitted on {run.params.fit} training problems, with "
-        "95 % intervals over problems.",
+        f"MSE per entry of A⁻¹ of predictors fitted on {run.params.fit} training problems (the network "
+        f"on {512 * run.params.steps}), with 95 % intervals over problems.",
     )
 
     checks = []

@@ -202,3 +202,28 @@ def test_help_comes_before_heavy_imports(exp):
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == []
     assert exp.id in done.stdout and "--profile" in done.stdout
+
+
+def test_a_kept_model_is_found_checked_and_not_trained_again(finished, tmp_path):
+    copy = tmp_path / "keeper"
+    shutil.copytree(finished, copy)
+    keep = [sys.executable, "-m", "ired.lab.keep", "--profile", "tiny"]
+    done = subprocess.run(keep, cwd=copy, env=environment(copy), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    provenance = json.loads((copy / "checkpoints/tiny-none-seed0.json").read_text())
+    assert provenance["steps"] == 400 and provenance["training"]["batch"] == 128
+    script = "scripts/02_train_baseline.py"
+    done = run(copy, script)
+    assert done.returncode == 0 and "trained for 400 steps" in done.stdout, done.stderr
+    found = [r for r in runs(copy)[1] if r.data.tags["exp_id"] == "SETUP-3"]
+    kept, own = (f(found, key=lambda r: r.info.start_time) for f in (max, min))
+    assert kept.data.tags["key"] != own.data.tags["key"]
+    assert kept.data.metrics["mse.test.steps_50"] == own.data.metrics["mse.test.steps_50"]
+    model = copy / "checkpoints/tiny-none-seed0.safetensors"
+    model.write_bytes(model.read_bytes() + b" ")
+    done = run(copy, script, "--force")
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
+    assert "not the file that" in done.stderr
+    nothing = subprocess.run([*keep, "--seed", "7"], cwd=copy, env=environment(copy),
+                             capture_output=True, text=True)  # fmt: skip
+    assert nothing.returncode == 2 and "make retrain PROFILE=tiny SEED=7" in nothing.stderr

@@ -25,9 +25,14 @@ COLOURS = {
     "mean": _PALETTE[5],
     "least_squares": _PALETTE[3],
     "least_squares_squared": _PALETTE[4],
+    "regression": _PALETTE[2],
     "path": _PALETTE[9],
 }
-LABELS = {"least_squares": "least squares", "least_squares_squared": "least squares on [A, A²]"}
+LABELS = {
+    "least_squares": "least squares",
+    "least_squares_squared": "least squares on [A, A²]",
+    "regression": "regression network",
+}
 MARKERS = {"trained": "o", "untrained": "s", "ideal": "^", "algebraic": "D"}
 DIVERGING = "RdBu_r"
 SEQUENTIAL = "cividis"

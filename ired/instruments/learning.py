@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -45,3 +47,12 @@ def snapshot(
     blind = (right * noise).sum() / right.pow(2).sum() * right
     result["blind_error"] = (blind - noise).pow(2).sum() / scale
     return {name: value.item() for name, value in result.items()}
+
+
+def smooth(history: Tensor, names: Sequence[str], points: int = 200) -> dict[str, list[float]]:
+    """Means of losses (steps, len(names)) over some `points` windows, with the step that ends each."""
+    window = max(1, len(history) // points)
+    count = len(history) // window
+    means = history[: count * window].double().unflatten(0, (count, window)).mean(1)
+    columns = dict(zip(names, means.T.tolist(), strict=True))
+    return {"step": [(i + 1) * window for i in range(count)]} | columns

@@ -1,8 +1,9 @@
 """Predictors of A⁻¹ that know no landscapes: what every accuracy is measured against.
 
-Zero, the training mean, and ordinary least squares on A and on [A, A²] (upper triangles and an
-intercept). The published energy model is about as accurate as the third, so all four stand in
-every table of accuracy.
+Zero, the training mean, ordinary least squares on A and on [A, A²] (upper triangles and an
+intercept), and a plain regression network. The published energy model is about as accurate as the
+third, so they stand in every table of accuracy; and how much of a model is an affine map of A at
+all is a number of its own.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-NAMES = ("zero", "mean", "least_squares", "least_squares_squared")
+NAMES = ("zero", "mean", "least_squares", "least_squares_squared", "regression")
 # Directions of standardised features with less than this share of the largest variance are
 # rounding, and get no weight (the least-norm solution).
 CUTOFF = 1e-12
@@ -35,16 +37,77 @@ class Predictor:
 
     def __call__(self, A: Tensor) -> Tensor:
         """Predictions (B, n, n), symmetric, in A's type; computed in float64."""
-        rows, cols = torch.triu_indices(self.n, self.n, device=A.device)
         upper = features(A, self.degree) @ self.weights.to(A.device) + self.intercept.to(A.device)
-        Y = upper.new_empty(len(A), self.n, self.n)
-        Y[:, rows, cols] = upper
-        Y[:, cols, rows] = upper
-        return Y.to(A.dtype)
+        return matrices(upper, self.n).to(A.dtype)
 
     def mse(self, A: Tensor, Y: Tensor) -> Tensor:
         """Squared error of each matrix, averaged over its n·n entries: (B,)."""
         return (self(A) - Y).pow(2).mean((-2, -1))
+
+
+class Regression:
+    """A network of three hidden layers from the upper triangle of A to that of Y, standardised.
+
+    scikit-learn's MLPRegressor; it makes one step of Adam on each batch (A, Y), all of one size.
+    The first batch gives every entry's mean and deviation.
+    """
+
+    name = "regression"
+
+    def __init__(self, batches: Iterable[tuple[Tensor, Tensor]], hidden: int, seed: int = 0):
+        from sklearn.neural_network import MLPRegressor
+
+        self._network = None
+        for A, Y in batches:
+            x, y = features(A, 1), features(Y, 1)
+            if self._network is None:
+                self._network = MLPRegressor(
+                    hidden_layer_sizes=(hidden,) * 3, alpha=0.0, batch_size=len(A), random_state=seed
+                )
+                self._x, self._y = ((v.mean(0), v.std(0)) for v in (x, y))
+            x, y = ((v - m) / s for v, (m, s) in ((x, self._x), (y, self._y)))
+            self._network.partial_fit(x.float().numpy(), y.float().numpy())
+
+    def __call__(self, A: Tensor) -> Tensor:
+        """Predictions (B, n, n), symmetric, in A's type; computed in float32."""
+        x = (features(A, 1) - self._x[0]) / self._x[1]
+        y = torch.from_numpy(self._network.predict(x.float().numpy())).double()
+        return matrices(y * self._y[1] + self._y[0], A.shape[-1]).to(A.dtype)
+
+    def mse(self, A: Tensor, Y: Tensor) -> Tensor:
+        """Squared error of each matrix, averaged over its n·n entries: (B,)."""
+        return (self(A) - Y).pow(2).mean((-2, -1))
+
+
+@dataclass(frozen=True)
+class AffineShare:
+    """What of a model's answers is an affine map of A, on problems that it was not fitted on.
+
+    All arrays (N,), one entry a problem, squared and summed over the entries of a matrix.
+    unexplained, total: deviation of the answers from the affine map, and from their mean; 1 minus
+    the ratio of their means is the share that is affine. gained, missed: the truth's deviation from
+    its own affine map times the answers' from theirs, and its square; the ratio of their means is 1
+    for the exact inverse and 0 for an affine map.
+    """
+
+    unexplained: NDArray
+    total: NDArray
+    gained: NDArray
+    missed: NDArray
+
+
+def affine_share(A: Tensor, answers: Tensor, Y: Tensor) -> AffineShare:
+    """From problems, a model's answers and the truth, all (N, n, n), cross-fitted in two halves."""
+    parts = []
+    halves = torch.arange(len(A)).chunk(2)
+    for mine, others in (halves, halves[::-1]):
+        ours, true = (fit([(A[others], target[others])]) for target in (answers, Y))
+        left = answers[mine] - ours["least_squares"](A[mine])
+        missed = Y[mine] - true["least_squares"](A[mine])
+        around = answers[mine] - ours["mean"](A[mine])
+        pairs = (left, left), (around, around), (left, missed), (missed, missed)
+        parts.append(torch.stack([(a * b).sum((-2, -1)) for a, b in pairs]))
+    return AffineShare(*torch.cat(parts, dim=1).double().cpu().numpy())
 
 
 def features(A: Tensor, degree: int) -> Tensor:
@@ -58,8 +121,17 @@ def features(A: Tensor, degree: int) -> Tensor:
     return torch.cat(powers, dim=1)
 
 
+def matrices(upper: Tensor, n: int) -> Tensor:
+    """Symmetric matrices (B, n, n) from their upper triangles (B, n(n+1)/2)."""
+    rows, cols = torch.triu_indices(n, n, device=upper.device)
+    Y = upper.new_empty(len(upper), n, n)
+    Y[:, rows, cols] = upper
+    Y[:, cols, rows] = upper
+    return Y
+
+
 def fit(batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Predictor]:
-    """The four predictors by name, from batches (A, Y) of (B, n, n), in one pass.
+    """The four affine predictors by name, from batches (A, Y) of (B, n, n), in one pass.
 
     Sums of products are kept around the first batch's mean, in float64, and solved with features
     standardised. Only the sums are held in memory.

@@ -127,6 +127,25 @@ def paired_interval(
     return mean_interval(first - second, level, groups, seed)
 
 
+def ratio_interval(
+    first: ArrayLike, second: ArrayLike, level: float = 0.95, seed: int = 0, resamples: int = 1999
+) -> Interval:
+    """Ratio of the means of pairs (N,), with a BCa bootstrap interval over the pairs.
+
+    Raises ValueError where the mean of `second` is 0.
+    """
+    first, second = _finite(first), _finite(second)
+    if first.shape != second.shape:
+        raise ValueError(f"pairs need equal shapes, not {first.shape} and {second.shape}")
+    if second.mean() == 0:
+        raise ValueError("a ratio to a mean of 0")
+
+    def ratio(x: NDArray, y: NDArray, axis: int = -1) -> NDArray:
+        return x.mean(axis=axis) / y.mean(axis=axis)
+
+    return _bootstrap((first, second), ratio, level, seed, resamples, paired=True)
+
+
 def spearman_interval(
     x: ArrayLike, y: ArrayLike, level: float = 0.95, seed: int = 0, resamples: int = 1999
 ) -> Interval:

@@ -2,8 +2,8 @@
 
 The key of an experiment is a hash of its id, profile (name and values), seed and variant (each
 only if it varies with it), the parameters that differ from the script's own, the text of its
-script and of every `ired` module which that imports, directly or not, and the keys of what it
-needs. Defaults of parameters stand in the script, so they are covered by its text. `ired.lab` is
+script and of every `ired` module which that imports, directly or not, the keys of what it needs, and
+the provenance of a result that is kept in the project, if one is. Defaults of parameters stand in the script, so they are covered by its text. `ired.lab` is
 left out: it is the notebook and not the science. Only contents count, never dates.
 """
 
@@ -59,8 +59,9 @@ class Keys:
             raise NotBuilt(f"{exp.id} is not built yet: {exp.script} is missing")
         needs = [self.key(*need) for need in self.queue.needed(exp, at, gates=False)]
         profile = PROFILES[at.profile].sections() if "profile" in exp.varies else None
+        kept = exp.provenance(at) and self._text(self.root / exp.provenance(at))
         key = digest(exp.id, [at.profile, at.seed, at.variant], profile, changed or {},
-                     self.sources(self.root / exp.script), needs)
+                     self.sources(self.root / exp.script), needs, *([kept] if kept else []))
         if not changed:
             self._keys[exp, at] = key
         return key

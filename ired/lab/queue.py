@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -54,6 +54,7 @@ class Experiment:
     memory_gb: int
     varies: tuple[str, ...]
     needs: tuple[Need, ...]
+    kept: str = ""  # where the project may keep a result of it, {profile}, {seed}, {variant} filled in
 
     @property
     def number(self) -> int:
@@ -67,6 +68,10 @@ class Experiment:
     def at(self, at: At) -> At:
         """`at` with the default in every coordinate that this experiment does not vary with."""
         return replace(At(), **{c: getattr(at, c) for c in self.varies})
+
+    def provenance(self, at: At) -> str | None:
+        """The file, relative to the project, that says where a kept result comes from."""
+        return self.kept.format(**asdict(self.at(at))) + ".json" if self.kept else None
 
     def name(self, at: At) -> str:
         """What a person calls a run of it: 'P1-03 small seed 0', 'SETUP-2 small'."""
@@ -156,7 +161,7 @@ def _experiment(entry: dict) -> Experiment:
     return Experiment(
         id=entry["id"], phase=entry["phase"], title=entry["title"], script=entry["script"],
         hours=entry["hours"], gpu=resources["gpu"], memory_gb=resources["memory_gb"],
-        varies=tuple(entry["varies"]), needs=tuple(needs))
+        varies=tuple(entry["varies"]), needs=tuple(needs), kept=entry.get("kept", ""))
 
 
 def _first_problem(queue: Queue) -> str | None:

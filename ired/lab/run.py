@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
@@ -22,6 +23,11 @@ from ired.lab.store import WORK_DONE
 
 if TYPE_CHECKING:  # tracking imports mlflow, which takes seconds
     from ired.lab.tracking import Tracking
+
+
+def sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def finite(name: str, value: Any, step: int | None = None) -> float:
@@ -247,14 +253,27 @@ class Run:
             raise Mistake(f"{exp_id} decided no-go for lack of {', '.join(decision['not_met'])}: "
                           f"see its run, mend that, and start again")
 
-    def workdir(self, *modules: str | ModuleType) -> Path:
+    def kept(self) -> tuple[Path, dict] | None:
+        """The result of this experiment that the project keeps, if it does, and its provenance."""
+        name = self._exp.provenance(self._at)
+        if not name or not (self._keys.root / name).is_file():
+            return None
+        provenance = json.loads((self._keys.root / name).read_text())
+        path = (self._keys.root / name).with_suffix(".safetensors")
+        if not path.is_file() or sha256(path) != provenance["sha256"]:
+            raise Mistake(f"{path} is missing or is not the file that {name} describes: restore it "
+                          f"(`git checkout {path.parent.name}`), or train anew with --retrain")
+        return path, provenance
+
+    def workdir(self, *modules: str | ModuleType, ignoring: tuple[str, ...] = ()) -> Path:
         """A folder for work that can be resumed: the same one as long as what decides the work
-        (parameters, profile, seed, variant, the sources of `modules`) is the same."""
+        (parameters but those `ignoring`, profile, seed, variant, the sources of `modules`) is."""
         names = [m if isinstance(m, str) else m.__name__ for m in modules]
         files = {name: self._keys.module(name) for name in names}
         if missing := [name for name, file in files.items() if file is None]:
             raise KeyError(f"workdir: no module of this project is called {missing[0]}")
-        key = digest(vars(self.params), self.profile.name, self.profile.sections(), self.seed,
+        params = {k: v for k, v in vars(self.params).items() if k not in ignoring}
+        key = digest(params, self.profile.name, self.profile.sections(), self.seed,
                      self.variant, self._keys.sources(*files.values()))
         path = self._tracking.store.folder / "work" / f"{self.exp_id}-{key}"
         path.mkdir(parents=True, exist_ok=True)

@@ -142,8 +142,9 @@ class Trainer:
         observe: Callable[[MLPEnergy], dict[str, float]],
         tick: Callable[[int, Tensor], None] = lambda steps, losses: None,
         points: int = 20,
+        until: int | None = None,
     ) -> list[dict[str, float]]:
-        """Train to the end, from the checkpoint at `path` if there is one.
+        """Train to the end, or to step `until`, from the checkpoint at `path` if there is one.
 
         At `points` equal distances the averaged model is observed and everything is saved, so that
         a killed training loses a stretch at most. tick(steps, losses (3,)) follows the steps made.
@@ -153,8 +154,9 @@ class Trainer:
         if self.step:
             tick(self.step, self.history[-1])
         stretch = -(-self.config.steps // points)
-        while self.step < self.config.steps:
-            target = min((self.step // stretch + 1) * stretch, self.config.steps)
+        end = min(until or self.config.steps, self.config.steps)
+        while self.step < end:
+            target = min((self.step // stretch + 1) * stretch, end)
             while self.step < target:
                 losses = self.advance(min(10, target - self.step))
                 tick(len(losses), losses[-1])

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from ired.instruments.learning import snapshot
+from ired.instruments.learning import smooth, snapshot
 from ired.model import problems
 from ired.model.coordinates import Coordinates
 from ired.model.reference import IdealEnergy
@@ -41,3 +41,11 @@ def test_the_exact_inverse_leaves_no_residual():
     right = snapshot(energy, A, Y, Y, problems.generator(0, "noise"))
     wrong = snapshot(energy, A, Y, torch.zeros_like(Y), problems.generator(0, "noise"))
     assert right["residual"] < 1e-12 and math.isclose(wrong["residual"], 1.0)
+
+
+def test_losses_are_averaged_over_windows_of_steps():
+    history = torch.stack((torch.arange(1000.0), torch.ones(1000)), dim=1)
+    seen = smooth(history, ("rising", "flat"), points=100)
+    assert seen["step"] == list(range(10, 1001, 10)) and set(seen["flat"]) == {1.0}
+    assert seen["rising"][0] == 4.5 and seen["rising"][-1] == 994.5
+    assert smooth(history[:7], ("rising", "flat"))["step"] == list(range(1, 8))

@@ -99,3 +99,29 @@ def test_measured_figures_are_reproduced(n, linear, linear_harder, squared, gene
 def test_nothing_to_fit_is_said():
     with pytest.raises(ValueError, match="no problems"):
         predictors.fit([])
+
+
+def test_the_regression_network_learns_what_least_squares_cannot(generator):
+    def stream(count):
+        for _ in range(count):
+            A = spd(256, 2, 0.5, generator)
+            yield A, torch.linalg.inv(A)
+
+    network = predictors.Regression(stream(600), hidden=32)
+    A, Y = next(stream(1))
+    assert torch.equal(network(A), network(A).mT) and network(A).dtype == A.dtype
+    linear = predictors.fit(stream(20))["least_squares"]
+    assert network.mse(A, Y).mean() < 0.25 * linear.mse(A, Y).mean()
+
+
+@pytest.mark.parametrize("gain", [0.0, 0.3, 1.0])
+def test_the_affine_share_of_planted_answers(generator, gain):
+    """Answers that are the best affine map of A plus a share `gain` of what that misses."""
+    A = spd(4000, 3, 0.5, generator)
+    Y = torch.linalg.inv(A)
+    best = predictors.fit([(A, Y)])["least_squares"](A)
+    share = predictors.affine_share(A, best + gain * (Y - best), Y)
+    missed, affine = (Y - best).pow(2).sum((1, 2)).mean(), (best - best.mean(0)).pow(2).sum((1, 2)).mean()
+    expected = gain**2 * missed / (gain**2 * missed + affine)
+    assert share.unexplained.mean() / share.total.mean() == pytest.approx(expected.item(), rel=0.02, abs=1e-9)
+    assert share.gained.mean() / share.missed.mean() == pytest.approx(gain, rel=0.02, abs=1e-9)

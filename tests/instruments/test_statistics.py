@@ -147,3 +147,16 @@ def test_bad_values_are_named():
         statistics.mean_interval([1.0, np.nan, 2.0])
     with pytest.raises(ValueError, match="group labels"):
         statistics.mean_interval([1.0, 2.0], groups=[1])
+
+
+def test_ratio_interval_covers_a_ratio_of_means():
+    random = np.random.default_rng(0)
+    hits = 0
+    for _ in range(200):
+        size = random.uniform(1, 3, 60)
+        hits += not statistics.ratio_interval(
+            0.4 * size + random.normal(0, 0.3, 60), size, resamples=399
+        ).excludes(0.4)
+    assert 180 <= hits <= 199
+    with pytest.raises(ValueError, match="mean of 0"):
+        statistics.ratio_interval([1.0, 2.0], [-1.0, 1.0])
