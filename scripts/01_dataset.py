@@ -22,7 +22,7 @@ RECORDED = {
 @command(
     "SETUP-2",
     fit=Param(200_000, tiny=20_000, help="training problems that the predictors are fitted on"),
-    steps=Param(4000, tiny=400, paper=20_000, help="steps of the regression network, 512 problems each"),
+    steps=Param(4000, tiny=400, paper=8000, help="steps of the regression network, 512 problems each"),
     sides=Param((4, 6, 8, 10, 20), tiny=(4,), help="sides at which recorded figures are checked"),
     criteria={
         "recorded_figures_reproduced": "at every side the recorded least-squares errors lie within "
@@ -84,11 +84,8 @@ def main(run):
     run.table("predictors", table)
     run.table("properties", kinds)
     run.metrics({f"mse.{family}.{name}": mse for family, name, mse, *_ in rows})
-    run.figure(
-        "properties",
-        figures.properties(kinds),
-        f"Empirical distributions over up to 1000 problems of each family (n = {n}).",
-    )
+    run.figure("properties", figures.properties(kinds),
+               f"Empirical distributions over up to 1000 problems of each family (n = {n}).")  # fmt: skip
     run.figure(
         "predictors",
         figures.predictors(table[table["family"] != "validation"]),
@@ -98,33 +95,18 @@ def main(run):
 
     checks = []
     for side in run.params.sides:
-        again = predictors.fit(stream(side, seed=1))
         A = problems.draw(40_000, side, c, problems.generator(1, "test"), torch.float64)
-        for name, recorded in zip(("least_squares", "least_squares_squared"), RECORDED[side]):
-            error = again[name].mse(A, problems.inverse(A))
-            standard_error = error.std() / len(error) ** 0.5
-            within = RECORDED[side][2] + 3 * standard_error
-            checks.append(
-                {
-                    "side": side,
-                    "predictor": name,
-                    "recorded": recorded,
-                    "measured": error.mean().item(),
-                    "standard_error": standard_error.item(),
-                    "reproduced": bool(abs(error.mean() - recorded) <= within),
-                }
-            )
-            print(
-                f"  n = {side:2}, {name}: {error.mean():.5f} ± {standard_error:.5f}"
-                f" (recorded {recorded})"
-            )
+        *figures_on_record, digit = RECORDED[side]
+        recorded = dict(zip(("least_squares", "least_squares_squared"), figures_on_record))
+        checks += predictors.reproduce(recorded, digit, stream(side, seed=1), A, problems.inverse(A))
+        for check in checks[-2:]:
+            print("  n = {side:2}, {predictor}: {measured:.5f} ± {standard_error:.5f} "
+                  "(recorded {recorded})".format(**check))  # fmt: skip
     run.table("recorded_figures", pandas.DataFrame(checks))
     run.criterion(
-        "recorded_figures_reproduced",
-        all(check["reproduced"] for check in checks),
-        checked=len(checks),
-        worst=max(abs(check["measured"] / check["recorded"] - 1) for check in checks),
-    )
+        "recorded_figures_reproduced", all(check["reproduced"] for check in checks),
+        checked=len(checks), worst=max(abs(c["measured"] / c["recorded"] - 1) for c in checks),
+    )  # fmt: skip
 
     training = next(stream(n))[0]
     seen = [row.numpy().tobytes() for A in (*sets.values(), training) for row in A]

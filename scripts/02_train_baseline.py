@@ -34,8 +34,9 @@ def main(run):
     import pandas
 
     from ired.figures import setup as figures
-    from ired.instruments import learning, predictors
-    from ired.instruments.statistics import mean_interval, paired_interval, ratio_interval
+    from ired.instruments import learning
+    from ired.instruments.accuracy import accuracy
+    from ired.instruments.statistics import paired_interval
     from ired.model import checkpoint, problems
     from ired.model.energy import EnergyConfig
     from ired.model.sampling import SamplingConfig, solve
@@ -96,24 +97,18 @@ def main(run):
     run.file(path)
     run.file(path.with_suffix(".json"))
 
-    rows, errors, answers = [], {}, {}
-    for family in ("test", "harder"):
-        A = sets[f"{family}.A"]
-        for inner_steps in range(6):
-            answers[family] = sampled(model, A, inner_steps)
-            error = errors[family, inner_steps] = (answers[family] - problems.inverse(A)).pow(2).mean((-2, -1))
-            seen = mean_interval(error)
-            rows.append((family, 10 * inner_steps, seen.estimate, seen.low, seen.high))
-        share = predictors.affine_share(A, answers[family], problems.inverse(A))
-        left = ratio_interval(share.unexplained, share.total)
-        gained = ratio_interval(share.gained, share.missed)
-        run.metrics({
-            f"affine_share.{family}": 1 - left.estimate, f"affine_share.{family}.low": 1 - left.high,
-            f"affine_share.{family}.high": 1 - left.low, f"recovered.{family}": gained.estimate,
-            f"recovered.{family}.low": gained.low, f"recovered.{family}.high": gained.high,
-        })  # fmt: skip
-        if family == "test":
-            run.criterion("more_than_affine", gained.low > 0.05, recovered=gained.estimate, low=gained.low)
+    found = {
+        family: accuracy(lambda A, steps: sampled(model, A, steps), A, problems.inverse(A), range(6))
+        for family, A in ((family, sets[f"{family}.A"]) for family in ("test", "harder"))
+    }
+    rows = [
+        (family, 10 * steps, mse.estimate, mse.low, mse.high)
+        for family, seen in found.items() for steps, mse in seen.mse.items()
+    ]  # fmt: skip
+    for family, seen in found.items():
+        for name, share in (("affine_share", seen.affine), ("recovered", seen.recovered)):
+            ends = {"": share.estimate, ".low": share.low, ".high": share.high}
+            run.metrics({f"{name}.{family}{end}": value for end, value in ends.items()})
     ladder = pandas.DataFrame(rows, columns=["family", "steps", "mse", "low", "high"])
     run.table("accuracy", ladder)
     run.metrics({f"mse.{f}.steps_{s}": mse for f, s, mse, *_ in rows})
@@ -129,9 +124,11 @@ def main(run):
         ("harder_beats_least_squares", "harder", "least_squares"),
     ):
         theirs = upstream.tensors("errors")[f"{family}.{rival}"]
-        seen = paired_interval(errors[family, descent.inner_steps], theirs)
+        seen = paired_interval(found[family].errors[descent.inner_steps], theirs)
         numbers = {"difference": seen.estimate, "low": seen.low, "high": seen.high}
         run.criterion(name, seen.high < 0, rival=means.loc[family, rival], **numbers)
+    gained = found["test"].recovered
+    run.criterion("more_than_affine", gained.low > 0.05, recovered=gained.estimate, low=gained.low)
     last = ladder[(ladder.family == "test") & (ladder.steps == 10 * descent.inner_steps)].iloc[0]
     run.headline("sampled MSE", last.mse, last.low, last.high)
 

@@ -2,17 +2,15 @@
 
 Zero, the training mean, ordinary least squares on A and on [A, A²] (upper triangles and an
 intercept), and a plain regression network. The published energy model is about as accurate as the
-third, so they stand in every table of accuracy; and how much of a model is an affine map of A at
-all is a number of its own.
+third, so they stand in every table of accuracy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 NAMES = ("zero", "mean", "least_squares", "least_squares_squared", "regression")
@@ -79,37 +77,6 @@ class Regression:
         return (self(A) - Y).pow(2).mean((-2, -1))
 
 
-@dataclass(frozen=True)
-class AffineShare:
-    """What of a model's answers is an affine map of A, on problems that it was not fitted on.
-
-    All arrays (N,), one entry a problem, squared and summed over the entries of a matrix.
-    unexplained, total: deviation of the answers from the affine map, and from their mean; 1 minus
-    the ratio of their means is the share that is affine. gained, missed: the truth's deviation from
-    its own affine map times the answers' from theirs, and its square; the ratio of their means is 1
-    for the exact inverse and 0 for an affine map.
-    """
-
-    unexplained: NDArray
-    total: NDArray
-    gained: NDArray
-    missed: NDArray
-
-
-def affine_share(A: Tensor, answers: Tensor, Y: Tensor) -> AffineShare:
-    """From problems, a model's answers and the truth, all (N, n, n), cross-fitted in two halves."""
-    parts = []
-    halves = torch.arange(len(A)).chunk(2)
-    for mine, others in (halves, halves[::-1]):
-        ours, true = (fit([(A[others], target[others])]) for target in (answers, Y))
-        left = answers[mine] - ours["least_squares"](A[mine])
-        missed = Y[mine] - true["least_squares"](A[mine])
-        around = answers[mine] - ours["mean"](A[mine])
-        pairs = (left, left), (around, around), (left, missed), (missed, missed)
-        parts.append(torch.stack([(a * b).sum((-2, -1)) for a, b in pairs]))
-    return AffineShare(*torch.cat(parts, dim=1).double().cpu().numpy())
-
-
 def features(A: Tensor, degree: int) -> Tensor:
     """Upper triangles of A, …, A^degree side by side: (B, degree·n(n+1)/2), float64."""
     rows, cols = torch.triu_indices(A.shape[-1], A.shape[-1], device=A.device)
@@ -166,6 +133,27 @@ def fit(batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Predictor]:
         intercept = mean[target] - mean[used] @ weights
         found[name] = Predictor(name, n, degree, weights, intercept)
     return found
+
+
+def reproduce(
+    recorded: Mapping[str, float], digit: float, batches: Iterable[tuple[Tensor, Tensor]], A: Tensor,
+    Y: Tensor,
+) -> list[dict[str, str | float | bool]]:
+    """Errors on record beside those of predictors fitted anew, on problems A and answers Y (N, n, n).
+
+    recorded: MSE by name of a predictor; digit: one unit of its last digit. A figure counts as
+    reproduced if it is that near to the measured one, or within three standard errors more.
+    """
+    fitted, rows = fit(batches), []
+    for name, value in recorded.items():
+        error = fitted[name].mse(A, Y)
+        measured, deviation = error.mean().item(), error.std().item() / len(error) ** 0.5
+        rows.append({
+            "side": A.shape[-1], "predictor": name, "recorded": value, "measured": measured,
+            "standard_error": deviation,
+            "reproduced": abs(measured - value) <= digit + 3 * deviation,
+        })  # fmt: skip
+    return rows
 
 
 def _solve(covariance: Tensor, cross: Tensor) -> Tensor:

@@ -114,14 +114,13 @@ def test_the_regression_network_learns_what_least_squares_cannot(generator):
     assert network.mse(A, Y).mean() < 0.25 * linear.mse(A, Y).mean()
 
 
-@pytest.mark.parametrize("gain", [0.0, 0.3, 1.0])
-def test_the_affine_share_of_planted_answers(generator, gain):
-    """Answers that are the best affine map of A plus a share `gain` of what that misses."""
+def test_a_figure_on_record_is_reproduced_or_not(generator):
     A = spd(4000, 3, 0.5, generator)
-    Y = torch.linalg.inv(A)
-    best = predictors.fit([(A, Y)])["least_squares"](A)
-    share = predictors.affine_share(A, best + gain * (Y - best), Y)
-    missed, affine = (Y - best).pow(2).sum((1, 2)).mean(), (best - best.mean(0)).pow(2).sum((1, 2)).mean()
-    expected = gain**2 * missed / (gain**2 * missed + affine)
-    assert share.unexplained.mean() / share.total.mean() == pytest.approx(expected.item(), rel=0.02, abs=1e-9)
-    assert share.gained.mean() / share.missed.mean() == pytest.approx(gain, rel=0.02, abs=1e-9)
+    Y = 0.1 * A @ A
+    error = predictors.fit(batches(A, Y))["least_squares"].mse(A, Y).mean().item()
+    rows = [
+        predictors.reproduce({"least_squares": value}, 1e-6, batches(A, Y), A, Y)[0]
+        for value in (error, 2 * error)
+    ]
+    assert [row["reproduced"] for row in rows] == [True, False]
+    assert rows[0]["measured"] == pytest.approx(error) and rows[0]["side"] == 3
