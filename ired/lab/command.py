@@ -327,7 +327,9 @@ def set_threads(best: int | None = None) -> None:
 
 
 def open_tracking(store: Store, keys: Keys) -> Tracking:
-    gc.disable()  # a fifth of importing mlflow would be looking for garbage where there is none
+    # What is imported here and by the scripts is no garbage: looking through it again and again
+    # would be a fifth of the seconds that this takes.
+    gc.set_threshold(100_000, 20, 20)
     try:
         from ired.lab.tracking import Tracking
         return Tracking(store, keys.queue.phases)
@@ -336,7 +338,6 @@ def open_tracking(store: Store, keys: Keys) -> Tracking:
                       ".venv/bin/python or make") from None
     finally:
         gc.freeze()
-        gc.enable()
 
 
 def _bury_the_dead(tracking: Tracking, key: str) -> None:

@@ -147,6 +147,36 @@ def test_a_training_that_was_cut_off_completes_with_the_same_curve(tmp_path):
     assert finished.step == 45 and len(finished.history) == 45
 
 
+def test_a_training_may_stop_and_go_on_another_day(tmp_path):
+    def observe(model):
+        return {"weight": model.fc2.weight.abs().sum().item()}
+
+    first = Trainer(ENERGY, QUICK, 1)
+    curve = first.complete(tmp_path / "t", observe, points=4, until=17)
+    assert first.step == 17 and [point["step"] for point in curve] == [10, 17]
+    second = Trainer(ENERGY, QUICK, 1)
+    curve = second.complete(tmp_path / "t", observe, points=4, until=10**9)
+    whole = Trainer(ENERGY, QUICK, 1)
+    whole.advance(40)
+    assert [point["step"] for point in curve] == [10, 17, 20, 30, 40]
+    assert torch.equal(second.history, whole.history)
+
+
+def test_bfloat16_products_train_as_well_and_resume_bit_for_bit(tmp_path):
+    config = replace(QUICK, steps=200, precision="bfloat16")
+    whole, exact = Trainer(ENERGY, config, 0), Trainer(ENERGY, replace(config, precision="float32"), 0)
+    losses, exactly = whole.advance(200), exact.advance(200)
+    assert not torch.equal(losses, exactly)
+    assert (losses[-50:, 0].mean() / exactly[-50:, 0].mean() - 1).abs() < 0.05
+    first = Trainer(ENERGY, config, 0)
+    first.advance(100)
+    first.save(tmp_path / "t")
+    second = Trainer(ENERGY, config, 0)
+    second.resume(tmp_path / "t")
+    second.advance(100)
+    assert torch.equal(second.history, whole.history)
+
+
 def test_resuming_refuses_another_training_and_a_broken_file(tmp_path):
     path = tmp_path / "t.safetensors"
     Trainer(ENERGY, QUICK, 0).save(path)
