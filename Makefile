@@ -49,7 +49,7 @@ endif
 
 PEERS := $(VENV)/.peers-$(firstword $(shell cksum benchmarks/requirements.txt))
 
-.PHONY: help setup test bench status ui doctor lock readme clean
+.PHONY: help setup test bench growth accuracy retrain status ui doctor lock readme clean
 
 help: ## this list
 	@printf '%s\n' 'make TARGET [PROFILE=small] [SEED=0] [VARIANT=none] [DEVICE=auto] [ARGS="..."]' ''
@@ -75,8 +75,18 @@ test: $(READY) ## the tests (tiny profile)
 bench: $(READY) $(PEERS) ## ratios of speed; ARGS="--official PATH": against the official release
 	PYTHONPATH=.:$(PEERS) $(RUN) -m benchmarks $(ARGS)
 
+growth: $(READY) ## how cost grows with n and batch: docs/figures/growth.png
+	$(RUN) -m benchmarks.growth $(ARGS)
+
+accuracy: $(READY) ## is a model trained the fast way as good as one trained the plain way?
+	$(RUN) -m benchmarks.accuracy $(ARGS)
+
 $(PEERS): benchmarks/requirements.txt | $(READY)
 	@$(RUN) -m pip install --quiet --no-deps --target $@.part -r $< && rm -rf $@ && mv $@.part $@
+
+retrain: $(READY) ## train a model anew and keep it in checkpoints/, where its PROFILE finds it
+	@$(MAKE) SETUP-3 ARGS=$(call quote,--retrain $(ARGS))
+	@$(LAB).keep $(COORDINATES)
 
 status: ## the queue of all experiments: state, headline, run, estimate and measured time
 	@$(STATUS)

@@ -19,12 +19,13 @@ class Plain:
 
     name = "plain autograd"
 
-    def __init__(self, n: int, mining: str = "none", weights: dict | None = None):
-        self.model, self.average = (MLPEnergy(EnergyConfig(n)) for _ in range(2))
+    def __init__(self, n: int, mining: str = "none", weights: dict | None = None,
+                 rate: float = 1e-4, generator: torch.Generator | None = None):  # fmt: skip
+        self.model, self.average = (MLPEnergy(EnergyConfig(n), generator) for _ in range(2))
         if weights:
             self.model.load_state_dict(weights)
         self.average.load_state_dict(self.model.state_dict())
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-4, betas=(0.9, 0.99))
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=rate, betas=(0.9, 0.99))
         self.mining, self.count = mining, 0
         schedule = Schedule()
         self.root, self.sigma, self.step_size = (
@@ -80,8 +81,10 @@ class Plain:
         self.count += 1
         if self.count % 10 == 0:
             with torch.no_grad():
+                late = self.count - 100
+                weight = max((1 + late) ** (-2 / 3), 0.005) if late > 0 else 1.0
                 for slow, fast in zip(self.average.parameters(), self.model.parameters()):
-                    slow.lerp_(fast, 0.005)
+                    slow.lerp_(fast, weight)
 
     def sample(self, A):
         a = A.flatten(1)
