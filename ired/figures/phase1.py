@@ -66,13 +66,17 @@ def _shown(pictures: Mapping[str, np.ndarray]) -> list[int]:
     return [k for k in SHOWN if k in present]
 
 
-def _grid(pictures, rows: list[tuple[str, str]], extent: float, title: str) -> Figure:
-    """Slices with one row per (name, label) and one column per landscape.
+def _grid(
+    pictures, rows: list[tuple[str, str]], extent: float, title: str, shared: bool = False
+) -> Figure:
+    """Slices with one row per (name, label) and one column per landscape; shared: all of one width.
 
     The colours span the ideal bowl up to its corner at (extent, extent).
     """
     landscapes = _shown(pictures)
-    figure, axes = canvas(len(rows), len(landscapes), (2.5, 2.4), title=title)
+    figure, axes = canvas(
+        len(rows), len(landscapes), (2.5, 2.4), title=title, sharex=shared, sharey=shared
+    )
     for row, (name, label) in zip(axes, rows, strict=True):
         for axis, k in zip(row, landscapes, strict=True):
             image = draw_slice(axis, pictures, f"{name}.k{k}", extent**2)
@@ -89,7 +93,7 @@ def slices_by_energy(
     pictures: Mapping[str, np.ndarray], energies: list[str], extent: float
 ) -> Figure:
     rows = [(f"{name}.random", name) for name in energies]
-    return _grid(pictures, rows, extent, "Energy around the answer, and what it is held against")
+    return _grid(pictures, rows, extent, "Energy around the answer, and what it is held against", shared=True)
 
 
 def slices_by_plane(pictures: Mapping[str, np.ndarray], extent: float) -> Figure:
