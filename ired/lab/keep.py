@@ -46,7 +46,7 @@ def main(argv: list[str]) -> None:
         "sha256": sha256(model),
         "run_id": run.info.run_id,
         "git_commit": run.data.tags.get("mlflow.source.git.commit", ""),
-        "packages": run.data.tags.get("packages", ""),
+        "packages": json.loads(run.data.tags.get("packages", "{}")),
         "headline": run.data.tags.get("headline", ""),
     }
     write_whole(target, json.dumps(provenance, indent=1, sort_keys=True) + "\n")
