@@ -33,7 +33,7 @@ def rows(peer: type, bfloat16: bool) -> list[Row]:
             for mining, goal in (("none", "≥ 3.5"), ("random", ""), ("adversarial", "≥ 3.5"))
         ]  # fmt: skip
     found += [
-        Row(f"data, {BATCH} problems", peer.name, _data, lambda: lambda: peer.problems(BATCH, N), "≥ 5"),
+        Row(f"data, {BATCH} problems", peer.name, _data, lambda: lambda: peer.draw(BATCH, N), "≥ 5"),
         Row("training loop with its data, no mining", peer.name, _loop, _peer_loop(peer)),
     ]
     for count in (256, BATCH):
@@ -89,7 +89,7 @@ def _loop():
 def _peer_loop(peer: type):
     def make():
         model = peer(N)
-        return lambda: model.step(*(x.float() for x in peer.problems(BATCH, N)))
+        return lambda: model.step(*(x.float() for x in peer.draw(BATCH, N)))
 
     return make
 

@@ -73,7 +73,7 @@ class Official:
         return self.process.sample(A.flatten(1), None, None, batch_size=len(A))
 
     @classmethod
-    def problems(cls, count: int, n: int):
+    def draw(cls, count: int, n: int):
         source = cls.dataset("train", n, False)
         A, Y = data.default_collate([source[i] for i in range(count)])
         return A.unflatten(1, (n, n)), Y.unflatten(1, (n, n))

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ired.model import problems
 from ired.model.energy import EnergyConfig, MLPEnergy
 from ired.model.schedule import Schedule
 
@@ -20,8 +21,11 @@ class Plain:
     name = "plain autograd"
 
     def __init__(self, n: int, mining: str = "none", weights: dict | None = None,
-                 rate: float = 1e-4, generator: torch.Generator | None = None):  # fmt: skip
-        self.model, self.average = (MLPEnergy(EnergyConfig(n), generator) for _ in range(2))
+                 rate: float = 1e-4, seed: int = 0):  # fmt: skip
+        """Weights and noise are those of `Trainer` with the same seed."""
+        first = problems.generator(seed, "weights")
+        self.model, self.average = (MLPEnergy(EnergyConfig(n), first) for _ in range(2))
+        self.noise, self.negatives = (problems.generator(seed, s) for s in ("noise", "negatives"))
         if weights:
             self.model.load_state_dict(weights)
         self.average.load_state_dict(self.model.state_dict())
@@ -61,12 +65,12 @@ class Plain:
 
     def step(self, A, Y):
         a, y0 = A.flatten(1), Y.flatten(1)
-        k = torch.randint(10, (len(a),))
+        k = torch.randint(10, (len(a),), generator=self.noise)
         root, sigma = self.root[k], self.sigma[k]
-        noise = torch.randn_like(y0)
+        noise = torch.randn(y0.shape, generator=self.noise)
         loss = F.mse_loss(self.score(a, root * y0 + sigma * noise, k)[1], noise)
         if self.mining != "none":
-            noise = torch.randn_like(y0)
+            noise = torch.randn(y0.shape, generator=self.negatives)
             y = root * y0 + 3 * sigma * noise
             if self.mining == "adversarial":
                 y = self.descend(a, y, k, 2)
@@ -98,7 +102,7 @@ class Plain:
         return y
 
     @staticmethod
-    def problems(count: int, n: int):
+    def draw(count: int, n: int):
         """Problems drawn and inverted one at a time."""
         drawn = [torch.rand(n, n, dtype=torch.float64) * 2 - 1 for _ in range(count)]
         A = [2 * R @ R.T + 0.5 * torch.eye(n) for R in drawn]

@@ -51,6 +51,7 @@ def main(run):
         start = problems.generator(run.seed, "start", run.device)
         return solve(model, A, replace(descent, inner_steps=inner_steps), start)
 
+    work = run.workdir("ired.model.training", ignoring=("until", "retrain", "checkpoint"))
     kept = None if params.retrain or params.checkpoint else run.kept()
     if params.checkpoint or kept:
         path, provenance = kept or (params.checkpoint, {"checkpoint": params.checkpoint})
@@ -69,7 +70,6 @@ def main(run):
             seen = (x.float() for x in (A, Y, sampled(model, A)))
             return learning.snapshot(model, *seen, problems.generator(run.seed, "curve", run.device))
 
-        work = run.workdir("ired.model.training", ignoring=("until", "retrain", "checkpoint"))
         end = params.until or config.steps
         with run.progress(end, f"training, {run.variant} mining") as bar:
             curve = trainer.complete(
@@ -92,7 +92,7 @@ def main(run):
         )
     run.json("training", provenance)
     run.metrics({"trained_steps": provenance.get("steps", 0)})
-    path = run.workdir("ired.model.training") / "model.safetensors"
+    path = work / "model.safetensors"
     checkpoint.save_energy(path, model)
     run.file(path)
     run.file(path.with_suffix(".json"))

@@ -4,11 +4,17 @@ import random
 import re
 from types import SimpleNamespace
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from benchmarks import costs, harness, record
+from benchmarks.plain import Plain
 from ired.lab.errors import Mistake
+from ired.model import problems
+from ired.model.energy import EnergyConfig
+from ired.model.training import Trainer, TrainingConfig
 
 
 @pytest.mark.parametrize("planted", [3.0, 1.5])
@@ -99,3 +105,18 @@ def test_a_section_is_renewed_and_the_rest_left():
     assert once == text.replace("old", "\nnew\n") and record.filled(once, "a", "new") == once
     with pytest.raises(Mistake, match="<!-- c -->"):
         record.filled(text, "c", "new")
+
+
+@pytest.mark.parametrize("mining", ["none", "random", "adversarial"])
+def test_the_plain_way_makes_the_same_steps(mining):
+    """Plain autograd and the passes written out end at the same weights, seed by seed."""
+    config = replace(TrainingConfig.published(mining), batch=64, learning_rate=1e-3)
+    ours = Trainer(EnergyConfig(3), config, seed=1)
+    plain, source = Plain(3, mining, rate=1e-3, seed=1), problems.generator(1, "train")
+    for _ in range(120):
+        A = problems.draw(64, 3, 0.5, source)
+        plain.step(A, problems.inverse(A))
+    ours.advance(120)
+    for model in ("model", "average"):
+        for a, b in zip(*(getattr(t, model).parameters() for t in (ours, plain)), strict=True):
+            assert (a - b).norm() < 1e-2 * b.norm()
