@@ -47,7 +47,7 @@ endif
 include $(lastword $(PLAN))
 endif
 
-PEERS := $(VENV)/.peers-$(firstword $(shell cksum benchmarks/requirements.txt))
+PEERS := $(VENV)/.peers-$(firstword $(shell cksum $(wildcard benchmarks/requirements.txt) < /dev/null))
 
 .PHONY: help setup test bench growth accuracy retrain status ui doctor lock readme clean
 

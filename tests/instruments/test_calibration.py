@@ -163,7 +163,7 @@ def doubled(function):
         (points, "directions", doubled(points.directions), "field"),
         (points, "noise_radius", doubled(points.noise_radius), "minima"),
         (points, "centre", doubled(points.centre), "slices"),
-        (statistics.stats, "sem", lambda v: np.std(v) / 4, "statistics"),
+        (statistics.special, "stdtrit", lambda df, q: 0.7, "statistics"),
         (predictors, "_solve", doubled(predictors._solve), "predictors"),
     ],
     ids=["eigenvalues", "directions", "radius", "centre", "standard error", "weights"],
