@@ -12,7 +12,7 @@ import json
 from dataclasses import asdict
 
 from benchmarks import record
-from ired.lab.errors import Mistake
+from ired.lab.errors import Mistake, in_one_line
 from ired.lab.queue import ROOT
 
 
@@ -69,4 +69,5 @@ def _metrics(timings: list) -> list[tuple[str, float, int]]:
 
 
 if __name__ == "__main__":
-    record.run(main)
+    with in_one_line():
+        main()

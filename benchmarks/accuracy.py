@@ -14,6 +14,7 @@ import csv
 import io
 
 from benchmarks import record
+from ired.lab.errors import in_one_line
 from ired.lab.queue import ROOT
 
 DOCUMENT = ROOT / "docs" / "performance.md"
@@ -105,4 +106,5 @@ def summary(rows: list[tuple[str, str, int, float]], steps: int) -> str:
 
 
 if __name__ == "__main__":
-    record.run(main)
+    with in_one_line():
+        main()

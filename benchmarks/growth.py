@@ -14,6 +14,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from benchmarks import record
+from ired.lab.errors import in_one_line
 from ired.lab.queue import ROOT
 
 if TYPE_CHECKING:
@@ -148,4 +149,5 @@ def _metrics(points: list[Point], fits: Fits) -> list[tuple[str, float, int]]:
 
 
 if __name__ == "__main__":
-    record.run(main)
+    with in_one_line():
+        main()

@@ -4,27 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from ired.lab.command import set_threads
-from ired.lab.errors import Mistake, one_line
+from ired.lab.errors import Mistake
 from ired.lab.queue import ROOT
 from ired.lab.store import Store
-
-
-def run(main: Callable[[], None]) -> None:
-    """A user's mistake ends in one line."""
-    try:
-        main()
-    except Exception as error:
-        message = one_line(error)
-        if message is None:
-            raise
-        print(f"error: {message}", file=sys.stderr)
-        sys.exit(2)
 
 
 def begin() -> Store:
