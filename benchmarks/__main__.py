@@ -7,7 +7,6 @@ thing are times to be held against a limit.
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import asdict
 
@@ -17,9 +16,7 @@ from ired.lab.queue import ROOT
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog='make bench ARGS="..."', description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = record.arguments("bench", __doc__)
     parser.add_argument("--official", metavar="PATH", help="a checkout of the official IRED "
                         "release; without it rows compare with plain autograd, and say so")
     parser.add_argument("--pairs", type=int, default=5, help="pairs of every row (default: 5)")

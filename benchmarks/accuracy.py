@@ -9,7 +9,6 @@ if its 95 % interval holds 0 and the interval's ends are within a tenth of the p
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 
@@ -23,9 +22,7 @@ WAYS = ("plain", "float32", "bfloat16")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog='make accuracy ARGS="..."', description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = record.arguments("accuracy", __doc__)
     parser.add_argument("--seeds", type=int, default=5, help="models of each kind (default: 5)")
     parser.add_argument("--steps", type=int, default=400, help="training steps (default: 400)")
     options = parser.parse_args()

@@ -6,7 +6,6 @@ exponents, logs everything to MLflow, and renews docs/figures/growth.png and doc
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import os
@@ -33,9 +32,7 @@ MIB = 2**20
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog='make growth ARGS="..."', description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = record.arguments("growth", __doc__)
     parser.add_argument("--quick", action="store_true", help="two sizes less and two rounds: "
                         "a third of the time; leaves docs/ as it is")
     quick = parser.parse_args().quick

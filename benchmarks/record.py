@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import tempfile
@@ -12,6 +13,12 @@ from ired.lab.command import set_threads
 from ired.lab.errors import Mistake
 from ired.lab.queue import ROOT
 from ired.lab.store import Store
+
+
+def arguments(name: str, description: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        prog=f'make {name} ARGS="..."', description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
 
 
 def begin() -> Store:

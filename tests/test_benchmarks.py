@@ -2,9 +2,8 @@
 
 import random
 import re
-from types import SimpleNamespace
-
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
