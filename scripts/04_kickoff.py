@@ -2,8 +2,8 @@
 
 Reads what the set-up found: is the model better than the training mean (else it has learned
 nothing and there is nothing to take apart), were all instruments right on their known answers, and
-is the experiment queue consistent? Each is needed for a go. Whether its answers are more than an affine map of A decides what
-its findings are about.
+is the experiment queue consistent? Each is needed for a go. Whether the model's answers are more than
+an affine map of A decides what its findings are about.
 """
 
 from ired.lab.command import command
@@ -39,7 +39,7 @@ def main(run):
     for name, met in found.items():
         run.criterion(name, met)
     if go and reasons:
-        print("  the answers are an affine map of A: what Phase 1 finds is about a linear map")
+        print("  the answers are hardly more than an affine map of A: what Phase 1 finds is about a linear map")
     run.headline("go" if go else "no-go", float(go))
 
 

@@ -18,7 +18,8 @@ class Accuracy:
     """Answers of one model to problems A (N, n, n), at every number of inner steps.
 
     errors: (N,) squared errors averaged over entries, by inner steps; mse: their means over problems
-    with intervals; affine: the share of the last answers' variance that an affine map of A explains;
+    with intervals; affine: the share of the last answers' variance that a symmetric affine map of A
+    explains (an antisymmetric part counts as unexplained);
     recovered: the share of what an affine map of A misses of the truth that they have (1 for the
     exact inverse, 0 for an affine map).
     """
