@@ -164,13 +164,11 @@ def spearman_interval(
 
 def proportion_interval(successes: int, total: int, level: float = 0.95) -> Interval:
     """Exact (Clopper-Pearson) interval of a rate; not of zero width when all or none succeed."""
-    from scipy import stats
-
-    ci = stats.binomtest(int(successes), int(total)).proportion_ci(level, method="exact")
+    tail = (1 - level) / 2
+    low = special.betaincinv(successes, total - successes + 1, tail) if successes else 0.0
+    high = special.betaincinv(successes + 1, total - successes, 1 - tail) if successes < total else 1.0
     rate = successes / total
-    return Interval(
-        float(rate), float(ci.low), float(ci.high), level, int(total), "Clopper-Pearson"
-    )
+    return Interval(float(rate), float(low), float(high), level, int(total), "Clopper-Pearson")
 
 
 def adjust(p_values: ArrayLike) -> NDArray:

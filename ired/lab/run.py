@@ -209,10 +209,10 @@ class Run:
         from matplotlib.backends.backend_svg import FigureCanvasSVG
 
         # savefig would lay the figure out twice and draw it four times.
+        figure.set_dpi(150)
         if engine := figure.get_layout_engine():
             engine.execute(figure)
         figure.set_layout_engine("none")
-        figure.set_dpi(150)
         with self._file(f"{name}.png", "figures") as path:
             FigureCanvasAgg(figure).print_png(path)
         with self._file(f"{name}.svg", "figures") as path:

@@ -32,6 +32,7 @@ from ired.lab.store import Stamp, Store  # noqa: E402
 _METRICS_A_CALL = 1000
 _OTHERS_A_CALL = 100
 _LONGEST_TEXT = 5000
+_ATTEMPTS = 20
 
 
 class Tracking:
@@ -175,14 +176,25 @@ class Tracking:
     def dataset(self, run_id: str, name: str, digest: str, context: str, source: str) -> None:
         data = Dataset(name, digest, source_type="code", source=json.dumps({"note": source}))
         tag = InputTag("mlflow.data.context", context)
-        self.client.log_inputs(run_id, [DatasetInput(data, [tag])])
+        self._inputs(run_id, [DatasetInput(data, [tag])])
 
     def inherit_datasets(self, run_id: str, upstream: Iterable[str]) -> None:
         """Note on a run the data that the runs it builds on have seen."""
         seen = {(i.dataset.name, i.dataset.digest): i for source in upstream
                 for i in self.run(source).inputs.dataset_inputs}
         if seen:
-            self.client.log_inputs(run_id, list(seen.values()))
+            self._inputs(run_id, list(seen.values()))
+
+    def _inputs(self, run_id: str, inputs: list[DatasetInput]) -> None:
+        """MLflow looks whether a dataset is known and then inserts it: where another process does
+        the same in between, all of the call fails, and succeeds once the other is done."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                return self.client.log_inputs(run_id, inputs)
+            except MlflowException as error:
+                if "unique" not in str(error).lower() or attempt + 1 == _ATTEMPTS:
+                    raise
+                time.sleep(0.05 * attempt)
 
     def end(self, run_id: str, status: str) -> None:
         self.client.set_terminated(run_id, status)

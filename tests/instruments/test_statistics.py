@@ -131,6 +131,10 @@ def test_exact_proportion_of_all_successes():
     found = statistics.proportion_interval(50, 50)
     assert found.estimate == found.high == 1
     np.testing.assert_allclose(found.low, 0.025 ** (1 / 50))
+    for hits in (0, 1, 17, 49):
+        found = statistics.proportion_interval(hits, 50, 0.9)
+        exact = stats.binomtest(hits, 50).proportion_ci(0.9)
+        np.testing.assert_allclose((found.low, found.high), (exact.low, exact.high), atol=1e-12)
 
 
 def test_benjamini_hochberg_by_hand():
