@@ -8,7 +8,8 @@ trained model: the run fails, with the instrument's name and the two numbers.
 
 from ired.lab.command import Param, command
 
-INSTRUMENTS = ("statistics", "slices", "field", "hessian", "minima", "predictors")
+INSTRUMENTS = ("statistics", "slices", "field", "hessian", "minima", "predictors", "dictionary",
+               "splice", "features", "correlation")  # fmt: skip
 
 
 @command(
@@ -21,7 +22,7 @@ def main(run):
     import torch
 
     from ired.figures import setup as figures
-    from ired.instruments import calibration
+    from ired.instruments import calibration, calibration_phase2
     from ired.model import problems
     from ired.model.coordinates import Coordinates
     from ired.model.energy import EnergyConfig
@@ -48,7 +49,9 @@ def main(run):
             quadratic=lambda H, centre, c=coordinates: Quadratic(c, schedule, H, centre),
             A=A,
         )
-        for check in calibration.calibrate(references, problems.generator(0, setting)):
+        checks = calibration.calibrate(references, problems.generator(0, setting))
+        checks += calibration_phase2.calibrate(references, problems.generator(0, f"{setting}, 2"))
+        for check in checks:
             share = abs(check.measured - check.expected) / max(check.tolerance, 1e-300)
             rows.append((setting, check, check.passed, min(share, 1e9)))
     table = pandas.DataFrame(

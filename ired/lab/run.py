@@ -18,7 +18,7 @@ from ired.lab.errors import Mistake, NotFinite
 from ired.lab.keys import Keys, digest
 from ired.lab.profiles import Profile
 from ired.lab.progress import Progress
-from ired.lab.queue import At, Experiment
+from ired.lab.queue import COORDINATES, At, Experiment
 from ired.lab.store import WORK_DONE
 
 if TYPE_CHECKING:  # tracking imports mlflow, which takes seconds
@@ -160,6 +160,15 @@ class Run:
         values = {f"criterion.{name}": float(self.criteria[name])}
         self.metrics(values | {f"criterion.{name}.{k}": v for k, v in numbers.items()})
 
+    def child(self, name: str, params: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
+        """A finished run nested under this one, so that members of a sweep compare in MLflow."""
+        rows = [(metric, finite(metric, value), 0) for metric, value in metrics.items()]
+        tags = {"mlflow.parentRunId": self.run_id, "part_of": self.exp_id}
+        tags |= {name: str(getattr(self._at, name)) for name in COORDINATES}
+        run_id = self._tracking.start(self._exp.phase, name, tags, dict(params))
+        self._tracking.metrics(run_id, rows)
+        self._tracking.end(run_id, "FINISHED")
+
     def headline(self, label: str, value: Any, low: Any = None, high: Any = None) -> None:
         """The one number of this experiment, with its interval."""
         numbers = {"headline": value}
@@ -245,6 +254,11 @@ class Run:
                 f"{self.exp_id} asks for {exp_id} (seed {seed}, variant {variant}): "
                 f"{len(found)} of its needs in pipeline.json are that, where one is wanted")
         return found[0]
+
+    def logged(self) -> Result:
+        """What this run has logged so far, read through MLflow."""
+        return Result(self._tracking, self.run_id, self._exp.name(self._at),
+                      self._exp.target(self._at))
 
     def gate(self, exp_id: str) -> None:
         """Go on only if the upstream experiment `exp_id` decided for a go."""

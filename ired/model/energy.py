@@ -20,6 +20,7 @@ from ired.model.coordinates import Coordinates
 from ired.model.passes import Landscape
 from ired.model.schedule import Schedule
 
+LAYERS = ("fc1", "fc2", "fc3", "fc4")
 _TIME = 128  # width of the code of k and of its embedding, as published
 
 
@@ -173,7 +174,19 @@ class MLPEnergy(nn.Module):
 
     def activations(self, A: Any, y: Tensor, k: int | Tensor) -> dict[str, Tensor]:
         p = self._forward(self.prepare(A), self.coordinates.to_basis(y), k)
-        return dict(zip(("fc1", "fc2", "fc3"), p.h, strict=True)) | {"fc4": p.f}
+        return dict(zip(LAYERS, (*p.h, p.f), strict=True))
+
+    def resume(self, layer: str, h: Tensor, A: Any, k: int | Tensor) -> Tensor:
+        film = [table[k] for table in self.prepare(A).film]
+        if h.dim() == 3 and film[0].dim() == 2:
+            film = [t[:, None] for t in film]
+        slope2, bias2, slope3, bias3 = film
+        place = LAYERS.index(layer)
+        if place < 1:
+            h = F.silu(self.fc2(h) * slope2 + bias2)
+        if place < 2:
+            h = F.silu(self.fc3(h) * slope3 + bias3)
+        return (h if place == 3 else self.fc4(h)).pow(2).sum(-1)
 
     def hessian(self, A: Any, y: Tensor, k: int | Tensor) -> Tensor:
         gauss_newton, residual = self.hessian_parts(A, y, k)

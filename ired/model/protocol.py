@@ -42,3 +42,6 @@ class Energy(Protocol):
 
     def activations(self, A: Any, y: Tensor, k: int | Tensor) -> dict[str, Tensor]:
         """Activations by layer name, (B[, M], width); empty where there are no layers."""
+
+    def resume(self, layer: str, h: Tensor, A: Any, k: int | Tensor) -> Tensor:
+        """E, (B,) or (B, M), of the network that goes on from activations h of a layer."""

@@ -34,6 +34,9 @@ class _Reference:
     def activations(self, A: Any, y: Tensor, k: int | Tensor) -> dict[str, Tensor]:
         return {}
 
+    def resume(self, layer: str, h: Tensor, A: Any, k: int | Tensor) -> Tensor:
+        raise KeyError(f"this energy has no layer '{layer}'")
+
     def _projector(self, like: Tensor) -> Tensor:
         eye = torch.eye(self.coordinates.d, dtype=like.dtype, device=like.device)
         return self.coordinates.project(eye)

@@ -1,0 +1,90 @@
+"""P2-05: how sparse may a dictionary be, and which one is it best to read?
+
+The frontier of explained variance, recovered energy gaps and recovered score against L0, over
+architectures × sparsities × sizes, in every layer. All members of a layer are trained together on the
+same batches; each is a nested MLflow run, so that its UI compares them. The operating point follows
+from a rule that stands in the criteria, not from looking: if no member meets it, that is the finding.
+"""
+
+from ired.lab.command import Param, command
+
+
+@command(
+    "P2-05",
+    sparsities=Param((8, 16, 32, 64), tiny=(4, 8), paper=(16, 32, 64, 128), help="L0 aimed at"),
+    expansions=Param((1, 2), tiny=(1,), paper=(2, 4), help="features per neuron"),
+    steps=Param(400, tiny=100, paper=3000, help="training steps"),
+    rate=Param(5e-3, paper=1e-3, help="learning rate"),
+    batch=Param(512, tiny=128, paper=4096, help="tokens of a step"),
+    problems=Param(100, tiny=12, help="held-out problems on which splices are judged"),
+    criteria={
+        f"operating_point_{layer}": "some member has fewer than 10 % dead features, and at least 0.9 of "
+        "energy gaps and of the score is recovered; of these the one with the lowest L0 is chosen, of "
+        "equal ones the smaller; without any, the one whose smaller share of the two is largest"
+        for layer in ("fc1", "fc2", "fc3")
+    },
+)
+def main(run):
+    import pandas
+
+    from ired.figures import phase2 as figures
+    from ired.instruments import dictionary_study, points
+    from ired.instruments.activations import LAYERS, Shards
+    from ired.instruments.dictionary import ARCHITECTURES
+    from ired.instruments.dictionary_training import Member, Plan
+    from ired.model import problems
+    from ired.model.checkpoint import load_energy
+    from ired.model.sampling import SamplingConfig, solve
+
+    params, source, upstream = run.params, run.upstream("SETUP-3"), run.upstream("P2-01")
+    energy = load_energy(source.path("model.safetensors"), run.device)
+    shards = Shards.of(upstream.json("index"), upstream.tensors, source.run_id)
+    A = upstream.tensors("problems")["held_out.A"][: params.problems].to(run.device)
+    Y, descent = problems.inverse(A.double()), SamplingConfig(**run.profile.sampling)
+
+    def answer(energy):
+        inverse = solve(energy, A, descent, problems.generator(run.seed, "start", run.device))
+        return (inverse - Y).pow(2).mean((1, 2))
+
+    moments, y0, tables, operating = upstream.tensors("moments"), points.answers(energy, A), [], {}
+    for layer in LAYERS:
+        bench = dictionary_study.Bench.of(energy, layer, shards, moments, A, y0, answer, run.seed)
+        members = [
+            Member(architecture, expansion * shards.width(layer), sparsity)
+            for architecture in ARCHITECTURES
+            for expansion in params.expansions
+            for sparsity in params.sparsities
+        ]
+        with run.progress(params.steps, f"{len(members)} dictionaries of {layer}") as bar:
+            found, _ = bench.train(members, Plan(params.steps, params.rate), params.batch, bar.update)
+        judged = bench.judge({m.name: one for m, one in found.items()})
+        rows = dictionary_study.table(judged, {m.name: m for m in members}).assign(layer=layer)
+        for member in members:
+            told = {"layer": layer, "architecture": member.architecture, "features": member.features,
+                    "sparsity": member.sparsity, "seed": run.seed}  # fmt: skip
+            run.child(f"{layer} {member.name}", told, judged[member.name].row())
+        name, met = dictionary_study.operating_point(rows)
+        chosen = rows.set_index("name").loc[name]
+        run.criterion(f"operating_point_{layer}", met, **{
+            what: chosen[what] for what in ("l0", "gap", "score", "dead", "features")
+        })  # fmt: skip
+        operating[layer] = {"name": name, "meets": met} | {
+            what: chosen[what] for what in ("architecture", "features", "sparsity", "l0", "gap", "score")
+        }
+        one = next(one for member, one in found.items() if member.name == name)
+        run.tensors(f"chosen-{layer}", *one.pack("chosen"))
+        tables.append(rows)
+    table = pandas.concat(tables, ignore_index=True)
+    run.table("sweep", table)
+    run.json("operating_point", operating)
+    run.headline("layers with an operating point", sum(p["meets"] for p in operating.values()))
+    run.figure(
+        "frontier",
+        figures.frontier(table, {layer: p["name"] for layer, p in operating.items()}),
+        f"{len(table)} dictionaries on {len(A)} held-out problems. Small marks: fewer features. Rings: "
+        "what the rule chose. Dashed: a tenth, which the rule allows.",
+    )
+
+
+if __name__ == "__main__":
+    main()
