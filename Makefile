@@ -72,7 +72,7 @@ $(READY): # no prerequisites: its name holds the hash of what it depends on
 test: $(READY) ## the tests (tiny profile)
 	$(RUN) -m pytest $(ARGS)
 
-bench: $(READY) $(if $(findstring --official,$(ARGS)),$(PEERS)) ## ratios of speed; ARGS="--official PATH": against the official release
+bench: $(READY) $(PEERS) ## ratios of speed; ARGS="--official PATH": against the official release
 	PYTHONPATH=.:$(PEERS) $(RUN) -m benchmarks $(ARGS)
 
 growth: $(READY) ## how cost grows with n and batch: docs/figures/growth.png

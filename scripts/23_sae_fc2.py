@@ -19,10 +19,10 @@ LAYER = "fc2"
     expansion=Param(2, paper=4, help="features per neuron"),
     sparsity=Param(32, tiny=8, paper=32, help="features active per token that are aimed at"),
     seeds=Param(3, help="dictionaries of each architecture"),
-    steps=Param(600, tiny=120, paper=3000, help="training steps"),
+    steps=Param(600, tiny=60, paper=3000, help="training steps"),
     rate=Param(5e-3, paper=1e-3, help="learning rate"),
     batch=Param(512, tiny=128, paper=4096, help="tokens of a step"),
-    problems=Param(200, tiny=20, help="held-out problems on which splices are judged"),
+    problems=Param(200, tiny=10, help="held-out problems on which splices are judged"),
     criteria={
         "few_dead_features": "fewer than 10 % of the studied dictionary's features never fire on "
         "held-out tokens",

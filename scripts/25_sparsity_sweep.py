@@ -13,10 +13,10 @@ from ired.lab.command import Param, command
     "P2-05",
     sparsities=Param((8, 16, 32, 64), tiny=(4, 8), paper=(16, 32, 64, 128), help="L0 aimed at"),
     expansions=Param((1, 2), tiny=(1,), paper=(2, 4), help="features per neuron"),
-    steps=Param(400, tiny=100, paper=3000, help="training steps"),
+    steps=Param(400, tiny=50, paper=3000, help="training steps"),
     rate=Param(5e-3, paper=1e-3, help="learning rate"),
     batch=Param(512, tiny=128, paper=4096, help="tokens of a step"),
-    problems=Param(100, tiny=12, help="held-out problems on which splices are judged"),
+    problems=Param(100, tiny=10, help="held-out problems on which splices are judged"),
     criteria={
         f"operating_point_{layer}": "some member has fewer than 10 % dead features, and at least 0.9 of "
         "energy gaps and of the score is recovered; of these the one with the lowest L0 is chosen, of "

@@ -35,13 +35,14 @@ def main(run):
     from ired.figures import catalogue
     from ired.instruments import features, points
     from ired.instruments.activations import LAYERS, Shards
-    from ired.instruments.dictionary import Dictionary
+    from ired.instruments.dictionary import studied
     from ired.model import problems
     from ired.model.checkpoint import load_energy
 
-    model = load_energy(run.upstream("SETUP-3").path("model.safetensors"), run.device, torch.float64)
-    up, swept = run.upstream("P2-01"), run.upstream("P2-05").json("operating_point")
-    shards = Shards(up.json("index"), up.tensors)
+    source, up = run.upstream("SETUP-3"), run.upstream("P2-01")
+    model = load_energy(source.path("model.safetensors"), run.device, torch.float64)
+    swept = run.upstream("P2-05").json("operating_point")
+    shards = Shards.of(up.json("index"), up.tensors, source.run_id)
     A = up.tensors("problems")["held_out.A"][: run.params.problems].to(run.device, torch.float64)
     y0, columns = points.answers(model, A), shards.columns("held_out")
     kept = columns["problem"] < len(A)
@@ -53,11 +54,11 @@ def main(run):
     layers, effects, seen = [], [], {}
     for layer, exp_id in zip(LAYERS, ("P2-02", "P2-03", "P2-04"), strict=True):
         learned = run.upstream(exp_id)
-        name, best = learned.json("chosen")["primary"], swept.get(layer)
+        note, best = learned.json("chosen"), swept[layer]
         packed = learned.tensors("dictionaries"), learned.meta("dictionaries")
         x = torch.cat(list(shards.activations("held_out", layer)))[kept].to(run.device)
         found = seen[layer] = features.interpret(
-            model, layer, Dictionary.unpack(name, *packed),
+            model, layer, studied(note, packed, source.run_id),
             up.tensors("moments")[f"{layer}.covariance"], x, A, y0, columns, properties, sizes,
             problems.generator(run.seed, f"features {layer}"),
         )  # fmt: skip
@@ -66,14 +67,15 @@ def main(run):
         table["stability"] = stability.reindex(table["feature"]).to_numpy(dtype=float)
         numbers = found.summary()
         effects.append(pandas.DataFrame(found.checked_columns()).assign(layer=layer))
-        chosen = best and name.startswith("{architecture}-{features}-l0_{sparsity}-".format(**best))
+        name = note["primary"]
+        chosen = name.startswith("{architecture}-{features}-l0_{sparsity}-".format(**best))
         run.metrics({f"{layer}.{n}": v for n, v in numbers.items() if np.isfinite(v)})
         run.metrics({f"{layer}.is_operating_point": bool(chosen)})
-        note = catalogue.note(name, numbers, best, chosen)
+        words = catalogue.note(name, numbers, best, chosen)
         examples = pandas.DataFrame(found.top_examples(columns, properties))
-        shown = {"name": layer, "note": note, "table": table, "examples": examples}
+        shown = {"name": layer, "note": words, "table": table, "examples": examples}
         layers.append(shown | {"arrays": found.arrays()})
-        run.figure(f"overview_{layer}", catalogue.overview(layer, table, found.arrays()), note)
+        run.figure(f"overview_{layer}", catalogue.overview(layer, table, found.arrays()), words)
     effects = pandas.concat(effects, ignore_index=True)
     run.table("effects", effects)
     run.table("features", pandas.concat([layer["table"] for layer in layers], ignore_index=True))

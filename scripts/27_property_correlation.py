@@ -62,10 +62,10 @@ def main(run):
     for layer, dictionaries in LAYERS.items():
         up = run.upstream(dictionaries)
         packed = up.tensors("dictionaries"), up.meta("dictionaries")
-        names = up.json("chosen")["primary"], "frozen"
-        own = [dictionary.Dictionary.unpack(name, *packed) for name in names]
+        own = dictionary.studied(up.json("chosen"), packed, model.run_id)
+        frozen = dictionary.Dictionary.unpack("frozen", *packed)
         of_layer = (moments[f"{layer}.{what}"] for what in ("mean", "covariance"))
-        kinds = correlation.encoders(*own, *of_layer, generator)
+        kinds = correlation.encoders(own, frozen, *of_layer, generator)
         held = shards.activations(split, layer)
         units = correlation.gather(kinds, held, columns["problem"], token)
         other = correlation.activations_of(fresh, A, columns, layer)
@@ -97,15 +97,15 @@ def main(run):
                       properties=rows["beaten"].sum(), ahead=most.ahead, low=most.ahead_low)  # fmt: skip
     gain = correlation.mean_advantage(chosen.values(), "sae", "neuron")
     run.headline("held-out ρ, feature − neuron", gain.estimate, gain.low, gain.high)
-    run.figure("best", figures.best_correlations(best),
-               f"Largest |ρ| over the units of each kind, {len(A)} held-out problems; below it, what the "
-               "largest stays under by chance (95 %). In brackets: not above that.")  # fmt: skip
-    run.figure("held_out", figures.held_out(selected),
-               "Units chosen on one half of the problems, measured on the other, both ways; 95 % "
-               "intervals over problems.")  # fmt: skip
-    run.figure("ridge", figures.predictability(ridge),
-               "Cross-validated R² with 95 % intervals over problems; logarithms of condition number, "
-               "smallest eigenvalue and error.")  # fmt: skip
+    for name, figure, caption in (
+        ("best", figures.best_correlations(best), "Largest |ρ| over the units of each kind; below it, "
+         "what the largest stays under by chance (95 %). In brackets: not above that."),
+        ("held_out", figures.held_out(selected), "Units chosen on one half of the problems, measured "
+         "on the other, both ways; 95 % intervals over problems."),
+        ("ridge", figures.predictability(ridge), "Cross-validated R² with 95 % intervals over "
+         "problems; logarithms of condition number, smallest eigenvalue and error."),
+    ):  # fmt: skip
+        run.figure(name, figure, f"{caption} {len(A)} held-out problems.")
 
 
 if __name__ == "__main__":

@@ -43,10 +43,12 @@ def run(folder, script, *words):
     )  # fmt: skip
 
 
-def runs(folder):
+def runs(folder, nested=False):
+    """The runs of experiments, or those that are nested under them."""
     client = MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db")
     everywhere = [e.experiment_id for e in client.search_experiments()]
-    return client, client.search_runs(everywhere, max_results=1000)
+    found = client.search_runs(everywhere, max_results=1000)
+    return client, [r for r in found if ("mlflow.parentRunId" in r.data.tags) == nested]
 
 
 def numbers(run):
@@ -86,6 +88,35 @@ def test_every_built_script_leaves_a_whole_run(finished):
         if exp_id != "SETUP-1" and exp_id != "SETUP-5":
             for suffix in ("png", "svg", "txt"):
                 assert any(name.endswith(suffix) for name in pictures), f"{exp_id} {suffix}"
+
+
+def test_a_sweep_is_nested_and_compares(finished):
+    """Every member is a run of its own under that of the sweep, with what tells it from the others."""
+    sweep = next(r for r in runs(finished)[1] if r.data.tags["exp_id"] == "P2-05")
+    members = runs(finished, nested=True)[1]
+    assert len(members) == 3 * 4 * 2
+    assert {r.data.tags["mlflow.parentRunId"] for r in members} == {sweep.info.run_id}
+    assert {r.info.status for r in members} == {"FINISHED"}
+    for name, count in {"layer": 3, "architecture": 4, "sparsity": 2}.items():
+        assert len({r.data.params[name] for r in members}) == count
+    assert all({"l0", "gap", "score", "explained", "dead"} <= set(r.data.metrics) for r in members)
+
+
+def test_a_broken_shard_of_activations_is_one_line(finished, tmp_path):
+    copy = tmp_path / "shard"
+    shutil.copytree(finished, copy)
+    before = len(runs(copy)[1])
+    shard = next(copy.glob("mlruns/artifacts/*/*/artifacts/train-0000-fc2.safetensors"))
+    shard.write_bytes(shard.read_bytes()[:-100])
+    done = run(copy, "scripts/23_sae_fc2.py", "--force")
+    assert done.returncode == 2
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1 and "train-0000-fc2" in lines[0] and "P2-01" in lines[0], done.stderr
+    _, found = runs(copy)
+    states = [r.info.status for r in found if r.data.tags["exp_id"] == "P2-03"]
+    assert sorted(states) == ["FAILED", "FINISHED"] and len(found) == before + 1
+    done = run(copy, "scripts/23_sae_fc2.py", "--architecture", "dense")
+    assert done.returncode == 2 and "unknown architecture 'dense'" in done.stderr
 
 
 def test_a_second_run_does_nothing(finished):

@@ -199,20 +199,28 @@ class Shards:
         parts = [self.read(self.name(split, number, "tokens")) for number in count]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    def batches(self, layer: str, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    def batches(
+        self, layer: str, size: int, generator: torch.Generator, memory: int = 2**28
+    ) -> Iterator[Tensor]:
         """Training activations (size, width) without end, in random order.
 
-        Shards take turns at random and are shuffled whole; what is left of one is dropped. With one
-        shard it is read once.
+        As many shards as fit into `memory` bytes, at least one, are drawn and shuffled together: the
+        tokens of a shard share problems, and training on one after the other would follow them. What
+        is left of them in the end is dropped. Shards that all fit are read once.
         """
-        count = len(self.index["tokens"]["train"])
-        if min(self.index["tokens"]["train"]) < size:
+        counts = self.index["tokens"]["train"]
+        if min(counts) < size:
             raise BadActivations(f"a batch of {size} tokens is larger than a shard of activations")
+        together = max(1, memory // (4 * self.width(layer) * max(counts)))
+        drawn: list[int] = []
         while True:
-            for number in torch.randperm(count, generator=generator).tolist():
-                x = self._shard("train", layer, number)
-                order = torch.randperm(len(x), generator=generator)
-                for chosen in order[: len(x) // size * size].split(size):
+            order = torch.randperm(len(counts), generator=generator)
+            for numbers in order.split(together):
+                if sorted(numbers.tolist()) != sorted(drawn):
+                    drawn = numbers.tolist()
+                    x = torch.cat([self._shard("train", layer, number) for number in drawn])
+                places = torch.randperm(len(x), generator=generator)
+                for chosen in places[: len(x) // size * size].split(size):
                     yield x[chosen]
 
     def _shard(self, split: str, layer: str, number: int) -> Tensor:

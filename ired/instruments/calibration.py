@@ -36,6 +36,11 @@ class Check:
     def passed(self) -> bool:
         return abs(self.measured - self.expected) <= self.tolerance
 
+    @property
+    def share(self) -> float:
+        """The part of the tolerance that the error takes up, at most 1e9."""
+        return min(abs(self.measured - self.expected) / max(self.tolerance, 1e-300), 1e9)
+
     def __str__(self) -> str:
         return (
             f"{self.instrument}: {self.what}: expected {self.expected:.6g}, "

@@ -15,12 +15,16 @@ from ired.instruments.dictionary_training import Member, Plan, train
 
 
 def calibrate(references: References, generator: torch.Generator) -> list[Check]:
-    """All checks of all instruments of the second phase."""
-    checks = (check_dictionary, check_splice, check_features, check_correlation)
-    return [found for check in checks for found in check(references, generator)]
+    """All checks on energies of all instruments of the second phase."""
+    return check_splice(references, generator) + check_features(references, generator)
 
 
-def check_dictionary(references: References, generator: torch.Generator) -> list[Check]:
+def calibrate_planted(generator: torch.Generator) -> list[Check]:
+    """All checks on planted data, which know no energy and no coordinates."""
+    return check_dictionary(generator) + check_correlation(generator)
+
+
+def check_dictionary(generator: torch.Generator) -> list[Check]:
     """A planted dictionary larger than the width is found; quality and matching by hand."""
     name, count, width, active = "dictionary", 40, 32, 2
     D = torch.nn.functional.normalize(torch.randn(count, width, generator=generator), dim=1)
@@ -65,7 +69,12 @@ def check_splice(references: References, generator: torch.Generator) -> list[Che
         return [seen.share(what) for what in ("gap", "score_of_constant")]
 
     nothing = torch.zeros(energy.coordinates.size)
+    # At r noise radii from the answer the ideal energy is r²·σ_k·size/2.
+    radii = torch.tensor([r for r in splice.DISTANCES for _ in range(2 if r else 1)], dtype=A.dtype)
+    known = (radii**2 - (radii**2).mean()) * energy.coordinates.size / 2
+    gaps = at.gaps.cpu() / energy.schedule.sigma.to(A).cpu()[:, None, None]
     return [
+        compare(name, "energy gaps around the answer, in σ", known.expand_as(gaps), gaps, 1e-8),
         compare(name, "what is left under the layer's own activations", 1, shares(lambda h: h), 1e-6),
         compare(name, "what is left under a constant", 0, shares(splice.constant(nothing)), 1e-9),
         # A quarter of every energy, and of its gradient.
@@ -127,7 +136,7 @@ def check_features(references: References, generator: torch.Generator) -> list[C
     ]
 
 
-def check_correlation(references: References, generator: torch.Generator) -> list[Check]:
+def check_correlation(generator: torch.Generator) -> list[Check]:
     """Planted relations are found on held-out problems, chance is not; a confounder disappears."""
     name = "correlation"
     rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))

@@ -7,7 +7,7 @@ same form with given d, and stand beside them at equal sparsity.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -110,6 +110,21 @@ class Dictionary:
         own = {key.removeprefix(f"{name}."): value for key, value in tensors.items()
                if key.startswith(f"{name}.")}  # fmt: skip
         return Dictionary(**own, **meta[name])
+
+
+def studied(
+    note: Mapping[str, Any], packed: tuple[dict[str, Tensor], dict[str, Any]], source: str
+) -> Dictionary:
+    """The dictionary of a layer that later experiments take, if it is one of the model `source`.
+
+    note: what was chosen ("primary", and "source", the run of the model); packed: all dictionaries.
+    """
+    if note["source"] != source:
+        raise DictionaryError(
+            f"the dictionary of {note['layer']} is one of the model of run {note['source']}, not of "
+            f"{source}: train it anew with ARGS=--force"
+        )
+    return Dictionary.unpack(note["primary"], *packed)
 
 
 def standardisation(mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:

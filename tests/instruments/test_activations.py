@@ -85,13 +85,23 @@ def stored(generator):
     return Shards(index, kept.__getitem__), kept
 
 
-def test_batches_visit_every_token_once_a_round(generator):
+@pytest.mark.parametrize("memory", [0, 2**20], ids=["one by one", "all at once"])
+def test_batches_visit_every_token_once_a_round(generator, memory):
     shards, kept = stored(generator)
-    batches = shards.batches("fc1", 4, generator)
-    seen = torch.cat([next(batches) for _ in range(5)])
-    everything = torch.cat([kept[f"train-000{i}-fc1"]["x"] for i in range(2)])
-    assert torch.equal(seen.sort(0).values, everything.sort(0).values)
-    assert not torch.equal(seen, everything)
+    reads = []
+    shards.read = lambda name: reads.append(name) or kept[name]
+    batches = shards.batches("fc1", 4, generator, memory)
+    first, second = (torch.cat([next(batches) for _ in range(5)]) for _ in range(2))
+    parts = [kept[f"train-000{i}-fc1"]["x"] for i in range(2)]
+    everything = torch.cat(parts)
+    for seen in (first, second):
+        assert torch.equal(seen.sort(0).values, everything.sort(0).values)
+    assert not torch.equal(first, second)
+    if memory:
+        assert len(reads) == 2
+        # Tokens of both shards meet in one batch.
+        homes = [[any((row == x).all() for x in parts[0]) for row in batch] for batch in first.split(4)]
+        assert any(0 < sum(home) < 4 for home in homes)
     assert shards.count("train") == 20 and len(shards.columns("held_out")["problem"]) == 5
 
 

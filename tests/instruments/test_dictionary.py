@@ -73,6 +73,10 @@ def test_a_dictionary_survives_its_packing():
     assert again.k == 1 and torch.equal(again(x), by_hand("topk", 1)(x))
     with pytest.raises(DictionaryError, match="no dictionary 'two'"):
         Dictionary.unpack("two", tensors, note)
+    chosen = {"layer": "fc1", "primary": "one", "source": "a run"}
+    assert dictionaries.studied(chosen, (tensors, note), "a run").k == 1
+    with pytest.raises(DictionaryError, match="of the model of run a run, not of another"):
+        dictionaries.studied(chosen, (tensors, note), "another")
 
 
 def test_matching_finds_a_permutation_and_chance_is_known():
