@@ -6,6 +6,7 @@ same batches; each is a nested MLflow run, so that its UI compares them. The ope
 from a rule that stands in the criteria, not from looking: if no member meets it, that is the finding.
 """
 
+from ired.experiments import dictionaries
 from ired.lab.command import Param, command
 
 
@@ -15,8 +16,8 @@ from ired.lab.command import Param, command
     expansions=Param((1, 2), tiny=(1,), paper=(2, 4), help="features per neuron"),
     steps=Param(400, tiny=50, paper=3000, help="training steps"),
     rate=Param(5e-3, paper=1e-3, help="learning rate"),
-    batch=Param(512, tiny=128, paper=4096, help="tokens of a step"),
-    problems=Param(100, tiny=10, help="held-out problems on which splices are judged"),
+    batch=Param(256, tiny=128, paper=4096, help="tokens of a step"),
+    problems=Param(50, tiny=10, paper=200, help="held-out problems on which splices are judged"),
     criteria={
         f"operating_point_{layer}": "some member has fewer than 10 % dead features, and at least 0.9 of "
         "energy gaps and of the score is recovered; of these the one with the lowest L0 is chosen, of "
@@ -28,29 +29,15 @@ def main(run):
     import pandas
 
     from ired.figures import phase2 as figures
-    from ired.instruments import dictionary_study, points
-    from ired.instruments.activations import LAYERS, Shards
+    from ired.instruments import dictionary_study
+    from ired.instruments.activations import LAYERS
     from ired.instruments.dictionary import ARCHITECTURES
     from ired.instruments.dictionary_training import Member, Plan
-    from ired.model import problems
-    from ired.model.checkpoint import load_energy
-    from ired.model.sampling import SamplingConfig, solve
 
-    params, source, upstream = run.params, run.upstream("SETUP-3"), run.upstream("P2-01")
-    energy = load_energy(source.path("model.safetensors"), run.device)
-    shards = Shards.of(upstream.json("index"), upstream.tensors, source.run_id)
-    A = upstream.tensors("problems")["held_out.A"][: params.problems].to(run.device)
-    Y, descent = problems.inverse(A.double()), SamplingConfig(**run.profile.sampling)
-
-    def answer(energy):
-        inverse = solve(energy, A, descent, problems.generator(run.seed, "start", run.device))
-        return (inverse - Y).pow(2).mean((1, 2))
-
-    moments, y0, tables, operating = upstream.tensors("moments"), points.answers(energy, A), [], {}
-    for layer in LAYERS:
-        bench = dictionary_study.Bench.of(energy, layer, shards, moments, A, y0, answer, run.seed)
+    params, tables, operating = run.params, [], {}
+    for layer, bench in dictionaries.layers(run, LAYERS, params.problems).items():
         members = [
-            Member(architecture, expansion * shards.width(layer), sparsity)
+            Member(architecture, expansion * bench.shards.width(layer), sparsity)
             for architecture in ARCHITECTURES
             for expansion in params.expansions
             for sparsity in params.sparsities
@@ -81,7 +68,7 @@ def main(run):
     run.figure(
         "frontier",
         figures.frontier(table, {layer: p["name"] for layer, p in operating.items()}),
-        f"{len(table)} dictionaries on {len(A)} held-out problems. Small marks: fewer features. Rings: "
+        f"{len(table)} dictionaries on {params.problems} held-out problems. Small marks: fewer features. Rings: "
         "what the rule chose. Dashed: a tenth, which the rule allows.",
     )
 
