@@ -9,7 +9,6 @@ the share is reported, and later experiments report what is explained within lan
 
 from ired.lab.command import Param, command
 
-# Tokens are what the later experiments stand on: recomputed ones must be the stored ones.
 AGREE = 1e-5
 
 
@@ -41,8 +40,7 @@ def main(run):
     energy = load_energy(source.path("model.safetensors"), run.device)
     K, n, params = energy.schedule.K, energy.coordinates.n, run.params
     descent = SamplingConfig(**run.profile.sampling)
-    tokens, sets = {split: [] for split in SPLITS}, {}
-    moments = {layer: Moments(K) for layer in LAYERS}
+    tokens, sets, moments = {s: [] for s in SPLITS}, {}, {layer: Moments(K) for layer in LAYERS}
     for split, count in zip(SPLITS, (params.problems, params.held_out), strict=True):
         drawn = problems.generator(run.seed, f"activations {split}")
         A = problems.draw(count, n, run.profile.problem["c"], drawn)
@@ -50,9 +48,10 @@ def main(run):
         with run.progress(count, f"activations, {split}") as bar:
             for number, first in enumerate(range(0, count, params.shard)):
                 part = A[first : first + params.shard].to(run.device)
+                start = energy.coordinates.noise(len(part), generator=drawn).to(part)
                 seen = activations.collect(
                     energy, part, points.answers(energy, part),
-                    lambda a, see: sample(energy, a, descent, drawn, callback=see),
+                    lambda A, see, start=start: sample(energy, A, descent, start=start, callback=see),
                     params.draws, drawn, first,
                 )  # fmt: skip
                 tokens[split].append(len(seen.y))
@@ -61,7 +60,7 @@ def main(run):
                     run.tensors(Shards.name(split, number, layer), {"x": x})
                     if split == "train":
                         moments[layer].add(x, seen.landscape)
-                bar.update(min(first + params.shard, count))
+                bar.update(len(part))
         run.dataset(f"activations {split} n={n}", problems.digest(A), split, "ired.model.problems.draw")
 
     index = {"widths": {layer: len(m.mean) for layer, m in moments.items()}, "tokens": tokens,
@@ -74,7 +73,8 @@ def main(run):
     })  # fmt: skip
 
     stored = Shards(index, run.logged().tensors)
-    worst = activations.disagreement(stored, energy, sets, problems.generator(run.seed, "recomputed"))
+    there = {name: A.to(run.device) for name, A in sets.items()}
+    worst = activations.disagreement(stored, energy, there, problems.generator(run.seed, "recomputed"))
     run.criterion("stored_is_computed", worst < AGREE, worst=worst)
 
     rows = [{"layer": layer} | m.summary() for layer, m in moments.items()]
