@@ -150,6 +150,9 @@ def frontier(table: DataFrame, chosen: dict[str, str]) -> Figure:
             if what != "dead":
                 axis.set_yscale("log")
             axis.set_xscale("log")
+            aimed = sorted(table["sparsity"].unique())
+            axis.set_xticks(aimed, [str(value) for value in aimed])
+            axis.set_xticks([], minor=True)
             if layer == layers[0]:
                 axis.set_title(title)
             if layer == layers[-1]:

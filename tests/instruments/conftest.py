@@ -1,5 +1,7 @@
 """Problems and reference energies in float64 that the instruments are tried on."""
 
+import os
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from ired.model.energy import EnergyConfig, MLPEnergy
 from ired.model.reference import AlgebraicEnergy, DoubleWell, IdealEnergy
 from ired.model.schedule import Schedule
 
-torch.set_num_threads(2)
+torch.set_num_threads(int(os.environ["IRED_THREADS"]))
 
 
 @pytest.fixture

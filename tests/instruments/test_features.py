@@ -15,15 +15,6 @@ from ired.instruments.dictionary import DictionaryError, given
 LAYER = "fc1"
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """These tensors are so small that a second thread would only make the first one wait."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 class Layered:
     """E = Σ c_i h_i^power / power + 1000·tr A with the layer h = basis coordinates of y − √ᾱ_k y₀.
 
