@@ -27,6 +27,8 @@ SWEEP = tuple(
     for sparsity in (4, 8, 16, 32)
 )
 
+TOPK = tuple(Member("topk", SWEEP_FEATURES, k, seed) for k in (4, 8, 16, 32) for seed in range(4))
+
 
 class Dense:
     """TopK as one would first write it: dense codes, autograd."""
@@ -93,8 +95,11 @@ def rows() -> list[Row]:
     return [
         Row(f"TopK dictionary step, {WIDTH} to {FEATURES}, k = {ACTIVE}", other.name, _step,
             lambda: _peer_step(other), "≥ 1.5"),
-        Row(f"sweep of {len(SWEEP)} dictionaries, {SWEEP_WIDTH} to {SWEEP_FEATURES}", "one after the other",
-            _together, _in_turn, "≥ 3", repeat=3),
+        Row(f"sweep of {len(SWEEP)} dictionaries, {SWEEP_WIDTH} to {SWEEP_FEATURES}",
+            "ours, one after the other", _together, _in_turn, "≥ 3", repeat=3),
+        Row(f"sweep of {len(TOPK)} TopK dictionaries, {SWEEP_WIDTH} to {SWEEP_FEATURES}",
+            f"{other.name}, one after the other", lambda: _together(TOPK),
+            lambda: _peer_in_turn(other), "≥ 3", repeat=3),
     ]  # fmt: skip
 
 
@@ -124,9 +129,9 @@ def _peer_step(other: type):
     return lambda: model.step(x)
 
 
-def _together():
+def _together(members: tuple[Member, ...] = SWEEP):
     x = _activations(SWEEP_WIDTH, SWEEP_BATCH)
-    trainer = _trainer(SWEEP, x)
+    trainer = _trainer(members, x)
     return lambda: trainer.learn(x)
 
 
@@ -134,3 +139,9 @@ def _in_turn():
     x = _activations(SWEEP_WIDTH, SWEEP_BATCH)
     trainers = [_trainer((member,), x) for member in SWEEP]
     return lambda: [trainer.learn(x) for trainer in trainers]
+
+
+def _peer_in_turn(other: type):
+    x = _activations(SWEEP_WIDTH, SWEEP_BATCH)
+    models = [other(SWEEP_WIDTH, SWEEP_FEATURES, member.sparsity, x) for member in TOPK]
+    return lambda: [model.step(x) for model in models]
