@@ -46,7 +46,8 @@ def activations(summary: DataFrame, moments: dict[str, tuple]) -> Figure:
 KINDS = {
     "l1": "L1", "topk": "TopK", "batchtopk": "BatchTopK", "jumprelu": "JumpReLU",
     "frozen": "random, trained encoder", "pca": "PCA, own largest", "pca, first": "PCA, first",
-    "ica": "ICA, own largest", "neurons": "neurons, own largest",
+    "ica": "ICA, own largest", "neurons": "neurons, own largest", "mean": "mean ablation",
+    "zero": "zero ablation",
 }  # fmt: skip
 ARCHITECTURES = {"l1": "#0173b2", "topk": "#de8f05", "batchtopk": "#029e73", "jumprelu": "#cc78bc"}
 BASELINE = "#949494"

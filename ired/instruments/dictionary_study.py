@@ -78,13 +78,16 @@ class Bench:
         return found, DataFrame(curve)
 
     def baselines(self, sparsity: int, tokens: int) -> dict[str, Dictionary]:
-        """PCA, ICA (fitted on so many tokens) and neurons, with `sparsity` active for each token."""
+        """PCA, ICA (fitted on so many tokens) and neurons, with `sparsity` active for each token; and
+        the floors, a layer that is its mean or nothing at all."""
         mean, scale = self.standard
         x = next(self.shards.activations("train", self.layer))
         some = torch.randperm(len(x), generator=self.generator(99))[:tokens]
         found = dictionary.principal(self.covariance, mean, scale, sparsity) | {
             "ica": dictionary.independent(x[some], mean, scale, sparsity, self.seed),
             "neurons": dictionary.neurons(mean, scale, sparsity),
+            "mean": constant(mean, mean, scale),
+            "zero": constant(torch.zeros_like(mean), mean, scale),
         }
         return {name: d.to(self.A) for name, d in found.items()}
 
@@ -102,6 +105,12 @@ class Bench:
             )
             for name, one in dictionaries.items()
         }
+
+
+def constant(value: Tensor, mean: Tensor, scale: Tensor) -> Dictionary:
+    """The dictionary whose reconstruction is always `value` (width,): one feature that never fires."""
+    one, nothing = torch.eye(len(mean))[:1], torch.zeros(1)
+    return Dictionary("all", 0 * one, nothing, one, (value - mean) / scale, mean, scale, nothing)
 
 
 @dataclass(frozen=True)

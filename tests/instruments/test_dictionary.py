@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from ired.instruments import dictionary as dictionaries
+from ired.instruments import dictionary_study
 from ired.instruments.dictionary import Dictionary, DictionaryError
 from ired.instruments.dictionary_training import DictionaryTrainer, Member, Plan, train
 
@@ -64,6 +65,13 @@ def test_given_directions_rebuild_what_they_span():
     assert (leading @ shape @ leading) > 2 / 6
     with pytest.raises(DictionaryError, match="do not vary"):
         dictionaries.standardisation(mean, torch.zeros(6, 6))
+
+
+def test_a_constant_is_what_it_says():
+    mean, value = torch.tensor([1.0, 2.0]), torch.tensor([0.5, -3.0])
+    one = dictionary_study.constant(value, mean, torch.tensor(2.0))
+    torch.testing.assert_close(one(torch.randn(5, 2)), value.expand(5, 2))
+    assert not one.encode(torch.randn(5, 2)).any()
 
 
 def test_a_dictionary_survives_its_packing():
