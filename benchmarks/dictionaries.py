@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from benchmarks.harness import Row
 from ired.instruments.dictionary_training import DictionaryTrainer, Member, Plan
+from ired.lab.command import keep_memory
 
 WIDTH, FEATURES, ACTIVE, BATCH = 512, 2048, 32, 4096
 # A sweep of small's size: every architecture at four sparsities.
@@ -105,6 +106,7 @@ def rows() -> list[Row]:
 
 def _activations(width: int, batch: int) -> Tensor:
     """Mean square 1 per entry: sparse sums of random directions and a little noise."""
+    keep_memory()  # as in an experiment, and for both sides of a row
     source = torch.Generator().manual_seed(0)
     directions = torch.randn(2 * width, width, generator=source)
     codes = torch.rand(batch, 2 * width, generator=source)

@@ -14,7 +14,7 @@ from ired.lab.command import Param, command
     "P2-05",
     sparsities=Param((8, 16, 32, 64), tiny=(4, 8), paper=(16, 32, 64, 128), help="L0 aimed at"),
     expansions=Param((1, 2), tiny=(1,), paper=(2, 4), help="features per neuron"),
-    steps=Param(400, tiny=50, paper=3000, help="training steps"),
+    steps=Param(300, tiny=50, paper=3000, help="training steps"),
     rate=Param(5e-3, paper=1e-3, help="learning rate"),
     batch=Param(256, tiny=128, paper=4096, help="tokens of a step"),
     problems=Param(50, tiny=10, paper=200, help="held-out problems on which splices are judged"),

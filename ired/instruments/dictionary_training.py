@@ -83,12 +83,13 @@ class _Codes:
     """The entries of a sparse matrix of features, sorted by row; there is a row for every token and
     member, and for every token and member whose dead features are being revived.
 
-    row, token, column: long (E,); value (E,): what is decoded; slope (E,): its derivative by the
-    pre-activation; near (E,): how strongly a JumpReLU threshold is felt, 0 elsewhere.
+    row, token, member, column: long (E,); value (E,): what is decoded; slope (E,): its derivative by
+    the pre-activation; near (E,): how strongly a JumpReLU threshold is felt, 0 elsewhere.
     """
 
     row: Tensor
     token: Tensor
+    member: Tensor
     column: Tensor
     value: Tensor
     slope: Tensor
@@ -133,6 +134,7 @@ class DictionaryTrainer:
         self._member = torch.arange(len(members)).repeat_interleave(sizes).to(first.device)
         self._target = like.new_tensor([float(m.sparsity) for m in members])
         self._priced = like.new_tensor([float(m.architecture == "l1") for m in members])
+        self._jumps = any(m.architecture == "jumprelu" for m in members)
         jumps = like.new_tensor([float(m.architecture == "jumprelu") for m in members])
         self._window = (jumps / plan.bandwidth)[self._member]
         self._topk = self._blocks()
@@ -191,11 +193,15 @@ class DictionaryTrainer:
         u = torch.addmm(self.encoder_bias, z, self.encoder.mT, out=self._u)
         token, column = self._selected(u).nonzero(as_tuple=True)
         value = u.view(-1).index_select(0, token * u.shape[1] + column)
-        threshold, window = self.threshold[column], self._window[column]
-        slope = (value > threshold).to(value)  # thresholds are 0 but for JumpReLU
-        near = ((value - threshold).abs() * window < 0.5) * window
-        row = token * len(self.members) + self._member[column]
-        return _Codes(row, token, column, value * slope, slope, near), u
+        member = self._member[column]
+        if self._jumps:
+            threshold, window = self.threshold[column], self._window[column]
+            slope = (value > threshold).to(value)  # thresholds are 0 but for JumpReLU
+            near = ((value - threshold).abs() * window < 0.5) * window
+        else:
+            slope, near = (value > 0).to(value), torch.zeros_like(value)
+        row = token * len(self.members) + member
+        return _Codes(row, token, member, column, value * slope, slope, near), u
 
     def _selected(self, u: Tensor) -> Tensor:
         """Which entries of u (B, all features) members look at: (B, all features) bool."""
@@ -227,9 +233,8 @@ class DictionaryTrainer:
     def differentiate(self, z: Tensor, u: Tensor, codes: _Codes) -> tuple[Tensor, Tensor]:
         """The gradients of all losses by all weights; the errors (M,) and L0 (M,) of the members."""
         B, width, M = *z.shape, len(self.members)
-        place = self._member[codes.column]
         active = codes.value > 0
-        l0 = torch.bincount(place, active.to(z), minlength=M) / B
+        l0 = torch.bincount(codes.member, active.to(z), minlength=M) / B
         error = self._decode(codes, 0, B * M).view(B, M, width).add_(self.bias).sub_(z[:, None])
         errors = error.pow(2).mean((0, 2))
         self.since += 1
@@ -237,7 +242,7 @@ class DictionaryTrainer:
         dead = self.since > self.plan.patience
         pull = error.view(-1, width)
         # By the code: L1's price for what is active.
-        priced = (self.price * self._priced / B)[place] * active
+        priced = (self.price * self._priced / B)[codes.member] * active
         extra, revived = self._revive(u, dead)
         if extra is not None:
             # The dead features of these members decode what the others leave over.
@@ -257,9 +262,10 @@ class DictionaryTrainer:
         self.encoder_bias.grad = torch.zeros_like(self.encoder_bias).index_add_(0, codes.column, by_u)
         # A dead feature whose pre-activation is never positive learns nothing else: its bias rises.
         self.encoder_bias.grad.sub_(dead * (self.plan.auxiliary * _LIFT))
-        felt = -codes.near * self.threshold[codes.column] * by_value
-        felt -= codes.near * self._crowding(l0, B)[self._member[codes.column]]
-        self.threshold.grad = torch.zeros_like(self.threshold).index_add_(0, codes.column, felt)
+        if self._jumps:
+            felt = self.threshold[codes.column] * by_value + self._crowding(l0, B)[codes.member]
+            felt.mul_(codes.near).neg_()
+            self.threshold.grad = torch.zeros_like(self.threshold).index_add_(0, codes.column, felt)
         self.bias.grad = pull[: B * M].view(B, M, width).sum(0)
         # Decoder rows move on the sphere; frozen ones not at all.
         along = (self.decoder.grad * self.decoder).sum(1, keepdim=True)
@@ -283,7 +289,8 @@ class DictionaryTrainer:
             token = torch.arange(B, device=u.device).repeat_interleave(kept.indices.shape[1])
             slope = (value > 0).to(value)
             row = token + B * (len(self.members) + len(revived))
-            found.append(_Codes(row, token, column, value * slope, slope, torch.zeros_like(value)))
+            found.append(_Codes(row, token, torch.full_like(token, place), column, value * slope, slope,
+                                torch.zeros_like(value)))  # fmt: skip
             revived.append(place)
         return (reduce(_Codes.joined, found) if found else None), revived
 
@@ -346,19 +353,17 @@ def _starts(rows: Tensor, count: int) -> Tensor:
     return starts
 
 
-def _csr(starts: Tensor, column: Tensor, value: Tensor, columns: int) -> Tensor:
-    return torch.sparse_csr_tensor(
-        starts, column, value, (len(starts) - 1, columns), check_invariants=False
-    )
-
-
 def _product(starts: Tensor, column: Tensor, value: Tensor, dense: Tensor) -> Tensor:
-    """A sparse matrix times a dense one."""
-    return _csr(starts, column, value, len(dense)) @ dense
+    """A sparse matrix times a dense one: weighted sums of rows, for which this is the fast way."""
+    return torch.nn.functional.embedding_bag(
+        column, dense, starts, mode="sum", per_sample_weights=value, include_last_offset=True
+    )
 
 
 def _at(codes: _Codes, rows: Tensor, columns: Tensor) -> Tensor:
     """⟨rows[r], columns[c]⟩ for every entry (r, c): (E,)."""
-    starts = _starts(codes.row, len(rows))
-    pattern = _csr(starts, codes.column, torch.zeros_like(codes.value), len(columns))
+    pattern = torch.sparse_csr_tensor(
+        _starts(codes.row, len(rows)), codes.column, torch.zeros_like(codes.value),
+        (len(rows), len(columns)), check_invariants=False,
+    )  # fmt: skip
     return torch.sparse.sampled_addmm(pattern, rows, columns.mT, beta=0.0).values()

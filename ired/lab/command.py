@@ -161,7 +161,7 @@ class Command:
             return
         store.check()
         set_threads(1 if at.profile == "tiny" else None)
-        _keep_memory()
+        keep_memory()
         device = _device(request.device)
         name = exp.name(at)
         with store.lock(key, f"{name}: another process is running it, waiting for that to end"):
@@ -328,7 +328,7 @@ def set_threads(best: int | None = None) -> None:
     os.environ.setdefault("MPLBACKEND", "Agg")
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Let this process keep what it frees. Tensors of megabytes otherwise come from the system as
     fresh pages each time, which costs up to a third of what is computed with them."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
