@@ -485,7 +485,7 @@ def check_predictors(references: References, generator: torch.Generator) -> list
     return checks
 
 
-class _Around:
+class Around:
     """An energy with one thing changed."""
 
     def __init__(self, energy: Energy):
@@ -496,7 +496,7 @@ class _Around:
         return getattr(self._energy, name)
 
 
-class _Stretched(_Around):
+class _Stretched(Around):
     """A gradient that is a multiple of what it should be."""
 
     def __init__(self, energy: Energy, factor: float):
@@ -507,7 +507,7 @@ class _Stretched(_Around):
         return self.factor * self._energy.gradient(A, y, k)
 
 
-class _Twisted(_Around):
+class _Twisted(Around):
     """The ideal gradient with Ry/σ_k added, R antisymmetric: the gradient of no energy."""
 
     def __init__(self, energy: Energy, strength: float):
@@ -524,7 +524,7 @@ class _Twisted(_Around):
         return self._energy.gradient(A, y, k) + self.strength * added
 
 
-class _Parts(_Around):
+class _Parts(Around):
     """A Hessian H that says that it is 3H − 2H."""
 
     def hessian_parts(self, A: Any, y: Tensor, k: int | Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ired.instruments import correlation, dictionary, features, points, splice, statistics
-from ired.instruments.calibration import Check, References, compare
+from ired.instruments.calibration import Around, Check, References, compare
 from ired.instruments.dictionary import given
 from ired.instruments.dictionary_training import Member, Plan, train
 
@@ -187,15 +187,8 @@ def check_correlation(generator: torch.Generator) -> list[Check]:
     return checks
 
 
-class _Layered:
+class _Layered(Around):
     """The ideal energy as a network of one layer: h = basis coordinates of y − √ᾱ_k y₀, E = ‖h‖²/2σ_k."""
-
-    def __init__(self, energy: Any):
-        self._energy = energy
-        self.coordinates, self.schedule = energy.coordinates, energy.schedule
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._energy, name)
 
     def prepare(self, A: Tensor) -> Tensor:
         return A

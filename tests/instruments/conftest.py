@@ -5,10 +5,11 @@ import os
 import pytest
 import torch
 
+from ired.instruments import calibration
 from ired.model import problems as model_problems
 from ired.model.coordinates import Coordinates
 from ired.model.energy import EnergyConfig, MLPEnergy
-from ired.model.reference import AlgebraicEnergy, DoubleWell, IdealEnergy
+from ired.model.reference import AlgebraicEnergy, DoubleWell, IdealEnergy, Quadratic
 from ired.model.schedule import Schedule
 
 torch.set_num_threads(int(os.environ["IRED_THREADS"]))
@@ -63,3 +64,16 @@ def network(coordinates):
         for weight in energy.parameters():
             weight.mul_(2)
     return energy
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["all", "symmetric"])
+def references(request, schedule):
+    coordinates = Coordinates(4, shift=0.3, scale=0.5, symmetric=request.param)
+    A = model_problems.draw(4, 4, 0.5, model_problems.generator(0, "calibration"), torch.float64)
+    return calibration.References(
+        ideal=IdealEnergy(coordinates, schedule),
+        algebraic=AlgebraicEnergy(coordinates, schedule),
+        well=DoubleWell(Coordinates(2, symmetric=True), schedule),
+        quadratic=lambda H, centre: Quadratic(coordinates, schedule, H, centre),
+        A=A,
+    )

@@ -17,22 +17,6 @@ from ired.instruments import (
     slices,
     statistics,
 )
-from ired.model import problems as model_problems
-from ired.model.coordinates import Coordinates
-from ired.model.reference import AlgebraicEnergy, DoubleWell, IdealEnergy, Quadratic
-
-
-@pytest.fixture(scope="module", params=[False, True], ids=["all", "symmetric"])
-def references(request, schedule):
-    coordinates = Coordinates(4, shift=0.3, scale=0.5, symmetric=request.param)
-    A = model_problems.draw(4, 4, 0.5, model_problems.generator(0, "calibration"), torch.float64)
-    return calibration.References(
-        ideal=IdealEnergy(coordinates, schedule),
-        algebraic=AlgebraicEnergy(coordinates, schedule),
-        well=DoubleWell(Coordinates(2, symmetric=True), schedule),
-        quadratic=lambda H, centre: Quadratic(coordinates, schedule, H, centre),
-        A=A,
-    )
 
 
 def failing(references, instrument):
