@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
@@ -84,8 +85,18 @@ def dictionaries(rows: DataFrame, mse: float, layer: str) -> Figure:
             axis.axvline(1, color="black", linestyle="--", linewidth=1)
         if what in ("gap", "score"):
             axis.axvline(0.1, color="black", linestyle=":", linewidth=1)
+        plain_ticks(axis)
     axes[0].set_yticks(list(place.values()), [KINDS[kind] for kind in place])
     return figure
+
+
+def plain_ticks(axis: Axes) -> None:
+    """Ticks of a logarithmic x-axis as plain numbers, few enough not to run into each other."""
+    low, high = axis.get_xlim()
+    steps = (1, 2, 5) if high / low < 30 else (1,)
+    ticks = [m * 10.0**e for e in range(-6, 4) for m in steps if low <= m * 10.0**e <= high]
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_xticks([], minor=True)
 
 
 def dictionary_training(tables: Mapping[str, DataFrame], layer: str, studied: str) -> Figure:

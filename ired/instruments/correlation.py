@@ -17,13 +17,12 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from pandas import DataFrame
-from scipy import special
 from torch import Tensor
 
 from ired.instruments.dictionary import Dictionary, given, matched_directions
 from ired.instruments.points import array
 from ired.instruments.predictors import features
-from ired.instruments.statistics import Interval
+from ired.instruments.statistics import Interval, rank_p_values
 from ired.model.protocol import Energy
 
 MATRIX = (
@@ -250,7 +249,7 @@ def correlate(
         y = _scores(np.stack([properties[q].values for q in columns], 1), strata)
         rho[:, columns] = np.clip(z.T @ y, -1, 1)
         freedom = len(x) - len(np.unique(strata)) - 1
-        p[:, columns] = _p_values(rho[:, columns], freedom)
+        p[:, columns] = rank_p_values(rho[:, columns], freedom)
         narrow = z.astype(np.float32)
         for q, column in zip(columns, y.T, strict=True):
             null[:, q] = np.abs(_permuted(column, strata, permutations, rng) @ narrow).max(1)
@@ -288,14 +287,6 @@ def _differing(x: NDArray) -> NDArray:
     """At how many of P problems each unit of x (P, U) differs from its median: (U,)."""
     middle = np.sort(x, axis=0)[(len(x) - 1) // 2]
     return (np.abs(x - middle) > 1e-10 * np.abs(x).max(0)).sum(0)
-
-
-def _p_values(rho: NDArray, freedom: int) -> NDArray:
-    """Two-sided, from Student's t; correlations of exactly 0 tell nothing."""
-    if freedom < 1:
-        return np.ones_like(rho)
-    t = np.abs(rho) * np.sqrt(freedom / np.maximum(1 - rho**2, 1e-15))
-    return np.where(rho == 0, 1.0, 2 * special.stdtr(freedom, -t))
 
 
 def _permuted(y: NDArray, strata: NDArray, count: int, rng: np.random.Generator) -> NDArray:
@@ -481,8 +472,9 @@ def predictability(
     not fitted to: rows of kind, property, r2, low, high.
 
     Ridge regression of standardised units (scikit-learn), its strength chosen by leave-one-out within
-    each training part; units that hardly ever differ there are left out. R² = 1 − Σ(y − ŷ)²/Σ(y − m)², with m the mean of the training problems of the
-    same stratum: what strata tell is no merit. Percentile bootstrap over problems.
+    each training part; units that hardly ever differ there are left out. R² = 1 − Σ(y − ŷ)²/Σ(y − m)²,
+    with m the mean of the training problems of the same stratum: what strata tell is no merit.
+    Percentile bootstrap over problems.
     """  # fmt: skip
     from sklearn.linear_model import RidgeCV
     from sklearn.model_selection import KFold

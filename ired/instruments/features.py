@@ -30,6 +30,7 @@ from ired.instruments.statistics import (
     bootstrap_interval,
     mean_interval,
     rank_correlation,
+    rank_p_values,
     ratio_interval,
     spearman_interval,
 )
@@ -229,8 +230,6 @@ def firing(
     f: NDArray, columns: Mapping[str, NDArray], properties: Mapping[str, NDArray], bins: int = 5
 ) -> Firing:
     """f (N, m) on tokens with columns problem, landscape, kind, distance (N,); properties (P,) each."""
-    from scipy import stats
-
     fires = f != 0
     edges = np.quantile(columns["distance"], np.linspace(0, 1, bins + 1))
     near = np.searchsorted(edges[1:-1], columns["distance"], side="right")
@@ -238,13 +237,11 @@ def firing(
     means = _means(f, columns["problem"])[problems]
     of_matrix = np.stack([np.asarray(values)[problems] for values in properties.values()])
     rho = rank_correlation(means.T[:, None], of_matrix[None])
-    free = max(1, len(problems) - 2)
-    t = rho * np.sqrt(free / np.clip(1 - rho**2, 1e-12, None))
     return Firing(
         fires.mean(0), _means(fires, columns["landscape"]).T, _means(fires, near, bins).T,
         _means(fires, columns["kind"], 2).T, edges,
         np.where(fires, f, 0).sum(0) / np.maximum(count, 1),
-        rho, adjust(2 * stats.t.sf(np.abs(t), free)), tuple(properties),
+        rho, adjust(rank_p_values(rho, len(problems) - 2)), tuple(properties),
     )  # fmt: skip
 
 
@@ -396,7 +393,8 @@ class Rule:
 
     auroc: with an interval over the problems tested (the tree being what it is); within: the same
     counting only pairs of tokens of one landscape; landscape: that of knowing the landscape's rate
-    alone; inside, outside: firing rates where the rule says that it fires, and elsewhere. All NaN, and `auroc` None, without a rule.
+    alone; inside, outside: firing rates where the rule says that it fires, and elsewhere. All NaN, and
+    `auroc` None, without a rule.
     """
 
     text: str

@@ -179,6 +179,15 @@ def adjust(p_values: ArrayLike) -> NDArray:
     return stats.false_discovery_control(p.ravel(), method="bh").reshape(p.shape)
 
 
+def rank_p_values(rho: NDArray, freedom: int) -> NDArray:
+    """Two-sided p-values of Spearman's rho from Student's t with `freedom` degrees; correlations of
+    exactly 0 tell nothing."""
+    if freedom < 1:
+        return np.ones_like(rho)
+    t = np.abs(rho) * np.sqrt(freedom / np.maximum(1 - rho**2, 1e-15))
+    return np.where(rho == 0, 1.0, 2 * special.stdtr(freedom, -t))
+
+
 def rank_correlation(x: NDArray, y: NDArray, axis: int = -1) -> NDArray:
     """Spearman's correlation along an axis; 0 where one side is constant up to rounding."""
     from scipy.stats import rankdata  # a second to import: only where it is used
