@@ -25,20 +25,23 @@ DISTANCES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
 
 
 class Spliced:
-    """An energy whose activations h (…, width) of one layer are replaced by replace(h).
+    """An energy whose activations h (…, width) of one layer are replaced by replace(h), in all landscapes
+    or in one.
 
     Offers the protocol but for Hessians; the gradient is that of the spliced energy, replacement
     included, by autograd.
     """
 
-    def __init__(self, energy: Energy, layer: str, replace: Replace):
-        self.inner, self.layer, self.replace = energy, layer, replace
+    def __init__(self, energy: Energy, layer: str, replace: Replace, landscape: int | None = None):
+        self.inner, self.layer, self.replace, self.landscape = energy, layer, replace, landscape
         self.coordinates, self.schedule = energy.coordinates, energy.schedule
 
     def prepare(self, A: Any) -> Any:
         return self.inner.prepare(A)
 
     def energy(self, A: Any, y: Tensor, k: int | Tensor) -> Tensor:
+        if self.landscape not in (None, k):
+            return self.inner.energy(A, y, k)
         return self._energy(A, y, k, False)
 
     def _energy(self, A: Any, y: Tensor, k: int | Tensor, through: bool) -> Tensor:
@@ -52,6 +55,8 @@ class Spliced:
     def energy_and_gradient(
         self, A: Any, y: Tensor, k: int | Tensor, through: bool = False
     ) -> tuple[Tensor, Tensor]:
+        if self.landscape not in (None, k):
+            return self.inner.energy_and_gradient(A, y, k)
         with torch.enable_grad():
             y = y.detach().requires_grad_()
             energy = self._energy(A, y, k, through)

@@ -87,7 +87,6 @@ def denoise(schedule: Schedule, y: Tensor, score: Tensor, k: int, clip: float) -
     return clean.clamp(-clip, clip)
 
 
-@torch.no_grad()
 def sample(
     energy: Energy,
     A: Any,
@@ -95,14 +94,31 @@ def sample(
     generator: torch.Generator | None = None,
     start: Tensor | None = None,
     callback: Callable[[Step], None] | None = None,
+    first: int | None = None,
+    differentiable: bool = False,
 ) -> Tensor:
     """Estimates (B, d) of the answers, in diffusion coordinates (`coordinates.decode` gives Y).
 
-    A (B, n, n); start (B, d) defaults to standard normal noise from `generator`. For k = K−1 … 0:
-    denoise, rescale to √ᾱ_k, `inner_steps` accepted-if-lower descent steps, rescale to k − 1.
-    The callback sees every step and cannot change the path.
+    A (B, n, n); start (B, d) defaults to standard normal noise from `generator`. For k = K−1 … 0, or
+    from `first`, where `start` is then a state: denoise, rescale to √ᾱ_k, `inner_steps`
+    accepted-if-lower descent steps, rescale to k − 1. The callback sees every step and cannot change
+    the path. `differentiable` keeps autograd's graph of all steps, which steps are accepted held fixed.
     """
+    with torch.set_grad_enabled(differentiable):
+        return _sample(energy, A, config, generator, start, callback, first)
+
+
+def _sample(
+    energy: Energy,
+    A: Any,
+    config: SamplingConfig,
+    generator: torch.Generator | None,
+    start: Tensor | None,
+    callback: Callable[[Step], None] | None,
+    first: int | None,
+) -> Tensor:
     schedule, coordinates = energy.schedule, energy.coordinates
+    first = schedule.K - 1 if first is None else first
     if start is None:
         start = coordinates.noise(
             len(A), generator=generator, dtype=A.dtype, device=A.device
@@ -110,8 +126,8 @@ def sample(
     prepared = energy.prepare(A)
     see = callback or (lambda step: None)
     y = start
-    see(Step("start", schedule.K - 1, 0, y))
-    for k in reversed(range(schedule.K)):
+    see(Step("start", first, 0, y))
+    for k in reversed(range(first + 1)):
         root = schedule.at("sqrt_alpha_bar", k, y)
         score = energy.gradient(prepared, y, k)
         y = denoise(schedule, y, score, k, config.clip) * root
