@@ -10,6 +10,7 @@ import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
+import forked
 import pytest
 from mlflow import MlflowClient
 
@@ -57,13 +58,19 @@ def numbers(run):
 
 
 @pytest.fixture(scope="module")
-def finished(project):
+def finished(project, tmp_path_factory):
     """The project after every built script has run once, two at a time where needs allow it."""
+    captured = tmp_path_factory.mktemp("streams")
+
+    def start(exp):
+        words = (exp.script, ["--profile", "tiny"], environment(project), captured / exp.id)
+        return forked.run(project, *words)
+
     waiting, done, running = list(BUILT), set(), {}
     with ThreadPoolExecutor(2) as pool:
         while waiting or running:
             for exp in [e for e in waiting if {need.id for need in e.needs} <= done]:
-                running[pool.submit(run, project, exp.script)] = exp
+                running[pool.submit(start, exp)] = exp
                 waiting.remove(exp)
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 exp, ended = running.pop(future), future.result()
