@@ -61,3 +61,14 @@ def test_a_replacement_that_is_flat_still_passes_gradients_through(network, prob
     seen = splice.recovery(network, "fc2", lambda h: (h * 1e4).round() / 1e4, problems, at)
     assert seen.share("score_of_constant") == 0 and seen.share("gap") > 0.999
     assert seen.share("through") > 0.999
+
+
+def test_a_splice_of_one_landscape_leaves_the_others(network, problems, generator):
+    spliced = splice.Spliced(network, "fc2", lambda h: h / 2, landscape=3)
+    everywhere = splice.Spliced(network, "fc2", lambda h: h / 2)
+    y = points.noise(network, 6, generator=generator, like=problems)
+    for k in (2, 3):
+        seen = spliced.energy(problems, y, k), spliced.gradient(problems, y, k)
+        known = everywhere if k == 3 else network
+        torch.testing.assert_close(seen, (known.energy(problems, y, k), known.gradient(problems, y, k)))
+    assert (everywhere.energy(problems, y, 2) - network.energy(problems, y, 2)).abs().min() > 1e-6

@@ -109,3 +109,38 @@ def test_the_published_sampler(inner_steps):
     assert torch.allclose(got, published(energy, A, start, inner_steps), rtol=1e-10, atol=1e-10)
     accepted = torch.stack([s.accepted for s in seen if s.stage == "descend"])
     assert accepted.any() and not accepted.all()
+
+
+@pytest.fixture
+def network():
+    return MLPEnergy(EnergyConfig(N, 16, symmetric=True), stream()).double().requires_grad_(False)
+
+
+@pytest.mark.parametrize("first", [0, 4, 8])
+def test_a_path_can_be_taken_up_in_any_landscape(network, first):
+    A, seen = draw(), []
+    whole = sample(network, A, SamplingConfig(3), stream("start"), callback=seen.append)
+    before = [s for s in seen if s.landscape == first + 1][-1].y
+    roots = network.schedule.sqrt_alpha_bar
+    entering = before / roots[first + 1] * roots[first]
+    rest = []
+    again = sample(network, A, SamplingConfig(3), start=entering, first=first, callback=rest.append)
+    assert torch.allclose(again, whole, rtol=1e-12, atol=1e-12)
+    assert rest[0].landscape == first and len(rest) == 2 + 4 * (first + 1)
+
+
+def test_a_differentiable_sample_is_the_same_and_has_the_slope_of_finite_differences(network):
+    A, config = draw(), SamplingConfig(2, clip=50.0)
+    start = network.coordinates.noise(B, generator=stream("start"), dtype=torch.float64)
+    plain = sample(network, A, config, start=start)
+    assert not plain.requires_grad
+    A.requires_grad_()
+    y = sample(network, A, config, start=start, differentiable=True)
+    assert torch.allclose(y, plain, rtol=1e-9, atol=1e-9)
+    (slope,) = torch.autograd.grad(y[:, 0].sum(), A)
+    towards, step = torch.randn(A.shape, generator=stream("towards"), dtype=torch.float64), 1e-6
+    with torch.no_grad():
+        ends = [sample(network, A + s * step * towards, config, start=start)[:, 0] for s in (1, -1)]
+    measured = (ends[0] - ends[1]) / (2 * step)
+    assert torch.allclose((slope * towards).sum((1, 2)), measured, rtol=1e-5, atol=1e-7)
+    assert measured.abs().max() > 1e-3
