@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ired.instruments import correlation, dictionary, features, points, splice, statistics
+from ired.instruments import correlation, dictionary, features, points, rules, splice, statistics
 from ired.instruments.calibration import Around, Check, References, compare
 from ired.instruments.dictionary import given
 from ired.instruments.dictionary_training import Member, Plan, train
@@ -124,10 +124,10 @@ def check_features(references: References, generator: torch.Generator) -> list[C
     problem, k = np.repeat(np.arange(40), 20), np.tile(np.arange(20) % 10, 40)
     half = problem % 2 == 0
     values = np.stack([k, rng.random(800)], 1).astype(np.float32)
-    tokens = features.Described(("landscape", "distance"), values, problem, k, half, ~half)
-    planted = features.describe(k <= 2, tokens)
-    shuffled = [features.shuffled_auroc(k <= 2, tokens, rng) for _ in range(60)]
-    blind = [features.describe(rng.random(800) < 0.3, tokens).auroc.estimate for _ in range(10)]
+    tokens = rules.Described(("landscape", "distance"), values, problem, k, half, ~half)
+    planted = rules.describe(k <= 2, tokens)
+    shuffled = [rules.shuffled_auroc(k <= 2, tokens, rng) for _ in range(60)]
+    blind = [rules.describe(rng.random(800) < 0.3, tokens).auroc.estimate for _ in range(10)]
     return checks + [
         Check(name, "AUROC of a planted rule", 1, planted.auroc.estimate, 0),
         Check(name, "whether its words are k ≤ 2", 1, float(planted.text == "k ≤ 2"), 0),

@@ -2,10 +2,11 @@
 
 import os
 
+import numpy as np
 import pytest
 import torch
 
-from ired.instruments import calibration
+from ired.instruments import calibration, rules
 from ired.model import problems as model_problems
 from ired.model.coordinates import Coordinates
 from ired.model.energy import EnergyConfig, MLPEnergy
@@ -77,3 +78,29 @@ def references(request, schedule):
         quadratic=lambda H, centre: Quadratic(coordinates, schedule, H, centre),
         A=A,
     )
+
+
+def token_table(rng, problems=40, each=40):
+    """Columns of tokens, all landscapes equally often."""
+    return {
+        "problem": np.repeat(np.arange(problems), each),
+        "landscape": np.tile(np.arange(each) % 10, problems),
+        "kind": np.tile(np.arange(each) % 2, problems),
+        "distance": rng.random(problems * each),
+    }
+
+
+@pytest.fixture
+def tokens():
+    return token_table(np.random.default_rng(0))
+
+
+@pytest.fixture
+def described(generator):
+    """Tokens of 40 problems as rules see them, and their columns."""
+    n, rng = 3, np.random.default_rng(1)
+    columns = {name: torch.as_tensor(value) for name, value in token_table(rng).items()}
+    columns["step"] = torch.zeros(len(columns["kind"]), dtype=torch.long)
+    columns["y"] = torch.randn(len(columns["kind"]), n * n, generator=generator)
+    A = torch.randn(40, n, n, generator=generator)
+    return rules.described(A, columns, {"trace": rng.random(40)}, generator), columns

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ired.instruments import correlation, dictionary, features, splice
+from ired.instruments import correlation, dictionary, features, rules, splice
 from ired.instruments import calibration_phase2 as phase2
 from ired.model import problems as model_problems
 
@@ -37,7 +37,7 @@ def spoiled(instrument, name, spoil, monkeypatch):
         (splice.Spliced, "_energy", lambda energy: 1.1 * energy, "splice"),
         (splice, "_centred", lambda energies: energies.relu(), "splice"),
         (features, "attribute", lambda found: replace(found, size=1.1 * found.size), "features"),
-        (features, "shuffled_auroc", lambda auroc: 1.0, "features"),
+        (rules, "shuffled_auroc", lambda auroc: 1.0, "features"),
     ],
     ids=["splice", "gaps", "attribution", "shuffling"],
 )

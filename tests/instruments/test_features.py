@@ -187,23 +187,13 @@ def test_agreement_of_pictures_that_have_nothing_in_common(ideal, problems, gene
     assert abs(found.state_agreement.mean()) < 0.04
 
 
-def table(rng, problems=40, each=40):
-    problem = np.repeat(np.arange(problems), each)
-    return {
-        "problem": problem, "landscape": np.tile(np.arange(each) % 10, problems),
-        "kind": np.tile(np.arange(each) % 2, problems), "distance": rng.random(problems * each),
-    }  # fmt: skip
-
-
-def test_firing_by_what_there_is():
-    rng = np.random.default_rng(0)
-    columns = table(rng)
-    k, problem, kind, distance = (columns[c] for c in ("landscape", "problem", "kind", "distance"))
+def test_firing_by_what_there_is(tokens):
+    k, problem, kind, distance = (tokens[c] for c in ("landscape", "problem", "kind", "distance"))
     steep = np.arange(40.0)
     f = np.stack(
         [2.0 * (k <= 2), (distance > 0.6) * 1.0, kind * steep[problem], np.zeros(len(k))], 1
     )
-    found = features.firing(f, columns, {"size": steep, "other": np.arange(40) % 2})
+    found = features.firing(f, tokens, {"size": steep, "other": np.arange(40) % 2})
     np.testing.assert_array_equal(found.by_landscape[0], np.arange(10) <= 2)
     np.testing.assert_array_equal(found.by_kind[2], [0, 39 / 40])
     assert found.by_distance[1, :2].max() == 0 and found.by_distance[1, -1] == 1
@@ -220,41 +210,8 @@ def test_strongest_tokens_are_of_different_problems():
     assert features.strongest(f, problem, 3).tolist() == [[1, 4, -1]]
 
 
-def described(generator, problems=40, n=3):
-    rng = np.random.default_rng(1)
-    columns = {name: torch.as_tensor(value) for name, value in table(rng, problems).items()}
-    columns["step"] = torch.zeros(len(columns["kind"]), dtype=torch.long)
-    columns["y"] = torch.randn(len(columns["kind"]), n * n, generator=generator)
-    A = torch.randn(problems, n, n, generator=generator)
-    return features.described(A, columns, {"trace": rng.random(problems)}, generator), columns
-
-
-def test_planted_rules_are_found_and_shuffled_ones_are_not(generator):
-    tokens, columns = described(generator)
-    k, distance = columns["landscape"].numpy(), columns["distance"].numpy()
-    found = features.describe(k <= 2, tokens)
-    assert found.text == "k ≤ 2" and found.auroc.estimate == found.auroc.low == 1
-    assert (found.inside, found.outside, found.landscape) == (1, 0, 1)
-    assert found.within == 0.5  # no landscape has tokens of both kinds
-    both = features.describe((k <= 2) & (distance > 0.8), tokens)
-    first, second = both.text.split(" and ")
-    assert first.startswith("distance > 0.") and second == "k ≤ 2"
-    assert both.auroc.estimate > 0.99 and both.within > 0.99 and both.landscape < 0.95
-    either = features.describe((k <= 2) | (distance > 0.8), tokens).text.split(", or ")
-    assert sorted(part.split(" > ")[0] for part in either) == ["distance", "k ≤ 2"]
-    away = features.describe((k > 3) & (k <= 6), tokens)
-    assert away.text == "3 < k ≤ 6" and away.auroc.estimate == 1
-    path = features.describe(columns["kind"].numpy() == 0, tokens)
-    assert path.text == "at a noised answer"
-    rng = np.random.default_rng(2)
-    shuffled = [features.shuffled_auroc(k <= 2, tokens, rng) for _ in range(10)]
-    assert abs(np.mean(shuffled) - 0.5) < 0.03
-    noise = features.describe(rng.random(len(k)) < 0.3, tokens)
-    assert noise.auroc.low < 0.53 and abs(noise.auroc.estimate - 0.5) < 0.08
-
-
-def test_a_picture_that_decides_firing_tells_it_and_another_does_not(generator):
-    tokens, columns = described(generator)
+def test_a_picture_that_decides_firing_tells_it_and_another_does_not(described, generator):
+    tokens, columns = described
     A = torch.randn(40, 3, 3, generator=generator)
     weights = np.random.default_rng(5).normal(size=(2, 2, 3, 3))
     along = columns["y"].numpy() @ weights[0, 0].ravel()
@@ -265,41 +222,6 @@ def test_a_picture_that_decides_firing_tells_it_and_another_does_not(generator):
     seen = features.Pictures(state, problem, state, nothing, nothing, nothing, nothing)
     right, wrong, always = features.picture_aurocs(seen, A, columns, fires, tokens)
     assert right == 1 and wrong < 0.8 and np.isnan(always)
-
-
-def test_no_problem_is_on_both_sides_and_a_rule_about_problems_does_not_carry_over(generator):
-    tokens, _ = described(generator)
-    fitting, testing = (set(tokens.problem[part]) for part in (tokens.fitting, tokens.testing))
-    assert len(fitting) == len(testing) == 20 and not fitting & testing
-    assert tokens.fitting.sum() == tokens.testing.sum() == 800
-    # Firing drawn problem by problem: what the tree learns by heart is worth nothing elsewhere.
-    rng = np.random.default_rng(3)
-    found = [features.describe((rng.random(40) < 0.5)[tokens.problem], tokens) for _ in range(8)]
-    assert abs(np.mean([rule.auroc.estimate for rule in found]) - 0.5) < 0.12
-    width = [rule.auroc.high - rule.auroc.low for rule in found]
-    assert min(width) > 0.2  # the problem is the unit: 800 tokens would give 0.08
-
-
-def test_a_feature_that_always_or_never_fires_has_no_rule(generator):
-    tokens, _ = described(generator)
-    always = features.describe(np.ones(len(tokens.problem), bool), tokens)
-    assert always.text == "fires on every token: there is no rule to find" and always.auroc is None
-    rare = np.zeros(len(tokens.problem), bool)
-    assert features.describe(rare, tokens).text.startswith("never fires")
-    rare[:3] = True
-    assert "0.2%" in features.describe(rare, tokens).text
-    assert np.isnan(features.shuffled_auroc(rare, tokens, np.random.default_rng(0)))
-
-
-def test_auroc_counts_pairs():
-    score, labels = np.array([0.1, 0.4, 0.4, 0.9]), np.array([0, 0, 1, 1], dtype=bool)
-    assert features.auroc(score, labels) == (1 + 1 + 0.5 + 1) / 4
-    assert features.auroc(score, labels, np.array([0, 1, 1, 0])) == (1 + 0.5) / 2
-    assert features.auroc(score, np.ones(4, bool)) == 0.5
-    sklearn = pytest.importorskip("sklearn.metrics")
-    rng = np.random.default_rng(0)
-    score, labels = rng.integers(0, 5, 200), rng.random(200) < 0.3
-    assert features.auroc(score, labels) == pytest.approx(sklearn.roc_auc_score(labels, score))
 
 
 def test_null_directions_fire_as_often_as_asked(generator):
