@@ -9,7 +9,8 @@ trained model: the run fails, with the instrument's name and the two numbers.
 from ired.lab.command import Param, command
 
 INSTRUMENTS = ("statistics", "slices", "field", "hessian", "minima", "predictors", "dictionary",
-               "splice", "features", "correlation")  # fmt: skip
+               "splice", "features", "correlation", "attribution", "concepts", "active_subspace",
+               "interventions", "causality", "counterfactuals")  # fmt: skip
 
 
 @command(
@@ -22,7 +23,7 @@ def main(run):
     import torch
 
     from ired.figures import setup as figures
-    from ired.instruments import calibration, calibration_phase2
+    from ired.instruments import calibration, calibration_phase2, calibration_phase3
     from ired.model import problems
     from ired.model.coordinates import Coordinates
     from ired.model.energy import EnergyConfig
@@ -51,7 +52,9 @@ def main(run):
         )
         found[setting] = calibration.calibrate(references, problems.generator(0, setting))
         found[setting] += calibration_phase2.calibrate(references, problems.generator(0, f"{setting}, 2"))
+        found[setting] += calibration_phase3.calibrate(references, problems.generator(0, f"{setting}, 3"))
     found["planted data"] = calibration_phase2.calibrate_planted(problems.generator(0, "planted"))
+    found["planted data"] += calibration_phase3.calibrate_planted(problems.generator(0, "planted, 3"))
     table = pandas.DataFrame(
         [
             (setting, c.instrument, c.what, c.expected, c.measured, c.tolerance, c.passed, c.share)

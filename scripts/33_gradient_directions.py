@@ -1,0 +1,100 @@
+"""P3-03: does the gradient keep to a few directions, and are they directions of something?
+
+PCA of ∇_y E over at least 1000 noised answers (and states of sampling paths) in every landscape: its
+active subspace (Constantine et al. 2014), raw and beyond the best multiple of the state, which needs no
+A. Components count as real above permuted and sign-flipped entries (Horn 1965; Hong et al. 2020); their
+span is compared between halves of the problems, and on fresh problems with A's eigen-directions, the
+exact sensitivity of the inverse dY = −Y dA Y, concepts and features led back to y. An untrained network
+and the ideal energy (whose gradient is the noise) go the same way. Against the directions: no component
+above chance, another subspace on other problems, or no more of dY than random directions have.
+"""
+
+from ired.lab.command import Param, command
+
+LAYERS = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}
+
+
+@command(
+    "P3-03",
+    problems=Param(1000, tiny=150, paper=2000, help="problems that the PCA is over"),
+    states=Param(2, help="noised answers of each problem in each landscape"),
+    draws=Param(100, tiny=40, help="shuffles, flips, and random directions of each layer"),
+    resamples=Param(100, tiny=30, help="resamples and halves of the problems"),
+    fresh=Param(200, tiny=40, help="fresh problems that components are compared on"),
+    landscapes=Param((0, 2, 5, 9), help="landscapes whose components are compared and handed on"),
+    most=Param(2, help="components of each that are handed on, at most"),
+    features=Param(20, tiny=8, help="features of each layer, those that fire most often"),
+    criteria={
+        "some_component_is_real": "in every landscape the field beyond the blind part has, at noised "
+        "answers, a component above both nulls: p < 0.05, corrected over landscapes",
+        "subspace_is_stable": "at k = 0 the real components of random halves of the problems are "
+        "less than 30° apart: largest principal angle of 97.5 % of the splits",
+        "follows_exact_sensitivity": "at k = 0 they (the first, where none is real) capture more of "
+        "the exact sensitivity on fresh problems than 95 % of random subspaces: 95 % interval above",
+    },
+)
+def main(run):
+    import torch
+
+    from ired.figures import active_subspace as figures
+    from ired.instruments import active_subspace, directions, points
+    from ired.instruments.dictionary import studied
+    from ired.instruments.statistics import adjust
+    from ired.model import problems
+    from ired.model.reference import panel
+    from ired.model.sampling import SamplingConfig, sample
+
+    size, source, up = run.params, run.upstream("SETUP-3"), run.upstream("P3-02")
+    energies = panel(source.path("model.safetensors"), run.seed, run.device)
+    model, generator = energies["trained"], problems.generator(run.seed, "gradient directions")
+    n, c, count = *run.profile.problem.values(), size.problems + size.fresh
+    A = problems.draw(count, n, c, generator, torch.float64).to(run.device)
+    run.dataset(f"P3-03 n={n}", problems.digest(A), "fresh", "ired.model.problems.draw")
+    A, fresh = A.split([size.problems, size.fresh])
+    y0, config = points.answers(model, A), SamplingConfig(**run.profile.sampling)
+    landscapes = [k for k in size.landscapes if k < model.schedule.K]
+    others = directions.unpack(up.tensors("directions"), up.meta("directions"))
+    for layer, exp_id in LAYERS.items():
+        up = run.upstream(exp_id)
+        packed = up.tensors("dictionaries"), up.meta("dictionaries")
+        rates = up.table("features").set_index("feature")["rate"].to_dict()
+        decoder = studied(up.json("chosen"), packed, source.run_id).decoder
+        others += active_subspace.most_used(layer, decoder, rates, size.features)
+    noised = active_subspace.noised_states(model, y0, size.states, generator)
+    states = {(energy, "noised"): noised for energy in ("trained", "untrained", "ideal")}
+    start = points.noise(model, len(A), generator=generator, like=A)
+    states["trained", "path"] = active_subspace.path_states(
+        model, A, lambda A, see: sample(model, A, config, start=start, callback=see)
+    )
+    found, tables = active_subspace.survey(energies, A, states, size.draws, generator)
+    trained = found["trained", "noised", "beyond"]
+    spans = {"trained": trained, "paths": found["trained", "path", "beyond"]}
+    spans |= {name: found[name, "noised", "beyond"] for name in ("untrained", "ideal")}
+    field = active_subspace.fields(model, A, noised)["beyond"]
+    tables |= active_subspace.spans(model, fresh, y0, field, spans, size.resamples, generator)
+    tables |= active_subspace.comparisons(model, fresh, trained, landscapes, size.most, others,
+                                          size.draws, generator)  # fmt: skip
+    tables["components"], pictures = active_subspace.described(model, spans, landscapes, size.most)
+    handed = active_subspace.handed_on(model, trained, landscapes, size.most)
+    run.tensors("directions", *directions.pack(handed))
+    for name, table in (tables | {"directions": directions.table(handed)}).items():
+        run.table(name, table)
+    run.tensors("pictures", {"components": pictures})
+    run.series({f"real.{'.'.join(of)}": [*enumerate(one.real)] for of, one in found.items()})
+
+    worst = adjust(trained.chance).max()
+    run.criterion("some_component_is_real", worst < 0.05, p=worst, fewest=trained.real.min())
+    far = tables["angles"].iloc[0]
+    run.criterion("subspace_is_stable", trained.real[0] > 0 and far.halves_high < 30,
+                  median=far.halves, high=far.halves_high, expected=far.expected)  # fmt: skip
+    seen = tables["captures"].query("landscape == 0").set_index("source").loc["trained"]
+    run.criterion("follows_exact_sensitivity", seen.low > seen.limit, share=seen.share, low=seen.low,
+                  limit=seen.limit, chance=seen.chance, dimension=seen.dimension)  # fmt: skip
+    times = (seen[what] / seen.chance for what in ("share", "low", "high"))
+    run.headline("exact sensitivity captured at k=0, times chance", *times)
+    for name, figure, caption in figures.all_of_them(tables, pictures):
+        run.figure(name, figure, f"{caption} {size.problems} problems, {size.fresh} fresh ones.")
+
+
+if __name__ == "__main__":
+    main()
