@@ -36,6 +36,7 @@ ROWS = 64  # samples at once: autograd keeps all their steps
 )
 def main(run):
     from dataclasses import replace
+    from functools import partial
 
     import pandas
 
@@ -54,12 +55,10 @@ def main(run):
     background = stored["validation.A"][: p.random * p.problems].to(run.device)
     background = background.unflatten(0, (p.random, p.problems))
     last, generator = model.schedule.K - 1, problems.generator(run.seed, "attribution")
-
-    def scene(k):
-        return attribution.scene(model, k, A[: p.problems], mean, background, generator)
-
-    def answer(energy):
-        return lambda A, start: sample(energy, A, config, start=start, differentiable=True)
+    scene = partial(attribution.scene, model, A=A[: p.problems], mean=mean, background=background,
+                    generator=generator)  # fmt: skip
+    answers = {name: partial(sample, energy, config=config, differentiable=True)
+               for name, energy in energies.items()}  # fmt: skip
 
     truth = {"gradients": attribution.gradient_agreement(
         energies, A[: p.compared], range(last + 1), ENTRIES, generator)}  # fmt: skip
@@ -70,7 +69,6 @@ def main(run):
     layered = attribution.layers_explained(model, LAYERS, sharpest)
 
     few = replace(scene(last), y=points.noise(model, p.problems, generator=generator, like=A))
-    answers = {name: answer(energy) for name, energy in energies.items()}
     truth["jacobians"] = attribution.jacobian_agreement(answers, model, few.A, few.y, ROWS)
     few = few.first(p.sampled)
     missed = [attribution.sampled_error(answers["trained"], few.y0)]
@@ -86,8 +84,7 @@ def main(run):
     run.table("directions", pandas.DataFrame(directions.table(handed)).assign(chance=chance))
     tables = truth | attribution.tables(explained, layered | sampled, sharpest.A)
     means, errors = attribution.summaries(tables, sharpest.k), tables["completeness"]
-    tables |= {"methods": methods} | {f"mean_{name}": table for name, table in means.items()}
-    for name, table in tables.items():
+    for name, table in (tables | {"methods": methods}).items():
         run.table(name, table)
     run.metrics(attribution.numbers(errors))
 

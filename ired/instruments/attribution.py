@@ -31,7 +31,7 @@ from ired.instruments.summary import per_unit, summarise
 from ired.model.protocol import Energy
 
 Pair = tuple[Tensor, Tensor]
-Answer = Callable[[Tensor, Tensor], Tensor]  # problems (B, n, n) and starts (B, d) to answers (B, d)
+Answer = Callable[..., Tensor]  # (A (B, n, n), start=(B, d)), a problem and a start, to answers (B, d)
 Explain = Callable[[Pair], Pair]
 Case = tuple[str, str, int]  # target, baseline, landscape
 
@@ -90,7 +90,7 @@ def score(energy: Energy, k: int, entry: tuple[int, int]) -> Target:
 def sampled_error(answer: Answer, y0: Tensor) -> Target:
     """The mean squared error per entry of the sampled answer to y₀ (P, d), which is held fixed, as a
     function of the problem and of the state that sampling starts from."""
-    return Target("sampled error", lambda A, y, y0: (answer(A, y) - y0).pow(2).mean(-1), (y0,))
+    return Target("sampled error", lambda A, y, y0: (answer(A, start=y) - y0).pow(2).mean(-1), (y0,))
 
 
 # Where paths begin
@@ -559,7 +559,7 @@ def jacobian(energy: Energy, answer: Answer, A: Tensor, start: Tensor, rows: int
     found = []
     for some, begin, out in zip(problems, starts, unit.repeat(len(A), 1).split(rows), strict=True):
         some = some.clone().requires_grad_()
-        found.append(torch.autograd.grad((answer(some, begin) * out).sum(), some)[0])
+        found.append(torch.autograd.grad((answer(some, start=begin) * out).sum(), some)[0])
     return symmetric(torch.cat(found).unflatten(0, (len(A), len(unit))))
 
 
