@@ -109,6 +109,7 @@ def readers(auroc: DataFrame, untrained: DataFrame, best: DataFrame, primary: st
         1, len(layers), (3.5, 0.62 * len(concepts) + 1.2), title="Can the concept be read?",
         sharex=True, sharey=True,
     )  # fmt: skip
+    least = min(0.4, auroc["low"].min(), untrained["low"].min())
     for axis, layer in zip(axes[0], layers, strict=True):
         for r, concept in enumerate(concepts):
             here = best[(best["layer"] == layer) & (best["concept"] == concept)]
@@ -130,9 +131,9 @@ def readers(auroc: DataFrame, untrained: DataFrame, best: DataFrame, primary: st
         for i in range(len(concepts) - 1):
             axis.axhline(i + 0.5, color="0.85", linewidth=0.8)
         axis.axvline(0.5, color="0.4", linewidth=1)
-        axis.set(title=layer, xlabel="held-out AUROC", xlim=(0.3, 1.13))
+        axis.set(title=layer, xlabel="held-out AUROC", xlim=(least - 0.02, 1.13))
         axis.set_ylim(len(concepts) - 0.5, -0.5)
-        axis.set_xticks((0.4, 0.6, 0.8, 1.0))
+        axis.set_xticks([t for t in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0) if t >= least - 0.02])
         axis.set_yticks(range(len(concepts)), [_words(c) for c in concepts])
         axis.grid(False, axis="y")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)

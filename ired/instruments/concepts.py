@@ -9,7 +9,7 @@ covariance times weights of Fisher's discriminant, Haufe et al. 2014), each also
 regressed out (*partialled*). Filters read a concept best; where the concept lies is the pattern:
 along a planted direction, in noise that has directions of its own, patterns point, and filters do not;
 with a confounder planted beside it, plain patterns follow that and partialled ones do not. So
-`PRIMARY` is the partialled pattern (see `calibration_concepts`, decided before a model was looked at).
+`PRIMARY` is the partialled pattern: planted data alone choose it (`calibration_concepts.chosen`).
 
 Arrays of pairs (G, 2, …) hold the state without the concept at [:, 0] and that with it at [:, 1].
 """
@@ -151,9 +151,8 @@ def pairs(
     ]
     for own in shown:
         if np.bincount(own.fold, minlength=population.fold.max() + 1).min() < 2:
-            raise ValueError(
-                f"too few matched pairs of '{own.concept}' ({len(own)}): more problems, or a wider caliper"
-            )
+            few = f"too few matched pairs of '{own.concept}' ({len(own)})"
+            raise ValueError(f"{few}: more problems, or a wider caliper")
     return shown
 
 
