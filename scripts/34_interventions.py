@@ -1,12 +1,12 @@
 """P3-04: what happens to energy, score and answer when a network is pushed along a direction?
 
-Directions of P3-01 to P3-03 and the strongest features of Phase 2, each pushed by doses of its natural
-spread: a state on entering its landscape, a layer in that landscape or in all; or its component ablated, or
-patched from another problem (Zhang & Nanda 2024; Heimersheim & Nanda 2024). Sampling goes on from there.
-Beside every curve, the same displacements along isotropic random directions, along ones of the
-activations' covariance, along ones orthogonal to all that were found; and how far edits lead off the
-manifold (Makelov et al. 2024). Against the directions: random ones of equal norm do as much; a
-concept's property does not follow its dose; what follows comes from activations that never occur.
+Directions of P3-01 to P3-03 and the strongest features of Phase 2, each by doses of its natural spread:
+a state on entering its landscape, a layer in that landscape or in all; or its component ablated, or
+patched from another problem (Zhang & Nanda 2024). Sampling goes on from there. Beside every curve the
+same displacements along isotropic random directions, along ones of the activations' covariance,
+along ones orthogonal to all that were found; and how far edits lead off the manifold (Makelov et al.
+2024). Against the directions: random ones of equal norm do as much; a concept's property does not
+follow its dose; what follows comes from activations that never occur.
 """
 
 from ired.lab.command import Param, command
@@ -25,17 +25,17 @@ LAYERS = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}
     orthogonal=Param(1, help="directions orthogonal to all that were found, beside each"),
     panels=Param(24, tiny=3, help="directions of each source that are drawn, at most, by evidence"),
     criteria={
-        "moves_more_than_random": "more than half of the directions move the sampled answer, at the largest "
-        "doses, more than random directions of equal norm: paired over problems, one-sided 5 % after "
+        "moves_more_than_random": "more than half of the directions move the sampled answer, at the "
+        "largest doses, more than random ones of equal norm: paired over problems, one-sided 5 % after "
         "Benjamini-Hochberg over directions, and more than each single draw",
-        "concept_moves_its_property": "for some concept direction the slope of its property over doses is "
-        "above 0 and above the steepest random draw's, its sign turned to fit: paired over problems, "
-        "one-sided 5 % after Benjamini-Hochberg over concept directions",
-        "edits_stay_near_manifold": "at the largest doses the median edited activation is less far than the "
-        "99 % quantile of natural Mahalanobis distances: 95 % interval over problems",
+        "concept_moves_its_property": "for some concept direction its property's slope over doses is "
+        "above 0 and above the steepest random draw's, sign turned to fit: the same test and correction",
+        "edits_stay_near_manifold": "at the largest doses the median edited activation is less far "
+        "than the 99 % quantile of natural Mahalanobis distances: 95 % interval over problems",
     },
 )
 def main(run):
+    import pandas
     import torch
 
     from ired.figures import interventions as figures
@@ -52,10 +52,8 @@ def main(run):
     A, others = A.split([size.problems, size.natural])
     run.dataset(f"P3-04 n={n}", problems.digest(A), "fresh", "ired.model.problems.draw")
     config, found = SamplingConfig(**run.profile.sampling), []
-
     def walk(energy, A, start, first=None, callback=None):
         return sample(energy, A, config, start=start, first=first, callback=callback)
-
     seen = interventions.nature(energy, others, generator)
     at = interventions.scene(energy, A, walk, generator)
     for exp_id in ("P3-01", "P3-02", "P3-03"):
@@ -72,11 +70,11 @@ def main(run):
             energy, found, at, seen, walk, size.doses, draws, generator, done=lambda _: bar.update(1)
         )
 
-    columns = directions.table(found) | {"spread": spreads}
+    columns = pandas.DataFrame(directions.table(found) | {"spread": spreads})
     summary, moved = interventions.summarised(responses), interventions.movement(responses)
-    steered = interventions.steering(responses)
-    for name, table in (("responses", responses), ("directions", columns), ("summary", summary),
-                        ("movement", moved), ("steering", steered)):  # fmt: skip
+    tables = {"responses": responses, "directions": columns, "summary": summary, "movement": moved}
+    tables["steering"] = steered = interventions.steering(responses)
+    for name, table in tables.items():
         run.table(name, table)
     run.tensors("directions", *directions.pack(found))
     run.json("settings", {"problems": problems.digest(A), "count": len(A), "doses": size.doses})
@@ -85,23 +83,18 @@ def main(run):
     usual = (moved["p_covariance_adjusted"] < interventions.LEVEL).sum()
     run.criterion("moves_more_than_random", share.estimate > 0.5, directions=len(moved),
                   beyond=moved["beyond"].sum(), beyond_covariance=usual)  # fmt: skip
-    moving = steered["moves"].sum() if len(steered) else 0
-    run.criterion("concept_moves_its_property", moving > 0, concepts=len(steered), moving=moving)
+    run.criterion("concept_moves_its_property", steered["moves"].any(), concepts=len(steered),
+                  moving=steered["moves"].sum())  # fmt: skip
     far = statistics.mean_interval(interventions.farthest(responses))
     run.criterion("edits_stay_near_manifold", far.high < 0.99, quantile=far.estimate, high=far.high)
     run.headline("share of directions beyond random", share.estimate, share.low, share.high)
-    words = f"{len(A)} problems, same start noise; bands: 95 % intervals over problems."
-    known = [s for s in directions.SOURCES if s in columns["source"]]
-    shown = [(s, "moved") for s in known] + [("concept", "changed")] * ("concept" in known)
-    import pandas
-
-    columns = pandas.DataFrame(columns)
-    for of, measure in shown:
-        figure = figures.dose_response(summary, columns, of, measure, size.panels)
-        run.figure(f"{measure}_{of}", figure, f"Doses of the direction's natural spread; {words} Controls "
-                   "are displaced by the same norm.")  # fmt: skip
-    run.figure("overview", figures.overview(moved, columns), f"{words} Grey ticks: the farthest random "
-               "draw; brown: covariance. Filled: beyond random by the criterion's rule.")  # fmt: skip
+    words = f"{len(A)} problems, same start noise; 95 % intervals over problems."
+    known = [s for s in directions.SOURCES if s in list(columns["source"])]
+    for of, measure in [(s, "moved") for s in known] + [("concept", "changed")] * ("concept" in known):
+        grid = figures.dose_response(summary, columns, of, measure, size.panels)
+        run.figure(f"{measure}_{of}", grid, f"{words} Controls are displaced by the same norm.")
+    run.figure("overview", figures.overview(moved, columns), f"{words} Filled: beyond random by the rule. "
+               "Grey ticks: the random draw that moves most; brown: of the covariance.")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ WORDS = {
 }  # fmt: skip
 UNIT = "dose in natural spreads"
 _INK = 10
+_NOTHING = 1e-7  # changes below it are none
 
 
 def dose_response(
@@ -35,16 +36,19 @@ def dose_response(
     shown = directions[directions["source"] == source]
     shown = shown.loc[shown["evidence"].abs().nlargest(most).sort_index().index]
     rows = summary[(summary["measure"] == measure) & (summary["edit"] == "add")]
-    columns = min(6, len(shown))
-    title = {"moved": "How far the answer moves", "changed": "What the answer then carries, beside the unedited one"}[measure]
+    count = -(-len(shown) // 6)
+    columns = -(-len(shown) // count)
+    title = {"moved": "How far the answer moves", "changed": "Change of what it carries"}[measure]
     figure, axes = canvas(
-        -(-len(shown) // columns), columns, (2.5, 2.3), title=f"{title}: {source} directions",
-        sharex=True,
-    )  # fmt: skip
+        count, columns, (2.5, 2.3), title=f"{title}: {source} directions", sharex=True
+    )
     for axis, one in zip(axes.flat, shown.itertuples(), strict=False):
         _curves(axis, rows[rows["direction"] == one.name], SOURCES[source])
         axis.set_title(short(one.name), fontsize=_INK)
         axis.yaxis.set_major_locator(MaxNLocator(3))
+        if rows.loc[rows["direction"] == one.name, "mean"].abs().max() < 10 * _NOTHING:
+            axis.set(ylim=(-1, 1), yticks=[])
+            axis.text(0, 0.3, "no change", color="0.45", fontsize=_INK, ha="center")
         if measure == "changed":
             axis.set_ylabel(WORDS.get(one.concept, one.concept), fontsize=_INK)
     for axis in axes.flat[len(shown) :]:
@@ -66,14 +70,13 @@ def _curves(axis: Axes, rows: DataFrame, colour: str) -> None:
     for control, shade, name in (("covariance", COVARIANCE, "of the covariance"),
                                  ("random", CHANCE, "random, range of draws")):  # fmt: skip
         seen = _with_zero(rows[rows["control"] == control], still)
-        axis.fill_between(
-            seen["dose"], seen["least"], seen["most"], color=shade, alpha=0.35, label=name, linewidth=0.8
-        )
+        axis.fill_between(seen["dose"], seen["least"], seen["most"], color=shade, alpha=0.35,
+                          label=name, linewidth=0.8)  # fmt: skip
     seen = _with_zero(rows[rows["control"] == "orthogonal"], still)
     axis.plot(seen["dose"], seen["mean"], color="0.3", linestyle="--", linewidth=1.2,
               label="orthogonal to all found")  # fmt: skip
     own = rows[rows["control"] == "own"].sort_values("dose")
-    axis.plot(own["dose"], own["mean"], color=colour, marker="o", markersize=3.5, label="the direction")
+    axis.plot(own["dose"], own["mean"], "o-", color=colour, markersize=3.5, label="the direction")
     axis.fill_between(own["dose"], own["low"], own["high"], color=colour, alpha=0.3, linewidth=0)
 
 
@@ -92,7 +95,9 @@ def overview(movement: DataFrame, directions: DataFrame) -> Figure:
     movement: that of `interventions.movement`; directions: columns name, source.
     """
     rows = movement.merge(directions[["name", "source"]], left_on="direction", right_on="name")
-    rows["unmoved"] = rows[["moved", "random"]].eq(0).any(axis=1)
+    rows["unmoved"] = rows[["moved", "random"]].max(axis=1) < _NOTHING
+    # What does not move the answer has no place on a logarithmic axis but its foot.
+    rows[["moved", "random"]] = rows[["moved", "random"]].clip(lower=_NOTHING)
     size = (6.2, max(4.5, 0.21 * len(rows) + 1.6))
     figure, ((left, right),) = canvas(1, 2, size, "At the largest dose")
     _distances(left, rows)
@@ -101,17 +106,14 @@ def overview(movement: DataFrame, directions: DataFrame) -> Figure:
 
 
 def _distances(axis: Axes, rows: DataFrame) -> None:
-    # What does not move the answer has no place on a logarithmic axis but its foot.
-    shown = rows.loc[~rows["unmoved"], ["moved", "random"]].min().min()
-    moved = rows[["moved", "random"]].clip(lower=shown / 3 if np.isfinite(shown) else 1e-7)
-    off = rows[["off_manifold", "random_off"]]
+    moved, off = rows[["moved", "random"]], rows[["off_manifold", "random_off"]]
     axis.plot(off.T, moved.T, color="0.85", linewidth=0.8, zorder=1)
     axis.plot(off["random_off"], moved["random"], "o", color=CHANCE, markersize=4, label="random")
     for source, colour in SOURCES.items():
         own = rows["source"] == source
         if own.any():
-            axis.plot(off.loc[own, "off_manifold"], moved.loc[own, "moved"], linestyle="none", color=colour,
-                      marker=SHAPES[source], markersize=6, label=source)  # fmt: skip
+            axis.plot(rows.loc[own, "off_manifold"], rows.loc[own, "moved"], SHAPES[source],
+                      color=colour, markersize=6, label=source)  # fmt: skip
     axis.set(xscale="log", yscale="log", ylabel="RMS change of the sampled inverse, per entry",
              xlabel="Mahalanobis distance of the edited activation / unedited")  # fmt: skip
     axis.set_title("Effect and distance from the manifold")
@@ -120,7 +122,8 @@ def _distances(axis: Axes, rows: DataFrame) -> None:
 
 
 def _margins(axis: Axes, rows: DataFrame) -> None:
-    rows = rows.assign(order=rows["source"].map(list(SOURCES).index)).sort_values("order", kind="stable")
+    rows = rows.assign(order=rows["source"].map(list(SOURCES).index))
+    rows = rows.sort_values("order", kind="stable")
     places = np.arange(len(rows)) + 0.7 * rows["order"].to_numpy()
     tick = {"marker": "|", "markersize": 9, "markeredgewidth": 2}
     for y, one in zip(places, rows.itertuples(), strict=True):

@@ -51,7 +51,7 @@ class _Mediated(_Layered):
 
 
 def check_interventions(references: References, generator: torch.Generator) -> list[Check]:
-    """Moves, edits, ablations and patches on the ideal energy; a planted mediator; what answers carry."""
+    """Moves, edits, ablations, patches on the ideal energy; a planted mediator; what answers carry."""
     name, energy, k = "interventions", _Layered(references.ideal), 3
     coordinates, n, size = energy.coordinates, energy.coordinates.n, energy.coordinates.size
     A = references.A
@@ -60,8 +60,8 @@ def check_interventions(references: References, generator: torch.Generator) -> l
     donor = torch.arange(1, len(A) + 1, device=A.device) % len(A)
     at = Scene(A, y0, noised, noised, donor)
     seen = interventions.nature(energy, A.repeat(200, 1, 1), generator)
-    v = torch.nn.functional.normalize(torch.randn(size, generator=generator, dtype=torch.float64), dim=0)
-    v = v.to(A)
+    v = torch.randn(size, generator=generator, dtype=torch.float64)
+    v = (v / v.norm()).to(A)
     state = Direction("state", "gradient", STATE, k, "", 0.0, "", coordinates.from_basis(v))
     layer = Direction("layer", "feature", "fc1", k, "large_norm", 0.0, "", v)
 

@@ -9,11 +9,13 @@ ablate: the component x·v replaced by its mean over these answers;
 patch:  the component replaced by the one that another problem has in the same state, at every
         evaluation; of a state, by that of another problem's path.
 
-An edited layer is an energy of its own, whose gradient is followed: where a component is
-ablated, none runs through it any more; a problem patched with itself is undisturbed. A control undergoes the same displacements along another direction, row by row of equal norm: an
+An edited layer is an energy of its own, whose gradient is followed: where a component is ablated,
+none runs through it any more; a problem patched with itself is undisturbed.
+
+A control undergoes the same displacements along another direction, row by row of equal norm: an
 isotropic random one; one drawn from the covariance of what naturally lies there, which is harder to
-beat, since it moves where the network is used to being moved; one orthogonal to all directions that were
-found in that space. (Zhang & Nanda 2024 on the pitfalls of patching; Makelov et al. 2024 on
+beat, since it moves where the network is used to being moved; one orthogonal to all directions that
+were found in that space. (Zhang & Nanda 2024 on the pitfalls of patching; Makelov et al. 2024 on
 directions whose effect comes from leaving the manifold.)
 
 Energy, score and the distance from the manifold are those at a noised answer; a state is moved, or
@@ -44,9 +46,12 @@ from ired.model.protocol import Energy
 CONTROLS = ("own", "random", "covariance", "orthogonal")
 EDITS = ("add", "ablate", "patch")
 CONCEPTS = (
-    "ill_conditioned", "large_norm", "near_singular", "dominant_diagonal", "noisy_answer", "correct_answer",
+    "ill_conditioned", "large_norm", "near_singular", "dominant_diagonal", "noisy_answer",
+    "correct_answer",
 )  # fmt: skip
-MEASURES = ("energy", "score", "cosine", "moved", "mse", "residual", "carried", "off_manifold", "quantile")
+MEASURES = (
+    "energy", "score", "cosine", "moved", "mse", "residual", "carried", "off_manifold", "quantile",
+)  # fmt: skip
 LEVEL = 0.05
 KEYS = ("direction", "control", "draw", "edit", "dose", "problem")
 FLOOR = 1e-3  # of a sampled inverse's largest eigenvalue: what A's largest may be read from
@@ -164,9 +169,9 @@ def located(energy: Energy, space: str, A: Any, y: Tensor, k: int | Tensor) -> T
 class Cloud:
     """How noised answers lie in a space, in L landscapes.
 
-    mean (L, width); covariance (width, width) within landscapes; factor (width, width): Cholesky factor of
-    the inverse of that covariance shrunk as Ledoit & Wolf (2004) do; natural (H,): sorted Mahalanobis
-    distances of held-out answers.
+    mean (L, width); covariance (width, width) within landscapes; factor (width, width): Cholesky
+    factor of the inverse of that covariance, shrunk as Ledoit & Wolf (2004) do; natural (H,): sorted
+    Mahalanobis distances of held-out answers.
     """
 
     landscapes: tuple[int, ...]
@@ -214,8 +219,8 @@ def cloud(energy: Energy, space: str, landscape: int, seen: Nature) -> Cloud:
 
 
 def axis(energy: Energy, direction: Direction, like: Tensor) -> Tensor:
-    """The direction's unit vector (width,) in the coordinates of its space. Raises ValueError where it has
-    none, or where states would have to be moved in every landscape."""
+    """The direction's unit vector (width,) in the coordinates of its space. Raises ValueError where it
+    has none, or where states would have to be moved in every landscape."""
     if direction.space == STATE and direction.landscape == EVERYWHERE:
         raise ValueError(f"direction '{direction.name}' of states names no landscape to move them in")
     v = direction.unit().vector.to(like)
@@ -235,7 +240,8 @@ def strongest_features(
     k, y0 = problem % K, points.answers(energy, seen.A)
     y = seen.noised[k, problem]
     home = energy.schedule.at("sqrt_alpha_bar", k, y) * y0
-    size = features.attribute(energy, layer, dictionary, features.Places(seen.A, y, home, k, problem)).size
+    places = features.Places(seen.A, y, home, k, problem)
+    size = features.attribute(energy, layer, dictionary, places).size
     ranked = [i for i in np.argsort(-size, kind="stable")[:count].tolist() if size[i] > 0]
     words = "mean |gradient × activation|, σ"
     return [
@@ -249,8 +255,8 @@ def controls(
     own: Tensor, others: Sequence[Tensor], seen: Cloud, draws: Mapping[str, int],
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    """Unit vectors (draws, width) by name of control. Those called orthogonal are orthogonal to all of the
-    first of `others`, sets (m, width) of which each is asked less of, that leaves a direction."""  # fmt: skip
+    """Unit vectors (draws, width) by name of control. Orthogonal ones are so to the first
+    of `others`, sets (m, width) of directions found, that leaves a direction over."""  # fmt: skip
     width, like = len(own), {"generator": generator, "dtype": torch.float64}
     drawn = {
         "random": torch.randn(draws["random"], width, **like),
@@ -330,8 +336,8 @@ def component(x: Tensor, v: Tensor) -> Tensor:
 
 
 class Pushed(Spliced):
-    """An energy whose activations of a layer are displaced, row by row of the batch, in all landscapes or
-    in one; donors (patched, n, n), prepared or not: the problems that the last rows are patched from."""
+    """An energy whose activations of a layer are displaced, row by row of the batch, in all landscapes
+    or in one; donors (patched, n, n): the problems that the last rows are patched from."""
 
     def __init__(
         self, energy: Energy, layer: str, push: Push, donors: Any, landscape: int | None = None
@@ -362,13 +368,14 @@ def respond(
     """What every push does, and each direction's spread (D,).
 
     doses in spreads; draws: how many controls, {"random", "covariance", "orthogonal"}; about `rows`
-    rows are pushed at once; done(i) is called after i directions. Columns: KEYS; energy: change of the gap
-    E(y) − E(√ᾱ_k y₀) in standard deviations of that landscape's gaps; score: ‖Δ∇E‖²/‖∇E‖², cosine:
-    of the two; moved: root mean square change of the sampled inverse's entries (0 below RESOLUTION); mse and residual
-    ‖AŶ − I‖_F/√n of the sampled inverse; carried: the direction's concept as `properties` reads it
-    (NaN without one); off_manifold: Mahalanobis distance relative to the unedited one, quantile: its
-    place among natural ones; and all of CONCEPTS. Changes are relative to the dose of 0 in the same
-    batch. EVERYWHERE, energy and score are those of one landscape a problem, in turn.
+    rows are pushed at once; done(i) is called after i directions. Columns: KEYS; energy: change of
+    the gap E(y) − E(√ᾱ_k y₀) in standard deviations of that landscape's gaps; score: ‖Δ∇E‖²/‖∇E‖²,
+    cosine: of the two; moved: root mean square change of the sampled inverse's entries (0 below
+    RESOLUTION); mse and residual ‖AŶ − I‖_F/√n of the sampled inverse; carried: the direction's concept
+    as `properties` reads it (NaN without one); off_manifold: Mahalanobis distance relative to the
+    unedited one, quantile: its place among natural ones; and all of CONCEPTS. Changes are relative
+    to the dose of 0 in the same batch. EVERYWHERE, energy and score are those of one landscape a
+    problem, in turn. Raises ValueError where A is not float64.
     """  # fmt: skip
     points.demand_double(at.A, "pushes along directions")
     axes = [axis(energy, direction, at.A) for direction in found]
@@ -476,9 +483,11 @@ def movement(responses: DataFrame, level: float = 0.95) -> DataFrame:
     """Does each direction move the sampled answer more than random ones of equal norm?
 
     At the largest doses of both signs: moved, off_manifold (median) of own; random, covariance,
-    orthogonal: moved of these, most: of the random draw that moves most; random_off: their distance; ahead, low, high: own − random, paired over problems; p one-sided, p_adjusted by
-    Benjamini-Hochberg over directions; p_covariance: the same against directions of the covariance;
-    above_all: whether it moves more than every single random draw; beyond: above_all at p_adjusted < LEVEL.
+    orthogonal: moved of these, most: of the random draw that moves most; random_off: their distance;
+    ahead, low, high: own − random, paired over problems; p one-sided, p_adjusted by Benjamini-Hochberg
+    over directions; p_covariance, p_covariance_adjusted: the same against directions of the
+    covariance; above_all: whether it moves more than every single random draw; beyond: above_all at
+    p_adjusted < LEVEL, by no less than RESOLUTION.
     """
     strong = responses[(responses["edit"] == "add") & _strongest(responses["dose"])]
     rows = []
@@ -498,7 +507,8 @@ def movement(responses: DataFrame, level: float = 0.95) -> DataFrame:
     table = DataFrame(rows)
     for p in ("p", "p_covariance"):
         table[f"{p}_adjusted"] = adjust(table[p])
-    return table.assign(beyond=table["above_all"] & (table["p_adjusted"] < LEVEL))
+    sure = table["above_all"] & (table["p_adjusted"] < LEVEL)
+    return table.assign(beyond=sure & (table["ahead"] >= RESOLUTION))
 
 
 def steering(responses: DataFrame, level: float = 0.95) -> DataFrame:
@@ -506,8 +516,9 @@ def steering(responses: DataFrame, level: float = 0.95) -> DataFrame:
 
     slope of `carried` over added doses, by problem; low, high: interval of its mean over problems;
     null: the largest |mean slope| of a random draw, and null_covariance; ahead, ahead_low, ahead_high:
-    slope minus that draw's, its sign turned to be positive, paired over problems; p one-sided, the larger
-    of slope > 0 and of ahead > 0; p_adjusted over directions (Benjamini-Hochberg); moves: p_adjusted < LEVEL. Empty without concepts.
+    slope minus that draw's, its sign turned to be positive, paired over problems; p one-sided, the
+    larger of slope > 0 and of ahead > 0; p_adjusted over directions (Benjamini-Hochberg); moves:
+    p_adjusted < LEVEL, by no less than RESOLUTION. Empty without concepts.
     """
     added, rows = responses[responses["edit"] == "add"].dropna(subset="carried"), []
     for name, table in added[added["dose"] != 0].groupby("direction", sort=False):
@@ -529,15 +540,16 @@ def steering(responses: DataFrame, level: float = 0.95) -> DataFrame:
         })  # fmt: skip
     table = DataFrame(rows)
     if not rows:
-        return table
+        return DataFrame({"direction": [], "moves": []})
     p = adjust(table["p"])
-    return table.assign(p_adjusted=p, moves=p < LEVEL)
+    return table.assign(p_adjusted=p, moves=(p < LEVEL) & (table["ahead"] >= RESOLUTION))
 
 
-def farthest(responses: DataFrame, control: str = "own") -> NDArray:
-    """By problem, the median `quantile` of activations at the largest doses, over directions (P,)."""
-    far = responses["edit"].eq("add") & _strongest(responses["dose"]) & responses["control"].eq(control)
-    return responses[far].groupby("problem")["quantile"].median().to_numpy()
+def farthest(responses: DataFrame) -> NDArray:
+    """By problem, the median `quantile` of what was pushed farthest along directions found, (P,)."""
+    far = responses["edit"].eq("add") & _strongest(responses["dose"])
+    own = responses[far & responses["control"].eq("own")]
+    return own.groupby("problem")["quantile"].median().to_numpy()
 
 
 def p_above(differences: ArrayLike) -> float:
