@@ -29,7 +29,7 @@ LAYERS = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}
         "largest doses, more than random ones of equal norm: paired over problems, one-sided 5 % after "
         "Benjamini-Hochberg over directions, and more than each single draw",
         "concept_moves_its_property": "for some concept direction its property's slope over doses is "
-        "above 0 and above the steepest random draw's, sign turned to fit: the same test and correction",
+        "above 0 and above the steepest random draw's, sign turned to fit: same test and correction",
         "edits_stay_near_manifold": "at the largest doses the median edited activation is less far "
         "than the 99 % quantile of natural Mahalanobis distances: 95 % interval over problems",
     },
@@ -69,7 +69,6 @@ def main(run):
         responses, spreads = interventions.respond(
             energy, found, at, seen, walk, size.doses, draws, generator, done=lambda _: bar.update(1)
         )
-
     columns = pandas.DataFrame(directions.table(found) | {"spread": spreads})
     summary, moved = interventions.summarised(responses), interventions.movement(responses)
     tables = {"responses": responses, "directions": columns, "summary": summary, "movement": moved}
@@ -93,8 +92,8 @@ def main(run):
     for of, measure in [(s, "moved") for s in known] + [("concept", "changed")] * ("concept" in known):
         grid = figures.dose_response(summary, columns, of, measure, size.panels)
         run.figure(f"{measure}_{of}", grid, f"{words} Controls are displaced by the same norm.")
-    run.figure("overview", figures.overview(moved, columns), f"{words} Filled: beyond random by the rule. "
-               "Grey ticks: the random draw that moves most; brown: of the covariance.")  # fmt: skip
+    run.figure("overview", figures.overview(moved, columns), f"{words} Filled: beyond random. Tick: "
+               "random draw that moves most; cross: covariance; at the foot: no change.")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from ired.figures.style import COLOURS, canvas
 SOURCES = {"attribution": COLOURS["algebraic"], "concept": COLOURS["trained"],
            "gradient": COLOURS["ideal"], "feature": COLOURS["least_squares_squared"]}  # fmt: skip
 SHAPES = {"attribution": "D", "concept": "o", "gradient": "^", "feature": "s"}
-CHANCE, COVARIANCE = "0.55", COLOURS["mean"]
+CHANCE, COVARIANCE = "0.55", "0.3"
 WORDS = {
     "ill_conditioned": "log κ", "large_norm": "log ‖A‖", "near_singular": "log μ_max",
     "dominant_diagonal": "share on\ndiagonal", "noisy_answer": "log₁₀ error",
@@ -28,7 +28,7 @@ def dose_response(
     summary: DataFrame, directions: DataFrame, source: str, measure: str, most: int = 24
 ) -> Figure:
     """A panel a direction of one source: `measure` by added dose, own with its interval, the draws of
-    random directions as a grey range and those of the covariance as a brown one, orthogonal dashed.
+    random directions as a grey range and those of the covariance hatched, orthogonal dashed.
 
     summary: that of `interventions.summarised`; directions: columns name, source, concept, evidence.
     `measure` is moved or changed. Of more directions than `most`, those with the strongest evidence.
@@ -67,11 +67,14 @@ def dose_response(
 
 def _curves(axis: Axes, rows: DataFrame, colour: str) -> None:
     still = rows[(rows["control"] == "own") & (rows["dose"] == 0)]
-    for control, shade, name in (("covariance", COVARIANCE, "of the covariance"),
-                                 ("random", CHANCE, "random, range of draws")):  # fmt: skip
+    looks = {
+        "random": {"color": CHANCE, "alpha": 0.35, "label": "random, range of draws"},
+        "covariance": {"facecolor": "none", "edgecolor": COVARIANCE, "alpha": 0.6, "hatch": "////",
+                       "label": "of the covariance"},
+    }  # fmt: skip
+    for control, look in looks.items():
         seen = _with_zero(rows[rows["control"] == control], still)
-        axis.fill_between(seen["dose"], seen["least"], seen["most"], color=shade, alpha=0.35,
-                          label=name, linewidth=0.8)  # fmt: skip
+        axis.fill_between(seen["dose"], seen["least"], seen["most"], linewidth=0.8, **look)
     seen = _with_zero(rows[rows["control"] == "orthogonal"], still)
     axis.plot(seen["dose"], seen["mean"], color="0.3", linestyle="--", linewidth=1.2,
               label="orthogonal to all found")  # fmt: skip
@@ -125,7 +128,6 @@ def _margins(axis: Axes, rows: DataFrame) -> None:
     rows = rows.assign(order=rows["source"].map(list(SOURCES).index))
     rows = rows.sort_values("order", kind="stable")
     places = np.arange(len(rows)) + 0.7 * rows["order"].to_numpy()
-    tick = {"marker": "|", "markersize": 9, "markeredgewidth": 2}
     for y, one in zip(places, rows.itertuples(), strict=True):
         if one.unmoved:
             axis.text(1, y, " no change", color="0.45", fontsize=8, va="center")
@@ -133,8 +135,8 @@ def _margins(axis: Axes, rows: DataFrame) -> None:
         colour, ends = SOURCES[one.source], (one.random + one.low, one.random + one.high)
         low, high = (max(end / one.random, 0.03) for end in ends)
         axis.hlines(y, low, high, color=colour)
-        axis.plot(one.covariance / one.random, y, color=COVARIANCE, **tick)
-        axis.plot(one.most / one.random, y, color=CHANCE, **tick)
+        axis.plot(one.most / one.random, y, "|", color=CHANCE, markersize=9, markeredgewidth=2)
+        axis.plot(one.covariance / one.random, y, "x", color=COVARIANCE, markersize=5)
         axis.plot(one.moved / one.random, y, marker=SHAPES[one.source], color=colour, markersize=5.5,
                   mfc=colour if one.beyond else "white")  # fmt: skip
     axis.axvline(1, color="0.3", linewidth=1)
