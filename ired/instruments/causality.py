@@ -14,11 +14,13 @@ mediation     that share is the natural indirect effect over the total effect; `
               twin's own answer loses of the total effect with the coordinate held at the first's
 specificity   moving along it changes its own property more than each other one, in deviations
 
-The verdict follows a rule that was written before any result was seen. A measure *is beyond random*
-where its difference to the mean of the random draws is positive, has p < LEVEL in a sign-flip test over
-problems after Benjamini-Hochberg correction over directions, and is larger than with each single draw:
-with many problems, half of all random directions beat the mean of the others, so p alone says little
-(the share of random draws that pass as well is given as `placebo`).
+The verdict follows a rule that was settled on rehearsals with stand-in directions, before one that was
+found had been seen; only that differences below 1e-7, which sampling does not resolve, count as none
+came later. A measure *is beyond random* where its difference to the mean of the random draws is above
+that, has p < LEVEL in a sign-flip test over problems after Benjamini-Hochberg correction over
+directions, and is larger than with each single draw: with many problems, half of all random directions
+beat the mean of the others, so p alone says little (the share of random draws that pass as well is
+given as `placebo`).
 
 causal and specific              the property's growth is beyond random, and specific
 causal                           it is beyond random; without a concept: the answer's change is
@@ -50,7 +52,7 @@ from torch import Tensor
 from ired.instruments import points
 from ired.instruments.counterfactuals import STATES, Pairs, states
 from ired.instruments.directions import EVERYWHERE, STATE, Direction
-from ired.instruments.interventions import Walk, entering, properties
+from ired.instruments.interventions import RESOLUTION, Walk, entering, properties
 from ired.instruments.splice import Spliced
 from ired.instruments.statistics import (
     Interval, adjust, mean_interval, mean_intervals, ratio_interval, student_interval,
@@ -143,7 +145,7 @@ def contrast(own: NDArray, draws: NDArray, signed: bool = False) -> dict[str, ND
         "difference": interval.estimate, "low": interval.low,
         "high": interval.high, "d": standardised(gap), "p": p, "p_adjusted": p_adjusted, "rank": rank,
         "draws": np.full(len(own), draws.shape[1]),
-        "beyond": (p_adjusted < LEVEL) & (interval.estimate > 0) & (rank == 1),
+        "beyond": (p_adjusted < LEVEL) & (interval.estimate >= RESOLUTION) & (rank == 1),
         "placebo": placebo(draws, signed),
     }  # fmt: skip
 
@@ -158,7 +160,7 @@ def placebo(draws: NDArray, signed: bool = False) -> NDArray:
     size = np.abs(means) if signed else means
     first = size.argmax(1)[:, None] == np.arange(count)
     p = np.stack([adjust(sign_flip(gap[:, j])) for j in range(count)], 1)
-    return ((p < LEVEL) & (gap.mean(-1) > 0) & first).mean(1)
+    return ((p < LEVEL) & (gap.mean(-1) >= RESOLUTION) & first).mean(1)
 
 
 def standardised(differences: NDArray) -> NDArray:
