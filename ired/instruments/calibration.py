@@ -496,6 +496,22 @@ class Around:
         return getattr(self._energy, name)
 
 
+class Layered(Around):
+    """The ideal energy as a network of one layer: h = basis coordinates of y − √ᾱ_k y₀, E = ‖h‖²/2σ_k."""
+
+    def prepare(self, A: Tensor) -> Tensor:
+        return A
+
+    def activations(self, A: Any, y: Tensor, k: int | Tensor) -> dict[str, Tensor]:
+        y0 = points.answers(self, A)
+        y0 = y0[:, None] if y.dim() == 3 else y0
+        home = self.schedule.at("sqrt_alpha_bar", k, y) * y0
+        return {"fc1": self.coordinates.to_basis(y - home)}
+
+    def resume(self, layer: str, h: Tensor, A: Any, k: int | Tensor) -> Tensor:
+        return (h * h / self.schedule.at("sigma", k, h)).sum(-1) / 2
+
+
 class _Stretched(Around):
     """A gradient that is a multiple of what it should be."""
 

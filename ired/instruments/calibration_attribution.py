@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ired.instruments import attribution, points
 from ired.instruments.attribution import Baseline, Paths, Target
-from ired.instruments.calibration import Around, Check, References, compare, relative
+from ired.instruments.calibration import Check, Layered, References, compare, relative
 
 NAME = "attribution"
 
@@ -75,7 +75,7 @@ def _integrals(ideal: Any, k: int, A: Tensor, y: Tensor, y0: Tensor) -> list[Che
     twice = attribution.integrate(entry, A, y, half, 32).gradients[0][0]
     known = attribution.exact_score_sensitivity(ideal, A, k, (0, 1))
     here = attribution.gradients_by_problem(entry, A, y)
-    layered = _Layered(ideal)
+    layered = Layered(ideal)
     h = layered.activations(A, y, k)["fc1"]
     layer = attribution.integrate_layer(layered, "fc1", k, A, y, y0, 2)
     return [
@@ -139,17 +139,3 @@ def _methods(
         compare(NAME, "leading direction", size(w / w.norm()), size(vector), 1e-9),
         Check(NAME, "share that it explains", 1, share, 1e-9),
     ]
-
-
-class _Layered(Around):
-    """The ideal energy as one layer: h = basis coordinates of y − √ᾱ_k y₀, E = ‖h‖²/2σ_k."""
-
-    def prepare(self, A: Tensor) -> Tensor:
-        return A
-
-    def activations(self, A: Any, y: Tensor, k: int | Tensor) -> dict[str, Tensor]:
-        home = points.centre(self, points.answers(self, A), int(k))
-        return {"fc1": self.coordinates.to_basis(y - home)}
-
-    def resume(self, layer: str, h: Tensor, A: Any, k: int | Tensor) -> Tensor:
-        return (h * h / self.schedule.at("sigma", k, h)).sum(-1) / 2

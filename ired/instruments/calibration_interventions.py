@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from ired.instruments import interventions, points
-from ired.instruments.calibration import Check, References, compare
-from ired.instruments.calibration_phase2 import _Layered
+from ired.instruments.calibration import Check, Layered, References, compare
 from ired.instruments.directions import STATE, Direction
 from ired.instruments.interventions import Nature, Scene
 from ired.model.protocol import Energy
@@ -28,7 +27,7 @@ def halfway(energy: Energy, A: Tensor, start: Tensor, first: int | None = None, 
     return clean / energy.schedule.at("sqrt_alpha_bar", k, start)
 
 
-class _Mediated(_Layered):
+class _Mediated(Layered):
     """The same layer, of which the energy sees one component only: E = (h·w)²/2σ_k."""
 
     def __init__(self, inner: Energy, w: Tensor):
@@ -52,7 +51,7 @@ class _Mediated(_Layered):
 
 def check_interventions(references: References, generator: torch.Generator) -> list[Check]:
     """Moves, edits, ablations, patches on the ideal energy; a planted mediator; what answers carry."""
-    name, energy, k = "interventions", _Layered(references.ideal), 3
+    name, energy, k = "interventions", Layered(references.ideal), 3
     coordinates, n, size = energy.coordinates, energy.coordinates.n, energy.coordinates.size
     A = references.A
     y0, K = points.answers(energy, A), range(energy.schedule.K)

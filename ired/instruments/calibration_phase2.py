@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ired.instruments import correlation, dictionary, features, points, rules, splice, statistics
-from ired.instruments.calibration import Around, Check, References, compare
+from ired.instruments.calibration import Check, Layered, References, compare
 from ired.instruments.dictionary import given
 from ired.instruments.dictionary_training import Member, Plan, train
 
@@ -61,7 +59,7 @@ def check_dictionary(generator: torch.Generator) -> list[Check]:
 
 def check_splice(references: References, generator: torch.Generator) -> list[Check]:
     """Nothing changed, everything hidden, f halved: on the ideal energy as a network of one layer."""
-    name, energy, A = "splice", _Layered(references.ideal), references.A
+    name, energy, A = "splice", Layered(references.ideal), references.A
     at = splice.situations(energy, A, points.answers(energy, A), generator)
 
     def shares(replace):
@@ -84,7 +82,7 @@ def check_splice(references: References, generator: torch.Generator) -> list[Che
 
 def check_features(references: References, generator: torch.Generator) -> list[Check]:
     """Effects and pictures on the ideal energy with its basis coordinates as features; planted rules."""
-    name, energy, A = "features", _Layered(references.ideal), references.A
+    name, energy, A = "features", Layered(references.ideal), references.A
     size, n, problems, each = energy.coordinates.size, energy.coordinates.n, len(A), 20
     y0 = points.answers(energy, A)
     columns = {
@@ -185,19 +183,3 @@ def check_correlation(generator: torch.Generator) -> list[Check]:
         Check(name, "R² of noise, where it exceeds 0", 0.0, max(r2[1], 0.0), 0.1),
     ]
     return checks
-
-
-class _Layered(Around):
-    """The ideal energy as a network of one layer: h = basis coordinates of y − √ᾱ_k y₀, E = ‖h‖²/2σ_k."""
-
-    def prepare(self, A: Tensor) -> Tensor:
-        return A
-
-    def activations(self, A: Any, y: Tensor, k: int | Tensor) -> dict[str, Tensor]:
-        y0 = points.answers(self, A)
-        y0 = y0[:, None] if y.dim() == 3 else y0
-        home = self.schedule.at("sqrt_alpha_bar", k, y) * y0
-        return {"fc1": self.coordinates.to_basis(y - home)}
-
-    def resume(self, layer: str, h: Tensor, A: Any, k: int | Tensor) -> Tensor:
-        return (h * h / self.schedule.at("sigma", k, h)).sum(-1) / 2

@@ -50,8 +50,8 @@ from pandas import DataFrame
 from torch import Tensor
 
 from ired.instruments import points
-from ired.instruments.counterfactuals import STATES, Pairs, states
-from ired.instruments.directions import EVERYWHERE, STATE, Direction
+from ired.instruments.counterfactuals import Pairs, states
+from ired.instruments.directions import EVERYWHERE, OF_STATES, STATE, Direction
 from ired.instruments.interventions import RESOLUTION, Walk, entering, properties
 from ired.instruments.splice import Spliced
 from ired.instruments.statistics import (
@@ -196,10 +196,8 @@ class Edited(Spliced):
         super().__init__(energy, layer, lambda h: h, landscape)
         self.edit = edit
 
-    def _energy(self, A: Any, y: Tensor, k: int | Tensor, through: bool) -> Tensor:
-        prepared = self.inner.prepare(A)
-        own = self.inner.activations(prepared, y, k)[self.layer]
-        return self.inner.resume(self.layer, self.edit(own, y, k), prepared, k)
+    def replaced(self, h: Tensor, y: Tensor, k: int | Tensor) -> Tensor:
+        return self.edit(h, y, k)
 
 
 @dataclass(frozen=True)
@@ -472,9 +470,9 @@ def specificity(changes: Mapping[str, NDArray], concept: str, seed: int = 0) -> 
     """
     from scipy import stats
 
-    rivals = [name for name in changes if name != concept and not {name, concept} <= set(STATES)]
-    if concept not in STATES:  # one of the two stands for both
-        rivals = [name for name in rivals if name != STATES[1]]
+    rivals = [name for name in changes if name != concept and not {name, concept} <= set(OF_STATES)]
+    if concept not in OF_STATES:  # one of the two stands for both
+        rivals = [name for name in rivals if name != OF_STATES[1]]
     sizes = {name: np.abs(changes[name].mean(-1)) for name in (concept, *rivals)}
 
     def margin(own: NDArray, *others: NDArray, axis: int = -1) -> NDArray:
@@ -535,7 +533,7 @@ class Bench:
 
     def twins(self, concept: str, first: int, generator: torch.Generator) -> Twins:
         """Pairs that differ in a concept, entered in landscape `first`."""
-        if concept in STATES:
+        if concept in OF_STATES:
             y0 = self.path.y0
             return Twins.states(self.path, *states(self.energy, y0, first, concept, generator), first)
         return Twins.problems(*self.runs[concept], first)
@@ -573,8 +571,8 @@ def examine(
     base = bench.properties(bench.path.answers[None])
     truth = bench.properties(bench.path.y0[None])
     # The error of a true answer is 0, its logarithm a matter of rounding: nothing to spread or follow.
-    spreads = {name: (base if name in STATES else truth)[name].std() for name in base}
-    true = np.zeros_like(truth[concept][0]) if concept in STATES else truth[concept][0]
+    spreads = {name: (base if name in OF_STATES else truth)[name].std() for name in base}
+    true = np.zeros_like(truth[concept][0]) if concept in OF_STATES else truth[concept][0]
     up, down = (
         bench.properties(added(*run, bench.path, place, V, way * DOSE * spread)) for way in (1, -1)
     )

@@ -27,13 +27,11 @@ from pandas import DataFrame
 from torch import Tensor
 
 from ired.instruments import points, statistics
-from ired.instruments.directions import Direction
+from ired.instruments.directions import CONCEPTS, OF_PROBLEMS, Direction
 from ired.instruments.points import array
 from ired.instruments.statistics import Interval, student_interval
 from ired.model.protocol import Energy
 
-PROPERTIES = ("ill_conditioned", "large_norm", "near_singular", "dominant_diagonal")
-CONCEPTS = (*PROPERTIES, "noisy_answer", "correct_answer")
 METHODS = ("filter", "pattern", "filter_partialled", "pattern_partialled")
 PRIMARY = "pattern_partialled"
 INPUT = "input"  # the layer before the first: A and y
@@ -50,7 +48,7 @@ _CHUNK = 2048
 class Population:
     """Problems that pairs are made of.
 
-    measures (P, 4): one column for each of PROPERTIES, standardised; fold (P,): pairs never cross
+    measures (P, 4): one column for each of OF_PROBLEMS, standardised; fold (P,): pairs never cross
     folds, so that no classifier meets a problem of its test pairs, whichever concept they show.
     """
 
@@ -145,7 +143,7 @@ def pairs(
     Raises ValueError where a fold is left with less than two pairs of a concept.
     """
     shown = [
-        *(property_pairs(energy, population, name, most, caliper, generator) for name in PROPERTIES),
+        *(property_pairs(energy, population, name, most, caliper, generator) for name in OF_PROBLEMS),
         noisy_pairs(energy, population, most, generator),
         correct_pairs(energy, population, most, caliper, generator),
     ]
@@ -161,7 +159,7 @@ def property_pairs(
     generator: torch.Generator,
 ) -> Pairs:
     """Noised answers of matched problems, low and high in a property of the matrix."""  # fmt: skip
-    place = PROPERTIES.index(concept)
+    place = OF_PROBLEMS.index(concept)
     others = np.delete(population.measures, place, 1)
     found = matched(population.measures[:, place], others, population.fold, caliper)
     found = found[_some(len(found), most, generator)]
@@ -190,7 +188,7 @@ def noisy_pairs(
 def correct_pairs(
     energy: Energy, population: Population, most: int, caliper: float, generator: torch.Generator
 ) -> Pairs:
-    """The noised answer of the problem, and of another one that is like it in all PROPERTIES.
+    """The noised answer of the problem, and of another one that is like it in all OF_PROBLEMS.
 
     Both problems of a match are asked about, so that neither the problems nor the states tell the two
     sides apart: only how they belong together does.
@@ -230,10 +228,10 @@ def balance(population: Population, shown: Sequence[Pairs]) -> DataFrame:
     """
     rows = []
     for own in shown:
-        for place, measure in enumerate(PROPERTIES):
+        for place, measure in enumerate(OF_PROBLEMS):
             x, before = population.measures[:, place], (0.0, 0.0)
-            if own.concept in PROPERTIES:
-                value = population.measures[:, PROPERTIES.index(own.concept)]
+            if own.concept in OF_PROBLEMS:
+                value = population.measures[:, OF_PROBLEMS.index(own.concept)]
                 low, high = np.quantile(value, [1 / 3, 2 / 3])
                 before = difference(x[value <= low], x[value >= high])
             after = difference(*x[own.answer].T)
@@ -764,7 +762,7 @@ def regress(
     for k in dict.fromkeys(k for _, k in sloping):
         for layer, h in activations(energy, A, y0, states, k, layers).items():
             found = regressions(h.reshape(len(problem), -1), values, unit, fold)
-            for concept, one in zip((*PROPERTIES, "noisy_answer"), found, strict=True):
+            for concept, one in zip((*OF_PROBLEMS, "noisy_answer"), found, strict=True):
                 relevance = one.relevance(sloping[layer, k].gap) if layer != INPUT else 0.0
                 rows.append((concept, layer, k, *_row(one.r2), relevance))
     return DataFrame(rows, columns="concept layer landscape r2 low high relevance".split())

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ired.instruments import points
+from ired.instruments.directions import OF_STATES
 from ired.model.protocol import Energy
 
 # Each concept of a matrix: the property that is moved, and the sign in which the concept grows.
@@ -37,8 +38,6 @@ MOVED = {
     "ill_conditioned": ("log_condition", 1),
     "dominant_diagonal": ("diagonal_share", 1),
 }
-STATES = ("noisy_answer", "correct_answer")
-CONCEPTS = (*MOVED, *STATES)
 HELD = {
     "near_singular": ("log_largest",),
     "large_norm": ("log_condition", "diagonal_share"),
@@ -198,13 +197,13 @@ MOVES: dict[str, Callable[[Tensor, Tensor, Mapping[str, Tensor]], Tensor]] = {
 def states(
     energy: Energy, y0: Tensor, landscape: int, concept: str, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """States of problems with answers y0 (P, d) in a landscape, with less and more of one of STATES.
+    """States of problems with answers y0 (P, d) in a landscape, with less and more of one of OF_STATES.
 
     noisy_answer: NEAR and FAR noise radii from the answer, in one random direction; correct_answer:
     the answer of the next problem and one's own, with the same noise.
     """
-    if concept not in STATES:
-        raise ValueError(f"no pairs of states are made for '{concept}': {', '.join(STATES)}")
+    if concept not in OF_STATES:
+        raise ValueError(f"no pairs of states are made for '{concept}': {', '.join(OF_STATES)}")
     home = points.centre(energy, y0, landscape)
     if concept == "noisy_answer":
         u = points.directions(energy, len(y0), generator=generator, like=y0)

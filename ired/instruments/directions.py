@@ -12,6 +12,10 @@ from torch import Tensor
 SOURCES = ("attribution", "concept", "gradient", "feature")
 STATE = "y"
 EVERYWHERE = -1
+# The properties that directions are asked to carry: of a problem, and of a state.
+OF_PROBLEMS = ("ill_conditioned", "large_norm", "near_singular", "dominant_diagonal")
+OF_STATES = ("noisy_answer", "correct_answer")
+CONCEPTS = (*OF_PROBLEMS, *OF_STATES)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from torch import Tensor
 
 from ired.instruments import features, points
 from ired.instruments.dictionary import Dictionary, matched_directions
-from ired.instruments.directions import EVERYWHERE, STATE, Direction
+from ired.instruments.directions import CONCEPTS, EVERYWHERE, STATE, Direction
 from ired.instruments.points import array
 from ired.instruments.splice import Spliced
 from ired.instruments.statistics import adjust, paired_interval
@@ -45,10 +45,6 @@ from ired.model.protocol import Energy
 
 CONTROLS = ("own", "random", "covariance", "orthogonal")
 EDITS = ("add", "ablate", "patch")
-CONCEPTS = (
-    "ill_conditioned", "large_norm", "near_singular", "dominant_diagonal", "noisy_answer",
-    "correct_answer",
-)  # fmt: skip
 MEASURES = (
     "energy", "score", "cosine", "moved", "mse", "residual", "carried", "off_manifold", "quantile",
 )  # fmt: skip
@@ -345,16 +341,10 @@ class Pushed(Spliced):
         super().__init__(energy, layer, lambda h: h, landscape)
         self.push, self.donors = push, energy.prepare(donors)
 
-    def displaced(self, A: Any, y: Tensor, k: int | Tensor) -> Tensor:
-        """The layer's activations (R, width) as they go on."""
+    def replaced(self, h: Tensor, y: Tensor, k: int | Tensor) -> Tensor:
         last = slice(len(y) - self.push.patched, None)
         of = k if isinstance(k, int) else k[last]
-        h = self.inner.activations(A, y, k)[self.layer]
         return self.push(h, k, self.inner.activations(self.donors, y[last], of)[self.layer])
-
-    def _energy(self, A: Any, y: Tensor, k: int | Tensor, through: bool) -> Tensor:
-        prepared = self.inner.prepare(A)
-        return self.inner.resume(self.layer, self.displaced(prepared, y, k), prepared, k)
 
 
 # What follows
@@ -426,7 +416,7 @@ def _measured(
         x = energy.coordinates.to_basis(y)
     else:
         edited = Pushed(energy, space, moving, at.A[donor], fixed)
-        x = edited.displaced(prepared, y, k)
+        x = edited.replaced(energy.activations(prepared, y, k)[space], y, k)
     E, score = edited.energy_and_gradient(prepared, y, k)
     home = energy.schedule.at("sqrt_alpha_bar", k, y) * y0
     gap = (E - edited.energy(prepared, home, k)) / gaps[k]

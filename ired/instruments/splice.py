@@ -44,10 +44,14 @@ class Spliced:
             return self.inner.energy(A, y, k)
         return self._energy(A, y, k, False)
 
+    def replaced(self, h: Tensor, y: Tensor, k: int | Tensor) -> Tensor:
+        """What the network goes on from, of its own activations h at states y in landscape k."""
+        return self.replace(h)
+
     def _energy(self, A: Any, y: Tensor, k: int | Tensor, through: bool) -> Tensor:
         prepared = self.inner.prepare(A)
         own = self.inner.activations(prepared, y, k)[self.layer]
-        h = self.replace(own)
+        h = self.replaced(own, y, k)
         if through:
             h = own + (h - own).detach()
         return self.inner.resume(self.layer, h, prepared, k)

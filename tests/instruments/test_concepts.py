@@ -6,7 +6,8 @@ import torch
 
 from ired.instruments import calibration_concepts as calibration
 from ired.instruments import concepts, directions, points
-from ired.instruments.concepts import CONCEPTS, INPUT, METHODS, PRIMARY, PROPERTIES
+from ired.instruments.concepts import INPUT, METHODS, PRIMARY
+from ired.instruments.directions import CONCEPTS, OF_PROBLEMS
 from ired.model import problems as model_problems
 
 LAYERS = ("fc1", "fc3")
@@ -118,7 +119,7 @@ def test_pairs_show_one_concept(network, shown):
         # No fold lends a problem to another.
         assert (population.fold[own.problem] == own.fold[:, None]).all()
         assert (population.fold[own.answer] == own.fold[:, None]).all()
-    for place, own in enumerate(pairs[: len(PROPERTIES)]):
+    for place, own in enumerate(pairs[: len(OF_PROBLEMS)]):
         assert (np.diff(population.measures[own.problem, place]) > 0).all()
         assert (np.linalg.norm(np.diff(own.confounders, axis=1), axis=-1) <= 0.8).all()
         assert len(np.unique(own.problem)) == own.problem.size
