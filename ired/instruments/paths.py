@@ -1,0 +1,77 @@
+"""Sampling paths: every state that a sampler passes, kept as one tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ired.model.protocol import Energy
+
+KEPT = ("start", "denoise", "descend")
+
+
+@dataclass(frozen=True)
+class Paths:
+    """States of P problems after each of S steps of sampling.
+
+    stage: S names, of `KEPT`; landscape: (S,) k of the step; inner: (S,) number of the descent step
+    in its landscape, 0 for the others; y: (S, P, d) states as landscape k knows them, around √ᾱ_k y₀;
+    end: (P, d) what the sampler returned.
+    """
+
+    stage: tuple[str, ...]
+    landscape: NDArray
+    inner: NDArray
+    y: Tensor
+    end: Tensor
+
+    def clean(self, energy: Energy) -> Tensor:
+        """The matrices (S, P, n, n) that the states stand for, decode(y / √ᾱ_k).
+
+        In high landscapes a state is little more than noise, and this reads it √ᾱ_k⁻¹-fold (204-fold
+        at k = 9 of ten); after a denoising step it is the clean estimate, within the sampler's clip.
+        """
+        root = energy.schedule.sqrt_alpha_bar.to(self.y)[torch.as_tensor(self.landscape)]
+        return energy.coordinates.decode(self.y / root[:, None, None].to(self.y.device))
+
+
+def record(walk: Callable[[Callable[[Any], None]], Tensor]) -> Paths:
+    """Everything that `walk(callback)` passes: a sampler that shows its steps to the callback.
+
+    A step has stage, landscape, inner and y (P, d); walk returns the end (P, d).
+    """
+    seen: list[Any] = []
+    end = walk(lambda step: seen.append(step) if step.stage in KEPT else None)
+    if not seen:
+        raise ValueError("the sampler has shown no step")
+    return Paths(
+        tuple(step.stage for step in seen),
+        np.array([step.landscape for step in seen]),
+        np.array([step.inner for step in seen]),
+        torch.stack([step.y.detach() for step in seen]),
+        end.detach(),
+    )
+
+
+def pack(paths: Paths) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors (states and ends in float32) and what names their steps, for a file."""
+    tensors = {"states": paths.y.float(), "end": paths.end.float()}
+    note = {"stage": list(paths.stage), "landscape": paths.landscape.tolist(), "inner": paths.inner.tolist()}
+    return tensors, note
+
+
+def unpack(tensors: dict[str, Tensor], note: dict[str, Any]) -> Paths:
+    """What `pack` wrote, in float64."""
+    return Paths(
+        tuple(note["stage"]),
+        np.array(note["landscape"]),
+        np.array(note["inner"]),
+        tensors["states"].double(),
+        tensors["end"].double(),
+    )
