@@ -35,6 +35,7 @@ from torch import Tensor
 
 from ired.instruments import points
 from ired.instruments.directions import EVERYWHERE, STATE, Direction
+from ired.instruments.paths import record
 from ired.instruments.splice import blind_score
 from ired.instruments.statistics import adjust, student_interval
 from ired.model.protocol import Energy
@@ -60,17 +61,9 @@ def path_states(energy: Energy, A: Tensor, walk: Walk) -> Tensor:
 
     walk(A, callback) samples and calls back as `ired.model.sampling.sample` does.
     """
-    seen: dict[tuple[int, int], Tensor] = {}
-
-    def see(step: Any) -> None:
-        if step.stage in ("denoise", "descend"):
-            seen[step.landscape, min(step.inner, 1)] = step.y  # the last one stays
-
-    walk(A, see)
-    late = sorted({one for _, one in seen})
-    return torch.stack([
-        torch.stack([seen[k, one] for one in late], 1) for k in range(energy.schedule.K)
-    ])  # fmt: skip
+    walked = record(lambda see: walk(A, see))
+    descended = (walked.inner > 0).any()
+    return torch.stack([walked.denoised(), walked.leaving()][: 1 + descended], 2)
 
 
 @torch.no_grad()

@@ -69,7 +69,7 @@ def denoised(
     for k in reversed(range(first + 1)):
         root = energy.schedule.at("sqrt_alpha_bar", k, y)
         y = y - energy.schedule.at("sigma", k, y) * energy.gradient(A, y, k)
-        callback(SimpleNamespace(stage="denoise", landscape=k, y=y))
+        callback(SimpleNamespace(stage="denoise", landscape=k, inner=0, y=y))
         y = y / root * (energy.schedule.at("sqrt_alpha_bar", k - 1, y) if k else 1)
     return y
 

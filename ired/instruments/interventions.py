@@ -38,6 +38,7 @@ from torch import Tensor
 from ired.instruments import features, points
 from ired.instruments.dictionary import Dictionary, matched_directions
 from ired.instruments.directions import CONCEPTS, EVERYWHERE, STATE, Direction
+from ired.instruments.paths import record
 from ired.instruments.points import array
 from ired.instruments.splice import Spliced
 from ired.instruments.statistics import adjust, paired_interval
@@ -142,13 +143,8 @@ def scene(energy: Energy, A: Tensor, walk: Walk, generator: torch.Generator) -> 
 
 def entering(energy: Energy, A: Tensor, walk: Walk, start: Tensor) -> Tensor:
     """The states (K, P, d) with which a sample from start (P, d) enters each landscape."""
-    left, root = {}, energy.schedule.sqrt_alpha_bar.tolist()
-
-    def see(step: Any) -> None:
-        if step.stage in ("denoise", "descend"):
-            left[step.landscape] = step.y  # the last one stays
-
-    walk(energy, A, start, callback=see)
+    left = record(lambda see: walk(energy, A, start, callback=see)).leaving()
+    root = energy.schedule.sqrt_alpha_bar.tolist()
     into = [left[k + 1] / root[k + 1] * root[k] for k in range(energy.schedule.K - 1)]
     return torch.stack([*into, start])
 

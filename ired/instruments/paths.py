@@ -40,6 +40,18 @@ class Paths:
         root = energy.schedule.sqrt_alpha_bar.to(self.y)[torch.as_tensor(self.landscape)]
         return energy.coordinates.decode(self.y / root[:, None, None].to(self.y.device))
 
+    def denoised(self) -> Tensor:
+        """States (K, P, d) after the denoising step of each landscape."""
+        return self._by_landscape([i for i, stage in enumerate(self.stage) if stage == "denoise"])
+
+    def leaving(self) -> Tensor:
+        """States (K, P, d) with which the path leaves each landscape, in that landscape's scale."""
+        return self._by_landscape([i for i, stage in enumerate(self.stage) if stage != "start"])
+
+    def _by_landscape(self, steps: list[int]) -> Tensor:
+        last = {int(self.landscape[i]): i for i in steps}
+        return self.y[[last[k] for k in range(len(last))]]
+
 
 def record(walk: Callable[[Callable[[Any], None]], Tensor]) -> Paths:
     """Everything that `walk(callback)` passes: a sampler that shows its steps to the callback.

@@ -23,6 +23,9 @@ def test_a_path_holds_every_step_and_ends_where_sampling_does(network):
     torch.testing.assert_close(walked.end, sample(network, A, config, start=start), rtol=0, atol=0)
     clean = walked.clean(network)
     torch.testing.assert_close(clean[-1], network.coordinates.decode(walked.end))
+    torch.testing.assert_close(walked.denoised()[3], walked.y[1 + 3 * (K - 1 - 3)], rtol=0, atol=0)
+    torch.testing.assert_close(walked.leaving()[0], walked.y[-1], rtol=0, atol=0)
+    assert walked.leaving().shape == (K, 3, network.coordinates.d)
     root = network.schedule.sqrt_alpha_bar[K - 1].item()
     torch.testing.assert_close(clean[0], network.coordinates.decode(start / root))
 
