@@ -18,6 +18,8 @@ index and its smallest eigenvalue: nothing is projected.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +30,7 @@ from ired.instruments import points
 ASYMMETRY = 1e-9  # of the largest entry: more than rounding
 STEPS = 100  # of Runge and Kutta's fourth order, for Bures-Wasserstein transport: about nine digits
 ROUNDS = 500  # of the iteration for Karcher means
+PART = 256  # matrices that a thread of its own is worth
 
 
 def check(M: Tensor, what: str = "matrix", tolerance: float = ASYMMETRY) -> Tensor:
@@ -52,7 +55,7 @@ def logm(P: Tensor) -> Tensor:
 
 def expm(S: Tensor) -> Tensor:
     """The exponential of symmetric matrices S, which is SPD."""
-    return _of_spectrum(*torch.linalg.eigh(_symmetric(S, "matrix")), torch.exp)
+    return _of_spectrum(*_side_by_side(torch.linalg.eigh, _symmetric(S, "matrix")), torch.exp)
 
 
 def power(P: Tensor, exponent: float) -> Tensor:
@@ -108,7 +111,7 @@ class Metric:
         """
         P, step, last = X.mean(0), 1.0, float("inf")
         for _ in range(ROUNDS):
-            V = self.log(P, X).mean(0)
+            V = symmetric(self.log(P, X).mean(0))  # a short mean of long vectors is symmetric to their rounding
             norm = self.inner(P, V, V).sqrt().item()
             if norm <= tolerance or (norm >= last / 2 and norm < 1e-10):
                 return P
@@ -168,7 +171,7 @@ class Metric:
 class AffineInvariant(Metric):
     # With P = LLᵀ, congruence by L⁻¹ is an isometry that takes P to I, where all is elementary.
     def distance(self, P: Tensor, Q: Tensor) -> Tensor:
-        values = torch.linalg.eigvalsh(self._whitened(_cholesky(P), Q))
+        values = _side_by_side(torch.linalg.eigvalsh, self._whitened(_cholesky(P), Q))
         if not (values > 0).all():
             check(Q)
         return values.log().norm(dim=-1)
@@ -366,10 +369,25 @@ def _of_spectrum(values: Tensor, U: Tensor, function) -> Tensor:
 
 
 def _spectrum(P: Tensor) -> tuple[Tensor, Tensor]:
-    values, U = torch.linalg.eigh(_symmetric(P, "matrix"))
+    values, U = _side_by_side(torch.linalg.eigh, _symmetric(P, "matrix"))
     if not (values[..., 0] > 0).all():
         _refuse_indefinite(P, "matrix", values[..., 0] <= 0)
     return values, U
+
+
+def _side_by_side(function: Callable, M: Tensor):
+    """function(M) for matrices (..., n, n), with the batch shared out among threads.
+
+    On a CPU a batch of decompositions is a loop of LAPACK calls on one thread.
+    """
+    count, threads = M.shape[:-2].numel(), torch.get_num_threads()
+    if M.device.type != "cpu" or threads == 1 or count < 2 * PART:
+        return function(M)
+    with ThreadPoolExecutor(threads) as pool:
+        found = list(pool.map(function, M.flatten(0, -3).chunk(min(threads, count // PART))))
+    if torch.is_tensor(found[0]):
+        return torch.cat(found).unflatten(0, M.shape[:-2])
+    return tuple(torch.cat(part).unflatten(0, M.shape[:-2]) for part in zip(*found, strict=True))
 
 
 def _symmetric(M: Tensor, what: str, tolerance: float = ASYMMETRY) -> Tensor:

@@ -217,3 +217,17 @@ def test_a_geodesic_that_leaves_the_cone_is_refused(metric):
     P = drawn(2)
     with pytest.raises(ValueError, match="end of a .* is not positive definite"):
         metric.exp(P, -5 * P)
+
+
+def test_large_batches_are_shared_out_without_changing_a_digit():
+    P, Q = drawn(600, n=3).unflatten(0, (2, 300)), drawn(600, n=3, purpose="others").unflatten(0, (2, 300))
+    threads = torch.get_num_threads()
+    try:
+        found = {}
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            found[count] = AFFINE.distance(P, Q), LOG.log(P, Q)
+    finally:
+        torch.set_num_threads(threads)
+    for one, two in zip(found[1], found[2], strict=True):
+        assert torch.equal(one, two)
