@@ -10,7 +10,11 @@ from ired.lab.command import Param, command
 
 INSTRUMENTS = ("statistics", "slices", "field", "hessian", "minima", "predictors", "dictionary",
                "splice", "features", "correlation", "attribution", "concepts", "active_subspace",
-               "interventions", "causality", "counterfactuals")  # fmt: skip
+               "interventions", "causality", "counterfactuals", "spd_laws", "spd_answers", "geodesics",
+               "riemannian", "tangent", "eigenparts", "eigenswap", "transport", "transport_answers",
+               "transport_path", "transport_energy", "probes", "gradient_flow", "jacobians",
+               "score_paths", "unit_census", "layer_ablation", "layer_ranking", "energy_terms",
+               "composition")  # fmt: skip
 
 
 @command(
@@ -22,8 +26,8 @@ def main(run):
     import pandas
     import torch
 
-    from ired.figures import setup as figures
-    from ired.instruments import calibration, calibration_phase2, calibration_phase3
+    from ired.figures.calibration import calibration as picture
+    from ired.instruments import calibration, known_answers
     from ired.model import problems
     from ired.model.coordinates import Coordinates
     from ired.model.energy import EnergyConfig
@@ -41,6 +45,10 @@ def main(run):
         "as in the profile": Coordinates(n, config.shift, config.scale, config.symmetric),
         "raw": Coordinates(n),
     }
+
+    def streams(purpose):
+        return lambda phase: problems.generator(0, f"{purpose}, {phase}")
+
     found = {}
     for setting, coordinates in settings.items():
         references = calibration.References(
@@ -50,14 +58,12 @@ def main(run):
             quadratic=lambda H, centre, c=coordinates: Quadratic(c, schedule, H, centre),
             A=A,
         )
-        found[setting] = calibration.calibrate(references, problems.generator(0, setting))
-        found[setting] += calibration_phase2.calibrate(references, problems.generator(0, f"{setting}, 2"))
-        found[setting] += calibration_phase3.calibrate(references, problems.generator(0, f"{setting}, 3"))
-    found["planted data"] = calibration_phase2.calibrate_planted(problems.generator(0, "planted"))
-    found["planted data"] += calibration_phase3.calibrate_planted(problems.generator(0, "planted, 3"))
+        found[setting] = known_answers.on_energies(references, streams(setting))
+    found["planted data"] = known_answers.on_planted_data(streams("planted"))
     table = pandas.DataFrame(
         [
-            (setting, c.instrument, c.what, c.expected, c.measured, c.tolerance, c.passed, c.share)
+            (setting, c.instrument, c.what, float(c.expected), float(c.measured), c.tolerance,
+             bool(c.passed), float(c.share))
             for setting, checks in found.items()
             for c in checks
         ],
@@ -67,7 +73,7 @@ def main(run):
     run.table("checks", table)
     run.figure(
         "calibration",
-        figures.calibration(table),
+        picture(table),
         "Known answers, each as the part of its tolerance that the measured error takes up.",
     )
     for name, group in table.groupby("instrument"):
