@@ -14,7 +14,8 @@ INSTRUMENTS = ("statistics", "slices", "field", "hessian", "minima", "predictors
                "riemannian", "tangent", "eigenparts", "eigenswap", "transport", "transport_answers",
                "transport_path", "transport_energy", "probes", "gradient_flow", "jacobians",
                "score_paths", "unit_census", "layer_ablation", "layer_ranking", "energy_terms",
-               "composition")  # fmt: skip
+               "composition", "surrogate", "sanity", "sanity_findings", "sanity_table", "shift",
+               "transfer")  # fmt: skip
 
 
 @command(

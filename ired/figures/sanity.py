@@ -29,13 +29,13 @@ _INK = 11
 def all_of_them(table: DataFrame, curves: DataFrame, linear: Any) -> list[tuple[str, Figure, str]]:
     """Name, figure and caption of each. linear: shares, directions, ordering (DataFrames)."""
     return [
-        ("table", findings(table), "What a check leaves of each finding (1: all of it, 0: nothing), with "
+        ("table", findings(table), "What a check leaves of each finding (1: all, 0: nothing), with "
          "95 % intervals over problems. Survived: less than half is left (last column: something is), "
          "corrected over all cells. In brackets: the finding itself. Grey: does not apply."),
-        ("decay", decay(curves), "Means over draws and problems with 95 % intervals over problems. Dashed: "
+        ("decay", decay(curves), "Means over draws and problems, 95 % intervals over problems. Dashed: "
          "two networks whose weights are both random."),
         ("surrogate", surrogate(linear.shares, linear.directions, linear.ordering),
-         "Cross-fitted over problems; 95 % intervals. Directions: one dot each; below −0.05 at the edge."),
+         "Cross-fitted over problems; 95 % intervals. Directions: one dot each, below −0.05 there."),
     ]  # fmt: skip
 
 
@@ -88,7 +88,8 @@ def decay(curves: DataFrame) -> Figure:
     blue, orange, green = "#0173b2", "#de8f05", "#029e73"
     maps = ("signed rank", "absolute rank", "SSIM")
     for axis, kind in zip(axes[0, :2], ("score gradient", "integrated gradients"), strict=True):
-        _lines(axis, curves, "cascade", [(f"{kind}, {m}", m, c) for m, c in zip(maps, (blue, orange, green))])
+        kinds = [(f"{kind}, {m}", m, c) for m, c in zip(maps, (blue, orange, green), strict=True)]
+        _lines(axis, curves, "cascade", kinds)
         axis.set(title=f"{kind.capitalize()}: cascade", ylabel="likeness to the trained one's")
     axes[0, 0].legend(fontsize=8.5, loc="upper right")
     _lines(axes[0, 2], curves, "independent",
@@ -96,7 +97,8 @@ def decay(curves: DataFrame) -> Figure:
     axes[0, 2].set(title="Score gradient: one layer", ylabel="likeness to the trained one's")
     _lines(axes[0, 3], curves, "cascade",
            [("CAVs, cosine", "CAVs, cosine", blue),
-            ("gradient in the subspace", "gradient in the trained\none's subspace, share", orange)])  # fmt: skip
+            ("gradient in the subspace", "gradient in the trained\none's subspace, share", orange)],
+           )  # fmt: skip
     axes[0, 3].set(title="Directions: cascade", ylabel="likeness to the trained one's")
     axes[0, 3].legend(fontsize=8.5, loc="upper right")
     for axis in (axes[0, 0], axes[0, 3]):
@@ -160,11 +162,13 @@ def surrogate(shares: DataFrame, directions: DataFrame, ordering: DataFrame) -> 
         rows = directions[directions["features"] == kind]
         spot = rows["source"].map(sources.index) + 0.24 * (place - 1)
         spot = spot + 0.07 * rng.uniform(-1, 1, len(spot))
-        axes[1].plot(rows["share"].clip(lower=-0.05), spot, "o", color=colour, markersize=4.5, alpha=0.75)
+        share = rows["share"].clip(lower=-0.05)
+        axes[1].plot(share, spot, "o", color=colour, markersize=4.5, alpha=0.75)
     axes[1].set_yticks(range(len(sources)), [f"{s}\ndirections" for s in sources])
     axes[1].set(ylim=(len(sources) - 0.5, -0.5), title="Along directions", xlabel="share explained")
     labels = {
-        "truth": "energy, distance\nto the inverse", "surrogate": "energy, distance to\nthe affine map's",
+        "truth": "energy, distance\nto the inverse",
+        "surrogate": "energy, distance to\nthe affine map's",
         "surrogate_truth": "the two distances", "left": "energy and inverse,\naffine map's out",
     }  # fmt: skip
     y = np.arange(len(ordering))

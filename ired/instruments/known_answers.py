@@ -20,7 +20,9 @@ from ired.instruments import (
     calibration_layer_ablation,
     calibration_phase2,
     calibration_probes,
+    calibration_sanity,
     calibration_spd,
+    calibration_transfer,
     calibration_transport,
 )
 from ired.instruments.calibration import Check, References
@@ -53,6 +55,11 @@ ON_ENERGIES = {
         calibration_composition.check_energy_terms,
         calibration_composition.check_composition,
     ),
+    6: (
+        calibration_sanity.check_surrogate,
+        calibration_sanity.check_sanity_findings,
+        calibration_transfer.check_shift,
+    ),
 }
 ON_PLANTED_DATA = {
     2: (calibration_phase2.calibrate_planted,),
@@ -70,6 +77,7 @@ ON_PLANTED_DATA = {
         calibration_gradient_flow.check_signals,
         calibration_layer_ablation.check_layer_ranking,
     ),
+    6: (calibration_sanity.check_sanity, calibration_transfer.check_transfer),
 }
 
 

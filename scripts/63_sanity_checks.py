@@ -1,0 +1,122 @@
+"""P6-03: which findings go away when what they are said to be about is taken away?
+
+Weights are drawn anew from the last layer down and each layer alone (Adebayo et al. 2018): signed rank
+correlation and SSIM of attributions, CAVs, dictionaries and gradient subspaces, beside two networks
+that are both random. Then every finding of Phases 1 to 3 meets every check that applies to it: random
+weights, a training on shuffled answers (beside one equally long on true ones), permuted problems,
+random and orthogonal directions, Gaussian noise of equal covariance, and an affine map of A: how much
+of answers, residuals, energy ordering, features and directions it explains, and what is left without
+it. The rules of the table stand in `ired.instruments.sanity_table`. Against a finding: half of it stays
+where nothing should, or nothing stays beyond the affine map.
+"""
+
+from ired.lab.command import Param, command
+
+LAYERS = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}
+ENDS = "at the end of the cascade"
+
+
+@command(
+    "P6-03",
+    problems=Param(60, tiny=16, help="problems of all findings but concepts"),
+    mapped=Param(24, tiny=6, help="of them, those whose attributions are compared"),
+    draws=Param(3, tiny=2, help="draws of fresh weights at each step of the cascade"),
+    steps=Param(600, tiny=60, paper=3000, help="steps of the two short trainings"),
+    batch=Param(256, tiny=64, paper=2048, help="problems of a step of these"),
+    moves=Param(6, tiny=3, help="small changes of A for the answers' Jacobians"),
+    pool=Param(1200, tiny=300, paper=3000, help="problems that pairs are matched from"),
+    pairs=Param(120, tiny=40, paper=400, help="matched pairs of each concept, at most"),
+    surrogate=Param(1000, tiny=100, paper=3000, help="problems of the linear surrogate"),
+    squares=Param(40_000, tiny=4000, paper=100_000, help="problems of the least-squares predictors"),
+    criteria={
+        "attributions_decay": f"{ENDS} signed rank correlations of score gradients and of integrated "
+        "gradients to the trained network's are below 0.5 and exceed those of two random networks by "
+        "less than 0.2: upper ends of 95 % intervals over problems",
+        "dictionaries_decay": "all three dictionaries survive the check of random weights",
+        "concepts_decay": "concepts in fc2 and in fc3 survive it, too",
+        "more_than_linear": "an affine map of A leaves some of the answers' variance unexplained, and "
+        "the answers err less than least squares on A: 95 % intervals above 0",
+        "most_findings_survive": "more than 70 % of the applicable cells of finding × check",
+    },
+)
+def main(run):
+    from dataclasses import replace
+
+    import torch
+
+    from ired.figures import sanity as figures
+    from ired.instruments import points, predictors, sanity, sanity_study, sanity_table, surrogate_study
+    from ired.instruments.dictionary import studied
+    from ired.instruments.directions import unpack
+    from ired.model import altered, problems, relearned
+    from ired.model.checkpoint import load_energy
+    from ired.model.sampling import SamplingConfig, sample
+    from ired.model.training import Trainer, TrainingConfig
+
+    p, source, (n, c) = run.params, run.upstream("SETUP-3"), run.profile.problem.values()
+    model = load_energy(source.path("model.safetensors"), run.device, torch.float64)
+    generator, descent = problems.generator(run.seed, "sanity"), SamplingConfig(**run.profile.sampling)
+
+    def drawn(count, purpose):
+        stream = problems.generator(run.seed, f"sanity {purpose}")
+        return problems.draw(count, n, c, stream, torch.float64).to(run.device)
+
+    def answer(energy, A, start, callback=None):
+        return sample(energy, A, descent, start=start, callback=callback)
+
+    config = TrainingConfig(c=c, mining=run.variant, **run.profile.training)
+    config = replace(config, steps=p.steps, batch=p.batch)
+    briefly = [relearned.finished(kind(model.config, config, run.seed, run.device))
+               for kind in (Trainer, relearned.Shuffled)]  # fmt: skip
+    fresh = [
+        sanity.Altered(order, step, i, altered.randomised(
+            model, layers, problems.generator(run.seed, f"{order} {step} {i}")))
+        for order in ("cascade", "independent") for step, layers in sanity.steps(order)
+        for i in range(p.draws if order == "cascade" else 1)
+    ]  # fmt: skip
+    A, A_pairs, A_many = (drawn(getattr(p, name), name) for name in ("problems", "pool", "surrogate"))
+    run.dataset(f"sanity n={n}", problems.digest(torch.cat([A, A_pairs, A_many])), "fresh",
+                "ired.model.problems.draw")  # fmt: skip
+    batches = ((a, problems.inverse(a)) for a in drawn(p.squares, "squares").split(4000))
+    squares = {name: of for name, of in predictors.fit(batches).items() if of.degree}
+
+    def upstream(exp_id):
+        up = run.upstream(exp_id)
+        return unpack(up.tensors("directions"), up.meta("directions"))
+
+    directions = [d for exp_id in ("P3-01", "P3-02", "P3-03") for d in upstream(exp_id)]
+    dictionaries = {}
+    for layer, exp_id in LAYERS.items():
+        up = run.upstream(exp_id)
+        packed = up.tensors("dictionaries"), up.meta("dictionaries")
+        dictionaries[layer] = studied(up.json("chosen"), packed, source.run_id).to(A)
+    shown = sanity_study.shown(
+        model, A_pairs, problems.properties(A_pairs), directions, p.pairs, generator
+    )
+    bench = sanity_study.bench(
+        model, fresh, briefly, A, answer, {name: of(A) for name, of in squares.items()}, directions,
+        dictionaries, shown, generator,
+    )  # fmt: skip
+    with run.progress(len(fresh) + 14, "fresh weights, then findings") as bar:
+        rows = sanity_study.decay(bench, p.mapped, bar.update)
+        cells = sanity_study.cells(bench, p.moves, generator, bar.update)
+    start = points.noise(model, len(A_many), generator=generator, like=A_many)
+    linear = surrogate_study.linear(model, answer, A_many, start, dictionaries, directions, generator)
+    table = sanity_table.judged(cells, sanity_study.SOURCES, sanity_study.REASONS)
+    curves = sanity.curves(rows)
+    tables = {"table": table, "decay": curves, "surrogate": linear.shares,
+              "surrogate_directions": linear.directions, "ordering": linear.ordering}  # fmt: skip
+    for name, rows_of in tables.items():
+        run.table(name, rows_of)
+    run.metrics(sanity_table.numbers(table))
+
+    for name, (met, numbers) in sanity_study.verdicts(table, rows, linear).items():
+        run.criterion(name, met, **numbers)
+    share = sanity_table.survived(table)
+    run.headline("share of finding × check that survives", share.estimate, share.low, share.high)
+    for name, figure, caption in figures.all_of_them(table, curves, linear):
+        run.figure(name, figure, caption)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,265 @@
+"""Sanity checks let through what is real, and flag what does not look at the network."""
+
+import numpy as np
+import pytest
+import torch
+
+from ired.instruments import calibration_sanity as planted
+from ired.instruments import points, sanity, sanity_findings, sanity_layers, sanity_study, sanity_table
+from ired.instruments.dictionary import given
+from ired.instruments.directions import Direction
+from ired.instruments.points import array
+from ired.instruments.sanity_findings import Networks
+from ired.instruments.sanity_layers import Around, Push
+from ired.instruments.sanity_table import CHECKS, FAILED, NEITHER, SURVIVED, Cell
+from ired.model import altered
+from ired.model import problems as model_problems
+
+
+def normal(*shape, generator):
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def by_windows(a, b, side):
+    """SSIM of two maps as it is written down, window by window."""
+    a, b = ((m / m.abs().max() + 1) / 2 for m in (a, b))
+    values = []
+    for i in range(len(a) - side + 1):
+        for j in range(len(a) - side + 1):
+            x, y = (m[i : i + side, j : j + side].flatten() for m in (a, b))
+            mx, my, both = x.mean(), y.mean(), ((x - x.mean()) * (y - y.mean())).mean()
+            top = (2 * mx * my + 1e-4) * (2 * both + 9e-4)
+            spread = x.var(correction=0) + y.var(correction=0)
+            values.append(top / ((mx**2 + my**2 + 1e-4) * (spread + 9e-4)))
+    return torch.stack(values).mean()
+
+
+@pytest.mark.parametrize("n, side", [(3, 3), (6, 3), (9, 7)])
+def test_ssim_is_what_is_written_down(n, side, generator):
+    a, b = normal(2, 4, n, n, generator=generator)
+    assert sanity.window(n) == side
+    known = [by_windows(x, y, side) for x, y in zip(a, b)]
+    assert torch.allclose(sanity.ssim(a, b), torch.stack(known), rtol=1e-9)
+    assert torch.allclose(sanity.ssim(a, 2 * a), torch.ones(4).double())
+    assert (sanity.ssim(a, -a) < 0).all()
+    with pytest.raises(ValueError, match="too small"):
+        sanity.ssim(a[:, :2, :2], a[:, :2, :2])
+
+
+def test_an_edge_detector_does_not_decay(generator):
+    A = normal(20, 5, 5, generator=generator)
+    A = A + A.mT
+    maps = [(own, planted.edges(A)) for own in planted.cascade()]
+    rows = sanity.map_decay("edges", planted.edges(A), maps)
+    left = sanity.Left.of(rows, "edges, signed rank")
+    assert left.likeness.estimate == pytest.approx(1) and not left.decayed()
+    assert sanity.curves(rows)["mean"].to_numpy() == pytest.approx(1)
+
+
+def test_random_against_random_is_centred_at_nothing(generator):
+    maps = [(own, planted._symmetric(40, 6, generator)) for own in planted.cascade()]
+    rows = sanity.map_decay("noise", planted._symmetric(40, 6, generator), maps)
+    null = rows[(rows["order"] == sanity.NULL) & (rows["measure"] == "noise, signed rank")]["value"]
+    assert abs(null.mean()) < 4 * (20 * 120) ** -0.5
+    left = sanity.Left.of(rows, "noise, signed rank")
+    assert left.decayed()
+    assert rows[rows["measure"] == "noise, absolute rank"]["value"].abs().mean() < 0.3
+
+
+def test_steps_of_both_orders():
+    assert sanity.steps("cascade")[-1] == ("fc1", ("fc4", "fc3", "fc2", "fc1"))
+    assert sanity.steps("independent")[1] == ("fc3", ("fc3",))
+    with pytest.raises(ValueError, match="cascade"):
+        sanity.steps("sideways")
+
+
+def test_gaussian_data_have_mean_covariance_and_span(generator):
+    x = 3 + normal(30, 2, generator=generator) @ normal(2, 4, generator=generator)
+    many = torch.cat([sanity.gaussian_like(x, generator) for _ in range(300)])
+    assert torch.allclose(many.mean(0), x.mean(0), atol=0.15)
+    own = torch.cov(x.mT)
+    assert torch.allclose(torch.cov(many.mT), own, atol=0.12 * float(own.norm()))
+    assert torch.linalg.matrix_rank(many - many.mean(0)) == 2
+
+
+def test_directions_orthogonal_to_one(generator):
+    x, v = normal(50, 8, generator=generator), torch.eye(8, dtype=torch.float64)[0]
+    for some in sanity.directions_like(x, 4, generator).values():
+        left = sanity.without(v, some)
+        assert (left @ v).abs().max() < 1e-12
+        assert torch.allclose(left.norm(dim=1), torch.ones(4).double())
+    field = normal(4, 3, 8, generator=generator)
+    assert torch.allclose(sanity.inside(field, torch.eye(8).double()), torch.ones(4).double())
+    Q = sanity.rotation(5, x, generator)
+    assert torch.allclose(Q @ Q.mT, torch.eye(5).double(), atol=1e-12)
+
+
+# The table
+
+
+def cell(check, own, left, name="f"):
+    return Cell(name, check, np.asarray(own, float), np.asarray(left, float))
+
+
+def judged(*cells):
+    return sanity_table.judged(cells, {"f": "here"}, {("f", check): "no" for check in CHECKS})
+
+
+def test_rules_of_survival():
+    rng = np.random.default_rng(0)
+    own = 1 + 0.1 * rng.standard_normal(50)
+    table = judged(
+        cell("weights", own, 0.3 * own), cell("labels", own, 0.6 * own), cell("linear", own, 0.1 * own),
+        cell("pairs", own, own + rng.standard_normal(50)),
+    ).set_index("check")  # fmt: skip
+    seen = table["verdict"]
+    assert seen["weights"] == SURVIVED and seen["labels"] == FAILED and seen["linear"] == SURVIVED
+    assert seen["pairs"] == FAILED and seen["noise"] == NEITHER
+    assert table["rest"][["weights", "labels"]].to_numpy() == pytest.approx([0.3, 0.6])
+    assert table["reason"]["noise"] == "no"
+    assert table["low"]["pairs"] < 1 < table["high"]["pairs"]
+
+
+def test_what_is_not_there_cannot_survive():
+    noise = np.random.default_rng(1).standard_normal(60)
+    table = judged(cell("weights", noise - noise.mean(), 0 * noise), cell("labels", 0 * noise, noise))
+    assert (table["verdict"] == NEITHER).all()
+    assert sanity_table.survived(table).units == 0
+    there = 1 + noise - noise.mean()
+    table = judged(cell("weights", there, 0 * noise), cell("labels", 0 * noise, noise))
+    table = table.set_index("check")
+    assert table["verdict"]["weights"] == SURVIVED and "control" in table["reason"]["labels"]
+
+
+def test_cells_are_of_known_checks_and_equal_units():
+    with pytest.raises(ValueError, match="unknown check"):
+        cell("luck", [1], [1])
+    with pytest.raises(ValueError, match="f, weights"):
+        cell("weights", [1, 2], [1])
+    with pytest.raises(KeyError):
+        sanity_table.judged([], {"f": "here"}, {})
+
+
+def test_false_alarms_of_the_rule():
+    """Exactly half is left: not more than 2.5 % of such cells survive, and correction makes it
+    fewer."""
+    rng, count = np.random.default_rng(2), 400
+    own = 1 + 0.3 * rng.standard_normal((count, 40))
+    left = 0.5 * own + 0.3 * rng.standard_normal((count, 40))
+    p = np.array([cell("weights", a, b).p() for a, b in zip(own, left)])
+    assert (p < sanity_table.LEVEL).mean() < 0.025 + 3 * (0.025 / count) ** 0.5
+
+
+# Findings on networks
+
+
+@pytest.fixture
+def networks(network):
+    streams = [model_problems.generator(i, "fresh") for i in range(2)]
+    fresh = [altered.randomised(network, sanity.LAYERS, stream) for stream in streams]
+    return Networks(network, fresh, network, fresh[0])
+
+
+def pairs_of(network, generator, count=240):
+    A = model_problems.draw(count, 4, 0.5, generator, torch.float64)
+    properties = model_problems.properties(A)
+    directions = [
+        Direction(f"{c} {layer}", "concept", layer, 1, c, 0.9, "auroc", torch.ones(32).double())
+        for c, layer in (("near_singular", "fc2"), ("noisy_answer", "fc2"))
+    ]
+    return sanity_study.shown(network, A, properties, directions, 60, generator)
+
+
+def test_a_planted_concept_is_told_and_vanishes(network, generator):
+    own = pairs_of(network, generator).pairs["noisy_answer"]
+    axis = torch.eye(10, dtype=torch.float64)[0]
+    h = normal(len(own), 2, 10, generator=generator).numpy()
+    assert abs(sanity_layers.told(own, h).mean()) < 0.25
+    h[:, 1] += 3 * axis.numpy()
+    assert sanity_layers.told(own, h).mean() > 0.4
+    swaps = [sanity_layers.swapped(own, generator) for _ in range(5)]
+    assert abs(np.mean([sanity_layers.told(own, h, swap) for swap in swaps])) < 0.25
+    both = [sanity_layers.told_by(own, h, way).mean() for way in (axis[None], -axis[None])]
+    assert both[0] == pytest.approx(both[1])
+    beside = sanity.without(axis, normal(4, 10, generator=generator))
+    assert sanity_layers.told_by(own, h, beside).mean() < 0.2
+
+
+def test_concepts_get_a_cell_for_every_check(network, networks, generator):
+    shown = pairs_of(network, generator)
+    cells = {c.check: c for c in sanity_layers.concept_cells(networks, shown, "fc2", generator)}
+    assert set(cells) == set(CHECKS)
+    assert np.array_equal(cells["labels"].own, cells["weights"].own)
+    assert all(np.isfinite(c.left).all() and abs(c.left).max() <= 1.5 for c in cells.values())
+
+
+def test_a_push_moves_answers_by_what_it_is(network, networks, generator):
+    shown = pairs_of(network, generator)
+    A = shown.A[:8]
+
+    def answer(energy, A, start):
+        """One step down: enough to feel what is added to a layer."""
+        return start - 0.1 * energy.gradient(A, start, 1)
+
+    start = points.noise(network, 8, generator=generator, like=A)
+    push = Push(answer, A, start, shown, ("near_singular", "fc2", 1))
+    assert push.raised(network, np.zeros(32)) == pytest.approx(0, abs=1e-12)
+    cells = sanity_layers.push_cells(networks, push, generator)
+    assert {c.check for c in cells} == set(CHECKS)
+    by_check = {c.check: c for c in cells}
+    assert (by_check["random"].left >= 0).all()
+    assert np.ptp([c.own.sum() for c in cells if c.check not in ("labels",)]) < 1e-9
+
+
+def test_gaps_are_kept_by_a_whole_dictionary_and_lost_by_none(network, networks, problems, generator):
+    at = Around.of(network, problems, points.answers(network, problems), (0, 5), generator)
+    h = sanity_layers.activations(network, at, "fc2")
+    assert sanity_layers.gaps_kept(network, at, "fc2", h, h).mean() == pytest.approx(1)
+    mean = h.mean((0, 1, 2))
+    constant = sanity_layers.gaps_kept(network, at, "fc2", h, mean.expand_as(h))
+    assert constant == pytest.approx(0, abs=1e-9)
+    whole = given("all", torch.eye(32).double(), mean, mean.new_ones(()))
+    assert array(sanity_layers.explained(whole, h)).mean() == pytest.approx(1)
+    cells = sanity_layers.dictionary_cells(networks, "fc2", whole, at, generator)
+    by_check = {c.check: c for c in cells}
+    assert set(by_check) == set(CHECKS) - {"labels"}
+    for check in ("weights", "orthogonal", "noise", "random"):  # all of any layer is kept
+        assert by_check[check].left.mean() == pytest.approx(1)
+    assert by_check["weights"].own.mean() == pytest.approx(1)
+
+
+def test_a_frame_is_followed_only_by_its_own_problem(ideal, generator):
+    A = model_problems.draw(30, 4, 0.5, generator, torch.float64)
+    y = 0.1 * points.answers(ideal, A)[:, None]
+
+    def see(energy):
+        return ideal.coordinates.to_basis(torch.linalg.inv(A).flatten(1))[:, None]
+
+    found = sanity_findings.gradient_in_frame(ideal, A, y, generator)
+    seen = see(ideal)
+    size = ideal.coordinates.size
+    assert found.agree(seen, found.known) == pytest.approx(1 - 4 / size)
+    assert found.agree(seen, found.known.roll(1, 0)).mean() < 0.9 * (1 - 4 / size)
+    assert found.left(seen).shape == (30,)
+
+
+def test_a_constant_jacobian_is_nothing_beyond_an_affine_map(ideal, generator):
+    A = model_problems.draw(12, 4, 0.5, generator, torch.float64)
+    start = points.noise(ideal, 12, generator=generator, like=A)
+    W = normal(16, ideal.coordinates.d, generator=generator)
+
+    def affine(energy, A, start):
+        return A.flatten(1) @ W
+
+    found = sanity_findings.answers_turn(ideal, affine, A, start, 4, generator)
+    seen = found.see(ideal)
+    assert (seen - seen.mean(0)).abs().max() < 1e-9
+    assert abs(found.left(seen)).mean() < 0.35 and set(found.others) == {"random", "orthogonal"}
+
+
+def test_every_finding_has_a_cell_or_a_reason():
+    names = set(sanity_study.SOURCES)
+    assert {finding for finding, _ in sanity_study.REASONS} <= names
+    assert {check for _, check in sanity_study.REASONS} <= set(CHECKS)
+    allowed = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-. :/")
+    assert all(set(name) <= allowed for name in names)  # MLflow's, for names of metrics
