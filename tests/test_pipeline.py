@@ -17,7 +17,11 @@ from mlflow import MlflowClient
 from ired.lab import queue
 
 ROOT = Path(__file__).resolve().parents[1]
-BUILT = [exp for exp in queue.load().experiments if (ROOT / exp.script).exists()]
+QUEUE = queue.load()
+BUILT = [exp for exp in QUEUE.experiments if (ROOT / exp.script).exists()]
+TINY = queue.At(profile="tiny")
+# Some need models of other seeds.
+JOBS = list(dict.fromkeys(job for exp in BUILT for job in QUEUE.upstream(exp, TINY)))
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +49,11 @@ def run(folder, script, *words):
 
 
 def runs(folder, nested=False):
-    """The runs of experiments, or those that are nested under them."""
+    """The runs of experiments at seed 0, or those that are nested under them."""
     client = MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db")
     everywhere = [e.experiment_id for e in client.search_experiments()]
     found = client.search_runs(everywhere, max_results=1000)
+    found = [r for r in found if r.data.tags.get("seed", "0") == "0"]
     return client, [r for r in found if ("mlflow.parentRunId" in r.data.tags) == nested]
 
 
@@ -62,22 +67,23 @@ def finished(project, tmp_path_factory):
     """The project after every built script has run once, two at a time where needs allow it."""
     captured = tmp_path_factory.mktemp("streams")
 
-    def start(exp):
-        words = (exp.script, ["--profile", "tiny"], environment(project), captured / exp.id)
-        return forked.run(project, *words)
+    def start(exp, at):
+        words = ["--profile", "tiny", *(("--seed", str(at.seed)) if at.seed else ())]
+        streams = captured / f"{exp.id}-{at.seed}"
+        return forked.run(project, exp.script, words, environment(project), streams)
 
-    waiting, done, running = list(BUILT), set(), {}
+    waiting, done, running = list(JOBS), set(), {}
     with ThreadPoolExecutor(2) as pool:
         while waiting or running:
-            for exp in [e for e in waiting if {need.id for need in e.needs} <= done]:
-                running[pool.submit(start, exp)] = exp
-                waiting.remove(exp)
+            for job in [job for job in waiting if set(QUEUE.needed(*job)) <= done]:
+                running[pool.submit(start, *job)] = job
+                waiting.remove(job)
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                exp, ended = running.pop(future), future.result()
-                text = f"{exp.id}:\n{ended.stdout[-2000:]}\n{ended.stderr[-4000:]}"
+                (exp, at), ended = running.pop(future), future.result()
+                text = f"{exp.name(at)}:\n{ended.stdout[-2000:]}\n{ended.stderr[-4000:]}"
                 assert ended.returncode == 0, text
                 assert "up to date" not in ended.stdout and "Warning" not in ended.stderr, text
-                done.add(exp.id)
+                done.add((exp, at))
     return project
 
 
@@ -134,17 +140,22 @@ def test_a_second_run_does_nothing(finished):
     assert len(runs(finished)[1]) == before
 
 
+def checkpoints(folder):
+    """Trainings' last states, and when they were written."""
+    states = (folder / "mlruns/work").rglob("training.safetensors")
+    return {state: state.stat().st_mtime for state in states}
+
+
 def test_an_edit_outside_the_training_does_not_train_again(finished, tmp_path):
     """The baseline runs again, because its curves may differ, from its last checkpoint."""
     copy = tmp_path / "copy"
     shutil.copytree(finished, copy)
-    before = next((copy / "mlruns/work").rglob("training.safetensors")).stat().st_mtime
+    before = checkpoints(copy)
     with (copy / "ired/instruments/learning.py").open("a") as file:
         file.write("# another thought\n")
     done = run(copy, "scripts/02_train_baseline.py")
     assert done.returncode == 0 and "up to date" not in done.stdout
-    weights = next((copy / "mlruns/work").rglob("training.safetensors"))
-    assert weights.stat().st_mtime == before
+    assert checkpoints(copy) == before
     _, found = runs(copy)
     trained = [r for r in found if r.data.tags["exp_id"] == "SETUP-3"]
     assert len(trained) == 2 and numbers(trained[0]) == numbers(trained[1])
@@ -215,12 +226,12 @@ def test_an_adopted_checkpoint_is_checked(finished, tmp_path):
     foreign.write_bytes(b"not a model")
     done = run(finished, script, "--checkpoint", str(foreign))
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
-    model = next(finished.glob("mlruns/artifacts/*/*/artifacts/model.safetensors"))
+    trained = [r for r in runs(finished)[1] if r.data.tags["exp_id"] == "SETUP-3"]
+    own = min(trained, key=lambda r: r.info.start_time)
+    model = next(finished.glob(f"mlruns/artifacts/*/{own.info.run_id}/artifacts/model.safetensors"))
     done = run(finished, script, "--checkpoint", str(model))
     assert done.returncode == 0, done.stderr
-    _, found = runs(finished)
-    adopted = max(found, key=lambda r: r.info.start_time)
-    own = min((r for r in found if r.data.tags["exp_id"] == "SETUP-3"), key=lambda r: r.info.start_time)
+    adopted = max(runs(finished)[1], key=lambda r: r.info.start_time)
     for name in ("mse.test.steps_50", "mse.harder.steps_10"):
         assert adopted.data.metrics[name] == own.data.metrics[name]
 

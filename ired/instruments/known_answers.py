@@ -16,6 +16,7 @@ from ired.instruments import (
     calibration_eigenparts,
     calibration_geodesics,
     calibration_gradient_flow,
+    calibration_influence,
     calibration_interventions,
     calibration_layer_ablation,
     calibration_phase2,
@@ -77,7 +78,12 @@ ON_PLANTED_DATA = {
         calibration_gradient_flow.check_signals,
         calibration_layer_ablation.check_layer_ranking,
     ),
-    6: (calibration_sanity.check_sanity, calibration_transfer.check_transfer),
+    6: (
+        calibration_influence.check_influence,
+        calibration_influence.check_datamodel,
+        calibration_sanity.check_sanity,
+        calibration_transfer.check_transfer,
+    ),
 }
 
 
