@@ -73,8 +73,9 @@ def check_datamodel(generator: torch.Generator) -> list[Check]:
     named = [int((~row).nonzero()[0]) for row in kept]
     return [
         compare(DATAMODEL, "LDS of true influences", 1, perfect, 1e-12),
-        # Of the mean over T: a single correlation over M subsets has a standard error of 1/√(M − 1).
-        Check(DATAMODEL, "LDS of random influences", 0, float(chance.mean()), 4 / np.sqrt((M - 1) * T)),
+        # Random influences on N problems have cosines of 1/√N with the true ones, and M subsets tell
+        # those with an error of 1/√M: four standard errors of the mean over T.
+        Check(DATAMODEL, "LDS of random influences", 0, float(chance.mean()), 4 * np.sqrt((1 / N + 1 / M) / T)),
         Check(DATAMODEL, "problems in a half", N / 2, float(masks.sum(1).mean()), 0),
         Check(DATAMODEL, "ceiling beside the LDS of true influences under noise", seen,
               datamodel.ceiling(noisy), 0.05),

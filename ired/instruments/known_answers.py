@@ -21,6 +21,7 @@ from ired.instruments import (
     calibration_layer_ablation,
     calibration_phase2,
     calibration_probes,
+    calibration_robustness,
     calibration_sanity,
     calibration_spd,
     calibration_transfer,
@@ -79,6 +80,8 @@ ON_PLANTED_DATA = {
         calibration_layer_ablation.check_layer_ranking,
     ),
     6: (
+        calibration_robustness.check_matching,
+        calibration_robustness.check_robust,
         calibration_influence.check_influence,
         calibration_influence.check_datamodel,
         calibration_sanity.check_sanity,

@@ -1,0 +1,42 @@
+"""The calibration of P6-01 passes on sound instruments, and names the one that is broken."""
+
+import pytest
+import torch
+
+from ired.instruments import calibration_robustness as calibration
+from ired.instruments import robustness, robustness_score
+
+
+def missed(checks):
+    return [check.what for check in checks if not check.passed]
+
+
+def generator():
+    return torch.Generator().manual_seed(5)
+
+
+@pytest.mark.parametrize("check", [calibration.check_matching, calibration.check_robust])
+def test_sound_instruments_pass(check):
+    assert missed(check(generator())) == []
+
+
+@pytest.mark.parametrize(
+    "module, name, spoil, check, named",
+    [
+        (robustness, "procrustes", lambda r: robustness.Rotation(r.matrix.mT, r.scale),
+         calibration.check_matching, "the planted rotation"),
+        (robustness, "assigned", lambda pairs: (pairs[0], pairs[1][::-1].copy()),
+         calibration.check_matching, "share of a permuted dictionary matched back"),
+        (robustness, "chance_matched", lambda drawn: drawn * 0.5,
+         calibration.check_matching, "the same by matching one"),
+        (robustness_score, "statistic", lambda t2: 4 * t2,
+         calibration.check_robust, "null effects called robust"),
+        (robustness_score, "score", lambda score: score**2,
+         calibration.check_robust, "score with many networks"),
+    ],
+    ids=["rotation", "assignment", "chance", "t", "score"],
+)  # fmt: skip
+def test_a_broken_instrument_is_named(monkeypatch, module, name, spoil, check, named):
+    own = getattr(module, name)
+    monkeypatch.setattr(module, name, lambda *a, **k: spoil(own(*a, **k)))
+    assert named in missed(check(generator()))
