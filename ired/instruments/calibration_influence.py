@@ -58,7 +58,7 @@ def check_influence(generator: torch.Generator) -> list[Check]:
 
 def check_datamodel(generator: torch.Generator) -> list[Check]:
     """True influences of a linear model, random ones; the ceiling that noise leaves; removal."""
-    N, T, M = 60, 12, 500
+    N, T, M = 60, 48, 500
     true, other = (_draw(generator, T, N).cpu().numpy() for _ in range(2))
     masks = datamodel.halves(M, N, generator).cpu().numpy()
     clean = masks @ true.T
