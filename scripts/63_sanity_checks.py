@@ -2,7 +2,7 @@
 
 Weights are drawn anew from the last layer down and each layer alone (Adebayo et al. 2018): signed rank
 correlation and SSIM of attributions, CAVs, dictionaries and gradient subspaces, beside two networks
-that are both random. Then every finding of Phases 1 to 3 meets every check that applies to it: random
+that are both random. Then findings of Phases 1 to 5 meet every check that applies to them: random
 weights, a training on shuffled answers (beside one equally long on true ones), permuted problems,
 random and orthogonal directions, Gaussian noise of equal covariance, and an affine map of A: how much
 of answers, residuals, energy ordering, features and directions it explains, and what is left without
@@ -97,7 +97,7 @@ def main(run):
         model, fresh, briefly, A, answer, {name: of(A) for name, of in squares.items()}, directions,
         dictionaries, shown, generator,
     )  # fmt: skip
-    with run.progress(len(fresh) + 14, "fresh weights, then findings") as bar:
+    with run.progress(len(fresh) + 17, "fresh weights, then findings") as bar:
         rows = sanity_study.decay(bench, p.mapped, bar.update)
         cells = sanity_study.cells(bench, p.moves, generator, bar.update)
     start = points.noise(model, len(A_many), generator=generator, like=A_many)

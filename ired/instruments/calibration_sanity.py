@@ -6,8 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ired.instruments import points, sanity, sanity_findings, sanity_table, surrogate
+from ired.instruments import points, sanity, sanity_findings, sanity_later, sanity_table
+from ired.instruments import spd, spd_answers, surrogate
 from ired.instruments.calibration import Check, References, compare
+from ired.instruments.eigenparts import Frame
 from ired.instruments.points import array
 from ired.instruments.sanity import Altered, Left
 from ired.instruments.sanity_findings import Networks
@@ -163,4 +165,35 @@ def check_sanity_findings(references: References, generator: torch.Generator) ->
                 finding.name, lambda e, f=finding: f.agree(f.see(e), f.known))}  # fmt: skip
             checks.append(Check(name, f"{finding.name}, mean of a blind one", 0,
                                 float(left["weights"].mean()), 0.75))  # fmt: skip
-    return checks
+    return checks + _later(name, generator)
+
+
+def _later(name: str, generator: torch.Generator) -> list[Check]:
+    """Findings of Phases 4 and 5 on planted data: there in full, and at their zero."""
+    n, size = 4, 6
+    R = 2 * torch.rand(2 * COUNT, n, n, generator=generator, dtype=torch.float64,
+                       device=generator.device) - 1  # fmt: skip
+    Y = spd.symmetric(torch.linalg.inv(2 * R @ R.mT + 0.5 * torch.eye(n).to(R)))
+    noise = spd.symmetric(_normal(33, *Y.shape, generator=generator))
+    kept = sanity_later.definite_beyond(1.6 * Y, Y, noise[1:])
+    lost = sanity_later.definite_beyond(spd_answers.matched(Y, 1.6 * Y, noise[0]), Y, noise[1:])
+    D, frame = Y @ Y, Frame.of(Y)
+    on = sanity_later.in_eigenvalues(D, frame)
+    off = sanity_later.in_eigenvalues(noise[0], frame)
+    outputs = torch.eye(size).to(R)[0] * (1 + _normal(COUNT, 5, 1, generator=generator))
+    outputs[:, 0] = outputs[:1, 0]
+    other = sanity_later.along_axis(outputs, torch.eye(size).to(R)[1])
+    x, v = _normal(COUNT, 3, generator=generator), _normal(COUNT, 1, generator=generator)
+    fold = surrogate.folds(COUNT)
+    read = [sanity_later.read_share(some, v, fold) for some in (torch.cat([x, v], 1), x)]
+    return [
+        Check(name, "whether definite answers are told from noise", 1, float(kept.mean() > 0.25), 0),
+        Check(name, "definiteness of noise beyond noise", 0, float(lost.mean()), 0.15),
+        compare(name, "errors of a function of the inverse, in eigenvalues", 1,
+                on + array(frame.random_basis(D)), 1e-9),
+        Check(name, "isotropic errors, in eigenvalues", 0, float(off.mean()), 0.08),
+        compare(name, "gaps along the only output", 1, sanity_later.along_axis(outputs), 1e-9),
+        compare(name, "gaps along another output", -1 / (size - 1), other, 1e-9),
+        Check(name, "R² of a value that is among the features", 1, float(read[0].mean()), 1e-3),
+        Check(name, "R² of noise", 0, float(read[1].mean()), 0.2),
+    ]  # fmt: skip

@@ -11,6 +11,7 @@ from pandas import DataFrame, concat
 from torch import Tensor
 
 from ired.instruments import active_subspace, attribution, concepts, points, sanity, sanity_findings
+from ired.instruments import sanity_later as later
 from ired.instruments import sanity_layers as layers_
 from ired.instruments import sanity_table
 from ired.instruments.dictionary import Dictionary
@@ -46,6 +47,7 @@ SOURCES = {
     "concepts in fc2": "P3-02",
     "concepts in fc3": "P3-02",
     "near singular raises answers": "P3-05",
+    **later.SOURCES,
 }  # fmt: skip
 REASONS = {
     **{(f, c): _NO_DIRECTION for c in ("random", "orthogonal") for f in list(SOURCES)[:2]},
@@ -56,6 +58,7 @@ REASONS = {
     ("gradient keeps to few directions", "pairs"): _FIXED,
     ("gradient keeps to few directions", "noise"): "noise of equal covariance has the same subspace",
     ("gradient keeps to few directions", "linear"): "an affine map has no subspace of its own",
+    **later.REASONS,
 }  # fmt: skip
 
 
@@ -120,6 +123,15 @@ def cells(
         tick(1)
     found += layers_.push_cells(networks, b.push, generator)
     tick(1)
+    pool = b.shown  # probes need many problems
+    near = points.noised(energy, pool.y0, 0, 1, generator)[0][:, 0]
+    for findings in (
+        later.of_answers(energy, b.answer, b.A, b.start, generator),
+        [later.linearised(energy, pool.A, near)],
+        [later.along_constant(energy, b.A, b.y0, generator)],
+    ):
+        found += later.cells(findings, networks, generator)
+        tick(1)
     return found
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ired.instruments import calibration_sanity as calibration
-from ired.instruments import sanity, sanity_findings, sanity_table, surrogate
+from ired.instruments import sanity, sanity_findings, sanity_later, sanity_table, surrogate
 from ired.model import problems as model_problems
 
 
@@ -65,4 +65,13 @@ def test_a_broken_surrogate_is_named(references, monkeypatch, name, spoil):
 ])  # fmt: skip
 def test_broken_findings_are_named(references, monkeypatch, name, spoil):
     spoiled(monkeypatch, sanity_findings, name, spoil)
+    assert missed(calibration.check_sanity_findings(references, stream())) == {"sanity_findings"}
+
+
+@pytest.mark.parametrize("name, spoil", [
+    ("definite_beyond", lambda v: 0 * v), ("in_eigenvalues", lambda v: v + 0.2),
+    ("along_axis", lambda v: 0.9 * v), ("read_share", lambda v: v - 0.5),
+])  # fmt: skip
+def test_broken_later_findings_are_named(references, monkeypatch, name, spoil):
+    spoiled(monkeypatch, sanity_later, name, spoil)
     assert missed(calibration.check_sanity_findings(references, stream())) == {"sanity_findings"}

@@ -6,12 +6,16 @@ import torch
 
 from ired.instruments import calibration_sanity as planted
 from ired.instruments import points, sanity, sanity_findings, sanity_layers, sanity_study, sanity_table
+from ired.instruments import sanity_later as later
+from ired.instruments import spd_answers
 from ired.instruments.dictionary import given
 from ired.instruments.directions import Direction
+from ired.instruments.eigenparts import Frame
 from ired.instruments.points import array
 from ired.instruments.sanity_findings import Networks
 from ired.instruments.sanity_layers import Around, Push
 from ired.instruments.sanity_table import CHECKS, FAILED, NEITHER, SURVIVED, Cell
+from ired.instruments.statistics import student_interval
 from ired.model import altered
 from ired.model import problems as model_problems
 
@@ -255,6 +259,86 @@ def test_a_constant_jacobian_is_nothing_beyond_an_affine_map(ideal, generator):
     seen = found.see(ideal)
     assert (seen - seen.mean(0)).abs().max() < 1e-9
     assert abs(found.left(seen)).mean() < 0.35 and set(found.others) == {"random", "orthogonal"}
+
+
+# Findings of Phases 4 and 5
+
+
+def inverses(generator, count=80, n=4):
+    A = model_problems.draw(count, n, 0.5, generator, torch.float64)
+    Y = torch.linalg.inv(A)
+    return A, (Y + Y.mT) / 2
+
+
+def test_definite_answers_are_told_from_moved_truths(generator):
+    _, Y = inverses(generator)
+    epsilon, other = (normal(16, *Y.shape, generator=generator) for _ in range(2))
+    assert later.definite_beyond(1.6 * Y, Y, epsilon).mean() > 0.3
+    moved = spd_answers.matched(Y, 1.6 * Y, other[0] + other[0].mT)
+    assert abs(later.definite_beyond(moved, Y, epsilon).mean()) < 0.15
+    assert later.definite_beyond(-Y, Y, epsilon).max() <= 0
+    assert (later.definite_beyond(Y, Y, epsilon) == 0).all()  # there is no noise to be ahead of
+
+
+def test_eigenvalue_errors_are_told_from_noise_and_other_bases(generator):
+    _, Y = inverses(generator)
+    frame = Frame.of(Y)
+    D = Y @ Y
+    own = later.in_eigenvalues(D, frame)
+    assert own == pytest.approx(1 - array(frame.random_basis(D))) and own.min() > 0
+    assert abs(later.in_eigenvalues(D.roll(1, 0), frame).mean()) < 0.1
+    z = normal(*Y.shape, generator=generator)
+    assert abs(later.in_eigenvalues(z + z.mT, frame).mean()) < 0.06
+    assert (later.in_eigenvalues(0 * Y, frame) == 0).all()
+
+
+def test_a_planted_reading_is_told_from_what_the_input_gives(network, generator):
+    A, Y = inverses(generator, 200)
+    y = points.noised(network, points.answers(network, A), 0, 1, generator)[0][:, 0]
+    found = later.linearised(network, A, y)
+    assert found.agree(found.see(network), found.known).shape == (200,)
+    seen = normal(200, 6, generator=generator)
+    assert found.agree(seen, found.known).mean() < 0  # it says less than the input
+    assert abs(found.agree(seen, normal(200, 1, generator=generator)).mean()) < 0.15
+    given = found.agree(torch.cat([seen, found.known], 1), found.known)
+    assert student_interval(given).low > 0
+
+
+def test_gaps_along_one_output_are_told_from_others(generator):
+    size = 6
+    axis = torch.nn.functional.normalize(normal(size, generator=generator), dim=0)
+    ripple = 0.1 * normal(30, 5, size, generator=generator)
+    ripple[:, 0] = 0
+    along = ripple[..., :1] * axis
+    assert later.along_axis(axis + along) == pytest.approx(1)
+    Q = torch.linalg.qr(torch.cat([axis[None], normal(5, size, generator=generator)]).mT).Q.mT
+    each = np.stack([later.along_axis(axis + ripple, one) for one in Q])
+    assert each.sum(0) == pytest.approx(0, abs=1e-9)  # the mean over axes is nothing
+    beside = axis + ripple[..., :1] * Q[1]
+    assert later.along_axis(beside) == pytest.approx(-1 / (size - 1))
+
+
+def test_later_findings_have_cells_where_they_apply(network, networks, generator):
+    A, _ = inverses(generator, 60)
+    y0 = points.answers(network, A)
+    start = points.noise(network, len(A), generator=generator, like=A)
+
+    def answer(energy, A, start):
+        return start - 0.1 * energy.gradient(A, start, 1)
+
+    findings = [
+        *later.of_answers(network, answer, A, start, generator),
+        later.linearised(network, A, points.noised(network, y0, 0, 1, generator)[0][:, 0]),
+        later.along_constant(network, A, y0, generator),
+    ]  # fmt: skip
+    cells = later.cells(findings, networks, generator)
+    places = {(c.finding, c.check) for c in cells}
+    every = {(finding, check) for finding in later.SOURCES for check in CHECKS}
+    assert places == every - set(later.REASONS) and len(places) == len(cells)
+    assert all(np.isfinite(c.left).all() and np.isfinite(c.own).all() for c in cells)
+    by_place = {(c.finding, c.check): c for c in cells}
+    turned = by_place[later.EIGENVALUES, "random"]
+    assert abs(turned.left.mean()) < 0.1
 
 
 def test_every_finding_has_a_cell_or_a_reason():
