@@ -62,7 +62,8 @@ def main(run):
         return problems.draw(count, n, c, stream, torch.float64).to(run.device)
 
     def answer(energy, A, start, callback=None):
-        return sample(energy, A, descent, start=start, callback=callback)
+        y = sample(energy, A, descent, start=start, callback=callback)
+        return y / energy.schedule.sqrt_alpha_bar[0].item() if descent.scaled_output else y
 
     config = TrainingConfig(c=c, mining=run.variant, **run.profile.training)
     config = replace(config, steps=p.steps, batch=p.batch)
