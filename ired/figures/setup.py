@@ -129,21 +129,3 @@ def accuracy(ladder: DataFrame, references: DataFrame) -> Figure:
             title=family, yscale="log", xlabel="optimisation steps", ylabel="MSE per entry of A⁻¹"
         )
     return figure
-
-
-def calibration(table: DataFrame) -> Figure:
-    """table: columns setting, instrument, share_of_tolerance, passed."""
-    figure, axes = canvas(1, 1, (8, 3.6), title="Instruments on known answers")
-    axis = axes[0, 0]
-    names = list(table["instrument"].unique())
-    for i, name in enumerate(names):
-        rows = table[table["instrument"] == name]
-        x = [i + 0.6 * (j + 0.5) / len(rows) - 0.3 for j in range(len(rows))]
-        shares = rows["share_of_tolerance"].clip(lower=1e-6)
-        axis.scatter(x, shares, s=14, color=COLOURS["trained"])
-    axis.axhline(1, color=COLOURS["least_squares"], linestyle="--", label="tolerance")
-    axis.set_yscale("log")
-    axis.set_xticks(range(len(names)), names)
-    axis.set_ylabel("error / tolerance  (≤ 10⁻⁶ shown as 10⁻⁶)")
-    axis.legend()
-    return figure

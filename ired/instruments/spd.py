@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import wraps
 
 import torch
 from torch import Tensor
@@ -30,7 +31,7 @@ from ired.instruments import points
 ASYMMETRY = 1e-9  # of the largest entry: more than rounding
 STEPS = 100  # of Runge and Kutta's fourth order, for Bures-Wasserstein transport: about nine digits
 ROUNDS = 500  # of the iteration for Karcher means
-PART = 256  # matrices that a thread of its own is worth
+PART = 500  # matrices that a thread takes at a time: they stay in its cache
 
 
 def check(M: Tensor, what: str = "matrix", tolerance: float = ASYMMETRY) -> Tensor:
@@ -55,7 +56,7 @@ def logm(P: Tensor) -> Tensor:
 
 def expm(S: Tensor) -> Tensor:
     """The exponential of symmetric matrices S, which is SPD."""
-    return _of_spectrum(*_side_by_side(torch.linalg.eigh, _symmetric(S, "matrix")), torch.exp)
+    return _of_spectrum(*torch.linalg.eigh(_symmetric(S, "matrix")), torch.exp)
 
 
 def power(P: Tensor, exponent: float) -> Tensor:
@@ -71,6 +72,29 @@ def nearest(M: Tensor, floor: float = 0.0) -> Tensor:
     """
     values, vectors = torch.linalg.eigh(symmetric(M))
     return (vectors * values.clamp_min(floor)[..., None, :]) @ vectors.mT
+
+
+def _in_parts(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A method of metrics that takes large batches of equal size in parts, as many at a time as there are
+    threads: on a CPU a batch of decompositions is otherwise a loop of LAPACK calls on one of them."""
+
+    @wraps(method)
+    def shared(self: Metric, *matrices: Tensor) -> Tensor:
+        first, threads = matrices[0], torch.get_num_threads()
+        batch = first.shape[:-2]
+        alike = all(M.shape == first.shape for M in matrices)
+        if first.device.type != "cpu" or threads == 1 or not alike or batch.numel() < 2 * PART:
+            return method(self, *matrices)
+        parts = zip(*(M.flatten(0, -3).split(PART) for M in matrices), strict=True)
+        # One thread each inside, in these threads alone.
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            try:
+                found = list(pool.map(lambda part: method(self, *part), parts))
+            except ValueError:
+                return method(self, *matrices)  # names the matrix by its place in the whole batch
+        return torch.cat(found).unflatten(0, batch)
+
+    return shared
 
 
 @dataclass(frozen=True)
@@ -170,36 +194,40 @@ class Metric:
 
 class AffineInvariant(Metric):
     # With P = LLᵀ, congruence by L⁻¹ is an isometry that takes P to I, where all is elementary.
+    @_in_parts
     def distance(self, P: Tensor, Q: Tensor) -> Tensor:
-        values = _side_by_side(torch.linalg.eigvalsh, self._whitened(_cholesky(P), Q))
+        values = torch.linalg.eigvalsh(self._whitened(_cholesky(P), Q))
         if not (values > 0).all():
             check(Q)
         return values.log().norm(dim=-1)
 
+    @_in_parts
     def log(self, P: Tensor, Q: Tensor) -> Tensor:
         L = _cholesky(P)
-        return symmetric(L @ logm(self._whitened(L, Q)) @ L.mT)
+        return symmetric(L @ logm(symmetric(self._whitened(L, Q))) @ L.mT)
 
+    @_in_parts
     def exp(self, P: Tensor, V: Tensor) -> Tensor:
         L = _cholesky(P)
-        return symmetric(L @ expm(self._whitened(L, V)) @ L.mT)
+        return symmetric(L @ expm(symmetric(self._whitened(L, V))) @ L.mT)
 
     def geodesic(self, P: Tensor, Q: Tensor, t: Tensor) -> Tensor:
         L = _cholesky(P)
-        values, U = _spectrum(self._whitened(L, Q))
+        values, U = _spectrum(symmetric(self._whitened(L, Q)))
         LU = (L @ U)[..., None, :, :]
         stretch = values[..., None, :] ** t[:, None].to(values)
         return symmetric((LU * stretch[..., None, :]) @ LU.mT)
 
+    @_in_parts
     def transport(self, P: Tensor, Q: Tensor, V: Tensor) -> Tensor:
         L = _cholesky(P)
-        E = L @ power(self._whitened(L, Q), 0.5)
+        E = L @ power(symmetric(self._whitened(L, Q)), 0.5)
         return symmetric(E @ self._whitened(L, V) @ E.mT)
 
     def _whitened(self, L: Tensor, M: Tensor) -> Tensor:
-        _symmetric(M, "matrix")
-        half = torch.linalg.solve_triangular(L, M, upper=False)
-        return symmetric(torch.linalg.solve_triangular(L, half.mT, upper=False))
+        """L⁻¹ML⁻ᵀ; eigen-decompositions read its lower triangle alone."""
+        half = torch.linalg.solve_triangular(L, _symmetric(M, "matrix"), upper=False)
+        return torch.linalg.solve_triangular(L.mT, half, upper=True, left=False)
 
     def _weights(self, values: Tensor) -> Tensor:
         root = values.sqrt()
@@ -211,12 +239,15 @@ class AffineInvariant(Metric):
 
 
 class LogEuclidean(Metric):
+    @_in_parts
     def distance(self, P: Tensor, Q: Tensor) -> Tensor:
         return (logm(P) - logm(Q)).flatten(-2).norm(dim=-1)
 
+    @_in_parts
     def log(self, P: Tensor, Q: Tensor) -> Tensor:
         return self._push(P, logm(Q) - logm(P))
 
+    @_in_parts
     def exp(self, P: Tensor, V: Tensor) -> Tensor:
         return expm(logm(P) + self._pull(P, V))
 
@@ -224,6 +255,7 @@ class LogEuclidean(Metric):
         start, end, t = logm(P)[..., None, :, :], logm(Q)[..., None, :, :], t[:, None, None].to(P)
         return expm(start + t * (end - start))
 
+    @_in_parts
     def transport(self, P: Tensor, Q: Tensor, V: Tensor) -> Tensor:
         return self._push(Q, self._pull(P, V))
 
@@ -261,21 +293,25 @@ class LogEuclidean(Metric):
 
 class BuresWasserstein(Metric):
     # With P = LLᵀ, the optimal map from N(0, P) to N(0, Q) is T = L⁻ᵀ(LᵀQL)^½L⁻¹.
+    @_in_parts
     def distance(self, P: Tensor, Q: Tensor) -> Tensor:
         # ‖(T − I)L‖, which keeps its digits where P ≈ Q; tr P + tr Q − 2 tr(…)^½ loses half of them.
         L = _cholesky(P)
         middle = power(symmetric(L.mT @ _symmetric(Q, "matrix") @ L), 0.5)
         return (torch.linalg.solve_triangular(L.mT, middle, upper=True) - L).flatten(-2).norm(dim=-1)
 
+    @_in_parts
     def log(self, P: Tensor, Q: Tensor) -> Tensor:
         away = self._map(P, Q) - _eye(P)
         return away @ P + P @ away
 
+    @_in_parts
     def exp(self, P: Tensor, V: Tensor) -> Tensor:
         T = _eye(P) + self._lift(P, V)
         check(T, "end of a Bures-Wasserstein geodesic")
         return symmetric(T @ P @ T)
 
+    @_in_parts
     def transport(self, P: Tensor, Q: Tensor, V: Tensor) -> Tensor:
         # The lifts S of a parallel field V = SP + PS along γ(t) = (I + tM) P (I + tM) satisfy
         # Ṡγ + γṠ = −(SKγ + γKS) with K = M(I + tM)⁻¹ (O'Neill 1966, for AAᵀ as a submersion).
@@ -369,25 +405,10 @@ def _of_spectrum(values: Tensor, U: Tensor, function) -> Tensor:
 
 
 def _spectrum(P: Tensor) -> tuple[Tensor, Tensor]:
-    values, U = _side_by_side(torch.linalg.eigh, _symmetric(P, "matrix"))
+    values, U = torch.linalg.eigh(_symmetric(P, "matrix"))
     if not (values[..., 0] > 0).all():
         _refuse_indefinite(P, "matrix", values[..., 0] <= 0)
     return values, U
-
-
-def _side_by_side(function: Callable, M: Tensor):
-    """function(M) for matrices (..., n, n), with the batch shared out among threads.
-
-    On a CPU a batch of decompositions is a loop of LAPACK calls on one thread.
-    """
-    count, threads = M.shape[:-2].numel(), torch.get_num_threads()
-    if M.device.type != "cpu" or threads == 1 or count < 2 * PART:
-        return function(M)
-    with ThreadPoolExecutor(threads) as pool:
-        found = list(pool.map(function, M.flatten(0, -3).chunk(min(threads, count // PART))))
-    if torch.is_tensor(found[0]):
-        return torch.cat(found).unflatten(0, M.shape[:-2])
-    return tuple(torch.cat(part).unflatten(0, M.shape[:-2]) for part in zip(*found, strict=True))
 
 
 def _symmetric(M: Tensor, what: str, tolerance: float = ASYMMETRY) -> Tensor:

@@ -219,15 +219,27 @@ def test_a_geodesic_that_leaves_the_cone_is_refused(metric):
         metric.exp(P, -5 * P)
 
 
-def test_large_batches_are_shared_out_without_changing_a_digit():
-    P, Q = drawn(600, n=3).unflatten(0, (2, 300)), drawn(600, n=3, purpose="others").unflatten(0, (2, 300))
+@pytest.fixture
+def two_threads():
     threads = torch.get_num_threads()
-    try:
-        found = {}
-        for count in (1, 2):
-            torch.set_num_threads(count)
-            found[count] = AFFINE.distance(P, Q), LOG.log(P, Q)
-    finally:
-        torch.set_num_threads(threads)
-    for one, two in zip(found[1], found[2], strict=True):
-        assert torch.equal(one, two)
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_large_batches_are_shared_out(two_threads):
+    P, Q = drawn(1200, n=3).unflatten(0, (2, 600)), drawn(1200, n=3, purpose="others").unflatten(0, (2, 600))
+    for metric in (AFFINE, LOG, BURES):
+        for name in ("distance", "log"):
+            together = getattr(metric, name)(P, Q)
+            assert torch.get_num_threads() == 2
+            alone = torch.stack([getattr(metric, name)(p, q) for p, q in zip(P, Q, strict=True)])
+            close(together, alone, 1e-11)
+    close(LOG.exp(P, LOG.log(P, Q)), Q, 1e-9)
+
+
+def test_a_bad_matrix_of_a_large_batch_is_named_by_its_place_in_it(two_threads):
+    P = drawn(1100, n=3)
+    P[1042] *= -1
+    with pytest.raises(ValueError, match="matrix 1042 is not positive definite"):
+        AFFINE.distance(P, P.roll(1, 0))
