@@ -1,4 +1,4 @@
-"""P5-01: what can be read off each layer by an affine map, and did the network make it readable?
+"""P5-01: what can be read off each layer by an affine map, and is that the network's doing?
 
 Ridge probes (Alain & Bengio 2016) of the input, fc1, fc2, fc3 and f in every landscape, at noised
 answers, where the score is used (one state a problem): for condition number, smallest eigenvalue
