@@ -51,7 +51,7 @@ def main(run):
         model, A, config, start=start,
         callback=lambda s: s.stage in ("denoise", "descend") and paths[s.landscape].append(s.y),
     )  # fmt: skip
-    found = found / model.schedule.sqrt_alpha_bar[0].item() if config.scaled_output else found
+    found = config.unscaled(found, model.schedule)
 
     tables, pictures = [], {}
     for k, path in paths.items():

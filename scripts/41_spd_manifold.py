@@ -54,11 +54,10 @@ def main(run):
 
     # The sampler's own starts, for the untrained network as well.
     start = points.noise(model, len(A), generator=problems.generator(run.seed, "paths"), like=A)
-    unscaled = model.schedule.sqrt_alpha_bar[0].item() if config.scaled_output else 1.0
 
     def walk(name):
         sampled = partial(sample, energies[name], A, config, start=start)
-        return paths.record(lambda see: sampled(callback=see) / unscaled)
+        return paths.record(lambda see: config.unscaled(sampled(callback=see), model.schedule))
 
     walked = {name: walk(name) for name in ("trained", "untrained")}
     tensors, note = paths.pack(walked["trained"])

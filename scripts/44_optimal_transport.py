@@ -46,10 +46,10 @@ def main(run):
     stream = problems.generator(run.seed, "transport")
     some = A[: max(params.clouds, params.particles)].to(run.device)
     start = points.noise(model, len(some), generator=stream, like=some)
-    unscaled = model.schedule.sqrt_alpha_bar[0].item() if config.scaled_output else 1.0
 
     def walk(name):
-        return lambda see: sample(energies[name], some, config, start=start, callback=see) / unscaled
+        return lambda see: config.unscaled(
+            sample(energies[name], some, config, start=start, callback=see), model.schedule)
 
     def true(*shape):
         drawn = problems.draw(prod(shape), A.shape[-1], run.profile.problem["c"], stream, A.dtype)

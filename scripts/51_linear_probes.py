@@ -49,7 +49,7 @@ def main(run):
     config = SamplingConfig(**run.profile.sampling)
     start = points.noise(model, len(A), generator=generator, like=A)
     found = sample(model, A, config, start=start)
-    found = found / model.schedule.sqrt_alpha_bar[0].item() if config.scaled_output else found
+    found = config.unscaled(found, model.schedule)
     missed = (found - y0).pow(2).mean(-1)
     known = problems.properties(A)
     known |= {name: known[name].log() for name in ("condition_number", "smallest_eigenvalue")}

@@ -66,7 +66,7 @@ def main(run):
 
     def walk(energy, A, start):
         found = sample(energy, A, descent, start=start, differentiable=torch.is_grad_enabled())
-        return found / energy.schedule.sqrt_alpha_bar[0].item() if descent.scaled_output else found
+        return descent.unscaled(found, energy.schedule)
 
     def retrained(masks, seeds, weights, keep=()):
         with run.progress(recipe.steps, f"steps of {len(masks)} networks") as bar:

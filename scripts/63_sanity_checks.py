@@ -63,7 +63,7 @@ def main(run):
 
     def answer(energy, A, start, callback=None):
         y = sample(energy, A, descent, start=start, callback=callback)
-        return y / energy.schedule.sqrt_alpha_bar[0].item() if descent.scaled_output else y
+        return descent.unscaled(y, energy.schedule)
 
     config = TrainingConfig(c=c, mining=run.variant, **run.profile.training)
     config = replace(config, steps=p.steps, batch=p.batch)

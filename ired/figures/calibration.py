@@ -24,5 +24,5 @@ def calibration(table: DataFrame) -> Figure:
     axis.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     axis.set_ylim(len(names) - 0.4, -0.6)
     axis.set_xlabel("error / tolerance  (≤ 10⁻⁶ shown as 10⁻⁶)")
-    axis.legend(loc="lower left")
+    figure.legend(loc="outside lower right")
     return figure

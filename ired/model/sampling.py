@@ -31,6 +31,10 @@ class SamplingConfig:
     def published(cls, inner_steps: int = 5) -> SamplingConfig:
         return cls(inner_steps, clip=2.0, later_step_factor=2.0, scaled_output=True)
 
+    def unscaled(self, y: Tensor, schedule: Schedule) -> Tensor:
+        """What `sample` returned, (B, d), without the release's factor √ᾱ_0: an answer at noise zero."""
+        return y / schedule.sqrt_alpha_bar[0].item() if self.scaled_output else y
+
 
 @dataclass(frozen=True)
 class Step:

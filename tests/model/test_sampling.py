@@ -144,3 +144,15 @@ def test_a_differentiable_sample_is_the_same_and_has_the_slope_of_finite_differe
     measured = (ends[0] - ends[1]) / (2 * step)
     assert torch.allclose((slope * towards).sum((1, 2)), measured, rtol=1e-5, atol=1e-7)
     assert measured.abs().max() > 1e-3
+
+
+def test_the_release_scales_what_it_returns_and_this_is_undone():
+    coordinates, schedule = Coordinates(3), Schedule(10)
+    energy = IdealEnergy(coordinates, schedule)
+    A = problems.draw(4, 3, 0.5, problems.generator(0, "unscaled"), torch.float64)
+    start = coordinates.noise(4, generator=problems.generator(0, "start"), dtype=torch.float64)
+    right, release = SamplingConfig(scaled_output=False), SamplingConfig(scaled_output=True)
+    plain, scaled = (sample(energy, A, config, start=start) for config in (right, release))
+    assert not torch.allclose(plain, scaled)
+    torch.testing.assert_close(release.unscaled(scaled, schedule), plain)
+    torch.testing.assert_close(right.unscaled(plain, schedule), plain, rtol=0, atol=0)
