@@ -20,7 +20,6 @@ from functools import partial
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pandas import DataFrame, Series
 from torch import Tensor, nn
 

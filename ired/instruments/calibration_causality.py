@@ -14,7 +14,7 @@ from ired.instruments import causality, counterfactuals, points
 from ired.instruments.calibration import Check, References, compare
 from ired.instruments.causality import Bench, Place, Twins
 from ired.instruments.counterfactuals import MOVED, describe
-from ired.instruments.directions import EVERYWHERE, STATE, Direction
+from ired.instruments.directions import EVERYWHERE, Direction
 from ired.model.protocol import Energy
 
 

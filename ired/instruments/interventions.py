@@ -45,7 +45,6 @@ from ired.instruments.statistics import adjust, paired_interval
 from ired.model.protocol import Energy
 
 CONTROLS = ("own", "random", "covariance", "orthogonal")
-EDITS = ("add", "ablate", "patch")
 MEASURES = (
     "energy", "score", "cosine", "moved", "mse", "residual", "carried", "off_manifold", "quantile",
 )  # fmt: skip
