@@ -11,6 +11,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 # What to run. Given on the command line: make P1-03 PROFILE=tiny SEED=3
 PROFILE = small
 SEED = 0
+SEEDS =
 VARIANT = none
 DEVICE = auto
 ARGS =
@@ -40,7 +41,7 @@ endif
 EXPERIMENTS := $(filter SETUP-% P% phase% all,$(MAKECMDGOALS))
 ifneq ($(EXPERIMENTS),)
 PLAN := $(shell $(call quote,$(PYTHON)) -m ired.lab.rules $(COORDINATES) --device $(call quote,$(DEVICE)) \
-	--args=$(call quote,$(ARGS)) $(foreach goal,$(EXPERIMENTS),$(call quote,$(goal))))
+	--args=$(call quote,$(ARGS)) --seeds=$(call quote,$(SEEDS)) $(foreach goal,$(EXPERIMENTS),$(call quote,$(goal))))
 ifneq ($(firstword $(PLAN)),planned)
 $(error $(or $(PLAN),error: '$(PYTHON)' could not plan this; is it python 3.11 or newer?))
 endif
@@ -56,7 +57,8 @@ help: ## this list
 	@printf '  %-18s %s\n' \
 	  'phase1 ... phase7' 'the experiments of a phase and what they need, then a short table' \
 	  'all' 'all 39 experiments' \
-	  'P1-03, SETUP-2, ...' 'one experiment and what it needs; ARGS="--points 10" goes to it alone'
+	  'P1-03, SETUP-2, ...' 'one experiment and what it needs; ARGS="--points 10" goes to it alone' \
+	  '' 'SEEDS="0 1 2": at several seeds, side by side where there are cores'
 	@sed -nE "s/^([a-z]+):[^#]*## (.*)/\1\t\2/p" Makefile \
 	  | while IFS=$$'\t' read -r name text; do printf '  %-18s %s\n' "$$name" "$$text"; done
 	@printf '%s\n' '' \

@@ -38,9 +38,10 @@ def main(run):
     from ired.instruments.accuracy import accuracy
     from ired.instruments.statistics import paired_interval
     from ired.model import checkpoint, problems
-    from ired.model.energy import EnergyConfig
+    from ired.model.architectures import configured, parse
+    from ired.model.graph_training import trainer
     from ired.model.sampling import SamplingConfig, solve
-    from ired.model.training import LOSSES, Trainer, TrainingConfig
+    from ired.model.training import LOSSES, TrainingConfig
 
     upstream, problem, params = run.upstream("SETUP-2"), run.profile.problem, run.params
     sets, references = upstream.tensors("problems"), upstream.table("predictors")
@@ -59,10 +60,10 @@ def main(run):
         model = checkpoint.load_energy(path, run.device, n=problem["n"])
     else:
         given = {name: getattr(params, name) for name in ("steps", "learning_rate", "batch")}
-        config = TrainingConfig(c=problem["c"], mining=run.variant, **run.profile.training)
+        config = TrainingConfig(c=problem["c"], mining=parse(run.variant)[1], **run.profile.training)
         config = replace(config, precision=params.precision, **{k: v for k, v in given.items() if v})
-        energy = EnergyConfig.for_problems(**problem, **run.profile.model)
-        trainer = Trainer(energy, config, run.seed, run.device)
+        energy = configured(run.variant, problem, run.profile.model)
+        training = trainer(energy, config, run.seed, run.device)
         A = sets["validation.A"][:256].to(run.device)
         Y = problems.inverse(A)
 
@@ -71,14 +72,14 @@ def main(run):
             return learning.snapshot(model, *seen, problems.generator(run.seed, "curve", run.device))
 
         end = params.until or config.steps
-        with run.progress(end, f"training, {run.variant} mining") as bar:
-            curve = trainer.complete(
+        with run.progress(end, f"training, {run.variant}") as bar:
+            curve = training.complete(
                 work / "training.safetensors", observe,
                 lambda steps, losses: bar.update(steps, denoising=losses[0]), until=end,
             )  # fmt: skip
-        model, curves = trainer.average, pandas.DataFrame(curve)
-        losses = pandas.DataFrame(learning.smooth(trainer.history, LOSSES))
-        provenance = {"steps": trainer.step, "training": asdict(config), "model": model.describe(),
+        model, curves = training.average, pandas.DataFrame(curve)
+        losses = pandas.DataFrame(learning.smooth(training.history, LOSSES))
+        provenance = {"steps": training.step, "training": asdict(config), "model": model.describe(),
                       "seed": run.seed, "device": run.device, "curve": curve}  # fmt: skip
         for table, name in ((curves, "curves"), (losses, "losses")):
             run.table(name, table)

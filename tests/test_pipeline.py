@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 QUEUE = queue.load()
 BUILT = [exp for exp in QUEUE.experiments if (ROOT / exp.script).exists()]
 TINY = queue.At(profile="tiny")
-# Some need models of other seeds.
+# Some need models of other seeds and variants.
 JOBS = list(dict.fromkeys(job for exp in BUILT for job in QUEUE.upstream(exp, TINY)))
 
 
@@ -49,12 +49,13 @@ def run(folder, script, *words):
 
 
 def runs(folder, nested=False):
-    """The runs of experiments at seed 0, or those that are nested under them."""
+    """The runs of experiments at seed 0 without mining, or all those that are nested under them."""
     client = MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db")
     everywhere = [e.experiment_id for e in client.search_experiments()]
     found = client.search_runs(everywhere, max_results=1000)
-    found = [r for r in found if r.data.tags.get("seed", "0") == "0"]
-    return client, [r for r in found if ("mlflow.parentRunId" in r.data.tags) == nested]
+    found = [r for r in found if ("mlflow.parentRunId" in r.data.tags) == nested]
+    first = {"seed": "0", "variant": "none"}
+    return client, [r for r in found if nested or first.items() <= r.data.tags.items()]
 
 
 def numbers(run):
@@ -69,7 +70,8 @@ def finished(project, tmp_path_factory):
 
     def start(exp, at):
         words = ["--profile", "tiny", *(("--seed", str(at.seed)) if at.seed else ())]
-        streams = captured / f"{exp.id}-{at.seed}"
+        words += ["--variant", at.variant] if at.variant != "none" else []
+        streams = captured / f"{exp.id}-{at.seed}-{at.variant}"
         return forked.run(project, exp.script, words, environment(project), streams)
 
     waiting, done, running = list(JOBS), set(), {}
@@ -106,13 +108,27 @@ def test_every_built_script_leaves_a_whole_run(finished):
 def test_a_sweep_is_nested_and_compares(finished):
     """Every member is a run of its own under that of the sweep, with what tells it from the others."""
     sweep = next(r for r in runs(finished)[1] if r.data.tags["exp_id"] == "P2-05")
-    members = runs(finished, nested=True)[1]
+    members = [r for r in runs(finished, nested=True)[1] if r.data.tags["part_of"] == "P2-05"]
     assert len(members) == 3 * 4 * 2
     assert {r.data.tags["mlflow.parentRunId"] for r in members} == {sweep.info.run_id}
     assert {r.info.status for r in members} == {"FINISHED"}
     for name, count in {"layer": 3, "architecture": 4, "sparsity": 2}.items():
         assert len({r.data.params[name] for r in members}) == count
     assert all({"l0", "gap", "score", "explained", "dead"} <= set(r.data.metrics) for r in members)
+
+
+def test_ways_of_mining_compare(finished):
+    """A run for each variant, a child for each seed, and what the UI groups by in all of them."""
+    _, parents = runs(finished)
+    _, members = runs(finished, nested=True)
+    for exp_id, variant in (("P7-01", "none"), ("P7-02", "random"), ("P7-03", "adversarial")):
+        parent = next(r for r in parents if r.data.tags["exp_id"] == exp_id)
+        own = [r for r in members if r.data.tags["part_of"] == exp_id]
+        assert {r.data.tags["mlflow.parentRunId"] for r in own} == {parent.info.run_id}
+        assert sorted(r.data.params["seed"] for r in own) == ["0", "1", "2"]
+        assert {r.data.params["mining"] for r in own} == {r.data.tags["variant"] for r in own} == {variant}
+        for r in own:
+            assert {"mse.test.steps_50", "mse.harder.steps_50", "sampled_mse"} <= set(r.data.metrics)
 
 
 def test_a_broken_shard_of_activations_is_one_line(finished, tmp_path):

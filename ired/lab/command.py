@@ -95,6 +95,8 @@ class Command:
         options = vars(self._parser().parse_args(list(argv)))
         queue = queue or load(ROOT)
         at = queue[self.exp_id].at(take_coordinates(options, queue))
+        if why := queue.refusal(queue[self.exp_id], at):
+            raise Mistake(f"--variant: {why}")
         device, force = options.pop("device"), options.pop("force")
         defaults = {name: param.at(at.profile) for name, param in self.params.items()}
         params = {name: defaults[name] if options[name] is None else options[name]
@@ -255,6 +257,11 @@ def _seed(text: str) -> int:
     return int(text)
 
 
+def seeds_of(text: str) -> tuple[int, ...]:
+    """Several seeds, separated by spaces, each once."""
+    return tuple(dict.fromkeys(map(_seed, text.split())))
+
+
 def one_of(what: str, choices: Sequence[Any], convert: type = str) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         with suppress(ValueError):
@@ -298,7 +305,7 @@ def _device(wanted: str) -> str:
     """'cpu' or 'cuda'. torch is asked only where there may be a GPU at all."""
     if wanted == "cpu":
         return "cpu"
-    if wanted == "auto" and not any(map(os.path.exists, ("/dev/nvidiactl", "/dev/dxg"))):
+    if wanted == "auto" and not may_have_gpu():
         return "cpu"
     try:
         import torch
@@ -311,12 +318,21 @@ def _device(wanted: str) -> str:
     return "cuda" if found else "cpu"
 
 
+def may_have_gpu() -> bool:
+    """Whether it is worth asking torch."""
+    return any(map(os.path.exists, ("/dev/nvidiactl", "/dev/dxg")))
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0))
+
+
 def set_threads(best: int | None = None) -> None:
     """Sums differ with the number of threads, so it is set, logged and the same everywhere: to
     IRED_THREADS, else `best`, else all. Done before anything that reads these variables is
     imported."""
-    allowed = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))
-    text = os.environ.get("IRED_THREADS") or str(best or len(allowed(0)))
+    text = os.environ.get("IRED_THREADS") or str(best or cores())
     if not text.isdigit() or int(text) < 1:
         raise Mistake(f"IRED_THREADS is '{text}', not a whole number of 1 or more")
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

@@ -4,6 +4,7 @@ tiny       seconds for everything: the tests
 small      the default: minutes on a laptop with two cores
 paper      the published setting, its oddities included (docs: METHODS 4): a GPU
 paper-std  `paper` but for standardised, symmetric inputs and outputs and the learning rate
+small-published  the published setting at the sizes of `small`: what a laptop can say about it
 """
 
 from __future__ import annotations
@@ -69,4 +70,11 @@ TINY = _derive(
     training={"steps": 400, "batch": 128},
     evaluation={"problems": 400},
 )
-PROFILES = {p.name: p for p in (TINY, SMALL, PAPER, PAPER_STD)}
+SMALL_PUBLISHED = _derive(
+    PAPER, "small-published",
+    problem=SMALL.problem,
+    model={"hidden": SMALL.model["hidden"]},
+    training={name: SMALL.training[name] for name in ("steps", "batch")},
+    evaluation=SMALL.evaluation,
+)
+PROFILES = {p.name: p for p in (TINY, SMALL, PAPER, PAPER_STD, SMALL_PUBLISHED)}

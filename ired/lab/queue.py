@@ -31,16 +31,25 @@ class At:
 
 @dataclass(frozen=True)
 class Need:
-    """One needed experiment. `seeds` and `variants` default to those of whoever needs it.
+    """One needed experiment. `seeds` and `variants` default to those of whoever needs it; seeds may
+    be of several profiles: {"tiny": [0, 1, 2], "default": [0, 1, 2, 3, 4]}.
 
     A gate must be finished first, but its content does not decide the needer's numbers: a
     calibration that is extended for a later phase must not make an earlier phase run again.
     """
 
     id: str
-    seeds: tuple[int, ...] | None = None
+    seeds: tuple[tuple[str, tuple[int, ...]], ...] | None = None  # by profile
     variants: tuple[str, ...] | None = None
     gate: bool = False
+
+    def seeds_at(self, at: At) -> tuple[int, ...]:
+        """The seeds that are needed under a profile; paper-std has those of paper."""
+        if self.seeds is None:
+            return (at.seed,)
+        name = "paper" if at.profile == "paper-std" else at.profile
+        by_profile = dict(self.seeds)
+        return by_profile.get(name, by_profile["default"])
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,7 @@ class Experiment:
     memory_gb: int
     varies: tuple[str, ...]
     needs: tuple[Need, ...]
+    layers: bool = False  # whether it looks into the layers of the published network
     kept: str = ""  # where the project may keep a result of it, {profile}, {seed}, {variant} filled in
 
     @property
@@ -91,6 +101,7 @@ class Queue:
     experiments: tuple[Experiment, ...]
     phases: tuple[str, ...]
     variants: tuple[str, ...]
+    layerless: frozenset[str]  # variants without the published network's layers
     milestones: tuple[tuple[tuple[int, ...], str], ...]
 
     @cached_property
@@ -113,9 +124,18 @@ class Queue:
                 continue
             other = self[need.id]
             for variant in need.variants or (at.variant,):
-                for seed in (at.seed,) if need.seeds is None else need.seeds:
+                for seed in need.seeds_at(at):
                     found.append((other, other.at(replace(at, seed=seed, variant=variant))))
         return list(dict.fromkeys(found))
+
+    def refusal(self, exp: Experiment, at: At) -> str:
+        """Why an experiment cannot be run at these coordinates, or ''."""
+        at = exp.at(at)
+        if not (exp.layers and at.variant in self.layerless):
+            return ""
+        others = ", ".join(v for v in self.variants if v not in self.layerless)
+        return (f"{exp.id} looks into the layers fc1 to fc4 of the published network, and the energy of "
+                f"'{at.variant}' has none: choose one of {others}")
 
     def upstream(self, exp: Experiment, at: At) -> list[tuple[Experiment, At]]:
         """Everything needed directly or indirectly, and `exp` itself last, in running order."""
@@ -138,7 +158,10 @@ def load(root: Path = ROOT) -> Queue:
         data = json.loads(path.read_text())
         experiments = tuple(_experiment(entry) for entry in data["experiments"])
         milestones = tuple((tuple(m["phases"]), m["meaning"]) for m in data["milestones"])
-        queue = Queue(experiments, tuple(data["phases"]), tuple(data["variants"]), milestones)
+        mining = tuple(data["variants"])
+        others = tuple(f"{energy}-{how}".removesuffix("-none")
+                       for energy in data.get("energies", ()) for how in mining)
+        queue = Queue(experiments, tuple(data["phases"]), mining + others, frozenset(others), milestones)
     except FileNotFoundError:
         raise Mistake(f"there is no pipeline.json in {root}") from None
     except (ValueError, KeyError, TypeError) as error:
@@ -153,15 +176,19 @@ def _experiment(entry: dict) -> Experiment:
     needs = []
     for need in entry["needs"]:
         need = {"id": need} if isinstance(need, str) else dict(need)
-        for many in ("seeds", "variants"):
-            if many in need:
-                need[many] = tuple(need[many])
+        if "variants" in need:
+            need["variants"] = tuple(need["variants"])
+        if "seeds" in need:
+            of = need["seeds"]
+            of = of if isinstance(of, dict) else {"default": of}
+            need["seeds"] = tuple((profile, tuple(seeds)) for profile, seeds in of.items())
         needs.append(Need(**need))
     resources = entry["resources"]
     return Experiment(
         id=entry["id"], phase=entry["phase"], title=entry["title"], script=entry["script"],
         hours=entry["hours"], gpu=resources["gpu"], memory_gb=resources["memory_gb"],
-        varies=tuple(entry["varies"]), needs=tuple(needs), kept=entry.get("kept", ""))
+        varies=tuple(entry["varies"]), needs=tuple(needs),
+        layers=entry.get("layers", False), kept=entry.get("kept", ""))
 
 
 def _first_problem(queue: Queue) -> str | None:
@@ -190,7 +217,10 @@ def _first_problem(queue: Queue) -> str | None:
                 return f"{exp.id} needs {need.id}, which is not an experiment before it"
             if unknown := set(need.variants or ()) - set(queue.variants):
                 return f"{exp.id} needs {need.id} at unknown variants {sorted(unknown)}"
-            if not all(isinstance(seed, int) and seed >= 0 for seed in need.seeds or ()):
+            if need.seeds is not None and "default" not in dict(need.seeds):
+                return f"{exp.id} needs {need.id} at seeds that have no default"
+            every = [seed for _, seeds in need.seeds or () for seed in seeds]
+            if not all(isinstance(seed, int) and seed >= 0 for seed in every):
                 return f"{exp.id} needs {need.id} at seeds that are not whole numbers"
         numbers[exp.id] = last = exp.number
     for phases, meaning in queue.milestones:

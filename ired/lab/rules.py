@@ -15,27 +15,47 @@ if sys.version_info < (3, 11):  # before anything that older versions cannot rea
     sys.exit(2)
 
 import importlib.util
+import os
 import shlex
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ired.lab.command import (
-    DEVICES, Command, Parser, add_coordinates, one_of, take_coordinates)
+    DEVICES, Command, Parser, add_coordinates, cores, may_have_gpu, one_of, seeds_of,
+    take_coordinates)
 from ired.lab.errors import Mistake, one_line
 from ired.lab.keys import Keys, digest
 from ired.lab.queue import At, Experiment
 from ired.lab.store import Stamp, Store, write_whole
 
 
+@dataclass(frozen=True)
+class Job:
+    """A run that is to be made: its script's command line, and the stamps that it waits for."""
+
+    exp: Experiment
+    at: At
+    needs: tuple[str, ...]
+    line: tuple[str, ...]
+
+    def alike(self) -> tuple:
+        """Equal for jobs that differ in nothing but their seed."""
+        return self.exp, replace(self.at, seed=0), self.needs
+
+
 class Plan:
     """The rules for some goals at some coordinates, as text."""
 
-    def __init__(self, keys: Keys, store: Store, at: At, device: str, args: str) -> None:
+    def __init__(self, keys: Keys, store: Store, at: At, device: str, args: str,
+                 seeds: tuple[int, ...] = ()) -> None:
         self.keys, self.store, self.at, self.device = keys, store, at, device
+        self.seeds = seeds or (at.seed,)
         try:
             self.words = shlex.split(args)
         except ValueError as error:
             raise Mistake(f"ARGS: {error}") from None
-        self.rules: dict[str, str] = {}  # target: rule
+        self.jobs: dict[str, Job] = {}  # by their target, a stamp
+        self.phony: dict[str, str] = {}  # rules by target
 
     def goal(self, goal: str) -> None:
         """Add the rules for an experiment, phaseN or all."""
@@ -46,6 +66,8 @@ class Plan:
         numbers = range(1, len(queue.phases))
         if goal != "all" and goal not in [f"phase{number}" for number in numbers]:
             raise Mistake(f"there is no {goal}: phases are phase1 to phase{numbers[-1]}")
+        if len(self.seeds) > 1:
+            raise Mistake(f"SEEDS is for one experiment and {goal} is several: name the experiment")
         if self.words:
             raise Mistake(f"ARGS goes to one experiment and {goal} is several: name the experiment")
         members = [e for e in queue.experiments if goal in ("all", f"phase{e.phase}")]
@@ -56,18 +78,23 @@ class Plan:
         self._phony(goal, targets, f"@$(STATUS){table}")
 
     def _experiment(self, exp: Experiment) -> None:
-        at = exp.at(self.at)
-        target = self._run_with_words(exp, at) if self.words else self._run(exp, at)
-        if target in self.rules or f"phony {target}" in self.rules:
-            self._phony(exp.id, [target])
-        else:
-            stamp = Stamp.read(self.keys.root / target)
-            text = f"{exp.name(at)} is up to date: {stamp.headline} (run {stamp.run_id})"
-            self._phony(exp.id, [], f"@printf '%s\\n' {_quote(text)}")
+        targets, there = [], []
+        for seed in self.seeds:
+            at = exp.at(replace(self.at, seed=seed))
+            target = self._run_with_words(exp, at) if self.words else self._run(exp, at)
+            if target in self.jobs or target in self.phony:
+                targets.append(target)
+            else:
+                stamp = Stamp.read(self.keys.root / target)
+                text = f"{exp.name(at)} is up to date: {stamp.headline} (run {stamp.run_id})"
+                there.append(f"@printf '%s\\n' {_quote(text)}")
+        self._phony(exp.id, targets, "\n\t".join(there))
 
     def _run(self, exp: Experiment, at: At) -> str:
         """The target of a run with default parameters; rules are added for what is missing."""
         missing = self.keys.missing(exp, at)
+        if why := self.keys.queue.refusal(exp, at):
+            raise Mistake(f"VARIANT: {why}")
         if missing:
             target = f"not-built-{exp.id}"
             needs = "" if missing == exp else f"{exp.id} needs {missing.id}: "
@@ -76,7 +103,7 @@ class Plan:
             return target
         key = self.keys.key(exp, at)
         target = self._stamp(exp, at, key)
-        if target not in self.rules and not self.store.stamp(exp, at, key):
+        if target not in self.jobs and not self.store.stamp(exp, at, key):
             self._add(exp, at, target, [])
         return target
 
@@ -100,11 +127,49 @@ class Plan:
 
     def _add(self, exp: Experiment, at: At, target: str, words: list[str]) -> None:
         needs = [self._run(*need) for need in self.keys.queue.needed(exp, at)]
-        needs = [need for need in needs if need in self.rules]  # the others are there already
+        # The others are there already.
+        needs = tuple(need for need in needs if need in self.jobs or need in self.phony)
         line = [exp.script, *self._coordinates(exp, at)]
         line += ["--device", self.device] if self.device != "auto" else []
-        self.rules[target] = (f"{target}: | {' '.join([*needs, '$(READY)'])}\n"
-                              f"\t$(RUN) {' '.join(map(_quote, [*line, *words]))}\n")
+        self.jobs[target] = Job(exp, at, needs, (*line, *words))
+
+    def text(self) -> str:
+        """All rules, as make reads them."""
+        together: dict[tuple, list[str]] = {}
+        for target, job in self.jobs.items():
+            together.setdefault(job.alike(), []).append(target)
+        rules = []
+        for targets in together.values():
+            if len(targets) > 1 and self._side_by_side() > 1:
+                rules.append(self._group(targets))
+            else:
+                rules += [self._rule(target, self.jobs[target]) for target in targets]
+        return "\n".join([*rules, *self.phony.values()])
+
+    def _rule(self, target: str, job: Job) -> str:
+        return (f"{target}: | {' '.join([*job.needs, '$(READY)'])}\n"
+                f"\t$(RUN) {' '.join(map(_quote, job.line))}\n")
+
+    def _group(self, targets: list[str]) -> str:
+        """One rule for several seeds of an experiment, run side by side by a make of their own.
+
+        A model of ours keeps one core busy and hardly two: on two cores five trainings take half as
+        long so as one after the other with two threads each (docs/performance.md).
+        """
+        jobs = [self.jobs[target] for target in targets]
+        count = min(self._side_by_side(), len(jobs))
+        at = jobs[0].at
+        words = [f"SEEDS={' '.join(str(job.at.seed) for job in jobs)}", f"PROFILE={at.profile}",
+                 f"VARIANT={at.variant}", f"DEVICE={self.device}"]
+        return (f"{' '.join(targets)} &: | {' '.join([*jobs[0].needs, '$(READY)'])}\n"
+                f"\t@IRED_THREADS={max(1, self._side_by_side() // count)} $(MAKE) -j{count} "
+                f"{jobs[0].exp.id} {' '.join(map(_quote, words))} ARGS=\n")
+
+    def _side_by_side(self) -> int:
+        """How many runs of one experiment may run at once: a GPU is for one, and whoever chose a
+        number of threads has decided."""
+        gpu = self.device == "cuda" or self.device == "auto" and may_have_gpu()
+        return 1 if gpu or self.words or os.environ.get("IRED_THREADS") else cores()
 
     def _coordinates(self, exp: Experiment, at: At) -> list[str]:
         return [word for name in exp.varies for word in (f"--{name}", str(getattr(at, name)))]
@@ -114,7 +179,7 @@ class Plan:
 
     def _phony(self, target: str, needs: list[str], recipe: str = "") -> None:
         rule = f".PHONY: {target}\n{target}: {' '.join(needs)}".rstrip() + "\n"
-        self.rules[f"phony {target}"] = rule + (f"\t{recipe}\n" if recipe else "")
+        self.phony[target] = rule + (f"\t{recipe}\n" if recipe else "")
 
 
 def _quote(word: str) -> str:
@@ -138,11 +203,12 @@ def main(argv: list[str]) -> Path:
     add_coordinates(parser)
     parser.add_argument("--device", type=one_of("device", DEVICES), default="auto")
     parser.add_argument("--args", default="")
+    parser.add_argument("--seeds", type=seeds_of, default=())
     parser.add_argument("goals", nargs="+")
     options = vars(parser.parse_args(argv))
     keys, store = Keys(), Store()
     at = take_coordinates(options, keys.queue)
-    plan = Plan(keys, store, at, options["device"], options["args"])
+    plan = Plan(keys, store, at, options["device"], options["args"], options["seeds"])
     for goal in dict.fromkeys(options["goals"]):
         plan.goal(goal)
     # One file for each way to call make: two calls at once write either different files or
@@ -150,7 +216,7 @@ def main(argv: list[str]) -> Path:
     path = store.folder / "rules" / f"{digest(argv, store.id)}.mk"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, "# Written by ired/lab/rules.py on every call of make.\n\n"
-                + "\n".join(plan.rules.values()))
+                + plan.text())
     return path.relative_to(keys.root)
 
 

@@ -160,6 +160,115 @@ class Run:
         values = {f"criterion.{name}": float(self.criteria[name])}
         self.metrics(values | {f"criterion.{name}.{k}": v for k, v in numbers.items()})
 
+    def child(self, name: str, params: Mapping[str, Any], metrics: Mapping[str, Any],
+              series: Mapping[str, Sequence[tuple[int, Any]]] | None = None, **at: Any) -> None:
+        """A finished run nested under this one, so that members of a sweep compare in MLflow.
+
+        series are curves as in `series`; `at` names its coordinates where they are not this run's
+        (seed=3, variant="random").
+        """
+        rows = [(metric, finite(metric, value), 0) for metric, value in metrics.items()]
+        rows += [(metric, finite(metric, value, step), int(step))
+                 for metric, points in (series or {}).items() for step, value in points]
+        tags = {"mlflow.parentRunId": self.run_id, "part_of": self.exp_id}
+        tags |= {c: str(at.get(c, getattr(self._at, c))) for c in COORDINATES}
+        run_id = self._tracking.start(self._exp.phase, name, tags, dict(params))
+        self._tracking.metrics(run_id, rows)
+        self._tracking.end(run_id, "FINISHED")
+
+    def headline(self) -> str:
+        return self._tracking.stamp(self._run).headline
+
+    def path(self, name: str) -> Path:
+        """An artifact as a local file. Read it, never change it."""
+        found = self._tracking.artifact(self._run, name)
+        if found is None:
+            raise self._damaged(name, "it is not there")
+        return found
+
+    def table(self, name: str) -> Any:
+        """A table as a pandas DataFrame."""
+        import pandas
+        return self._read(f"{name}.parquet", pandas.read_parquet)
+
+    def tensors(self, name: str) -> dict[str, Any]:
+        """Named torch tensors on the CPU."""
+        from safetensors.torch import load_file
+        return self._read(f"{name}.safetensors", load_file)
+
+    def meta(self, name: str) -> dict[str, Any]:
+        """What was noted beside the tensors."""
+        from safetensors import safe_open
+
+        def read(path: Path) -> dict:
+            with safe_open(path, "numpy") as file:
+                return json.loads((file.metadata() or {}).get("meta", "{}"))
+        return self._read(f"{name}.safetensors", read)
+
+    def json(self, name: str) -> Any:
+        return self._read(f"{name}.json", lambda path: json.loads(path.read_text()))
+
+    def text(self, name: str) -> str:
+        return self._read(f"{name}.txt", lambda path: path.read_text())
+
+    def _read(self, name: str, reader: Any) -> Any:
+        path = self.path(name)
+        try:
+            return reader(path)
+        except Exception as error:  # each format has its own class for a file cut short
+            raise self._damaged(name, f"it cannot be read ({error})") from error
+
+    def _damaged(self, name: str, why: str) -> Mistake:
+        return Mistake(f"{name} of {self.name} (run {self.run_id}): {why}; "
+                       f"make it anew with `{self._target} ARGS=--force`")
+
+
+@dataclass
+class Upstream:
+    """Finished runs that an experiment needs, found before it starts."""
+
+    exp: Experiment
+    at: At
+    result: Result
+
+
+class Run:
+    """One run of an experiment. Files go to MLflow as soon as they are logged."""
+
+    def __init__(self, tracking: Tracking, keys: Keys, exp: Experiment, at: At, key: str,
+                 run_id: str, params: Mapping[str, Any], profile: Profile, device: str,
+                 criteria: Mapping[str, str], upstream: Sequence[Upstream]) -> None:
+        self._tracking, self._keys, self._exp, self._at = tracking, keys, exp, at
+        self._upstream = upstream
+        self._declared = criteria
+        self._work: list[Path] = []
+        self.exp_id, self.seed, self.variant = exp.id, at.seed, at.variant
+        self.key, self.run_id, self.profile, self.device = key, run_id, profile, device
+        self.params = SimpleNamespace(**params)
+        self.criteria: dict[str, bool] = {}
+        self.headline_text = ""
+
+    # Numbers
+
+    def metrics(self, values: Mapping[str, Any], step: int | None = None) -> None:
+        """Log numbers (Python, numpy or torch scalars), all of one step in one call."""
+        rows = [(name, finite(name, value, step), step or 0) for name, value in values.items()]
+        self._tracking.metrics(self.run_id, rows)
+
+    def series(self, values: Mapping[str, Sequence[tuple[int, Any]]]) -> None:
+        """Log whole curves, {name: [(step, value), ...]}, in few calls."""
+        rows = [(name, finite(name, value, step), int(step))
+                for name, points in values.items() for step, value in points]
+        self._tracking.metrics(self.run_id, rows)
+
+    def criterion(self, name: str, met: Any, **numbers: Any) -> None:
+        """Decide a declared criterion, with the numbers behind the decision."""
+        if name not in self._declared:
+            raise KeyError(f"criterion '{name}' is not declared by {self.exp_id}")
+        self.criteria[name] = bool(met)
+        values = {f"criterion.{name}": float(self.criteria[name])}
+        self.metrics(values | {f"criterion.{name}.{k}": v for k, v in numbers.items()})
+
     def child(self, name: str, params: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
         """A finished run nested under this one, so that members of a sweep compare in MLflow."""
         rows = [(metric, finite(metric, value), 0) for metric, value in metrics.items()]
@@ -254,6 +363,10 @@ class Run:
                 f"{self.exp_id} asks for {exp_id} (seed {seed}, variant {variant}): "
                 f"{len(found)} of its needs in pipeline.json are that, where one is wanted")
         return found[0]
+
+    def upstreams(self, exp_id: str) -> dict[tuple[str, int], Result]:
+        """All results of a declared need, by (variant, seed), in the order of pipeline.json."""
+        return {(up.at.variant, up.at.seed): up.result for up in self._upstream if up.exp.id == exp_id}
 
     def logged(self) -> Result:
         """What this run has logged so far, read through MLflow."""

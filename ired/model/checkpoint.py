@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ired.model.energy import EnergyConfig, MLPEnergy
+from ired.model.architectures import ARCHITECTURES, MLP, LearnedEnergy, architecture
 
 FORMAT = "ired-energy-1"
 
@@ -58,9 +58,11 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict]:
     return tensors, meta
 
 
-def save_energy(path: Path, energy: MLPEnergy) -> None:
+def save_energy(path: Path, energy: LearnedEnergy) -> None:
     """Weights and configuration, with a readable copy of the configuration beside them."""
     meta = {"format": FORMAT, "config": energy.describe()}
+    if (kind := architecture(energy.config)) != MLP:
+        meta["architecture"] = kind
     write(path, energy.state_dict(), meta)
     path.with_suffix(".json").write_text(json.dumps(meta, indent=2, sort_keys=True) + "\n")
 
@@ -70,7 +72,7 @@ def load_energy(
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
     n: int | None = None,
-) -> MLPEnergy:
+) -> LearnedEnergy:
     """The energy of a checkpoint, its gradients towards weights off; raises CheckpointError.
 
     n: the side that is expected, if any in particular is.
@@ -79,7 +81,8 @@ def load_energy(
     if meta.get("format") != FORMAT:
         raise CheckpointError(f"{path} is of format {meta.get('format')!r}, not {FORMAT!r}")
     try:
-        energy = MLPEnergy(EnergyConfig(**meta["config"]))
+        config, kind = ARCHITECTURES[meta.get("architecture", MLP)]
+        energy = kind(config(**meta["config"]))
         energy.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ired.model import problems
+from ired.model.architectures import LearnedEnergy, build
 from ired.model.checkpoint import load_energy
 from ired.model.coordinates import Coordinates
-from ired.model.energy import MLPEnergy
 from ired.model.protocol import Energy
 from ired.model.schedule import Schedule
 
@@ -155,14 +155,14 @@ class Quadratic(_Reference):
         return tuple(part.expand(len(y), -1, -1).clone() for part in (positive, negative))
 
 
-def controls(energy: MLPEnergy, seed: int) -> dict[str, Energy]:
+def controls(energy: LearnedEnergy, seed: int) -> dict[str, Energy]:
     """What a finding about a trained energy is held against, in its coordinates and dtype.
 
     "untrained": the same network with fresh weights, none of them those that the training of this
     seed started from; "ideal" and "algebraic": the reference energies.
     """
     like = next(energy.parameters())
-    untrained = MLPEnergy(energy.config, problems.generator(seed, "untrained"))
+    untrained = build(energy.config, problems.generator(seed, "untrained"))
     return {
         "untrained": untrained.to(like).requires_grad_(False),
         "ideal": IdealEnergy(energy.coordinates, energy.schedule),

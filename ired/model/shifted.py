@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from ired.model import problems
-from ired.model.energy import EnergyConfig, MLPEnergy
-from ired.model.training import Trainer, TrainingConfig
+from ired.model.architectures import LearnedEnergy, configured, parse
+from ired.model.graph_training import trainer
+from ired.model.training import TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -211,15 +212,15 @@ def embedded(A: Tensor, n: int) -> Tensor:
 
 
 def short_model(
-    side: int, c: float, model: Mapping[str, Any], training: Mapping[str, Any], steps: int, mining: str,
+    side: int, c: float, model: Mapping[str, Any], training: Mapping[str, Any], steps: int, variant: str,
     seed: int, device: str = "cpu", batch: int = 256,
-) -> MLPEnergy:
-    """An energy for problems of another side, trained for so few steps; averaged weights, float64.
+) -> LearnedEnergy:
+    """An energy of a variant for problems of another side, trained for so few steps.
 
-    model and training: sections of a profile, whose number of steps and larger batches are replaced.
+    Averaged weights, float64. model and training: sections of a profile, whose number of steps and larger batches are replaced.
     """  # fmt: skip
     options = {**training, "steps": steps, "batch": min(batch, training["batch"])}
-    trainer = Trainer(EnergyConfig.for_problems(side, c, **model),
-                      TrainingConfig(c=c, mining=mining, **options), seed, device)  # fmt: skip
-    trainer.advance(steps)
-    return trainer.average.double()
+    config = TrainingConfig(c=c, mining=parse(variant)[1], **options)
+    made = trainer(configured(variant, {"n": side, "c": c}, model), config, seed, device)
+    made.advance(steps)
+    return made.average.double()

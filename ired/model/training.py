@@ -14,11 +14,11 @@ from torch.nn import functional as F
 from torch.optim.adam import adam
 
 from ired.model import checkpoint, problems
-from ired.model.energy import EnergyConfig, MLPEnergy
+from ired.model.architectures import Config, LearnedEnergy, build
 from ired.model.passes import DERIVATIVE, ENERGY, GRADIENT, Gradients, Passes, rounding
 from ired.model.sampling import descend
 
-MINING = ("none", "random", "adversarial")
+MINING = ("none", "random", "adversarial", "property")
 LOSSES = ("denoising", "contrastive", "weight_gradient")
 
 
@@ -82,12 +82,12 @@ class Trainer:
     """
 
     def __init__(
-        self, energy: EnergyConfig, config: TrainingConfig, seed: int, device: str = "cpu"
+        self, energy: Config, config: TrainingConfig, seed: int, device: str = "cpu"
     ):
         self.config, self.seed, self.device = config, seed, torch.device(device)
         # Weights are drawn on the CPU: one seed gives one initial model on every machine.
-        self.model = MLPEnergy(energy, problems.generator(seed, "weights")).to(device)
-        self.average = MLPEnergy(energy).to(device).requires_grad_(False)
+        self.model = build(energy, problems.generator(seed, "weights")).to(device)
+        self.average = build(energy).to(device).requires_grad_(False)
         self.average.load_state_dict(self.model.state_dict())
         # Weights and averages as one vector each: clipping, Adam and averaging are one step each.
         self._weights, self._average = _flatten(self.model), _flatten(self.average)
@@ -99,10 +99,7 @@ class Trainer:
             "exp_avg_sq": torch.zeros_like(self._weights),
         }
         self._updates = torch.zeros((), device=device)
-        self._gradients = Gradients(self.model, config.precision)
-        self._passes = [
-            Passes(self.model, config.precision) for _ in range(1 if config.mining == "none" else 2)
-        ]
+        self._make_room()
         self.streams = {
             name: problems.generator(seed, name, self.device)
             for name in ("train", "noise", "negatives")
@@ -139,7 +136,7 @@ class Trainer:
     def complete(
         self,
         path: Path,
-        observe: Callable[[MLPEnergy], dict[str, float]],
+        observe: Callable[[LearnedEnergy], dict[str, float]],
         tick: Callable[[int, Tensor], None] = lambda steps, losses: None,
         points: int = 20,
         until: int | None = None,
@@ -188,6 +185,12 @@ class Trainer:
         self.step += 1
         return torch.stack((denoising, contrastive, norm))
 
+    def _make_room(self) -> None:
+        """What `_differentiate` writes into, step after step."""
+        precision, mined = self.config.precision, self.config.mining != "none"
+        self._gradients = Gradients(self.model, precision)
+        self._passes = [Passes(self.model, precision) for _ in range(1 + mined)]
+
     def _differentiate(self, A: Tensor, Y: Tensor) -> tuple[Tensor, Tensor]:
         """Both losses, and their weighted sum's derivative in `_gradient`.
 
@@ -229,25 +232,29 @@ class Trainer:
         # The same noise serves the real and the negative sample, as in the release: only the
         # clean estimates differ.
         noise = torch.randn(z0.shape, generator=self.streams["negatives"], device=self.device)
-        negative = self._negatives(half, z0, noise, k)
+
+        def look(state: Tensor, further: bool) -> tuple[Tensor, Tensor | None]:
+            f = wrong.forward(half, state, GRADIENT if further else ENERGY)
+            return f.pow(2).sum(-1), 2 * wrong.gradient() if further else None
+
+        negative = self._negatives(look, z0, noise, k)
         scaled = sigma * noise
         real.forward(half, torch.addcmul(scaled, root, z0), GRADIENT)
         wrong.forward(half, scaled.addcmul_(root, negative), GRADIENT)
         gap = (real.f.pow(2) - wrong.f.pow(2)).sum(-1, keepdim=True)
-        weight = torch.sigmoid(gap).mul_(2 * c.contrast_weight / len(gap))
+        emphasis = self._emphasis(z0)
+        weight = torch.sigmoid(gap).mul_(emphasis).mul_(2 * c.contrast_weight / len(gap))
         half_bar += real.reverse_forward(self._gradients, weight * real.f)
         half_bar += wrong.reverse_forward(self._gradients, -weight * wrong.f)
-        return F.softplus(gap).mean()
+        return (emphasis * F.softplus(gap)).mean()
 
-    def _negatives(self, half: Tensor, z0: Tensor, noise: Tensor, k: Tensor) -> Tensor:
+    def _negatives(
+        self, look: Callable[[Tensor, bool], Any], z0: Tensor, noise: Tensor, k: Tensor
+    ) -> Tensor:
         """Clean estimates of wrong answers (B, size): noised threefold, perhaps descended."""
-        c, root, passes = self.config, self.root[k], self._passes[1]
-        z = torch.addcmul(self.sigma[k] * c.negative_noise * noise, root, z0)
-
-        def look(state: Tensor, further: bool) -> tuple[Tensor, Tensor | None]:
-            f = passes.forward(half, state, GRADIENT if further else ENERGY)
-            return f.pow(2).sum(-1), 2 * passes.gradient() if further else None
-
+        c, root = self.config, self.root[k]
+        away = self._along_soft(z0, noise) if c.mining == "property" else noise
+        z = torch.addcmul(self.sigma[k] * c.negative_noise * away, root, z0)
         if c.mining == "adversarial":
             z = descend(
                 look,
@@ -258,6 +265,32 @@ class Trainer:
                 c.later_step_factor,
             )
         return (z / root).clamp_(-self.bound, self.bound)
+
+    # Property-guided mining, our own: negatives where the landscapes were found weak. The sampler
+    # settles the largest eigenvalues of an inverse last, and is worst where A is nearly singular.
+
+    def _along_soft(self, z0: Tensor, noise: Tensor) -> Tensor:
+        """Noise (B, size) of the same length, turned towards what decides an inverse's size.
+
+        With Y = LLᵀ and symmetric isotropic G, L G Lᵀ is isotropic noise of the affine-invariant
+        metric at Y: along v_i v_jᵀ it has deviation √(μ_i μ_j), μ the eigenvalues of Y.
+        """
+        coordinates = self.model.coordinates
+        L = torch.linalg.cholesky_ex(coordinates.decode(coordinates.from_basis(z0))).L
+        G = coordinates.from_basis(noise).unflatten(-1, L.shape[-2:])
+        G = L @ (G + G.mT) @ L.mT
+        turned = coordinates.to_basis(G.flatten(-2))
+        return turned * (noise.norm(dim=-1, keepdim=True) / turned.norm(dim=-1, keepdim=True))
+
+    def _emphasis(self, z0: Tensor) -> Tensor:
+        """What a problem's contrast counts (B, 1), 1 on average: under property-guided mining from 0 to
+        2 by its rank in ‖Y‖_F, the size of the inverse."""
+        if self.config.mining != "property":
+            return z0.new_ones(len(z0), 1)
+        coordinates = self.model.coordinates
+        size = coordinates.decode(coordinates.from_basis(z0)).flatten(-2).norm(dim=-1)
+        ranks = size.argsort().argsort().to(z0)
+        return (2 * ranks / max(len(z0) - 1, 1))[:, None]
 
     def _update_average(self) -> None:
         """EMA as in ema_pytorch: a copy during the first steps, then a power-2/3 warm-up."""

@@ -4,6 +4,7 @@ import re
 import subprocess
 
 import pytest
+from ired.lab.command import cores, may_have_gpu
 from ired.lab.queue import ROOT
 from small_project import one_line
 
@@ -50,6 +51,39 @@ def test_args_go_to_the_named_experiment_as_words(project):
     one_line(project.make("P1-01", "ARGS=--help"), "python scripts/11_look.py --help")
     one_line(project.make("phase1", "ARGS=--points 3"), "ARGS goes to one experiment")
     assert not (project.root / "hacked").exists()
+
+
+def test_several_seeds_of_one_experiment(fresh):
+    planned = fresh.make("-n", "P1-01", "PROFILE=tiny", "SEEDS=2 0 2").stdout
+    for seed in (0, 2):
+        for script in ("01_train", "11_look"):
+            assert f"{script}.py --profile tiny --seed {seed} --variant none\n" in planned
+    assert planned.count("11_look") == 2 and "make" not in planned  # IRED_THREADS is set: no groups
+    one_line(fresh.make("phase1", "SEEDS=0 1"), "SEEDS is for one experiment")
+    one_line(fresh.make("P1-01", "SEEDS=0 x"), "seed 'x' is not a whole number")
+
+
+@pytest.mark.skipif(may_have_gpu() or cores() < 2, reason="side by side needs two cores and no GPU")
+def test_seeds_run_side_by_side_with_a_share_of_the_cores_each(fresh):
+    done = fresh.make("SETUP-2", "PROFILE=tiny", "SEEDS=0 1", IRED_THREADS="")
+    assert done.returncode == 0, done.stderr
+    assert fresh.runs("SETUP-2") == ["FINISHED"] * 2
+    threads = fresh.sql("SELECT t.value FROM tags t JOIN tags e USING (run_uuid) WHERE t.key = 'threads'"
+                        " AND e.key = 'exp_id' AND e.value = 'SETUP-2'")
+    assert [int(row[0]) for row in threads] == [cores() // 2] * 2
+    again = fresh.make("SETUP-2", "PROFILE=tiny", "SEEDS=0 1", IRED_THREADS="").stdout
+    assert again.count("is up to date") == 2 and fresh.runs("SETUP-2") == ["FINISHED"] * 2
+
+
+def test_what_needs_layers_refuses_an_energy_without(project):
+    pipeline = project.root / "pipeline.json"
+    text = pipeline.read_text().replace('"variants"', '"energies": ["product"], "variants"', 1)
+    place = text.index('"P1-02"')
+    pipeline.write_text(text[:place] + text[place:].replace('"needs"', '"layers": true, "needs"', 1))
+    one_line(project.make("P1-02", "PROFILE=tiny", "VARIANT=product-random"), "looks into the layers")
+    one_line(project.make("phase1", "PROFILE=tiny", "VARIANT=product"), "P1-02 looks into the layers")
+    one_line(project.run("12_again", "--variant", "product"), "--variant: P1-02 looks into the layers")
+    assert project.make("-n", "P1-01", "PROFILE=tiny", "VARIANT=product").returncode == 0
 
 
 @pytest.mark.parametrize("words, told", [

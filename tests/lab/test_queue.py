@@ -48,7 +48,19 @@ def test_needs_inherit_coordinates_or_name_their_own():
     assert QUEUE.needed(QUEUE["SETUP-3"], at) == [(QUEUE["SETUP-2"], At("tiny"))]
     assert QUEUE.needed(QUEUE["SETUP-2"], at) == [(QUEUE["SETUP-1"], At())]
     seeds = [where for exp, where in QUEUE.needed(QUEUE["P7-02"], at) if exp.id == "SETUP-3"]
-    assert seeds == [At("tiny", seed, "random") for seed in range(5)]
+    assert seeds == [At("tiny", seed, "random") for seed in range(3)]
+    for profile, count in (("small", 5), ("paper", 10), ("paper-std", 10)):
+        needs = QUEUE.needed(QUEUE["P7-02"], At(profile))
+        assert [where.seed for exp, where in needs if exp.id == "SETUP-3"] == list(range(count))
+
+
+def test_energies_other_than_the_published_are_variants_too():
+    assert QUEUE.variants[:4] == ("none", "random", "adversarial", "property")
+    assert {"polynomial", "product", "product-random"} < set(QUEUE.variants)
+    assert QUEUE.refusal(QUEUE["P1-03"], At(variant="product")) == ""
+    assert QUEUE.refusal(QUEUE["P2-01"], At(variant="adversarial")) == ""
+    why = QUEUE.refusal(QUEUE["P2-01"], At(variant="product-random"))
+    assert "P2-01 looks into the layers" in why and "'product-random' has none" in why
 
 
 def test_names_and_targets_are_what_a_person_would_type():
@@ -75,6 +87,7 @@ def changed(place: int, **values) -> dict:
     (changed(1, needs=["SETUP-2"]), "which is not an experiment before it"),
     (changed(1, needs=[{"id": "SETUP-1", "variants": ["odd"]}]), "unknown variants ['odd']"),
     (changed(1, needs=[{"id": "SETUP-1", "seeds": [-1]}]), "not whole numbers"),
+    (changed(1, needs=[{"id": "SETUP-1", "seeds": {"tiny": [0]}}]), "seeds that have no default"),
     (changed(1, needs=[{"id": "SETUP-1", "sedes": [1]}]), "sedes"),
     (changed(1, varies=["colour"]), "colour"),
     (changed(1, hours=0), "above zero"),

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from ired.model import checkpoint, problems
 from ired.model.energy import EnergyConfig, MLPEnergy
+from ired.model.graph_training import GraphTrainer, trainer
 from ired.model.training import MINING, Diverged, Trainer, TrainingConfig
 
 ENERGY = EnergyConfig(3, 16)
@@ -38,7 +39,20 @@ def naive_losses(trainer):
     if c.mining == "none":
         return denoising, torch.zeros(())
     noise = torch.randn(c.batch, 9, generator=trainer.streams["negatives"])
-    y = noised(y0, 3 * noise)
+    counts = torch.ones(c.batch)
+    if c.mining == "property":
+        # One problem after the other, by eigenvectors: along v_i v_jᵀ noise is √(μ_i μ_j) times as large.
+        away = torch.empty_like(noise)
+        for one, Y in enumerate(y0.view(-1, 3, 3)):
+            L = torch.linalg.cholesky(Y)
+            G = noise[one].view(3, 3)
+            turned = L @ (G + G.T) @ L.T
+            away[one] = (turned / turned.norm() * noise[one].norm()).flatten()
+        order = y0.norm(dim=1).argsort()
+        counts[order] = torch.linspace(0, 2, c.batch)
+        y = noised(y0, 3 * away)
+    else:
+        y = noised(y0, 3 * noise)
     if c.mining == "adversarial":
         for step in range(2):
             factor = 1.0 if step == 0 or not c.clamp_by_first else 2.0
@@ -50,7 +64,7 @@ def naive_losses(trainer):
             y = torch.where(worse[:, None], y, move).detach()
     wrong = torch.clamp(y / root, -2, 2)
     real, fake = model.energy(A, noised(y0, noise), k), model.energy(A, noised(wrong, noise), k)
-    return denoising, F.softplus(real - fake).mean()  # = −log softmax(−real, −fake)[real]
+    return denoising, (counts * F.softplus(real - fake)).mean()  # = −log softmax(−real, −fake)[real]
 
 
 @pytest.mark.parametrize("mining", MINING)
@@ -93,8 +107,48 @@ def test_the_average_follows_the_weights_and_lags():
 
 
 def test_mining_changes_neither_problems_nor_noise():
-    first = [Trainer(ENERGY, replace(QUICK, mining=m), 0).advance(1)[0, 0] for m in MINING]
-    assert first[0] == first[1] == first[2]
+    first = [Trainer(ENERGY, replace(QUICK, mining=m), 0).advance(1)[0, 0].item() for m in MINING]
+    assert len(set(first)) == 1
+
+
+def test_soft_directions_are_those_of_large_eigenvalues():
+    """Isotropic in the affine-invariant metric: variances μ_i μ_j along v_i v_jᵀ, before the rescaling."""
+    trainer = Trainer(ENERGY, replace(QUICK, mining="property"), 0)
+    mu = torch.tensor([0.1, 1.0, 3.0])
+    Q = torch.linalg.qr(torch.randn(3, 3, generator=problems.generator(0, "Q")))[0]
+    z0 = ((Q * mu) @ Q.T).flatten().repeat(20000, 1)
+    noise = torch.randn(20000, 9, generator=problems.generator(0, "noise"))
+    away = trainer._along_soft(z0, noise)
+    assert torch.allclose(away.norm(dim=1), noise.norm(dim=1), rtol=1e-4)
+    G = Q.T @ away.view(-1, 3, 3) @ Q
+    assert torch.allclose(G, G.mT, atol=1e-4)
+    # The length is common to all entries of one matrix, so ratios keep their law: |g/g'| has median 1.
+    for one, other in (((0, 1), (0, 2)), ((0, 0), (2, 2)), ((0, 1), (2, 2))):
+        kind = [2 if i == j else 1 for i, j in (one, other)]
+        expected = (mu[list(one)].prod() * kind[0] / (mu[list(other)].prod() * kind[1])).sqrt()
+        ratio = (G[:, *one] / G[:, *other]).abs().median()
+        assert ratio == pytest.approx(expected.item(), rel=0.05)
+
+
+def test_property_guided_contrast_weighs_large_inverses_more():
+    trainer = Trainer(ENERGY, replace(QUICK, mining="property"), 0)
+    z0 = torch.eye(3).flatten() * torch.tensor([3.0, 1.0, 2.0, 5.0])[:, None]
+    assert torch.allclose(trainer._emphasis(z0)[:, 0], torch.tensor([4 / 3, 0, 2 / 3, 2]))
+    assert torch.equal(Trainer(ENERGY, QUICK, 0)._emphasis(z0), torch.ones(4, 1))
+
+
+@pytest.mark.parametrize("mining", MINING)
+def test_training_by_autograd_makes_the_same_steps(mining):
+    config = replace(QUICK, mining=mining)
+    standard = EnergyConfig.for_problems(3, 0.5, True, hidden=16, symmetric=True)
+    written, graph = Trainer(standard, config, 2), GraphTrainer(standard, config, 2)
+    for trainer_ in (written, graph):
+        trainer_.advance(5)
+    assert torch.allclose(written.history, graph.history, rtol=1e-3, atol=1e-5)
+    assert torch.allclose(written._weights, graph._weights, atol=2e-4)
+    assert type(trainer(standard, config, 0)) is Trainer
+    with pytest.raises(ValueError, match="bfloat16"):
+        GraphTrainer(standard, replace(config, precision="bfloat16"), 0)
 
 
 @pytest.mark.parametrize("mining", ["none", "adversarial"])

@@ -1,0 +1,48 @@
+"""Which energies can be trained, and what a variant's name means.
+
+A variant names how an energy is made and what it learns from: "random" is the published network with
+random negatives, "product-random" the energy of matrix products with them, "product" the same without
+negatives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from ired.model.energy import EnergyConfig, MLPEnergy
+from ired.model.polynomial import PolynomialConfig, PolynomialEnergy
+from ired.model.product import ProductConfig, ProductEnergy
+
+MLP = "mlp"
+ARCHITECTURES = {
+    MLP: (EnergyConfig, MLPEnergy),
+    "polynomial": (PolynomialConfig, PolynomialEnergy),
+    "product": (ProductConfig, ProductEnergy),
+}
+Config = EnergyConfig | PolynomialConfig | ProductConfig
+LearnedEnergy = MLPEnergy | PolynomialEnergy | ProductEnergy
+
+
+def parse(variant: str) -> tuple[str, str]:
+    """Architecture and mining of a variant: "product-random" is ("product", "random")."""
+    first, _, rest = variant.partition("-")
+    return (first, rest or "none") if first in ARCHITECTURES else (MLP, variant)
+
+
+def configured(variant: str, problem: Mapping[str, Any], model: Mapping[str, Any]) -> Config:
+    """The energy of a variant for problems {n, c}, from a profile's section on models."""
+    kind, _ = ARCHITECTURES[parse(variant)[0]]
+    return kind.for_problems(**problem, **model)
+
+
+def build(config: Config, generator: torch.Generator | None = None) -> LearnedEnergy:
+    """An energy with fresh weights, drawn on the CPU."""
+    return ARCHITECTURES[architecture(config)][1](config, generator)
+
+
+def architecture(config: Config) -> str:
+    """The name under which a checkpoint is loaded again."""
+    return next(name for name, (kind, _) in ARCHITECTURES.items() if type(config) is kind)
