@@ -15,7 +15,8 @@ INSTRUMENTS = ("statistics", "slices", "field", "hessian", "minima", "predictors
                "transport_path", "transport_energy", "probes", "gradient_flow", "jacobians",
                "score_paths", "unit_census", "layer_ablation", "layer_ranking", "energy_terms",
                "composition", "surrogate", "sanity", "sanity_findings", "sanity_table", "shift",
-               "transfer", "influence", "datamodel", "robustness", "robustness_score")  # fmt: skip
+               "transfer", "influence", "datamodel", "robustness", "robustness_score", "comparison",
+               "consistency", "equivariance")  # fmt: skip
 
 
 @command(

@@ -11,9 +11,12 @@ from ired.instruments import (
     calibration_active_subspace,
     calibration_attribution,
     calibration_causality,
+    calibration_comparison,
     calibration_composition,
     calibration_concepts,
+    calibration_consistency,
     calibration_eigenparts,
+    calibration_equivariance,
     calibration_geodesics,
     calibration_gradient_flow,
     calibration_influence,
@@ -62,6 +65,7 @@ ON_ENERGIES = {
         calibration_sanity.check_sanity_findings,
         calibration_transfer.check_shift,
     ),
+    7: (calibration_equivariance.check_equivariance, calibration_consistency.check_consistency),
 }
 ON_PLANTED_DATA = {
     2: (calibration_phase2.calibrate_planted,),
@@ -87,6 +91,7 @@ ON_PLANTED_DATA = {
         calibration_sanity.check_sanity,
         calibration_transfer.check_transfer,
     ),
+    7: (calibration_comparison.check_comparison,),
 }
 
 

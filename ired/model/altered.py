@@ -76,3 +76,14 @@ def randomised(energy: MLPEnergy, layers: Sequence[str], generator: torch.Genera
                 with torch.no_grad():
                     weight.copy_((2 * fresh - 1) * bound)
     return changed
+
+
+def shuffled(energy: MLPEnergy, generator: torch.Generator) -> MLPEnergy:
+    """A copy in which the entries of every weight matrix and every bias are in random order: what is
+    left is their distribution."""
+    changed = copy.deepcopy(energy)
+    with torch.no_grad():
+        for weight in changed.parameters():
+            order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
+            weight.copy_(weight.flatten()[order].view_as(weight))
+    return changed

@@ -132,4 +132,4 @@ def test_every_profile_has_its_sections():
     for name, profile in PROFILES.items():
         assert profile.name == name
         assert json.loads(json.dumps(profile.sections())) == profile.sections()
-    assert set(PROFILES) == {"tiny", "small", "paper", "paper-std"}
+    assert set(PROFILES) == {"tiny", "small", "paper", "paper-std", "small-published"}

@@ -100,3 +100,14 @@ def test_what_is_not_there_cannot_be_altered():
     for layer, rank in (("fc5", 1), ("fc1", -1)):
         with pytest.raises(ValueError, match="rank"):
             altered.truncated(made(), layer, rank)
+
+
+def test_shuffled_weights_keep_their_values_and_lose_their_places():
+    energy = made()
+    other = altered.shuffled(energy, stream())
+    for before, after in zip(energy.parameters(), other.parameters(), strict=True):
+        assert torch.equal(before.flatten().sort().values, after.flatten().sort().values)
+        assert not torch.equal(before, after)
+    assert not torch.allclose(seen(energy), seen(other))
+    again = altered.shuffled(energy, stream())
+    assert torch.equal(seen(other), seen(again))
