@@ -62,8 +62,9 @@ def main(run):
     networks = [variant for variant in variants if parse(variant)[0] == MLP]
     others = [variant for variant in variants if variant not in networks]
     sets, references = run.upstream("SETUP-2").tensors("problems"), run.upstream("SETUP-2").table("predictors")
-    looked = {"tiny": portrait.TINY, "small": portrait.Sizes()}.get(run.profile.name, portrait.PAPER)
-    asked = fingerprint.TINY if run.profile.name == "tiny" else fingerprint.Size()
+    kind = run.profile.name.partition("-")[0]
+    looked = {"tiny": portrait.TINY, "paper": portrait.PAPER}.get(kind, portrait.Sizes())
+    asked = fingerprint.TINY if kind == "tiny" else fingerprint.Size()
 
     def stream(purpose):
         return problems.generator(run.seed, f"P7-04 {purpose}", "cpu")
@@ -133,8 +134,8 @@ def main(run):
         run.table(name, rows)
     for (variant, seed), values in numbers.items():
         kind, mining = parse(variant)
-        run.child(f"{variant} seed {seed}", {"variant": variant, "energy": kind, "mining": mining,
-                  "seed": seed, "model_run": models[variant, seed].run_id}, values,
+        told = {"variant": variant, "energy": kind, "mining": mining, "seed": seed}
+        run.child(f"{variant} seed {seed}", told, values, tags={"model_run": models[variant, seed].run_id},
                   seed=seed, variant=variant)  # fmt: skip
     for name, (met, behind) in found.verdicts().items():
         run.criterion(name, met, **behind)

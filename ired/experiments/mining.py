@@ -62,8 +62,8 @@ def present(run: Run, variant: str) -> None:
         }
         run.child(
             f"{variant} seed {seed}",
-            options | {"mining": variant, "seed": seed, "steps": recipes[seed]["steps"], "model_run": model.run_id},
-            measured, points, seed=seed, variant=variant,
+            options | {"mining": variant, "seed": seed, "steps": recipes[seed]["steps"]}, measured, points,
+            {"model_run": model.run_id}, seed=seed, variant=variant,
         )  # fmt: skip
     accuracy, curves = (pandas.concat(tables, ignore_index=True) for tables in (accuracy, curves))
     losses = pandas.concat(losses, ignore_index=True) if losses else pandas.DataFrame()

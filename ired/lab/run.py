@@ -161,16 +161,17 @@ class Run:
         self.metrics(values | {f"criterion.{name}.{k}": v for k, v in numbers.items()})
 
     def child(self, name: str, params: Mapping[str, Any], metrics: Mapping[str, Any],
-              series: Mapping[str, Sequence[tuple[int, Any]]] | None = None, **at: Any) -> None:
+              series: Mapping[str, Sequence[tuple[int, Any]]] | None = None,
+              tags: Mapping[str, str] | None = None, **at: Any) -> None:
         """A finished run nested under this one, so that members of a sweep compare in MLflow.
 
-        series are curves as in `series`; `at` names its coordinates where they are not this run's
-        (seed=3, variant="random").
+        series are curves as in `series`; tags what nobody compares; `at` names its coordinates where
+        they are not this run's (seed=3, variant="random").
         """
         rows = [(metric, finite(metric, value), 0) for metric, value in metrics.items()]
         rows += [(metric, finite(metric, value, step), int(step))
                  for metric, points in (series or {}).items() for step, value in points]
-        tags = {"mlflow.parentRunId": self.run_id, "part_of": self.exp_id}
+        tags = {"mlflow.parentRunId": self.run_id, "part_of": self.exp_id} | dict(tags or {})
         tags |= {c: str(at.get(c, getattr(self._at, c))) for c in COORDINATES}
         run_id = self._tracking.start(self._exp.phase, name, tags, dict(params))
         self._tracking.metrics(run_id, rows)
