@@ -11,8 +11,6 @@ between seeds; a copy that differs, a model with its weights shuffled that does 
 
 from ired.lab.command import Param, command
 
-FAMILIES = {"κ 100–300": "kappa_100_300", "κ 300–1000": "kappa_300_1000", "rank n−1, 0.02": "near_singular",
-            "noise 0.8c": "noise", "smaller": "smaller"}  # fmt: skip
 KIND = "for at least one kind of negatives the {} at equal seeds: Student's 95 % interval {}, and p < 0.05 " \
        "after Benjamini-Hochberg over the kinds"  # fmt: skip
 
@@ -42,117 +40,47 @@ KIND = "for at least one kind of negatives the {} at equal seeds: Student's 95 %
     },
 )  # fmt: skip
 def main(run):
-    from dataclasses import replace
-
     import pandas
-    import torch
 
-    from ired.experiments.mining import recipe
+    from ired.experiments.variants import measured, rivals
     from ired.figures import mining as figures
-    from ired.instruments import fingerprint, mining_study as study, points, portrait, predictors
-    from ired.model import altered, problems, shifted
-    from ired.model.architectures import MLP, parse
-    from ired.model.checkpoint import load_energy
-    from ired.model.reference import controls
-    from ired.model.sampling import SamplingConfig, sample
+    from ired.instruments import mining_study as study
+    from ired.model.architectures import parse
 
-    size, (n, c) = run.params, run.profile.problem.values()
-    models, config = run.upstreams("SETUP-3"), SamplingConfig(**run.profile.sampling)
-    variants = list(dict.fromkeys(variant for variant, _ in models))
-    networks = [variant for variant in variants if parse(variant)[0] == MLP]
-    others = [variant for variant in variants if variant not in networks]
-    sets, references = run.upstream("SETUP-2").tensors("problems"), run.upstream("SETUP-2").table("predictors")
-    kind = run.profile.name.partition("-")[0]
-    looked = {"tiny": portrait.TINY, "paper": portrait.PAPER}.get(kind, portrait.Sizes())
-    asked = fingerprint.TINY if kind == "tiny" else fingerprint.Size()
-
-    def stream(purpose):
-        return problems.generator(run.seed, f"P7-04 {purpose}", "cpu")
-
-    def walk(energy, A, start, inner_steps=None, first=None, callback=None, differentiable=False):
-        own = config if inner_steps is None else replace(config, inner_steps=inner_steps)
-        return sample(energy, A, own, start=start, first=first, callback=callback,
-                      differentiable=differentiable)  # fmt: skip
-
-    def load(model, dtype=torch.float64):
-        return load_energy(models[model].path("model.safetensors"), run.device, dtype)
-
-    first = load((study.NONE, next(seed for variant, seed in models if variant == study.NONE)))
-    scale = first.schedule.sqrt_alpha_bar[0].item() if config.scaled_output else 1.0
-    drawn = {name: (sets[f"{name}.A"][: 5 * size.problems], None) for name in ("test", "harder")}
-    shifts = shifted.drawn({name: shifted.SHIFTED[name] for name in FAMILIES}, size.problems, n, c, stream)
-    drawn |= {FAMILIES[name]: (family.A, family.Y) for name, family in shifts.items()}
-    families = {}
-    for name, (A, Y) in drawn.items():
-        A = A.double().to(run.device)
-        start = points.noise(first, len(A), generator=stream(f"start {name}"), like=A)
-        families[name] = A, problems.inverse(A) if Y is None else Y.to(run.device), start
-    A = problems.draw(looked.problems, n, c, stream("portrait"), torch.float64).to(run.device)
-    scene = portrait.Scene(families, A, stream, scale)
-    B = problems.draw(fingerprint.needed(asked), n, c, stream("fingerprint"), torch.float64).to(run.device)
-    ground = fingerprint.ground(first, B, problems.properties(B), asked, stream("ground"))
-    run.dataset(f"P7-04 n={n}", problems.digest(torch.cat([A, B])), "fresh", "ired.model.problems.draw")
-
-    plain = controls(first, run.seed)
-    shuffled = altered.shuffled(first, stream("shuffled"))
-    beside = {study.SHUFFLED: shuffled, study.UNTRAINED: plain["untrained"], study.IDEAL: plain["ideal"]}
-    numbers, taken, landscapes = {}, {}, []
-    with run.progress(len(models) + len(beside), "models") as bar:
-        beside = {name: fingerprint.fingerprint(one, ground, walk, asked) for name, one in beside.items()}
-        bar.update(len(beside))
-        for model, source in models.items():
-            energy = load(model)
-            seen = portrait.take(energy, walk, scene, looked, bulk=load(model, torch.float32))
-            own = taken[model] = fingerprint.fingerprint(energy, ground, walk, asked)
-            numbers[model] = seen.numbers | own.scalars
-            numbers[model] |= fingerprint.beyond_untrained(own.scalars, beside[study.UNTRAINED].scalars)
-            for family in ("test", "harder"):  # on all problems of these sets, as SETUP-3 measured it
-                for name, steps in (("mse", 10 * config.inner_steps), ("mse_denoised", 0)):
-                    numbers[model][f"accuracy.{name}.{family}"] = source.metrics[f"mse.{family}.steps_{steps}"]
-            landscapes.append(seen.tables["landscapes"].assign(variant=model[0], seed=model[1]))
-            bar.update(1)
-    beside[study.COPY] = taken[study.NONE, min(seed for _, seed in taken)]
-    table, landscapes = study.long(numbers), pandas.concat(landscapes, ignore_index=True)
-    pairs = study.held_against(taken, networks, others, beside)
-    fitted = problems.draw(size.fitted, n, c, stream("fitted"), torch.float64)
-    fitted = predictors.fit([(fitted, problems.inverse(fitted))])
-    rivals = references[["family", "predictor", "mse"]]
-    rivals = rivals[rivals["family"].isin(["test", "harder"])]
-    rivals = pandas.concat([rivals, pandas.DataFrame([
-        (family, name, one.mse(A, Y).mean().item())
-        for family, (A, Y, _) in families.items() if family not in ("test", "harder")
-        for name, one in fitted.items()
-    ], columns=rivals.columns)], ignore_index=True)  # fmt: skip
-    rivals = rivals[rivals["predictor"].isin(["mean", "least_squares", "least_squares_squared"])]
-    linear = rivals.set_index(["family", "predictor"])["mse"].loc["test", "least_squares"]
-    found = study.Study.of(table, pairs, networks, others, linear,
-                           {model: recipe(source) for model, source in models.items()})  # fmt: skip
-    accuracy = study.accuracy(table, 10 * config.inner_steps)
-    for name, rows in {"models": table, "pairs": pairs, "comparison": found.compared.table,
-                       "landscapes": landscapes, "accuracy": accuracy, "references": rivals,
-                       "spread": found.spread()}.items():  # fmt: skip
+    found = measured(run, run.params.problems)
+    table, landscapes = study.long(found.numbers), pandas.concat(found.landscapes, ignore_index=True)
+    pairs = study.held_against(found.taken, found.networks, found.others, found.beside)
+    references = rivals(run, found.families, run.params.fitted)
+    linear = references.set_index(["family", "predictor"])["mse"].loc["test", "least_squares"]
+    seen = study.Study.of(table, pairs, found.networks, found.others, linear, found.recipes)
+    accuracy = study.accuracy(table, 10 * run.profile.sampling["inner_steps"])
+    for name, rows in {"models": table, "pairs": pairs, "comparison": seen.compared.table,
+                       "landscapes": landscapes, "accuracy": accuracy, "references": references,
+                       "spread": seen.spread()}.items():  # fmt: skip
         run.table(name, rows)
-    for (variant, seed), values in numbers.items():
-        kind, mining = parse(variant)
-        told = {"variant": variant, "energy": kind, "mining": mining, "seed": seed}
-        run.child(f"{variant} seed {seed}", told, values, tags={"model_run": models[variant, seed].run_id},
+    for (variant, seed), values in found.numbers.items():
+        energy, mining = parse(variant)
+        told = {"variant": variant, "energy": energy, "mining": mining, "seed": seed}
+        run.child(f"{variant} seed {seed}", told, values, tags={"model_run": found.runs[variant, seed]},
                   seed=seed, variant=variant)  # fmt: skip
-    for name, (met, behind) in found.verdicts().items():
+    for name, (met, behind) in seen.verdicts().items():
         run.criterion(name, met, **behind)
-    run.metrics(found.numbers())
-    run.headline(*found.headline())
-    words = f"{len(numbers)} models, {found.seeds} seeds of each variant."
+    run.metrics(seen.numbers())
+    run.headline(*seen.headline())
+    several = landscapes.groupby("metric")["landscape"].transform("nunique") > 1
+    words = f"{len(found.numbers)} models, {seen.seeds} seeds of each variant."
     for name, figure, caption in (
-        ("accuracy", figures.accuracy(accuracy, rivals), f"{words} Small dots are seeds, large ones means "
+        ("accuracy", figures.accuracy(accuracy, references), f"{words} Small dots are seeds, large ones means "
          "with Student's 95 % intervals. Dashed: reference predictors."),
         *((name, figures.differences(rows), f"{words} Differences to none, paired by seed, in their own "
            "deviations. Filled: significant after correction over all cells. Grey: what so few seeds cannot "
-           "see with 80 % power.") for name, rows in found.cells()),
-        ("changes", figures.heatmap(found.compared.table), f"{words} Differences to none in units of the "
-         "deviation between seeds."),
+           "see with 80 % power.") for name, rows in seen.cells()),
+        ("changes", figures.heatmap(seen.changed()), f"{words} Differences to none in units of the deviation "
+         "between seeds; metrics that are the same in all models are left out."),
         ("consistency", figures.consistency(pairs), f"{words} What two models share, from 0 to 1, beside a "
          "copy, a model with its weights shuffled, an untrained one and the ideal energy."),
-        ("landscapes", figures.landscapes(landscapes), f"{words} Means over seeds with the range of seeds."),
+        ("landscapes", figures.landscapes(landscapes[several]), f"{words} Means over seeds with the range of "
+         "seeds."),
     ):  # fmt: skip
         run.figure(name, figure, caption)
 

@@ -21,8 +21,8 @@ from ired.instruments.portrait_metrics import METRICS
 from ired.instruments.statistics import Interval, adjust, student_interval
 
 NONE = "none"
-# Not tested: what says what accuracy.affine says, and what is set and not found.
-UNTESTED = ("sanity.linear_answers", "sae.fc1.l0", "sae.fc2.l0", "sae.fc3.l0")
+# Not tested: what says what accuracy.affine says, what is set and not found, and controls.
+UNTESTED = r"sanity\.linear_answers|sae\.fc\d\.l0|concepts\.fc\d\.\w+_random|attribution\.\w+_other"
 EXACT = 1e-9  # errors of equivariance below are rounding
 COPY, SHUFFLED, UNTRAINED, IDEAL = "copy", "shuffled", "untrained", "ideal"
 SAMPLED, DENOISED = "accuracy.mse.test", "accuracy.mse_denoised.test"
@@ -41,7 +41,8 @@ def long(numbers: Mapping[Model, Mapping[str, float]]) -> DataFrame:
          0.0 if metric.startswith("equivariance.") and value < EXACT else float(value))
         for (variant, seed), values in numbers.items() for metric, value in values.items()
     ]  # fmt: skip
-    return DataFrame(rows, columns=["variant", "seed", "metric", "phase", "value"])
+    table = DataFrame(rows, columns=["variant", "seed", "metric", "phase", "value"])
+    return table.sort_values("phase", kind="stable", ignore_index=True)
 
 
 def accuracy(table: DataFrame, steps: int) -> DataFrame:
@@ -95,7 +96,7 @@ class Study:
         cls, table: DataFrame, pairs: DataFrame, networks: Sequence[str], others: Sequence[str],
         linear: float, recipes: Mapping[Model, Any],
     ) -> Study:  # fmt: skip
-        compared = comparison.compare(table[~table["metric"].isin(UNTESTED)], NONE)
+        compared = comparison.compare(table[~table["metric"].str.fullmatch(UNTESTED)], NONE)
         return cls(table, pairs, compared, tuple(networks), tuple(others), linear, recipes)
 
     def values(self, variant: str, metric: str) -> np.ndarray:
@@ -141,6 +142,11 @@ class Study:
         table = self.compared.table
         own = table["variant"].isin(self.networks)
         return [("differences", table[own]), *([("energies", table[~own])] if self.others else [])]
+
+    def changed(self) -> DataFrame:
+        """Rows of the comparison without metrics that are the same in all models."""
+        table = self.compared.table
+        return table[~table.groupby("metric")["identical"].transform("all")]
 
     def spread(self) -> DataFrame:
         """Whether networks differ more by their negatives than by their seeds (`comparison.spread`)."""

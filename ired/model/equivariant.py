@@ -1,13 +1,15 @@
 """What energies made of matrix products share: invariant scaling of A, and the protocol's methods.
 
 Every such energy is quadratic in the state, E(Y) = ½⟨Y, C_k(A)[Y]⟩ − ⟨D_k(A), Y⟩ + const, with C and D
-made of products, traces and sums of A: no inverse, no solve, no factorisation. Since every scalar in
-them is invariant under A → QAQᵀ, the energy is exactly equivariant in states Y → QYQᵀ.
+made of products, traces and sums of A: no inverse, no solve, no factorisation of A (the only ones are
+of averages over a fixed training sample, which scale inputs and bases). Since every scalar in them is
+invariant under A → QAQᵀ, the energy is exactly equivariant in states Y → QYQᵀ.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -25,8 +27,8 @@ _RIDGE = 1e-5  # of the mean variance: invariants that hardly vary are not blown
 def scaled(A: Tensor) -> tuple[Tensor, Tensor]:
     """X = A/s with eigenvalues in (0, 1], and s (B, 1, 1), by products and traces alone.
 
-    s = (tr A⁸)^⅛ is at least the largest eigenvalue of a positive definite A, and less than n^⅛ times
-    it. Only A's symmetric part counts.
+    s = (tr A⁸)^⅛ is at least the largest eigenvalue of a positive definite A, at most n^⅛ times it.
+    Only A's symmetric part counts.
     """
     A = (A + A.mT) / 2
     mean = A.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
@@ -45,6 +47,24 @@ def sandwich(L: Tensor, Y: Tensor, R: Tensor) -> Tensor:
     LY = L.flatten(1, 2) @ Y.transpose(1, 2).flatten(2)
     LY = LY.unflatten(1, (-1, n)).unflatten(-1, (M, n)).permute(0, 3, 2, 1, 4)
     return (LY.flatten(3).flatten(1, 2) @ R.flatten(1, 2)).unflatten(1, (M, n))
+
+
+def of_landscape(table: Tensor, k: int | Tensor) -> Tensor:
+    """The entries (B, …) of a table (B, K, …) at one landscape, or at one for each problem."""
+    if isinstance(k, int):
+        return table[:, k]
+    return table[torch.arange(len(k), device=k.device), k]
+
+
+def remembered(prepared: Any, k: int | Tensor, make: Callable[[], Any]) -> Any:
+    """What `make` makes of prepared problems; without autograd the last landscape's is kept."""
+    one = isinstance(k, int) and not torch.is_grad_enabled()
+    if one and prepared.landscape is not None and prepared.landscape[0] == k:
+        return prepared.landscape[1]
+    made = make()
+    if one:
+        prepared.landscape = k, made
+    return made
 
 
 class Invariants(nn.Module):
@@ -163,7 +183,7 @@ class QuadraticEnergy(nn.Module):
 def dense(
     *widths: int, generator: torch.Generator | None = None, last: float = 1.0
 ) -> nn.Sequential:
-    """Linear layers with GELUs between, PyTorch's default weights from `generator`; the last times `last`."""
+    """Linear layers with GELUs between; PyTorch's default weights from `generator`, `last`'s factor last."""
     layers: list[nn.Module] = []
     for i, (fan_in, fan_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
         layer = nn.Linear(fan_in, fan_out)

@@ -108,8 +108,8 @@ def test_another_recipe_is_seen():
 
 def test_rounding_of_exact_equivariance_is_no_difference():
     table = study.long({("product", 0): {"equivariance.rotated_score": 3e-16, "landscape.radius": 3e-16}})
-    assert table["value"].tolist() == [0.0, 3e-16]
-    assert table["phase"].tolist() == [6, 1]
+    assert table["value"].tolist() == [3e-16, 0.0]
+    assert table["phase"].tolist() == [1, 6]
 
 
 def test_numbers_and_headline_are_finite():

@@ -113,6 +113,7 @@ def test_many_states_and_one_landscape_for_all_equal_one_at_a_time(energy):
         # Landscape by landscape, the last one remembered or not.
         for k in (3, 3, 5, 3):
             got = energy.energy(prepared, y, k)
+            assert torch.allclose(got, energy.energy(prepared, y, torch.full((B,), k)))
             assert torch.allclose(got, energy.energy(A, y, torch.full((B,), k)))
     assert torch.allclose(energy.gradient(A, y, 3), energy.gradient(A, y, full))
 
@@ -204,7 +205,8 @@ def test_scaling_bounds_the_spectrum_without_looking_at_it():
 
 
 def test_invariants_are_white_over_their_sample_and_bounded_away_from_it():
-    sample = torch.randn(4000, 3, generator=stream(), dtype=torch.float64) @ torch.randn(3, 3).double()
+    mixing = torch.tensor([[2.0, 0, 0], [1, 1, 0], [-1, 3, 0.5]], dtype=torch.float64)
+    sample = torch.randn(4000, 3, generator=stream(), dtype=torch.float64) @ mixing
     invariants = Invariants(7 + sample).double()
     z = invariants(7 + sample)
     assert z.mean(0).abs().max() < 0.05

@@ -1,0 +1,153 @@
+"""Models of every variant and seed, measured alike on common fresh problems: what P7-04 compares.
+
+Heavy imports wait until there is work to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ired.experiments.mining import recipe
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from ired.instruments.fingerprint import Fingerprint
+    from ired.lab.run import Run
+
+# Of `ired.model.shifted`, by names that a metric may have.
+FAMILIES = {"κ 100–300": "kappa_100_300", "κ 300–1000": "kappa_300_1000", "rank n−1, 0.02": "near_singular",
+            "noise 0.8c": "noise", "smaller": "smaller"}  # fmt: skip
+SETS = ("test", "harder")
+RIVALS = ("mean", "least_squares", "least_squares_squared")
+
+Model = tuple[str, int]  # variant and seed
+
+
+@dataclass(frozen=True)
+class Measured:
+    """By model: numbers (metric → value), taken (fingerprints), recipes, runs (ids of SETUP-3's).
+
+    networks: variants with the published network; others: of other energies; beside: fingerprints of
+    controls by name; landscapes: a table of each model; families: problems A, inverses Y and starts.
+    """
+
+    networks: list[str]
+    others: list[str]
+    numbers: dict[Model, dict[str, float]]
+    taken: dict[Model, Fingerprint]
+    beside: dict[str, Fingerprint]
+    landscapes: list[DataFrame]
+    families: dict[str, tuple]
+    recipes: dict[Model, Any]
+    runs: dict[Model, str]
+
+
+def measured(run: Run, count: int) -> Measured:
+    """Portraits and fingerprints of all models that a run needs; `count` problems of each shifted
+    family, and five times as many of the test and the harder set."""
+    import torch
+
+    from ired.instruments import fingerprint, mining_study, portrait
+    from ired.model import altered, problems
+    from ired.model.architectures import MLP, parse
+    from ired.model.checkpoint import load_energy
+    from ired.model.reference import controls
+    from ired.model.sampling import SamplingConfig, sample
+
+    n, c = run.profile.problem.values()
+    models, config = run.upstreams("SETUP-3"), SamplingConfig(**run.profile.sampling)
+    variants = list(dict.fromkeys(variant for variant, _ in models))
+    networks = [variant for variant in variants if parse(variant)[0] == MLP]
+    kind = run.profile.name.partition("-")[0]
+    looked = {"tiny": portrait.TINY, "paper": portrait.PAPER}.get(kind, portrait.Sizes())
+    asked = fingerprint.TINY if kind == "tiny" else fingerprint.Size()
+
+    def stream(purpose: str) -> torch.Generator:
+        return problems.generator(run.seed, f"{run.exp_id} {purpose}")
+
+    def walk(energy, A, start, inner_steps=None, first=None, callback=None, differentiable=False):
+        own = config if inner_steps is None else replace(config, inner_steps=inner_steps)
+        return sample(energy, A, own, start=start, first=first, callback=callback,
+                      differentiable=differentiable)  # fmt: skip
+
+    def load(model: Model, dtype: torch.dtype = torch.float64) -> Any:
+        return load_energy(models[model].path("model.safetensors"), run.device, dtype)
+
+    first = min(model for model in models if model[0] == mining_study.NONE)
+    energy = load(first)
+    scale = energy.schedule.sqrt_alpha_bar[0].item() if config.scaled_output else 1.0
+    families = _families(run, energy, count, stream)
+    A = problems.draw(looked.problems, n, c, stream("portrait"), torch.float64).to(run.device)
+    scene = portrait.Scene(families, A, stream, scale)
+    B = problems.draw(fingerprint.needed(asked), n, c, stream("fingerprint"), torch.float64).to(run.device)
+    ground = fingerprint.ground(energy, B, problems.properties(B), asked, stream("ground"))
+    run.dataset(f"{run.exp_id} n={n}", problems.digest(torch.cat([A, B])), "fresh", "ired.model.problems.draw")
+
+    plain = controls(energy, run.seed)
+    shuffled = altered.shuffled(energy, stream("shuffled"))
+    others = {mining_study.SHUFFLED: shuffled, mining_study.UNTRAINED: plain["untrained"],
+              mining_study.IDEAL: plain["ideal"]}  # fmt: skip
+    numbers, taken, landscapes = {}, {}, []
+    with run.progress(len(models) + len(others), "models") as bar:
+        beside = {name: fingerprint.fingerprint(one, ground, walk, asked) for name, one in others.items()}
+        untrained = beside[mining_study.UNTRAINED].scalars
+        bar.update(len(others))
+        for model, source in models.items():
+            energy = load(model)
+            seen = portrait.take(energy, walk, scene, looked, bulk=load(model, torch.float32))
+            own = taken[model] = fingerprint.fingerprint(energy, ground, walk, asked)
+            numbers[model] = seen.numbers | own.scalars
+            numbers[model] |= fingerprint.beyond_untrained(own.scalars, untrained)
+            for family in SETS:  # on all problems of these sets, as SETUP-3 measured it
+                for name, steps in (("mse", 10 * config.inner_steps), ("mse_denoised", 0)):
+                    known = source.metrics[f"mse.{family}.steps_{steps}"]
+                    numbers[model][f"accuracy.{name}.{family}"] = known
+            landscapes.append(seen.tables["landscapes"].assign(variant=model[0], seed=model[1]))
+            bar.update(1)
+    beside[mining_study.COPY] = taken[first]
+    return Measured(
+        networks, [variant for variant in variants if variant not in networks], numbers, taken, beside,
+        landscapes, families, {model: recipe(source) for model, source in models.items()},
+        {model: source.run_id for model, source in models.items()},
+    )  # fmt: skip
+
+
+def _families(run: Run, energy: Any, count: int, stream: Any) -> dict[str, tuple]:
+    """Problems A, inverses Y and starts of the test and the harder set, and of shifted families."""
+    from ired.instruments import points
+    from ired.model import problems, shifted
+
+    sets = run.upstream("SETUP-2").tensors("problems")
+    drawn = {name: sets[f"{name}.A"][: 5 * count] for name in SETS}
+    drawn = {name: (A, problems.inverse(A.double())) for name, A in drawn.items()}
+    shifts = {name: shifted.SHIFTED[name] for name in FAMILIES}
+    for name, family in shifted.drawn(shifts, count, *run.profile.problem.values(), stream).items():
+        drawn[FAMILIES[name]] = family.A, family.Y
+    found = {}
+    for name, pair in drawn.items():
+        A, Y = (given.double().to(run.device) for given in pair)
+        found[name] = A, Y, points.noise(energy, len(A), generator=stream(f"start {name}"), like=A)
+    return found
+
+
+def rivals(run: Run, families: Mapping[str, tuple], count: int) -> DataFrame:
+    """Errors of reference predictors as rows family, predictor, mse: SETUP-2's on its sets, and on other
+    families those of predictors fitted on `count` training problems."""
+    import pandas
+    import torch
+
+    from ired.instruments import predictors
+    from ired.model import problems
+
+    known = run.upstream("SETUP-2").table("predictors")[["family", "predictor", "mse"]]
+    A = problems.draw(count, *run.profile.problem.values(),
+                      problems.generator(run.seed, f"{run.exp_id} fitted"), torch.float64)  # fmt: skip
+    fitted = predictors.fit([(A, problems.inverse(A))])
+    rows = [(family, name, one.mse(A, Y).mean().item())
+            for family, (A, Y, _) in families.items() if family not in SETS
+            for name, one in fitted.items()]  # fmt: skip
+    every = pandas.concat([known[known["family"].isin(SETS)], pandas.DataFrame(rows, columns=list(known))])
+    return every[every["predictor"].isin(RIVALS)].reset_index(drop=True)
