@@ -38,7 +38,7 @@ def main(run):
     from ired.instruments.accuracy import accuracy
     from ired.instruments.statistics import paired_interval
     from ired.model import checkpoint, problems
-    from ired.model.architectures import configured, parse
+    from ired.model.architectures import configured, trained
     from ired.model.graph_training import trainer
     from ired.model.sampling import SamplingConfig, solve
     from ired.model.training import LOSSES, TrainingConfig
@@ -60,7 +60,7 @@ def main(run):
         model = checkpoint.load_energy(path, run.device, n=problem["n"])
     else:
         given = {name: getattr(params, name) for name in ("steps", "learning_rate", "batch")}
-        config = TrainingConfig(c=problem["c"], mining=parse(run.variant)[1], **run.profile.training)
+        config = TrainingConfig(c=problem["c"], **trained(run.variant, run.profile.training))
         config = replace(config, precision=params.precision, **{k: v for k, v in given.items() if v})
         energy = configured(run.variant, problem, run.profile.model)
         training = trainer(energy, config, run.seed, run.device)

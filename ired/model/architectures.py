@@ -32,6 +32,25 @@ def parse(variant: str) -> tuple[str, str]:
     return (first, rest or "none") if first in ARCHITECTURES else (MLP, variant)
 
 
+# Energies of matrix products have a hundredth of the network's weights and learn from a hundredth of its
+# problems. Their average follows fast: the network's, over a thousand steps, would lag behind.
+_BUDGETS = {
+    "polynomial": {"steps": 600, "batch": 256},
+    "product": {"steps": 1500, "batch": 256},
+}
+_MANNER = {"learning_rate": 5e-3, "decay": True, "ema_decay": 0.9}
+
+
+def trained(variant: str, training: Mapping[str, Any]) -> dict[str, Any]:
+    """A profile's section on training, with the budget of the variant's energy and its kind of negatives
+    ("mining")."""
+    kind, mining = parse(variant)
+    own = dict(training) | {"mining": mining}
+    if kind == MLP:
+        return own
+    return own | {name: min(most, training[name]) for name, most in _BUDGETS[kind].items()} | _MANNER
+
+
 def configured(variant: str, problem: Mapping[str, Any], model: Mapping[str, Any]) -> Config:
     """The energy of a variant for problems {n, c}, from a profile's section on models."""
     kind, _ = ARCHITECTURES[parse(variant)[0]]

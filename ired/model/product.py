@@ -1,10 +1,12 @@
 """An energy of learned matrix products: a small network of (A, Y, I) that can express the inverse.
 
-Channels of A alone grow by stages of products of learned mixtures, H ← (H, (U·H)(V·H)) from (I, A/s);
-then the state passes stages in which those channels multiply it from both sides,
+Channels of A alone grow by stages of products of learned mixtures, H ← (H, normal((U·H)(V·H))) from
+(I, normal(A)), where `normal` takes off mean and deviation of the eigenvalues by traces. Then the
+state passes stages in which those channels multiply it from both sides,
 Z ← Z + √ᾱ_k (Σ_r L_r Z R_r − W), with L, R, W mixtures of the channels by weights that a small
 network makes of k and of invariants of A; and E = ‖Z‖²/(2σ_k), a sum of squares like the published
-energy. No polynomial basis, no inverse and no defining equation of one is given: products and sums.
+energy, of what is affine in the state. No polynomial basis, no inverse and no defining equation of
+one is given.
 """
 
 from __future__ import annotations
@@ -16,7 +18,15 @@ import torch
 from torch import Tensor, nn
 
 from ired.model import problems
-from ired.model.equivariant import Invariants, QuadraticEnergy, dense, sandwich, scaled
+from ired.model.equivariant import (
+    Invariants,
+    QuadraticEnergy,
+    dense,
+    of_landscape,
+    remembered,
+    sandwich,
+    scaled,
+)
 
 
 _TINY = 1e-8  # variance of a matrix that is as good as a multiple of I
@@ -38,9 +48,9 @@ class ProductConfig:
     scale: float = 1.0
     symmetric: bool = False
     c: float = 0.5
-    stages: int = 4
-    channels: int = 6
-    passes: int = 2
+    stages: int = 3
+    channels: int = 4
+    passes: int = 3
     terms: int = 2
     width: int = 64
 
@@ -131,18 +141,12 @@ class ProductEnergy(QuadraticEnergy):
 
     def _factors(self, A: _Prepared, k: int | Tensor) -> Tensor:
         """L_1 … L_r, R_1 … R_r, W of each pass: (B, passes, 2·terms + 1, n, n)."""
-        if A.landscape is not None and not torch.is_grad_enabled() and A.landscape[0] == k:
-            return A.landscape[1]
-        if isinstance(k, int):
-            mixtures = A.mixtures[:, k]
-        else:
-            mixtures = A.mixtures[torch.arange(len(k), device=k.device), k]
+        return remembered(A, k, lambda: self._mixed(A, of_landscape(A.mixtures, k)))
+
+    def _mixed(self, A: _Prepared, mixtures: Tensor) -> Tensor:
         n = self.config.n
         factors = (mixtures.flatten(1, 2) @ A.H.flatten(2)).unflatten(-1, (n, n))
-        factors = factors.unflatten(1, self._shape[:2])
-        if isinstance(k, int) and not torch.is_grad_enabled():
-            A.landscape = k, factors
-        return factors
+        return factors.unflatten(1, self._shape[:2])
 
     def _seen(self, factors: Tensor, Z: Tensor) -> Tensor:
         """Σ_r L_r Z R_r of one pass, in the space of states; its own adjoint there."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ired.model import problems
-from ired.model.architectures import LearnedEnergy, configured, parse
+from ired.model.architectures import LearnedEnergy, configured, trained
 from ired.model.graph_training import trainer
 from ired.model.training import TrainingConfig
 
@@ -219,8 +219,8 @@ def short_model(
 
     Averaged weights, float64. model and training: sections of a profile, whose number of steps and larger batches are replaced.
     """  # fmt: skip
-    options = {**training, "steps": steps, "batch": min(batch, training["batch"])}
-    config = TrainingConfig(c=c, mining=parse(variant)[1], **options)
+    options = {**trained(variant, training), "steps": steps, "batch": min(batch, training["batch"])}
+    config = TrainingConfig(c=c, **options)
     made = trainer(configured(variant, {"n": side, "c": c}, model), config, seed, device)
     made.advance(steps)
     return made.average.double()
