@@ -3,10 +3,11 @@
 Every variant × seed is measured by the instruments of Phases 1 to 6 on the same fresh problems: the
 published network without, with random, adversarial and property-guided negatives (ours: along soft
 directions of the inverse), and energies of matrix products, which can express it. Paired by seed:
-Student's interval (decides), bootstrap, exact sign flips, Benjamini-Hochberg over all cells, the smallest
-effect that so many seeds see (`ired.instruments.comparison`). A consistency between 0 and 1
-(`ired.instruments.consistency`) says how much two models share. Against: differences no larger than
-between seeds; a copy that differs, a model with its weights shuffled that does not.
+Student's interval (decides), bootstrap, exact sign flips, Benjamini-Hochberg over all cells of networks
+(other energies apart), the smallest effect that so many seeds see (`ired.instruments.comparison`). A
+consistency between 0 and 1 (`ired.instruments.consistency`) says how much two models share. Against:
+differences no larger than between seeds; a copy that differs, a model with its weights shuffled that
+does not.
 """
 
 from ired.lab.command import Param, command

@@ -21,6 +21,7 @@ from ired.instruments.points import array
 from ired.model.protocol import Energy
 
 NAME = "consistency"
+SHUFFLES = 4
 SIZE = Size(
     problems=10, changes=10, natural=30, states=1, matched=30, sparsity=4, steps=6, batch=64, spliced=2,
     shown=160, pairs=25, caliper=1.5, landscapes=(0,), tried=4, draws=1, random=20,
@@ -80,9 +81,11 @@ def check_consistency(references: References, generator: torch.Generator) -> lis
     known, own = taken(ideal), taken(chain)
     other, thrice, upside = (taken(e) for e in (algebraic, Upside(ideal, 3.0), Upside(ideal, -1.0)))
     same = consistency.compare(own, taken(remade(chain, chain.W, chain.b)))
-    order, mixed = (
-        consistency.compare(own, taken(make(chain, generator))) for make in (permuted, shuffled)
-    )
+    order = consistency.compare(own, taken(permuted(chain, generator)))
+    # In few dimensions one order of the weights may be like the own one by chance: a mean of several.
+    mixed = np.mean([
+        consistency.compare(own, taken(shuffled(chain, generator))).score for _ in range(SHUFFLES)
+    ])  # fmt: skip
     scaled = consistency.compare(known, thrice)
     turned = consistency.compare(known, upside)
     return [
@@ -90,7 +93,7 @@ def check_consistency(references: References, generator: torch.Generator) -> lis
         Check(NAME, "score of two copies", 1, same.score, 1e-6),
         *(Check(NAME, f"{part} with neurons in another order", 1, order.raw[part], 1e-6)
           for part in (*consistency.GENERAL, "directions")),
-        Check(NAME, "score with weights shuffled", 0, mixed.score, 0.2),
+        Check(NAME, f"score with weights shuffled, {SHUFFLES} times", 0, mixed, 0.2),
         Check(NAME, "landscape of three times the energy", 1, scaled.raw["landscape"], 1e-9),
         Check(NAME, "attributions of three times the energy", 1, scaled.raw["attributions"], 1e-6),
         Check(NAME, "landscape upside down", -1, turned.raw["landscape"], 1e-9),

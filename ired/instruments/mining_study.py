@@ -8,11 +8,11 @@ those of `comparison`. Criteria are decided here and worded in the script.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from pandas import DataFrame, Series
+from pandas import DataFrame, Series, concat
 
 from ired.instruments import comparison, consistency, fingerprint
 from ired.instruments.comparison import Comparison
@@ -96,7 +96,14 @@ class Study:
         cls, table: DataFrame, pairs: DataFrame, networks: Sequence[str], others: Sequence[str],
         linear: float, recipes: Mapping[Model, Any],
     ) -> Study:  # fmt: skip
-        compared = comparison.compare(table[~table["metric"].str.fullmatch(UNTESTED)], NONE)
+        tested = table[~table["metric"].str.fullmatch(UNTESTED)]
+        # Two families of p-values: other energies differ in nearly everything, and corrected with them
+        # negatives would seem to differ in more than they do.
+        families = [networks, *([[NONE, *others]] if others else [])]
+        parts = [comparison.compare(tested[tested["variant"].isin(names)], NONE) for names in families]
+        whole = concat([part.table for part in parts], ignore_index=True)
+        absent = tuple(cell for part in parts for cell in part.absent)
+        compared = replace(parts[0], table=whole, absent=absent)
         return cls(table, pairs, compared, tuple(networks), tuple(others), linear, recipes)
 
     def values(self, variant: str, metric: str) -> np.ndarray:

@@ -121,3 +121,17 @@ def test_numbers_and_headline_are_finite():
     assert found.numbers()["consistency.seeds"] == pytest.approx(0.604)
     accuracy = study.accuracy(found.table, 50)
     assert set(accuracy["family"]) == {"test", "harder"} and set(accuracy["steps"]) == {0, 50}
+
+
+def test_other_energies_do_not_make_negatives_significant():
+    """All cells of "product" differ by far; those of the kinds of negatives are corrected as without it."""
+    far = {("product", metric): 100.0 for metric in METRICS}
+    alone, beside = decided(others=()), decided(models(far))
+    kinds = list(NETWORKS[1:])
+    for found in (alone, beside):
+        assert set(found.compared.table["variant"]) == set(kinds) | set(found.others)
+    ours = beside.compared.table
+    own = ours[ours["variant"].isin(kinds)].reset_index(drop=True)
+    # Seeds are drawn variant by variant, "product" last: the networks' numbers are the same.
+    assert own["p_t_adjusted"].to_numpy() == pytest.approx(alone.compared.table["p_t_adjusted"].to_numpy())
+    assert ours.loc[~ours["variant"].isin(kinds), "significant"].all()
