@@ -153,8 +153,8 @@ class Plan:
     def _group(self, targets: list[str]) -> str:
         """One rule for several seeds of an experiment, run side by side by a make of their own.
 
-        A model of ours keeps one core busy and hardly two: on two cores five trainings take half as
-        long so as one after the other with two threads each (docs/performance.md).
+        A training of ours hardly keeps two cores busy, and more of them less: on two, five trainings
+        take an eighth less time so than one after the other (docs/performance.md).
         """
         jobs = [self.jobs[target] for target in targets]
         count = min(self._side_by_side(), len(jobs))
