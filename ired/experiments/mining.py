@@ -50,9 +50,10 @@ def present(run: Run, variant: str) -> None:
     for seed, model in models.items():
         ladder = model.table("accuracy")
         accuracy.append(ladder.assign(seed=seed, variant=variant))
-        curve = pandas.DataFrame(model.json("training").get("curve", []))
+        known = model.json("training")
+        curve = pandas.DataFrame(known.get("curve", []))
         curves.append(curve.assign(seed=seed))
-        if "curve" in model.json("training"):  # a model that was handed in has no losses
+        if not {"sha256", "checkpoint"} & set(known):  # of a model that was kept or handed in none are left
             losses.append(model.table("losses").assign(seed=seed))
         options = {name: v for name, v in recipes[seed]["training"].items() if not isinstance(v, list)}
         measured = {name: v for name, v in model.metrics.items()
