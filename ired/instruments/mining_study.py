@@ -169,7 +169,8 @@ class Study:
         scores = {f"consistency.{kind}": float(rows["score"].mean())
                   for kind, rows in alike.groupby("kind")}  # fmt: skip
         return scores | {
-            "seeds": float(self.seeds), "cells": float(len(own)), "significant": float(own["significant"].sum()),
+            "seeds": float(self.seeds), "cells": float(len(own)),
+            "significant": float(own["significant"].sum()),
             "detectable_d": self.compared.detectable_d, "flip_floor": self.compared.floor,
             "larger_than_seeds": float(self.spread()["larger"].mean()),
         } | {
@@ -223,7 +224,8 @@ class Study:
                 rivals = np.min([self.values(kind, metric) for kind in self.networks], axis=0)
                 seen = student_interval(self.values(variant, metric) - rivals, level)
                 own &= bool(seen.high < 0)
-                numbers |= {f"{variant}.{name}.difference": seen.estimate, f"{variant}.{name}.high": seen.high}
+                numbers |= {f"{variant}.{name}.difference": seen.estimate,
+                            f"{variant}.{name}.high": seen.high}  # fmt: skip
             met |= own
         return met, numbers
 

@@ -217,7 +217,8 @@ def short_model(
 ) -> LearnedEnergy:
     """An energy of a variant for problems of another side, trained for so few steps.
 
-    Averaged weights, float64. model and training: sections of a profile, whose number of steps and larger batches are replaced.
+    Averaged weights, float64. model and training: sections of a profile, whose number of steps and larger
+    batches are replaced.
     """  # fmt: skip
     options = {**trained(variant, training), "steps": steps, "batch": min(batch, training["batch"])}
     config = TrainingConfig(c=c, **options)
