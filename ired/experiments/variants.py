@@ -88,8 +88,9 @@ def measured(run: Run, count: int) -> Measured:
 
     plain = controls(energy, run.seed)
     shuffled = altered.shuffled(energy, stream("shuffled"))
-    others = {mining_study.SHUFFLED: shuffled, mining_study.UNTRAINED: plain["untrained"],
-              mining_study.IDEAL: plain["ideal"]}  # fmt: skip
+    # The copy is loaded and looked at anew: what is held against itself cannot differ.
+    others = {mining_study.COPY: load(first), mining_study.SHUFFLED: shuffled,
+              mining_study.UNTRAINED: plain["untrained"], mining_study.IDEAL: plain["ideal"]}  # fmt: skip
     numbers, taken, landscapes = {}, {}, []
     with run.progress(len(models) + len(others), "models") as bar:
         beside = {name: fingerprint.fingerprint(one, ground, walk, asked) for name, one in others.items()}
@@ -107,7 +108,6 @@ def measured(run: Run, count: int) -> Measured:
                     numbers[model][f"accuracy.{name}.{family}"] = known
             landscapes.append(seen.tables["landscapes"].assign(variant=model[0], seed=model[1]))
             bar.update(1)
-    beside[mining_study.COPY] = taken[first]
     return Measured(
         networks, [variant for variant in variants if variant not in networks], numbers, taken, beside,
         landscapes, families, {model: recipe(source) for model, source in models.items()},

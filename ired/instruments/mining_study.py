@@ -28,6 +28,7 @@ COPY, SHUFFLED, UNTRAINED, IDEAL = "copy", "shuffled", "untrained", "ideal"
 SAMPLED, DENOISED = "accuracy.mse.test", "accuracy.mse_denoised.test"
 HARDER, HARDER_DENOISED = "accuracy.mse.harder", "accuracy.mse_denoised.harder"
 AS_CONSISTENT = 0.05  # by how much less consistent mining may make models than another seed does
+ROUNDING = 1e-6  # features of dictionaries are float32
 APART = 0.2  # the consistency that a model without its weights' order stays below
 
 Model = tuple[str, int]
@@ -199,7 +200,7 @@ class Study:
     def _told_apart(self) -> tuple[bool, dict[str, float]]:
         scores = self.pairs.set_index("kind")["score"]
         copy, shuffled = float(scores[COPY]), float(scores[SHUFFLED])
-        return copy > 1 - 1e-9 and shuffled < APART, {"copy": copy, "shuffled": shuffled}
+        return copy > 1 - ROUNDING and shuffled < APART, {"copy": copy, "shuffled": shuffled}
 
     def _beats_linear(self) -> tuple[bool, dict[str, float]]:
         variants = (*self.networks, *self.others)
