@@ -20,6 +20,7 @@ KIND = "for at least one kind of negatives the {} at equal seeds: Student's 95 %
     "P7-04",
     problems=Param(100, tiny=12, help="problems of each shifted family"),
     fitted=Param(20000, tiny=2000, help="training problems that least squares is fitted on"),
+    turns=Param(8, tiny=2, help="turns of a few training steps in which variants' costs are measured"),
     criteria={
         "only_negatives_differ": "all published networks were trained by one recipe for equally many "
         "steps: nothing but the negatives differs",
@@ -43,7 +44,7 @@ KIND = "for at least one kind of negatives the {} at equal seeds: Student's 95 %
 def main(run):
     import pandas
 
-    from ired.experiments.variants import measured, rivals
+    from ired.experiments.variants import costs, measured, rivals
     from ired.figures import mining as figures
     from ired.instruments import mining_study as study
     from ired.model.architectures import parse
@@ -57,7 +58,8 @@ def main(run):
     accuracy = study.accuracy(table, 10 * run.profile.sampling["inner_steps"])
     for name, rows in {"models": table, "pairs": pairs, "comparison": seen.compared.table,
                        "landscapes": landscapes, "accuracy": accuracy, "references": references,
-                       "spread": seen.spread()}.items():  # fmt: skip
+                       "spread": seen.spread(),
+                       "costs": costs(run, found.networks + found.others, run.params.turns, 3)}.items():  # fmt: skip
         run.table(name, rows)
     for (variant, seed), values in found.numbers.items():
         energy, mining = parse(variant)

@@ -5,7 +5,7 @@ Heavy imports wait until there is work to do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -151,3 +151,36 @@ def rivals(run: Run, families: Mapping[str, tuple], count: int) -> DataFrame:
             for name, one in fitted.items()]  # fmt: skip
     every = pandas.concat([known[known["family"].isin(SETS)], pandas.DataFrame(rows, columns=list(known))])
     return every[every["predictor"].isin(RIVALS)].reset_index(drop=True)
+
+
+def costs(run: Run, variants: Sequence[str], rounds: int, steps: int) -> DataFrame:
+    """What a training of each variant costs: rows variant, step_seconds, steps, seconds, ratio (to no
+    negatives). Fresh trainings make a few steps in turns, so that a busy machine is busy for all of them; the
+    median of `rounds` turns of `steps` steps each, after one that is not counted."""
+    import time
+
+    import pandas
+    import torch
+
+    from ired.instruments.mining_study import NONE
+    from ired.model.architectures import configured, trained
+    from ired.model.graph_training import trainer
+    from ired.model.training import TrainingConfig
+
+    problem, profile = run.profile.problem, run.profile
+    configs = {name: TrainingConfig(c=problem["c"], **trained(name, profile.training)) for name in variants}
+    trainers = {name: trainer(configured(name, problem, profile.model), config, run.seed, run.device)
+                for name, config in configs.items()}  # fmt: skip
+    taken = {name: [] for name in variants}
+    for turn in range(rounds + 1):
+        for name, training in trainers.items():
+            start = time.perf_counter()
+            training.advance(steps)
+            if run.device == "cuda":
+                torch.cuda.synchronize()
+            if turn:
+                taken[name].append((time.perf_counter() - start) / steps)
+    table = pandas.DataFrame({"variant": list(variants), "steps": [configs[name].steps for name in variants],
+                              "step_seconds": [pandas.Series(taken[name]).median() for name in variants]})
+    table["seconds"] = table["steps"] * table["step_seconds"]
+    return table.assign(ratio=table["seconds"] / table.set_index("variant")["seconds"].get(NONE, float("nan")))
