@@ -28,6 +28,7 @@ from ired.lab.errors import Mistake, one_line
 from ired.lab.keys import Keys
 from ired.lab.profiles import PROFILES
 from ired.lab.queue import COORDINATES, ROOT, At, Experiment, Queue, load
+from ired.lab.shelf import Shelf
 from ired.lab.store import Stamp, Store
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ class Command:
                 store.write_stamp(exp, at, key, tracking.stamp(known))
                 self._fresh(store, exp, at, key)
                 return
-            upstream = _needed(tracking, keys, exp, at)
+            upstream = _needed(Shelf(tracking, keys), exp, at)
             if self.key(request, Keys(ROOT)) != key:  # it may have waited long for the lock
                 raise Mistake(f"{name}: the code was edited while this was starting: run it again")
             self._work(tracking, keys, exp, at, key, request.params, device, upstream)
@@ -389,22 +390,16 @@ def is_alive(pid: int) -> bool:
     return pid > 0
 
 
-def _needed(tracking: Tracking, keys: Keys, exp: Experiment, at: At) -> list[Upstream]:
+def _needed(shelf: Shelf, exp: Experiment, at: At) -> list[Upstream]:
     """The finished run of everything that `exp` needs, before anything long starts."""
-    from ired.lab.run import Result, Upstream
+    from ired.lab.run import Upstream
 
     found = []
-    for other, where in keys.queue.needed(exp, at):
-        key = keys.key(other, where)
-        stamp = tracking.store.stamp(other, where, key)
-        run = None if stamp else tracking.finished(key)
-        if run:
-            stamp = tracking.stamp(run)
-            tracking.store.write_stamp(other, where, key, stamp)
-        if not stamp:
+    for other, where in shelf.queue.needed(exp, at):
+        result = shelf.find(other, where)
+        if result is None:
             raise Mistake(f"{exp.name(at)} needs {other.name(where)}, which has not been "
                           f"run with this code: `{other.target(where)}` first")
-        result = Result(tracking, stamp.run_id, other.name(where), other.target(where))
         found.append(Upstream(other, where, result))
     return found
 

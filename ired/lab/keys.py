@@ -26,6 +26,8 @@ _IMPORT = re.compile(
     r"^[ \t]*((?:from[ \t]+(?:\.|ired\b)[\w.]*[ \t]+import[ \t]*(?:\([^)]*\)|(?:[^\\\n]|\\\n)*))"
     r"|(?:import[ \t]+[^\n]*\bired\b[^\n]*))", re.MULTILINE)
 
+_BESIDE = (".html", ".css", ".js", ".md")
+
 
 class NotBuilt(Mistake):
     """The script of an experiment is not on disk."""
@@ -45,6 +47,7 @@ class Keys:
         self.queue = queue or load(root)
         self._texts: dict[Path, str | None] = {}
         self._imports: dict[Path, list[Path]] = {}
+        self._folders: dict[Path, list[Path]] = {}
         self._keys: dict[tuple[Experiment, At], str] = {}
 
     def built(self, exp: Experiment) -> bool:
@@ -71,7 +74,8 @@ class Keys:
         return next((e for e, _ in self.queue.upstream(exp, at) if not self.built(e)), None)
 
     def sources(self, *starts: Path) -> dict[str, str]:
-        """Digest of the text of every file of ours that `starts` reach by importing."""
+        """Digest of the text of every file of ours that `starts` reach by importing, and of what lies
+        beside a module under its name, such as a page's template."""
         reached: dict[Path, None] = {}
         waiting = list(starts)
         while waiting:
@@ -79,6 +83,7 @@ class Keys:
             if path not in reached:
                 reached[path] = None
                 waiting += self._imported(path)
+                reached |= dict.fromkeys(self._beside(path))
         names = {str(path.relative_to(self.root)): path for path in reached}
         return {name: digest(self._text(names[name])) for name in sorted(names)}
 
@@ -89,6 +94,12 @@ class Keys:
             if self._text(path) is not None:
                 return path
         return None
+
+    def _beside(self, path: Path) -> list[Path]:
+        """Templates of a module: files of its name in its folder."""
+        if path.parent not in self._folders:
+            self._folders[path.parent] = [one for one in path.parent.iterdir() if one.suffix in _BESIDE]
+        return [one for one in self._folders[path.parent] if one.stem == path.stem]
 
     def _text(self, path: Path) -> str | None:
         if path not in self._texts:

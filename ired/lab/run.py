@@ -19,6 +19,7 @@ from ired.lab.keys import Keys, digest
 from ired.lab.profiles import Profile
 from ired.lab.progress import Progress
 from ired.lab.queue import COORDINATES, At, Experiment
+from ired.lab.shelf import Shelf
 from ired.lab.store import WORK_DONE
 
 if TYPE_CHECKING:  # tracking imports mlflow, which takes seconds
@@ -69,6 +70,26 @@ class Result:
     @property
     def headline(self) -> str:
         return self._tracking.stamp(self._run).headline
+
+    @property
+    def experiment(self) -> str:
+        """The id of the MLflow experiment that it is in."""
+        return self._run.info.experiment_id
+
+    @property
+    def started(self) -> float:
+        """When, in seconds since 1970."""
+        return self._run.info.start_time / 1000
+
+    @property
+    def data(self) -> list[tuple[str, str, str]]:
+        """Name, digest and context of every dataset that it has seen."""
+        return [(one.dataset.name, one.dataset.digest, one.tags[0].value if one.tags else "")
+                for one in self._run.inputs.dataset_inputs]
+
+    def names(self, folder: str = "") -> list[str]:
+        """What lies in a folder of its artifacts, sorted."""
+        return self._tracking.names(self._run, folder)
 
     def path(self, name: str) -> Path:
         """An artifact as a local file. Read it, never change it."""
@@ -129,7 +150,7 @@ class Run:
     def __init__(self, tracking: Tracking, keys: Keys, exp: Experiment, at: At, key: str,
                  run_id: str, params: Mapping[str, Any], profile: Profile, device: str,
                  criteria: Mapping[str, str], upstream: Sequence[Upstream]) -> None:
-        self._tracking, self._keys, self._exp, self._at = tracking, keys, exp, at
+        self._tracking, self._keys, self._exp, self.at = tracking, keys, exp, at
         self._upstream = upstream
         self._declared = criteria
         self._work: list[Path] = []
@@ -172,7 +193,7 @@ class Run:
         rows += [(metric, finite(metric, value, step), int(step))
                  for metric, points in (series or {}).items() for step, value in points]
         tags = {"mlflow.parentRunId": self.run_id, "part_of": self.exp_id} | dict(tags or {})
-        tags |= {c: str(at.get(c, getattr(self._at, c))) for c in COORDINATES}
+        tags |= {c: str(at.get(c, getattr(self.at, c))) for c in COORDINATES}
         run_id = self._tracking.start(self._exp.phase, name, tags, dict(params))
         self._tracking.metrics(run_id, rows)
         self._tracking.end(run_id, "FINISHED")
@@ -267,10 +288,14 @@ class Run:
         """All results of a declared need, by (variant, seed), in the order of pipeline.json."""
         return {(up.at.variant, up.at.seed): up.result for up in self._upstream if up.exp.id == exp_id}
 
+    def shelf(self) -> Shelf:
+        """All finished runs of the present code, for an experiment that reads what all others found."""
+        return Shelf(self._tracking, self._keys)
+
     def logged(self) -> Result:
         """What this run has logged so far, read through MLflow."""
-        return Result(self._tracking, self.run_id, self._exp.name(self._at),
-                      self._exp.target(self._at))
+        return Result(self._tracking, self.run_id, self._exp.name(self.at),
+                      self._exp.target(self.at))
 
     def gate(self, exp_id: str) -> None:
         """Go on only if the upstream experiment `exp_id` decided for a go."""
@@ -281,7 +306,7 @@ class Run:
 
     def kept(self) -> tuple[Path, dict] | None:
         """The result of this experiment that the project keeps, if it does, and its provenance."""
-        name = self._exp.provenance(self._at)
+        name = self._exp.provenance(self.at)
         if not name or not (self._keys.root / name).is_file():
             return None
         provenance = json.loads((self._keys.root / name).read_text())

@@ -19,6 +19,13 @@ def question(exp: Experiment, root: Path = ROOT) -> str:
     return first.removeprefix(f"{exp.id}: ").rstrip(".")
 
 
+def method(exp: Experiment, root: Path = ROOT) -> str:
+    """How the script goes about it, from what follows the first line of its docstring."""
+    path = root / exp.script
+    text = ast.get_docstring(ast.parse(path.read_text())) if path.exists() else None
+    return " ".join((text or "").partition("\n")[2].split())
+
+
 def markdown(root: Path = ROOT) -> str:
     """One table for each phase."""
     queue = load(root)

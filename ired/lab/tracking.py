@@ -145,6 +145,14 @@ class Tracking:
                 raise
             return None
 
+    def names(self, run: Run, folder: str) -> list[str]:
+        """Names of what lies in a folder of a run's artifacts, sorted."""
+        if is_local_uri(run.info.artifact_uri):
+            path = Path(local_file_uri_to_path(run.info.artifact_uri)) / folder
+            return sorted(one.name for one in path.iterdir()) if path.is_dir() else []
+        found = self.client.list_artifacts(run.info.run_id, folder or None)
+        return sorted(one.path.rpartition("/")[2] for one in found)
+
     @cached_property
     def _downloads(self) -> tempfile.TemporaryDirectory:
         return tempfile.TemporaryDirectory(prefix="ired-")

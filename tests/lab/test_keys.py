@@ -47,6 +47,18 @@ def test_an_edit_reaches_what_uses_it(fresh, name, old, new, hit):
     assert all_keys(fresh) == before
 
 
+def test_a_template_beside_a_module_counts(fresh):
+    before = all_keys(fresh)
+    (fresh.root / "ired" / "page.html").write_text("of nobody")
+    (fresh.root / "ired" / "science.txt").write_text("no template")
+    assert all_keys(fresh) == before
+    template = fresh.root / "ired" / "science.html"
+    template.write_text("one")
+    one = all_keys(fresh)
+    template.write_text("two")
+    assert differing(before, one) == differing(one, all_keys(fresh)) == {"SETUP-2", "P1-01", "P1-02"}
+
+
 def test_coordinates_and_parameters_count_where_they_matter(fresh):
     assert key(fresh, "SETUP-1", At("small", 5, "random")) == key(fresh, "SETUP-1")
     keys = {key(fresh, "SETUP-2", at) for at in (
