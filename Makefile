@@ -50,7 +50,7 @@ endif
 
 PEERS := $(VENV)/.peers-$(firstword $(shell cksum $(wildcard benchmarks/requirements.txt) < /dev/null))
 
-.PHONY: help setup test bench growth accuracy retrain status ui doctor lock readme clean
+.PHONY: help setup test bench growth accuracy retrain status report findings ui doctor lock readme clean
 
 help: ## this list
 	@printf '%s\n' 'make TARGET [PROFILE=small] [SEED=0] [VARIANT=none] [DEVICE=auto] [ARGS="..."]' ''
@@ -92,6 +92,12 @@ retrain: $(READY) ## train a model anew and keep it in checkpoints/, where its P
 
 status: ## the queue of all experiments: state, headline, run, estimate and measured time
 	@$(STATUS)
+
+report: $(READY) ## what was learned: one HTML page of what has been run; SEEDS="1 2": other seeds count
+	@$(RUN) -m ired.experiments.report $(COORDINATES) --seeds=$(call quote,$(SEEDS))
+
+findings: $(READY) ## docs/findings.md anew from this store
+	@$(RUN) -m ired.experiments.report $(COORDINATES) --seeds=$(call quote,$(SEEDS)) --findings
 
 ui: $(READY) ## the MLflow UI on this store, at 127.0.0.1:PORT
 	@$(LAB).ui --port $(call quote,$(PORT))

@@ -11,9 +11,11 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import forked
+import pandas
 import pytest
 from mlflow import MlflowClient
 
+from ired.figures.report import dead_links
 from ired.lab import queue
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -146,6 +148,67 @@ def test_a_broken_shard_of_activations_is_one_line(finished, tmp_path):
     assert sorted(states) == ["FAILED", "FINISHED"] and len(found) == before + 1
     done = run(copy, "scripts/23_sae_fc2.py", "--architecture", "dense")
     assert done.returncode == 2 and "unknown architecture 'dense'" in done.stderr
+
+
+def report(folder, *words):
+    """`make report` in a copy of the project: how it ended, and the page."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ired.experiments.report", "--profile", "tiny", *words],
+        cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    page = folder / "mlruns/report-tiny-seed0-none.html"
+    return done, page.read_text() if page.exists() else ""
+
+
+def test_the_synthesis_takes_account_of_every_criterion(finished):
+    """All claims are judged, and each number in their sentences was logged by a run."""
+    last = next(r for r in runs(finished)[1] if r.data.tags["exp_id"] == "P7-05")
+    assert last.data.metrics["criterion.everything_is_there"] == 1
+    assert last.data.metrics["criterion.nothing_left_out"] == 1
+    assert last.data.metrics["verdict.open"] == 0
+    folder = finished / f"mlruns/artifacts/phase7/{last.info.run_id}/artifacts"
+    claims, criteria = (pandas.read_parquet(folder / f"{name}.parquet") for name in ("claims", "criteria"))
+    assert not claims["found"].str.contains("missing").any() and claims["found"].str.contains(r"\d").all()
+    logged = [(r.data.tags["exp_id"], name) for r in runs(finished)[1] if r.data.tags["exp_id"] != "P7-05"
+              for name in json.loads(r.data.tags["criteria"])]  # fmt: skip
+    assert sorted(zip(criteria["experiment"], criteria["criterion"], strict=True)) == sorted(logged)
+    for row in criteria.itertuples():
+        run = next(r for r in runs(finished)[1] if r.info.run_id == row.run_id)
+        assert run.data.metrics[f"criterion.{row.criterion}"] == row.met
+
+
+def test_the_report_shows_everything_and_opens_in_a_browser(finished, browser):
+    done, html = report(finished)
+    assert done.returncode == 0 and "39 of 39 experiments" in done.stdout, done.stderr
+    assert dead_links(html) == []
+    pictures = [f for r in runs(finished)[1] if r.data.tags["exp_id"] != "P7-05"
+                for f in MlflowClient(f"sqlite:///{finished}/mlruns/mlflow.db").list_artifacts(r.info.run_id, "figures")
+                if f.path.endswith(".png")]  # fmt: skip
+    page = browser.new_page()
+    said = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("requestfailed", lambda request: said.append(request.url))
+    page.goto((finished / "mlruns/report-tiny-seed0-none.html").as_uri())
+    sizes = page.eval_on_selector_all("img", "all => all.map(one => one.naturalWidth)")
+    assert len(sizes) == len(pictures) + 3 and all(sizes) and said == []
+    page.close()
+
+
+def test_the_report_names_what_is_missing_and_passes_none_of_it(finished, tmp_path):
+    copy = tmp_path / "without"
+    shutil.copytree(finished, copy)
+    client, found = runs(copy)
+    gone = next(r for r in found if r.data.tags["exp_id"] == "P3-05")
+    client.delete_run(gone.info.run_id)
+    done, html = report(copy)
+    assert done.returncode == 0 and "missing: P3-05" in done.stdout, done.stderr
+    assert "make P3-05 PROFILE=tiny" in html and gone.info.run_id not in html
+    assert "Ahead" in html and dead_links(html) == []
+    done = run(copy, "scripts/75_synthesis.py", "--force")
+    assert done.returncode == 2 and "P3-05" in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    done, _ = report(copy, "--profile", "small")
+    assert done.returncode == 2 and "nothing has been run" in done.stderr
 
 
 def test_a_second_run_does_nothing(finished):

@@ -1,0 +1,61 @@
+"""P7-05: what did IRED learn, and how sure are we?
+
+Reads what all other experiments logged, and computes nothing anew. Every criterion is collected; claims
+rest on criteria (`ired.experiments.claims`), are asked whether other networks, sanity checks and other
+problems bear them out, and get a confidence by a written rule (`ired.instruments.confidence`). Negatives
+are recommended by what P7-04 found over seeds. The page that it logs is that of `make report`. Against the
+synthesis itself: an experiment that is missing, a criterion that no claim takes account of, an instrument
+that missed a known answer.
+"""
+
+from ired.lab.command import Param, command
+
+
+@command(
+    "P7-05",
+    seeds=Param((0,), help="seeds at which the same criteria count, run before (`make phase1 SEED=1`, …)"),
+    criteria={
+        "everything_is_there": "all other 38 experiments have a finished run of the present code",
+        "nothing_left_out": "every criterion that was decided belongs to a claim or is an assumption of one",
+        "assumptions_hold": "no instrument missed a known answer, and no other assumption of a claim is missed",
+    },
+)
+def main(run):
+    import pandas
+
+    from ired.experiments import report as pages
+    from ired.experiments import synthesis
+    from ired.figures import report as form
+    from ired.instruments import confidence
+
+    shelf = run.shelf()
+    gathered = synthesis.gather(shelf, run.at, run.params.seeds, without=run.exp_id)
+    judged, words = gathered.judged(), synthesis.Words(gathered, pages.plain, autoescape=False)
+    claims = synthesis.claims_table(judged, [words.written(one.claim.found) for one in judged])
+    run.table("claims", claims)
+    run.table("criteria", synthesis.criteria_table(gathered))
+    run.text("answer", synthesis.answer(judged, words))
+    advice, recommendations, next_trainings = pages.advised(gathered)
+    cells = [{"goal": one.goal.name, "negatives": kind, "verdict": cell.verdict, "change": cell.text, "take": one.take}
+             for one in advice for kind, cell in (one.cells | one.others).items()]  # fmt: skip
+    run.table("advice", pandas.DataFrame(cells, columns=["goal", "negatives", "verdict", "change", "take"]))
+    run.json("recommendations", {"mining": recommendations, "next": next_trainings})
+
+    figures = pages.drawn(gathered, advice)
+    own = {name: pages.png(figure) for name, figure in figures.items()}
+    for name, figure in figures.items():
+        run.figure(name, figure, pages.PICTURES[name])
+    run.html("report", form.page(pages.report(gathered, shelf, pages.linking(gathered, shelf), own)))
+
+    for column, words_of in (("verdict", confidence.VERDICTS), ("confidence", confidence.LEVELS)):
+        run.metrics({f"{column}.{word.replace(' ', '_')}": (claims[column] == word).sum() for word in words_of})
+    run.criterion("everything_is_there", not gathered.missing, missing=len(gathered.missing))
+    left = gathered.unclaimed()
+    run.criterion("nothing_left_out", not left, criteria=len(gathered.criteria), left_out=len(left))
+    violated = {ref for one in judged for ref in one.violated}
+    run.criterion("assumptions_hold", not violated, missed=len(violated))
+    run.headline(f"of {len(claims)} claims supported", (claims["verdict"] == confidence.SUPPORTED).sum())
+
+
+if __name__ == "__main__":
+    main()
