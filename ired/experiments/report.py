@@ -116,14 +116,10 @@ def _params(result: Result) -> dict[str, str]:
 
 
 def _pictures(result: Result) -> tuple[Picture, ...]:
-    from ired.figures.report import Picture
-
-    found = []
-    for name in result.names("figures"):
-        if name.endswith(".png"):
-            stem = name.removesuffix(".png")
-            caption = result.path(f"figures/{stem}.txt").read_text() if f"{stem}.txt" in result.names("figures") else ""
-            found.append(_picture(stem, " ".join(caption.split()), result.path(f"figures/{name}").read_bytes()))
+    names, found = result.names("figures"), []
+    for stem in (name.removesuffix(".png") for name in names if name.endswith(".png")):
+        caption = result.path(f"figures/{stem}.txt").read_text() if f"{stem}.txt" in names else ""
+        found.append(_picture(stem, " ".join(caption.split()), result.path(f"figures/{stem}.png").read_bytes()))
     return tuple(found)
 
 
@@ -203,12 +199,20 @@ def drawn(gathered: Gathered, advice: Sequence[Advice], elsewhere: Sequence[Gath
 def report(gathered: Gathered, shelf: Shelf, link: Any, own: Mapping[str, bytes], escape: bool = True,
            pictures: bool = True, elsewhere: Sequence[Gathered] = ()) -> Report:
     """Everything that the page says. own: the page's figures as PNG; link: how a number names its run."""
+    from markupsafe import Markup
+
     from ired.figures import report as form
 
     words = synthesis.Words(gathered, link, escape)
     claims = rows(gathered, words)
     by_name = {row.judged.claim.name: row for row in claims}
     advice, recommended, next_ = advised(gathered)
+    compared_by = gathered.results.get("P7-04")
+
+    def cited(text: str) -> Any:
+        """A sentence with the run that its numbers come from."""
+        return Markup("{} ({})").format(text, link("P7-04", compared_by)) if escape and compared_by else text
+
     published_ = [one.ratio("test")[0] for one in published.PUBLISHED]
     profile = PROFILES[gathered.at.profile]
     n, seeds = profile.problem["n"], sorted({gathered.at.seed, *gathered.others})
@@ -227,9 +231,11 @@ def report(gathered: Gathered, shelf: Shelf, link: Any, own: Mapping[str, bytes]
                          for meaning, phases, missing in synthesis.milestones(gathered, shelf.queue)),
         compared=compared(figures(gathered, elsewhere), link),
         comparison_note=NOTE.format(low=f"{min(published_):.3f}", high=f"{max(published_):.3f}"),
-        advice=tuple(form.Advice(one.goal.name, {k: cell.text for k, cell in (one.cells | one.others).items()},
-                                 one.take, one.why) for one in advice),
-        recommendations=tuple(recommended), next=tuple(next_),
+        advice=tuple(form.Advice(
+            one.goal.name, {kind: link(f"{cell.verdict}, {cell.text}", compared_by)
+                            for kind, cell in (one.cells | one.others).items()},
+            one.take + (f" (or the energy {one.instead})" if one.instead else ""), one.why) for one in advice),
+        recommendations=tuple(map(cited, recommended)), next=tuple(map(cited, next_)),
         pictures={name: _picture(name, PICTURES[name], png) for name, png in own.items()},
         warnings=tuple(_warnings(gathered)), environment=_environment(shown_),
         seeds=f"seed {gathered.at.seed} for everything"
@@ -244,8 +250,8 @@ def _warnings(gathered: Gathered) -> Iterable[str]:
     for one in gathered.criteria.values():
         if not one.met and one.experiment == stated.INSTRUMENTS:
             yield f"The instrument '{one.name}' missed a known answer on this machine: no claim is above low."
-    for ref in gathered.unclaimed():
-        yield f"The criterion {ref} belongs to no claim: its outcome is in the story below, and in no verdict."
+    if left := gathered.unclaimed():
+        yield f"No claim takes account of {', '.join(left)}: what came of them is in the story, and in no verdict."
     commits = {made["commit"] for made in map(_made, gathered.results.values())}
     if any("with edits" in commit for commit in commits):
         yield "Some runs were made with edits that no commit holds."
