@@ -305,7 +305,7 @@ def main(argv: list[str]) -> None:
     set_threads()
     shelf = Shelf(open_tracking(store, keys), keys)
     gathered, others = synthesis.gather(shelf, at, seeds), others_of(shelf, at)
-    if not gathered.results:
+    if not any(exp.varies for exp in gathered.experiments if exp.id in gathered.results):
         raise Mistake(f"nothing has been run at {at.words() or 'the defaults'} with this code: `make phase1` is a start")
     figures_ = drawn(gathered, advised(gathered)[0], others)
     if findings:
