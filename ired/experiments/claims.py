@@ -521,8 +521,9 @@ ANSWER = """
     {%- if stands("concept-mediates") is sameas false and stands("features-are-its-own") is none %} no concept
     direction both moves and carries what it is named after{% endif -%}.
   {%- endif -%}
-  {%- if stands("transfers") is not none %} What is found {{ perhaps("transfers") }}
-    {{ "holds" if stands("transfers") else "does not hold" }} on other kinds of problems.{% endif -%}
+  {%- if stands("transfers") is not none %} What is found {{ perhaps("transfers") -}}
+    {{ "holds" if stands("transfers") else "holds in part" if divided("transfers") else "does not hold" }} on other
+    kinds of problems.{% endif -%}
   {%- if stands("structure-is-missing") %} An energy that can multiply matrices {{ perhaps("structure-is-missing") }}
     does far better.{% endif -%}
 {%- endif -%}

@@ -234,4 +234,7 @@ def answer(judged: Sequence[Judged], words: Words) -> str:
     def perhaps(name: str) -> str:
         return "perhaps " if by_name[name].confidence == confidence.LOW else ""
 
-    return words.written(stated.ANSWER, stands=stands, perhaps=perhaps)
+    def divided(name: str) -> bool:
+        return by_name[name].verdict == confidence.DIVIDED
+
+    return words.written(stated.ANSWER, stands=stands, perhaps=perhaps, divided=divided)
