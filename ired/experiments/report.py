@@ -139,7 +139,7 @@ def figures(gathered: Gathered, elsewhere: Sequence[Gathered] = ()) -> list[publ
         data, steps = one.results.get("SETUP-2"), PROFILES[one.at.profile].sampling["inner_steps"]
         if data is None:
             continue
-        found += published.references(data)
+        found += [one for one in published.references(data) if one.setting not in {other.setting for other in found}]
         if "P7-04" in one.results:
             found += published.seeds(data, one.results["P7-04"], steps)
         elif "SETUP-3" in one.results:
@@ -165,7 +165,8 @@ def compared(found: Iterable[published.Figure], link: Any) -> tuple[Compared, ..
     def cell(one: published.Figure, values: tuple[float, float, float] | None) -> Any:
         if values is None:
             return "–"
-        text = f"{values[0]:.4g}" + (f" [{values[1]:.4g}, {values[2]:.4g}]" if values[2] > values[1] else "")
+        value, low, high = (synthesis.formed(value, ".4g") for value in values)
+        text = value + (f" [{low}, {high}]" if high != low else "")
         return link(text, one.run) if one.run else text
 
     return tuple(Compared(one.setting, cell(one, one.mse.get("test")), cell(one, one.mse.get("harder")),

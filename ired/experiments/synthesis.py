@@ -191,7 +191,7 @@ class Words:
 
     def number(self, ref: str, form: str = ".3g") -> Any:
         found = self._gathered.number(ref)
-        return _absent(ref) if found is None else self._link(_formed(found[0], form), found[1])
+        return _absent(ref) if found is None else self._link(formed(found[0], form), found[1])
 
     def share(self, ref: str, form: str = ".0%") -> Any:
         return self.number(ref, form)
@@ -201,18 +201,18 @@ class Words:
         found = self._gathered.number(ref)
         if found is None:
             return _absent(ref)
-        text = _formed(found[0], form)
+        text = formed(found[0], form)
         for low, high in ((".low", ".high"), ("_low", "_high")):
             try:
                 ends = [self._gathered.number(ref + end)[0] for end in (low, high)]
             except KeyError:
                 continue
-            text += f" [{', '.join(_formed(end, form) for end in ends)}]"
+            text += f" [{', '.join(formed(end, form) for end in ends)}]"
             break
         return self._link(text, found[1])
 
 
-def _formed(value: float, form: str) -> str:
+def formed(value: float, form: str) -> str:
     """As Python writes it, with a true minus: −0.41, 78 %, 1.9 × 10⁻¹⁶."""
     mantissa, _, power = format(value, form).partition("e")
     if power:

@@ -26,6 +26,7 @@ WIDTH, SCALE = 1500, 0.75  # most pixels across; figures are drawn to be read at
 _HERE = Path(__file__).parent
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _ENDS = {"low": "lower end", "high": "upper end"}
+_END = re.compile(r"(?:(.+)[._])?(low|high)")
 # Words in the order of their meaning, for sorting and for lists to choose from.
 _ORDER = {
     "verdict": rule.VERDICTS,
@@ -201,25 +202,22 @@ def number(value: float) -> str:
 
 
 def numbers(values: Mapping[str, float]) -> list[str]:
-    """Each number with its name, the ends of its interval behind it: low and high belong to what stands
-    before them, x_low and x_high to x."""
-    found: dict[str, dict[str, float]] = {}
-    loose = []
-    for name, value in values.items():
-        stem, _, end = name.rpartition("_")
-        if end not in _ENDS:
-            found[name] = {"": value}
-        else:
-            loose.append((stem if stem in values else next(reversed(found), ""), name, end, value))
-    for owner, name, end, value in loose:
-        owner = owner or next(iter(found), name)
-        found.setdefault(owner, {})[end if owner != name else ""] = value
+    """Each number with its name, the ends of its interval behind it where it is certain whose they are: x_low and
+    x_high are of x, low and high of the difference or of the only other number. What is left stands for itself."""
+    ends = {name: match.groups("") for name in values if (match := _END.fullmatch(name))}
+    plain = [name for name in values if name not in ends]
+    owned: dict[str, dict[str, float]] = {name: {} for name in plain}
+    for name, (stem, end) in ends.items():
+        owners = [stem, f"{stem}.difference".lstrip("."), *([] if stem or len(plain) > 1 else plain)]
+        owner = next((one for one in owners if one in plain), f"{stem} 95 %")
+        owned.setdefault(owner, {})[end] = values[name]
     parts = []
-    for name, own in found.items():
-        text = f"{words(name)} {number(own[''])}"
-        if "low" in own and "high" in own:
+    for name, own in owned.items():
+        text = words(name).strip() + (f" {number(values[name])}" if name in plain else "")
+        if len(own) == 2:
             text += f" [{number(own['low'])}, {number(own['high'])}]"
         else:
-            text += "".join(f" ({_ENDS[end]} {number(own[end])})" for end in _ENDS if end in own)
+            one = "".join(f"{_ENDS[end]} {number(value)}" for end, value in own.items())
+            text += f" ({one})" if one and name in plain else f" {one}" if one else ""
         parts.append(text)
     return parts

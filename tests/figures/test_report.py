@@ -242,8 +242,13 @@ def test_numbers_have_three_digits(value, text):
      ({"claimed": 0.7, "claimed_low": 0.5, "random": 0.1, "random_high": 0.2},
       ["claimed 0.7 (lower end 0.5)", "random 0.1 (upper end 0.2)"]),
      ({"high": 2.0, "low": 1.0, "rate": 1.5}, ["rate 1.5 [1, 2]"]),
-     ({"worst": 1.0, "beside_high": 3.0}, ["worst 1 (upper end 3)"]),
-     ({"low": 0.9677}, ["low 0.968"]), ({"low": 1.0, "high": 2.0}, ["low 1 (upper end 2)"]), ({}, [])],
+     ({"worst": 1.0, "beside_high": 3.0}, ["worst 1", "beside 95 % upper end 3"]),
+     ({"share": 0.286, "high": 0.333, "turn": 0.2}, ["share 0.286", "turn 0.2", "95 % upper end 0.333"]),
+     ({"rival": 3.0, "difference": 2.0, "low": 1.0}, ["rival 3", "difference 2 (lower end 1)"]),
+     ({"x.difference": 2.0, "x.low": 1.0, "x.high": 3.0, "x.p": 0.1}, ["x.difference 2 [1, 3]", "x.p 0.1"]),
+     ({"random.p": 0.1, "random.low": -1.0, "random.high": 1.0}, ["random.p 0.1", "random 95 % [−1, 1]"]),
+     ({"yellow": 2.0, "shallow_low": 1.0}, ["yellow 2", "shallow 95 % lower end 1"]),
+     ({"low": 0.9677}, ["95 % lower end 0.968"]), ({"low": 1.0, "high": 2.0}, ["95 % [1, 2]"]), ({}, [])],
 )  # fmt: skip
 def test_ends_stand_behind_their_number(values, texts):
     assert form.numbers(values) == texts
