@@ -43,7 +43,8 @@ def main(run):
             for sparsity in params.sparsities
         ]
         with run.progress(params.steps, f"{len(members)} dictionaries of {layer}") as bar:
-            found, _ = bench.train(members, Plan(params.steps, params.rate), params.batch, bar.update)
+            plan = Plan(params.steps, params.rate)
+            found, _ = bench.train(members, plan, params.batch, bar.update, run.checkpoint(layer))
         judged = bench.judge({m.name: one for m, one in found.items()})
         rows = dictionary_study.table(judged, {m.name: m for m in members}).assign(layer=layer)
         for member in members:

@@ -68,11 +68,11 @@ def main(run):
         found = sample(energy, A, descent, start=start, differentiable=torch.is_grad_enabled())
         return descent.unscaled(found, energy.schedule)
 
-    def retrained(masks, seeds, weights, keep=()):
+    def retrained(name, masks, seeds, weights, keep=()):
         with run.progress(recipe.steps, f"steps of {len(masks)} networks") as bar:
             members, past = retrain(config, A[:N], masks, seeds, weights, recipe,
                                     lambda what: problems.generator(run.seed, f"influence {what}"),
-                                    single, keep, bar.update)  # fmt: skip
+                                    single, keep, bar.update, run.checkpoint(name))  # fmt: skip
         found = outcomes.measured(members, test.to(single), walk, len(masks))
         return members, past, {name: points.array(values) for name, values in found.items()}
 
@@ -84,7 +84,7 @@ def main(run):
     masks = torch.cat([torch.ones(2, N, dtype=torch.bool), *[halves] * 3])
     seeds = torch.cat([runs, runs.repeat_interleave(len(halves)), 2 + torch.arange(len(halves))])
     marks = tuple(round(size.steps * part) for part in (0.1, 0.3, 0.5, 0.7, 0.9))
-    members, past, measured = retrained(masks, seeds, seeds * (seeds > 1), marks)
+    members, past, measured = retrained("halves", masks, seeds, seeds * (seeds > 1), marks)
     networks = []
     for m in runs.tolist():
         older = [(rate, members.member(m, weights).to(double)) for rate, weights in past]
@@ -99,7 +99,7 @@ def main(run):
     helps = study.helpfulness(found, seen.judged)
     arms = removal.arms(torch.as_tensor(helps), size.share, size.sets, generator)
     again = torch.arange(size.seeds).repeat_interleave(len(arms))
-    *_, without = retrained(arms.repeat(size.seeds, 1), again, again * 0)
+    *_, without = retrained("removal", arms.repeat(size.seeds, 1), again, again * 0)
     gone = removal.compare(without["score_error"].reshape(size.seeds, len(arms), T), T)
 
     # The same question to SETUP-3's own model, which no finite set made: whose gradients agree?

@@ -73,7 +73,7 @@ def study(run: Run, layer: str) -> None:
     with run.progress(params.steps, f"dictionaries of {layer}") as bar:
         found = dictionary_study.study(
             bench, params.architecture, features, params.sparsity, params.seeds,
-            Plan(params.steps, params.rate), params.batch, bar.update,
+            Plan(params.steps, params.rate), params.batch, bar.update, run.checkpoint(layer),
         )  # fmt: skip
 
     run.tensors("dictionaries", *found.pack())

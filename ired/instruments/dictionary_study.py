@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,9 +63,11 @@ class Bench:
         return dictionary.standardisation(self.mean, self.covariance)
 
     def train(
-        self, members: Sequence[Member], plan: Plan, batch: int, on_step: Callable[[int], None]
-    ) -> tuple[dict[Member, Dictionary], DataFrame]:
-        """All members at once, on the same batches; frozen ones on directions of the data's covariance."""
+        self, members: Sequence[Member], plan: Plan, batch: int, on_step: Callable[[int], None],
+        checkpoint: Any = None,
+    ) -> tuple[dict[Member, Dictionary], DataFrame]:  # fmt: skip
+        """All members at once, on the same batches; frozen ones on directions of the data's covariance.
+        checkpoint: see `dictionary_training.train`."""
         batches = self.shards.batches(self.layer, batch, self.generator(1))
         device = self.A.device
         mean, scale = (v.to(device) for v in self.standard)
@@ -73,8 +76,9 @@ class Bench:
             for m in members if m.frozen
         }  # fmt: skip
         found, curve = train(
-            members, plan, (x.to(device) for x in batches), mean, scale, decoders, on_step
-        )
+            members, plan, (x.to(device) for x in batches), mean, scale, decoders, on_step,
+            checkpoint=checkpoint,
+        )  # fmt: skip
         return found, DataFrame(curve)
 
     def baselines(self, sparsity: int, tokens: int) -> dict[str, Dictionary]:
@@ -253,16 +257,17 @@ class Study:
 
 def study(
     bench: Bench, architecture: str, features: int, sparsity: int, seeds: int, plan: Plan, batch: int,
-    on_step: Callable[[int], None],
+    on_step: Callable[[int], None], checkpoint: Any = None,
 ) -> Study:
     """All architectures with `seeds` seeds each, a frozen random dictionary, and the baselines;
-    the first seed of `architecture` is the one that is studied further."""  # fmt: skip
+    the first seed of `architecture` is the one that is studied further. checkpoint: see
+    `dictionary_training.train`."""  # fmt: skip
     members = [
         Member(kind, features, sparsity, seed)
         for kind in dictionary.ARCHITECTURES for seed in range(seeds)
     ]  # fmt: skip
     frozen = Member("topk", features, sparsity, frozen=True)
-    found, curves = bench.train([*members, frozen], plan, batch, on_step)
+    found, curves = bench.train([*members, frozen], plan, batch, on_step, checkpoint)
     named = {m.name: found[m] for m in members}
     named |= {"frozen": found[frozen]} | bench.baselines(sparsity, ICA_TOKENS)
     judged = bench.judge(named)

@@ -16,6 +16,8 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -302,6 +304,29 @@ class DictionaryTrainer:
         """L1's price rises where too much is active and falls where too little is."""
         self.price.mul_(torch.exp(0.02 * (l0 / self._target - 1).clamp(-1, 1)))
 
+    # Half-way
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next step depends on."""
+        names = ("decoder", "encoder", "encoder_bias", "threshold", "bias")
+        found = dict(zip(names, self.weights, strict=True))
+        found |= {name: getattr(self, name) for name in ("since", "price", "level")}
+        for name, weight in zip(names, self.weights, strict=True):
+            found |= {f"adam.{name}.{key}": value for key, value in self._adam.state[weight].items()}
+        return found
+
+    def restore(self, state: dict[str, Tensor], step: int) -> None:
+        """Go on after `step` steps from what `state` returned then."""
+        for name, value in state.items():
+            if not name.startswith("adam."):
+                getattr(self, name).copy_(value)
+        for name, weight in zip(("decoder", "encoder", "encoder_bias", "threshold", "bias"), self.weights, strict=True):
+            prefix = f"adam.{name}."
+            self._adam.state[weight] = {
+                key.removeprefix(prefix): value.to(weight.device) for key, value in state.items()
+                if key.startswith(prefix)}  # fmt: skip
+        self.step = step
+
     # The end
 
     def dictionaries(self) -> dict[Member, Dictionary]:
@@ -322,14 +347,23 @@ class DictionaryTrainer:
 def train(
     members: Sequence[Member], plan: Plan, batches: Iterator[Tensor], mean: Tensor, scale: Tensor,
     decoders: dict[Member, Tensor] | None = None, on_step: Callable[[int], None] | None = None,
-    every: int = 25,
+    every: int = 25, checkpoint: Any = None,
 ) -> tuple[dict[Member, Dictionary], list[dict]]:
     """Dictionaries of all members after plan.steps batches (B, width), and their learning curves:
-    rows of member, step, error (share of the mean square missed), l0, dead (share of features)."""  # fmt: skip
+    rows of member, step, error (share of the mean square missed), l0, dead (share of features).
+
+    checkpoint: where a state is kept now and then (load() → (tensors, notes) or None, due(), save(tensors,
+    notes)); the steps that it has seen are not made again, and the end is the same."""  # fmt: skip
     first = next(batches)
     trainer = DictionaryTrainer(members, plan, mean, scale, first, decoders)
     curve = []
-    for step in range(plan.steps):
+    if checkpoint is not None and (kept := checkpoint.load()):
+        trainer.restore(kept[0], kept[1]["step"])
+        curve = kept[1]["curve"]
+        next(islice(batches, trainer.step, trainer.step), None)
+        if on_step:
+            on_step(trainer.step)
+    for step in range(trainer.step, plan.steps):
         seen = trainer.learn(next(batches))
         if step % every == 0 or step + 1 == plan.steps:
             errors, l0 = (seen[name].tolist() for name in ("error", "l0"))
@@ -341,6 +375,8 @@ def train(
                 {"member": m.name, "step": step, "error": e, "l0": n, "dead": d}
                 for m, e, n, d in zip(members, errors, l0, dead, strict=True)
             ]
+        if checkpoint is not None and (step + 1 == plan.steps or checkpoint.due()):
+            checkpoint.save(trainer.state(), {"step": step + 1, "curve": curve})
         if on_step:
             on_step(1)
     return trainer.dictionaries(), curve

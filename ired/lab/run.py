@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
 
+from ired.lab.checkpoint import Checkpoint
 from ired.lab.errors import Mistake, NotFinite
 from ired.lab.keys import Keys, digest
 from ired.lab.profiles import Profile
@@ -326,11 +327,18 @@ class Run:
         params = {k: v for k, v in vars(self.params).items() if k not in ignoring}
         key = digest(params, self.profile.name, self.profile.sections(), self.seed,
                      self.variant, self._keys.sources(*files.values()))
+        return self._workplace(key)
+
+    def _workplace(self, key: str) -> Path:
         path = self._tracking.store.folder / "work" / f"{self.exp_id}-{key}"
         path.mkdir(parents=True, exist_ok=True)
         (path / WORK_DONE).unlink(missing_ok=True)
         self._work.append(path)
         return path
+
+    def checkpoint(self, name: str) -> Checkpoint:
+        """A state of long work, found again by a run with the same content key."""
+        return Checkpoint(self._workplace(self.key) / f"{name}.safetensors")
 
     def progress(self, total: int, label: str) -> Progress:
         return Progress(total, label)

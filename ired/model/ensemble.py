@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -125,12 +126,14 @@ class Ensemble:
         batches: Iterator[tuple[Tensor, Tensor]],
         recipe: Recipe,
         see: Callable[[int, float, Tensor], None] = lambda step, rate, losses: None,
+        checkpoint: Any = None,
     ) -> Tensor:
         """Train all members on problems A (N, n, n) with answers y0 (N, d); losses (steps, M).
 
         batches: as `draw_batches` gives them. see(step, rate, losses (M,)) follows every step,
-        before it is made (step counts from 0). Raises FloatingPointError where a loss is not
-        finite.
+        before it is made (step counts from 0). checkpoint: where a state is kept now and then (load()
+        → (tensors, notes) or None, due(), save(tensors, notes)); steps that it has seen are not made
+        again, and not seen. Raises FloatingPointError where a loss is not finite.
         """
         like = self.like.fc1.weight
         with torch.no_grad():
@@ -142,8 +145,13 @@ class Ensemble:
         )
         weights = [w.requires_grad_() for w in self.weights.values()]
         optimiser = torch.optim.Adam(weights, recipe.learning_rate, betas=(0.9, 0.99), fused=True)
-        history = []
+        history, done = [], 0
+        if checkpoint is not None and (kept := checkpoint.load()):
+            history, done = list(kept[0]["history"].to(like)), kept[1]["step"]
+            self._restore(kept[0], optimiser)
         for step, (index, noise) in enumerate(batches):
+            if step < done:
+                continue
             if index.shape[1] != K * recipe.each:
                 raise ValueError(f"{index.shape[1]} rows a batch, not {recipe.each} in {K} landscapes")
             noise = noise.to(like)
@@ -156,6 +164,8 @@ class Ensemble:
             optimiser.zero_grad(set_to_none=True)
             losses.sum().backward()
             optimiser.step()
+            if checkpoint is not None and checkpoint.due():
+                checkpoint.save(self._state(optimiser) | {"history": torch.stack(history)}, {"step": step + 1})
         for w in weights:
             w.requires_grad_(False)
             w.grad = None
@@ -163,6 +173,21 @@ class Ensemble:
         if not found.isfinite().all():
             raise FloatingPointError("an ensemble's training diverged: its losses are not finite")
         return found
+
+    def _state(self, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+        """Weights and the optimiser's moments, by name."""
+        found = {f"weight.{name}": w for name, w in self.weights.items()}
+        for name, w in self.weights.items():
+            found |= {f"adam.{key}.{name}": value for key, value in optimiser.state[w].items()}
+        return found
+
+    def _restore(self, state: dict[str, Tensor], optimiser: torch.optim.Optimizer) -> None:
+        with torch.no_grad():
+            for name, w in self.weights.items():
+                w.copy_(state[f"weight.{name}"])
+                own = {key.split(".")[1]: value for key, value in state.items()
+                       if key.startswith("adam.") and key.split(".", 2)[2] == name}  # fmt: skip
+                optimiser.state[w] = {key: value.to(w.device) for key, value in own.items()}
 
     # The protocol, for rows (M·B, …)
 
@@ -257,13 +282,15 @@ def retrain(
     like: Tensor,
     keep: tuple[int, ...] = (),
     tick: Callable[[int], None] = lambda steps: None,
+    checkpoint: Any = None,
 ) -> tuple[Ensemble, Past]:
     """Networks trained on subsets `masks` (M, N) of problems A (N, n, n), and what they were on the
     way.
 
     seeds (M,): of batches and noise; weights (M,): of the first weights; draw("weights 3") and
     draw("batches") give generators on the CPU; `like` sets dtype and device. keep: steps before which
-    (learning rate, stacked weights) is kept. Raises FloatingPointError where training diverges.
+    (learning rate, stacked weights) is kept. checkpoint: see `Ensemble.train`. Raises FloatingPointError
+    where training diverges.
     """
     members = Ensemble.drawn(config, weights, lambda s: draw(f"weights {s}"), like)
     coordinates, past = members.coordinates, []
@@ -277,8 +304,29 @@ def retrain(
     batches = draw_batches(
         masks, seeds, recipe, coordinates.size, members.schedule.K, draw("batches")
     )
-    members.train(A, y0, batches, recipe, see)
+    members.train(A, y0, batches, recipe, see, checkpoint and _WithPast(checkpoint, past, tick))
     return members, past
+
+
+class _WithPast:
+    """A checkpoint that holds what was kept on the way as well."""
+
+    def __init__(self, inner: Any, past: Past, tick: Callable[[int], None]):
+        self._inner, self._past, self._tick, self.due = inner, past, tick, inner.due
+
+    def load(self) -> tuple[dict[str, Tensor], dict] | None:
+        found = self._inner.load()
+        if found:
+            tensors, notes = found
+            for i, rate in enumerate(notes["rates"]):
+                own = {name: value for name, value in tensors.items() if name.startswith(f"past.{i}.")}
+                self._past.append((rate, {name.split(".", 2)[2]: value for name, value in own.items()}))
+            self._tick(notes["step"])
+        return found
+
+    def save(self, tensors: dict[str, Tensor], notes: dict) -> None:
+        older = {f"past.{i}.{name}": w for i, (_, weights) in enumerate(self._past) for name, w in weights.items()}
+        self._inner.save(tensors | older, notes | {"rates": [rate for rate, _ in self._past]})
 
 
 def as_function(energy: TableEnergy) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:

@@ -1,6 +1,8 @@
 """Dictionaries: by hand, on planted directions, and their gradients against autograd."""
 
 import numpy as np
+import json
+
 import pytest
 import torch
 
@@ -229,6 +231,49 @@ def test_members_trained_together_are_those_trained_alone():
         alone, _ = train([member], Plan(20), iter(data), mean, scale)
         for ours, theirs in zip(together[member].pack("")[0].values(), alone[member].pack("")[0].values()):
             torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+class Kept:
+    """A checkpoint in memory, always due."""
+
+    def __init__(self):
+        self.found = None
+
+    def load(self):
+        return self.found
+
+    def due(self):
+        return True
+
+    def save(self, tensors, notes):
+        self.found = {name: value.clone() for name, value in tensors.items()}, json.loads(json.dumps(notes))
+
+
+def test_an_interrupted_training_ends_as_an_undisturbed_one():
+    """Bit for bit, wherever it was interrupted, learning curves included."""
+    generator = torch.Generator().manual_seed(0)
+    _, batches = planted(generator)
+    data = [next(batches) for _ in range(31)]
+    mean, scale = dictionaries.standardisation(data[0].mean(0), torch.cov(data[0].mT))
+    members = [Member(a, 40, 3, seed=i) for i, a in enumerate(ARCHITECTURES)]
+    plan = Plan(30, patience=5)
+    whole, curve = train(members, plan, iter(data), mean, scale, every=4)
+    kept, made = Kept(), []
+
+    def stop(steps):
+        made.append(steps)
+        if len(made) == 13:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(members, plan, iter(data), mean, scale, on_step=stop, every=4, checkpoint=kept)
+    assert kept.found[1]["step"] == 13
+    made = []
+    again, resumed = train(members, plan, iter(data), mean, scale, on_step=made.append, every=4, checkpoint=kept)
+    assert made == [13, *[1] * 17] and resumed == curve
+    for member in members:
+        for ours, theirs in zip(again[member].pack("")[0].values(), whole[member].pack("")[0].values(), strict=True):
+            assert torch.equal(ours, theirs)
 
 
 def test_a_frozen_decoder_stays_and_wrong_members_are_named():

@@ -121,3 +121,41 @@ def test_divergence_is_told(config):
     far = Recipe(steps=4, each=1, learning_rate=1e200)
     with pytest.raises(FloatingPointError, match="diverged"):
         retrain(config, some(), *masks_and_seeds(), torch.zeros(3), far, draw, DOUBLE)
+
+
+class Kept:
+    """A checkpoint in memory, always due."""
+
+    found = None
+
+    def load(self):
+        return self.found
+
+    def due(self):
+        return True
+
+    def save(self, tensors, notes):
+        self.found = {name: value.detach().clone() for name, value in tensors.items()}, dict(notes)
+
+
+def test_an_interrupted_retraining_ends_as_an_undisturbed_one(config):
+    """Bit for bit, with what was kept on the way before and after the interruption."""
+    asked = config, some(), *masks_and_seeds(), torch.tensor([0, 1, 0]), QUICK, draw, DOUBLE, (1, 4)
+    whole, past = retrain(*asked)
+    kept, made = Kept(), []
+
+    def stop(steps):
+        made.append(steps)
+        if len(made) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        retrain(*asked, stop, kept)
+    assert kept.found[1]["step"] == 3
+    made = []
+    again, resumed = retrain(*asked, made.append, kept)
+    assert made == [3, 1, 1, 1] and [rate for rate, _ in resumed] == [rate for rate, _ in past]
+    for name, weight in whole.weights.items():
+        assert torch.equal(again.weights[name], weight)
+        for (_, ours), (_, theirs) in zip(resumed, past, strict=True):
+            assert torch.equal(ours[name], theirs[name])
