@@ -16,6 +16,15 @@ VARIANT = none
 DEVICE = auto
 ARGS =
 PORT = 5000
+HOST =
+
+# Where to run it, as jobs of Slurm: make phase2 ON=slurm, with more time or memory than planned.
+ON =
+TIME =
+MEM =
+EARLY_POLL = 60
+EXP =
+PHASE =
 
 # What to run it with.
 PYTHON ?= python3
@@ -30,6 +39,10 @@ COORDINATES = --profile $(call quote,$(PROFILE)) --seed $(call quote,$(SEED)) \
 RUN = $(VENV)/bin/python
 LAB = $(if $(wildcard $(RUN)),$(RUN),$(call quote,$(PYTHON))) -m ired.lab
 STATUS = $(LAB).status $(COORDINATES)
+# Only coordinates that were given: make cancel PHASE=2 means every seed of it.
+given = $(if $(filter command,$(firstword $(origin $(1)))),$(2) $(call quote,$($(1))))
+JOBS = $(call given,PROFILE,--profile) $(call given,SEED,--seed) $(call given,VARIANT,--variant) \
+	--exp=$(call quote,$(EXP)) --phase=$(call quote,$(PHASE))
 
 # The environment is ready when it carries the mark of the present requirements.
 PINS := $(firstword $(shell cat requirements.txt $(wildcard requirements.lock) | cksum))
@@ -39,7 +52,19 @@ $(error error: VENV must be one path without spaces, not '$(VENV)')
 endif
 
 EXPERIMENTS := $(filter SETUP-% P% phase% all,$(MAKECMDGOALS))
-ifneq ($(EXPERIMENTS),)
+ifneq ($(filter-out slurm,$(ON)),)
+$(error error: ON is '$(ON)': leave it out to run here, or say ON=slurm)
+endif
+ifneq ($(and $(ON),$(EXPERIMENTS)),)
+DRY = $(if $(findstring n,$(firstword -$(MAKEFLAGS))),--dry)
+.PHONY: on-slurm $(EXPERIMENTS)
+$(EXPERIMENTS): on-slurm ; $(if $(DRY),,@:)
+on-slurm: | $(READY)
+	+@$(if $(filter-out .venv,$(VENV)),IRED_PYTHON=$(abspath $(RUN)) )$(LAB).cluster submit $(DRY) $(COORDINATES) \
+	  --device $(call quote,$(DEVICE)) --args=$(call quote,$(ARGS)) --seeds=$(call quote,$(SEEDS)) \
+	  --time=$(call quote,$(TIME)) --mem=$(call quote,$(MEM)) --poll=$(call quote,$(EARLY_POLL)) \
+	  $(foreach goal,$(EXPERIMENTS),$(call quote,$(goal)))
+else ifneq ($(EXPERIMENTS),)
 PLAN := $(shell $(call quote,$(PYTHON)) -m ired.lab.rules $(COORDINATES) --device $(call quote,$(DEVICE)) \
 	--args=$(call quote,$(ARGS)) --seeds=$(call quote,$(SEEDS)) $(foreach goal,$(EXPERIMENTS),$(call quote,$(goal))))
 ifneq ($(firstword $(PLAN)),planned)
@@ -50,7 +75,7 @@ endif
 
 PEERS := $(VENV)/.peers-$(firstword $(shell cksum $(wildcard benchmarks/requirements.txt) < /dev/null))
 
-.PHONY: help setup test bench growth accuracy retrain status report findings ui doctor lock readme clean
+.PHONY: help setup test bench growth accuracy retrain status logs cancel report findings ui server sync doctor lock readme site clean
 
 help: ## this list
 	@printf '%s\n' 'make TARGET [PROFILE=small] [SEED=0] [VARIANT=none] [DEVICE=auto] [ARGS="..."]' ''
@@ -58,7 +83,8 @@ help: ## this list
 	  'phase1 ... phase7' 'the experiments of a phase and what they need, then a short table' \
 	  'all' 'all 39 experiments' \
 	  'P1-03, SETUP-2, ...' 'one experiment and what it needs; ARGS="--points 10" goes to it alone' \
-	  '' 'SEEDS="0 1 2": at several seeds, side by side where there are cores'
+	  '' 'SEEDS="0 1 2": at several seeds, side by side where there are cores' \
+	  '' 'ON=slurm: all of it as jobs of Slurm; TIME=8:00:00 MEM=32G: with more than planned'
 	@sed -nE "s/^([a-z]+):[^#]*## (.*)/\1\t\2/p" Makefile \
 	  | while IFS=$$'\t' read -r name text; do printf '  %-18s %s\n' "$$name" "$$text"; done
 	@printf '%s\n' '' \
@@ -87,11 +113,18 @@ $(PEERS): benchmarks/requirements.txt | $(READY)
 	@$(RUN) -m pip install --quiet --no-deps --target $@.part -r $< && rm -rf $@ && mv $@.part $@
 
 retrain: $(READY) ## train a model anew and keep it in checkpoints/, where its PROFILE finds it
+	$(if $(ON),$(error error: retrain keeps what it trained, so it waits for it: leave out ON=$(ON)))
 	@$(MAKE) SETUP-3 ARGS=$(call quote,--retrain $(ARGS))
 	@$(LAB).keep $(COORDINATES)
 
 status: ## the queue of all experiments: state, headline, run, estimate and measured time
 	@$(STATUS)
+
+logs: ## the end of the last log of a job on Slurm: EXP=P2-02 or PHASE=2
+	@$(LAB).cluster logs $(JOBS)
+
+cancel: ## cancel jobs on Slurm, and what needs them: EXP=P2-02 or PHASE=2
+	@$(LAB).cluster cancel $(JOBS)
 
 report: $(READY) ## what was learned: one HTML page of what has been run; SEEDS="1 2": other seeds count
 	@$(RUN) -m ired.experiments.report $(COORDINATES) --seeds=$(call quote,$(SEEDS))
@@ -102,6 +135,12 @@ findings: $(READY) ## docs/findings.md anew from this store
 ui: $(READY) ## the MLflow UI on this store, at 127.0.0.1:PORT
 	@$(LAB).ui --port $(call quote,$(PORT))
 
+server: $(READY) ## a tracking server for jobs, at HOST=127.0.0.1 PORT; STORE=postgresql://user@host/name
+	@$(RUN) -m ired.lab.server --host $(call quote,$(HOST)) --port $(call quote,$(PORT))
+
+sync: $(READY) ## deliver runs whose tracking server was out of reach
+	@$(RUN) -m ired.lab.sync
+
 doctor: ## what is wrong with this machine, and what to do about it
 	@$(call quote,$(PYTHON)) -m ired.lab.doctor --venv $(call quote,$(VENV)) --mark $(READY)
 
@@ -110,6 +149,9 @@ lock: $(READY) ## write requirements.lock from what is installed
 
 readme: ## renew the table of experiments in README.md
 	@$(call quote,$(PYTHON)) -m ired.lab.table
+
+site: ## write what sbatch/site.sh says into the wrappers beside it
+	@$(call quote,$(PYTHON)) -m ired.lab.site
 
 clean: ## remove caches and finished work folders; never results, never the environment
 	@$(call quote,$(PYTHON)) -m ired.lab.clean

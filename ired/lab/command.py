@@ -29,7 +29,7 @@ from ired.lab.keys import Keys
 from ired.lab.profiles import PROFILES
 from ired.lab.queue import COORDINATES, ROOT, At, Experiment, Queue, load
 from ired.lab.shelf import Shelf
-from ired.lab.store import Stamp, Store
+from ired.lab.store import Stamp, Store, is_alive
 
 if TYPE_CHECKING:
     from ired.lab.run import Run, Upstream
@@ -159,10 +159,11 @@ class Command:
             raise Mistake(f"pipeline.json says that {exp.id} is {exp.script}")
         at = request.at
         key = self.key(request, keys)
+        _submitted_code(keys, exp, at, key)
         store = Store(ROOT)
         if not request.force and self._fresh(store, exp, at, key):
             return
-        store.check()
+        store.check(reach=not store.stages)
         set_threads(1 if at.profile == "tiny" else None)
         keep_memory()
         device = _device(request.device)
@@ -170,7 +171,7 @@ class Command:
         with store.lock(key, f"{name}: another process is running it, waiting for that to end"):
             if not request.force and self._fresh(store, exp, at, key):
                 return
-            tracking = open_tracking(store, keys)
+            tracking = open_tracking(store, keys, lasting=True)
             _bury_the_dead(tracking, key)
             known = None if request.force else tracking.finished(key)
             if known:
@@ -180,7 +181,10 @@ class Command:
             upstream = _needed(Shelf(tracking, keys), exp, at)
             if self.key(request, Keys(ROOT)) != key:  # it may have waited long for the lock
                 raise Mistake(f"{name}: the code was edited while this was starting: run it again")
-            self._work(tracking, keys, exp, at, key, request.params, device, upstream)
+            try:
+                self._work(tracking, keys, exp, at, key, request.params, device, upstream)
+            finally:
+                tracking.close()
 
     def _fresh(self, store: Store, exp: Experiment, at: At, key: str) -> bool:
         """Say so if there is a finished run with this key."""
@@ -355,11 +359,15 @@ def keep_memory() -> None:
         mallopt(mmap_threshold, 2**30)
 
 
-def open_tracking(store: Store, keys: Keys) -> Tracking:
+def open_tracking(store: Store, keys: Keys, lasting: bool = False) -> Tracking:
+    """The store; `lasting`: for a run, which outlives the loss of a tracking server."""
     # What is imported here and by the scripts is no garbage: looking through it again and again
     # would be a fifth of the seconds that this takes.
     gc.set_threshold(100_000, 20, 20)
     try:
+        if lasting and store.uri.startswith("http"):
+            from ired.lab.staging import open_lasting
+            return open_lasting(store, keys.queue.phases)
         from ired.lab.tracking import Tracking
         return Tracking(store, keys.queue.phases)
     except ModuleNotFoundError as error:
@@ -379,15 +387,11 @@ def _bury_the_dead(tracking: Tracking, key: str) -> None:
             tracking.end(run.info.run_id, "KILLED")
 
 
-def is_alive(pid: int) -> bool:
-    """Whether a process with this number runs on this machine."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return pid > 0
+def _submitted_code(keys: Keys, exp: Experiment, at: At, key: str) -> None:
+    """Refuse where this is a job of Slurm and its code is not the code that was submitted."""
+    if "SLURM_JOB_ID" in os.environ:
+        from ired.lab.cluster import check_code
+        check_code(keys, exp, at, key)
 
 
 def _needed(shelf: Shelf, exp: Experiment, at: At) -> list[Upstream]:
@@ -397,6 +401,9 @@ def _needed(shelf: Shelf, exp: Experiment, at: At) -> list[Upstream]:
     found = []
     for other, where in shelf.queue.needed(exp, at):
         result = shelf.find(other, where)
+        if shelf.tracking.away and not (result and shelf.tracking.is_staged(result.run_id)):
+            raise Mistake(f"{exp.name(at)} needs {other.name(where)}, which does not wait in staging, "
+                          f"and {shelf.tracking.away}")
         if result is None:
             raise Mistake(f"{exp.name(at)} needs {other.name(where)}, which has not been "
                           f"run with this code: `{other.target(where)}` first")
@@ -427,13 +434,15 @@ def _provenance(exp: Experiment, at: At, key: str, device: str, criteria: dict[s
              for up in upstream}
     tags["packages"] = json.dumps(_packages())
     tags |= {f"criterion.{name}": sentence for name, sentence in criteria.items()}
-    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+    if job := os.environ.get("SLURM_JOB_ID"):
+        tags["slurm_job"] = job
+    commit, changes = git("rev-parse", "HEAD"), git("status", "--porcelain")
     if commit:
         tags |= {"mlflow.source.git.commit": commit, "git_dirty": str(bool(changes)).lower()}
     return {name: str(value) for name, value in tags.items()}
 
 
-def _git(*words: str) -> str:
+def git(*words: str) -> str:
     """What git answers about this project, or '' where it is no repository."""
     try:
         done = subprocess.run(["git", "--no-optional-locks", "-C", str(ROOT), *words],
@@ -462,7 +471,8 @@ def _record_failure(tracking: Tracking, run_id: str, error: BaseException) -> No
 
 
 def _sentence(start: str, stamp: Stamp) -> str:
-    parts = [stamp.headline, stamp.verdict(), f"{stamp.seconds:.1f} s", f"run {stamp.run_id}"]
+    parts = [stamp.headline, stamp.verdict(), f"{stamp.seconds:.1f} s", f"run {stamp.run_id}",
+             "in staging until `make sync`" if stamp.staged else ""]
     return f"{start}: " + "; ".join(part for part in parts if part)
 
 

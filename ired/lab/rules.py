@@ -56,6 +56,7 @@ class Plan:
             raise Mistake(f"ARGS: {error}") from None
         self.jobs: dict[str, Job] = {}  # by their target, a stamp
         self.phony: dict[str, str] = {}  # rules by target
+        self.unbuilt: dict[str, str] = {}  # why a target cannot be made
 
     def goal(self, goal: str) -> None:
         """Add the rules for an experiment, phaseN or all."""
@@ -98,8 +99,9 @@ class Plan:
         if missing:
             target = f"not-built-{exp.id}"
             needs = "" if missing == exp else f"{exp.id} needs {missing.id}: "
-            text = f"error: {needs}{missing.id} is not built yet: {missing.script} is missing"
-            self._phony(target, [], f"@printf '%s\\n' {_quote(text)} >&2; exit 2")
+            text = f"{needs}{missing.id} is not built yet: {missing.script} is missing"
+            self.unbuilt[target] = text
+            self._phony(target, [], f"@printf '%s\\n' {_quote('error: ' + text)} >&2; exit 2")
             return target
         key = self.keys.key(exp, at)
         target = self._stamp(exp, at, key)

@@ -34,6 +34,8 @@ class Shelf:
         if run:
             stamp = self.tracking.stamp(run)
             store.write_stamp(exp, at, key, stamp)
+        if stamp and stamp.staged:
+            self.tracking.expect_staged(stamp)
         return Result(self.tracking, stamp.run_id, exp.name(at), exp.target(at)) if stamp else None
 
     def state(self, exp: Experiment, at: At) -> str:

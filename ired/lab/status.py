@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ired.lab.cluster import Record, how, newest
 from ired.lab.command import (
     Parser, add_coordinates, is_alive, open_tracking, take_coordinates)
-from ired.lab.errors import in_one_line
+from ired.lab.errors import Mistake, in_one_line
 from ired.lab.keys import Keys
 from ired.lab.queue import At, Experiment
-from ired.lab.store import Stamp, Store
+from ired.lab.slurm import ALIVE, Job
+from ired.lab.store import SERVED, Stamp, Store
 
+SHOWN = ("queued", "running", "suspended", "failed", "timed out", "out of memory", "cancelled")
 STATES = ("done, stale (its code or what it needs has changed since), running, failed, killed, "
           "pending, not built")
 
@@ -46,6 +49,7 @@ class Row:
     exp: Experiment
     state: str
     stamp: Stamp | None
+    note: str = ""  # what Slurm knows about it
 
 
 def recorded(store: Store, keys: Keys) -> dict[tuple, list[Recorded]]:
@@ -97,14 +101,33 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 100 else f"{seconds:.0f} s"
 
 
+def with_job(row: Row, at: At, keys: Keys, jobs: dict[str, tuple[Record, Job]]) -> Row:
+    """A row with the state of its last job on Slurm, where that says more than the store does."""
+    if row.state in ("done", "not built") or row.exp.id not in jobs:
+        return row
+    record, job = jobs[row.exp.id]
+    present = record.key == keys.key(row.exp, at)
+    sentence = how(job, keys.root)
+    state = next((state for state in SHOWN if sentence.startswith(state)), None)
+    if state is None or not present and job.state not in ALIVE:
+        return row
+    note = f"job {job.id}: {sentence}" + ("" if present else " (other code or parameters)")
+    return replace(row, state=state, note=note)
+
+
 def queue_table(keys: Keys, store: Store, at: At) -> list[str]:
-    queue, runs = keys.queue, recorded(store, keys)
+    queue, runs, note = keys.queue, recorded(store, keys), ""
+    try:
+        jobs = newest(keys.root, [(exp.id, exp.at(at)) for exp in queue.experiments])
+    except Mistake as mistake:  # results can be shown without it
+        jobs, note = {}, f"Slurm cannot be asked ({mistake})."
     lines = [f"Profile {at.profile}, seed {at.seed}, variant {at.variant}; store {store.shown}", "",
-             f"{'':9}{'':40}{'state':11}{'estimate':>9}{'measured':>10}  {'run':10}result"]
+             f"{'':9}{'':40}{'state':14}{'estimate':>9}{'measured':>10}  {'run':10}result"]
     done: dict[int, tuple[int, int]] = {}
     estimate_all = measured_all = 0.0
     for number, name in enumerate(queue.phases):
-        rows = [row(exp, at, keys, store, runs) for exp in queue.phase(number)]
+        rows = [with_job(row(exp, at, keys, store, runs), at, keys, jobs)
+                for exp in queue.phase(number)]
         estimate = sum(r.exp.hours for r in rows) * 3600
         measured = sum(r.stamp.seconds for r in rows if r.state == "done")
         done[number] = sum(r.state == "done" for r in rows), len(rows)
@@ -112,20 +135,22 @@ def queue_table(keys: Keys, store: Store, at: At) -> list[str]:
         for r in rows:
             stamp = r.stamp or Stamp("")
             taken = duration(stamp.seconds) if r.state == "done" else ""
-            lines.append(f"{r.exp.id:9}{r.exp.title:40}{r.state:11}"
+            lines.append(f"{r.exp.id:9}{r.exp.title:40}{r.state:14}"
                          f"{duration(r.exp.hours * 3600):>9}{taken:>10}  {stamp.run_id[:8]:10}"
-                         f"{stamp.headline}".rstrip())
+                         f"{r.note or stamp.headline}".rstrip())
         title = f"Phase {number}: {name.lower()}" if number else name
-        lines += [f"{'':9}{title:40}{'%d of %d' % done[number]:11}"
+        lines += [f"{'':9}{title:40}{'%d of %d' % done[number]:14}"
                   f"{duration(estimate):>9}{duration(measured):>10}", ""]
     count = [sum(part) for part in zip(*done.values())]
-    lines += [f"{'':9}{'All experiments':40}{'%d of %d' % tuple(count):11}"
+    lines += [f"{'':9}{'All experiments':40}{'%d of %d' % tuple(count):14}"
               f"{duration(estimate_all):>9}{duration(measured_all):>10}", ""]
     for phases, meaning in queue.milestones:
         reached = all(done[p][0] == done[p][1] for p in phases)
         span = f"phases {phases[0]} to {phases[-1]}"
         lines.append(f"Milestone {'reached' if reached else 'ahead'} ({span}): {meaning}")
-    return [*lines, f"States: {STATES}."]
+    lines.append(f"States: {STATES}.")
+    lines += [f"On Slurm: {', '.join(SHOWN)}."] if jobs else []
+    return [*lines, note] if note else lines
 
 
 def phase_table(keys: Keys, store: Store, at: At, number: int) -> list[str]:
@@ -142,8 +167,9 @@ def phase_table(keys: Keys, store: Store, at: At, number: int) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*found)][:-1]
     lines += ["  ".join(f"{text:{width}}" for text, width in zip(line, widths)) for line in found]
     if found:
-        folder = Path(found[0][-1]).parents[1]
-        lines += ["", f"Figures and tables: make ui, or {folder}/RUN*/artifacts"]
+        folder = found[0][-1]
+        where = "" if folder.startswith(SERVED) else f", or {Path(folder).parents[1]}/RUN*/artifacts"
+        lines += ["", f"Figures and tables: make ui{where}"]
     return lines
 
 

@@ -1,9 +1,10 @@
 """Where results are kept, as far as it can be known without importing mlflow (milliseconds).
 
-The store is MLflow's, at MLFLOW_TRACKING_URI; without one it is the file mlruns/mlflow.db of this
-project. Beside it lie *stamps*: small files that repeat what MLflow knows about finished runs, so
-that make can tell in milliseconds that there is nothing to do. A stamp counts only while MLflow
-still has its run; where the store is a file this is looked up in it each time.
+The store is MLflow's, at MLFLOW_TRACKING_URI; without one at the address that a running `make server`
+of this project wrote into mlruns/server; without that it is the file mlruns/mlflow.db. Beside it lie
+*stamps*: small files that repeat what MLflow knows about finished runs, so that make can tell in
+milliseconds that there is nothing to do. A stamp counts only while MLflow still has its run, or while
+the run waits in mlruns/staging for its server; where the store is a file this is looked up each time.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ import tempfile
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
+from http.client import HTTPException
 from pathlib import Path
-from typing import Iterator
+from typing import IO, Iterable, Iterator
 from urllib.parse import urlsplit
 
 from ired.lab.errors import Mistake, one_line
@@ -29,6 +31,9 @@ from ired.lab.queue import ROOT, At, Experiment
 FREE_BYTES_NEEDED = 20 * 2**20
 PATIENCE_SECONDS = 5
 WORK_DONE = "finished"  # marks a work folder whose run has finished
+DATABASES = ("postgresql", "mysql", "mssql")  # how addresses of databases that are servers begin
+LOOPBACK = ("127.0.0.1", "localhost")
+SERVED = "mlflow-artifacts:"  # how MLflow begins locations of artifacts that its server hands out
 _PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
@@ -41,6 +46,7 @@ class Stamp:
     criteria: dict[str, bool] = field(default_factory=dict)
     seconds: float = 0.0
     artifacts: str = ""
+    staged: str = ""  # the folder of mlruns/staging that the run is in until `make sync`
 
     @staticmethod
     def read(path: Path) -> Stamp:
@@ -55,6 +61,36 @@ class Stamp:
         return met + (f" (not: {', '.join(unmet)})" if unmet else "")
 
 
+@dataclass(frozen=True)
+class Server:
+    """What a running `make server` says about itself in mlruns/server."""
+
+    address: str
+    host: str
+    pid: int
+    store: str  # the id of the store that it serves
+    folder: int  # the inode of mlruns, so that a copy of the project has no server
+
+    @staticmethod
+    def of(folder: Path) -> Server | None:
+        """The server of this project, if there is one or should be one."""
+        try:
+            server = Server(**json.loads((folder / "server").read_text()))
+            mine = server.folder == folder.stat().st_ino
+        except (OSError, ValueError, TypeError):
+            return None
+        # The embedded store of this project can be used again as soon as its server is gone.
+        gone = server.store == "local" and server.host == socket.gethostname() and not is_alive(server.pid)
+        return server if mine and not gone else None
+
+    def write(self, folder: Path) -> None:
+        write_whole(folder / "server", json.dumps(asdict(self), indent=1) + "\n")
+
+
+class Unreachable(Mistake):
+    """A store that does not answer. It may do so later."""
+
+
 class Store:
     """The store that this process uses, with its stamps and locks."""
 
@@ -62,17 +98,29 @@ class Store:
         self.root = root
         self.folder = root / "mlruns"
         default = self.folder / "mlflow.db"
-        uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{default}"
+        told = uri or os.environ.get("MLFLOW_TRACKING_URI")
+        self.server = None if uri else Server.of(self.folder)
+        if self.server and told and told.rstrip("/") != self.server.address:
+            self.server = None
+        uri = told or (self.server.address if self.server else f"sqlite:///{default}")
+        uri = re.sub("^postgres(ql)?://", "postgresql+psycopg://", uri)  # the driver in requirements.txt
         self.database: Path | None = None
         if uri.startswith("sqlite:///"):
             self.database = Path(uri.removeprefix("sqlite:///").partition("?")[0]).resolve()
             uri = f"sqlite:///{self.database}"
         self.uri = uri
-        self.shown = re.sub(r"//[^/@]*@", "//", uri)  # without a password
-        self.id = ("local" if self.database == default
+        self.shown = re.sub(r"//[^/]*@", "//", uri)  # without a password
+        if self.database is None:
+            self.shown = self.shown.partition("?")[0]
+        self.id = (self.server.store if self.server else "local" if self.database == default
                    else blake2b(self.shown.encode(), digest_size=4).hexdigest())
+        # Whether what a run logs goes to staging where the server is out of reach from the start:
+        # a job has waited for its turn, and a server of this project will be back. Whoever types
+        # a wrong address wants to hear that instead.
+        self.stages = uri.startswith("http") and bool(self.server or "SLURM_JOB_ID" in os.environ)
         self.stamps = self.folder / "stamps" / self.id
         self.artifacts = (self.database.parent if self.database else self.folder) / "artifacts"
+        self.staging = self.folder / "staging"
 
     # Stamps
 
@@ -89,7 +137,7 @@ class Store:
             return None
         except (ValueError, TypeError):  # not written by this version: MLflow knows better
             stamp = None
-        if stamp and self._is_finished(stamp.run_id):
+        if stamp and self._is_finished(stamp):
             return stamp
         try:
             path.unlink(missing_ok=True)
@@ -119,17 +167,20 @@ class Store:
                 return []
             raise Mistake(f"the store {self.shown} cannot be read: {error}") from None
 
-    def _is_finished(self, run_id: str) -> bool:
+    def _is_finished(self, stamp: Stamp) -> bool:
+        if stamp.staged:
+            return (self.staging / stamp.staged / "mlflow.db").exists()
         if self.database is None:
             return True  # a server is not asked about each stamp; that would cost a second for each
         return bool(self.query(
             "SELECT 1 FROM runs WHERE run_uuid = ? AND status = 'FINISHED'"
-            " AND lifecycle_stage = 'active'", run_id))
+            " AND lifecycle_stage = 'active'", stamp.run_id))
 
     # Whether work can start
 
-    def check(self) -> None:
-        """Raise a Mistake if the store cannot be reached or written, or the disk is full."""
+    def check(self, reach: bool = True) -> None:
+        """Raise a Mistake if the disk is full, or the store cannot be written or (unless it may be
+        out of reach) reached."""
         if self.database and set(f"{self.folder}{self.database}") & set("#%?'\"\\"):
             raise Mistake(f"MLflow cannot keep a store in {self.folder}, whose path has one of "
                           "# % ? ' \" \\ in it: rename the folder, or set MLFLOW_TRACKING_URI")
@@ -146,17 +197,29 @@ class Store:
                 raise Mistake(f"{folder}: the disk is full ({free / 2**20:.0f} MB left, "
                               f"{FREE_BYTES_NEEDED // 2**20} MB needed): free some space")
         if self.database is None:
-            self._check_server()
+            if reach:
+                self.reach()
         elif self.database.exists() and not os.access(self.database, os.W_OK):
             raise Mistake(f"{self.database} is read-only")
 
-    def _check_server(self) -> None:
+    def reach(self) -> None:
         """Ask the tracking server for a sign of life before mlflow's own minutes of retries."""
         parts = urlsplit(self.uri)
         scheme = parts.scheme.partition("+")[0]
         if scheme not in _PORTS or not parts.hostname:
             return  # a kind of address that mlflow knows better than we do
         unreachable = f"the tracking server {self.shown} cannot be reached"
+        advice = "start it, or unset MLFLOW_TRACKING_URI to use mlruns/ of this project"
+        if self.server:
+            advice = "start it again with `make server`"
+            if parts.hostname in LOOPBACK and self.server.host != socket.gethostname():
+                raise Unreachable(f"{unreachable} from {socket.gethostname()}: it listens on "
+                                  f"{self.server.host} alone; `make server HOST=0.0.0.0` lets others in")
+            # A proxy between us and a machine of the same cluster would not find it.
+            for name in ("no_proxy", "NO_PROXY"):
+                names = os.environ.get(name, "")
+                if parts.hostname not in names.split(","):
+                    os.environ[name] = f"{names},{parts.hostname}".lstrip(",")
         try:
             address = (parts.hostname, parts.port or _PORTS[scheme])
             if scheme in ("http", "https"):
@@ -168,10 +231,11 @@ class Store:
                     pass  # it answers; what it makes of us is mlflow's to find out
             else:
                 socket.create_connection(address, PATIENCE_SECONDS).close()
-        except (OSError, ValueError) as error:
+        except ValueError as error:  # no address at all
+            raise Mistake(f"{unreachable} ({error}): {advice}") from None
+        except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", error)
-            raise Mistake(f"{unreachable} ({reason}): start it, or unset MLFLOW_TRACKING_URI "
-                          "to use mlruns/ of this project") from None
+            raise Unreachable(f"{unreachable} ({reason}): {advice}") from None
 
     # Locks
 
@@ -189,10 +253,28 @@ class Store:
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
+    def hold(self, alone: bool = False) -> IO | None:
+        """While the file that this returns is open, an embedded store is used directly by whoever
+        holds it (many may), or served by the one who holds it alone: locations differ."""
+        if self.database is None:
+            return None
+        try:
+            path = self.database.parent / "locks" / "serving.lock"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = open(path, "a+")
+            fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            why = ("is in use: a run or `make ui` works on it directly; wait for that to end" if alone else
+                   "is being served: run this again without MLFLOW_TRACKING_URI, and the server is found")
+            raise Mistake(f"the store {self.shown} {why}") from None
+        except OSError:  # read-only, so nobody can serve it
+            return None
+        return file
+
     # Moving house
 
     def relocate(self) -> None:
-        """Make the embedded store point at its own folder again after it was moved or copied.
+        """Make the embedded store point at its own folder again after it was moved, copied or served.
 
         MLflow keeps artifact locations as absolute paths. Ours are all below the folder of the
         database, so a location with another beginning tells where the project used to be.
@@ -200,19 +282,40 @@ class Store:
         if self.database is None:
             return
         here = str(self.database.parent)
-        rows = self.query("SELECT artifact_location FROM experiments"
-                          " WHERE artifact_location LIKE '%/artifacts/phase_'")
-        before = {row[0].rpartition("/artifacts/")[0] for row in rows} - {here}
-        if not before:
+        rows = self.query("SELECT artifact_location FROM experiments WHERE artifact_location LIKE"
+                          f" '%/artifacts/phase_' OR artifact_location LIKE '{SERVED}/%'")
+        self._rename({SERVED: f"{here}/artifacts"} if place.startswith(SERVED)
+                     else {place.rpartition("/artifacts/")[0]: here} for place, in rows)
+
+    def publish(self) -> None:
+        """Make the embedded store point at its server, which hands out the artifacts."""
+        if self.database:
+            self._rename([{str(self.artifacts): SERVED}])
+
+    def _rename(self, beginnings: Iterable[dict[str, str]]) -> None:
+        """Replace the beginnings of artifact locations."""
+        changes = {old: new for each in beginnings for old, new in each.items() if old != new}
+        if not changes:
             return
         columns = {"experiments": "artifact_location", "runs": "artifact_uri",
                    "logged_models": "artifact_location"}
         with self.lock("store"), closing(sqlite3.connect(self.database, timeout=20)) as db, db:
-            for old in before:
+            for old, new in changes.items():
                 for table, column in columns.items():
                     db.execute(f"UPDATE {table} SET {column} = ? || substr({column}, ?)"
                                f" WHERE substr({column}, 1, ?) = ?",
-                               (here, len(old) + 1, len(old) + 1, old + "/"))
+                               (new, len(old) + 1, len(old) + 1, old + "/"))
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process with this number runs on this machine."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return pid > 0
 
 
 def write_whole(path: Path, text: str) -> None:

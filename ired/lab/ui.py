@@ -32,7 +32,9 @@ def main(argv: list[str]) -> None:
             raise Mistake(f"port {port}: {error.strerror}; "
                           f"try make ui PORT={int(port) + 1}") from None
     store.check()
-    open_tracking(store, Keys())  # makes the store if there is none, and puts its paths right
+    tracking = open_tracking(store, Keys())  # makes the store if there is none, and puts its paths right
+    if tracking.held:
+        os.set_inheritable(tracking.held.fileno(), True)  # no `make server` while this runs
     print(f"The notebook is at http://{HOST}:{port} (Ctrl-C ends it)", flush=True)
     # The default server starts 15 processes and runs jobs that people submit to it.
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"

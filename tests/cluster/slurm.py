@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
-import getpass
 import os
 import random
 import shutil
@@ -65,16 +64,19 @@ KillWait=5
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=2
 JobAcctGatherParams=OverMemoryKill
-AccountingStorageType=accounting_storage/{accounting}
-AccountingStorageHost=127.0.0.1
-AccountingStoragePort={slurmdbd}
-AccountingStorageTRES=gres/gpu
 GresTypes=gpu
 NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={n1} CPUs=8 RealMemory=64000 Gres=gpu:1
 NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={n2} CPUs=8 RealMemory=64000 Gres=gpu:1
 PartitionName=cpu Nodes=n[1-2] MaxTime=3-00:00:00 DefMemPerCPU=1000 Default=YES
 PartitionName=gpu_test Nodes=n[1-2] MaxTime=04:00:00 DefMemPerCPU=1000
 PartitionName=gpu Nodes=n[1-2] MaxTime=3-00:00:00 DefMemPerCPU=1000
+"""
+ACCOUNTING = """
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={slurmdbd}
+AccountingStoragePass={folder}/munge.socket
+AccountingStorageTRES=gres/gpu
 """
 SLURMDBD_CONF = """
 DbdHost=localhost
@@ -106,7 +108,7 @@ def install() -> None:
         return
     if not shutil.which("apt-get"):
         raise Unavailable("Slurm is not installed, and there is no apt-get to install it with")
-    with open(Path(tempfile.gettempdir()) / "ired-apt.lock", "w") as lock, _no_services():
+    with open(Path(tempfile.gettempdir()) / "ired-apt.lock", "w") as lock, no_services():
         fcntl.flock(lock, fcntl.LOCK_EX)
         get = ["apt-get", "-qq", "-y", "-o", "DPkg::Lock::Timeout=300"]
         wanted = [*get, "install", "--no-install-recommends", *PACKAGES]
@@ -123,7 +125,7 @@ def install() -> None:
 
 
 @contextmanager
-def _no_services() -> Iterator[None]:
+def no_services() -> Iterator[None]:
     """Debian starts a daemon when its package is installed, unless this file says no."""
     path = Path("/usr/sbin/policy-rc.d")
     if path.exists():
@@ -192,9 +194,9 @@ class Slurm:
 
     def cancel_all(self) -> None:
         """No job is left, and no process of one."""
-        self.run("scancel", "--quiet", "--state=PENDING", "--partition=cpu,gpu_test,gpu")
-        self.run("scancel", "--quiet", "--signal=KILL", "--full", "--user", getpass.getuser())
-        self.run("scancel", "--quiet", "--user", getpass.getuser())
+        mine = ("scancel", "--quiet", "--user=root")
+        for words in ((*mine, "--state=PENDING"), (*mine, "--signal=KILL", "--full"), mine):
+            self.run(*words)
         _until(lambda: not self.ask("squeue", "--noheader"), 20, "the jobs do not end")
 
     # Start and stop
@@ -212,10 +214,12 @@ class Slurm:
 
     def start(self) -> None:
         folder = self.folder
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o711)  # munged wants its socket to be reachable
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if len(f"{folder}/mariadb/socket") > 107:
+            raise ValueError(f"sockets have short names: take a shorter folder than {folder}")
         self._configure(_free_ports("slurmctld", "slurmdbd", *NODES))
-        self._daemon("munged", "--foreground", f"--key-file={folder}/munge.key",
+        # --force: it would rather have its socket where every user may come.
+        self._daemon("munged", "--foreground", "--force", f"--key-file={folder}/munge.key",
                      f"--socket={folder}/munge.socket", f"--pid-file={folder}/munged.pid",
                      f"--log-file={folder}/munged.log", f"--seed-file={folder}/munge.seed",
                      "--num-threads=2")  # fmt: skip
@@ -240,9 +244,9 @@ class Slurm:
 
     def _configure(self, ports: dict[str, int]) -> None:
         folder = self.folder
-        words = {"folder": folder, "host": socket.gethostname().split(".")[0], **ports,
-                 "accounting": "slurmdbd" if self.accounting else "none"}
-        (folder / "slurm.conf").write_text(SLURM_CONF.format(**words))
+        words = {"folder": folder, "host": socket.gethostname().split(".")[0], **ports}
+        text = SLURM_CONF + ACCOUNTING if self.accounting else SLURM_CONF
+        (folder / "slurm.conf").write_text(text.format(**words))
         _private(folder / "slurmdbd.conf", SLURMDBD_CONF.format(**words).encode())
         if not (folder / "munge.key").exists():
             _private(folder / "munge.key", os.urandom(128))
@@ -263,7 +267,8 @@ class Slurm:
         """MariaDB behind a socket in a folder that is closed to others, so without passwords."""
         base = self.folder / "mariadb"
         base.mkdir(mode=0o700, exist_ok=True)
-        options = ["--no-defaults", f"--datadir={base}/data", "--user=root"]
+        options = ["--no-defaults", f"--datadir={base}/data", "--user=root",
+                   "--innodb-log-file-size=4M", "--innodb-buffer-pool-size=16M"]
         if not (base / "data").exists():
             self.ask("mariadb-install-db", *options, "--skip-test-db", "--skip-name-resolve",
                      "--auth-root-authentication-method=normal")

@@ -181,6 +181,7 @@ def build(root: Path) -> Project:
     (root / "ired" / "constants.py").write_text("FOUR = 4\n")
     (root / "pipeline.json").write_text(json.dumps(PIPELINE))
     shutil.copy(ROOT / "Makefile", root)
+    shutil.copytree(ROOT / "sbatch", root / "sbatch")
     (root / "requirements.txt").write_text("pytest==" + pytest.__version__ + "\n")
     # An environment that is ready: this python, under the name and with the mark make expects.
     python = root / ".venv" / "bin" / "python"

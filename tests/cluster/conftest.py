@@ -1,0 +1,29 @@
+"""A real Slurm for the tests of this folder, and a small project to submit."""
+
+import tempfile
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+from cluster.slurm import Slurm, Unavailable, install
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.cluster)
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[Slurm]:
+    """One that runs, with accounting; started once for all tests of a process."""
+    # Not in pytest's own folder: the path of a socket may have 107 characters.
+    with tempfile.TemporaryDirectory(prefix="slurm-", ignore_cleanup_errors=True) as folder:
+        try:
+            install()
+            with Slurm(Path(folder)) as running:
+                yield running
+        except Unavailable as why:
+            pytest.skip(str(why))
