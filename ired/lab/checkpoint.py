@@ -25,7 +25,9 @@ class Checkpoint:
         try:
             with safe_open(self._path, "pt") as file:
                 notes = json.loads((file.metadata() or {})["notes"])
-                return {name: file.get_tensor(name) for name in file.keys()}, notes
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+            print(f"  goes on from {self._path.stem}, step {notes.get('step', '?')}", flush=True)
+            return tensors, notes
         except FileNotFoundError:
             return None
         except (SafetensorError, KeyError, ValueError, OSError) as error:

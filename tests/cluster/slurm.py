@@ -301,13 +301,17 @@ class Slurm:
         return done.stdout.split() == ["idle"] * len(NODES)
 
     def _left_over(self) -> list[int]:
-        """Processes of jobs and the keepers of their steps, which outlive daemons."""
+        """Processes of jobs and the keepers of their steps, which outlive daemons; nothing that somebody
+        started with SLURM_CONF in his own shell."""
         mark = f"SLURM_CONF={self.env['SLURM_CONF']}".encode()
         found = []
-        for path in Path("/proc").glob("[0-9]*/environ"):
+        for path in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                if mark in path.read_bytes().split(b"\0") and int(path.parent.name) != os.getpid():
-                    found.append(int(path.parent.name))
+                environment = (path / "environ").read_bytes().split(b"\0")
+                of_a_job = any(word.startswith(b"SLURM_JOB_ID=") for word in environment)
+                keeper = (path / "comm").read_text() == "slurmstepd\n"
+                if mark in environment and (of_a_job or keeper) and int(path.name) != os.getpid():
+                    found.append(int(path.name))
         return found
 
 

@@ -58,10 +58,13 @@ def test_one_to_try_ends_at_ctrl_c(slurm, tmp_path):
         env = os.environ | {"SLURM_CONF": export[1]}
         done = subprocess.run(["sinfo", "-h", "-o", "%P"], env=env, capture_output=True, text=True)
         assert done.stdout.split() == ["cpu*", "gpu_test", "gpu"]
+        mine = subprocess.Popen(["sleep", "60"], env=env)  # as from that terminal
         process.send_signal(signal.SIGINT)
         process.stdout.read()
         assert process.wait(30) == 0
-    assert processes(tmp_path) == []
+    assert processes(tmp_path) == [mine.pid] and mine.poll() is None
+    mine.kill()
+    mine.wait()
 
 
 def test_a_killed_one_leaves_no_daemon(slurm, tmp_path):
