@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -157,10 +158,14 @@ class Affine:
 
 def fit(x: Tensor, h: Tensor) -> Affine:
     """Least squares of h (N, outputs) on x (N, inputs) with an intercept; inputs may be dependent."""
+    from scipy.linalg import lstsq
+
     centre, offset = x.mean(0), h.mean(0)
-    # By pivoted QR, which bears dependent inputs; no GPU offers it.
-    solved = torch.linalg.lstsq((x - centre).cpu(), (h - offset).cpu(), driver="gelsy").solution
-    return Affine(centre, solved.to(x), offset)
+    a, b = ((v - mean).cpu().numpy() for v, mean in ((x, centre), (h, offset)))
+    # By pivoted QR, which bears dependent inputs. scipy's: torch's now and then keeps a dependent column (it
+    # hands LAPACK pivots that nobody has set), and the fit is then far off.
+    solved = lstsq(a, b, cond=max(a.shape) * np.finfo(a.dtype).eps, lapack_driver="gelsy")[0]
+    return Affine(centre, torch.from_numpy(solved).to(x), offset)
 
 
 @dataclass(frozen=True)

@@ -366,6 +366,7 @@ def main(arguments: Sequence[str]) -> None:
     def ctrl_c(*_: object) -> None:
         raise KeyboardInterrupt
     signal.signal(signal.SIGTERM, ctrl_c)
+    signal.signal(signal.SIGINT, ctrl_c)  # which a shell lets its background jobs ignore
     try:
         install()
         with suppress(KeyboardInterrupt), Slurm(Path(arguments[0])) as slurm:

@@ -1,6 +1,7 @@
 """What of ON=slurm needs no Slurm: what a job asks for, what is printed, which code may run."""
 
 import json
+import re
 from dataclasses import asdict
 
 import pytest
