@@ -124,7 +124,9 @@ class Project:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.env = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
+        # Whoever runs the tests with make has nothing to say to the make of this project.
+        makes = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_") and k not in makes}
         self.env |= {"PYTHONPATH": ".", "IRED_THREADS": "1"}
 
     def command(self, script: str, *words: str) -> list[str]:
@@ -141,9 +143,7 @@ class Project:
         return self._wait(["make", f"PYTHON={sys.executable}", *words], env)
 
     def _wait(self, words: list[str], env: dict) -> subprocess.CompletedProcess:
-        # Whoever runs the tests with make has nothing to say to the make of this project.
-        ours = {k: v for k, v in self.env.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")}
-        return subprocess.run(words, cwd=self.root, env=ours | env, text=True,
+        return subprocess.run(words, cwd=self.root, env=self.env | env, text=True,
                               capture_output=True, timeout=120)
 
     def sql(self, query: str, *values: object) -> list[tuple]:
