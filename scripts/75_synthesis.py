@@ -35,7 +35,8 @@ def main(run):
     run.table("claims", claims)
     run.table("criteria", synthesis.criteria_table(gathered))
     run.text("answer", synthesis.answer(judged, words))
-    advice, recommendations, next_trainings = pages.advised(gathered)
+    advised = pages.advised(gathered)
+    advice, recommendations, next_trainings = advised
     cells = [{"goal": one.goal.name, "negatives": kind, "verdict": cell.verdict, "change": cell.text, "take": one.take}
              for one in advice for kind, cell in (one.cells | one.others).items()]  # fmt: skip
     run.table("advice", pandas.DataFrame(cells, columns=["goal", "negatives", "verdict", "change", "take"]))
@@ -45,7 +46,7 @@ def main(run):
     own = {name: pages.png(figure) for name, figure in figures.items()}
     for name, figure in figures.items():
         run.figure(name, figure, pages.PICTURES[name])
-    run.html("report", form.page(pages.report(gathered, shelf, pages.linking(gathered, shelf), own)))
+    run.html("report", form.page(pages.report(gathered, shelf, pages.linking(gathered, shelf), own, advised)))
 
     for column, words_of in (("verdict", confidence.VERDICTS), ("confidence", confidence.LEVELS)):
         run.metrics({f"{column}.{word.replace(' ', '_')}": (claims[column] == word).sum() for word in words_of})

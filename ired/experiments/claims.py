@@ -497,11 +497,13 @@ HIGHLIGHTS = ("more-than-linear", "follows-exact-sensitivity", "bottom-at-answer
 # The answer in a sentence: what holds is said ("perhaps" with low confidence), what does not is denied, what is
 # open is left out.
 ANSWER = """
-{%- if stands("more-than-linear") is none -%}
+{%- if stands("more-than-linear") is none and not divided("more-than-linear") -%}
   Nobody knows yet: the experiments that would tell are missing.
 {%- else -%}
   {%- if stands("more-than-linear") -%}
     {{ (perhaps("more-than-linear") ~ "more")|capitalize }} than an affine map of A
+  {%- elif divided("more-than-linear") -%}
+    In some respects more than an affine map of A, in others not
   {%- else -%}
     Hardly more than an affine map of A
   {%- endif -%}
@@ -521,10 +523,19 @@ ANSWER = """
     {%- if stands("concept-mediates") is sameas false and stands("features-are-its-own") is none %} no concept
     direction both moves and carries what it is named after{% endif -%}.
   {%- endif -%}
-  {%- if stands("transfers") is not none %} What is found {{ perhaps("transfers") -}}
-    {{ "holds" if stands("transfers") else "holds in part" if divided("transfers") else "does not hold" }} on other
+  {%- if stands("transfers") is not none or divided("transfers") %} What is found {{ perhaps("transfers") -}}
+    {{ "holds in part" if divided("transfers") else "holds" if stands("transfers") else "does not hold" }} on other
     kinds of problems.{% endif -%}
   {%- if stands("structure-is-missing") %} An energy that can multiply matrices {{ perhaps("structure-is-missing") }}
     does far better.{% endif -%}
+  {%- set open = [] -%}
+  {%- for name, question in (
+    ("bottom-at-answer", "whether its minima lie at the answers"),
+    ("features-are-its-own", "whether its sparse features are its own"),
+    ("concept-mediates", "whether concept directions carry what they are named after"),
+  ) -%}
+    {%- if divided(name) %}{% set _ = open.append(question) %}{% endif -%}
+  {%- endfor -%}
+  {%- if open %} Evidence is divided on {{ open|join(", and on ") }}.{% endif -%}
 {%- endif -%}
 """

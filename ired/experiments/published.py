@@ -22,7 +22,7 @@ SOURCE = "quoted by a public replication, not checked against the paper"
 
 @dataclass(frozen=True)
 class Figure:
-    """Errors per entry of A⁻¹ by family, with an interval where there is one; link: the run behind it."""
+    """Errors per entry of A⁻¹ by family, with an interval where there is one; run: what was run for it."""
 
     setting: str
     n: int

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from ired.instruments.advice import Advice
     from ired.lab.run import Result
 
+    Advised = tuple[list[Advice], list[str], list[str]]
+
 TITLE = "What does an energy-based reasoner learn?"
 PICTURES = {
     "claims": "Every claim with its verdict, the three checks, its kind, and the confidence that the rule gives.",
@@ -175,7 +177,7 @@ def compared(found: Iterable[published.Figure], link: Any) -> tuple[Compared, ..
 
 # The whole
 
-def advised(gathered: Gathered) -> tuple[list[Advice], list[str], list[str]]:
+def advised(gathered: Gathered) -> Advised:
     """Advice on negatives by goal, recommendations, and what to train next; nothing without P7-04."""
     from ired.instruments import advice, advice_sentences
 
@@ -197,7 +199,7 @@ def drawn(gathered: Gathered, advice: Sequence[Advice], elsewhere: Sequence[Gath
     return found | ({"decision": figures_of.decision(advice)} if advice else {})
 
 
-def report(gathered: Gathered, shelf: Shelf, link: Any, own: Mapping[str, bytes], escape: bool = True,
+def report(gathered: Gathered, shelf: Shelf, link: Any, own: Mapping[str, bytes], advice: Advised, escape: bool = True,
            pictures: bool = True, elsewhere: Sequence[Gathered] = ()) -> Report:
     """Everything that the page says. own: the page's figures as PNG; link: how a number names its run."""
     from markupsafe import Markup
@@ -207,7 +209,7 @@ def report(gathered: Gathered, shelf: Shelf, link: Any, own: Mapping[str, bytes]
     words = synthesis.Words(gathered, link, escape)
     claims = rows(gathered, words)
     by_name = {row.judged.claim.name: row for row in claims}
-    advice, recommended, next_ = advised(gathered)
+    found, recommended, next_ = advice
     compared_by = gathered.results.get("P7-04")
 
     def cited(text: str) -> Any:
@@ -235,7 +237,7 @@ def report(gathered: Gathered, shelf: Shelf, link: Any, own: Mapping[str, bytes]
         advice=tuple(form.Advice(
             one.goal.name, {kind: link(f"{cell.verdict}, {cell.text}", compared_by)
                             for kind, cell in (one.cells | one.others).items()},
-            one.take + (f" (or the energy {one.instead})" if one.instead else ""), one.why) for one in advice),
+            one.take + (f" (or the energy {one.instead})" if one.instead else ""), one.why) for one in found),
         recommendations=tuple(map(cited, recommended)), next=tuple(map(cited, next_)),
         pictures={name: _picture(name, PICTURES[name], png) for name, png in own.items()},
         warnings=tuple(_warnings(gathered)), environment=_environment(shown_),
@@ -308,19 +310,21 @@ def main(argv: list[str]) -> None:
     gathered, others = synthesis.gather(shelf, at, seeds), others_of(shelf, at)
     if not any(exp.varies for exp in gathered.experiments if exp.id in gathered.results):
         raise Mistake(f"nothing has been run at {at.words() or 'the defaults'} with this code: `make phase1` is a start")
-    figures_ = drawn(gathered, advised(gathered)[0], others)
+    advice = advised(gathered)
+    figures_ = drawn(gathered, advice[0], others)
     if findings:
         from ired.figures import findings as form
 
         text, files = form.findings(
-            report(gathered, shelf, plain, {k: png(v, 100) for k, v in figures_.items()}, False, False, others))
+            report(gathered, shelf, plain, {k: png(v, 100) for k, v in figures_.items()}, advice, False, False, others))
         for name, data in files.items():
             (ROOT / "docs" / "figures" / name).write_bytes(data)
         place = ROOT / "docs" / "findings.md"
     else:
         from ired.figures import report as form
 
-        text = form.page(report(gathered, shelf, linking(gathered, shelf), {k: png(v) for k, v in figures_.items()}, elsewhere=others))
+        text = form.page(report(gathered, shelf, linking(gathered, shelf), {k: png(v) for k, v in figures_.items()}, advice,
+                                elsewhere=others))
         place = store.folder / f"report-{'-'.join([at.profile, f'seed{at.seed}', at.variant])}.html"
     write_whole(place, text)
     missing = f"; missing: {', '.join(gathered.missing)}" if gathered.missing else ""

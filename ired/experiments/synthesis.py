@@ -44,6 +44,7 @@ class Gathered:
         found = [one for exp_id, result in self.results.items() for one in decided(exp_id, result)]
         return {one.ref: one for one in found}
 
+    @cached_property
     def evidence(self) -> Evidence:
         others = {
             seed: {f"{exp_id}.{name}": met for exp_id, result in results.items()
@@ -60,8 +61,7 @@ class Gathered:
                 yield from (Doubt(exp_id, name, stood, result.run_id) for name, stood in read(result))
 
     def judged(self, claims: Sequence[Claim] = stated.CLAIMS) -> list[Judged]:
-        evidence = self.evidence()
-        return [confidence.judge(claim, evidence) for claim in claims]
+        return [confidence.judge(claim, self.evidence) for claim in claims]
 
     def unclaimed(self, claims: Sequence[Claim] = stated.CLAIMS) -> list[str]:
         """Criteria that no claim and no assumption takes account of: evidence left out."""
@@ -226,15 +226,16 @@ def _absent(ref: str) -> str:
 
 def answer(judged: Sequence[Judged], words: Words) -> str:
     """What IRED learned, as far as it is known."""
-    by_name = {one.claim.name: one for one in judged if one.verdict != confidence.OPEN}
+    by_name = {one.claim.name: one for one in judged}
+    verdicts = {confidence.SUPPORTED: True, confidence.UNSUPPORTED: False}
 
     def stands(name: str) -> bool | None:
-        return by_name[name].verdict == confidence.SUPPORTED if name in by_name else None
+        return verdicts.get(by_name[name].verdict) if name in by_name else None
 
     def perhaps(name: str) -> str:
         return "perhaps " if by_name[name].confidence == confidence.LOW else ""
 
     def divided(name: str) -> bool:
-        return by_name[name].verdict == confidence.DIVIDED
+        return name in by_name and by_name[name].verdict == confidence.DIVIDED
 
     return words.written(stated.ANSWER, stands=stands, perhaps=perhaps, divided=divided)

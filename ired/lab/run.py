@@ -155,6 +155,7 @@ class Run:
         self._upstream = upstream
         self._declared = criteria
         self._work: list[Path] = []
+        self._passing: Path | None = None
         self.exp_id, self.seed, self.variant = exp.id, at.seed, at.variant
         self.key, self.run_id, self.profile, self.device = key, run_id, profile, device
         self.params = SimpleNamespace(**params)
@@ -327,9 +328,6 @@ class Run:
         params = {k: v for k, v in vars(self.params).items() if k not in ignoring}
         key = digest(params, self.profile.name, self.profile.sections(), self.seed,
                      self.variant, self._keys.sources(*files.values()))
-        return self._workplace(key)
-
-    def _workplace(self, key: str) -> Path:
         path = self._tracking.store.folder / "work" / f"{self.exp_id}-{key}"
         path.mkdir(parents=True, exist_ok=True)
         (path / WORK_DONE).unlink(missing_ok=True)
@@ -337,8 +335,11 @@ class Run:
         return path
 
     def checkpoint(self, name: str) -> Checkpoint:
-        """A state of long work, found again by a run with the same content key."""
-        return Checkpoint(self._workplace(self.key) / f"{name}.safetensors")
+        """A state of long work, found again by a run with the same content key, gone when one is finished."""
+        path = self._tracking.store.folder / "work" / f"{self.exp_id}-{self.key}"
+        path.mkdir(parents=True, exist_ok=True)
+        self._passing = path
+        return Checkpoint(path / f"{name}.safetensors")
 
     def progress(self, total: int, label: str) -> Progress:
         return Progress(total, label)
@@ -358,6 +359,8 @@ class Run:
     def mark_work_done(self) -> None:
         for path in self._work:
             (path / WORK_DONE).touch()
+        if self._passing:
+            shutil.rmtree(self._passing, ignore_errors=True)
 
 
 def _plain(value: Any) -> Any:

@@ -133,3 +133,13 @@ def test_every_profile_has_its_sections():
         assert profile.name == name
         assert json.loads(json.dumps(profile.sections())) == profile.sections()
     assert set(PROFILES) == {"tiny", "small", "paper", "paper-std", "small-published"}
+
+
+def test_states_of_long_work_go_when_the_run_is_finished_and_resumable_work_stays(run):
+    folder = run.workdir("ired.science")
+    (folder / "training").write_text("half")
+    state = run.checkpoint("state")
+    state.save({"a": torch.ones(3)}, {"step": 4})
+    assert run.checkpoint("state").load()[1] == {"step": 4}, "a killed run's is found again"
+    run.mark_work_done()
+    assert run.checkpoint("state").load() is None and (folder / "training").exists()
