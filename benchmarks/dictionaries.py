@@ -1,9 +1,10 @@
 """Rows for sparse dictionaries: a training step at the published size, a sweep at small's.
 
-The peer is dictionary-learning 0.1.0 (Marks, Karvonen & Mueller), whose TopKTrainer.update is a step as
-it ships: forward, auxiliary loss, gradients along the decoder removed, clipping, Adam, unit rows. Where
-it is not installed a plain dense autograd step stands in, and the row says so. Neither side has dead
-features in the few steps that are timed, so that no auxiliary loss is at work on either.
+The peer is dictionary-learning 0.1.0 (Marks, Karvonen & Mueller), whose trainers' `update` is a step as
+it ships; TopK's: forward, auxiliary loss, gradients along the decoder removed, clipping, Adam, unit rows.
+Where it is not installed a plain dense autograd step of TopK stands in, for every member of a sweep, and
+the row says so. Neither side has dead features in the few steps that are timed, so that no auxiliary
+loss is at work on either.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from benchmarks.harness import Row
 from ired.instruments.dictionary_training import DictionaryTrainer, Member, Plan
 from ired.lab.command import keep_memory
 
-WIDTH, FEATURES, ACTIVE, BATCH = 512, 2048, 32, 4096
+WIDTH, BATCH, ONE = 512, 4096, Member("topk", 2048, 32)
 # A sweep of small's size: every architecture at four sparsities.
 SWEEP_WIDTH, SWEEP_FEATURES, SWEEP_BATCH = 256, 512, 512
 SWEEP = tuple(
@@ -28,15 +29,14 @@ SWEEP = tuple(
     for sparsity in (4, 8, 16, 32)
 )
 
-TOPK = tuple(Member("topk", SWEEP_FEATURES, k, seed) for k in (4, 8, 16, 32) for seed in range(4))
-
 
 class Dense:
     """TopK as one would first write it: dense codes, autograd."""
 
     name = "plain dense autograd"
 
-    def __init__(self, width: int, features: int, k: int, first: Tensor):
+    def __init__(self, member: Member, first: Tensor):
+        features, width, k = member.features, first.shape[1], member.sparsity
         rows = nn.functional.normalize(torch.randn(features, width), dim=1)
         self.decoder, self.encoder = (nn.Parameter(rows.clone()) for _ in range(2))
         self.encoder_bias = nn.Parameter(torch.zeros(features))
@@ -58,15 +58,20 @@ class Dense:
 
 
 class Public:
-    """TopKTrainer of dictionary-learning with its own defaults."""
+    """A trainer of dictionary-learning with its own defaults."""
 
     name = "dictionary-learning 0.1.0"
-    trainer: type
+    # By architecture: where its trainer is, and what it calls the sparsity that it aims at.
+    places = {"l1": ("standard", "StandardTrainer", None), "topk": ("top_k", "TopKTrainer", "k"),
+              "batchtopk": ("batch_top_k", "BatchTopKTrainer", "k"),
+              "jumprelu": ("jumprelu", "JumpReluTrainer", "target_l0")}  # fmt: skip
+    trainers: dict[str, type] = {}
 
-    def __init__(self, width: int, features: int, k: int, first: Tensor):
-        self.own, self.count = self.trainer(
-            steps=10_000, activation_dim=width, dict_size=features, k=k, layer=0, lm_name="none",
-            seed=0, device="cpu",
+    def __init__(self, member: Member, first: Tensor):
+        *_, aim = self.places[member.architecture]
+        self.own, self.count = self.trainers[member.architecture](
+            steps=10_000, activation_dim=first.shape[1], dict_size=member.features, layer=0,
+            lm_name="none", seed=0, device="cpu", **({aim: member.sparsity} if aim else {}),
         ), 0  # fmt: skip
 
     def step(self, x: Tensor) -> None:
@@ -82,7 +87,9 @@ def peer() -> type:
     added = "nnsight" not in sys.modules
     sys.modules.setdefault("nnsight", stub)
     try:
-        Public.trainer = importlib.import_module("dictionary_learning.trainers.top_k").TopKTrainer
+        for architecture, (module, trainer, _) in Public.places.items():
+            found = importlib.import_module(f"dictionary_learning.trainers.{module}")
+            Public.trainers[architecture] = getattr(found, trainer)
         return Public
     except ImportError:
         return Dense
@@ -94,13 +101,11 @@ def peer() -> type:
 def rows() -> list[Row]:
     other = peer()
     return [
-        Row(f"TopK dictionary step, {WIDTH} to {FEATURES}, k = {ACTIVE}", other.name, _step,
+        Row(f"TopK dictionary step, {WIDTH} to {ONE.features}, k = {ONE.sparsity}", other.name, _step,
             lambda: _peer_step(other), "≥ 1.5"),
-        Row(f"sweep of {len(SWEEP)} dictionaries, {SWEEP_WIDTH} to {SWEEP_FEATURES}",
-            "ours, one after the other", _together, _in_turn, "≥ 3", repeat=3),
-        Row(f"sweep of {len(TOPK)} TopK dictionaries, {SWEEP_WIDTH} to {SWEEP_FEATURES}",
-            f"{other.name}, one after the other", lambda: _together(TOPK),
-            lambda: _peer_in_turn(other), "≥ 3", repeat=3),
+        *(Row(f"sweep of {len(SWEEP)} dictionaries, {SWEEP_WIDTH} to {SWEEP_FEATURES}",
+              f"{name}, one after the other", _together, theirs, "≥ 3", repeat=3)
+          for name, theirs in ((other.name, lambda: _peer_in_turn(other)), ("ours", _in_turn))),
     ]  # fmt: skip
 
 
@@ -121,19 +126,19 @@ def _trainer(members: tuple[Member, ...], x: Tensor) -> DictionaryTrainer:
 
 def _step():
     x = _activations(WIDTH, BATCH)
-    trainer = _trainer((Member("topk", FEATURES, ACTIVE),), x)
+    trainer = _trainer((ONE,), x)
     return lambda: trainer.learn(x)
 
 
 def _peer_step(other: type):
     x = _activations(WIDTH, BATCH)
-    model = other(WIDTH, FEATURES, ACTIVE, x)
+    model = other(ONE, x)
     return lambda: model.step(x)
 
 
-def _together(members: tuple[Member, ...] = SWEEP):
+def _together():
     x = _activations(SWEEP_WIDTH, SWEEP_BATCH)
-    trainer = _trainer(members, x)
+    trainer = _trainer(SWEEP, x)
     return lambda: trainer.learn(x)
 
 
@@ -145,5 +150,5 @@ def _in_turn():
 
 def _peer_in_turn(other: type):
     x = _activations(SWEEP_WIDTH, SWEEP_BATCH)
-    models = [other(SWEEP_WIDTH, SWEEP_FEATURES, member.sparsity, x) for member in TOPK]
+    models = [other(member, x) for member in SWEEP]
     return lambda: [model.step(x) for model in models]

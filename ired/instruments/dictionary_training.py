@@ -82,8 +82,8 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Codes:
-    """The entries of a sparse matrix of features, sorted by row; there is a row for every token and
-    member, and for every token and member whose dead features are being revived.
+    """The entries of a sparse matrix of features, sorted by row; there is a row for every member and
+    token, and for every member whose dead features are being revived and token.
 
     row, token, member, column: long (E,); value (E,): what is decoded; slope (E,): its derivative by
     the pre-activation; near (E,): how strongly a JumpReLU threshold is felt, 0 elsewhere.
@@ -131,6 +131,7 @@ class DictionaryTrainer:
         self.price = like.new_full((len(members),), 1e-2)  # L1's, led to the L0 that is aimed at
         self.level = like.new_zeros(len(members))  # BatchTopK's threshold when it is used
         self.thawed = torch.cat([like.new_full((m.features,), float(not m.frozen)) for m in members])
+        self._frozen = any(m.frozen for m in members)
         self._u = None  # pre-activations, allocated once
         sizes = torch.tensor([m.features for m in members])
         self._member = torch.arange(len(members)).repeat_interleave(sizes).to(first.device)
@@ -193,32 +194,33 @@ class DictionaryTrainer:
         if self._u is None or len(self._u) != len(z):
             self._u = z.new_empty(len(z), len(self.encoder))
         u = torch.addmm(self.encoder_bias, z, self.encoder.mT, out=self._u)
-        token, column = self._selected(u).nonzero(as_tuple=True)
-        value = u.view(-1).index_select(0, token * u.shape[1] + column)
-        member = self._member[column]
+        row, column, value = map(torch.cat, zip(*self._selected(u), strict=True))
+        member, token = row.div(len(z), rounding_mode="floor"), row.remainder(len(z))
         if self._jumps:
             threshold, window = self.threshold[column], self._window[column]
             slope = (value > threshold).to(value)  # thresholds are 0 but for JumpReLU
             near = ((value - threshold).abs() * window < 0.5) * window
         else:
             slope, near = (value > 0).to(value), torch.zeros_like(value)
-        row = token * len(self.members) + member
         return _Codes(row, token, member, column, value * slope, slope, near), u
 
-    def _selected(self, u: Tensor) -> Tensor:
-        """Which entries of u (B, all features) members look at: (B, all features) bool."""
-        above = self.threshold - 0.5 * self.plan.bandwidth * (self._window > 0)
+    def _selected(self, u: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Which entries of u (B, all features) members look at: row, column, value (E,), member by member."""
+        B, blocks = len(u), {own.start: (features, k, own) for features, k, own in self._topk}
         for place, (member, own) in enumerate(zip(self.members, self.slices, strict=True)):
-            if member.architecture == "topk":
-                above[own] = math.inf
-            elif member.architecture == "batchtopk":
-                above[own] = self._batch_level(place, u[:, own])
-        selected = u > above
-        for features, sparsity, own in self._topk:
-            block = u[:, own].unflatten(1, (-1, features))
-            kept = block.topk(sparsity, dim=-1, sorted=False).indices
-            selected[:, own].unflatten(1, (-1, features)).scatter_(-1, kept, True)
-        return selected
+            if own.start in blocks:
+                features, k, own = blocks[own.start]
+                value, index = largest(u[:, own].unflatten(1, (-1, features)), k)
+                index += torch.arange(own.start, own.stop, features, device=u.device)[:, None]
+                row = torch.arange(place * B, place * B + B * index.shape[1], device=u.device)
+                yield row.repeat_interleave(k), *(t.transpose(0, 1).flatten() for t in (index, value))
+            elif member.architecture != "topk":
+                above = self.threshold[own] - 0.5 * self.plan.bandwidth * (member.architecture == "jumprelu")
+                if member.architecture == "batchtopk":
+                    above = self._batch_level(place, u[:, own])
+                token, column = (u[:, own] > above).nonzero(as_tuple=True)
+                column += own.start
+                yield token + place * B, column, u.view(-1).index_select(0, token * u.shape[1] + column)
 
     def _batch_level(self, place: int, u: Tensor) -> Tensor:
         """What the member's sparsity·B largest of u (B, F) lie above."""
@@ -227,20 +229,19 @@ class DictionaryTrainer:
         some = u[u > 0.7 * level]
         if len(some) <= wanted:
             some = u.flatten()
-        largest = some.topk(wanted + 1, sorted=False).values
-        lowest = largest.min().clamp_min(0)
+        lowest = some.topk(wanted + 1, sorted=False).values.min().clamp_min(0)
         self.level[place] = lowest if level == 0 else level.lerp(lowest, 0.02)
         return lowest
 
     def differentiate(self, z: Tensor, u: Tensor, codes: _Codes) -> tuple[Tensor, Tensor]:
         """The gradients of all losses by all weights; the errors (M,) and L0 (M,) of the members."""
         B, width, M = *z.shape, len(self.members)
-        active = codes.value > 0
-        l0 = torch.bincount(codes.member, active.to(z), minlength=M) / B
-        error = self._decode(codes, 0, B * M).view(B, M, width).add_(self.bias).sub_(z[:, None])
-        errors = error.pow(2).mean((0, 2))
-        self.since += 1
-        self.since[codes.column[active]] = 0
+        active = (codes.value > 0).to(z)
+        l0 = torch.bincount(codes.member, active, minlength=M) / B
+        error = self._decode(codes, 0, B * M).view(M, B, width).add_(self.bias[:, None]).sub_(z)
+        errors = torch.linalg.vector_norm(error.flatten(1), dim=1).square() / (B * width)
+        fired = torch.bincount(codes.column, active, minlength=len(self.since)) > 0
+        self.since.add_(1).masked_fill_(fired, 0)
         dead = self.since > self.plan.patience
         pull = error.view(-1, width)
         # By the code: L1's price for what is active.
@@ -249,18 +250,22 @@ class DictionaryTrainer:
         if extra is not None:
             # The dead features of these members decode what the others leave over.
             leftover = self._decode(extra, B * M, len(revived) * B).view(-1, B, width)
-            leftover += error[:, revived].transpose(0, 1)
+            leftover += error[revived]
             pull = torch.cat([pull, leftover.view(-1, width).mul_(self.plan.auxiliary)])
             codes = codes.joined(extra)
             priced = torch.cat([priced, torch.zeros_like(extra.value)])
-        pull = pull.mul_(2 / (B * width))
+        pull.mul_(2 / (B * width))
 
-        by_value = _at(codes, pull, self.decoder).add_(priced)
+        by_value = _at(codes, pull, self.decoder)
+        # A decoder row's gradient along itself: rows move on the sphere.
+        along = torch.zeros_like(self.encoder_bias).index_add_(0, codes.column, by_value * codes.value)
+        by_value += priced
         by_u = by_value * codes.slope
         order = torch.argsort(codes.column)
-        starts, row, token = _starts(codes.column, len(dead)), codes.row[order], codes.token[order]
-        self.decoder.grad = _product(starts, row, codes.value[order], pull)
-        self.encoder.grad = _product(starts, token, by_u[order], z)
+        starts = _starts(codes.column, len(dead))
+        row, token, value, slanted = (t.index_select(0, order) for t in (codes.row, codes.token, codes.value, by_u))
+        self.decoder.grad = _product(starts, row, value, pull).addcmul_(along[:, None], self.decoder, value=-1)
+        self.encoder.grad = _product(starts, token, slanted, z)
         self.encoder_bias.grad = torch.zeros_like(self.encoder_bias).index_add_(0, codes.column, by_u)
         # A dead feature whose pre-activation is never positive learns nothing else: its bias rises.
         self.encoder_bias.grad.sub_(dead * (self.plan.auxiliary * _LIFT))
@@ -268,10 +273,9 @@ class DictionaryTrainer:
             felt = self.threshold[codes.column] * by_value + self._crowding(l0, B)[codes.member]
             felt.mul_(codes.near).neg_()
             self.threshold.grad = torch.zeros_like(self.threshold).index_add_(0, codes.column, felt)
-        self.bias.grad = pull[: B * M].view(B, M, width).sum(0)
-        # Decoder rows move on the sphere; frozen ones not at all.
-        along = (self.decoder.grad * self.decoder).sum(1, keepdim=True)
-        self.decoder.grad.addcmul_(along, self.decoder, value=-1).mul_(self.thawed[:, None])
+        self.bias.grad = pull[: B * M].view(M, B, width).sum(1)
+        if self._frozen:
+            self.decoder.grad.mul_(self.thawed[:, None])
         return errors, l0
 
     def _decode(self, codes: _Codes, first: int, rows: int) -> Tensor:
@@ -380,6 +384,23 @@ def train(
         if on_step:
             on_step(1)
     return trainer.dictionaries(), curve
+
+
+def largest(u: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest of u (..., F) along its last dimension, in no order: values and places (..., k).
+
+    torch on a CPU is fast for k ≤ F/64. Beyond, what is largest lies where the largest of the four
+    entries F/4 apart are, so that most need no second look.
+    """
+    count = u.shape[-1]
+    if u.device.type != "cpu" or count % 4 or not count / 64 < k <= count / 8:
+        return u.topk(k, dim=-1, sorted=False)
+    quarters = u.unflatten(-1, (4, -1))
+    places = quarters.amax(-2, keepdim=True).topk(k, dim=-1, sorted=False).indices
+    places = places.expand(*quarters.shape[:-1], k)
+    value, which = quarters.gather(-1, places).flatten(-2).topk(k, dim=-1, sorted=False)
+    places = places + torch.arange(0, count, count // 4, device=u.device)[:, None]
+    return value, places.flatten(-2).gather(-1, which)
 
 
 def _starts(rows: Tensor, count: int) -> Tensor:
