@@ -109,7 +109,7 @@ def main(run):
         own = mean_interval(values["trained"])
         beyond = {c: paired_interval(values["trained"], values[c]) for c in controls}
         run.criterion(name, own.low > level and all(margin.low > 0 for margin in beyond.values()),
-                      low=own.low, **{f"beyond_{c}": margin.low for c, margin in beyond.items()},
+                      low=own.low, **{f"beyond_{c}.low": margin.low for c, margin in beyond.items()},
                       **{c: value.mean() for c, value in values.items()})  # fmt: skip
         return own
 

@@ -70,7 +70,7 @@ def main(run):
     tables |= {"straightness": annealing.table(ways), "steps": annealing.step_table(ways)}
     run.tensors("matrices", {".".join(key): way.matrix for key, way in ways.items()})
     own = tables["straightness"].set_index(["answers", "scale"]).loc[("trained", "clean")]
-    run.criterion("path_is_straight", own["low"] > 0.9, **own[["straightness", "low", "optimality"]])
+    run.criterion("path_is_straight", own["low"] > 0.9, **own[["blocks", "low", "optimality"]])
 
     chosen, K = A[: params.problems].to(run.device), model.schedule.K
     made = ranking.candidates(problems.inverse(chosen), params.each, stream)
@@ -78,7 +78,8 @@ def main(run):
     best, margins = ranking.margins(found, "Bures-Wasserstein", "trained")
     tables |= {"correlations": found, "summary": ranking.condense(found), "margins": margins}
     low = margins.set_index("over")["low"]
-    run.criterion("transport_explains_energy_best", low.min() > 0, **low)
+    run.criterion("transport_explains_energy_best", low.min() > 0,
+                  **{f"margin_over_{name}.low": value for name, value in low.items()})  # fmt: skip
     run.metrics({"asymmetry": answers.asymmetry(clouds["trained"]),
                  "not_definite": 1 - answers.definite(clouds["trained"]).mean(),
                  "noised_not_definite": 1 - made.definite[:, made.kind == 0].mean()})  # fmt: skip

@@ -51,7 +51,14 @@ class Gathered:
                    for name, met in result.criteria.items()}
             for seed, results in self.others.items()}  # fmt: skip
         return Evidence(self.criteria, tuple(self.doubted()), others, tuple(self.missing),
-                        stated.ASSUMPTIONS, stated.INSTRUMENTS)  # fmt: skip
+                        stated.ASSUMPTIONS, stated.INSTRUMENTS, self._upstream())  # fmt: skip
+
+    def _upstream(self) -> dict[str, set[str]]:
+        """What every experiment was made from, near and far."""
+        found: dict[str, set[str]] = {}
+        for one in self.experiments:  # each stands after what it needs
+            found[one.id] = {far for need in one.needs for far in (need.id, *found.get(need.id, ()))}
+        return found
 
     def doubted(self) -> Iterable[Doubt]:
         """What the experiments of Phase 6 said about findings of the others."""
@@ -65,7 +72,7 @@ class Gathered:
 
     def unclaimed(self, claims: Sequence[Claim] = stated.CLAIMS) -> list[str]:
         """Criteria that no claim and no assumption takes account of: evidence left out."""
-        known = set(stated.ASSUMPTIONS) | {ref for claim in claims for ref in _used(claim)}
+        known = {*stated.ASSUMPTIONS, *stated.RECORDS} | {ref for claim in claims for ref in _used(claim)}
         return [ref for ref, one in self.criteria.items()
                 if ref not in known and one.experiment not in (stated.INSTRUMENTS, ITSELF)]  # fmt: skip
 

@@ -655,8 +655,8 @@ class Margins:
     def numbers(self) -> dict[str, float]:
         """The means, and the lower ends of the differences."""
         ends = {
-            "above_untrained": self.above_untrained.low,
-            "above_other_problem": self.above_other_problem.low,
+            "above_untrained.low": self.above_untrained.low,
+            "above_other_problem.low": self.above_other_problem.low,
         }
         return {"cosine": self.cosine.estimate, "slope": self.slope} | ends
 

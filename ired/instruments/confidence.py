@@ -30,9 +30,11 @@ RULES = (
     "Three checks are asked of it. Seeds: is it the same in other networks? Sanity: does it go away when "
     "what it is about is taken away? Transfer: does it hold on problems unlike those of training? Each is "
     "'yes' when all that tests it says so, 'no' when less than half does, else 'in part'; 'not tested' "
-    "where nothing does. Other seeds' verdicts on the same criteria count when there are two or more.",
+    "where nothing does. Other seeds' verdicts on the same criteria count when there are two or more; a claim "
+    "that compares several networks has one 'yes' from that alone, for its verdict, whatever it is, is theirs.",
     "Confidence is for supported claims alone. Low: other networks or a sanity check say no, no check says "
-    "yes, or an assumption of its experiments or a known answer of the instruments was missed.",
+    "yes, or an assumption of its experiments or of what they were made from, or a known answer of the "
+    "instruments, was missed.",
     "High: other networks say yes, sanity and transfer say yes wherever they apply, and the claim is not "
     "merely correlational. Moderate: what is neither.",
     "Causal: something was changed, everything else kept, and the effect measured. Correlational: seen "
@@ -128,7 +130,8 @@ class Evidence:
     criteria: by ref. others: by seed, for the same criteria of other networks, whether they were met.
     findings: what doubting experiments said. missing: experiments that should be there and are not.
     assumptions: refs of criteria without which an experiment's others mean little; instruments: the
-    experiment that all others rest on, every criterion of which is an assumption.
+    experiment that all others rest on, every criterion of which is an assumption. upstream: what an
+    experiment was made from, near and far.
     """
 
     criteria: Mapping[str, Criterion]
@@ -137,6 +140,7 @@ class Evidence:
     missing: Collection[str] = ()
     assumptions: Collection[str] = ()
     instruments: str = ""
+    upstream: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
 def judge(claim: Claim, evidence: Evidence) -> Judged:
@@ -153,7 +157,7 @@ def judge(claim: Claim, evidence: Evidence) -> Judged:
         verdict = SUPPORTED if not unmet else UNSUPPORTED if not met else DIVIDED
     checks = {name: _check(getattr(claim, name), evidence) for name in CHECKS}
     checks["seeds"] = _seeds(claim, checks["seeds"], evidence)
-    near = set(claim.experiments())
+    near = {other for one in claim.experiments() for other in (one, *evidence.upstream.get(one, ()))}
     violated = tuple(
         ref for ref, criterion in evidence.criteria.items()
         if not criterion.met and ref not in claim.evidence and (

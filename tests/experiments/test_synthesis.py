@@ -167,17 +167,19 @@ def test_the_answer_follows_the_verdicts(gathered):
         "More than an affine map of A. What is found holds in part on other kinds of problems. Evidence is divided on "
         "whether its minima lie at the answers.")
     assert said(**inverse, bottom_at_answer="not supported") == (
+        "More than an affine map of A. What it knows is not in minima at the answers.")
+    assert said(**inverse, bottom_at_answer="not supported", points_home="supported") == (
         "More than an affine map of A. What it knows is in the directions of its gradients and not in minima at "
         "the answers.")
     assert said(more_than_linear="divided") == "In some respects more than an affine map of A, in others not."
     assert said(**inverse, transfers="not supported").endswith("What is found does not hold on other kinds of problems.")
     assert said(**inverse, features_are_its_own="not supported") == (
-        "More than an affine map of A. Inside there are no sparse features that another seed would find.")
+        "More than an affine map of A. Inside there are no sparse features that other seeds find beyond chance.")
     assert said(**inverse, features_are_its_own="divided", concept_mediates="supported") == (
         "More than an affine map of A. Inside are concept directions that carry part of what they are named after. "
         "Evidence is divided on whether its sparse features are its own.")
     assert said(**inverse, features_are_its_own="not supported", concept_mediates="supported") == (
-        "More than an affine map of A. Inside there are no sparse features that another seed would find, but "
+        "More than an affine map of A. Inside there are no sparse features that other seeds find beyond chance, but "
         "concept directions that carry part of what they are named after.")
     assert said("low", **inverse, concept_mediates="supported").endswith(
         "Inside are perhaps concept directions that carry part of what they are named after.")
@@ -207,13 +209,22 @@ def declared():
 
 
 def test_every_criterion_of_every_script_belongs_to_a_claim_or_is_an_assumption():
-    known = {ref for claim in stated.CLAIMS for ref in claim.evidence} | set(stated.ASSUMPTIONS)
+    known = {ref for claim in stated.CLAIMS for ref in claim.evidence} | {*stated.ASSUMPTIONS, *stated.RECORDS}
     known |= {ref for claim in stated.CLAIMS for name in synthesis.confidence.CHECKS
               for ref in getattr(claim, name) or () if ":" not in ref}  # fmt: skip
     criteria = {f"{exp_id}.{name}" for exp_id, names in declared().items() for name in names
                 if exp_id not in (stated.INSTRUMENTS, synthesis.ITSELF)}  # fmt: skip
     assert criteria - known == set(), "evidence that no claim takes account of"
     assert known - criteria == set(), "claims that rest on what nobody decides"
+
+
+def test_every_assumption_can_lower_some_claim():
+    """One that no claim's experiments rest on would be a check that cannot fail."""
+    queue = load(ROOT)
+    gathered = synthesis.Gathered(AT, queue.experiments, {}, {})
+    rests = {near for claim in stated.CLAIMS for one in claim.experiments()
+             for near in (one, *gathered.evidence.upstream.get(one, ()))}  # fmt: skip
+    assert [ref for ref in stated.ASSUMPTIONS if ref.partition(".")[0] not in rests] == []
 
 
 def test_claims_are_named_once_and_shown_ones_exist():

@@ -112,6 +112,9 @@ def test_a_missed_assumption_or_known_answer_lowers_what_rests_on_it():
         broken = replace(evidence, criteria=sound | {ref: replace(sound[ref], met=False)})
         found = rule.judge(CLAIM, broken)
         assert (found.verdict, found.confidence, found.violated) == (rule.SUPPORTED, rule.LOW, (ref,))
+    rests = replace(evidence, upstream={"E2": {"E3"}})
+    assert rule.judge(CLAIM, rests).violated == ("E3.holds",)
+    assert rule.judge(CLAIM, replace(evidence, upstream={"E3": {"E2"}})).violated == ()
 
 
 def test_a_check_may_be_a_criterion():
