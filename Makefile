@@ -31,36 +31,52 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH_INDEX ?=
 
+# What was given is text: make would expand what it finds in it, $(shell ...) even, at every use and
+# once more for the environment of a recipe.
+TYPED := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+$(foreach name,$(TYPED),$(eval export override $(name) := $$(value $(name))))
+$(foreach name,PYTHON VENV TORCH_INDEX,$(eval override $(name) := $$(value $(name))))
+
 export PYTHONPATH := .
 
 quote = '$(subst ','\'',$(1))'
 COORDINATES = --profile $(call quote,$(PROFILE)) --seed $(call quote,$(SEED)) \
 	--variant $(call quote,$(VARIANT))
 RUN = $(VENV)/bin/python
-LAB = $(if $(wildcard $(RUN)),$(RUN),$(call quote,$(PYTHON))) -m ired.lab
+ANY = $(if $(wildcard $(RUN)),$(RUN),$(call quote,$(PYTHON)))
+LAB = $(ANY) -m ired.lab
 STATUS = $(LAB).status $(COORDINATES)
 # Only coordinates that were given: make cancel PHASE=2 means every seed of it.
-given = $(if $(filter command,$(firstword $(origin $(1)))),$(2) $(call quote,$($(1))))
+given = $(if $(filter $(1),$(TYPED)),$(2) $(call quote,$($(1))))
 JOBS = $(call given,PROFILE,--profile) $(call given,SEED,--seed) $(call given,VARIANT,--variant) \
 	--exp=$(call quote,$(EXP)) --phase=$(call quote,$(PHASE))
+# ARGS as words, each quoted: the shell would run what is in them.
+split = import shlex, sys; print(shlex.join(shlex.split(sys.argv[1])))
+WORDS = $(if $(strip $(ARGS)),$(or $(shell $(ANY) -c '$(split)' $(call quote,$(ARGS)) 2> /dev/null),\
+	$(error error: ARGS: a quotation is not closed in '$(ARGS)')))
+
+# It stands in targets and at the beginning of commands as it is, where make reads + @ and - as its own.
+ifneq ($(shell case $(call quote,$(VENV)) in ([!A-Za-z0-9_./~]*|*[!A-Za-z0-9_./~+@%=-]*|'') echo odd; esac),)
+$(error error: VENV must be one path without spaces, of letters, digits and _./~+@%=- (the last five not \
+	at its beginning), not '$(VENV)')
+endif
 
 # The environment is ready when it carries the mark of the present requirements.
 PINS := $(firstword $(shell cat requirements.txt $(wildcard requirements.lock) | cksum))
 READY := $(VENV)/.ired-$(PINS)
-ifneq ($(words $(VENV)),1)
-$(error error: VENV must be one path without spaces, not '$(VENV)')
-endif
 
 EXPERIMENTS := $(filter SETUP-% P% phase% all,$(MAKECMDGOALS))
 ifneq ($(filter-out slurm,$(ON)),)
 $(error error: ON is '$(ON)': leave it out to run here, or say ON=slurm)
 endif
 ifneq ($(and $(ON),$(EXPERIMENTS)),)
-DRY = $(if $(findstring n,$(firstword -$(MAKEFLAGS))),--dry)
+# A line with + runs under -n, and under -q and -t too: all of them ask for nothing to be done.
+FLAGS = $(firstword -$(MAKEFLAGS))
+DRY = $(if $(findstring n,$(FLAGS))$(findstring q,$(FLAGS))$(findstring t,$(FLAGS)),--dry)
 .PHONY: on-slurm $(EXPERIMENTS)
 $(EXPERIMENTS): on-slurm ; $(if $(DRY),,@:)
-on-slurm: | $(READY)
-	+@$(if $(filter-out .venv,$(VENV)),IRED_PYTHON=$(abspath $(RUN)) )$(LAB).cluster submit $(DRY) $(COORDINATES) \
+on-slurm: | $(READY) # a job starts in this folder, where a relative path holds
+	+@$(if $(filter-out .venv,$(VENV)),IRED_PYTHON=$(RUN) )$(LAB).cluster submit $(DRY) $(COORDINATES) \
 	  --device $(call quote,$(DEVICE)) --args=$(call quote,$(ARGS)) --seeds=$(call quote,$(SEEDS)) \
 	  --time=$(call quote,$(TIME)) --mem=$(call quote,$(MEM)) --poll=$(call quote,$(EARLY_POLL)) \
 	  $(foreach goal,$(EXPERIMENTS),$(call quote,$(goal)))
@@ -98,16 +114,16 @@ $(READY): # no prerequisites: its name holds the hash of what it depends on
 	@$(call quote,$(PYTHON)) -m ired.lab.environment $(VENV) --mark $@ --torch-index $(call quote,$(TORCH_INDEX))
 
 test: $(READY) ## the tests (tiny profile)
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest $(WORDS)
 
 bench: $(READY) $(PEERS) ## ratios of speed; ARGS="--official PATH": against the official release
-	PYTHONPATH=.:$(PEERS) $(RUN) -m benchmarks $(ARGS)
+	PYTHONPATH=.:$(PEERS) $(RUN) -m benchmarks $(WORDS)
 
 growth: $(READY) ## how cost grows with n and batch: docs/figures/growth.png
-	$(RUN) -m benchmarks.growth $(ARGS)
+	$(RUN) -m benchmarks.growth $(WORDS)
 
 accuracy: $(READY) ## is a model trained the fast way as good as one trained the plain way?
-	$(RUN) -m benchmarks.accuracy $(ARGS)
+	$(RUN) -m benchmarks.accuracy $(WORDS)
 
 $(PEERS): benchmarks/requirements.txt | $(READY)
 	@$(RUN) -m pip install --quiet --no-deps --target $@.part -r $< && rm -rf $@ && mv $@.part $@
@@ -115,7 +131,7 @@ $(PEERS): benchmarks/requirements.txt | $(READY)
 retrain: $(READY) ## train a model anew and keep it in checkpoints/, where its PROFILE finds it
 	$(if $(ON),$(error error: retrain keeps what it trained, so it waits for it: leave out ON=$(ON)))
 	@$(MAKE) SETUP-3 ARGS=$(call quote,--retrain $(ARGS))
-	@$(LAB).keep $(COORDINATES)
+	@$(LAB).keep $(COORDINATES) --retrain $(WORDS)
 
 status: ## the queue of all experiments: state, headline, run, estimate and measured time
 	@$(STATUS)

@@ -9,9 +9,19 @@ fail() {
     exit 2
 }
 
+# First of all: modules that take long must not leave the signal to the shell, which would die of it.
+pid= interrupted= out_of_time=
+stop() {
+    interrupted=1 out_of_time=1
+    [[ -z $pid ]] || kill -TERM "$pid" 2> /dev/null || true
+}
+trap stop USR1
+
 [[ $# -gt 0 ]] || fail "which script? sbatch sbatch/cpu.sh scripts/01_dataset.py --profile small"
 [[ -f $1 ]] || fail "there is no script $1 in $PWD"
 . sbatch/site.sh
+RESTARTS=${RESTARTS:-10}
+[[ $RESTARTS =~ ^[0-9]+$ ]] || fail "RESTARTS is '$RESTARTS' in sbatch/site.sh, not a whole number"
 job=${SLURM_JOB_ID:-$$}
 
 if [[ -n $MODULES ]]; then
@@ -30,27 +40,25 @@ fi
 export PYTHONUNBUFFERED=1 PYTHONPATH=.${PYTHONPATH:+:$PYTHONPATH}
 export IRED_THREADS=${IRED_THREADS:-${SLURM_CPUS_PER_TASK:-}}
 
-pid= interrupted= out_of_time=
-stop() {
-    interrupted=1 out_of_time=1
-    [[ -z $pid ]] || kill -TERM "$pid" 2> /dev/null || true
-}
-trap stop USR1
 # scancel sends TERM to the script as well as to this shell, which must not end before the script.
 trap interrupted=1 TERM
 
 echo "$(date '+%F %T') job $job on $(uname -n), ${SLURM_RESTART_COUNT:-0} restarts: $*"
-"$python" "$@" &
-pid=$!
-while
-    interrupted= status=0
-    wait "$pid" || status=$?
-    [[ -n $interrupted ]] # a signal ended the wait and not the script
-do :; done
+status=143
+if [[ -z $out_of_time ]]; then
+    "$python" "$@" &
+    pid=$!
+    [[ -z $out_of_time ]] || stop # it came while there was no pid yet
+    while
+        interrupted= status=0
+        wait "$pid" || status=$?
+        [[ -n $interrupted ]] # a signal ended the wait and not the script
+    do :; done
+fi
 
 # 143: it ended because it was asked to. One that was done just then, or failed, needs no other start.
 if [[ -n $out_of_time && $status -eq 143 && -n ${SLURM_JOB_ID:-} ]]; then
-    if ((${SLURM_RESTART_COUNT:-0} >= RESTARTS)); then
+    if ((${SLURM_RESTART_COUNT:-0} >= 10#$RESTARTS)); then
         fail "stopped before its time limit after $RESTARTS restarts: submit it again with a longer limit"
     fi
     echo "$(date '+%F %T') stopped before its time limit: requeued, to go on from its last checkpoint"

@@ -32,22 +32,32 @@ UNFINISHED = ".ired-unfinished"
 def make(folder: Path, mark: Path, torch_index: str, root: Path = ROOT) -> None:
     """Make or complete the environment in `folder`, then leave `mark` in it.
 
-    A folder that is there already and was not left half-made by us is somebody's own environment:
-    what is missing is installed into it and nothing is removed.
+    An environment that is there already and was not left half-made by us is somebody's own: what is
+    missing is installed into it and nothing is removed. A folder with anything else in it is refused.
     """
     started = time.monotonic()
     name = blake2b(str(folder.resolve()).encode(), digest_size=4).hexdigest()
-    with Store(root).lock(f"environment-{name}", "waiting for another make to finish installing"):
+    with Store(root).lock(f"environment-{name}", "waiting for another make to finish installing",
+                          root / "mlruns"):  # fmt: skip
         if mark.exists():
             return
+        python = folder / "bin" / "python"
         if (folder / UNFINISHED).exists():
             shutil.rmtree(folder)
-        python = folder / "bin" / "python"
+        new = not folder.exists() or folder.is_dir() and not any(folder.iterdir())
+        if not (new or python.exists() or (folder / "pyvenv.cfg").exists()):
+            raise Mistake(f"{folder} is there already and is no environment of Python: nothing was "
+                          "written into it; give VENV a path that is still free")
         print(f"Installing requirements.txt into {folder}: some minutes the first time", flush=True)
         if not python.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / UNFINISHED).touch()
+            if new:  # what carries this mark is removed when we come back
+                (folder / UNFINISHED).touch()
             _quietly([sys.executable, "-m", "venv", str(folder)])
+        # From here on it is what no earlier requirements asked for, even if this is interrupted.
+        for old in folder.glob(".ired-*"):
+            if old.name != UNFINISHED:
+                old.unlink()
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         lock = root / "requirements.lock"
         constraints = ["-c", str(lock)] if lock.exists() else []

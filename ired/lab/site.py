@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -21,7 +22,10 @@ def write(root: Path = ROOT) -> list[str]:
         if kind != "cpu":
             options["gres"] = names["GRES"]
         if kind == "gpu_test":
-            options["time"] = limit_of(float(names["SHORT_HOURS"]))
+            hours = float(names["SHORT_HOURS"])
+            if not 0 <= hours < math.inf:
+                raise Mistake(f"sbatch/site.sh: SHORT_HOURS is '{names['SHORT_HOURS']}', no time limit")
+            options["time"] = limit_of(hours)
         path = root / wrapper
         if not path.exists():
             raise Mistake(f"{wrapper} is missing: take it from the project again")

@@ -9,7 +9,9 @@ import sys
 import time
 
 import pytest
-from ired.lab.environment import lock
+from ired.lab import environment
+from ired.lab.environment import UNFINISHED, lock
+from ired.lab.errors import Mistake
 from ired.lab.queue import ROOT
 
 
@@ -63,6 +65,58 @@ def test_an_installation_that_fails_says_why_and_leaves_no_mark(bare):
     assert "no matching distribution" in done.stderr and "error: `-m pip install" in done.stderr
     assert not list((bare.root / ".venv").glob(".ired-*"))
     assert (venv / "python").exists()  # somebody's own environment is never removed
+
+
+def test_a_folder_that_is_no_environment_is_left_as_it_is(bare):
+    precious = bare.root / "precious"
+    precious.mkdir()
+    (precious / "thesis.txt").write_text("all of it")
+    (bare.root / "notes").write_text("some of it")
+    for name in ("precious", "precious", "notes"):
+        done = bare.make("setup", f"VENV={name}")
+        assert done.returncode == 2 and "Installing" not in done.stdout
+        assert f"error: {name} is there already and is no environment" in done.stderr.splitlines()[0]
+    assert os.listdir(precious) == ["thesis.txt"]
+    assert (bare.root / "notes").read_text() == "some of it"
+
+
+@pytest.fixture
+def quietly(bare, monkeypatch):
+    """What would be run, in place of running it."""
+    asked = []
+
+    def record(words):
+        asked.append(words)
+        return str(bare.root)  # where packages lie, for the one that asks
+    monkeypatch.setattr(environment, "_quietly", record)
+    return asked
+
+
+def test_an_environment_without_its_python_is_never_removed(bare, monkeypatch):
+    old, new = bare.root / "old", bare.root / "new"
+    for folder in (old, new):
+        folder.mkdir()
+    (old / "pyvenv.cfg").touch()
+
+    def fail(words):
+        raise Mistake("no network")
+    monkeypatch.setattr(environment, "_quietly", fail)
+    for folder in (old, new, old, new):
+        with pytest.raises(Mistake, match="no network"):
+            environment.make(folder, folder / ".ired-1", "", bare.root)
+    assert os.listdir(old) == ["pyvenv.cfg"]
+    assert os.listdir(new) == [UNFINISHED]
+
+
+def test_an_environment_is_ready_for_the_last_requirements_alone(bare, quietly):
+    folder = bare.root / ".venv"
+    (folder / "bin").mkdir(parents=True)
+    for name in ("bin/python", ".peers-1"):
+        (folder / name).touch()
+    for mark in (".ired-1", ".ired-2", ".ired-2", ".ired-1"):
+        environment.make(folder, folder / mark, "", bare.root)
+        assert sorted(os.listdir(folder)) == [mark, ".peers-1", "bin"]
+    assert sum("pip" in words for words in quietly) == 3
 
 
 def test_the_lock_covers_the_requirements_and_names_no_build():

@@ -1,6 +1,8 @@
 """make: what its targets promise, and how it refuses."""
 
+import os
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -45,7 +47,7 @@ def test_args_go_to_the_named_experiment_as_words(project):
         "P1-01 tiny seed 0 is up to date")  # which is the default at tiny
     assert "--force" in project.make("-n", "P1-01", "PROFILE=tiny", "ARGS=--force").stdout
     one_line(project.make("P1-01", "ARGS=--points 3; touch hacked"), "points '3;'")
-    one_line(project.make("P1-01", "ARGS=--points $$(touch hacked)"), "points '$(touch'")
+    one_line(project.make("P1-01", "ARGS=--points $(touch hacked)"), "points '$(touch'")
     one_line(project.make("SETUP-2", "ARGS=--behave 'sl"), "ARGS: No closing quotation")
     one_line(project.make("P1-01", "ARGS=--seed 4"), "are given to make, not in ARGS")
     one_line(project.make("P1-01", "ARGS=--help"), "python scripts/11_look.py --help")
@@ -95,10 +97,91 @@ def test_what_needs_layers_refuses_an_energy_without(project):
     (["P1-77"], "unknown experiment 'P1-77'"),
     (["phase9"], "there is no phase9: phases are phase1 to phase2"),
     (["setup", "VENV=a b"], "VENV must be one path without spaces"),
+    (["doctor", "VENV="], "VENV must be one path"),
+    (["doctor", "VENV=x`>hacked`"], "not 'x`>hacked`'"),
+    (["doctor", "VENV=x$(shell touch hacked)"], "not 'x$(shell touch hacked)'"),
+    (["-n", "doctor", "VENV=+x"], "not '+x'"),  # make would take the + for its own
+    (["P1-01", "ARGS=--points $(shell touch hacked)"], "points '$(shell'"),
+    (["P1-01", "ON=$(shell touch hacked)slurm"], "ON is '$(shell touch hacked)slurm'"),
+    (["P1-01", "SEEDS=$(shell touch hacked)"], "seed '$(shell' is not"),
+    (["test", "ARGS=-k 'a"], "ARGS: a quotation is not closed"),
 ])
 def test_a_mistake_is_one_line(fresh, words, told):
     one_line(fresh.make(*words), told)
     assert not (fresh.root / "hacked").exists()
+
+
+@pytest.mark.parametrize("words, told", [
+    (["status", "PROFILE=$(shell touch hacked)tiny"], "unknown profile '$(shell touch hacked)tiny'"),
+    (["logs", "EXP=$(shell touch hacked)"], "unknown experiment '$(shell touch hacked)'"),
+    (["cancel", "PHASE=1", "SEED=$(shell touch hacked)"], "seed '$(shell touch hacked)'"),
+    (["ui", "PORT=$(shell touch hacked)"], "PORT '$(shell touch hacked)'"),
+    (["server", "STORE=http://$(shell touch hacked)"], "STORE is a database"),
+])
+def test_make_expands_nothing_of_what_it_is_given(fresh, words, told):
+    done = fresh.make(*words)
+    assert done.returncode == 2 and told in done.stderr.splitlines()[0]
+    assert not (fresh.root / "hacked").exists()
+
+
+def test_make_expands_nothing_of_the_environment_either(fresh):
+    one_line(fresh.make("P1-01", VENV="$(shell touch hacked)x"), "not '$(shell touch hacked)x'")
+    shown = fresh.make("-n", "setup", "VENV=new", TORCH_INDEX="$(shell touch hacked)").stdout
+    assert "--torch-index '$(shell touch hacked)'" in shown
+    assert not (fresh.root / "hacked").exists()
+
+
+def test_a_dollar_reaches_the_experiment(fresh):
+    fresh.edit("scripts/11_look.py", 'points=Param(100, tiny=8, help="how many")', 'points=Param("")')
+    fresh.edit("scripts/11_look.py", 'answer["value"] + run.params.points', '1')
+    planned = fresh.make("-n", "P1-01", "PROFILE=tiny", "ARGS=--points '/data/$USER/$$/a b'").stdout
+    assert "--points '/data/$USER/$$/a b'\n" in planned
+
+
+def test_retrain_hands_its_words_on_as_they_are(fresh):
+    fresh.edit("pipeline.json", "SETUP-2", "SETUP-3")  # which is what it trains
+    fresh.edit("scripts/01_train.py", "SETUP-2", "SETUP-3")
+    done = fresh.make("retrain", "PROFILE=tiny", "ARGS=--behave $(shell touch hacked)$USER'")
+    assert "ARGS: a quotation is not closed" in done.stderr and not (fresh.root / "hacked").exists()
+    shown = fresh.make("-n", "retrain", "PROFILE=tiny", "ARGS=--behave '$(shell touch hacked)$USER'")
+    assert "behave '$(shell touch hacked)$USER'" in shown.stderr and "choose one of" in shown.stderr
+    assert not (fresh.root / "hacked").exists()
+
+
+@pytest.mark.parametrize("target", ["test", "bench", "growth", "accuracy"])
+def test_args_are_words_and_never_commands(fresh, target):
+    python = fresh.root / ".venv" / "bin" / "python"
+    start, real = python.read_text().splitlines()
+    python.write_text(f'{start}\n[ "$1" = -m ] || {real}\nprintf "<%s>" "$@"\n')
+    (fresh.root / "benchmarks").mkdir()
+    (fresh.root / "benchmarks" / "requirements.txt").touch()
+    (fresh.root / ".venv" / ".peers-4294967295").touch()  # the cksum of nothing
+    args = "ARGS=-k 'a  b' $HOME; touch hacked \"it's\" `touch hacked` $(touch hacked) *"
+    done = fresh.make(target, args)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(
+        "<-k><a  b><$HOME;><touch><hacked><it's><`touch><hacked`><$(touch><hacked)><*>")
+    assert re.search(r"(pytest|benchmarks[.a-z]*)>$", fresh.make(target).stdout)
+    assert not (fresh.root / "hacked").exists()
+
+
+def test_what_asks_for_nothing_to_be_done_submits_nothing(fresh):
+    shutil.copytree(fresh.root / ".venv", fresh.root / "other")
+    submitted, slurm = fresh.root / "submitted", fresh.root / "slurm"
+    slurm.mkdir()
+    sbatch = '[ "$1" = --test-only ] || { echo "$IRED_PYTHON" >> submitted; echo 7; }'
+    for name, text in (("squeue", ""), ("sbatch", sbatch)):
+        (slurm / name).write_text(f"#!/bin/sh\n{text}\n")
+        (slurm / name).chmod(0o755)
+    words = ["P1-01", "ON=slurm", "PROFILE=tiny", "EARLY_POLL=0", "VENV=other"]
+    path = f"{slurm}:{os.environ['PATH']}"
+    for flag in ("-n", "-q", "-t", "-kq"):
+        done = fresh.make(flag, *words, PATH=path)
+        assert done.returncode == 0 and done.stdout.count("sbatch --parsable") == 3, done.stderr
+        assert not submitted.exists()
+    done = fresh.make("--trace", *words, PATH=path)
+    assert done.returncode == 0, done.stderr
+    assert submitted.read_text().splitlines() == ["other/bin/python"] * 3  # where the job starts
 
 
 def test_a_python_that_is_missing_or_old_is_told(fresh):
