@@ -89,8 +89,8 @@ def _gpu(python: Path) -> Iterator[Finding]:
 
 
 def notebook() -> Iterator[Finding]:
-    store = Store()
     try:
+        store = Store()
         store.check()
         runs = store.query("SELECT count(*) FROM runs WHERE lifecycle_stage = 'active'")
         count = f", {runs[0][0]} runs" if runs else ""

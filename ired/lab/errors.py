@@ -27,7 +27,7 @@ class NotFinite(ArithmeticError):
 def one_line(error: BaseException) -> str | None:
     """What to tell the user about `error` in one line, or None where a traceback says more.
 
-    Full and read-only disks and lost servers are recognised by their text as well as by their
+    Full and read-only disks, locked stores and lost servers are recognised by their text as well as by their
     class, since SQLite, SQLAlchemy, safetensors and requests each wrap them in their own errors.
     """
     if hasattr(error, "exit_status"):
@@ -36,6 +36,8 @@ def one_line(error: BaseException) -> str | None:
     code = getattr(error, "errno", None)
     if code in _FULL or "database or disk is full" in text or "No space left" in text:
         return "the disk is full: free some space and run the same command again"
+    if "database is locked" in text:
+        return "another process has locked the store: when it is done, run the same command again"
     read_only = "readonly database" in text or "Read-only file system" in text
     if read_only or (code in _READ_ONLY and isinstance(error, OSError)):
         where = f" ({error.filename})" if getattr(error, "filename", None) else ""
@@ -53,6 +55,8 @@ def in_one_line() -> Iterator[None]:
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads, head perhaps, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:  # Ctrl-C, by somebody who knows what has ended
+        sys.exit(130)
     except Exception as error:
         message = one_line(error)
         if message is None:

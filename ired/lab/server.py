@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -47,7 +48,7 @@ def main(argv: list[str]) -> None:
     folder = ROOT / "mlruns"
     # From the environment, where make puts it: everybody can read command lines.
     store = Store(ROOT, os.environ.pop("STORE", "") or f"sqlite:///{folder / 'mlflow.db'}")
-    if "STORE=" in os.environ.get("MAKEFLAGS", "") and urlsplit(store.uri).password:
+    if "STORE=" in os.environ.get("MAKEFLAGS", "") and re.search("//[^/]*:[^/]*@", store.uri):
         print("warning: everybody on this machine can read a password in a command line: put STORE into "
               "the environment, or the password into ~/.pgpass", file=sys.stderr, flush=True)
     if store.uri.startswith("http") or "://" not in store.uri:

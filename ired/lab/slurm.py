@@ -101,8 +101,9 @@ def jobs(ids: Iterable[str]) -> dict[str, Job]:
 def _read(text: str, wanted: set[str]) -> dict[str, Job]:
     found = {}
     for line in text.splitlines():
-        number, name, state, code, node, elapsed = line.split("|", 5)
-        state = STATES.get(state.split()[0], "failed")  # "CANCELLED by 1000"
+        number, _, rest = line.partition("|")
+        name, state, code, node, elapsed = rest.rsplit("|", 4)  # a job may be called x|y
+        state = STATES.get(state.partition(" ")[0], "failed")  # "CANCELLED by 1000"
         node = "" if node == "None assigned" else node
         # For its first seconds accounting knows a job as 'allocation', and nothing true of it.
         if number in wanted and name != "allocation":

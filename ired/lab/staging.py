@@ -9,6 +9,7 @@ delivered onto the run that had begun on the server, if one had.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import socket
@@ -28,6 +29,7 @@ _JOBS_PATIENCE = 60  # seconds: about what a server needs to start again, and no
 
 def open_lasting(store: Store, phases: tuple[str, ...]) -> Tracking:
     """The server of `store`; where it does not answer and may be out of reach, staging."""
+    _patience()  # what is wrong with it is no reason for staging
     try:
         _patiently(store, store.reach)
         return Lasting(store, phases)
@@ -40,8 +42,8 @@ def open_lasting(store: Store, phases: tuple[str, ...]) -> Tracking:
 
 def _patiently(store: Store, call: Callable, *args: Any) -> Any:
     """What `call` returns, asked again for a while where the server does not answer."""
-    patience = os.environ.get("IRED_PATIENCE", _JOBS_PATIENCE if "SLURM_JOB_ID" in os.environ else 0)
-    deadline, said = time.monotonic() + float(patience), False
+    patience = _patience()
+    deadline, said = time.monotonic() + patience, False
     while True:
         try:
             return call(*args)
@@ -50,10 +52,22 @@ def _patiently(store: Store, call: Callable, *args: Any) -> Any:
             if not lost or time.monotonic() > deadline:
                 raise
             if not said:
-                print(f"the tracking server {store.shown} does not answer: waiting up to {patience} s",
+                print(f"the tracking server {store.shown} does not answer: waiting up to {patience:g} s",
                       flush=True)
             said = True
             time.sleep(2)
+
+
+def _patience() -> float:
+    """How many seconds a server that does not answer is waited for."""
+    text = os.environ.get("IRED_PATIENCE") or (_JOBS_PATIENCE if "SLURM_JOB_ID" in os.environ else 0)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise Mistake(f"IRED_PATIENCE '{text}' is not a number of seconds")
+    return seconds
 
 
 class Nobody:
@@ -86,7 +100,7 @@ class Lasting(Tracking):
 
     # Reading
 
-    def search(self, query: str, limit: int = 1000) -> list[Run]:
+    def search(self, query: str, limit: float = math.inf) -> list[Run]:
         if isinstance(self.client, Nobody) and not self._mine:  # before the run: what is there is unknown
             return []
         return _patiently(self.store, super().search, query, limit)

@@ -60,7 +60,7 @@ def recorded(store: Store, keys: Keys) -> dict[tuple, list[Recorded]]:
     if store.database is None:
         tracking = open_tracking(store, keys)
         runs = [Recorded(r.info.run_id, r.info.status, r.info.start_time, r.info.end_time,
-                         r.data.tags) for r in tracking.search("")]
+                         r.data.tags) for r in tracking.search("tags.exp_id LIKE '%'")]
     else:
         tags: dict[str, dict[str, str]] = {}
         for run_id, name, value in store.query("SELECT run_uuid, key, value FROM tags"):
@@ -82,11 +82,13 @@ def row(exp: Experiment, at: At, keys: Keys, store: Store, runs: dict) -> Row:
         return Row(exp, "not built", None)
     key = keys.key(exp, at)
     mine = runs.get((exp.id, at.profile, str(at.seed), at.variant), [])
-    running = next((run for run in mine if run.state == "running"), None)
+    fresh = next((run for run in mine if run.state == "done" and run.tags.get("key") == key), None)
+    # One that began before another finished was killed on a machine of which we cannot ask that.
+    running = next((run for run in mine if run.state == "running"
+                    and not (fresh and fresh.started > run.started)), None)
     if running:
         return Row(exp, "running", Stamp(running.run_id))
     stamp = store.stamp(exp, at, key)
-    fresh = next((run for run in mine if run.state == "done" and run.tags.get("key") == key), None)
     if stamp or fresh:
         return Row(exp, "done", stamp or fresh.stamp())
     if mine:
@@ -168,7 +170,8 @@ def phase_table(keys: Keys, store: Store, at: At, number: int) -> list[str]:
     lines += ["  ".join(f"{text:{width}}" for text, width in zip(line, widths)) for line in found]
     if found:
         folder = found[0][-1]
-        where = "" if folder.startswith(SERVED) else f", or {Path(folder).parents[1]}/RUN*/artifacts"
+        known = folder and not folder.startswith(SERVED)
+        where = f", or {Path(folder).parents[1]}/RUN*/artifacts" if known else ""
         lines += ["", f"Figures and tables: make ui{where}"]
     return lines
 

@@ -19,6 +19,7 @@ import sqlite3
 import tempfile
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from hashlib import blake2b
 from http.client import HTTPException
 from pathlib import Path
@@ -26,10 +27,11 @@ from typing import IO, Iterable, Iterator
 from urllib.parse import urlsplit
 
 from ired.lab.errors import Mistake, one_line
-from ired.lab.queue import ROOT, At, Experiment
+from ired.lab.queue import ROOT, At, Experiment, load
 
 FREE_BYTES_NEEDED = 20 * 2**20
 PATIENCE_SECONDS = 5
+LOCKED_SECONDS = 60  # how long an embedded store that somebody else has locked is waited for
 WORK_DONE = "finished"  # marks a work folder whose run has finished
 DATABASES = ("postgresql", "mysql", "mssql")  # how addresses of databases that are servers begin
 LOOPBACK = ("127.0.0.1", "localhost")
@@ -105,14 +107,20 @@ class Store:
         uri = told or (self.server.address if self.server else f"sqlite:///{default}")
         uri = re.sub("^postgres(ql)?://", "postgresql+psycopg://", uri)  # the driver in requirements.txt
         self.database: Path | None = None
-        if uri.startswith("sqlite:///"):
-            self.database = Path(uri.removeprefix("sqlite:///").partition("?")[0]).resolve()
+        if uri.startswith("sqlite"):
+            name = uri.removeprefix("sqlite:///").partition("?")[0]
+            # Results in memory would be gone with this process, and their stamps would stay.
+            if not uri.startswith("sqlite:///") or not name or ":memory:" in name:
+                raise Mistake(f"the store {uri} is no file that keeps results: write "
+                              "sqlite:///path/to/mlflow.db, or unset MLFLOW_TRACKING_URI to use "
+                              "mlruns/ of this project")
+            self.database = Path(name).resolve()
             uri = f"sqlite:///{self.database}"
         self.uri = uri
         self.shown = re.sub(r"//[^/]*@", "//", uri)  # without a password
         if self.database is None:
             self.shown = self.shown.partition("?")[0]
-        self.id = (self.server.store if self.server else "local" if self.database == default
+        self.id = (self.server.store if self.server else "local" if self.database == default.resolve()
                    else blake2b(self.shown.encode(), digest_size=4).hexdigest())
         # Whether what a run logs goes to staging where the server is out of reach from the start:
         # a job has waited for its turn, and a server of this project will be back. Whoever types
@@ -160,12 +168,12 @@ class Store:
             # mode=rw creates nothing, rolls back what a killed writer left half-done, and still
             # reads where writing is not allowed.
             uri = f"{self.database.as_uri()}?mode=rw"
-            with closing(sqlite3.connect(uri, uri=True, timeout=20)) as db:
+            with closing(sqlite3.connect(uri, uri=True, timeout=LOCKED_SECONDS)) as db:
                 return db.execute(sql, values).fetchall()
         except sqlite3.Error as error:
             if "no such table" in str(error):
                 return []
-            raise Mistake(f"the store {self.shown} cannot be read: {error}") from None
+            raise Mistake(f"the store {self.shown} cannot be read: {one_line(error) or error}") from None
 
     def _is_finished(self, stamp: Stamp) -> bool:
         if stamp.staged:
@@ -204,12 +212,16 @@ class Store:
 
     def reach(self) -> None:
         """Ask the tracking server for a sign of life before mlflow's own minutes of retries."""
-        parts = urlsplit(self.uri)
-        scheme = parts.scheme.partition("+")[0]
-        if scheme not in _PORTS or not parts.hostname:
-            return  # a kind of address that mlflow knows better than we do
         unreachable = f"the tracking server {self.shown} cannot be reached"
         advice = "start it, or unset MLFLOW_TRACKING_URI to use mlruns/ of this project"
+        try:
+            parts = urlsplit(self.uri)
+            scheme = parts.scheme.partition("+")[0]
+            port = parts.port or _PORTS.get(scheme)
+        except ValueError as error:  # no address at all
+            raise Mistake(f"{unreachable} ({error}): {advice}") from None
+        if scheme not in _PORTS or not parts.hostname:
+            return  # a kind of address that mlflow knows better than we do
         if self.server:
             advice = "start it again with `make server`"
             if parts.hostname in LOOPBACK and self.server.host != socket.gethostname():
@@ -221,17 +233,17 @@ class Store:
                 if parts.hostname not in names.split(","):
                     os.environ[name] = f"{names},{parts.hostname}".lstrip(",")
         try:
-            address = (parts.hostname, parts.port or _PORTS[scheme])
             if scheme in ("http", "https"):
                 from urllib.error import HTTPError
                 from urllib.request import urlopen
                 try:
-                    urlopen(self.uri.rstrip("/") + "/health", timeout=PATIENCE_SECONDS).close()
+                    # As it is shown: urlopen would take a name and password for a part of the host's.
+                    urlopen(self.shown.rstrip("/") + "/health", timeout=PATIENCE_SECONDS).close()
                 except HTTPError:
                     pass  # it answers; what it makes of us is mlflow's to find out
             else:
-                socket.create_connection(address, PATIENCE_SECONDS).close()
-        except ValueError as error:  # no address at all
+                socket.create_connection((parts.hostname, port), PATIENCE_SECONDS).close()
+        except ValueError as error:  # a name that cannot be one
             raise Mistake(f"{unreachable} ({error}): {advice}") from None
         except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", error)
@@ -240,9 +252,10 @@ class Store:
     # Locks
 
     @contextmanager
-    def lock(self, name: str, waiting: str = "") -> Iterator[None]:
-        """Hold the lock `name`; the system frees it however the process ends."""
-        folder = self.folder / "locks"
+    def lock(self, name: str, waiting: str = "", folder: Path | None = None) -> Iterator[None]:
+        """Hold the lock `name`; the system frees it however the process ends. It lies beside the
+        database, which several copies of the project may use, or in `folder`."""
+        folder = (folder or (self.database.parent if self.database else self.folder)) / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / f"{name}.lock", "w") as file:
             try:
@@ -281,30 +294,55 @@ class Store:
         """
         if self.database is None:
             return
-        here = str(self.database.parent)
-        rows = self.query("SELECT artifact_location FROM experiments WHERE artifact_location LIKE"
-                          f" '%/artifacts/phase_' OR artifact_location LIKE '{SERVED}/%'")
-        self._rename({SERVED: f"{here}/artifacts"} if place.startswith(SERVED)
-                     else {place.rpartition("/artifacts/")[0]: here} for place, in rows)
+        here, homes = f"{self.database.parent}/artifacts", set()
+        for place, in self.query("SELECT artifact_location FROM experiments WHERE name IN"
+                                 f" ({_marks(self._titles)})", *self._titles):
+            home, _, phase = place.rpartition("/artifacts/")
+            if place.startswith("/") and re.fullmatch("phase.", phase):
+                homes.add(f"{home}/artifacts")
+            elif place.startswith(f"{SERVED}/"):
+                homes.add(SERVED)
+        self._rename(homes - {here}, here)
 
     def publish(self) -> None:
         """Make the embedded store point at its server, which hands out the artifacts."""
         if self.database:
-            self._rename([{str(self.artifacts): SERVED}])
+            self._rename({str(self.artifacts)}, SERVED)
 
-    def _rename(self, beginnings: Iterable[dict[str, str]]) -> None:
-        """Replace the beginnings of artifact locations."""
-        changes = {old: new for each in beginnings for old, new in each.items() if old != new}
-        if not changes:
+    @cached_property
+    def _titles(self) -> tuple[str, ...]:
+        return titles(load(self.root).phases)
+
+    def _rename(self, olds: set[str], new: str) -> None:
+        """Replace the beginnings of artifact locations: of all that the project's own store has, of
+        our experiments alone where the database may be somebody else's too."""
+        if not olds:
             return
         columns = {"experiments": "artifact_location", "runs": "artifact_uri",
                    "logged_models": "artifact_location"}
-        with self.lock("store"), closing(sqlite3.connect(self.database, timeout=20)) as db, db:
-            for old, new in changes.items():
+        ours, names = "", ()
+        if self.id != "local":
+            names = self._titles
+            ours = (f" AND experiment_id IN (SELECT experiment_id FROM experiments WHERE name IN"
+                    f" ({_marks(names)}))")
+        with (self.lock("store"), closing(sqlite3.connect(self.database, timeout=LOCKED_SECONDS)) as db,
+              db):
+            for old in olds:
                 for table, column in columns.items():
                     db.execute(f"UPDATE {table} SET {column} = ? || substr({column}, ?)"
-                               f" WHERE substr({column}, 1, ?) = ?",
-                               (new, len(old) + 1, len(old) + 1, old + "/"))
+                               f" WHERE substr({column}, 1, ?) = ?{ours}",
+                               (new, len(old) + 1, len(old) + 1, old + "/", *names))
+
+
+def titles(phases: Iterable[str]) -> tuple[str, ...]:
+    """How the MLflow experiments of the phases are called."""
+    return tuple(f"Phase {number}: {name.lower()}" if number else name
+                 for number, name in enumerate(phases))
+
+
+def _marks(values: tuple) -> str:
+    """Places for values in SQL: '?, ?, ?'."""
+    return ", ".join("?" * len(values))
 
 
 def is_alive(pid: int) -> bool:

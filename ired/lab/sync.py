@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,13 +25,15 @@ if TYPE_CHECKING:
     from ired.lab.tracking import Tracking
 
 WHOSE, ENDED = "whose.json", "ended"  # files in a folder of staging
+SILENT_SECONDS = 24 * 3600  # after which a run on another machine that writes nothing counts as killed
 
 
 def sync(store: Store, keys: Keys) -> list[str]:
     """Deliver what can be delivered; what was done and what was not, in lines."""
     if not store.staging.is_dir():
         return ["Nothing waits in staging."]
-    with store.lock("sync", "another make sync is at work: waiting for it to end"):
+    # The folder of staging is this project's own, whatever store it delivers to.
+    with store.lock("sync", "another make sync is at work: waiting for it to end", store.folder):
         ready, lines = _sorted_out(store)
         if ready:
             store.check()
@@ -50,13 +53,22 @@ def _sorted_out(store: Store) -> tuple[list[Path], list[str]]:
             whose = json.loads((folder / WHOSE).read_text())
         except FileNotFoundError:
             continue  # being made, or removed
-        ended = folder / ENDED
+        ended, kept = folder / ENDED, folder / "mlflow.db"
+        process = f"process {whose['pid']} on {whose['host']}"
+        elsewhere = whose["host"] != socket.gethostname()
         # A process of this machine that is gone will not say that it has ended.
-        here = whose["host"] == socket.gethostname()
-        if not ended.exists() and (not here or is_alive(whose["pid"])):
-            if (folder / "mlflow.db").exists():
-                lines.append(f"{name}: process {whose['pid']} on {whose['host']} has not ended its run")
-        elif not (folder / "mlflow.db").exists():
+        over = ended.exists() or not elsewhere and not is_alive(whose["pid"])
+        if not over and elsewhere and kept.exists():
+            # Of another machine we cannot ask that: what its run says of itself is all we have.
+            running, silence = _is_running(store, kept), time.time() - kept.stat().st_mtime
+            over = not running or silence > SILENT_SECONDS
+            if over and running:
+                lines.append(f"{name}: {process} has logged nothing for a day, so its run was killed")
+        if not over:
+            if kept.exists():
+                lines.append(f"{name}: {process} has not ended its run: wait for that or, if it is "
+                             f"gone, `touch '{name}/{ENDED}'` and `make sync` again")
+        elif not kept.exists():
             shutil.rmtree(folder)  # its server was there to the end
         elif store.database and whose["store"] != store.id:
             lines.append(f"{name} waits for {whose['shown']}: start that server, or name it in "
@@ -66,13 +78,24 @@ def _sorted_out(store: Store) -> tuple[list[Path], list[str]]:
     return sorted(ready, key=ready.get), lines
 
 
+def _is_running(store: Store, kept: Path) -> bool:
+    """Whether the run in a folder of staging (not those nested under it) has not ended."""
+    try:
+        found = Store(store.root, f"sqlite:///{kept}").query(
+            "SELECT status FROM runs WHERE run_uuid NOT IN"
+            " (SELECT run_uuid FROM tags WHERE key = 'mlflow.parentRunId')")
+    except Mistake:  # somebody writes in it
+        return True
+    return not found or ("RUNNING",) in found
+
+
 def _deliver(folder: Path, tracking: Tracking, keys: Keys) -> list[str]:
     from ired.lab.tracking import MLFLOW_PARENT_RUN_ID, Tracking, staged_in
 
     store, ids, lines = tracking.store, {}, []
     place = Tracking(staged_in(store, folder.name), keys.queue.phases)
     # Whoever is built on another is delivered after it.
-    runs = sorted(place.search("", 50_000), key=lambda run: (
+    runs = sorted(place.search(""), key=lambda run: (
         MLFLOW_PARENT_RUN_ID in run.data.tags, run.info.start_time))
     for run in runs:
         here = ids[run.info.run_id] = tracking.receive(place, run.info.run_id, ids)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+from ired.lab.errors import Mistake, in_one_line
 from ired.lab.queue import ROOT, Experiment, load
+from ired.lab.store import write_whole
 
 BEGIN, END = "<!-- experiments: made by `make readme` -->", "<!-- end of experiments -->"
 
@@ -45,11 +47,14 @@ def markdown(root: Path = ROOT) -> str:
 
 def filled(text: str, root: Path = ROOT) -> str:
     """README's text with the table between its two marks renewed."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
+    before, begun, rest = text.partition(BEGIN)
+    _, ended, after = rest.partition(END)
+    if not begun or not ended:  # what follows would be lost
+        raise Mistake(f"README.md lacks the line '{END if begun else BEGIN}': restore it")
     return f"{before}{BEGIN}\n\n{markdown(root)}\n{END}{after}"
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    readme.write_text(filled(readme.read_text()))
+    with in_one_line():
+        readme = ROOT / "README.md"
+        write_whole(readme, filled(readme.read_text()))

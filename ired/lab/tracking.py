@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import shutil
 import tempfile
 import time
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Iterable
+from typing import Any, Callable, Iterable
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -18,6 +19,8 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 logging.getLogger("alembic").setLevel(logging.WARNING)
+# It prints a traceback of what it then raises, which may be waited for or be told in one line.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 from mlflow import MlflowClient  # noqa: E402
 from mlflow.entities import (  # noqa: E402
@@ -28,12 +31,13 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID  # noqa: E402
 from mlflow.utils.uri import is_local_uri  # noqa: E402
 
 from ired.lab.errors import Mistake, one_line  # noqa: E402
-from ired.lab.store import DATABASES, SERVED, Stamp, Store  # noqa: E402
+from ired.lab.store import DATABASES, LOCKED_SECONDS, SERVED, Stamp, Store, titles  # noqa: E402
 
 _METRICS_A_CALL = 1000
 _OTHERS_A_CALL = 100
 _LONGEST_TEXT = 5000
 _ATTEMPTS = 20
+_RUNS_A_CALL = 1000
 BEGAN_AS = "began_as"  # the tag of a staged run that had begun on the server: its id there
 
 
@@ -54,7 +58,8 @@ class Tracking:
             if store.database and not store.database.exists():
                 self._create()
             store.relocate()
-            self.client = MlflowClient(tracking_uri=store.uri)
+            self.client = (Waiting(store) if store.database else
+                           MlflowClient(tracking_uri=store.uri))
             self._experiments  # opens the store: what is wrong with it shows here
         except Mistake:
             raise
@@ -80,7 +85,7 @@ class Tracking:
             folder.mkdir(parents=True)
             made = SqlAlchemyStore(f"sqlite:///{folder / 'mlflow.db'}", str(store.artifacts))
             for phase in range(len(self._phases)):
-                made.create_experiment(self._title(phase), str(self._folder(phase)))
+                made.create_experiment(self._titles[phase], str(self._folder(phase)))
             made.engine.dispose()
             os.replace(folder / "mlflow.db", store.database)
             folder.rmdir()
@@ -88,9 +93,9 @@ class Tracking:
     def _folder(self, phase: int) -> Path:
         return self.store.artifacts / f"phase{phase}"
 
-    def _title(self, phase: int) -> str:
-        name = self._phases[phase]
-        return name if phase == 0 else f"Phase {phase}: {name.lower()}"
+    @property
+    def _titles(self) -> tuple[str, ...]:
+        return titles(self._phases)
 
     @cached_property
     def _experiments(self) -> dict[str, str]:
@@ -101,26 +106,36 @@ class Tracking:
         """The id of the MLflow experiment of a phase, created if this store has none."""
         # A server keeps artifacts where it thinks right; a bare database has no opinion.
         here = None if self.store.uri.startswith("http") else str(self._folder(phase))
-        return self._titled(self._title(phase), here)
+        return self._titled(self._titles[phase], here)
 
     def _titled(self, title: str, here: str | None) -> str:
         if title not in self._experiments:
             try:
                 self._experiments[title] = self.client.create_experiment(title, here)
-            except MlflowException:  # somebody else was quicker
+            except MlflowException:  # somebody else was quicker, or has deleted it
                 found = self.client.get_experiment_by_name(title)
                 if found is None:
                     raise
+                if found.lifecycle_stage == "deleted":
+                    print(f"the MLflow experiment '{title}' was deleted: it is restored with its runs",
+                          flush=True)
+                    self.client.restore_experiment(found.experiment_id)
                 self._experiments[title] = found.experiment_id
         return self._experiments[title]
 
     # Reading
 
-    def search(self, query: str, limit: int = 1000) -> list[Run]:
-        """Runs that are not deleted, newest first."""
-        ids = list(self._experiments.values())
-        return list(self.client.search_runs(ids, query, max_results=limit,
-                                            order_by=["attributes.start_time DESC"]))
+    def search(self, query: str, limit: float = math.inf) -> list[Run]:
+        """Runs that are not deleted, newest first: all of them, or `limit`."""
+        ids, found, token = list(self._experiments.values()), [], None
+        while True:
+            page = self.client.search_runs(
+                ids, query, max_results=min(limit, _RUNS_A_CALL), page_token=token,
+                order_by=["attributes.start_time DESC"])
+            found += page
+            token = page.token
+            if not token or len(found) >= limit:
+                return found if limit == math.inf else found[:limit]
 
     def finished(self, key: str) -> Run | None:
         """The newest finished run with this key."""
@@ -270,8 +285,7 @@ class Tracking:
         here = self._begun(run.data.tags.get(BEGAN_AS)) or self._received(run_id)
         if here is None:
             title = place.client.get_experiment(run.info.experiment_id).name
-            titles = [self._title(phase) for phase in range(len(self._phases))]
-            experiment = (self._experiment(titles.index(title)) if title in titles
+            experiment = (self._experiment(self._titles.index(title)) if title in self._titles
                           else self._titled(title, None))
             self.client.create_run(experiment, run.info.start_time, tags)
             here = self._received(run_id)
@@ -319,6 +333,32 @@ class Tracking:
 
     def _delivered(self, run_id: str, ids: dict[str, str]) -> str:
         return ids.get(run_id) or self._received(run_id) or run_id
+
+
+class Waiting:
+    """A client of an embedded store, which waits while another process has it locked. A call that
+    found it locked is repeated: what it had written before, MLflow takes twice and keeps once."""
+
+    def __init__(self, store: Store) -> None:
+        self._shown = store.shown
+        self._client = self._patiently(MlflowClient, tracking_uri=store.uri)
+
+    def __getattr__(self, name: str) -> Any:
+        return partial(self._patiently, getattr(self._client, name))
+
+    def _patiently(self, call: Callable, *args: Any, **named: Any) -> Any:
+        deadline, said = time.monotonic() + LOCKED_SECONDS, False
+        while True:
+            try:
+                return call(*args, **named)
+            except Exception as error:  # of MLflow, or of SQLAlchemy while it opens the store
+                if "database is locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                if not said:
+                    print(f"the store {self._shown} is locked by another process: waiting for that",
+                          flush=True)
+                said = True
+                time.sleep(0.5)
 
 
 def _try_database(store: Store) -> None:

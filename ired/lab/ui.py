@@ -38,10 +38,11 @@ def main(argv: list[str]) -> None:
     print(f"The notebook is at http://{HOST}:{port} (Ctrl-C ends it)", flush=True)
     # The default server starts 15 processes and runs jobs that people submit to it.
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+    # Not in the command line, where everybody on this machine could read a password.
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = store.uri
     os.execv(sys.executable, [
-        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store.uri,
-        "--default-artifact-root", str(store.artifacts), "--host", HOST, "--port", port,
-        "--workers", "1"])
+        sys.executable, "-m", "mlflow", "server", "--default-artifact-root", str(store.artifacts),
+        "--host", HOST, "--port", port, "--workers", "1"])
 
 
 if __name__ == "__main__":

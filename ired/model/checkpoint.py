@@ -27,7 +27,10 @@ def write(path: Path, tensors: dict[str, Tensor], meta: dict) -> None:
     """Write tensors and a JSON header; `path` holds the old file or the whole new one, never less."""
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    data = save(tensors, metadata={"ired": json.dumps(meta, sort_keys=True)})
+    _write_whole(path, save(tensors, metadata={"ired": json.dumps(meta, sort_keys=True)}))
+
+
+def _write_whole(path: Path, data: bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -64,7 +67,8 @@ def save_energy(path: Path, energy: LearnedEnergy) -> None:
     if (kind := architecture(energy.config)) != MLP:
         meta["architecture"] = kind
     write(path, energy.state_dict(), meta)
-    path.with_suffix(".json").write_text(json.dumps(meta, indent=2, sort_keys=True) + "\n")
+    text = json.dumps(meta, indent=2, sort_keys=True) + "\n"
+    _write_whole(path.with_suffix(".json"), text.encode())
 
 
 def load_energy(

@@ -210,3 +210,12 @@ def test_a_status_does_not_depend_on_slurm(project, monkeypatch):
     submitted(project, "P1-02")
     done = project.make("status", "PROFILE=tiny", **NONE)
     assert done.returncode == 0 and "3 of 5" in done.stdout
+
+
+def test_jobs_of_this_user_may_be_called_anything(monkeypatch):
+    """Accounting knows nothing; the controller lists all jobs of the user."""
+    answers = {"sacct": "", "squeue": "7|x||RUNNING||n1|0:05\n8|a|b|c|PENDING|||0:00\n9|P1-01||||\n"}
+    monkeypatch.setattr(slurm, "call", lambda *words, **_: answers[words[0]])
+    found = slurm.jobs(["7", "8", "9"])
+    assert [(job.name, job.state, job.node) for job in found.values()] == [
+        ("x|", "running", "n1"), ("a|b|c", "queued", ""), ("P1-01", "failed", "")]

@@ -4,7 +4,7 @@ import errno
 import sqlite3
 
 import pytest
-from ired.lab.errors import Mistake, NotFinite, one_line
+from ired.lab.errors import Mistake, NotFinite, in_one_line, one_line
 from mlflow.exceptions import MlflowException
 from safetensors import SafetensorError
 from sqlalchemy.exc import OperationalError
@@ -19,6 +19,8 @@ from sqlalchemy.exc import OperationalError
      "the disk is full"),
     (MlflowException("(sqlite3.OperationalError) attempt to write a readonly database"),
      "writing is not allowed: it is read-only"),
+    (MlflowException("(sqlite3.OperationalError) database is locked\n[SQL: UPDATE runs]"),
+     "another process has locked the store"),
     (PermissionError(errno.EACCES, "Permission denied", "/a/b"), "not allowed (/a/b)"),
     (MlflowException("API request to http://127.0.0.1:1/api failed with exception HTTPConnection"),
      "the tracking server stopped answering"),
@@ -33,3 +35,9 @@ def test_what_a_person_can_mend_is_one_line(error, told):
                                    RuntimeError("CUDA out of memory")])
 def test_what_needs_a_traceback_keeps_it(error):
     assert one_line(error) is None
+
+
+def test_ctrl_c_in_a_tool_has_no_traceback(capfd):
+    with pytest.raises((SystemExit, KeyboardInterrupt)) as end, in_one_line():
+        raise KeyboardInterrupt
+    assert getattr(end.value, "code", None) == 130 and capfd.readouterr().err == ""

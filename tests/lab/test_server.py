@@ -45,6 +45,9 @@ def test_the_ui_shows_a_store_that_was_moved_on_loopback_only(project):
         run_id = project.sql("SELECT run_uuid FROM tags WHERE value = 'SETUP-2'")[0][0]
         answer = urlopen(f"{ui}/get-artifact?path=answer.json&run_uuid={run_id}").read()
         assert b'"value": 4' in answer
+        processes = subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True).stdout
+        assert f"--port {port}" in processes
+        assert f"{project.root}/mlruns/mlflow.db" not in processes  # the address may hold a password
         listening = subprocess.run(["ss", "-ltn"], capture_output=True, text=True).stdout
         assert re.findall(rf"(\S+):{port}\s", listening) in (["127.0.0.1"], [])
         taken = project.make("ui", f"PORT={port}")

@@ -1,9 +1,11 @@
 """A tracking server that is not there: runs wait in staging, and are delivered once each."""
 
+import json
 import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -346,6 +348,38 @@ def test_a_run_that_was_killed_in_staging_is_delivered_as_killed(project):
     asleep.kill()
     asleep.communicate()
     assert "(killed)" in "".join(delivered(project)) and project.runs("SETUP-2")[-1] == "KILLED"
+
+
+@pytest.mark.parametrize("running, told", [(False, "(finished)"), (True, "(killed)")])
+def test_a_run_whose_job_was_killed_on_another_machine_is_delivered(running, told, project, inside):
+    """When it had ended and could not say so any more; or when nothing has come of it for a day."""
+    file = lost(project)
+    assert inside("00_prepare", "--force").returncode == 0
+    file.unlink()
+    folder, = (project.root / "mlruns" / "staging").iterdir()
+    (folder / "ended").unlink()
+    whose = json.loads((folder / "whose.json").read_text())
+    (folder / "whose.json").write_text(json.dumps(whose | {"host": "node17", "pid": 4}))
+    if running:
+        with closing(sqlite3.connect(folder / "mlflow.db")) as db, db:
+            db.execute("UPDATE runs SET status = 'RUNNING', end_time = NULL")
+        line, = delivered(project)
+        assert "process 4 on node17 has not ended" in line
+        assert f"touch '{folder.relative_to(project.root)}" in line
+        a_day_ago = time.time() - 25 * 3600
+        os.utime(folder / "mlflow.db", (a_day_ago, a_day_ago))
+    lines = delivered(project)
+    assert len(lines) == 1 + running and told in lines[-1]
+    assert not running or "has logged nothing for a day" in lines[0]
+    assert not folder.exists() and delivered(project) == ["Nothing waits in staging."]
+
+
+@pytest.mark.parametrize("text", ["abc", "nan", "-1"])
+def test_a_patience_that_is_no_number_is_one_line(text, project, inside, monkeypatch):
+    lost(project)
+    monkeypatch.setenv("IRED_PATIENCE", text)
+    one_line(inside("00_prepare", "--force"), f"IRED_PATIENCE '{text}'")
+    assert not list((project.root / "mlruns").glob("staging/*"))
 
 
 # A real server

@@ -1,12 +1,13 @@
 """make status: every state that an experiment can be in, and the sums."""
 
+import json
 import os
 import socket
 import subprocess
 
 from ired.lab.keys import Keys
 from ired.lab.queue import At, load
-from ired.lab.status import duration, queue_table, recorded, row
+from ired.lab.status import duration, phase_table, queue_table, recorded, row
 from ired.lab.store import Store
 
 AT = At("tiny")
@@ -43,6 +44,18 @@ def test_every_other_state(project):
         assert states(project)["P1-01"] == state, status
 
 
+def test_what_finished_later_outlives_a_run_that_another_machine_lost(project, inside):
+    """It was killed there without a word, so that the store has it running for ever."""
+    end(project, "P1-01", "RUNNING")
+    project.sql("UPDATE tags SET value = 'node17' WHERE key = 'host' AND run_uuid IN"
+                " (SELECT run_uuid FROM tags WHERE value = 'P1-01')")
+    assert states(project)["P1-01"] == "running"
+    assert inside("11_look").returncode == 0
+    assert states(project)["P1-01"] == "done"
+    project.sql("UPDATE runs SET start_time = start_time + 10000000 WHERE status = 'RUNNING'")
+    assert states(project)["P1-01"] == "running"  # the same again, by somebody else
+
+
 def test_an_edit_makes_stale_what_uses_it(project):
     project.edit("ired/constants.py", "4", "5")
     assert states(project) == {"SETUP-1": "done", "SETUP-2": "stale", "P1-01": "stale",
@@ -66,6 +79,13 @@ def test_the_table(project, inside):
     assert "Milestone ahead (phases 1 to 1): first things known" in text
     assert inside("12_again").returncode == 0
     assert "Milestone reached" in "\n".join(queue_table(keys, store, AT))
+
+
+def test_a_stamp_that_does_not_say_where_its_files_are(project):
+    for path in Store(project.root).stamps.iterdir():
+        path.write_text(json.dumps({"run_id": json.loads(path.read_text())["run_id"]}))
+    keys, store = Keys(project.root, load(project.root)), Store(project.root)
+    assert phase_table(keys, store, AT, 1)[-1] == "Figures and tables: make ui"
 
 
 def test_a_project_in_which_nothing_ran_has_a_status(fresh):

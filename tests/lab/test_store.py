@@ -3,18 +3,21 @@
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 from ired.lab.errors import Mistake
 from ired.lab.queue import At, load
 from ired.lab.store import Stamp, Store, write_whole
+from ired.lab.tracking import Tracking
 from small_project import Project, one_line
 
 
@@ -128,6 +131,138 @@ def test_stores_do_not_share_stamps(fresh, monkeypatch):
     assert Store(fresh.root).database == elsewhere
 
 
+@pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///?mode=memory",
+                                 "sqlite:///file::memory:?uri=true", "sqlite+pysqlite:///a.db"])
+def test_a_store_in_memory_is_one_line(fresh, inside, monkeypatch, uri):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.chdir(fresh.root)
+    before = sorted(fresh.root.iterdir())
+    one_line(inside("00_prepare", project=fresh), "is no file that keeps results", "mlflow.db")
+    assert sorted(fresh.root.iterdir()) == before
+
+
+def test_a_store_behind_a_link_is_the_projects_own(fresh):
+    (fresh.root / "large disk").mkdir()
+    (fresh.root / "mlruns").symlink_to("large disk")
+    assert Store(fresh.root).id == "local"
+    assert Store(fresh.root, f"sqlite:///{fresh.root}/large disk/mlflow.db").id == "local"
+
+
+def test_copies_of_a_project_share_the_locks_of_a_store(fresh, tmp_path, capfd):
+    uri, order = f"sqlite:///{tmp_path}/shared/mlflow.db", []
+    one, other = (Store(root, uri) for root in (fresh.root, tmp_path / "another"))
+
+    def second():
+        with other.lock("a key", "waiting"):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with one.lock("a key"):
+        thread.start()
+        thread.join(0.3)
+        order.append("first")
+    thread.join(20)
+    assert order == ["first", "second"] and capfd.readouterr().out == "waiting\n"
+
+
+def tracking_of(project, uri: str | None = None) -> Tracking:
+    return Tracking(Store(project.root, uri), load(project.root).phases)
+
+
+def test_a_store_that_is_locked_for_a_while_is_waited_for(project, monkeypatch, capfd):
+    """MLflow gives up after 20 s, which is shortened here; a run goes on where it was."""
+    monkeypatch.setattr("sqlalchemy.sql.text", shortened(sqlalchemy.sql.text))
+    tracking = tracking_of(project)
+    run_id = tracking.create(1, "waits", {})
+    locking = sqlite3.connect(project.root / "mlruns" / "mlflow.db", check_same_thread=False)
+    locking.execute("BEGIN EXCLUSIVE")
+    threading.Timer(1, locking.close).start()
+    tracking.metrics(run_id, [("loss", 0.5, 0), ("loss", 0.25, 1)])
+    tracking.end(run_id, "FINISHED")
+    run = tracking.run(run_id)
+    assert run.info.status == "FINISHED" and run.data.metrics == {"loss": 0.25}
+    told = capfd.readouterr()
+    assert told.out.count("is locked by another process") == 1 and told.err == ""
+
+
+def shortened(text):
+    return lambda sql: text(sql.replace("busy_timeout = 20000", "busy_timeout = 50"))
+
+
+def test_a_store_that_stays_locked_is_one_line(project, inside, monkeypatch):
+    monkeypatch.setattr("sqlalchemy.sql.text", shortened(sqlalchemy.sql.text))
+    for module in ("store", "tracking"):
+        monkeypatch.setattr(f"ired.lab.{module}.LOCKED_SECONDS", 0.2)
+    with closing(sqlite3.connect(project.root / "mlruns" / "mlflow.db")) as locking:
+        locking.execute("BEGIN EXCLUSIVE")
+        one_line(inside("11_look"), "another process has locked the store")
+        locking.rollback()
+        project.edit("scripts/11_look.py", "    run.headline", """    import sqlite3
+    locking = sqlite3.connect("{project.root}/mlruns/mlflow.db")
+    locking.execute("BEGIN EXCLUSIVE")
+    run.headline""".format(project=project))
+        one_line(inside("11_look"), "another process has locked the store")
+
+
+PLACES = ("s3://bucket/artifacts/phase1", "/elsewhere/artifacts/phase1", "mlflow-artifacts:/phase1", "relative")
+
+
+@pytest.mark.parametrize("ours", [False, True])
+def test_what_others_keep_in_a_store_stays_where_it_is(ours, project, tmp_path):
+    """In a database of theirs that we open, publish and take back, and in one of ours that was moved."""
+    uri, shared = None, project.root / "mlruns" / "mlflow.db"
+    if not ours:
+        shared = Path(shutil.copy(shared, tmp_path / "theirs.db"))
+        uri = f"sqlite:///{shared}"
+    with closing(sqlite3.connect(shared)) as db, db:
+        for number, place in enumerate(PLACES):
+            db.execute("INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage)"
+                       " VALUES (?, ?, ?, 'active')", (70 + number, f"theirs {number}", place))
+            db.execute("INSERT INTO runs (run_uuid, artifact_uri, status, lifecycle_stage, experiment_id)"
+                       " VALUES (?, ?, 'FINISHED', 'active', ?)", (f"{number:032}", f"{place}/r", 70 + number))
+    store = tracking_of(project, uri).store
+    store.publish()
+    store.relocate()
+    theirs = store.query("SELECT artifact_location FROM experiments WHERE name LIKE 'theirs%' ORDER BY name")
+    runs = store.query("SELECT artifact_uri FROM runs WHERE experiment_id >= 70 ORDER BY experiment_id")
+    kept = [place for place in PLACES if not ours or "mlflow-artifacts" not in place]
+    assert [place for place, in theirs if place in PLACES] == kept
+    assert [place.removesuffix("/r") for place, in runs if place.removesuffix("/r") in PLACES] == kept
+    own = store.query("SELECT artifact_location FROM experiments WHERE name LIKE 'Phase %'")
+    assert own == [(f"{store.artifacts}/phase1",), (f"{store.artifacts}/phase2",)]
+
+
+def test_a_deleted_experiment_is_restored(project, inside):
+    tracking = tracking_of(project)
+    tracking.client.delete_experiment(tracking._experiments["Phase 1: first things"])
+    done = inside("11_look")
+    assert done.returncode == 0 and "'Phase 1: first things' was deleted: it is restored" in done.stdout
+    assert project.runs("P1-01") == ["FINISHED"] * 2
+
+
+def test_all_runs_are_found_page_by_page(project, monkeypatch):
+    tracking = tracking_of(project)
+    for _ in range(3):
+        tracking.create(1, "nested", {"part_of": "P1-01"})
+    monkeypatch.setattr("ired.lab.tracking._RUNS_A_CALL", 2)
+    assert len(tracking.search("")) == 6 and len(tracking.search("", 3)) == 3
+    assert {run.data.tags["exp_id"] for run in tracking.search("tags.exp_id LIKE '%'")} == {
+        "SETUP-1", "SETUP-2", "P1-01"}
+
+
+def test_a_name_and_a_password_are_no_part_of_the_host(fresh):
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(401)
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        Store(fresh.root, f"http://me:secret@127.0.0.1:{server.server_port}").check()
+
+
 def test_a_password_is_never_shown(fresh):
     store = Store(fresh.root, "postgresql://me:secret@127.0.0.1:1/db")
     assert "secret" not in store.shown
@@ -146,6 +281,7 @@ def closed_port() -> int:
     ("http://127.0.0.1:{port}", "cannot be reached"),
     ("postgresql://127.0.0.1:{port}/db", "cannot be reached"),
     ("http://127.0.0.1:notaport", "cannot be reached"),
+    ("http://[::1", "cannot be reached"),
     ("pigeon://coop", "cannot be opened"),
 ])
 def test_a_store_out_of_reach_is_one_line(project, inside, monkeypatch, uri, told):

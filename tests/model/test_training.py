@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -268,6 +269,14 @@ def test_energies_survive_the_disk(tmp_path):
     assert torch.equal(again.energy(A, y, 2), energy.energy(A, y, 2))
     beside = json.loads((tmp_path / "m.json").read_text())
     assert beside["config"]["n"] == 3 and beside["config"]["symmetric"] is True
+
+
+def test_the_readable_copy_beside_a_model_is_put_there_in_one_step(tmp_path, monkeypatch):
+    energy, put = MLPEnergy(ENERGY), {}
+    monkeypatch.setattr("os.replace", lambda old, new: put.update({new.name: Path(old).read_bytes()}))
+    checkpoint.save_energy(tmp_path / "m.safetensors", energy)
+    assert list(put) == ["m.safetensors", "m.json"] and not (tmp_path / "m.json").exists()
+    assert json.loads(put["m.json"])["config"] == energy.describe()
 
 
 def test_checkpoints_that_lie_are_refused(tmp_path):
