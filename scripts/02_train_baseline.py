@@ -18,18 +18,22 @@ from ired.lab.command import Param, command
     batch=Param(0, help="problems a step; 0 stands for the profile's"),
     precision=Param("float32", choices=("float32", "bfloat16"), help="of matrix products in training"),
     retrain=Param(False, help="train even where the project keeps a model"),
-    checkpoint=Param("", help="take this trained model (safetensors) instead of training one"),
+    checkpoint=Param("", file=True, help="take this trained model (safetensors) instead of training one"),
     criteria={
         "beats_mean": "on the test set the sampled MSE is below the mean predictor's: the 95 % "
         "interval of the paired difference over problems lies below 0",
-        "beats_least_squares": "the same against least squares on A",
-        "harder_beats_least_squares": "the same on the harder set (c = 0.1)",
+        "beats_least_squares": "on the test set the sampled MSE is below that of least squares on A: the "
+        "95 % interval of the paired difference over problems lies below 0",
+        "harder_beats_least_squares": "the same on the harder set (c = 0.1): the 95 % interval of the paired "
+        "difference to least squares on A lies below 0",
         "more_than_affine": "on the test set the answers recover some of what least squares on A "
         "misses: the 95 % interval of the recovered share lies above 0.05",
     },
 )
 def main(run):
     from dataclasses import asdict, replace
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
 
     import pandas
 
@@ -52,7 +56,6 @@ def main(run):
         start = problems.generator(run.seed, "start", run.device)
         return solve(model, A, replace(descent, inner_steps=inner_steps), start)
 
-    work = run.workdir("ired.model.training", ignoring=("until", "retrain", "checkpoint"))
     kept = None if params.retrain or params.checkpoint else run.kept()
     if params.checkpoint or kept:
         path, provenance = kept or (params.checkpoint, {"checkpoint": params.checkpoint})
@@ -71,7 +74,9 @@ def main(run):
             seen = (x.float() for x in (A, Y, sampled(model, A)))
             return learning.snapshot(model, *seen, problems.generator(run.seed, "curve", run.device))
 
-        end = params.until or config.steps
+        end = min(params.until or config.steps, config.steps)
+        work = run.workdir("ired.model.training", "ired.model.graph_training", "ired.instruments.learning",
+                           ignoring=("until", "retrain", "checkpoint"), goes_on=end < config.steps)
         with run.progress(end, f"training, {run.variant}") as bar:
             curve = training.complete(
                 work / "training.safetensors", observe,
@@ -93,10 +98,11 @@ def main(run):
         )
     run.json("training", provenance)
     run.metrics({"trained_steps": provenance.get("steps", 0)})
-    path = work / "model.safetensors"
-    checkpoint.save_energy(path, model)
-    run.file(path)
-    run.file(path.with_suffix(".json"))
+    with TemporaryDirectory(prefix="ired-") as folder:
+        path = Path(folder) / "model.safetensors"
+        checkpoint.save_energy(path, model)
+        run.file(path)
+        run.file(path.with_suffix(".json"))
 
     found = {
         family: accuracy(lambda A, steps: sampled(model, A, steps), A, problems.inverse(A), range(6))

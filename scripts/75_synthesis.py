@@ -8,12 +8,11 @@ synthesis itself: an experiment that is missing, a criterion that no claim takes
 that missed a known answer.
 """
 
-from ired.lab.command import Param, command
+from ired.lab.command import command
 
 
 @command(
     "P7-05",
-    seeds=Param((0,), help="seeds at which the same criteria count, run before (`make phase1 SEED=1`, …)"),
     criteria={
         "everything_is_there": "all other 38 experiments have a finished run of the present code",
         "nothing_left_out": "every criterion that was decided belongs to a claim or is an assumption of one",
@@ -29,7 +28,7 @@ def main(run):
     from ired.instruments import confidence
 
     shelf = run.shelf()
-    gathered = synthesis.gather(shelf, run.at, run.params.seeds, without=run.exp_id)
+    gathered = synthesis.gather(shelf, run.at, without=run.exp_id)
     judged, words = gathered.judged(), synthesis.Words(gathered, pages.plain, autoescape=False)
     claims = synthesis.claims_table(judged, [words.written(one.claim.found) for one in judged])
     run.table("claims", claims)

@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 
 from ired.figures.report import dead_links
 from ired.lab import queue
+from ired.model import checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 QUEUE = queue.load()
@@ -355,3 +356,31 @@ def test_a_kept_model_is_found_checked_and_not_trained_again(finished, tmp_path)
     nothing = subprocess.run([*keep, "--seed", "7"], cwd=copy, env=environment(copy),
                              capture_output=True, text=True)  # fmt: skip
     assert nothing.returncode == 2 and "make retrain PROFILE=tiny SEED=7" in nothing.stderr
+    others = subprocess.run([*keep, "--retrain", "--steps", "10"], cwd=copy, env=environment(copy),
+                            capture_output=True, text=True)  # fmt: skip
+    assert others.returncode == 2, "it keeps what was run with these arguments and nothing else"
+
+
+def test_a_model_that_is_given_counts_by_what_is_in_it(finished, tmp_path):
+    copy, given = tmp_path / "taker", tmp_path / "given.safetensors"
+    shutil.copytree(finished, copy)
+    own = next(copy.glob("mlruns/artifacts/**/model.safetensors"))
+    for part in (own, own.with_suffix(".json")):
+        shutil.copyfile(part, given.with_suffix(part.suffix))
+    words = "scripts/02_train_baseline.py", "--checkpoint", str(given)
+    first, again = run(copy, *words), run(copy, *words)
+    assert first.returncode == 0 and "up to date" in again.stdout, first.stderr
+    tensors, meta = checkpoint.read(given)
+    checkpoint.write(given, tensors | {"fc4.bias": tensors["fc4.bias"] + 1}, meta)
+    changed = run(copy, *words)
+    assert changed.returncode == 0 and "up to date" not in changed.stdout, changed.stderr
+    given.unlink()
+    gone = run(copy, *words)
+    assert gone.returncode == 2 and f"--checkpoint {given}: No such file" in gone.stderr
+
+
+def test_a_training_that_went_further_is_not_taken_for_a_shorter_one(finished, tmp_path):
+    copy = tmp_path / "shorter"
+    shutil.copytree(finished, copy)
+    done = run(copy, "scripts/02_train_baseline.py", "--until", "100")
+    assert done.returncode == 2 and "is at step 400, beyond 100" in done.stderr

@@ -309,7 +309,10 @@ def main(argv: list[str]) -> None:
     shelf = Shelf(open_tracking(store, keys), keys)
     gathered, others = synthesis.gather(shelf, at, seeds), others_of(shelf, at)
     if not any(exp.varies for exp in gathered.experiments if exp.id in gathered.results):
-        raise Mistake(f"nothing has been run at {at.words() or 'the defaults'} with this code: `make phase1` is a start")
+        raise Mistake(f"nothing has been run at {at.words() or 'the defaults'} with this code: "
+                      f"`{' '.join(['make phase1', at.words()]).strip()}` is a start")
+    for seed in sorted({*seeds} - {at.seed, *gathered.others}):
+        print(f"  seed {seed} does not count: nothing has been run there with this code")
     advice = advised(gathered)
     figures_ = drawn(gathered, advice[0], others)
     if findings:

@@ -47,6 +47,7 @@ class Param:
     paper: Any = None
     help: str = ""
     choices: Sequence[Any] | None = None
+    file: bool = False  # the name of one, whose content decides and not its name
 
     def at(self, profile: str) -> Any:
         """The default under a profile; paper-std has the sizes of paper."""
@@ -63,6 +64,32 @@ class Request:
     force: bool
     params: dict[str, Any]
     changed: dict[str, Any] = field(default_factory=dict)  # params that are not the default
+
+
+class _Audience:
+    """Standard output whose reader may leave (`| head`): the run goes on without."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            self._gone()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._gone()
+
+    def _gone(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class Stopped(BaseException):
@@ -106,7 +133,9 @@ class Command:
         return Request(at, device, force, params, changed)
 
     def key(self, request: Request, keys: Keys) -> str:
-        return keys.key(keys.queue[self.exp_id], request.at, request.changed)
+        changed = {name: _content(name, value) if self.params[name].file else value
+                   for name, value in request.changed.items()}
+        return keys.key(keys.queue[self.exp_id], request.at, changed)
 
     def _parser(self) -> argparse.ArgumentParser:
         parser = Parser(
@@ -137,9 +166,11 @@ class Command:
         """Run the command line and leave the process with its status: 0 for a finished run, 1 for
         one that FAILED, 2 for what the user can mend, 128 + n if stopped by signal n."""
         sys.stdout.reconfigure(line_buffering=True, write_through=False)
+        heard, sys.stdout = sys.stdout, _Audience(sys.stdout)
         try:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-                signal.signal(number, _stop)
+                if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                    signal.signal(number, _stop)
             self._run(self.parse(sys.argv[1:] if argv is None else argv))
         except Stopped as stopped:
             _leave(128 + stopped.number, f"{self.exp_id} was stopped by {stopped}")
@@ -148,6 +179,8 @@ class Command:
             if message is None:
                 traceback.print_exc()
             _leave(getattr(error, "exit_status", 1 if message is None else 2), message)
+        finally:
+            sys.stdout = heard
 
     def _run(self, request: Request) -> None:
         if self.script.parents[1] != ROOT:
@@ -182,7 +215,7 @@ class Command:
             if self.key(request, Keys(ROOT)) != key:  # it may have waited long for the lock
                 raise Mistake(f"{name}: the code was edited while this was starting: run it again")
             try:
-                self._work(tracking, keys, exp, at, key, request.params, device, upstream)
+                self._work(tracking, keys, exp, at, key, request, device, upstream)
             finally:
                 tracking.close()
 
@@ -194,7 +227,7 @@ class Command:
         return stamp is not None
 
     def _work(self, tracking: Tracking, keys: Keys, exp: Experiment, at: At, key: str,
-              params: dict[str, Any], device: str, upstream: list[Upstream]) -> None:
+              request: Request, device: str, upstream: list[Upstream]) -> None:
         """Run `main` inside an MLflow run and record how it ended."""
         from ired.lab.run import Run
 
@@ -204,11 +237,11 @@ class Command:
                     for name, value in values.items()}
         tags = _provenance(exp, at, key, device, self.criteria, upstream)
         run_id = tracking.start(exp.phase, exp.name(at), tags,
-                                {c: getattr(at, c) for c in COORDINATES} | sections | params)
+                                {c: getattr(at, c) for c in COORDINATES} | sections | request.params)
         print(f"{exp.name(at)} starts on {device}, {os.environ['OMP_NUM_THREADS']} threads "
               f"(run {run_id})")
-        run = Run(tracking, keys, exp, at, key, run_id, params, profile, device, self.criteria,
-                  upstream)
+        run = Run(tracking, keys, exp, at, key, run_id, request.params, profile, device, self.criteria,
+                  upstream, request.force)
         try:
             tracking.inherit_datasets(run_id, [up.result.run_id for up in upstream])
             self.main(run)
@@ -258,7 +291,7 @@ def take_coordinates(options: dict[str, Any], queue: Queue) -> At:
 
 def _seed(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text):
-        raise argparse.ArgumentTypeError(f"seed '{text}' is not a whole number of 0 or more")
+        raise argparse.ArgumentTypeError(f"seed '{text}' is not a whole number from 0 to 999999999")
     return int(text)
 
 
@@ -282,22 +315,40 @@ def _reader(name: str, param: Param) -> Callable[[str], Any]:
     if param.choices:
         return one_of(name, param.choices, type(param.default))
     if isinstance(param.default, (tuple, list)):
-        one = _number(name, type(param.default[0]))
+        one = _number(name, type(param.default[0]), min(param.default))
         return lambda text: type(param.default)(one(part) for part in text.split(","))
-    return _number(name, type(param.default))
+    return _number(name, type(param.default), param.default)
 
 
-def _number(name: str, kind: type) -> Callable[[str], Any]:
+def _number(name: str, kind: type, default: Any) -> Callable[[str], Any]:
+    """A number may be negative, or 0, where its default is."""
     def read(text: str) -> Any:
         try:
             value = kind(text)
         except ValueError:
             value = math.nan
-        if isinstance(value, float) and not math.isfinite(value):
-            wanted = "a whole number" if kind is int else "a finite number"
+        if kind is str:
+            return value
+        least = 1 if kind is int and default > 0 else min(default, 0)
+        low = value < 0 <= default or kind is int and value < least
+        if low or not math.isfinite(value):
+            wanted = f"a whole number of {least} or more" if kind is int else "a finite number"
+            wanted += " of 0 or more" if kind is float and default >= 0 else ""
             raise argparse.ArgumentTypeError(f"{name} '{text}' is not {wanted}")
         return value
     return read
+
+
+def _content(name: str, value: str) -> str:
+    """What decides of a file that is a parameter."""
+    from ired.lab.run import sha256
+
+    if not value:
+        return value
+    try:
+        return sha256(Path(value))
+    except OSError as error:
+        raise Mistake(f"--{name.replace('_', '-')} {value}: {error.strerror}") from None
 
 
 def _shown(value: Any) -> str:
@@ -459,6 +510,9 @@ def _record_failure(tracking: Tracking, run_id: str, error: BaseException) -> No
     import tempfile
 
     status = "KILLED" if isinstance(error, (Stopped, KeyboardInterrupt)) else "FAILED"
+    with suppress(Exception):
+        if status == "KILLED" and tracking.run(run_id).info.status == "FINISHED":  # a moment too late
+            return
     with suppress(Exception):
         tracking.tags(run_id, {"error": one_line(error) or f"{type(error).__name__}: {error}"})
     with suppress(Exception):

@@ -1,47 +1,48 @@
-"""Copies the newest finished model of SETUP-3 into the project, with its provenance beside it.
+"""Copies the model that a run of SETUP-3 trained into the project, with its provenance beside it.
 
 So that somebody without a GPU studies the published size at once. What is kept enters the key of
-SETUP-3: keeping another model makes everything that builds on it stale.
+SETUP-3: keeping another model makes everything that builds on it stale. The arguments are those with
+which SETUP-3 was run.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 
-from ired.lab.command import Parser, add_coordinates, open_tracking, take_coordinates
+from ired.lab.command import open_tracking
 from ired.lab.errors import Mistake, in_one_line
 from ired.lab.keys import Keys
 from ired.lab.queue import ROOT
+from ired.lab.rules import load_command
 from ired.lab.run import sha256
 from ired.lab.store import Store, write_whole
 
 
 def main(argv: list[str]) -> None:
-    parser = Parser(prog="python -m ired.lab.keep", description=__doc__)
-    add_coordinates(parser)
-    options = vars(parser.parse_args(argv))
     keys, store = Keys(), Store()
     exp = keys.queue["SETUP-3"]
-    at = exp.at(take_coordinates(options, keys.queue))
+    command = load_command(ROOT / exp.script)
+    request = command.parse(argv, keys.queue)
+    at, key = request.at, command.key(request, keys)
     store.check()
     tracking = open_tracking(store, keys)
-    found = tracking.search(
-        f"tags.exp_id = '{exp.id}' and tags.profile = '{at.profile}' and tags.seed = '{at.seed}' "
-        f"and tags.variant = '{at.variant}' and attributes.status = 'FINISHED'")
-    for run in found:
-        model = tracking.artifact(run, "model.safetensors")
-        record = tracking.artifact(run, "training.json")
-        provenance = json.loads(record.read_text()) if model and record else {}
-        if "steps" in provenance and "run_id" not in provenance:  # trained by this very run
-            break
-    else:
-        raise Mistake(f"there is no finished training of {exp.name(at)}: "
+    run = tracking.finished(key)
+    model, record = (tracking.artifact(run, name) if run else None for name in ("model.safetensors", "training.json"))
+    provenance = json.loads(record.read_text()) if model and record else {}
+    if "steps" not in provenance or "run_id" in provenance:  # it took a model that was kept
+        raise Mistake(f"there is no finished training of {exp.name(at)} with these arguments: "
                       f"`make retrain {at.words()}` makes one")
     target = ROOT / exp.provenance(at)
     target.parent.mkdir(exist_ok=True)
-    shutil.copyfile(model, target.with_suffix(".safetensors"))
+    part = target.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        shutil.copyfile(model, part)
+        os.replace(part, target.with_suffix(".safetensors"))
+    finally:
+        part.unlink(missing_ok=True)
     provenance |= {
         "sha256": sha256(model),
         "run_id": run.info.run_id,

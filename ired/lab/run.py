@@ -150,7 +150,8 @@ class Run:
 
     def __init__(self, tracking: Tracking, keys: Keys, exp: Experiment, at: At, key: str,
                  run_id: str, params: Mapping[str, Any], profile: Profile, device: str,
-                 criteria: Mapping[str, str], upstream: Sequence[Upstream]) -> None:
+                 criteria: Mapping[str, str], upstream: Sequence[Upstream], force: bool = False) -> None:
+        self._force = force
         self._tracking, self._keys, self._exp, self.at = tracking, keys, exp, at
         self._upstream = upstream
         self._declared = criteria
@@ -318,9 +319,11 @@ class Run:
                           f"(`git checkout {path.parent.name}`), or train anew with --retrain")
         return path, provenance
 
-    def workdir(self, *modules: str | ModuleType, ignoring: tuple[str, ...] = ()) -> Path:
+    def workdir(self, *modules: str | ModuleType, ignoring: tuple[str, ...] = (), goes_on: bool = False) -> Path:
         """A folder for work that can be resumed: the same one as long as what decides the work
-        (parameters but those `ignoring`, profile, seed, variant, the sources of `modules`) is."""
+        (parameters but those `ignoring`, profile, seed, variant, the sources of `modules`) is. A run
+        that is forced begins finished work anew. `goes_on`: the work will not be finished when this run
+        is, so `clean` leaves it."""
         names = [m if isinstance(m, str) else m.__name__ for m in modules]
         files = {name: self._keys.module(name) for name in names}
         if missing := [name for name, file in files.items() if file is None]:
@@ -329,9 +332,12 @@ class Run:
         key = digest(params, self.profile.name, self.profile.sections(), self.seed,
                      self.variant, self._keys.sources(*files.values()))
         path = self._tracking.store.folder / "work" / f"{self.exp_id}-{key}"
+        if self._force and (path / WORK_DONE).exists():
+            shutil.rmtree(path)
         path.mkdir(parents=True, exist_ok=True)
         (path / WORK_DONE).unlink(missing_ok=True)
-        self._work.append(path)
+        if not goes_on:
+            self._work.append(path)
         return path
 
     def checkpoint(self, name: str) -> Checkpoint:

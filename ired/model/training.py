@@ -145,13 +145,18 @@ class Trainer:
 
         At `points` equal distances the averaged model is observed and everything is saved, so that
         a killed training loses a stretch at most. tick(steps, losses (3,)) follows the steps made.
-        Returns the learning curve: one dict a point, "step" and what `observe` returned.
+        Returns the learning curve: one dict a point, "step" and what `observe` returned. Raises
+        CheckpointError where the checkpoint is beyond `until`.
         """
         curve = self.resume(path) if path.exists() else []
         if self.step:
             tick(self.step, self.history[-1])
         stretch = -(-self.config.steps // points)
         end = min(until or self.config.steps, self.config.steps)
+        if self.step > end:
+            raise checkpoint.CheckpointError(
+                f"{path} is at step {self.step}, beyond {end}: delete it to begin anew"
+            )
         while self.step < end:
             target = min((self.step // stretch + 1) * stretch, end)
             while self.step < target:

@@ -17,12 +17,14 @@ def test_help_explains_the_parameters(fresh):
 
 @pytest.mark.parametrize("words, told", [
     (["--profile", "huge"], ["unknown profile 'huge'", "tiny, small, paper, paper-std"]),
-    (["--seed", "three"], ["seed 'three' is not a whole number"]),
+    (["--seed", "three"], ["seed 'three' is not a whole number from 0 to 999999999"]),
     (["--seed", "-1"], ["seed '-1' is not a whole number"]),
     (["--variant", "odd"], ["unknown variant 'odd'", "none, random"]),
     (["--device", "tpu"], ["unknown device 'tpu'", "auto, cpu, cuda"]),
     (["--device", "cuda"], ["--device cuda", "make doctor"]),
     (["--points", "many"], ["points 'many' is not a whole number"]),
+    (["--points", "-1"], ["points '-1' is not a whole number of 1 or more"]),
+    (["--points", "0"], ["points '0' is not a whole number of 1 or more"]),
     (["--point", "1"], ["unrecognized arguments: --point 1"]),
 ])
 def test_a_mistake_in_the_arguments_is_one_line(fresh, words, told):
@@ -90,6 +92,37 @@ def test_a_run_that_goes_wrong_has_failed(inside, project, way, status, said):
     traceback, = project.root.rglob("error.txt")
     assert "Traceback" in traceback.read_text()
     assert len(list((project.root / "mlruns" / "stamps" / "local").iterdir())) == 3
+
+
+def test_who_reads_the_output_may_leave_and_a_closed_terminal_may_be_ignored(project):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup has it, for all that it starts
+    try:
+        run = project.start("01_train", "--seed", "5", "--behave", "sleep")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    wait_until_asleep(run)
+    run.send_signal(signal.SIGHUP)
+    run.stdout.close()
+    run.send_signal(signal.SIGTERM)
+    assert run.wait(timeout=60) == 143 and run.stderr.read() == "error: SETUP-2 was stopped by SIGTERM\n"
+    run = project.start("01_train", "--seed", "6")
+    run.stdout.close()
+    assert run.wait(timeout=60) == 0 and run.stderr.read() == ""
+    assert sorted(project.runs("SETUP-2")) == ["FINISHED", "FINISHED", "KILLED"]
+
+
+def test_a_signal_that_comes_after_the_end_changes_nothing(inside, project, monkeypatch):
+    from ired.lab.tracking import Tracking
+    end = Tracking.end
+
+    def ended(self, run_id, status):
+        end(self, run_id, status)
+        if status == "FINISHED":
+            os.kill(os.getpid(), signal.SIGTERM)
+    monkeypatch.setattr(Tracking, "end", ended)
+    assert inside("01_train", "--seed", "8").returncode == 143
+    monkeypatch.undo()
+    assert project.runs("SETUP-2")[-1] == "FINISHED"
 
 
 def test_stopping_and_killing(project):

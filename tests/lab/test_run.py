@@ -111,6 +111,18 @@ def test_work_is_resumed_only_where_what_decides_it_is_the_same(run, project):
         run.workdir("ired.nothing")
 
 
+def test_finished_work_is_begun_anew_where_the_run_is_forced(run):
+    half, whole = run.workdir("ired.science", goes_on=True), run.workdir("ired.constants")
+    for folder in (half, whole):
+        (folder / "state").write_text("of a run before")
+    run.mark_work_done()
+    assert run.workdir("ired.constants") == whole and (whole / "state").exists()
+    run.mark_work_done()
+    run._force = True
+    assert (run.workdir("ired.science", goes_on=True) / "state").exists(), "it was never finished"
+    assert not (run.workdir("ired.constants") / "state").exists()
+
+
 def test_an_upstream_result_must_be_a_declared_need(run):
     with pytest.raises(KeyError, match="P1-01 asks for SETUP-1"):
         run.upstream("SETUP-1")
