@@ -99,8 +99,8 @@ def gather(shelf: Shelf, at: At, seeds: Iterable[int] = (), without: str = "") -
         if seed != at.seed:
             there = replace(at, seed=seed)
             results = {exp.id: shelf.find(exp, there) for exp in queue if "seed" in exp.varies}
-            if there_found := {exp_id: result for exp_id, result in results.items() if result}:
-                others[seed] = there_found
+            if fresh := {exp_id: result for exp_id, result in results.items() if result}:
+                others[seed] = fresh
     return Gathered(at, queue, {k: v for k, v in found.items() if v}, missing, others)
 
 

@@ -171,7 +171,7 @@ class Shards:
         if index["source"] != source:
             raise BadActivations(
                 f"these activations are those of the model of run {index['source']}, not of {source}: "
-                "collect them anew (`make P2-01 ARGS=--force`)"
+                "collect them anew (P2-01 with ARGS=--force, at the same coordinates)"
             )
         return cls(index, read)
 
@@ -232,7 +232,7 @@ class Shards:
         if tuple(x.shape) != expected:
             raise BadActivations(
                 f"{name} holds {tuple(x.shape)} activations where its index says {expected}: "
-                "collect them anew (`make P2-01 ARGS=--force`)"
+                "collect them anew (P2-01 with ARGS=--force, at the same coordinates)"
             )
         if not bool(x.isfinite().all()):
             bad = int((~x.isfinite()).any(1).nonzero()[0])

@@ -140,7 +140,7 @@ class DictionaryTrainer:
         self._jumps = any(m.architecture == "jumprelu" for m in members)
         jumps = like.new_tensor([float(m.architecture == "jumprelu") for m in members])
         self._window = (jumps / plan.bandwidth)[self._member]
-        self._topk = self._blocks()
+        self._topk = {block[-1].start: block for block in self._blocks()}
         self._start((first - mean) / scale)
         for weight in self.weights:
             weight.grad = torch.zeros_like(weight)
@@ -206,10 +206,10 @@ class DictionaryTrainer:
 
     def _selected(self, u: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Which entries of u (B, all features) members look at: row, column, value (E,), member by member."""
-        B, blocks = len(u), {own.start: (features, k, own) for features, k, own in self._topk}
+        B = len(u)
         for place, (member, own) in enumerate(zip(self.members, self.slices, strict=True)):
-            if own.start in blocks:
-                features, k, own = blocks[own.start]
+            if own.start in self._topk:
+                features, k, own = self._topk[own.start]
                 value, index = largest(u[:, own].unflatten(1, (-1, features)), k)
                 index += torch.arange(own.start, own.stop, features, device=u.device)[:, None]
                 row = torch.arange(place * B, place * B + B * index.shape[1], device=u.device)
