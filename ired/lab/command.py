@@ -40,11 +40,15 @@ DEVICES = ("auto", "cpu", "cuda")
 
 @dataclass(frozen=True)
 class Param:
-    """A parameter of a script: its default, what it shrinks or grows to, what it means."""
+    """A parameter of a script: its default, what it shrinks or grows to, what it means.
+
+    `paper` is what two cores can do at the published size; `gpu` what to give by hand where there is more.
+    """
 
     default: Any
     tiny: Any = None
     paper: Any = None
+    gpu: Any = None
     help: str = ""
     choices: Sequence[Any] | None = None
     file: bool = False  # the name of one, whose content decides and not its name
@@ -149,8 +153,9 @@ class Command:
         own = parser.add_argument_group("parameters of this experiment")
         for name, param in self.params.items():
             sizes = [f"default: {_shown(param.default)}"]
-            sizes += [f"{profile}: {_shown(value)}" for profile, value
-                      in (("tiny", param.tiny), ("paper", param.paper)) if value is not None]
+            sizes += [f"{label}: {_shown(value)}" for label, value
+                      in (("tiny", param.tiny), ("paper", param.paper), ("paper on a GPU", param.gpu))
+                      if value is not None]
             text = f"{param.help} ({'; '.join(sizes)})".strip().replace("%", "%%")
             flag = "--" + name.replace("_", "-")
             if isinstance(param.default, bool):
