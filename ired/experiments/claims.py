@@ -18,6 +18,7 @@ ASSUMPTIONS = (
     "SETUP-2.recorded_figures_reproduced",
     "SETUP-2.splits_share_no_problem",
     "SETUP-3.beats_mean",
+    "SETUP-3.average_agrees",
     "SETUP-5.model_trained",
     "SETUP-5.instruments_calibrated",
     "SETUP-5.queue_consistent",

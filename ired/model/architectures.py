@@ -33,12 +33,12 @@ def parse(variant: str) -> tuple[str, str]:
 
 
 # Energies of matrix products have a hundredth of the network's weights and learn from a hundredth of its
-# problems. Their average follows fast: the network's, over a thousand steps, would lag behind.
+# problems, so their average reaches less far back.
 _BUDGETS = {
     "polynomial": {"steps": 600, "batch": 256},
     "product": {"steps": 1500, "batch": 256},
 }
-_MANNER = {"learning_rate": 5e-3, "decay": True, "ema_decay": 0.9}
+_MANNER = {"learning_rate": 5e-3, "decay": True, "ema_decay": 0.95, "ema_every": 1}
 
 
 def trained(variant: str, training: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,11 +4,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
+from ired.lab.profiles import PROFILES
 from ired.model import checkpoint, problems
+from ired.model.architectures import trained
 from ired.model.energy import EnergyConfig, MLPEnergy
 from ired.model.graph_training import GraphTrainer, trainer
 from ired.model.training import MINING, Diverged, Trainer, TrainingConfig
@@ -105,6 +108,41 @@ def test_the_average_follows_the_weights_and_lags():
     assert torch.equal(trainer.average.fc2.weight, trainer.model.fc2.weight)
     trainer.advance(100)
     assert not torch.equal(trainer.average.fc2.weight, trainer.model.fc2.weight)
+
+
+@pytest.mark.parametrize("decay, every", [(0.9, 1), (0.5, 10)])
+def test_averaged_iterates_of_a_quadratic(decay, every):
+    """Descent on ½h·w² leaves w_t = r^t, r = 1 − ηh, whose moving average is known in closed form."""
+    config = replace(QUICK, steps=400, ema_decay=decay, ema_every=every, ema_start=0)
+    trainer, r = Trainer(ENERGY, config, 0), 0.999
+    # Averages follow the published warm-up until their decay is reached.
+    begin = every * int(np.ceil(((1 / (1 - decay)) ** 1.5 - 1) / every))
+    for trainer.step in range(begin, begin + 201, every):
+        if trainer.step == begin:
+            trainer._average.fill_(1.0)
+            continue
+        trainer._weights.fill_(r ** (trainer.step - begin))
+        trainer._update_average()
+    updates, q = 200 // every, r**every
+    known = decay**updates + (1 - decay) * q * (q**updates - decay**updates) / (q - decay)
+    assert trainer._average[0].item() == pytest.approx(known, rel=1e-4)
+    # It is where the weights were `horizon` steps ago, on a curve as flat as this.
+    lag = np.log(known / r**200) / -np.log(r)
+    assert lag == pytest.approx(every * decay / (1 - decay), rel=0.02)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize("variant", ("none", "adversarial", "polynomial", "product"))
+def test_averages_reach_back_a_twentieth_of_a_training(name, variant):
+    """The release's average is kept in `paper` alone: half of a short training would be the average's lag."""
+    values = trained(variant, PROFILES[name].training)
+    horizon = values["ema_every"] / (1 - values["ema_decay"])
+    published = TrainingConfig.published()
+    if name == "paper" and variant in MINING:
+        assert (values["ema_decay"], values["ema_every"]) == (published.ema_decay, published.ema_every)
+        assert horizon < published.steps / 20
+    else:
+        assert horizon <= values["steps"] / 20 + 1e-9
 
 
 def test_mining_changes_neither_problems_nor_noise():
