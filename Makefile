@@ -104,7 +104,8 @@ help: ## this list
 	@sed -nE "s/^([a-z]+):[^#]*## (.*)/\1\t\2/p" Makefile \
 	  | while IFS=$$'\t' read -r name text; do printf '  %-18s %s\n' "$$name" "$$text"; done
 	@printf '%s\n' '' \
-	  'Profiles: tiny (seconds), small (a laptop), paper and paper-std (the published size, a GPU).' \
+	  'Profiles: tiny (seconds), small (a laptop), paper and paper-std (the published size, with' \
+	  'kept models), paper-gpu (the same, trained anew and longer).' \
 	  'PYTHON=python3.12 makes the environment with that python; VENV=path uses another environment;' \
 	  'TORCH_INDEX=address installs torch from that index (a CPU or CUDA build of your choice).'
 

@@ -61,9 +61,9 @@ def measured(run: Run, count: int) -> Measured:
     models, config = run.upstreams("SETUP-3"), SamplingConfig(**run.profile.sampling)
     variants = list(dict.fromkeys(variant for variant, _ in models))
     networks = [variant for variant in variants if parse(variant)[0] == MLP]
-    kind = run.profile.name.partition("-")[0]
-    looked = {"tiny": portrait.TINY, "paper": portrait.PAPER}.get(kind, portrait.Sizes())
-    asked = fingerprint.TINY if kind == "tiny" else fingerprint.Size()
+    sizes = run.profile.sizes
+    looked = {"tiny": portrait.TINY, "default": portrait.Sizes()}.get(sizes, portrait.PAPER)
+    asked = fingerprint.TINY if sizes == "tiny" else fingerprint.Size()
 
     def stream(purpose: str) -> torch.Generator:
         return problems.generator(run.seed, f"{run.exp_id} {purpose}")

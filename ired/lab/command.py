@@ -42,7 +42,7 @@ DEVICES = ("auto", "cpu", "cuda")
 class Param:
     """A parameter of a script: its default, what it shrinks or grows to, what it means.
 
-    `paper` is what two cores can do at the published size; `gpu` what to give by hand where there is more.
+    `paper` is what two cores can do at the published size; `gpu`, where more is worth while, what a GPU can.
     """
 
     default: Any
@@ -54,8 +54,9 @@ class Param:
     file: bool = False  # the name of one, whose content decides and not its name
 
     def at(self, profile: str) -> Any:
-        """The default under a profile; paper-std has the sizes of paper."""
-        special = {"tiny": self.tiny, "paper": self.paper, "paper-std": self.paper}.get(profile)
+        """The default under a profile."""
+        on_gpu = self.paper if self.gpu is None else self.gpu
+        special = {"tiny": self.tiny, "paper": self.paper, "gpu": on_gpu}.get(PROFILES[profile].sizes)
         return self.default if special is None else special
 
 

@@ -2,8 +2,9 @@
 
 tiny       seconds for everything: the tests
 small      the default: minutes on a laptop with two cores
-paper      the published setting, its oddities included (docs: METHODS 4): a GPU
+paper      the published setting, its oddities included (docs: METHODS 4), with kept models: two cores
 paper-std  `paper` but for standardised, symmetric inputs and outputs and the learning rate
+paper-gpu  `paper` with nothing kept, trained for as long as replications are, on larger samples: a GPU
 small-published  the published setting at the sizes of `small`: what a laptop can say about it
 
 The weights that are studied are a moving average. It reaches back ema_every/(1 − ema_decay) steps: the release's
@@ -19,9 +20,13 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Profile:
-    """One size. Each section is a plain dict that goes to the code of that name as it stands."""
+    """One size. Each section is a plain dict that goes to the code of that name as it stands.
+
+    sizes: which of a parameter's sizes it takes, "tiny", "default", "paper" or "gpu".
+    """
 
     name: str
+    sizes: str
     problem: dict
     model: dict
     training: dict
@@ -31,20 +36,21 @@ class Profile:
     def sections(self) -> dict[str, dict]:
         """The sections without the name, in the order in which they are logged."""
         values = asdict(self)
-        del values["name"]
+        del values["name"], values["sizes"]
         return values
 
 
-def _derive(base: Profile, name: str, **sections: dict) -> Profile:
+def _derive(base: Profile, name: str, sizes: str, **sections: dict) -> Profile:
     """`base` with some values of some sections replaced."""
     values = deepcopy(base.sections())
     for section, changes in sections.items():
         values[section].update(changes)
-    return Profile(name=name, **values)
+    return Profile(name, sizes, **values)
 
 
 PAPER = Profile(
     name="paper",
+    sizes="paper",
     problem={"n": 20, "c": 0.5},
     model={"hidden": 512, "landscapes": 10, "symmetric": False, "standardised": False},
     # 100 k steps are what public replications train; the paper's own runs are 1.3 M.
@@ -55,31 +61,32 @@ PAPER = Profile(
     evaluation={"problems": 10_000},
 )
 PAPER_STD = _derive(
-    PAPER, "paper-std",
+    PAPER, "paper-std", "paper",
     model={"symmetric": True, "standardised": True},
     training={"learning_rate": 1e-3, "decay": True, "clip": 6.0, "later_step_factor": 1.0,
               "clamp_by_first": False, "ema_every": 1},
     sampling={"clip": 6.0, "later_step_factor": 1.0, "scaled_output": False},
 )
 SMALL = _derive(
-    PAPER_STD, "small",
+    PAPER_STD, "small", "default",
     problem={"n": 6},
     model={"hidden": 256},
     training={"steps": 4000, "batch": 512, "learning_rate": 6e-3},
     evaluation={"problems": 4000},
 )
 TINY = _derive(
-    SMALL, "tiny",
+    SMALL, "tiny", "tiny",
     problem={"n": 3},
     model={"hidden": 64},
     training={"steps": 400, "batch": 128, "ema_decay": 0.95},
     evaluation={"problems": 400},
 )
 SMALL_PUBLISHED = _derive(
-    PAPER, "small-published",
+    PAPER, "small-published", "default",
     problem=SMALL.problem,
     model={"hidden": SMALL.model["hidden"]},
     training={name: SMALL.training[name] for name in ("steps", "batch", "ema_decay", "ema_every")},
     evaluation=SMALL.evaluation,
 )
-PROFILES = {p.name: p for p in (TINY, SMALL, PAPER, PAPER_STD, SMALL_PUBLISHED)}
+PAPER_GPU = _derive(PAPER, "paper-gpu", "gpu")
+PROFILES = {p.name: p for p in (TINY, SMALL, PAPER, PAPER_STD, PAPER_GPU, SMALL_PUBLISHED)}

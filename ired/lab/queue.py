@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ired.lab.errors import Mistake
+from ired.lab.profiles import PROFILES
 
 ROOT = Path(__file__).resolve().parents[2]
 COORDINATES = ("profile", "seed", "variant")
@@ -31,25 +32,28 @@ class At:
 
 @dataclass(frozen=True)
 class Need:
-    """One needed experiment. `seeds` and `variants` default to those of whoever needs it; seeds may
-    be of several profiles: {"tiny": [0, 1, 2], "default": [0, 1, 2, 3, 4]}.
+    """One needed experiment. `seeds` and `variants` default to those of whoever needs it, and may
+    depend on a profile's sizes: {"tiny": [0, 1, 2], "default": [0, 1, 2, 3, 4]}.
 
     A gate must be finished first, but its content does not decide the needer's numbers: a
     calibration that is extended for a later phase must not make an earlier phase run again.
     """
 
     id: str
-    seeds: tuple[tuple[str, tuple[int, ...]], ...] | None = None  # by profile
-    variants: tuple[str, ...] | None = None
+    seeds: tuple[tuple[str, tuple[int, ...]], ...] | None = None  # by sizes, as are variants
+    variants: tuple[tuple[str, tuple[str, ...]], ...] | None = None
     gate: bool = False
 
-    def seeds_at(self, at: At) -> tuple[int, ...]:
-        """The seeds that are needed under a profile; paper-std has those of paper."""
-        if self.seeds is None:
-            return (at.seed,)
-        name = "paper" if at.profile == "paper-std" else at.profile
-        by_profile = dict(self.seeds)
-        return by_profile.get(name, by_profile["default"])
+    def places(self, at: At) -> list[At]:
+        """Where it is needed by what is at `at`."""
+        sizes = PROFILES[at.profile].sizes
+
+        def chosen(values: tuple[tuple[str, tuple], ...] | None, own: int | str) -> tuple:
+            by_sizes = {"default": (own,)} | dict(values or ())
+            return by_sizes.get(sizes, by_sizes["default"])
+
+        return [replace(at, seed=seed, variant=variant) for variant in chosen(self.variants, at.variant)
+                for seed in chosen(self.seeds, at.seed)]
 
 
 @dataclass(frozen=True)
@@ -123,9 +127,7 @@ class Queue:
             if need.gate and not gates:
                 continue
             other = self[need.id]
-            for variant in need.variants or (at.variant,):
-                for seed in need.seeds_at(at):
-                    found.append((other, other.at(replace(at, seed=seed, variant=variant))))
+            found += [(other, other.at(place)) for place in need.places(at)]
         return list(dict.fromkeys(found))
 
     def refusal(self, exp: Experiment, at: At) -> str:
@@ -176,12 +178,10 @@ def _experiment(entry: dict) -> Experiment:
     needs = []
     for need in entry["needs"]:
         need = {"id": need} if isinstance(need, str) else dict(need)
-        if "variants" in need:
-            need["variants"] = tuple(need["variants"])
-        if "seeds" in need:
-            of = need["seeds"]
-            of = of if isinstance(of, dict) else {"default": of}
-            need["seeds"] = tuple((profile, tuple(seeds)) for profile, seeds in of.items())
+        for name in ("seeds", "variants"):
+            if name in need:
+                of = need[name] if isinstance(need[name], dict) else {"default": need[name]}
+                need[name] = tuple((sizes, tuple(values)) for sizes, values in of.items())
         needs.append(Need(**need))
     resources = entry["resources"]
     return Experiment(
@@ -215,10 +215,12 @@ def _first_problem(queue: Queue) -> str | None:
         for need in exp.needs:
             if need.id not in numbers:
                 return f"{exp.id} needs {need.id}, which is not an experiment before it"
-            if unknown := set(need.variants or ()) - set(queue.variants):
+            for name, values in (("seeds", need.seeds), ("variants", need.variants)):
+                if values is not None and "default" not in dict(values):
+                    return f"{exp.id} needs {need.id} at {name} that have no default"
+            every = {variant for _, variants in need.variants or () for variant in variants}
+            if unknown := every - set(queue.variants):
                 return f"{exp.id} needs {need.id} at unknown variants {sorted(unknown)}"
-            if need.seeds is not None and "default" not in dict(need.seeds):
-                return f"{exp.id} needs {need.id} at seeds that have no default"
             every = [seed for _, seeds in need.seeds or () for seed in seeds]
             if not all(isinstance(seed, int) and seed >= 0 for seed in every):
                 return f"{exp.id} needs {need.id} at seeds that are not whole numbers"

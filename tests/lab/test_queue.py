@@ -49,9 +49,15 @@ def test_needs_inherit_coordinates_or_name_their_own():
     assert QUEUE.needed(QUEUE["SETUP-2"], at) == [(QUEUE["SETUP-1"], At())]
     seeds = [where for exp, where in QUEUE.needed(QUEUE["P7-02"], at) if exp.id == "SETUP-3"]
     assert seeds == [At("tiny", seed, "random") for seed in range(3)]
-    for profile, count in (("small", 5), ("paper", 10), ("paper-std", 10)):
+    for profile, count in (("small", 5), ("paper", 3), ("paper-std", 3), ("paper-gpu", 10)):
         needs = QUEUE.needed(QUEUE["P7-02"], At(profile))
         assert [where.seed for exp, where in needs if exp.id == "SETUP-3"] == list(range(count))
+
+
+def test_variants_may_depend_on_the_profile():
+    compared = {profile: {where.variant for exp, where in QUEUE.needed(QUEUE["P7-04"], At(profile))
+                          if exp.id == "SETUP-3"} for profile in ("small", "paper", "paper-gpu")}
+    assert compared["small"] == compared["paper-gpu"] == compared["paper"] | {"property"}
 
 
 def test_energies_other_than_the_published_are_variants_too():
