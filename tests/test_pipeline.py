@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 
 from ired.figures.report import dead_links
 from ired.lab import queue
+from ired.lab.usage import METERS
 from ired.model import checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,8 +63,8 @@ def runs(folder, nested=False):
 
 
 def numbers(run):
-    """A run's metrics without those that tell how long it took or what the machine is."""
-    return {k: v for k, v in run.data.metrics.items() if k != "wall_seconds"}
+    """A run's metrics without those that tell what it took."""
+    return {k: v for k, v in run.data.metrics.items() if k not in METERS}
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ired.lab.usage import METERS
+
 if TYPE_CHECKING:
     from ired.lab.run import Result, Run
 
@@ -57,7 +59,7 @@ def present(run: Run, variant: str) -> None:
             losses.append(model.table("losses").assign(seed=seed))
         options = {name: v for name, v in recipes[seed]["training"].items() if not isinstance(v, list)}
         measured = {name: v for name, v in model.metrics.items()
-                    if name.split(".")[0] in ("mse", "recovered", "affine_share", "wall_seconds")}  # fmt: skip
+                    if name.split(".")[0] in ("mse", "recovered", "affine_share", *METERS)}  # fmt: skip
         points = {} if curve.empty else {
             name: list(zip(curve["step"], curve[name], strict=True)) for name in curve if name != "step"
         }

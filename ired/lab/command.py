@@ -17,7 +17,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from ired.lab.profiles import PROFILES
 from ired.lab.queue import COORDINATES, ROOT, At, Experiment, Queue, load
 from ired.lab.shelf import Shelf
 from ired.lab.store import Stamp, Store, is_alive
+from ired.lab.usage import Meter
 
 if TYPE_CHECKING:
     from ired.lab.run import Run, Upstream
@@ -237,7 +237,7 @@ class Command:
         """Run `main` inside an MLflow run and record how it ended."""
         from ired.lab.run import Run
 
-        started = time.monotonic()
+        meter = Meter()
         profile = PROFILES[at.profile]
         sections = {f"{section}.{name}": value for section, values in profile.sections().items()
                     for name, value in values.items()}
@@ -252,13 +252,13 @@ class Command:
             tracking.inherit_datasets(run_id, [up.result.run_id for up in upstream])
             self.main(run)
             run.complete()
-            run.metrics({"wall_seconds": time.monotonic() - started})
+            run.metrics(meter.read())
             tracking.tags(run_id, {"criteria": json.dumps(sorted(run.criteria))})
             tracking.end(run_id, "FINISHED")
         except BaseException as error:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)  # what follows takes a moment
-            _record_failure(tracking, run_id, error)
+            _record_failure(tracking, run_id, error, meter)
             raise
         run.mark_work_done()
         stamp = tracking.stamp(tracking.run(run_id))
@@ -511,7 +511,7 @@ def git(*words: str) -> str:
 
 # The end of a run
 
-def _record_failure(tracking: Tracking, run_id: str, error: BaseException) -> None:
+def _record_failure(tracking: Tracking, run_id: str, error: BaseException, meter: Meter) -> None:
     """Mark the run KILLED or FAILED. A store that refuses must not hide the first error."""
     import tempfile
 
@@ -521,6 +521,8 @@ def _record_failure(tracking: Tracking, run_id: str, error: BaseException) -> No
             return
     with suppress(Exception):
         tracking.tags(run_id, {"error": one_line(error) or f"{type(error).__name__}: {error}"})
+    with suppress(Exception):
+        tracking.metrics(run_id, [(name, value, 0) for name, value in meter.read().items()])
     with suppress(Exception):
         tracking.end(run_id, status)
     if status == "FAILED":

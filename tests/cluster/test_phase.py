@@ -7,6 +7,7 @@ import forked
 import pytest
 from ired.lab.cluster import records
 from ired.lab.queue import load
+from ired.lab.usage import METERS
 from small_project import ROOT, Project, build
 
 PHASE = ("phase1", "ON=slurm", "PROFILE=tiny")
@@ -40,11 +41,11 @@ def run(project: Project, exp_id: str) -> None:
 
 
 def numbers(project: Project, exp_id: str) -> list[tuple]:
-    """All that its run measured, every step of it, but for how long that took."""
+    """All that its run measured, every step of it, but for what that took."""
     return project.sql(
         "SELECT m.key, step, m.value FROM metrics m JOIN runs USING (run_uuid) JOIN tags t USING (run_uuid)"
         " WHERE t.key = 'exp_id' AND t.value = ? AND lifecycle_stage = 'active'"
-        " AND m.key != 'wall_seconds' ORDER BY 1, 2", exp_id)
+        f" AND m.key NOT IN {METERS} ORDER BY 1, 2", exp_id)
 
 
 def jobs(project: Project) -> dict[str, str]:

@@ -70,8 +70,8 @@ def test_every_run_says_where_it_comes_from(mother):
     names = {row[0] for row in mother.sql("SELECT name FROM experiments")}
     assert names == {"Default", "Setup", "Phase 1: first things", "Phase 2: second things"}
     metrics = {row[0] for row in mother.sql("SELECT key FROM latest_metrics")}
-    assert {"wall_seconds", "headline", "headline.low", "criterion.good", "criterion.good.x"} \
-        <= metrics
+    assert {"wall_seconds", "cpu_seconds", "peak_memory_gib", "headline", "headline.low", "criterion.good",
+            "criterion.good.x"} <= metrics
     params = dict(mother.sql("SELECT key, value FROM params"))
     assert params["points"] == "8" and "problem.n" in params
 
@@ -91,6 +91,9 @@ def test_a_run_that_goes_wrong_has_failed(inside, project, way, status, said):
     assert project.runs("SETUP-2") == ["FINISHED", "FAILED"]
     traceback, = project.root.rglob("error.txt")
     assert "Traceback" in traceback.read_text()
+    last = project.sql("SELECT run_uuid FROM runs WHERE status = 'FAILED'")[0][0]
+    logged = dict(project.sql("SELECT key, value FROM latest_metrics WHERE run_uuid = ?", last))
+    assert logged["peak_memory_gib"] > 0.01 and {"wall_seconds", "cpu_seconds"} < set(logged)
     assert len(list((project.root / "mlruns" / "stamps" / "local").iterdir())) == 3
 
 

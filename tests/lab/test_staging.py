@@ -22,6 +22,7 @@ from ired.lab.shelf import Shelf
 from ired.lab.store import Server, Store, Unreachable
 from ired.lab.sync import sync
 from ired.lab.tracking import Tracking
+from ired.lab.usage import METERS
 from mlflow import MlflowClient
 from small_project import Project, one_line
 from test_server import free_port
@@ -108,7 +109,7 @@ def runs_of(project: Project, exp_id: str = "P1-01") -> list[dict]:
     for run in [top, *sorted(nested, key=lambda run: run.info.run_name)]:
         run = tracking.run(run.info.run_id)
         history = {name: sorted((m.step, m.value) for m in tracking.client.get_metric_history(
-            run.info.run_id, name)) for name in run.data.metrics if name != "wall_seconds"}
+            run.info.run_id, name)) for name in run.data.metrics if name not in METERS}
         tags = {k: v for k, v in run.data.tags.items()
                 if k not in ("pid", "staged_from", "mlflow.parentRunId", "git_dirty")}
         data = [(i.dataset.name, i.dataset.digest, i.tags[0].value) for i in run.inputs.dataset_inputs]
