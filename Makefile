@@ -134,7 +134,7 @@ retrain: $(READY) ## train a model anew and keep it in checkpoints/, where its P
 	@$(MAKE) SETUP-3 ARGS=$(call quote,--retrain $(ARGS))
 	@$(LAB).keep $(COORDINATES) --retrain $(WORDS)
 
-status: ## the queue of all experiments: state, headline, run, estimate and measured time
+status: ## the queue of all experiments: state, estimate, time and memory it took, headline
 	@$(STATUS)
 
 logs: ## the end of the last log of a job on Slurm: EXP=P2-02 or PHASE=2

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Callable, NoReturn, Sequence
 
 from ired.lab.errors import Mistake, one_line
 from ired.lab.keys import Keys
+from ired.lab.lines import wrapped
 from ired.lab.profiles import PROFILES
 from ired.lab.queue import COORDINATES, ROOT, At, Experiment, Queue, load
 from ired.lab.shelf import Shelf
@@ -533,9 +534,10 @@ def _record_failure(tracking: Tracking, run_id: str, error: BaseException, meter
 
 
 def _sentence(start: str, stamp: Stamp) -> str:
-    parts = [stamp.headline, stamp.verdict(), f"{stamp.seconds:.1f} s", f"run {stamp.run_id}",
+    memory = f" and {stamp.memory_gib:.1f} GiB" if stamp.memory_gib else ""
+    parts = [stamp.headline, stamp.verdict(), f"{stamp.seconds:.1f} s{memory}", f"run {stamp.run_id}",
              "in staging until `make sync`" if stamp.staged else ""]
-    return f"{start}: " + "; ".join(part for part in parts if part)
+    return wrapped(f"{start}: " + "; ".join(part for part in parts if part))
 
 
 def _stop(number: int, _: object) -> None:

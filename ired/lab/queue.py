@@ -101,12 +101,21 @@ class Experiment:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What a run took on two cores of a laptop."""
+
+    minutes: float
+    memory_gib: float
+
+
+@dataclass(frozen=True)
 class Queue:
     experiments: tuple[Experiment, ...]
     phases: tuple[str, ...]
     variants: tuple[str, ...]
     layerless: frozenset[str]  # variants without the published network's layers
     milestones: tuple[tuple[tuple[int, ...], str], ...]
+    measured: dict[str, dict[str, Measured]]  # by profile and id, as far as known
 
     @cached_property
     def _by_id(self) -> dict[str, Experiment]:
@@ -119,6 +128,11 @@ class Queue:
 
     def phase(self, number: int) -> list[Experiment]:
         return [e for e in self.experiments if e.phase == number]
+
+    def hours(self, exp: Experiment, at: At) -> float:
+        """How long it will take: as measured under this profile, or else as planned."""
+        measured = self.measured.get(exp.at(at).profile, {}).get(exp.id)
+        return measured.minutes / 60 if measured else exp.hours
 
     def needed(self, exp: Experiment, at: At, gates: bool = True) -> list[tuple[Experiment, At]]:
         """What `exp` at `at` needs directly, each with its own coordinates."""
@@ -163,10 +177,14 @@ def load(root: Path = ROOT) -> Queue:
         mining = tuple(data["variants"])
         others = tuple(f"{energy}-{how}".removesuffix("-none")
                        for energy in data.get("energies", ()) for how in mining)
-        queue = Queue(experiments, tuple(data["phases"]), mining + others, frozenset(others), milestones)
+        measured = {profile: {exp_id: Measured(float(one["minutes"]), float(one["memory_gib"]))
+                              for exp_id, one in those.items()}
+                    for profile, those in data.get("measured", {}).items()}
+        queue = Queue(experiments, tuple(data["phases"]), mining + others, frozenset(others), milestones,
+                      measured)
     except FileNotFoundError:
         raise Mistake(f"there is no pipeline.json in {root}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Mistake(f"pipeline.json: {type(error).__name__}: {error}") from None
     problem = _first_problem(queue)
     if problem:
@@ -225,6 +243,11 @@ def _first_problem(queue: Queue) -> str | None:
             if not all(isinstance(seed, int) and seed >= 0 for seed in every):
                 return f"{exp.id} needs {need.id} at seeds that are not whole numbers"
         numbers[exp.id] = last = exp.number
+    for profile, those in queue.measured.items():
+        if unknown := set(those) - set(numbers):
+            return f"what was measured under {profile} names {sorted(unknown)}, which are no experiments"
+        if not all(one.minutes >= 0 and one.memory_gib > 0 for one in those.values()):
+            return f"what was measured under {profile} must have minutes of 0 or more and memory_gib above 0"
     for phases, meaning in queue.milestones:
         if not all(1 <= p < len(queue.phases) for p in phases):
             return f"milestone '{meaning}' names a phase that does not exist"

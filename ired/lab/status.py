@@ -1,7 +1,8 @@
-"""The queue as a table: what is done, what it found, how long it took beside the estimate."""
+"""The queue as a table: what is done, what it took beside the estimate, what it found."""
 
 from __future__ import annotations
 
+import math
 import socket
 import sys
 from dataclasses import dataclass, replace
@@ -12,7 +13,8 @@ from ired.lab.command import (
     Parser, add_coordinates, is_alive, open_tracking, take_coordinates)
 from ired.lab.errors import Mistake, in_one_line
 from ired.lab.keys import Keys
-from ired.lab.queue import At, Experiment
+from ired.lab.lines import columns, cut, wrapped
+from ired.lab.queue import At, Experiment, Queue
 from ired.lab.slurm import ALIVE, Job
 from ired.lab.store import SERVED, Stamp, Store
 
@@ -30,6 +32,7 @@ class Recorded:
     started: int  # milliseconds
     ended: int | None
     tags: dict[str, str]
+    memory_gib: float = 0.0
 
     @property
     def state(self) -> str:
@@ -41,7 +44,8 @@ class Recorded:
 
     def stamp(self) -> Stamp:
         seconds = (self.ended - self.started) / 1000 if self.ended else 0.0
-        return Stamp(self.run_id, self.tags.get("headline", ""), seconds=seconds)
+        return Stamp(self.run_id, self.tags.get("headline", ""), seconds=seconds,
+                     memory_gib=self.memory_gib)
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Row:
     state: str
     stamp: Stamp | None
     note: str = ""  # what Slurm knows about it
+    last: Stamp | None = None  # of the last run that finished, of whatever code
 
 
 def recorded(store: Store, keys: Keys) -> dict[tuple, list[Recorded]]:
@@ -60,12 +65,13 @@ def recorded(store: Store, keys: Keys) -> dict[tuple, list[Recorded]]:
     if store.database is None:
         tracking = open_tracking(store, keys)
         runs = [Recorded(r.info.run_id, r.info.status, r.info.start_time, r.info.end_time,
-                         r.data.tags) for r in tracking.search("tags.exp_id LIKE '%'")]
+                         r.data.tags, r.data.metrics.get("peak_memory_gib", 0.0)) for r in tracking.search("tags.exp_id LIKE '%'")]
     else:
         tags: dict[str, dict[str, str]] = {}
         for run_id, name, value in store.query("SELECT run_uuid, key, value FROM tags"):
             tags.setdefault(run_id, {})[name] = value
-        runs = [Recorded(*row, tags.get(row[0], {})) for row in store.query(
+        memory = dict(store.query("SELECT run_uuid, value FROM latest_metrics WHERE key = 'peak_memory_gib'"))
+        runs = [Recorded(*row, tags.get(row[0], {}), memory.get(row[0], 0.0)) for row in store.query(
             "SELECT run_uuid, status, start_time, end_time FROM runs"
             " WHERE lifecycle_stage = 'active' ORDER BY start_time DESC")]
     found: dict[tuple, list[Recorded]] = {}
@@ -86,13 +92,15 @@ def row(exp: Experiment, at: At, keys: Keys, store: Store, runs: dict) -> Row:
     # One that began before another finished was killed on a machine of which we cannot ask that.
     running = next((run for run in mine if run.state == "running"
                     and not (fresh and fresh.started > run.started)), None)
+    last = next((run.stamp() for run in mine if run.state == "done"), None)
     if running:
-        return Row(exp, "running", Stamp(running.run_id))
+        return Row(exp, "running", Stamp(running.run_id), last=last)
     stamp = store.stamp(exp, at, key)
     if stamp or fresh:
-        return Row(exp, "done", stamp or fresh.stamp())
+        return Row(exp, "done", stamp or fresh.stamp(), last=stamp or fresh.stamp())
     if mine:
-        return Row(exp, "stale" if mine[0].state == "done" else mine[0].state, mine[0].stamp())
+        state = "stale" if mine[0].state == "done" else mine[0].state
+        return Row(exp, state, mine[0].stamp(), last=last)
     return Row(exp, "pending", None)
 
 
@@ -118,41 +126,59 @@ def with_job(row: Row, at: At, keys: Keys, jobs: dict[str, tuple[Record, Job]]) 
 
 
 def queue_table(keys: Keys, store: Store, at: At) -> list[str]:
+    """Lines that fit the terminal: titles are shorter there, and results are cut."""
     queue, runs, note = keys.queue, recorded(store, keys), ""
     try:
         jobs = newest(keys.root, [(exp.id, exp.at(at)) for exp in queue.experiments])
     except Mistake as mistake:  # results can be shown without it
         jobs, note = {}, f"Slurm cannot be asked ({mistake})."
-    lines = [f"Profile {at.profile}, seed {at.seed}, variant {at.variant}; store {store.shown}", "",
-             f"{'':9}{'':40}{'state':14}{'estimate':>9}{'measured':>10}  {'run':10}result"]
+    wide = columns()
+    title = min(40, max(25, (wide or 120) - 70))
+
+    def line(name: str, what: str, state: str, hours: float, taken: str, memory: str, rest: str = "") -> str:
+        estimate = f" {duration(hours * 3600)}"
+        return cut(f"{name:8}{cut(what, title - 1):{title}}{state}{estimate:>{19 - len(state)}}{taken:>8}"
+                   f"{memory:>6}  {rest}".rstrip(), wide)
+
+    lines = [f"Profile {at.profile}, seed {at.seed}, variant {at.variant}", f"Store {store.shown}", "",
+             f"{'':8}{'':{title}}{'state':11}{'estimate':>8}{'took':>8}{'GiB':>6}  result"]
     done: dict[int, tuple[int, int]] = {}
-    estimate_all = measured_all = 0.0
+    everything: list[Row] = []
     for number, name in enumerate(queue.phases):
         rows = [with_job(row(exp, at, keys, store, runs), at, keys, jobs)
                 for exp in queue.phase(number)]
-        estimate = sum(r.exp.hours for r in rows) * 3600
-        measured = sum(r.stamp.seconds for r in rows if r.state == "done")
-        done[number] = sum(r.state == "done" for r in rows), len(rows)
-        estimate_all, measured_all = estimate_all + estimate, measured_all + measured
         for r in rows:
-            stamp = r.stamp or Stamp("")
-            taken = duration(stamp.seconds) if r.state == "done" else ""
-            lines.append(f"{r.exp.id:9}{r.exp.title:40}{r.state:14}"
-                         f"{duration(r.exp.hours * 3600):>9}{taken:>10}  {stamp.run_id[:8]:10}"
-                         f"{r.note or stamp.headline}".rstrip())
-        title = f"Phase {number}: {name.lower()}" if number else name
-        lines += [f"{'':9}{title:40}{'%d of %d' % done[number]:14}"
-                  f"{duration(estimate):>9}{duration(measured):>10}", ""]
-    count = [sum(part) for part in zip(*done.values())]
-    lines += [f"{'':9}{'All experiments':40}{'%d of %d' % tuple(count):14}"
-              f"{duration(estimate_all):>9}{duration(measured_all):>10}", ""]
+            stamp, last, mark = r.stamp or Stamp(""), r.last, "" if r.state == "done" else "~"
+            result = f"{stamp.headline or '-'} (run {stamp.run_id[:8]})" if stamp.run_id else ""
+            lines.append(line(r.exp.id, r.exp.title, r.state, queue.hours(r.exp, at),
+                              mark + duration(last.seconds) if last else "",
+                              mark + _memory(last) if last and last.memory_gib else "", r.note or result))
+        done[number] = sum(r.state == "done" for r in rows), len(rows)
+        everything += rows
+        name = f"Phase {number}: {name.lower()}" if number else name
+        lines += [line("", name, "%d of %d" % done[number], *_sums(rows, queue, at)), ""]
+    count = tuple(sum(part) for part in zip(*done.values()))
+    lines += [line("", "All experiments", "%d of %d" % count, *_sums(everything, queue, at)), ""]
     for phases, meaning in queue.milestones:
         reached = all(done[p][0] == done[p][1] for p in phases)
         span = f"phases {phases[0]} to {phases[-1]}"
-        lines.append(f"Milestone {'reached' if reached else 'ahead'} ({span}): {meaning}")
-    lines.append(f"States: {STATES}.")
-    lines += [f"On Slurm: {', '.join(SHOWN)}."] if jobs else []
-    return [*lines, note] if note else lines
+        lines.append(wrapped(f"Milestone {'reached' if reached else 'ahead'} ({span}): {meaning}"))
+    lines.append(wrapped(f"States: {STATES}."))
+    lines.append(wrapped("took, GiB: time and largest memory of the run; ~ of an earlier run."))
+    lines += [wrapped(f"On Slurm: {', '.join(SHOWN)}.")] if jobs else []
+    return [*lines, wrapped(note)] if note else lines
+
+
+def _memory(stamp: Stamp) -> str:
+    return f"{stamp.memory_gib:.1f}"
+
+
+def _sums(rows: list[Row], queue: Queue, at: At) -> tuple[float, str, str]:
+    """Estimated hours, the time that finished runs took, and the largest memory of these."""
+    finished = [r.stamp for r in rows if r.state == "done"]
+    largest = max(finished, key=lambda stamp: stamp.memory_gib, default=None)
+    return (sum(queue.hours(r.exp, at) for r in rows), duration(sum(stamp.seconds for stamp in finished)),
+            _memory(largest) if largest and largest.memory_gib else "")
 
 
 def phase_table(keys: Keys, store: Store, at: At, number: int) -> list[str]:
@@ -160,19 +186,22 @@ def phase_table(keys: Keys, store: Store, at: At, number: int) -> list[str]:
     lines, found = [""], []
     for exp in keys.queue.phase(number):
         where = exp.at(at)
-        stamp = None if keys.missing(exp, at) else store.stamp(exp, where, keys.key(exp, where))
+        stamp = None if keys.missing(exp, where) else store.stamp(exp, where, keys.key(exp, where))
         if stamp is None:
             lines.append(f"{exp.id:8}not there: {exp.target(at)}")
             continue
         found.append((exp.id, stamp.headline or "-", stamp.verdict() or "no criteria",
                       f"run {stamp.run_id[:8]}", stamp.artifacts))
     widths = [max(map(len, column)) for column in zip(*found)][:-1]
-    lines += ["  ".join(f"{text:{width}}" for text, width in zip(line, widths)) for line in found]
+    if sum(width + 2 for width in widths) - 2 > (columns() or math.inf):
+        lines += [wrapped(f"{name:8}{'; '.join(rest)}", " " * 8) for name, *rest, _ in found]
+    else:
+        lines += ["  ".join(f"{text:{width}}" for text, width in zip(line, widths)) for line in found]
     if found:
         folder = found[0][-1]
         known = folder and not folder.startswith(SERVED)
         where = f", or {Path(folder).parents[1]}/RUN*/artifacts" if known else ""
-        lines += ["", f"Figures and tables: make ui{where}"]
+        lines += ["", wrapped(f"Figures and tables: make ui{where}")]
     return lines
 
 

@@ -48,6 +48,7 @@ class Stamp:
     criteria: dict[str, bool] = field(default_factory=dict)
     seconds: float = 0.0
     artifacts: str = ""
+    memory_gib: float = 0.0  # the largest
     staged: str = ""  # the folder of mlruns/staging that the run is in until `make sync`
 
     @staticmethod

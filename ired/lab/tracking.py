@@ -180,7 +180,7 @@ class Tracking:
             folder = str(path.relative_to(self.store.root)
                          if path.is_relative_to(self.store.root) else path)
         return Stamp(run.info.run_id, tags.get("headline", ""), criteria,
-                     metrics.get("wall_seconds", 0.0), folder)
+                     metrics.get("wall_seconds", 0.0), folder, metrics.get("peak_memory_gib", 0.0))
 
     def artifact(self, run: Run, name: str) -> Path | None:
         """The artifact as a local file, fetched if the store is elsewhere; None if not there."""

@@ -98,6 +98,10 @@ def changed(place: int, **values) -> dict:
     (changed(1, varies=["colour"]), "colour"),
     (changed(1, hours=0), "above zero"),
     ({k: v for k, v in PIPELINE.items() if k != "phases"}, "phases"),
+    (PIPELINE | {"measured": {"tiny": {"P9-01": {"minutes": 1, "memory_gib": 1}}}}, "['P9-01']"),
+    (PIPELINE | {"measured": {"tiny": {"P1-01": {"minutes": 1, "memory_gib": 0}}}}, "memory_gib above 0"),
+    (PIPELINE | {"measured": {"tiny": {"P1-01": {"minutes": 1}}}}, "memory_gib"),
+    (PIPELINE | {"measured": {"tiny": [1]}}, "AttributeError"),
     (PIPELINE | {"milestones": [{"phases": [9], "meaning": "m"}]}, "does not exist"),
 ])
 def test_an_inconsistent_queue_is_refused(tmp_path, pipeline, reason):

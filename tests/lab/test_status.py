@@ -1,14 +1,23 @@
 """make status: every state that an experiment can be in, and the sums."""
 
+import io
 import json
 import os
+import re
 import socket
 import subprocess
+import sys
+from dataclasses import replace
 
+import pytest
 from ired.lab.keys import Keys
-from ired.lab.queue import At, load
+from ired.lab.measured import filled, taken
+from ired.lab.queue import At, Measured, load
+from ired.lab.shelf import Shelf
 from ired.lab.status import duration, phase_table, queue_table, recorded, row
 from ired.lab.store import Store
+from ired.lab.tracking import Tracking
+from small_project import one_line
 
 AT = At("tiny")
 
@@ -73,12 +82,93 @@ def test_the_table(project, inside):
     lines = queue_table(keys, store, AT)
     text = "\n".join(lines)
     look = next(line for line in lines if line.startswith("P1-01")).split()
-    assert look[:2] == ["P1-01", "Look"] and look[2] == "done" and look[-2:] == ["seen", "12"]
+    assert look[:3] == ["P1-01", "Look", "done"] and look[-4:-1] == ["seen", "12", "(run"]
+    took, memory = look[5:8], float(look[7])
+    assert look[3:5] == ["1", "h"] and took[1] == "s" and 0.01 < memory < 20, look
     assert "Phase 1: first things" in text and "1 of 2" in text and "3 of 5" in text
     assert "2.25 h" in text and "5.25 h" in text  # the queue's estimates
     assert "Milestone ahead (phases 1 to 1): first things known" in text
     assert inside("12_again").returncode == 0
     assert "Milestone reached" in "\n".join(queue_table(keys, store, AT))
+
+
+class Terminal(io.StringIO):
+    """Standard output that somebody looks at."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("wide", [80, 100, 200])
+def test_everything_fits_a_terminal(project, monkeypatch, wide):
+    keys, store = Keys(project.root, load(project.root)), Store(project.root)
+    assert max(map(len, queue_table(keys, store, AT))) > 80, "a pipe gets all of it"
+    title = "A title that says more than there is room for"
+    object.__setattr__(keys.queue["P1-01"], "title", title)
+    monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setenv("COLUMNS", str(wide))
+    for lines in (queue_table(keys, store, AT), phase_table(keys, store, AT, 0)):
+        fit = [line for text in lines for line in text.splitlines() if not line.startswith("Store ")]
+        assert max(map(len, fit)) <= wide, "only an address is not cut"
+    look = next(line for line in queue_table(keys, store, AT) if line.startswith("P1-01"))
+    assert look.startswith(f"P1-01   {title[:20]}") and " done " in look and "seen 12" in look
+    assert ("(run " in look) == (wide > 80)
+
+
+def test_what_was_measured_last_is_shown_and_marked(project, inside):
+    """As long as nothing newer is there: of a stale one, one that failed, one that runs."""
+    tables = []
+    for state in ("done", "stale", "failed"):
+        if state == "stale":
+            project.edit("scripts/01_train.py", "as asked", "as wished")
+        if state == "failed":
+            assert inside("01_train", "--behave", "raise").returncode == 1
+        keys = Keys(project.root, load(project.root))
+        lines = queue_table(keys, Store(project.root), AT)
+        train = next(line for line in lines if line.startswith("SETUP-2")).split()
+        assert train[2] == state
+        tables.append(train[5:8])
+    (seconds, unit, memory), *later = tables
+    assert unit == "s" and later == [[f"~{seconds}", "s", f"~{memory}"]] * 2
+
+
+def test_a_state_may_be_long(project, monkeypatch):
+    keys = Keys(project.root, load(project.root))
+    monkeypatch.setattr("ired.lab.status.with_job", lambda row, *_: replace(
+        row, state="out of memory", note="job 5: out of memory"))
+    lines = queue_table(keys, Store(project.root), AT)
+    train = next(line for line in lines if line.startswith("SETUP-2"))
+    assert "out of memory   2 h " in train
+    assert train.index("2 h") + 3 == lines[3].index("estimate") + len("estimate")
+
+
+def test_what_was_measured_is_the_estimate(project):
+    """Written from the store; a text that somebody laid out stays as it is."""
+    path = project.root / "pipeline.json"
+    text = json.dumps(json.loads(path.read_text()), indent=1)
+    path.write_text(text)
+    keys = Keys(project.root, load(project.root))
+    shelf = Shelf(Tracking(Store(project.root), keys.queue.phases), keys)
+    found = taken(shelf, AT)
+    assert set(found) == {"SETUP-2", "P1-01"}, "SETUP-1 has no profile"
+    once = filled(text, "tiny", found | {"P1-01": {"minutes": 90.0, "memory_gib": 2.4}})
+    assert once.startswith(text.rstrip("}\n ")) and filled(once, "tiny", {}) == once
+    twice = filled(once, "paper", {"P1-01": {"minutes": 1.0, "memory_gib": 0.5}})
+    path.write_text(filled(twice, "tiny", {"SETUP-2": {"minutes": 0.0, "memory_gib": 0.25}}))
+    keys = Keys(project.root, load(project.root))
+    assert keys.queue.measured["paper"] == {"P1-01": Measured(1.0, 0.5)}
+    assert keys.queue.measured["tiny"] == {"P1-01": Measured(90.0, 2.4), "SETUP-2": Measured(0.0, 0.25)}
+    lines = queue_table(keys, Store(project.root), AT)
+    look, train = (next(line for line in lines if line.startswith(name)).split() for name in ("P1-01", "SETUP-2"))
+    assert look[2:5] == ["done", "1.5", "h"] and train[2:5] == ["done", "0", "s"]
+    done = project.make("status", "PROFILE=small")
+    assert re.search("P1-01 +Look +pending +1 h", done.stdout)
+
+
+def test_nothing_that_was_measured_is_one_line(fresh):
+    done = subprocess.run([sys.executable, "-m", "ired.lab.measured", "--profile", "tiny"], cwd=fresh.root,
+                          env=fresh.env, capture_output=True, text=True)
+    one_line(done, "no finished runs of this code under tiny")
 
 
 def test_a_stamp_that_does_not_say_where_its_files_are(project):

@@ -96,7 +96,7 @@ def test_a_project_that_was_copied_or_moved_is_on_its_own(how, project, tmp_path
     for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
         places = moved.sql(f"SELECT {column} FROM {table}")
         assert places and all(place.startswith(f"{new}/mlruns/artifacts/") for place, in places)
-    assert "P1-01    Look" in moved.make("status", "PROFILE=tiny").stdout
+    assert "P1-01   Look" in moved.make("status", "PROFILE=tiny").stdout
     assert before is None or sorted(old.rglob("*")) == before
 
 
