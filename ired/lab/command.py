@@ -30,7 +30,7 @@ from ired.lab.profiles import PROFILES
 from ired.lab.queue import COORDINATES, ROOT, At, Experiment, Queue, load
 from ired.lab.shelf import Shelf
 from ired.lab.store import Stamp, Store, is_alive
-from ired.lab.usage import Meter
+from ired.lab.usage import Meter, available_gib
 
 if TYPE_CHECKING:
     from ired.lab.run import Run, Upstream
@@ -221,6 +221,7 @@ class Command:
             upstream = _needed(Shelf(tracking, keys), exp, at)
             if self.key(request, Keys(ROOT)) != key:  # it may have waited long for the lock
                 raise Mistake(f"{name}: the code was edited while this was starting: run it again")
+            _check_memory(tracking, exp, at, request, device)
             try:
                 self._work(tracking, keys, exp, at, key, request, device, upstream)
             finally:
@@ -467,6 +468,34 @@ def _needed(shelf: Shelf, exp: Experiment, at: At) -> list[Upstream]:
                           f"run with this code: `{other.target(where)}` first")
         found.append(Upstream(other, where, result))
     return found
+
+
+def _check_memory(tracking: Tracking, exp: Experiment, at: At, request: Request, device: str) -> None:
+    """Refuse what will not fit: what a run with these parameters took last is more than there is."""
+    text = os.environ.get("IRED_MEMORY")
+    if text and not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        raise Mistake(f"IRED_MEMORY is '{text}', not a number of GiB")
+    there = float(text) if text else available_gib()
+    if at.profile == "tiny" or there is None:
+        return
+    given = {name: str(value) for name, value in request.params.items()}
+    same = {"exp_id": exp.id, "profile": at.profile, "variant": at.variant, "device": device}
+    query = " and ".join(f"tags.{name} = '{value}'" for name, value in same.items())
+    # The newest is of the code that is most like the present one.
+    before = next((run for run in tracking.search(f"{query} and attributes.status = 'FINISHED'", 100)
+                   if "peak_memory_gib" in run.data.metrics and given.items() <= run.data.params.items()), None)
+    measured = load(ROOT).measured.get(at.profile, {}).get(exp.id)
+    if before:
+        needed, whence = before.data.metrics["peak_memory_gib"], f"run {before.info.run_id[:8]} did"
+    elif measured and not request.changed and device == "cpu" and at.variant == At().variant:
+        needed, whence = measured.memory_gib, "measured on another machine"
+    else:
+        return
+    if needed > there:
+        smaller = ", give it a smaller size by ARGS (--help names them)" if request.params else ""
+        raise Mistake(f"{exp.name(at)} needs about {needed:.1f} GiB of memory, as {whence}, and {there:.1f} GiB "
+                      f"are free: close other programs{smaller}, or set IRED_MEMORY={math.ceil(needed)} to "
+                      "try it all the same")
 
 
 def _packages() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a run uses of the machine: its largest memory, its time by the clock and on the processors."""
+"""What a run uses of the machine, memory and time, and what memory is left for it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Iterator
 
 # Metrics of every run that say how it was made and nothing of what it found.
 METERS = ("wall_seconds", "cpu_seconds", "peak_memory_gib", "peak_gpu_memory_gib")
@@ -38,6 +39,44 @@ class Meter:
         return found
 
 
+def available_gib(system: Path = Path("/")) -> float | None:
+    """Memory that this process may have, with what it has already: what the system can give without
+    swapping, or what its control groups leave of their limits. None where the system does not say."""
+    try:
+        meminfo = _numbers(system / "proc/meminfo")
+        left = [meminfo["MemAvailable:"] * 1024, *_left_by_groups(system)]
+        return (min(left) + _numbers(system / "proc/self/status")["VmRSS:"] * 1024) / GIB
+    except (OSError, KeyError):
+        return None
+
+
+def _left_by_groups(system: Path) -> Iterator[int]:
+    """Bytes that the limits of this process's control groups leave, pages of files not counted as used."""
+    for line in (system / "proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            top, files = system / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            top = system / "sys/fs/cgroup/memory"
+            files = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
+        else:
+            continue
+        group = top / path.lstrip("/")
+        for folder in (group, *group.parents):
+            # What is not there lies outside of this container; "max" is no limit.
+            with suppress(OSError, ValueError):
+                limit, used = (int((folder / name).read_text()) for name in files[:2])
+                yield limit - used + _numbers(folder / "memory.stat").get(files[2], 0)
+            if folder == top:
+                break
+
+
+def _numbers(path: Path) -> dict[str, int]:
+    """The whole numbers of a file whose lines are a name and a number."""
+    rows = (line.split() for line in path.read_text().splitlines())
+    return {row[0]: int(row[1]) for row in rows if len(row) > 1 and row[1].isdigit()}
+
+
 def _processor_seconds() -> float:
     """Of this process and of children that have ended, user's and system's."""
     used = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
@@ -45,10 +84,8 @@ def _processor_seconds() -> float:
 
 
 def _peak_bytes() -> int:
-    with suppress(OSError):
-        for line in (_PROCESS / "status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
+    with suppress(OSError, KeyError):
+        return _numbers(_PROCESS / "status")["VmHWM:"] * 1024
     # In KiB, but on macOS in bytes.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 

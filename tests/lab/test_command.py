@@ -35,6 +35,35 @@ def test_threads_that_are_no_number(fresh):
     one_line(fresh.run("00_prepare", IRED_THREADS="many"), "IRED_THREADS")
 
 
+def test_what_took_more_memory_than_there_is_does_not_start(inside, project, monkeypatch):
+    small = ("--profile", "small")
+    assert inside("01_train", *small).returncode == 0
+    monkeypatch.setenv("IRED_MEMORY", "0.01")
+    one_line(inside("01_train", *small, "--force"), "SETUP-2 small seed 0 needs about 0.", "GiB of memory, as run ",
+             "0.0 GiB are free: close other programs, give it a smaller size by ARGS", "set IRED_MEMORY=1 to try")
+    assert "up to date" in inside("01_train", *small).stdout
+    assert inside("01_train", *small, "--seed", "1").returncode == 2, "whatever the seed"
+    for other in (("--behave", "raise"), ("--variant", "random")):
+        assert inside("01_train", *small, *other).returncode != 2, "of another size nothing is known"
+    assert inside("01_train", "--force").returncode == 0, "tiny always fits"
+    monkeypatch.setenv("IRED_MEMORY", "20")
+    assert inside("01_train", *small, "--force").returncode == 0
+    monkeypatch.setenv("IRED_MEMORY", "all")
+    one_line(inside("01_train", *small, "--force"), "IRED_MEMORY is 'all', not a number of GiB")
+
+
+def test_what_was_measured_elsewhere_counts_for_the_sizes_of_the_profile(inside, project, monkeypatch):
+    path = project.root / "pipeline.json"
+    measured = {"small": {name: {"minutes": 1, "memory_gib": 10_000} for name in ("SETUP-2", "P1-01")}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"measured": measured}))
+    one_line(inside("01_train", "--profile", "small"), "needs about 10000.0 GiB", "measured on another machine")
+    monkeypatch.setattr("ired.lab.command.available_gib", lambda: None)
+    assert inside("01_train", "--profile", "small").returncode == 0, "where nobody knows what is free"
+    monkeypatch.undo()
+    assert inside("11_look", "--profile", "small").returncode == 2
+    assert inside("11_look", "--profile", "small", "--points", "3").returncode == 0
+
+
 def test_an_upstream_result_that_is_missing_names_its_target(inside):
     one_line(inside("11_look", "--seed", "2"),
              "P1-01 tiny seed 2 needs SETUP-2 tiny seed 2", "`make SETUP-2 PROFILE=tiny SEED=2`")

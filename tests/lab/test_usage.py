@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from ired.lab import usage
-from ired.lab.usage import GIB, METERS, Meter
+from ired.lab.usage import GIB, METERS, Meter, available_gib
 
 FORK = multiprocessing.get_context("fork")
 LARGE = 300 * 2**20  # bytes
@@ -86,3 +86,45 @@ def test_a_gpu_is_named_where_one_was_used(monkeypatch):
                            reset_peak_memory_stats=lambda: asked.append("anew"))
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
     assert Meter().read()["peak_gpu_memory_gib"] == 3 and asked == ["anew"]
+
+
+def system(folder, files):
+    """A system's root with some files, in GiB where they hold a number alone."""
+    files = {"proc/meminfo": f"MemTotal: {16 * GIB // 1024} kB\nMemAvailable: {8 * GIB // 1024} kB\n",
+             "proc/self/status": f"Name:\tpython\nVmRSS:\t{GIB // 2048} kB\n",
+             "proc/self/cgroup": ""} | files  # fmt: skip
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text if isinstance(text, str) else str(text * GIB))
+    return folder
+
+
+V2, V1 = "sys/fs/cgroup", "sys/fs/cgroup/memory"
+
+
+@pytest.mark.parametrize("files, there", [
+    ({}, 8.5),
+    # The limit of a group, pages of files counted as free, and that of a group which this one is in.
+    ({"proc/self/cgroup": "0::/a/b\n", f"{V2}/a/b/memory.max": 4, f"{V2}/a/b/memory.current": 3,
+      f"{V2}/a/b/memory.stat": f"anon 5\ninactive_file {2 * GIB}\n"}, 3.5),
+    ({"proc/self/cgroup": "0::/a/b\n", f"{V2}/a/b/memory.max": "max\n", f"{V2}/a/memory.max": 2,
+      f"{V2}/a/memory.current": 1, f"{V2}/a/memory.stat": ""}, 1.5),
+    # In a container the path is that of the machine outside.
+    ({"proc/self/cgroup": "0::/outside/of/it\n", f"{V2}/memory.max": 3, f"{V2}/memory.current": 1,
+      f"{V2}/memory.stat": ""}, 2.5),
+    ({"proc/self/cgroup": "5:cpu,memory:/job\n4:pids:/\n", f"{V1}/job/memory.limit_in_bytes": 2,
+      f"{V1}/job/memory.usage_in_bytes": 1, f"{V1}/job/memory.stat": f"total_inactive_file {GIB}\n",
+      f"{V1}/memory.limit_in_bytes": 9223372036, f"{V1}/memory.usage_in_bytes": 9}, 2.5),
+    ({"proc/meminfo": "MemTotal: 5 kB\n"}, None),
+])
+def test_what_is_left_is_the_least_that_anybody_allows(tmp_path, files, there):
+    assert available_gib(system(tmp_path, files)) == there
+
+
+def test_a_system_that_does_not_say(tmp_path):
+    assert available_gib(tmp_path) is None
+
+
+@LINUX
+def test_this_machine_has_some_left():
+    assert 0.05 < available_gib() < 100_000
