@@ -103,6 +103,17 @@ def relative(
     return compare(instrument, what, 1.0, np.asarray(measured) / np.asarray(expected), tolerance)
 
 
+def to_scale(
+    instrument: str, what: str, expected: ArrayLike, measured: ArrayLike, tolerance: float
+) -> Check:
+    """The same with both over the largest number expected: of many numbers of either sign some are
+    next to nothing by chance, and their relative errors are of no size."""
+    size = np.abs(expected).max()
+    return compare(
+        instrument, what, np.asarray(expected) / size, np.asarray(measured) / size, tolerance
+    )
+
+
 def calibrate(references: References, generator: torch.Generator) -> list[Check]:
     """All checks of all instruments of the first phase."""
     checks = (

@@ -62,15 +62,18 @@ class Planted:
 
 def denoised(
     energy: Energy, A: Any, start: Tensor, first: int | None = None,
-    callback: Callable[[Any], None] = lambda step: None,
+    callback: Callable[[Any], None] = lambda step: None, clip: float = float("inf"),
 ) -> Tensor:
-    """A sampler of one denoising step in every landscape: exact on ideal landscapes."""
+    """A sampler of one denoising step in every landscape: exact on ideal landscapes. Estimates of the
+    answer are clipped on the way to the next landscape, and the last one is not."""
     y, first = start, energy.schedule.K - 1 if first is None else first
     for k in reversed(range(first + 1)):
         root = energy.schedule.at("sqrt_alpha_bar", k, y)
         y = y - energy.schedule.at("sigma", k, y) * energy.gradient(A, y, k)
         callback(SimpleNamespace(stage="denoise", landscape=k, inner=0, y=y))
-        y = y / root * (energy.schedule.at("sqrt_alpha_bar", k - 1, y) if k else 1)
+        y = y / root
+        if k:
+            y = y.clamp(-clip, clip) * energy.schedule.at("sqrt_alpha_bar", k - 1, y)
     return y
 
 

@@ -115,7 +115,8 @@ def check_energy_terms(references: References, generator: torch.Generator) -> li
     spread = [terms for terms in found.terms if (terms.measure, terms.basis) == ("gap", "entry")]
     checks.append(Check(name, "outputs that carry an ideal gap, not few", 1,
                         energy_terms.participation(spread[0], 20).share > 0.4, 0))  # fmt: skip
-    offset = Squares(references.ideal, eye, 1e4 * eye[0])
+    # Beside it the rest of a gap, ‖Jz‖², grows with the outputs.
+    offset = Squares(references.ideal, eye, 1e4 * size * eye[0])
     flat = energy_terms.split(offset, A, y0, k, frames, 40, generator)
     checks += [
         compare(name, "parts of the gap", flat.gap, flat.parts.sum(1), 1e-6 * np.abs(flat.gap).max()),

@@ -22,6 +22,7 @@ from ired.model.protocol import Energy
 
 NAME = "consistency"
 SHUFFLES = 4
+FAR = 20.0  # no answer has larger entries, in any coordinates
 SIZE = Size(
     problems=10, changes=10, natural=30, states=1, matched=30, sparsity=4, steps=6, batch=64, spliced=2,
     shown=160, pairs=25, caliper=1.5, landscapes=(0,), tried=4, draws=1, random=20,
@@ -32,10 +33,11 @@ def walk(
     energy: Energy, A: Any, start: Tensor, first: int | None = None,
     callback: Callable[[Any], None] = lambda step: None,
 ) -> Tensor:
-    """A sampler of one denoising step in every landscape, that shows where it starts."""  # fmt: skip
+    """A sampler of one denoising step in every landscape, that shows where it starts. What was never
+    trained would run away, until its units are saturated and no direction moves them."""  # fmt: skip
     last = energy.schedule.K - 1 if first is None else first
     callback(SimpleNamespace(stage="start", landscape=last, inner=0, y=start))
-    return denoised(energy, A, start, first, callback)
+    return denoised(energy, A, start, first, callback, FAR)
 
 
 def a_ground(energy: Energy, like: Tensor, size: Any, generator: torch.Generator) -> Ground:

@@ -69,8 +69,10 @@ def check_probes(generator: torch.Generator) -> list[Check]:
 def check_probed_states(references: References, generator: torch.Generator) -> list[Check]:
     """The trace and, without noise, the inverse are linear in what the network is given; tr A² is in
     [A, A²] alone; distances in noise radii."""  # fmt: skip
-    ideal, k, P = references.ideal, 1, 200
+    ideal, k = references.ideal, 1
     n = ideal.coordinates.n
+    # Half of them are left inside the inner folds: twice as many as the longest input is wide.
+    P = 200 + 4 * (n * (n + 1) // 2 + ideal.coordinates.size)
     R = 2 * torch.rand(P, n, n, generator=generator, dtype=torch.float64).to(references.A) - 1
     A = 2 * R @ R.mT + torch.eye(n, dtype=R.dtype, device=R.device) / 2
     y0 = points.answers(ideal, A)
@@ -82,12 +84,12 @@ def check_probed_states(references: References, generator: torch.Generator) -> l
     asked = probes.Targets(values, {(name, "property"): own for name, own in places.items()})
     found = probes.representations({"trained": ideal}, A, y, k)
     fold = probes.folds(np.arange(P), 4, np.random.default_rng(generator.initial_seed()))
-    scores = probe_scores.Scores(4)
-    for (source, layer), x in found.items():
-        scores.add(source, layer, k, probes.read(x, values, fold), asked)
+    linear, scores = (("trace", "A"), ("square", "A, A²"), ("inverse", "A, y")), probe_scores.Scores(4)
+    for _, layer in linear:
+        x = found["input", layer]
+        scores.add("input", layer, k, probes.read(x, values, fold), asked)
     moved = points.around(ideal, y0, k, 0.7, 1, generator)[:, 0]
     away = array(probes.distance(ideal, y0, moved, k))
-    linear = (("trace", "A"), ("square", "A, A²"), ("inverse", "A, y"))
     return [
         *(Check(NAME, f"R² of the {name} from [{layer}]", 1, scores.of("input", layer, name).mean(),
                 1e-6) for name, layer in linear),

@@ -66,7 +66,8 @@ def check_shift(references: References, generator: torch.Generator) -> list[Chec
     """A linear predictor's error out of distribution, and AUROCs of separated and of equal samples."""
     name, A = "shift", references.A
     # Least squares of answers that are linear in A find the line, and keep it far away.
-    own = torch.randn(200, *A.shape[1:], generator=generator, dtype=A.dtype)
+    count = 200 + A.shape[-1] ** 2  # about twice as many as the line has coefficients, and more
+    own = torch.randn(count, *A.shape[1:], generator=generator, dtype=A.dtype)
     own = own @ own.mT
     fitted = predictors.fit([(own, line(own, 0.3, -0.02))])["least_squares"]
     far = 5 * A

@@ -12,7 +12,8 @@ features      mean over layers of (matched − chance)/(1 − chance): correlati
               that of random dictionaries of the activations' covariance, matched alike
 directions    Pearson correlation over concepts, layers and landscapes of the concept directions' signed
               effects, each less its mean over the concepts of its layer and landscape, so that with
-              concepts shuffled nothing is expected; mean of effects on answers and on the energy
+              concepts shuffled nothing is expected; mean of effects on answers and on the energy,
+              without those that neither network has
 
 The score is their plain mean; *without layers* that of the first three, which every energy has.
 
@@ -58,7 +59,7 @@ TINIEST = 1e-12  # of the other numbers: what is smaller is rounding
 @dataclass(frozen=True)
 class Consistency:
     """Of two models. raw: parts before clipping (without features and directions where a model has no
-    layers); controls: what to hold them against, by name."""
+    layers, without directions where no direction does anything in either); controls: what to hold them against, by name."""
 
     raw: dict[str, float]
     controls: dict[str, float]
@@ -107,12 +108,15 @@ def compare(first: Fingerprint, second: Fingerprint) -> Consistency:
         ]))  # fmt: skip
         for layer, (own, chance) in found.items():
             controls |= {f"features.{layer}.matched": own, f"features.{layer}.chance": chance}
-        effects = {what: directions(first.directions, second.directions, what)
-                   for what in ("answers", "energy")}  # fmt: skip
-        raw["directions"] = float(np.mean(list(effects.values())))
-        for what, value in effects.items():
-            near = by_place(first.directions, second.directions, what)
+        tables, effects = (first.directions, second.directions), []
+        for what in ("answers", "energy"):
+            value = directions(*tables, what)
+            if any(_among_concepts(table, what).any() for table in tables):
+                effects.append(value)
+            near = by_place(*tables, what)
             controls |= {f"directions.{what}": value, f"directions.{what}.by_place": near}
+        if effects:
+            raw["directions"] = float(np.mean(effects))
     return Consistency(raw, controls)
 
 
@@ -178,10 +182,13 @@ def directions(first: DataFrame, second: DataFrame, what: str) -> float:
 
 
 def by_place(first: DataFrame, second: DataFrame, what: str) -> float:
-    """Mean of the correlations within each layer and landscape, so that no one place decides."""
+    """Mean of the correlations within each layer and landscape, so that no one place decides; 0 where
+    neither network has effects anywhere."""
     one, two = (_among_concepts(table, what) for table in (first, second))
     places = first.groupby(PLACE, sort=False).indices.values()
-    return float(np.mean([alike(one[None, rows], two[None, rows]) for rows in places]))
+    near = [alike(one[None, rows], two[None, rows]) for rows in places
+            if one[rows].any() or two[rows].any()]  # fmt: skip
+    return float(np.mean(near)) if near else 0.0
 
 
 def _among_concepts(table: DataFrame, what: str) -> NDArray:
