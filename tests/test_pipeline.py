@@ -1,18 +1,16 @@
 """The whole pipeline as a user runs it, at the tiny profile, in a copy of the project."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
-import forked
 import pandas
 import pytest
+import whole_queue
 from mlflow import MlflowClient
 
 from ired.figures.report import dead_links
@@ -23,32 +21,18 @@ from ired.model import checkpoint
 ROOT = Path(__file__).resolve().parents[1]
 QUEUE = queue.load()
 BUILT = [exp for exp in QUEUE.experiments if (ROOT / exp.script).exists()]
-TINY = queue.At(profile="tiny")
-# Some need models of other seeds and variants.
-JOBS = list(dict.fromkeys(job for exp in BUILT for job in QUEUE.upstream(exp, TINY)))
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A copy without results, in a folder with a space in its name."""
-    folder = tmp_path_factory.mktemp("a project") / "of mine"
-    folder.mkdir()
-    for name in ("ired", "scripts"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pipeline.json", "requirements.txt"):
-        shutil.copy(ROOT / name, folder)
-    return folder
-
-
-def environment(folder):
-    ours = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
-    return ours | {"PYTHONPATH": str(folder), "IRED_THREADS": "1"}
+    return whole_queue.copied(tmp_path_factory.mktemp("a project") / "of mine")
 
 
 def run(folder, script, *words):
     return subprocess.run(
         [sys.executable, script, "--profile", "tiny", *words],
-        cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=300,
+        cwd=folder, env=whole_queue.environment(folder), capture_output=True, text=True, timeout=300,
     )  # fmt: skip
 
 
@@ -70,26 +54,7 @@ def numbers(run):
 @pytest.fixture(scope="module")
 def finished(project, tmp_path_factory):
     """The project after every built script has run once, two at a time where needs allow it."""
-    captured = tmp_path_factory.mktemp("streams")
-
-    def start(exp, at):
-        words = ["--profile", "tiny", *(("--seed", str(at.seed)) if at.seed else ())]
-        words += ["--variant", at.variant] if at.variant != "none" else []
-        streams = captured / f"{exp.id}-{at.seed}-{at.variant}"
-        return forked.run(project, exp.script, words, environment(project), streams)
-
-    waiting, done, running = list(JOBS), set(), {}
-    with ThreadPoolExecutor(2) as pool:
-        while waiting or running:
-            for job in [job for job in waiting if set(QUEUE.needed(*job)) <= done]:
-                running[pool.submit(start, *job)] = job
-                waiting.remove(job)
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                (exp, at), ended = running.pop(future), future.result()
-                text = f"{exp.name(at)}:\n{ended.stdout[-2000:]}\n{ended.stderr[-4000:]}"
-                assert ended.returncode == 0, text
-                assert "up to date" not in ended.stdout and "Warning" not in ended.stderr, text
-                done.add((exp, at))
+    whole_queue.run(project, "tiny", tmp_path_factory.mktemp("streams"))
     return project
 
 
@@ -156,7 +121,7 @@ def report(folder, *words):
     """`make report` in a copy of the project: how it ended, and the page."""
     done = subprocess.run(
         [sys.executable, "-m", "ired.experiments.report", "--profile", "tiny", *words],
-        cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=300,
+        cwd=folder, env=whole_queue.environment(folder), capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     page = folder / "mlruns/report-tiny-seed0-none.html"
     return done, page.read_text() if page.exists() else ""

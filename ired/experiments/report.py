@@ -278,7 +278,7 @@ def others_of(shelf: Shelf, at: At) -> list[Gathered]:
     for profile in PROFILES:
         there = replace(at, profile=profile)
         data = shelf.find(shelf.queue["SETUP-2"], there)
-        if profile not in (at.profile, "tiny") and data:
+        if profile != at.profile and PROFILES[profile].sizes != "tiny" and data:
             exp = shelf.queue["SETUP-3"]
             models = {seed: shelf.find(exp, replace(there, seed=seed)) for seed in shelf.seeds(exp, there)}
             models = {seed: {exp.id: model} for seed, model in models.items() if model}

@@ -204,7 +204,7 @@ class Command:
         if not request.force and self._fresh(store, exp, at, key):
             return
         store.check(reach=not store.stages)
-        set_threads(1 if at.profile == "tiny" else None)
+        set_threads(1 if PROFILES[at.profile].sizes == "tiny" else None)
         keep_memory()
         device = _device(request.device)
         name = exp.name(at)
@@ -476,7 +476,7 @@ def _check_memory(tracking: Tracking, exp: Experiment, at: At, request: Request,
     if text and not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
         raise Mistake(f"IRED_MEMORY is '{text}', not a number of GiB")
     there = float(text) if text else available_gib()
-    if at.profile == "tiny" or there is None:
+    if PROFILES[at.profile].sizes == "tiny" or there is None:
         return
     given = {name: str(value) for name, value in request.params.items()}
     same = {"exp_id": exp.id, "profile": at.profile, "variant": at.variant, "device": device}

@@ -6,6 +6,7 @@ paper      the published setting, its oddities included (docs: METHODS 4), with 
 paper-std  `paper` but for standardised, symmetric inputs and outputs and the learning rate
 paper-gpu  `paper` with nothing kept, trained for as long as replications are, on larger samples: a GPU
 small-published  the published setting at the sizes of `small`: what a laptop can say about it
+tiny-published   `paper-std` with the samples of `tiny`, trained for nothing: does every script run at 20 × 20?
 
 The weights that are studied are a moving average. It reaches back ema_every/(1 − ema_decay) steps: the release's
 2000, nothing to its 1.3 M steps, but half of a short training, whose models would lag behind what was trained. So it
@@ -81,6 +82,11 @@ TINY = _derive(
     training={"steps": 400, "batch": 128, "ema_decay": 0.95},
     evaluation={"problems": 400},
 )
+TINY_PUBLISHED = _derive(
+    PAPER_STD, "tiny-published", "tiny",
+    training={"steps": 40, "batch": 64, "ema_decay": 0.5},
+    evaluation=TINY.evaluation,
+)
 SMALL_PUBLISHED = _derive(
     PAPER, "small-published", "default",
     problem=SMALL.problem,
@@ -89,4 +95,4 @@ SMALL_PUBLISHED = _derive(
     evaluation=SMALL.evaluation,
 )
 PAPER_GPU = _derive(PAPER, "paper-gpu", "gpu")
-PROFILES = {p.name: p for p in (TINY, SMALL, PAPER, PAPER_STD, PAPER_GPU, SMALL_PUBLISHED)}
+PROFILES = {p.name: p for p in (TINY, SMALL, PAPER, PAPER_STD, PAPER_GPU, SMALL_PUBLISHED, TINY_PUBLISHED)}

@@ -20,18 +20,19 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(LIBRARIES)
 
 
-def run(folder, script, words, environment, captured):
+def run(folder, script, words, environment, captured, limit=300):
     """What subprocess.run(…, capture_output=True, text=True) gives, for `python script words…` in
-    folder; the streams go through two files whose names begin with `captured`."""
+    folder; the streams go through two files whose names begin with `captured`. Raises
+    subprocess.TimeoutExpired after `limit` seconds."""
     out, err = f"{captured}.out", f"{captured}.err"
     process = _CONTEXT.Process(
         target=_be, args=(str(folder), script, list(words), environment, out, err)
     )
     process.start()
-    process.join(300)
+    process.join(limit)
     if process.exitcode is None:
         process.kill()
-        raise subprocess.TimeoutExpired([script, *words], 300)
+        raise subprocess.TimeoutExpired([script, *words], limit)
     with open(out) as stdout, open(err) as stderr:
         return subprocess.CompletedProcess([script, *words], process.exitcode, stdout.read(), stderr.read())
 

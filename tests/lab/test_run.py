@@ -144,7 +144,7 @@ def test_every_profile_has_its_sections():
     for name, profile in PROFILES.items():
         assert profile.name == name
         assert json.loads(json.dumps(profile.sections())) == profile.sections()
-    assert set(PROFILES) == {"tiny", "small", "paper", "paper-std", "paper-gpu", "small-published"}
+    assert set(PROFILES) == {"tiny", "small", "paper", "paper-std", "paper-gpu", "small-published", "tiny-published"}
 
 
 def test_states_of_long_work_go_when_the_run_is_finished_and_resumable_work_stays(run):
