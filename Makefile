@@ -146,7 +146,7 @@ cancel: ## cancel jobs on Slurm, and what needs them: EXP=P2-02 or PHASE=2
 report: $(READY) ## what was learned: one HTML page of what has been run; SEEDS="1 2": other seeds count
 	@$(RUN) -m ired.experiments.report $(COORDINATES) --seeds=$(call quote,$(SEEDS))
 
-findings: $(READY) ## docs/findings.md anew from this store
+findings: $(READY) ## docs/findings.md (of another profile: findings-PROFILE.md) anew from this store
 	@$(RUN) -m ired.experiments.report $(COORDINATES) --seeds=$(call quote,$(SEEDS)) --findings
 
 ui: $(READY) ## the MLflow UI on this store, at 127.0.0.1:PORT

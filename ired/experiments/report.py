@@ -299,7 +299,7 @@ def main(argv: list[str]) -> None:
     parser = Parser(prog="report", description=__doc__, allow_abbrev=False)
     add_coordinates(parser)
     parser.add_argument("--seeds", type=seeds_of, default=(), help="other seeds whose criteria count as well")
-    parser.add_argument("--findings", action="store_true", help="write docs/findings.md instead of the page")
+    parser.add_argument("--findings", action="store_true", help="write docs/findings.md, or docs/findings-PROFILE.md, instead of the page")
     options = vars(parser.parse_args(argv))
     seeds, findings = options.pop("seeds"), options.pop("findings")
     keys, store = Keys(), Store()
@@ -318,11 +318,12 @@ def main(argv: list[str]) -> None:
     if findings:
         from ired.figures import findings as form
 
+        stem = "findings" if at.profile == At().profile else f"findings-{at.profile}"
         text, files = form.findings(
-            report(gathered, shelf, plain, {k: png(v, 100) for k, v in figures_.items()}, advice, False, False, others))
+            report(gathered, shelf, plain, {k: png(v, 100) for k, v in figures_.items()}, advice, False, False, others), stem)
         for name, data in files.items():
             (ROOT / "docs" / "figures" / name).write_bytes(data)
-        place = ROOT / "docs" / "findings.md"
+        place = ROOT / "docs" / f"{stem}.md"
     else:
         from ired.figures import report as form
 

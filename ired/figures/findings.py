@@ -18,9 +18,9 @@ _MOST = 12  # criteria of one experiment that are named
 _NUMBERS = 6  # numbers of one criterion that are shown
 
 
-def findings(report: Report) -> tuple[str, dict[str, bytes]]:
-    """The text of docs/findings.md and the pictures that it shows, by file name in docs/figures."""
-    files = {name: f"findings_{name}.png" for name in report.pictures}
+def findings(report: Report, stem: str = "findings") -> tuple[str, dict[str, bytes]]:
+    """The text of docs/{stem}.md and the pictures that it shows, by file name in docs/figures."""
+    files = {name: f"{stem}_{name}.png" for name in report.pictures}
     claims: dict[int, list] = {}
     for row in report.rows:
         claims.setdefault(row.phase, []).append(row)
