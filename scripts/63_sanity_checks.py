@@ -94,9 +94,12 @@ def main(run):
     shown = sanity_study.shown(
         model, A_pairs, problems.properties(A_pairs), directions, p.pairs, generator
     )
+    background = sanity_study.background(
+        model, A_many, answer, problems.generator(run.seed, "sanity background")
+    )
     bench = sanity_study.bench(
         model, fresh, briefly, A, answer, {name: of(A) for name, of in squares.items()}, directions,
-        dictionaries, shown, generator,
+        dictionaries, shown, background, generator,
     )  # fmt: skip
     with run.progress(len(fresh) + 17, "fresh weights, then findings") as bar:
         rows = sanity_study.decay(bench, p.mapped, bar.update)

@@ -79,6 +79,27 @@ class Finding:
         ]
 
 
+@dataclass(frozen=True)
+class Background:
+    """Problems that affine maps are fitted to: none of those that are looked at, which are fewer than
+    the features of A at the published size.
+
+    A (N, n, n) with y0 (N, d); of the trained network answers (N, d) and path (N, d), a state of k = 0 on
+    the way to each; near (L, N, d): states around the true answers, in the landscapes where
+    dictionaries are judged.
+    """
+
+    A: Tensor
+    y0: Tensor
+    answers: Tensor
+    path: Tensor
+    near: Tensor
+
+    def rows(self, targets: Tensor) -> surrogate.Rows:
+        """Features of A beside targets (N, …)."""
+        return surrogate.features(self.A, "A"), targets
+
+
 def cosines(first: Tensor, second: Tensor) -> NDArray:
     return array(attribution.cosine(first, second))
 
@@ -93,17 +114,24 @@ def centred_cosines(first: Tensor, second: Tensor) -> NDArray:
 
 
 def answers_follow(
-    energy: Energy, answer: Answer, A: Tensor, y0: Tensor, start: Tensor
+    energy: Energy, answer: Answer, A: Tensor, y0: Tensor, start: Tensor,
+    background: Background | None = None,
 ) -> Finding:
     """Sampled answers go with the true ones: cosine of ŷ − mean to y₀ − mean, in basis coordinates.
-    What is left: the same of what their affine maps of A leave of both (cross-fitted); an answer of
-    which rounding alone is left (ROUNDING of the answers' deviation) has nothing left."""
+    What is left: the same of what their affine maps of A leave of both (fitted to the background, or
+    where there is none cross-fitted); an answer of which rounding alone is left (ROUNDING of the
+    answers' deviation) has nothing left."""  # fmt: skip
     to_basis, fold = energy.coordinates.to_basis, surrogate.folds(len(A))
     known, X = to_basis(y0), surrogate.features(A, "A")
-    missed = surrogate.Explained.of(X, known, fold).left
+    true = given = None
+    if background is not None:
+        true, given = (
+            background.rows(to_basis(y)) for y in (background.y0, background.answers)
+        )
+    missed = surrogate.Explained.of(X, known, fold, true).left
 
     def left(seen: Tensor) -> NDArray:
-        own = surrogate.Explained.of(X, seen, fold)
+        own = surrogate.Explained.of(X, seen, fold, given)
         some = own.unexplained > ROUNDING**2 * own.total.mean()
         return np.where(some, cosines(own.left, missed), 0.0)
 
@@ -253,14 +281,15 @@ def energy_ranks(
 
 
 def gradient_in_frame(
-    energy: Energy, A: Tensor, y: Tensor, generator: torch.Generator
+    energy: Energy, A: Tensor, y: Tensor, generator: torch.Generator,
+    background: Background | None = None,
 ) -> Finding:
     """The gradient of k = 0 beyond its blind part, at states y (P, M, d) of sampling paths, lies along
     q qᵀ of A's own eigenvectors: its share there beyond an isotropic field's, n/size.
 
     Random directions: axes of a random frame. What is left: the field beyond an affine map of A and y.
     """  # fmt: skip
-    n, size = energy.coordinates.n, energy.coordinates.size
+    n, size, to_basis = energy.coordinates.n, energy.coordinates.size, energy.coordinates.to_basis
     frames = torch.linalg.eigh(A).eigenvectors
 
     def see(e: Energy) -> Tensor:
@@ -274,11 +303,19 @@ def gradient_in_frame(
 
     def left(seen: Tensor) -> NDArray:
         many = y.shape[1]
-        X = surrogate.features(
-            A.repeat_interleave(many, 0), "A, y", energy.coordinates.to_basis(y).flatten(0, 1)
-        )
-        fold = surrogate.folds(len(A)).repeat(many)
-        rest = surrogate.Explained.of(X, seen.flatten(0, 1), fold).left
+        z = to_basis(y).flatten(0, 1)
+        X = surrogate.features(A.repeat_interleave(many, 0), "A, y", z)
+        fold, given = surrogate.folds(len(A)).repeat(many), None
+        if background is not None:
+            # Less the same multiple of the state as is taken off the field itself.
+            raw, there = (
+                active_subspace.fields(energy, *at)["raw"][0].flatten(0, 1)
+                for at in ((A, y[None]), (background.A, background.path[None, :, None]))
+            )
+            multiple = ((raw - seen.flatten(0, 1)) * z).sum() / (z * z).sum()
+            state = to_basis(background.path)
+            given = surrogate.features(background.A, "A, y", state), there - multiple * state
+        rest = surrogate.Explained.of(X, seen.flatten(0, 1), fold, given).left
         return agree(rest.view_as(seen), frames)
 
     def turned(seen: Tensor) -> NDArray:

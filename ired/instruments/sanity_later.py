@@ -20,7 +20,7 @@ from ired.instruments.eigenparts import Frame
 from ired.instruments.energy_terms import OUTPUT
 from ired.instruments.points import array
 from ired.instruments.probe_labels import widening
-from ired.instruments.sanity_findings import DRAWS, Answer, Finding, Networks
+from ired.instruments.sanity_findings import DRAWS, Answer, Background, Finding, Networks
 from ired.instruments.sanity_table import LINEAR, Cell
 from ired.model.protocol import Energy
 
@@ -68,18 +68,25 @@ def in_eigenvalues(D: Tensor, frame: Frame) -> NDArray:
 
 
 def of_answers(
-    energy: Energy, answer: Answer, A: Tensor, start: Tensor, generator: torch.Generator
+    energy: Energy, answer: Answer, A: Tensor, start: Tensor, generator: torch.Generator,
+    background: Background | None = None,
 ) -> list[Finding]:
     """Sampled answers to A (P, n, n) are definite more often than errors of their size would be; and
     their errors lie on the diagonal in the eigenbasis of the true inverse.
 
-    Definite: what is left is how much more often so than their affine map of A (cross-fitted), each
-    against noise of its own size. Eigenvalues: eigenbases of other problems and Gaussian errors; random
-    directions are random eigenbases; what is left, that of the errors that an affine map of A leaves.
+    Definite: what is left is how much more often so than their affine map of A (fitted to the
+    background, or where there is none cross-fitted), each against noise of its own size. Eigenvalues:
+    eigenbases of other problems and Gaussian errors; random directions are random eigenbases; what is
+    left, that of the errors that an affine map of A leaves.
     """
     n, Y = A.shape[-1], torch.linalg.inv(A)
     Y = (Y + Y.mT) / 2
     X, fold = surrogate.features(A, "A"), surrogate.folds(len(A))
+    given = missed = None
+    if background is not None:
+        answers = energy.coordinates.decode(background.answers)
+        errors = answers - torch.linalg.inv(background.A)
+        given, missed = background.rows(answers), background.rows(errors)
     epsilon = torch.randn(
         NOISE, *A.shape, generator=generator, dtype=torch.float64, device=generator.device
     ).to(A)  # fmt: skip
@@ -104,9 +111,10 @@ def of_answers(
 
     return [
         Finding(DEFINITE, sampled, Y, definite,
-                lambda seen: definite(seen, Y) - definite(surrogate.fitted(X, seen, fold), Y)),
+                lambda seen: definite(seen, Y)
+                - definite(surrogate.fitted(X, seen, fold, given), Y)),
         Finding(EIGENVALUES, lambda e: sampled(e) - Y, Y, on_diagonal,
-                lambda seen: on_diagonal(surrogate.Explained.of(X, seen, fold).left, Y),
+                lambda seen: on_diagonal(surrogate.Explained.of(X, seen, fold, missed).left, Y),
                 {"random": turned}),
     ]  # fmt: skip
 

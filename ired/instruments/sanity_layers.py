@@ -18,7 +18,7 @@ from ired.instruments import concepts, points, sanity, surrogate
 from ired.instruments.concepts import Pairs
 from ired.instruments.dictionary import Dictionary, given
 from ired.instruments.points import array
-from ired.instruments.sanity_findings import DRAWS, Answer, Networks
+from ired.instruments.sanity_findings import DRAWS, Answer, Background, Networks
 from ired.instruments.sanity_table import LINEAR, Cell
 from ired.instruments.splice import DISTANCES, Spliced
 from ired.instruments.statistics import unit_means
@@ -281,7 +281,8 @@ def explained(dictionary: Dictionary, h: Tensor) -> Tensor:
 
 
 def dictionary_cells(
-    networks: Networks, layer: str, dictionary: Dictionary, at: Around, generator: torch.Generator
+    networks: Networks, layer: str, dictionary: Dictionary, at: Around, generator: torch.Generator,
+    background: Background | None = None,
 ) -> list[Cell]:
     """A dictionary in a layer's place keeps the energy gaps.
 
@@ -289,8 +290,8 @@ def dictionary_cells(
     problem's activations at its own state of the same number. Random: the largest entries along a
     random orthonormal basis, as many as are active; orthogonal: the dictionary turned at random. Noise:
     gaps between Gaussian activations of equal covariance. What is left: how much more is kept than by
-    an affine map from A and y to the activations. Labels: none, since a dictionary belongs to one
-    network.
+    an affine map from A and y to the activations (fitted to the background, or where there is none
+    cross-fitted). Labels: none, since a dictionary belongs to one network.
     """
     name, energy = f"dictionary of {layer} keeps gaps", networks.trained
     h = activations(energy, at, layer)
@@ -312,10 +313,18 @@ def dictionary_cells(
     ])  # fmt: skip
     basis, fold = energy.coordinates.to_basis, surrogate.folds(len(at.A)).repeat(h.shape[2])
     problems = at.A.repeat_interleave(h.shape[2], 0)
+    rows: list[surrogate.Rows | None] = [None] * len(h)
+    if background is not None:
+        A = background.A
+        seen = activations(energy, Around(A, background.near[:, :, None], at.landscapes), layer)
+        rows = [
+            (surrogate.features(A, "A, y", basis(y)), there[:, 0])
+            for y, there in zip(background.near, seen, strict=True)
+        ]
     affine = torch.stack([
         surrogate.fitted(surrogate.features(problems, "A, y", basis(y).flatten(0, 1)),
-                         one.flatten(0, 1), fold).view_as(one)
-        for y, one in zip(at.y, h, strict=True)
+                         one.flatten(0, 1), fold, there).view_as(one)
+        for y, one, there in zip(at.y, h, rows, strict=True)
     ])  # fmt: skip
     left = {
         "weights": np.mean([foreign(e) for e in networks.random], axis=0),

@@ -16,8 +16,9 @@ from ired.instruments import sanity_layers as layers_
 from ired.instruments import sanity_table
 from ired.instruments.dictionary import Dictionary
 from ired.instruments.directions import Direction
+from ired.instruments.paths import record
 from ired.instruments.sanity import Altered
-from ired.instruments.sanity_findings import Answer, Networks
+from ired.instruments.sanity_findings import Answer, Background, Networks
 from ired.instruments.sanity_layers import Around, Push, Shown
 from ired.instruments.sanity_table import Cell
 from ired.instruments.surrogate_study import STATES, Surrogate
@@ -68,7 +69,7 @@ class Bench:
     d) of sampling; answer(energy, A, start); path (P, M, d): states of k = 0 on sampling paths of the
     trained network; predictions of A by least squares, (P, d) by name; subspace: what P3-03 handed on
     of the gradient at k = 0, orthonormal rows (m, size); dictionaries by layer, and where they are
-    judged."""
+    judged; background: the problems that affine maps are fitted to."""
 
     networks: Networks
     altered: Sequence[Altered]
@@ -84,6 +85,7 @@ class Bench:
     around: Around
     shown: Shown
     push: Push
+    background: Background
 
     @property
     def energy(self) -> Energy:
@@ -105,18 +107,20 @@ def cells(
     affine = b.predictions["least_squares"]
     found: list[Cell] = []
     for make in (
-        lambda: of.answers_follow(energy, b.answer, b.A, b.y0, b.start),
+        lambda: of.answers_follow(energy, b.answer, b.A, b.y0, b.start, b.background),
         lambda: of.answers_beat(energy, b.answer, b.A, b.y0, b.start, b.predictions),
         lambda: of.answers_turn(energy, b.answer, b.A, b.start, moves, generator),
         lambda: of.score_turns(energy, b.A, b.y, ENTRIES),
         lambda: of.energy_ranks(energy, b.A, b.y0, y, affine),
-        lambda: of.gradient_in_frame(energy, b.A, b.path, generator),
+        lambda: of.gradient_in_frame(energy, b.A, b.path, generator, b.background),
     ):
         found += make().cells(networks, generator)
         tick(1)
     found += of.subspace(energy, networks, b.A, b.field, b.subspace, generator)
     for layer, dictionary in b.dictionaries.items():
-        found += layers_.dictionary_cells(networks, layer, dictionary, b.around, generator)
+        found += layers_.dictionary_cells(
+            networks, layer, dictionary, b.around, generator, b.background
+        )
         tick(1)
     for layer in b.shown.layers():
         found += layers_.concept_cells(networks, b.shown, layer, generator)
@@ -126,7 +130,7 @@ def cells(
     pool = b.shown  # probes need many problems
     near = points.noised(energy, pool.y0, 0, 1, generator)[0][:, 0]
     for findings in (
-        later.of_answers(energy, b.answer, b.A, b.start, generator),
+        later.of_answers(energy, b.answer, b.A, b.start, generator, b.background),
         [later.linearised(energy, pool.A, near)],
         [later.along_constant(energy, b.A, b.y0, generator)],
     ):
@@ -164,7 +168,8 @@ def shown(
 def bench(
     energy: Energy, altered: Sequence[Altered], briefly: tuple[Energy, Energy], A: Tensor,
     answer: Answer, squares: Mapping[str, Tensor], directions: Sequence[Direction],
-    dictionaries: Mapping[str, Dictionary], shown: Shown, generator: torch.Generator,
+    dictionaries: Mapping[str, Dictionary], shown: Shown, background: Background,
+    generator: torch.Generator,
 ) -> Bench:
     """briefly: networks trained on true and on shuffled answers; answer also takes a callback, as a
     sampler does; squares: inverses (P, n, n) predicted by least squares, by name."""  # fmt: skip
@@ -183,9 +188,31 @@ def bench(
         points.noised(energy, y0, 0, 1, generator)[0][:, 0], start, path, answer,
         {name: coordinates.encode(Y) for name, Y in squares.items()},
         coordinates.to_basis(torch.stack(gradient).to(A)), dictionaries,
-        Around.of(energy, A, y0, range(0, energy.schedule.K, 3), generator), shown,
-        Push(answer, A, start, shown, place),
+        Around.of(energy, A, y0, _landscapes(energy), generator), shown,
+        Push(answer, A, start, shown, place), background,
     )  # fmt: skip
+
+
+def background(
+    energy: Energy, A: Tensor, answer: Answer, generator: torch.Generator, chunk: int = 500
+) -> Background:
+    """Problems A (N, n, n) as affine maps are fitted to them; answer as `bench` takes it."""
+    found = []
+    for some in A.split(chunk):
+        start = points.noise(energy, len(some), generator=generator, like=some)
+        walked = record(lambda see, A=some, y=start: answer(energy, A, y, callback=see))
+        path = torch.stack([walked.denoised()[0], walked.leaving()[0]], 1)[None]
+        near = Around.of(energy, some, points.answers(energy, some), _landscapes(energy), generator).y
+        row = torch.arange(len(some), device=A.device)
+        one = (states[:, row, row % states.shape[2]] for states in (path, near))
+        found.append((walked.end[None], *one))
+    (answers,), (path,), near = (torch.cat(parts, 1) for parts in zip(*found, strict=True))
+    return Background(A, points.answers(energy, A), answers, path, near)
+
+
+def _landscapes(energy: Energy) -> range:
+    """In which dictionaries are judged."""
+    return range(0, energy.schedule.K, 3)
 
 
 # Cascades

@@ -6,7 +6,8 @@ was not fitted to, and does the finding survive in what is left? Maps of [A, A²
 beside it. The map is ridge regression on standardised features with the weakest penalty of ALPHAS that
 does best when single rows are left out: least squares where there are enough problems (Hastie,
 Tibshirani & Friedman 2009, ch. 3 and 7). Folds are problems: rows that share one are never on both
-sides.
+sides. Where the problems that are looked at are few, maps are fitted to others: one that has seen fewer
+problems than it has features (A alone has 210 at n = 20) explains little, and leaves what is affine.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from ired.model.protocol import Energy
 ALPHAS = tuple(10.0**power for power in (-6, -3, -1, 0, 1, 2, 3))
 FOLDS = 5
 FEATURES = ("A", "A, A²", "A, y")
+Rows = tuple[Tensor, Tensor]  # features (N, F) and targets (N, …) of other problems
 
 
 def features(A: Tensor, kind: str, y: Tensor | None = None) -> Tensor:
@@ -45,8 +47,9 @@ def folds(count: int, number: int = FOLDS) -> NDArray:
     return np.arange(count) % number
 
 
-def fitted(X: Tensor, T: Tensor, fold: NDArray) -> Tensor:
-    """Predictions (N, …) of targets T (N, …) by the affine map of X (N, F) of the other folds.
+def fitted(X: Tensor, T: Tensor, fold: NDArray, others: Rows | None = None) -> Tensor:
+    """Predictions (N, …) of targets T (N, …) by the affine map of X (N, F) of the other folds; or, where
+    rows of other problems are given, by the one map of these.
 
     Raises ValueError where there is but one fold.
     """
@@ -56,11 +59,14 @@ def fitted(X: Tensor, T: Tensor, fold: NDArray) -> Tensor:
     if len(np.unique(fold)) < 2:
         raise ValueError("a map is judged on problems that it was not fitted to: two folds at least")
     x, t = array(X), array(T.flatten(1))
+    if others is None:
+        parts = [(fold == f, x[fold != f], t[fold != f]) for f in np.unique(fold)]
+    else:
+        parts = [(np.full(len(x), True), array(others[0]), array(others[1].flatten(1)))]
     found = np.empty_like(t)
-    for f in np.unique(fold):
-        train, test = fold != f, fold == f
-        scale = StandardScaler().fit(x[train])
-        ridge = RidgeCV(ALPHAS, alpha_per_target=True).fit(scale.transform(x[train]), t[train])
+    for test, own, values in parts:
+        scale = StandardScaler().fit(own)
+        ridge = RidgeCV(ALPHAS, alpha_per_target=True).fit(scale.transform(own), values)
         found[test] = ridge.predict(scale.transform(x[test])).reshape(test.sum(), -1)
     return torch.from_numpy(found).to(T).view_as(T)
 
@@ -75,8 +81,8 @@ class Explained:
     left: Tensor
 
     @classmethod
-    def of(cls, X: Tensor, T: Tensor, fold: NDArray) -> Explained:
-        left, around = T - fitted(X, T, fold), T - blind(T, fold)
+    def of(cls, X: Tensor, T: Tensor, fold: NDArray, others: Rows | None = None) -> Explained:
+        left, around = T - fitted(X, T, fold, others), T - blind(T, fold)
         squares = (array(v.flatten(1).pow(2).sum(1)) for v in (left, around))
         return cls(*squares, left)
 
