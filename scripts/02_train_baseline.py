@@ -64,16 +64,16 @@ def main(run):
         A = sets[f"{family}.A"]
         return mean_interval((sampled(model, A) - problems.inverse(A)).pow(2).mean((-2, -1)))
 
+    energy = configured(run.variant, problem, run.profile.model)
     kept = None if params.retrain or params.checkpoint else run.kept()
     if params.checkpoint or kept:
         path, provenance = kept or (params.checkpoint, {"checkpoint": params.checkpoint})
         print(f"  takes {path}, trained for {provenance.get('steps', 'an unknown number of')} steps")
-        model = checkpoint.load_energy(path, run.device, n=problem["n"])
+        model = checkpoint.load_energy(path, run.device, like=energy)
     else:
         given = {name: getattr(params, name) for name in ("steps", "learning_rate", "batch")}
         config = TrainingConfig(c=problem["c"], **trained(run.variant, run.profile.training))
         config = replace(config, precision=params.precision, **{k: v for k, v in given.items() if v})
-        energy = configured(run.variant, problem, run.profile.model)
         training = trainer(energy, config, run.seed, run.device)
         A = sets["validation.A"][:256].to(run.device)
         Y = problems.inverse(A)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas
@@ -15,8 +16,10 @@ from mlflow import MlflowClient
 
 from ired.figures.report import dead_links
 from ired.lab import queue
+from ired.lab.run import sha256
 from ired.lab.usage import METERS
 from ired.model import checkpoint
+from ired.model.energy import EnergyConfig, MLPEnergy
 
 ROOT = Path(__file__).resolve().parents[1]
 QUEUE = queue.load()
@@ -280,6 +283,26 @@ def test_an_adopted_checkpoint_is_checked(finished, tmp_path):
     adopted = max(runs(finished)[1], key=lambda r: r.info.start_time)
     for name in ("mse.test.steps_50", "mse.harder.steps_10"):
         assert adopted.data.metrics[name] == own.data.metrics[name]
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["given", "kept"])
+def test_a_model_of_another_size_is_one_line(finished, tmp_path, kept):
+    copy = tmp_path / "other"
+    shutil.copytree(finished, copy)
+    path = copy / "checkpoints/tiny-none-seed0.safetensors"
+    standard = EnergyConfig.for_problems(3, 0.5, True, hidden=64, symmetric=True)
+    for other, said in (({"n": 4}, "its n is 4, not 3"), ({"hidden": 32}, "its hidden is 32, not 64"),
+                        ({"landscapes": 5}, "its landscapes is 5, not 10"),
+                        ({"symmetric": False}, "its symmetric is False, not True"),
+                        ({"standardise_c": None}, "its standardise_c is None, not 0.5")):  # fmt: skip
+        checkpoint.save_energy(path, MLPEnergy(replace(standard, **other)))
+        provenance = path.with_suffix(".json")
+        provenance.unlink()
+        if kept:
+            provenance.write_text(json.dumps({"sha256": sha256(path), "steps": 1}))
+        done = run(copy, "scripts/02_train_baseline.py", *([] if kept else ["--checkpoint", str(path)]))
+        lines = done.stderr.splitlines()
+        assert done.returncode == 2 and len(lines) == 1 and said in lines[0], done.stderr
 
 
 @pytest.mark.parametrize("exp", BUILT, ids=lambda exp: exp.id)

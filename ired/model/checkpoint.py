@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -12,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ired.model.architectures import ARCHITECTURES, MLP, LearnedEnergy, architecture
+from ired.model.architectures import ARCHITECTURES, MLP, Config, LearnedEnergy, architecture
 
 FORMAT = "ired-energy-1"
 
@@ -71,15 +73,26 @@ def save_energy(path: Path, energy: LearnedEnergy) -> None:
     _write_whole(path.with_suffix(".json"), text.encode())
 
 
+def _differences(found: Config, wanted: Config) -> list[str]:
+    """In what two configurations differ, in words; numbers that were computed may differ by rounding."""
+    if type(found) is not type(wanted):
+        return [f"its energy is '{architecture(found)}', not '{architecture(wanted)}'"]
+    pairs = [(name, value, asdict(wanted)[name]) for name, value in asdict(found).items()]
+    return [
+        f"its {name} is {a}, not {b}" for name, a, b in pairs
+        if a != b and not (isinstance(a, float) and isinstance(b, float) and math.isclose(a, b, rel_tol=1e-6))
+    ]  # fmt: skip
+
+
 def load_energy(
     path: Path | str,
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
-    n: int | None = None,
+    like: Config | None = None,
 ) -> LearnedEnergy:
     """The energy of a checkpoint, its gradients towards weights off; raises CheckpointError.
 
-    n: the side that is expected, if any in particular is.
+    like: the configuration that is expected, if any in particular is.
     """
     tensors, meta = read(Path(path))
     if meta.get("format") != FORMAT:
@@ -91,8 +104,8 @@ def load_energy(
     except (KeyError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{path} does not fit its own configuration: {reason}") from None
-    if n not in (None, energy.config.n):
-        raise CheckpointError(f"{path} is for matrices of side {energy.config.n}, not {n}")
+    if like is not None and (others := _differences(energy.config, like)):
+        raise CheckpointError(f"{path} is another model than is wanted here: {'; '.join(others)}")
     bad = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
     if bad:
         raise CheckpointError(f"{path} holds numbers that are not finite, in {bad[0]}")

@@ -39,7 +39,7 @@ def test_every_energy_trains_and_survives_the_disk(tmp_path, name):
     assert losses[-5:].mean() < losses[:3].mean()
     path = tmp_path / "m.safetensors"
     checkpoint.save_energy(path, made.model)
-    again = checkpoint.load_energy(path, n=3)
+    again = checkpoint.load_energy(path, like=config)
     assert type(again) is type(made.model) and again.config == config
     A = problems.draw(4, 3, 0.5, problems.generator(0, "A"), torch.float64)
     answers = [solve(energy, A, SamplingConfig(2, clip=6.0), problems.generator(0, "start"))

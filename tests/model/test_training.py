@@ -14,6 +14,7 @@ from ired.model import checkpoint, problems
 from ired.model.architectures import trained
 from ired.model.energy import EnergyConfig, MLPEnergy
 from ired.model.graph_training import GraphTrainer, trainer
+from ired.model.product import ProductConfig
 from ired.model.training import MINING, Diverged, Trainer, TrainingConfig
 
 ENERGY = EnergyConfig(3, 16)
@@ -339,6 +340,29 @@ def test_checkpoints_that_lie_are_refused(tmp_path):
     checkpoint.save_energy(path, energy)
     with pytest.raises(checkpoint.CheckpointError, match="not finite, in fc1.bias"):
         checkpoint.load_energy(path)
+
+
+@pytest.mark.parametrize("other, said", [
+    ({"n": 4}, "its n is 3, not 4"),
+    ({"hidden": 32}, "its hidden is 16, not 32"),
+    ({"n": 4, "hidden": 32}, "its n is 3, not 4; its hidden is 16, not 32"),
+    ({"landscapes": 5}, "its landscapes is 10, not 5"),
+    ({"symmetric": False}, "its symmetric is True, not False"),
+    ({"shift": 0.0, "scale": 1.0, "standardise_c": None}, "standardise_c is 0.5, not None"),
+    ({"shift": 0.4}, "its shift is "),
+])
+def test_a_model_of_another_size_or_kind_is_refused(tmp_path, other, said):
+    config = EnergyConfig.for_problems(3, 0.5, True, hidden=16, symmetric=True)
+    path = tmp_path / "m.safetensors"
+    checkpoint.save_energy(path, MLPEnergy(config))
+    rounded = replace(config, scale=config.scale * (1 + 1e-9))  # of another machine
+    assert checkpoint.load_energy(path, like=rounded).config == config
+    with pytest.raises(checkpoint.CheckpointError) as error:
+        checkpoint.load_energy(path, like=replace(config, **other))
+    assert str(error.value).startswith(f"{path} is another model than is wanted here: its ")
+    assert said in str(error.value) and error.value.exit_status == 2
+    with pytest.raises(checkpoint.CheckpointError, match="its energy is 'mlp', not 'product'"):
+        checkpoint.load_energy(path, like=ProductConfig(3))
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
