@@ -45,6 +45,13 @@ class Schedule:
 
         k is an int, or a tensor (B,) with one landscape for each problem.
         """
-        values = getattr(self, name).to(device=like.device, dtype=like.dtype)
+        values, kind = getattr(self, name), {"dtype": like.dtype, "device": like.device}
+        # Filled in on a GPU, which would make the CPU wait for a copy.
+        if isinstance(k, int):
+            return torch.full((), values.tolist()[k], **kind)
+        if like.device.type == "cpu":
+            values = values.to(like.dtype)
+        else:
+            values = torch.stack([torch.full((), value, **kind) for value in values.tolist()])
         picked = values[k]
         return picked.reshape(-1, *[1] * (like.dim() - 1)) if picked.dim() else picked
