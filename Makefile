@@ -96,18 +96,18 @@ PEERS := $(VENV)/.peers-$(firstword $(shell cksum $(wildcard benchmarks/requirem
 help: ## this list
 	@printf '%s\n' 'make TARGET [PROFILE=small] [SEED=0] [VARIANT=none] [DEVICE=auto] [ARGS="..."]' ''
 	@printf '  %-18s %s\n' \
-	  'phase1 ... phase7' 'the experiments of a phase and what they need, then a short table' \
+	  'phase1 ... phase7' 'a phase and what it needs, then a short table' \
 	  'all' 'all 39 experiments' \
-	  'P1-03, SETUP-2, ...' 'one experiment and what it needs; ARGS="--points 10" goes to it alone' \
-	  '' 'SEEDS="0 1 2": at several seeds, side by side where there are cores' \
-	  '' 'ON=slurm: all of it as jobs of Slurm; TIME=8:00:00 MEM=32G: with more than planned'
+	  'P1-03, SETUP-2 ...' 'one and what it needs; ARGS="--points 10" goes to it alone' \
+	  '' 'SEEDS="0 1 2": several seeds, side by side if cores allow' \
+	  '' 'ON=slurm: as jobs of Slurm; TIME=8:00:00 MEM=32G: with more'
 	@sed -nE "s/^([a-z]+):[^#]*## (.*)/\1\t\2/p" Makefile \
 	  | while IFS=$$'\t' read -r name text; do printf '  %-18s %s\n' "$$name" "$$text"; done
 	@printf '%s\n' '' \
-	  'Profiles: tiny (seconds), small (a laptop), paper and paper-std (the published size, with' \
-	  'kept models), paper-gpu (the same, trained anew and longer).' \
-	  'PYTHON=python3.12 makes the environment with that python; VENV=path uses another environment;' \
-	  'TORCH_INDEX=address installs torch from that index (a CPU or CUDA build of your choice).'
+	  'Profiles: tiny (seconds), small (a laptop), paper and paper-std (published size,' \
+	  'models kept), paper-gpu (the same, trained anew and longer).' \
+	  'PYTHON=python3.12 makes the environment with that one; VENV=path uses another;' \
+	  'TORCH_INDEX=address installs torch from that index (a CPU or CUDA build).'
 
 setup: $(READY) ## make the environment: .venv with requirements.txt
 
@@ -117,42 +117,42 @@ $(READY): # no prerequisites: its name holds the hash of what it depends on
 test: $(READY) ## the tests (tiny profile)
 	$(RUN) -m pytest $(WORDS)
 
-bench: $(READY) $(PEERS) ## ratios of speed; ARGS="--official PATH": against the official release
+bench: $(READY) $(PEERS) ## ratios of speed; ARGS="--official PATH": to the release
 	PYTHONPATH=.:$(PEERS) $(RUN) -m benchmarks $(WORDS)
 
 growth: $(READY) ## how cost grows with n and batch: docs/figures/growth.png
 	$(RUN) -m benchmarks.growth $(WORDS)
 
-accuracy: $(READY) ## is a model trained the fast way as good as one trained the plain way?
+accuracy: $(READY) ## is a model trained the fast way as good as the plain one?
 	$(RUN) -m benchmarks.accuracy $(WORDS)
 
 $(PEERS): benchmarks/requirements.txt | $(READY)
 	@$(RUN) -m pip install --quiet --no-deps --target $@.part -r $< && rm -rf $@ && mv $@.part $@
 
-retrain: $(READY) ## train a model anew and keep it in checkpoints/, where its PROFILE finds it
+retrain: $(READY) ## train a model anew and keep it for its PROFILE
 	$(if $(ON),$(error error: retrain keeps what it trained, so it waits for it: leave out ON=$(ON)))
 	@$(MAKE) SETUP-3 ARGS=$(call quote,--retrain $(ARGS))
 	@$(LAB).keep $(COORDINATES) --retrain $(WORDS)
 
-status: ## the queue of all experiments: state, estimate, time and memory it took, headline
+status: ## the queue: state, estimate, time and memory, result
 	@$(STATUS)
 
-logs: ## the end of the last log of a job on Slurm: EXP=P2-02 or PHASE=2
+logs: ## the end of a job's last log: EXP=P2-02 or PHASE=2
 	@$(LAB).cluster logs $(JOBS)
 
-cancel: ## cancel jobs on Slurm, and what needs them: EXP=P2-02 or PHASE=2
+cancel: ## cancel jobs and what needs them: EXP=P2-02 or PHASE=2
 	@$(LAB).cluster cancel $(JOBS)
 
-report: $(READY) ## what was learned: one HTML page of what has been run; SEEDS="1 2": other seeds count
+report: $(READY) ## what was learned, on a page; SEEDS="1 2": more seeds count
 	@$(RUN) -m ired.experiments.report $(COORDINATES) --seeds=$(call quote,$(SEEDS))
 
-findings: $(READY) ## docs/findings.md (of another profile: findings-PROFILE.md) anew from this store
+findings: $(READY) ## docs/findings.md, or findings-PROFILE.md, from this store
 	@$(RUN) -m ired.experiments.report $(COORDINATES) --seeds=$(call quote,$(SEEDS)) --findings
 
 ui: $(READY) ## the MLflow UI on this store, at 127.0.0.1:PORT
 	@$(LAB).ui --port $(call quote,$(PORT))
 
-server: $(READY) ## a tracking server for jobs, at HOST=127.0.0.1 PORT; STORE=postgresql://user@host/name
+server: $(READY) ## a tracking server at HOST PORT; STORE=postgresql://host/db
 	@$(RUN) -m ired.lab.server --host $(call quote,$(HOST)) --port $(call quote,$(PORT))
 
 sync: $(READY) ## deliver runs whose tracking server was out of reach
@@ -170,5 +170,5 @@ readme: ## renew the table of experiments in README.md
 site: ## write what sbatch/site.sh says into the wrappers beside it
 	@$(call quote,$(PYTHON)) -m ired.lab.site
 
-clean: ## remove caches and finished work folders; never results, never the environment
+clean: ## remove caches and finished work folders, never results
 	@$(call quote,$(PYTHON)) -m ired.lab.clean

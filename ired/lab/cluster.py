@@ -25,6 +25,7 @@ from ired.lab.command import (
     DEVICES, Parser, add_coordinates, git, one_of, open_tracking, seeds_of, take_coordinates)
 from ired.lab.errors import Mistake, in_one_line
 from ired.lab.keys import Keys
+from ired.lab.lines import wrapped
 from ired.lab.queue import COORDINATES, ROOT, At, Experiment, Queue
 from ired.lab.rules import Plan
 from ired.lab.shelf import Shelf
@@ -253,8 +254,8 @@ class Submission:
             partition, limit, memory = (word.partition("=")[2] for word in self.asked[target][:3])
             after = f"after {', '.join(record.needs[:4])}" if record.needs else ""
             after += f" and {len(record.needs) - 4} more" if len(record.needs) > 4 else ""
-            lines.append(f"{record.name:28} job {record.job:>6}  {partition:9} {limit:>9} {memory:>5}  "
-                         f"{after}".rstrip())
+            lines.append(wrapped(f"{record.name:28} job {record.job:>6}  {partition:9} {limit:>9} {memory:>5}  "
+                                 f"{after}".rstrip(), " " * 29))
         return [*lines, f"{len(self.new)} submitted, {len(self.queued)} in the queue already."]
 
     # A minute later
@@ -281,7 +282,7 @@ class Submission:
             lines = last_lines(self.root, log_of(_name(target), numbers[target]))
             print("\n".join(f"    {line}" for line in lines))
         if doomed:
-            print(f"Cancelled, for they needed it: {', '.join(names[target] for target in doomed)}")
+            print(wrapped(f"Cancelled, for they needed it: {', '.join(names[target] for target in doomed)}"))
         return len(died)
 
 

@@ -246,8 +246,8 @@ class Command:
         tags = _provenance(exp, at, key, device, self.criteria, upstream)
         run_id = tracking.start(exp.phase, exp.name(at), tags,
                                 {c: getattr(at, c) for c in COORDINATES} | sections | request.params)
-        print(f"{exp.name(at)} starts on {device}, {os.environ['OMP_NUM_THREADS']} threads "
-              f"(run {run_id})")
+        print(wrapped(f"{exp.name(at)} starts on {device}, {os.environ['OMP_NUM_THREADS']} threads "
+                      f"(run {run_id})"))
         run = Run(tracking, keys, exp, at, key, run_id, request.params, profile, device, self.criteria,
                   upstream, request.force)
         try:

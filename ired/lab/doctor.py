@@ -23,6 +23,7 @@ from typing import Iterator
 
 from ired.lab.errors import Mistake
 from ired.lab.keys import Keys
+from ired.lab.lines import wrapped
 from ired.lab.queue import ROOT
 from ired.lab.store import Store
 
@@ -126,7 +127,7 @@ def main() -> int:
     options = parser.parse_args()
     findings = [*machine(), *environment(options.venv, options.mark), *notebook()]
     for state, sentence in findings:
-        print(f"{state:6}{sentence}")
+        print(wrapped(f"{state:6}{sentence}", " " * 6))
     return int(any(state == "fail" for state, _ in findings))
 
 

@@ -18,6 +18,7 @@ def test_help_is_the_default_and_lists_every_target(fresh):
     assert {"help", "setup", "test", "status", "ui", "doctor", "lock", "clean"} <= set(targets)
     for target in [*targets, "phase1 ... phase7", "P1-03", "PROFILE", "TORCH_INDEX"]:
         assert target in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
     assert not (fresh.root / "mlruns").exists()
 
 
