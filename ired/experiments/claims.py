@@ -15,7 +15,6 @@ INSTRUMENTS = "SETUP-4"  # every known answer of an instrument is an assumption 
 # Without these what an experiment says means little.
 ASSUMPTIONS = (
     "SETUP-1.linear_algebra_accurate",
-    "SETUP-2.recorded_figures_reproduced",
     "SETUP-2.splits_share_no_problem",
     "SETUP-3.beats_mean",
     "SETUP-3.average_agrees",

@@ -471,7 +471,7 @@ def check_minima(references: References, generator: torch.Generator) -> list[Che
 
 
 def check_predictors(references: References, generator: torch.Generator) -> list[Check]:
-    """Least squares finds a planted map of A, and one of A² where it may see it."""
+    """Least squares and the network find a planted map of A, least squares also one of A² that it may see."""
     n = references.A.shape[-1]
     batches = []
     for _ in range(4):
@@ -493,6 +493,25 @@ def check_predictors(references: References, generator: torch.Generator) -> list
     checks.append(Check("predictors", "error on a planted map of A²", 0, float(worst), 1e-6))
     blind = found["zero"].mse(A, A).mean() / A.pow(2).mean()
     checks.append(Check("predictors", "relative error of zero", 1, float(blind), 1e-12))
+
+    few = torch.randn(n, 2, generator=generator, dtype=A.dtype, device=A.device)
+
+    def planted(A: Tensor) -> Tensor:
+        """An affine map that sees three directions of A: few enough for a network that is quick to train."""
+        return few @ (2 * A[:, :2, :2] - 3) @ few.mT
+
+    def fresh(count: int):
+        while True:
+            R = torch.randn(count, n, n, generator=generator, dtype=A.dtype, device=A.device)
+            seen = R @ R.mT / n + torch.eye(n, dtype=R.dtype, device=R.device)
+            yield seen, planted(seen)
+
+    network = predictors.Regression(fresh(predictors.BATCH), hidden=64, steps=300)
+    seen, answer = next(fresh(1000))
+    missed = network.mse(seen, answer).mean() / answer.var(0).mean()
+    checks.append(
+        Check("predictors", "relative error of the network on a planted affine map", 0, float(missed), 0.02)
+    )
     return checks
 
 

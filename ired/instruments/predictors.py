@@ -7,16 +7,22 @@ third, so they stand in every table of accuracy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 NAMES = ("zero", "mean", "least_squares", "least_squares_squared", "regression")
 # Directions of standardised features with less than this share of the largest variance are
 # rounding, and get no weight (the least-norm solution).
 CUTOFF = 1e-12
+# Of the regression network. Tried at n = 6 (hidden 256, 3000 steps): rates 3e-3, 6e-3, 1e-2, with and without a
+# warm-up, second beta 0.99 and 0.999, batches of 256 and 512; at n = 20 (hidden 512, 307 200 problems): rates 1e-3,
+# 3e-3, 6e-3, batches of 128, 256, 512. All with seed 0, judged on 10 000 problems that no experiment draws. At
+# n = 6 MSE 0.000325 (0.000310 at 1e-2 with a warm-up, the best; 0.00081 the worst, 1500 steps of 512 at 3e-3).
+RATE, BETAS, BATCH = 6e-3, (0.9, 0.99), 256
 
 
 @dataclass(frozen=True)
@@ -46,31 +52,39 @@ class Predictor:
 class Regression:
     """A network of three hidden layers from the upper triangle of A to that of Y, standardised.
 
-    scikit-learn's MLPRegressor; it makes one step of Adam on each batch (A, Y), all of one size.
-    The first batch gives every entry's mean and deviation.
+    Adam makes one step on each of the first `steps` batches (A, Y), at a rate that falls to 0 along a
+    cosine. Problems should be fresh in every batch: then nothing is there to overfit. The first batch
+    gives every entry's mean and deviation. Raises ValueError where there are fewer batches.
     """
 
     name = "regression"
 
-    def __init__(self, batches: Iterable[tuple[Tensor, Tensor]], hidden: int, seed: int = 0):
-        from sklearn.neural_network import MLPRegressor
-
-        self._network = None
-        for A, Y in batches:
+    def __init__(
+        self, batches: Iterable[tuple[Tensor, Tensor]], hidden: int, steps: int, rate: float = RATE, seed: int = 0
+    ):
+        done = 0
+        for done, (A, Y) in enumerate(islice(batches, steps), 1):
             x, y = features(A, 1), features(Y, 1)
-            if self._network is None:
-                self._network = MLPRegressor(
-                    hidden_layer_sizes=(hidden,) * 3, alpha=0.0, batch_size=len(A), random_state=seed
-                )
+            if done == 1:
                 self._x, self._y = ((v.mean(0), v.std(0)) for v in (x, y))
-            x, y = ((v - m) / s for v, (m, s) in ((x, self._x), (y, self._y)))
-            self._network.partial_fit(x.float().numpy(), y.float().numpy())
+                self._network = _network(x.shape[1], hidden, seed).to(A.device)
+                adam = torch.optim.Adam(self._network.parameters(), lr=rate, betas=BETAS, fused=True)
+                falling = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
+            x, y = (((v - m) / s).float() for v, (m, s) in ((x, self._x), (y, self._y)))
+            adam.zero_grad()
+            (self._network(x) - y).pow(2).mean().backward()
+            adam.step()
+            falling.step()
+        if done < steps or not steps:
+            raise ValueError(f"a network of {steps} steps cannot be trained on {done} batches")
+        self._network.requires_grad_(False)
 
     def __call__(self, A: Tensor) -> Tensor:
         """Predictions (B, n, n), symmetric, in A's type; computed in float32."""
-        x = (features(A, 1) - self._x[0]) / self._x[1]
-        y = torch.from_numpy(self._network.predict(x.float().numpy())).double()
-        return matrices(y * self._y[1] + self._y[0], A.shape[-1]).to(A.dtype)
+        at = self._x[0].device
+        x = (features(A.to(at), 1) - self._x[0]) / self._x[1]
+        y = self._network(x.float()).double() * self._y[1] + self._y[0]
+        return matrices(y, A.shape[-1]).to(A)
 
     def mse(self, A: Tensor, Y: Tensor) -> Tensor:
         """Squared error of each matrix, averaged over its n·n entries: (B,)."""
@@ -135,25 +149,18 @@ def fit(batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Predictor]:
     return found
 
 
-def reproduce(
-    recorded: Mapping[str, float], digit: float, batches: Iterable[tuple[Tensor, Tensor]], A: Tensor,
-    Y: Tensor,
-) -> list[dict[str, str | float | bool]]:
-    """Errors on record beside those of predictors fitted anew, on problems A and answers Y (N, n, n).
-
-    recorded: MSE by name of a predictor; digit: one unit of its last digit. A figure counts as
-    reproduced if it is that near to the measured one, or within three standard errors more.
-    """
-    fitted, rows = fit(batches), []
-    for name, value in recorded.items():
-        error = fitted[name].mse(A, Y)
-        measured, deviation = error.mean().item(), error.std().item() / len(error) ** 0.5
-        rows.append({
-            "side": A.shape[-1], "predictor": name, "recorded": value, "measured": measured,
-            "standard_error": deviation,
-            "reproduced": abs(measured - value) <= digit + 3 * deviation,
-        })  # fmt: skip
-    return rows
+def _network(width: int, hidden: int, seed: int) -> nn.Sequential:
+    """Swish layers of widths (width, hidden, hidden, hidden, width), weights by PyTorch's default."""
+    widths = (width, hidden, hidden, hidden, width)
+    layers = []
+    for before, after in zip(widths, widths[1:]):
+        layers += [nn.Linear(before, after), nn.SiLU()]
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for layer in layers[::2]:
+            for weights in layer.parameters():
+                weights.uniform_(-(layer.in_features**-0.5), layer.in_features**-0.5, generator=generator)
+    return nn.Sequential(*layers[:-1])
 
 
 def _solve(covariance: Tensor, cross: Tensor) -> Tensor:
