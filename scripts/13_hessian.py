@@ -12,7 +12,7 @@ from ired.lab.command import Param, command
 
 @command(
     "P1-03",
-    points=Param(100, tiny=12, help="problems, stratified by condition number"),
+    points=Param(100, tiny=12, paper=50, gpu=100, help="problems, stratified by condition number"),
     criteria={
         "curved_upwards_at_noise": "at noised answers of k = 0 less than 5 % of the eigenvalues "
         "are negative: the whole 95 % interval of the mean over problems",

@@ -14,9 +14,12 @@ from ired.lab.command import Param, command
     "P1-04",
     sets=Param(3, tiny=2, help="fresh sets of problems (seeds)"),
     problems=Param(10, tiny=3, help="problems in each set"),
-    starts=Param(2, tiny=1, help="descents from each distance"),
+    starts=Param(2, tiny=1, paper=1, gpu=2, help="descents from each distance"),
     distances=Param(
         (0.3, 1.0, 3.0, 10.0, 30.0), tiny=(1.0, 10.0), help="starts' distances in noise radii"
+    ),
+    patience=Param(
+        6, paper=0, gpu=6, help="Newton steps at indefinite Hessians before gradients lead on; 0 finds no saddles"
     ),
     criteria={
         "convex_at_the_noise": "at k = 0 at least 95 % of segments between noised answers are "
@@ -70,7 +73,8 @@ def main(run):
             "sharpness": minima.sharpness(energy, A, y0, landscapes, stream("sharpness")),
             "gaps": minima.energy_gaps(energy, A, y0, landscapes, wrong, stream("gaps")),
             "minima": minima.find_minima(
-                energy, A, y0, landscapes, run.params.distances, run.params.starts, stream("minima")
+                energy, A, y0, landscapes, run.params.distances, run.params.starts, stream("minima"),
+                patience=run.params.patience,
             ),
         }.items():
             found[kind].append(pandas.DataFrame(seen.columns()).assign(energy=name))

@@ -51,7 +51,7 @@ def descend(
     handover: float = 1e-2,
     stride: float = 1.0,
     escape: float = 100.0,
-    patience: int = 5,
+    patience: int = 6,
     turns: int = 3,
     states_per_call: int = 8192,
     memory: int = 512 * 2**20,
@@ -60,8 +60,9 @@ def descend(
 
     At most `steps` gradient steps, left early when ‖∇E‖/√size falls below `handover`, then at most
     `newton` Newton steps (0: gradient steps alone, all the way) until it falls below `tolerance`.
-    More than `patience` of them at indefinite Hessians mean that they came too early: there are
-    `turns` such turns, each with a hundredth of the handover before. All thresholds are multiplied
+    `patience` of them at indefinite Hessians mean that they came too early (0: the first such Hessian
+    does, which is quick where nothing is convex, and finds no saddles): there are `turns` such
+    turns, each with a hundredth of the handover before. All thresholds are multiplied
     by the problem's largest ‖∇E‖/√size at a start, where that lies between 1e-4 and 1: flat
     landscapes need smaller gradients. A descent is given up `escape` noise radii from its start.
     `memory` bounds the bytes that Hessians take at once.
@@ -181,15 +182,30 @@ class _Run:
         self, owner: Tensor, z: Tensor, e: Tensor, g: Tensor, steps: int, patience: int
     ):
         z, e, g, taken = z.clone(), e.clone(), g.clone(), torch.zeros_like(owner)
+        """Hessians are factored anew only where the last step was none of a tenth of the gradient."""
         indefinite = torch.zeros_like(owner)
         rows = torch.arange(len(z), device=z.device)
+        factor = z.new_empty(len(z), z.shape[1], z.shape[1])
+        known = torch.zeros_like(owner, dtype=torch.bool)  # whose factor still serves
         for _ in range(steps):
             if not len(rows):
                 break
-            prepared = self.energy.prepare(self.A[owner[rows]])
             wz, we, wg = z[rows], e[rows], g[rows]
-            step, bent = self._newton_step(prepared, wz, wg)
-            indefinite[rows] += bent
+            reused = known[rows]
+            step = torch.empty_like(wg)
+            if reused.any():
+                old = rows[reused]
+                step[reused] = -torch.cholesky_solve(wg[reused, :, None], factor[old])[..., 0]
+            if not reused.all():
+                new = rows[~reused]
+                anew = self.energy.prepare(self.A[owner[new]])
+                found = self._newton_step(anew, wz[~reused], wg[~reused], patience > 0)
+                step[~reused], factor[new], known[new] = found
+                indefinite[new] += ~known[new]
+            if not patience:
+                definite = known[rows]
+                rows, wz, we, wg, step, reused = (x[definite] for x in (rows, wz, we, wg, step, reused))
+            prepared = self.energy.prepare(self.A[owner[rows]])
             promised = -(wg * step).sum(-1)
             # Newton at rounding level can point uphill: the gradient then points better.
             uphill = promised <= 0
@@ -209,32 +225,31 @@ class _Run:
                 if not open_.any():
                     break
                 t = torch.where(open_, t / 2, t)
-            # Rows whose search failed can go no lower at this precision.
-            left = g[rows].norm(dim=-1) > self.tolerance[owner[rows]]
-            rows = rows[left & ~open_ & (indefinite[rows] <= patience)]
+            size = g[rows].norm(dim=-1)
+            known[rows] &= size < 0.1 * wg.norm(dim=-1)
+            # Rows whose search failed with a Hessian of their own can go no lower at this precision.
+            left = (size > self.tolerance[owner[rows]]) & ~(open_ & ~reused)
+            rows = rows[left & (indefinite[rows] < max(1, patience))]
         return z, e, g, taken
 
-    def _newton_step(self, prepared, z: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-        """The step, and where the Hessian was not positive definite."""
+    def _newton_step(self, prepared, z: Tensor, g: Tensor, indefinite: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Steps, Hessians' Cholesky factors, and where there is one; elsewhere a step only if `indefinite`."""
         H = basis_hessian(self.energy, prepared, z, self.k)
         L, failed = torch.linalg.cholesky_ex(H)
         step = torch.zeros_like(g)
         fine = failed == 0
         if fine.any():
             step[fine] = -torch.cholesky_solve(g[fine, :, None], L[fine])[..., 0]
-        if not fine.all():
+        if indefinite and not fine.all():
             values, vectors = torch.linalg.eigh(H[~fine])
             size = values.abs()
             size = torch.maximum(size, 1e-8 * size.amax(-1, keepdim=True).clamp_min(1e-300))
             along = (vectors.mT @ g[~fine, :, None])[..., 0] / size
             step[~fine] = -(vectors @ along[..., None])[..., 0]
-        return step, ~fine
+        return step, L, fine
 
 
 def basis_hessian(energy: Energy, A, z: Tensor, k: int) -> Tensor:
     """Exact Hessians (B, size, size) in basis coordinates z (B, size), made exactly symmetric."""
-    H = energy.hessian(A, energy.coordinates.from_basis(z), k)
-    if energy.coordinates.symmetric:
-        basis = points.state_basis(energy, z)
-        H = basis @ H @ basis.mT
+    H = points.in_basis(energy, energy.hessian(A, energy.coordinates.from_basis(z), k))
     return (H + H.mT) / 2

@@ -9,7 +9,7 @@ u_i u_jᵀ + u_j u_iᵀ and eigenvalues (λ_i² + λ_j²)/2 for A u_i = λ_i u_i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -204,62 +204,72 @@ def stratified_by_condition(kappa: Tensor, count: int, generator: torch.Generato
 
 
 class _Frame:
-    """The bases in which Hessians of problems A are looked at."""
+    """Hessians of problems A, looked at in basis coordinates and among symmetric matrices."""
 
     def __init__(self, energy: Energy, A: Tensor):
-        c = energy.coordinates
+        n = energy.coordinates.n
         self.energy, self.A = energy, A
-        self.basis = points.state_basis(energy, A)
-        self.even = points.symmetric_basis(c.n, A)
-        self.odd = None if c.symmetric else points.antisymmetric_basis(c.n, A)
-        self.eye = torch.eye(c.n, dtype=A.dtype, device=A.device)
+        self.even = replace(energy.coordinates, symmetric=True)
+        squared = A @ A
+        # A² ⊗ I is a multiple of I and this, here and among symmetric matrices.
+        self.traceless = squared - torch.eye(n).to(A) * squared.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
         values, vectors = torch.linalg.eigh(A)
-        rows, cols = torch.triu_indices(c.n, c.n, device=A.device)
+        rows, cols = torch.triu_indices(n, n, device=A.device)
         self.pairs = (values[:, rows] ** 2 + values[:, cols] ** 2) / 2
+        self.scale = self.pairs.mean(-1)
+        self.spectrum = self.pairs if energy.coordinates.symmetric else (values**2).repeat(1, n)
         outer = torch.einsum("pai,pbi->piab", vectors[:, :, rows], vectors[:, :, cols])
-        self.modes = torch.nn.functional.normalize((outer + outer.mT).flatten(-2), dim=-1)
+        self.modes = torch.nn.functional.normalize(self.even.to_basis((outer + outer.mT).flatten(-2)), dim=-1)
 
     def look(self, rows: Tensor, y: Tensor, k: int) -> dict[str, Tensor]:
         s = points.sigma(self.energy, k)
         parts = self.energy.hessian_parts(self.A[rows], y, k)
-        gauss_newton, residual = (s * (part + part.mT) / 2 for part in parts)
+        gauss_newton, residual = (points.in_basis(self.energy, part) for part in parts)
+        gauss_newton, residual = (s * (part + part.mT) / 2 for part in (gauss_newton, residual))
         H = gauss_newton + residual
-        inner = self.restrict(H, self.basis)
-        total = inner.flatten(1).norm(dim=-1).clamp_min(torch.finfo(H.dtype).tiny)
-        block = self.restrict(H, self.even)
-        eigenvalues = torch.linalg.eigvalsh(inner)
+        eigenvalues = torch.linalg.eigvalsh(H)
+        bends = bool(residual.any())  # a sum of squares of affine maps does not
         found = {
             "eigenvalues": eigenvalues,
-            "gauss_newton": torch.linalg.eigvalsh(self.restrict(gauss_newton, self.basis)),
-            "residual": torch.linalg.eigvalsh(self.restrict(residual, self.basis)),
-            "rayleigh": ((self.modes[rows] @ H) * self.modes[rows]).sum(-1),
+            "gauss_newton": torch.linalg.eigvalsh(gauss_newton) if bends else eigenvalues,
+            "residual": torch.linalg.eigvalsh(residual) if bends else torch.zeros_like(eigenvalues),
         }
-        if self.odd is None:
+        size = eigenvalues.norm(dim=-1).clamp_min(torch.finfo(H.dtype).tiny)
+        if self.energy.coordinates.symmetric:
+            block = H
             found["symmetric"] = eigenvalues
-            found["coupling"] = torch.zeros_like(total)
+            found["coupling"] = torch.zeros_like(size)
         else:
+            half = self.even.to_basis(H)
+            block, off = self.even.to_basis(half.mT), _odd(half.mT, self.even.n)
             found["symmetric"] = torch.linalg.eigvalsh(block)
-            found["antisymmetric"] = torch.linalg.eigvalsh(self.restrict(H, self.odd))
-            off = (self.even @ H @ self.odd.mT).flatten(1).norm(dim=-1)
-            found["coupling"] = 2**0.5 * off / total
-        squared = self.A[rows] @ self.A[rows]
-        G = self.restrict(torch.stack([torch.kron(S, self.eye) for S in squared]), self.basis)
-        found["algebraic_cosine"] = _cosine(inner, G)
-        found["algebraic_cosine_centred"] = _cosine(_traceless(inner), _traceless(G))
-        return found
+            odd = _odd(H, self.even.n)
+            found["antisymmetric"] = torch.linalg.eigvalsh(_odd(odd.mT, self.even.n))
+            found["coupling"] = 2**0.5 * off.flatten(1).norm(dim=-1) / size
+        found["rayleigh"] = ((self.modes[rows] @ block) * self.modes[rows]).sum(-1)
+        return found | self.algebraic(rows, H, eigenvalues, size)
 
-    def restrict(self, H: Tensor, basis: Tensor) -> Tensor:
-        return basis @ H @ basis.mT
+    def algebraic(self, rows: Tensor, H: Tensor, eigenvalues: Tensor, size: Tensor) -> dict[str, Tensor]:
+        """Cosines of Hessians H (B, size, size) to A² ⊗ I, with the multiples of I and without.
+
+        ⟨H, S ⊗ I⟩ needs S ⊗ I as little as ⟨H, I⟩ needs I: it is ⟨T, S⟩ with T H's trace over columns.
+        """
+        c, n, tiny = self.energy.coordinates, self.even.n, torch.finfo(H.dtype).tiny
+        H = c.from_basis(c.from_basis(H).mT)
+        columns = H.unflatten(1, (n, n)).unflatten(-1, (n, n)).diagonal(dim1=2, dim2=4).sum(-1)
+        along = (columns * self.traceless[rows]).sum((-2, -1))
+        G, g = self.spectrum[rows], self.scale[rows, None]
+        left = (eigenvalues - eigenvalues.mean(-1, keepdim=True)).norm(dim=-1)
+        both = along + eigenvalues.sum(-1) * g[:, 0]
+        # What rounding leaves of a multiple of I has no direction.
+        centred = torch.where(left > 1e-10 * size, along / (left * (G - g).norm(dim=-1)).clamp_min(tiny), 0)
+        return {
+            "algebraic_cosine": both / (size * G.norm(dim=-1)).clamp_min(tiny),
+            "algebraic_cosine_centred": centred,
+        }
 
 
-def _traceless(H: Tensor) -> Tensor:
-    mean = H.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
-    left = H - mean * torch.eye(H.shape[-1], dtype=H.dtype, device=H.device)
-    # What rounding leaves of a multiple of I has no direction.
-    size = H.flatten(1).norm(dim=-1)[:, None, None]
-    return torch.where(left.flatten(1).norm(dim=-1)[:, None, None] > 1e-10 * size, left, 0)
-
-
-def _cosine(G: Tensor, H: Tensor) -> Tensor:
-    size = G.flatten(1).norm(dim=-1) * H.flatten(1).norm(dim=-1)
-    return (G * H).sum((-2, -1)) / size.clamp_min(torch.finfo(G.dtype).tiny)
+def _odd(v: Tensor, n: int) -> Tensor:
+    """Orthonormal coordinates (..., n(n−1)/2) of the antisymmetric part of flattened matrices (..., n·n)."""
+    rows, cols = torch.triu_indices(n, n, 1, device=v.device)
+    return (v[..., rows * n + cols] - v[..., cols * n + rows]) * 0.5**0.5

@@ -238,7 +238,6 @@ def sharpness(
     """Mean rise of the energy over `count` random directions from each answer y₀ (P, d)."""
     prepared, size = energy.prepare(A), energy.coordinates.size
     chunk = points.hessians_per_call(energy, memory)
-    basis = points.state_basis(energy, y0)
     line = torch.as_tensor(radii).to(y0)
     curvature, profile = [], []
     for k in landscapes:
@@ -255,7 +254,7 @@ def sharpness(
         profile.append(torch.stack(rise) / (s * size / 2))
         for rows in torch.arange(len(A), device=A.device).split(chunk):
             H = energy.hessian(A[rows], middle[rows], k)
-            curvature.append(s * ((basis @ H) * basis).sum((-2, -1)) / size)
+            curvature.append(s * points.in_basis(energy, H).diagonal(dim1=-2, dim2=-1).sum(-1) / size)
     profile = points.array(torch.stack(profile))
     radius, reached = _first_crossing(np.asarray(radii, dtype=np.float64), profile, level)
     return Sharpness(

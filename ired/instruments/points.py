@@ -109,6 +109,11 @@ def state_basis(energy: Energy, like: Tensor) -> Tensor:
     return energy.coordinates.from_basis(eye)
 
 
+def in_basis(energy: Energy, H: Tensor) -> Tensor:
+    """Bilinear forms on states, (B, d, d), as ones on basis coordinates, (B, size, size)."""
+    return energy.coordinates.to_basis(energy.coordinates.to_basis(H).mT).mT
+
+
 def symmetric_basis(n: int, like: Tensor) -> Tensor:
     """Orthonormal rows (n(n+1)/2, n·n): the flattened symmetric matrices."""
     return _matrix_basis(n, like, 0, 1.0)

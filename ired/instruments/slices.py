@@ -210,7 +210,7 @@ def measure(
     extent: float = 3.0,
     resolution: int = 41,
     marks: Mapping[str, Tensor] | None = None,
-    states_per_call: int = 16384,
+    states_per_call: int = 4096,
 ) -> Slices:
     """Slices of landscape k through answers y₀ (P, d) of problems A (P, n, n).
 

@@ -81,3 +81,29 @@ def test_small_batches_change_nothing(algebraic, problems, generator):
     whole = descend(algebraic, problems, start, 5, steps=20)
     parts = descend(algebraic, problems, start, 5, steps=20, states_per_call=7, memory=200_000)
     torch.testing.assert_close(whole.y, parts.y, rtol=0, atol=1e-8)
+
+
+def test_one_hessian_serves_while_gradients_fall_to_a_tenth(well, monkeypatch):
+    asked = []
+    hessian = type(well).hessian
+    monkeypatch.setattr(
+        type(well), "hessian", lambda self, A, y, k: asked.append(len(y)) or hessian(self, A, y, k)
+    )
+    # 12z² − 4 changes by 6 % on the way to 1, and by more than a tenth from 1.1.
+    A = torch.eye(2, dtype=torch.float64)[None]
+    for near, hessians in ((1.02, 1), (1.1, 2)):
+        asked.clear()
+        start = torch.tensor([near, 1.0, -1.0], dtype=torch.float64)
+        ends = descend(well, A, well.coordinates.from_basis(start)[None, None], 0, steps=0)
+        assert ends.converged.all() and sum(asked) == hessians
+
+
+def test_without_patience_the_first_indefinite_hessian_ends_newton(well, monkeypatch):
+    start = torch.tensor([[1e-6, 1.0, -1.0], [0.9, 1.1, -1.0]], dtype=torch.float64)
+    A = torch.eye(2, dtype=torch.float64)[None]
+    monkeypatch.setattr(torch.linalg, "eigh", None)  # no step needs it
+    ends = descend(well, A, well.coordinates.from_basis(start)[None], 0, patience=0)
+    # Gradients lead the first away from its saddle, Newton finishes both.
+    expected = torch.tensor([[1.0, 1.0, -1.0]] * 2, dtype=torch.float64)
+    assert ends.converged.all()
+    torch.testing.assert_close(well.coordinates.to_basis(ends.y[0]), expected)

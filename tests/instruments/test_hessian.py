@@ -155,3 +155,31 @@ def test_one_problem_is_chosen_from_each_stratum(generator):
         hessian.stratified_by_condition(kappa, 1001, generator)
     uneven = hessian.stratified_by_condition(kappa[:10], 4, generator)
     assert len(set(uneven.tolist())) == 4
+
+
+def test_cosines_are_those_of_the_matrices_written_out(network, problems, generator):
+    y = points.at_noise(network, points.answers(network, problems), (4,), generator)
+    found = hessian.spectra(network, problems, y, (4,))
+    basis, eye = points.state_basis(network, y), torch.eye(4, dtype=y.dtype)
+    even, odd = points.symmetric_basis(4, y), points.antisymmetric_basis(4, y)
+
+    def cosine(G, H):
+        return (G * H).sum() / (G.norm() * H.norm())
+
+    def traceless(H):
+        return H - H.diagonal().mean() * torch.eye(len(H), dtype=H.dtype)
+
+    H = network.hessian(problems, y[0], 4).detach()
+    for i, A in enumerate(problems):
+        inner, G = (basis @ M @ basis.mT for M in (H[i], torch.kron(A @ A, eye)))
+        expected = {
+            "algebraic_cosine": cosine(inner, G),
+            "algebraic_cosine_centred": cosine(traceless(inner), traceless(G)),
+            "coupling": 2**0.5 * (even @ H[i] @ odd.mT).norm() / inner.norm(),
+        }
+        for name, value in expected.items():
+            np.testing.assert_allclose(getattr(found, name)[0, i], value, atol=1e-9, err_msg=name)
+    blocks = {"symmetric": even, "antisymmetric": odd[: found.antisymmetric.shape[-1]]}
+    for name, rows in blocks.items():
+        expected = torch.linalg.eigvalsh(rows @ H @ rows.mT) * points.sigma(network, 4)
+        np.testing.assert_allclose(getattr(found, name)[0], expected, atol=1e-9, err_msg=name)

@@ -49,3 +49,9 @@ def test_columns_are_tidy():
     np.testing.assert_array_equal(found["problem"], [0, 1, 2, 0, 1, 2])
     np.testing.assert_array_equal(found["kappa"], [5, 5, 5, 6, 6, 6])
     np.testing.assert_array_equal(found["x"], range(6))
+
+
+def test_forms_on_states_are_restricted_to_the_space(algebraic, problems):
+    basis = points.state_basis(algebraic, problems)
+    H = torch.arange(2 * 16 * 16.0, dtype=torch.float64).reshape(2, 16, 16).sin()
+    torch.testing.assert_close(points.in_basis(algebraic, H), basis @ H @ basis.mT)
