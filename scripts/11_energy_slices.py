@@ -54,26 +54,28 @@ def main(run):
     found = config.unscaled(found, model.schedule)
 
     tables, pictures = [], {}
-    for k, path in paths.items():
-        path = torch.stack(path, dim=1)
-        marks = {"model answer": points.centre(model, found, k), "path": path}
-        planes = (
-            slices.random_directions(model, y0, random),
-            slices.gradient_directions(model, A, y0, k, random),
-            slices.path_directions(model, y0, k, path, random),
-        )
-        for plane in planes:
-            extent = run.params.extent
-            if plane.kind == "path":  # wide enough to hold nine paths in ten
-                u, v, _ = slices.in_plane(model, y0, k, plane, path)
-                extent = max(extent, 1.2 * np.quantile(np.maximum(abs(u), abs(v)).max(-1), 0.9))
-            for name, energy in energies.items():
-                seen = slices.measure(
-                    energy, A, y0, k, plane, extent, run.params.resolution, marks
-                )
-                shape = pandas.DataFrame(slices.shape_of(seen).columns())
-                tables.append(shape.assign(energy=name))
-                pictures |= figures.picture(f"{name}.{plane.kind}.k{k}", seen, problems=3)
+    with run.progress(len(paths), "slices, landscapes") as bar:
+        for k, path in paths.items():
+            path = torch.stack(path, dim=1)
+            marks = {"model answer": points.centre(model, found, k), "path": path}
+            planes = (
+                slices.random_directions(model, y0, random),
+                slices.gradient_directions(model, A, y0, k, random),
+                slices.path_directions(model, y0, k, path, random),
+            )
+            for plane in planes:
+                extent = run.params.extent
+                if plane.kind == "path":  # wide enough to hold nine paths in ten
+                    u, v, _ = slices.in_plane(model, y0, k, plane, path)
+                    extent = max(extent, 1.2 * np.quantile(np.maximum(abs(u), abs(v)).max(-1), 0.9))
+                for name, energy in energies.items():
+                    seen = slices.measure(
+                        energy, A, y0, k, plane, extent, run.params.resolution, marks
+                    )
+                    shape = pandas.DataFrame(slices.shape_of(seen).columns())
+                    tables.append(shape.assign(energy=name))
+                    pictures |= figures.picture(f"{name}.{plane.kind}.k{k}", seen, problems=3)
+            bar.update()
     table = pandas.concat(tables, ignore_index=True)
     run.table("slices", table)
     run.tensors("pictures", pictures, meta={"extent": run.params.extent})

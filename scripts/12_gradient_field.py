@@ -47,21 +47,23 @@ def main(run):
     distances, count = run.params.distances, run.params.count
 
     found = {"field": [], "score": [], "descents": []}
-    for name, energy in energies.items():
-        for kind, seen in {
-            # The same random points for every energy: comparisons are paired.
-            "field": field.gradient_field(
-                energy, A, y0, landscapes, distances, count, problems.generator(run.seed, "field")
-            ),
-            "score": field.score_error(
-                energy, A, y0, landscapes, 64, problems.generator(run.seed, "score")
-            ),
-            "descents": field.descents(
-                energy, A, y0, landscapes, distances, 1, problems.generator(run.seed, "descent"),
-                steps=run.params.steps,
-            ),
-        }.items():
-            found[kind].append(pandas.DataFrame(seen.columns()).assign(energy=name))
+    with run.progress(len(energies), "field, energies") as bar:
+        for name, energy in energies.items():
+            for kind, seen in {
+                # The same random points for every energy: comparisons are paired.
+                "field": field.gradient_field(
+                    energy, A, y0, landscapes, distances, count, problems.generator(run.seed, "field")
+                ),
+                "score": field.score_error(
+                    energy, A, y0, landscapes, 64, problems.generator(run.seed, "score")
+                ),
+                "descents": field.descents(
+                    energy, A, y0, landscapes, distances, 1, problems.generator(run.seed, "descent"),
+                    steps=run.params.steps,
+                ),
+            }.items():
+                found[kind].append(pandas.DataFrame(seen.columns()).assign(energy=name))
+            bar.update()
     tables = {kind: pandas.concat(parts, ignore_index=True) for kind, parts in found.items()}
     some = slice(0, 20)
     tables["conservation"] = pandas.DataFrame(

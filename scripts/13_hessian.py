@@ -50,17 +50,19 @@ def main(run):
     }
 
     tables, spectra, follows = [], {}, []
-    for place, y in places.items():
-        for name, energy in energies.items():
-            seen = hessian.spectra(energy, A, y, landscapes)
-            tables.append(pandas.DataFrame(seen.columns()).assign(energy=name, place=place))
-            for part in ("eigenvalues", "gauss_newton", "residual", "symmetric", "antisymmetric"):
-                spectra[f"{name}.{place}.{part}"] = getattr(seen, part).astype("float32")
-            correlation = hessian.condition_correlation(seen)
-            follows += [
-                (place, name, k, correlation.estimate[k], correlation.low[k], correlation.high[k])
-                for k in landscapes
-            ]
+    with run.progress(len(places) * len(energies), "spectra, energies at two places") as bar:
+        for place, y in places.items():
+            for name, energy in energies.items():
+                seen = hessian.spectra(energy, A, y, landscapes)
+                tables.append(pandas.DataFrame(seen.columns()).assign(energy=name, place=place))
+                for part in ("eigenvalues", "gauss_newton", "residual", "symmetric", "antisymmetric"):
+                    spectra[f"{name}.{place}.{part}"] = getattr(seen, part).astype("float32")
+                correlation = hessian.condition_correlation(seen)
+                follows += [
+                    (place, name, k, correlation.estimate[k], correlation.low[k], correlation.high[k])
+                    for k in landscapes
+                ]
+                bar.update()
     table = pandas.concat(tables, ignore_index=True)
     table["negative_share"] = table["negative"] / model.coordinates.size
     columns = ["place", "energy", "landscape", "mean", "low", "high"]

@@ -65,19 +65,21 @@ def main(run):
         return problems.generator(run.seed, purpose)
 
     found = {"convexity": [], "sharpness": [], "gaps": [], "minima": []}
-    for name, energy in energies.items():
-        for kind, seen in {
-            "convexity": minima.convexity(
-                energy, A, y0, landscapes, (0.3, 1.0, 3.0), 64, stream("convexity")
-            ),
-            "sharpness": minima.sharpness(energy, A, y0, landscapes, stream("sharpness")),
-            "gaps": minima.energy_gaps(energy, A, y0, landscapes, wrong, stream("gaps")),
-            "minima": minima.find_minima(
-                energy, A, y0, landscapes, run.params.distances, run.params.starts, stream("minima"),
-                patience=run.params.patience,
-            ),
-        }.items():
-            found[kind].append(pandas.DataFrame(seen.columns()).assign(energy=name))
+    with run.progress(len(energies), "metrics and descents, energies") as bar:
+        for name, energy in energies.items():
+            for kind, seen in {
+                "convexity": minima.convexity(
+                    energy, A, y0, landscapes, (0.3, 1.0, 3.0), 64, stream("convexity")
+                ),
+                "sharpness": minima.sharpness(energy, A, y0, landscapes, stream("sharpness")),
+                "gaps": minima.energy_gaps(energy, A, y0, landscapes, wrong, stream("gaps")),
+                "minima": minima.find_minima(
+                    energy, A, y0, landscapes, run.params.distances, run.params.starts, stream("minima"),
+                    patience=run.params.patience,
+                ),
+            }.items():
+                found[kind].append(pandas.DataFrame(seen.columns()).assign(energy=name))
+            bar.update()
     tables = {kind: pandas.concat(parts, ignore_index=True) for kind, parts in found.items()}
     for name, table in tables.items():
         table["set"] = table["problem"] // count
