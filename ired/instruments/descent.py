@@ -2,7 +2,8 @@
 
 Gradient descent with Barzilai–Borwein trial steps (1988) and Armijo backtracking, so that the
 energy never rises, is followed by Newton's method on the exact Hessian (|λ| in place of λ where it
-is indefinite: Dauphin et al. 2014, arXiv 1406.2572). No step is longer than `stride` noise radii,
+is indefinite: Dauphin et al. 2014, arXiv 1406.2572), which serves for further steps while each leaves
+less than a tenth of the gradient. No step is longer than `stride` noise radii,
 so that a descent follows its valley rather than jump to another basin: basins of attraction are
 those of this descent, which approximates the gradient flow. Gradients are counted per direction,
 ‖∇E‖/√size, which is 1 at a typical noised answer of the ideal landscape.
@@ -182,7 +183,7 @@ class _Run:
         self, owner: Tensor, z: Tensor, e: Tensor, g: Tensor, steps: int, patience: int
     ):
         z, e, g, taken = z.clone(), e.clone(), g.clone(), torch.zeros_like(owner)
-        """Hessians are factored anew only where the last step was none of a tenth of the gradient."""
+        """Hessians are factored anew only where the last step left more than a tenth of the gradient."""
         indefinite = torch.zeros_like(owner)
         rows = torch.arange(len(z), device=z.device)
         factor = z.new_empty(len(z), z.shape[1], z.shape[1])
