@@ -24,6 +24,8 @@ from torch import Tensor
 from ired.instruments import points
 from ired.model.protocol import Energy
 
+STATES_PER_CALL = 4096
+
 
 @dataclass(frozen=True)
 class Directions:
@@ -145,7 +147,11 @@ def gradient_directions(
     directions are equal, so compare `share` with 1/size before reading meaning into the axes.
     """
     y, _ = points.noised(energy, y0, k, samples, generator)
-    z = energy.coordinates.to_basis(energy.gradient(energy.prepare(A), y, k))
+    part = max(1, STATES_PER_CALL // samples)
+    z = torch.cat([
+        energy.coordinates.to_basis(energy.gradient(energy.prepare(a), states, k))
+        for a, states in zip(A.split(part), y.split(part), strict=True)
+    ])  # fmt: skip
     z = z - z.mean(1, keepdim=True)
     # The smaller of the two Gram matrices: many times faster than a singular value decomposition.
     wide = z.shape[1] < z.shape[2]
@@ -210,7 +216,7 @@ def measure(
     extent: float = 3.0,
     resolution: int = 41,
     marks: Mapping[str, Tensor] | None = None,
-    states_per_call: int = 4096,
+    states_per_call: int = STATES_PER_CALL,
 ) -> Slices:
     """Slices of landscape k through answers y₀ (P, d) of problems A (P, n, n).
 
