@@ -161,10 +161,12 @@ def fit(x: Tensor, h: Tensor) -> Affine:
     from scipy.linalg import lstsq
 
     centre, offset = x.mean(0), h.mean(0)
-    a, b = ((v - mean).cpu().numpy() for v, mean in ((x, centre), (h, offset)))
+    # Many rows are few after a plain QR, which is products of matrices; pivoted QR is not.
+    Q, R = torch.linalg.qr(x - centre)
+    a, b = (v.cpu().numpy() for v in (R, Q.mT @ (h - offset)))
     # By pivoted QR, which bears dependent inputs. scipy's: torch's now and then keeps a dependent column (it
     # hands LAPACK pivots that nobody has set), and the fit is then far off.
-    solved = lstsq(a, b, cond=max(a.shape) * np.finfo(a.dtype).eps, lapack_driver="gelsy")[0]
+    solved = lstsq(a, b, cond=max(x.shape) * np.finfo(a.dtype).eps, lapack_driver="gelsy")[0]
     return Affine(centre, torch.from_numpy(solved).to(x), offset)
 
 
@@ -203,7 +205,8 @@ def habits(energy: Energy, A: Tensor, states: Tensor) -> Habits:
             h, stack = flat[layer], fit(flat[INPUT], flat[layer])
             values, axes = torch.linalg.eigh(torch.cov(h.mT).reshape(h.shape[1], -1))
             found[layer].append(Habit(
-                h.mean(0), axes.flip(1), values.flip(0).clamp_min(0).sqrt(), seen[layer][:, 0],
+                h.mean(0), axes.flip(1), values.flip(0).clamp_min(0).sqrt(),
+                seen[layer][:, 0].clone(),  # not all the other tokens with it
                 stack if BEFORE[layer] == INPUT else fit(flat[BEFORE[layer]], h), stack,
             ))  # fmt: skip
     return found

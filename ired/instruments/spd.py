@@ -149,7 +149,9 @@ class Metric:
     def inner(self, P: Tensor, V: Tensor, W: Tensor) -> Tensor:
         """⟨V, W⟩ (...) at P."""
         values, U = _spectrum(P)
-        return ((U.mT @ V @ U) * (U.mT @ W @ U) / self._weights(values) ** 2).sum((-2, -1))
+        first = (U.mT @ V @ U) / self._weights(values) ** 2
+        # A product of matrices where V and W broadcast against each other: (8, m, m, n, n) would be gigabytes.
+        return torch.einsum("...ij,...ij->...", first, U.mT @ W @ U)
 
     def raise_index(self, P: Tensor, G: Tensor) -> Tensor:
         """The Riemannian gradient at P of a function whose Euclidean gradient there is symmetric G."""
