@@ -290,7 +290,12 @@ class Fit:
         """Summed squared errors (alphas, T) on rows that were not fitted."""
         z, away = (rows.x - self.mean) @ self.axes, rows.values - self.level
         weights = (self.moved / (self.spectrum[:, None] + alpha) for alpha in alphas)
-        return torch.stack([(away - z @ w).pow(2).sum(0) for w in weights])
+        if len(z) <= z.shape[1]:
+            return torch.stack([(away - z @ w).pow(2).sum(0) for w in weights])
+        # Of many rows, from sums that all strengths share.
+        square, zz, zv = away.pow(2).sum(0), z.mT @ z, z.mT @ away
+        missed = [square + (w * (zz @ w - 2 * zv)).sum(0) for w in weights]
+        return torch.stack(missed).clamp_min(0)
 
 
 def _safe(scale: Tensor, size: Tensor) -> Tensor:

@@ -81,6 +81,18 @@ def test_a_planted_linear_property_is_read_and_its_control_is_not(planted, gener
     assert table.loc[-1].equals(table.loc[0])
 
 
+def test_errors_are_the_same_from_few_rows_and_from_many(planted):
+    x, values = planted
+    sums = probes.Sums.of(x, values, np.arange(len(x)) % 3)
+    fit, rows = sums.fit({0}), sums.rows[0]
+    whole = fit.misses(rows, probes.ALPHAS)
+    some = [probes.Rows(*(part[i : i + 10] for part in (rows.places, rows.x, rows.values)))
+            for i in range(0, 40, 10)]  # fmt: skip
+    assert len(rows.x) == 40 > x.shape[1] > 10
+    expected = sum(fit.misses(few, probes.ALPHAS) for few in some)
+    torch.testing.assert_close(whole, expected, rtol=1e-9, atol=1e-9)
+
+
 def test_alphas_let_a_probe_decline(planted):
     x, values = planted
     fold = probes.folds(np.arange(len(x)), 5, np.random.default_rng(1))
