@@ -89,6 +89,9 @@ def main(run):
     run.metrics({f"inversion.{row.group}.{row.metric}": row.inversion
                  for row in means.itertuples() if row.group != "problems"})  # fmt: skip
 
+    if own.definite.sum() < 2:
+        print(f"{own.definite.sum()} of {len(A)} sampled answers are positive definite: the others are infinitely "
+              "far from every truth, and tie with noise that is too")  # fmt: skip
     share = statistics.proportion_interval(own.definite.sum(), len(A))
     run.criterion("samples_are_spd", share.low >= 0.95, share=share.estimate, low=share.low)
     apart = statistics.paired_interval(own.distance, noise.distance.mean(0))

@@ -119,6 +119,7 @@ def means(spectra: DataFrame, table: DataFrame) -> Figure:
     axis = axes[0, -1]
     y = np.arange(len(METRICS))
     kinds = (("answers", "o", "means of A⁻¹", "full"), ("sampled", "D", "means of sampled answers", "none"))
+    kinds = [kind for kind in kinds if kind[0] in groups]
     for group, marker, label, filled in kinds:
         rows = table[table["group"] == group].set_index("metric").reindex(list(METRICS))
         axis.scatter(rows["inversion"].clip(lower=1e-16), y, marker=marker, s=70, zorder=4,
@@ -159,6 +160,10 @@ def closeness(table: DataFrame) -> Figure:
             axis.plot(rows[what], at, MARKERS.get(who, "D"), color=colour, label=name, markersize=7)
         axis.set(title=title, xlabel=label, ylim=(len(y) - 0.5, -0.5))
         axis.grid(False, axis="y")
+    known = table.groupby("metric")["ratio"].count().reindex(list(METRICS))
+    for place in np.flatnonzero(known == 0):
+        axes[0, 0].text(0.97, place, "too few that are positive definite", ha="right", va="center", color="0.35",
+                        fontsize=10, transform=axes[0, 0].get_yaxis_transform())  # fmt: skip
     axes[0, 0].set_yticks(y, [name.replace("-", "-\n") for name in METRICS], fontsize=11)
     axes[0, 1].set_yticks([])
     axes[0, 1].set_xlim(-0.03, 1.03)

@@ -46,6 +46,9 @@ def answers(table: DataFrame) -> Figure:
                           mfc=COLOURS[name] if beyond else "white")  # fmt: skip
         axis.axvline(1, color="0.45", linewidth=1, zorder=1)
         axis.set_xscale("log")
+        if absent := [name for name in names if name not in rows.index.get_level_values(0)]:
+            axis.text(0.97, 0.03, f"{', '.join(absent)}: too few that are positive definite", ha="right",
+                      color="0.35", transform=axis.transAxes)  # fmt: skip
         axis.set_title(f"{cost} cost")
         axis.set_xlabel("W2, times that of the null")
         axis.grid(False, axis="y")
