@@ -60,6 +60,9 @@ def main(run):
     perturbed, reach = cone.perturbed(Y, cone.noise_radius(model, 0), 2 * params.pairs, source)
     walked = paths.unpack(stored, up.meta("paths"))
     goals, numbers = geodesic_study.targets(model, A, perturbed[:, : params.draws], walked)
+    if absent := [kind for kind in ("start", "end") if kind not in goals]:
+        print(f"no geodesics to {' and '.join(absent)} of sampling paths: fewer than two paths are positive "
+              "definite there")  # fmt: skip
     run.metrics(numbers | {"reach.noise_radii": reach.mean() / cone.noise_radius(model, 0)}
                 | {f"inside.k{k}": shares[k] for k in LANDSCAPES})  # fmt: skip
     profiles, shapes = geodesic_study.along(

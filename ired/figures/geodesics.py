@@ -60,7 +60,8 @@ def profiles(shapes: DataFrame) -> Figure:
     found["affine-invariant, bent at random"] = dict(
         zip(*(axes[1, 0].get_legend_handles_labels()[::-1]), strict=True)
     )["turned"]
-    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=6)
+    ncols = 6 if len(kinds) > 3 else 3
+    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=ncols)
     return figure
 
 
@@ -102,9 +103,9 @@ def slices(pictures: Mapping[str, NDArray], energy: str = "trained", problem: in
     figure, axes = canvas(3, len(kinds), (3.3, 2.9), title="Slices: straight, and bent by geodesics")
     for place, (kind, column) in enumerate(zip(kinds, axes.T, strict=True)):
         line = np.asarray(pictures[f"{kind}.line"])
-        top = float(line[-1]) ** 2
-        for (metric, label), axis in zip(metrics.items(), column, strict=True):
-            gap = np.asarray(pictures[f"{kind}.{energy}.{metric}"])[problem]
+        gaps = [np.asarray(pictures[f"{kind}.{energy}.{metric}"])[problem] for metric in metrics]
+        top = min(float(line[-1]) ** 2, max(float(np.abs(gap).max()) for gap in gaps)) or 1.0
+        for (metric, label), gap, axis in zip(metrics.items(), gaps, column, strict=True):
             image = axis.pcolormesh(line, line, gap, cmap=DIVERGING, norm=TwoSlopeNorm(0, -top, top),
                                     shading="nearest", rasterized=True)  # fmt: skip
             if np.ptp(inside := np.clip(gap, -2 * top, 2 * top)) > 0:
