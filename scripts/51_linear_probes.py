@@ -15,9 +15,10 @@ from ired.lab.command import Param, command
 
 @command(
     "P5-01",
-    problems=Param(1000, tiny=120, paper=2000, help="test problems, each with one state a landscape"),
+    problems=Param(1000, tiny=120, paper=6000, gpu=10_000,
+                   help="test problems, each with one state a landscape"),
     folds=Param(5, tiny=3, help="outer folds; those of a training part serve as the inner ones"),
-    described=Param((0,), paper=(0, 4, 9), help="landscapes of logistic probes and codes, beside 0"),
+    described=Param((0,), gpu=(0, 4, 9), help="landscapes of logistic probes and codes, beside 0"),
     criteria={
         "rises_with_depth_beyond_controls": "for more than half of the 7 properties R² at fc3, mean "
         "over landscapes, is above that at fc1, of the untrained fc3, of [A, y] and of [A, A², y]: "
