@@ -16,13 +16,13 @@ DICTIONARIES = ("P2-02", "P2-03", "P2-04")
 
 @command(
     "P5-04",
-    problems=Param(200, tiny=24, paper=300, help="problems that outputs and edges are averaged over"),
+    problems=Param(200, tiny=24, paper=100, gpu=300, help="problems that outputs and edges are averaged over"),
     states=Param(4, tiny=2, help="noised answers of each in a landscape, for the outputs"),
     draws=Param(20, tiny=4, help="random turns of the outputs"),
     landscapes=Param((0, 2, 5, 9), tiny=(0, 5), help="landscapes whose outputs are looked at"),
     training=Param(800, tiny=60, paper=2000, help="other problems, for dictionaries made here"),
-    steps=Param(200, tiny=20, paper=600, help="training steps of these"),
-    batch=Param(512, tiny=128, paper=2048, help="tokens of a step"),
+    steps=Param(200, tiny=20, paper=400, gpu=600, help="training steps of these"),
+    batch=Param(512, tiny=128, paper=1024, gpu=2048, help="tokens of a step"),
     ends=Param(8, tiny=4, help="features of fc3 that chains are followed back from"),
     parents=Param(3, tiny=2, help="strongest edges into each feature that they are followed along"),
     criteria={

@@ -55,13 +55,16 @@ def carried(
         prepared = energy.prepare(A[rows])
         part = Frames(frames.values[rows], frames.vectors[rows], frames.turns)
         other = Frames(part.values, frames.vectors.roll(1, 0)[rows], frames.turns)
-        middle = ((y[rows] + home[rows]) / 2)[:, None].repeat(1, size, 1)
+        middle = ((y[rows] + home[rows]) / 2)[:, None]
 
         def outputs(y: Tensor, prepared: Any = prepared) -> Tensor:
             return energy.activations(prepared, y, k)[OUTPUT]
 
-        f, J = torch.func.jvp(outputs, (middle,), (basis.expand_as(middle).clone(),))
-        f, J = f[:, :1], J.mT  # J[p, i, j] = ∂f_i/∂z_j
+        def pushed(v: Tensor, outputs: Any = outputs, middle: Tensor = middle) -> Tensor:
+            return torch.func.jvp(outputs, (middle,), (v.expand_as(middle),))[1]
+
+        f = outputs(middle)
+        J = torch.func.vmap(pushed, out_dims=-1)(basis)[:, 0]  # J[p, i, j] = ∂f_i/∂z_j
         away = energy.coordinates.to_basis(y[rows] - home[rows])[:, None]
         found = 2 * f.mT * J * away / sigma
         own["entry"].append(_diagonal_share(found))
