@@ -215,6 +215,11 @@ def terms(pictures: Mapping[str, np.ndarray]) -> Figure:
         ends = ([0, n - 1], ["small λ", "large λ"] if turned else [1, n])
         axis.set_xticks(*ends)
         axis.set_yticks(*ends, rotation=90 if turned else 0, va="center")
+        if turned:  # words reach inwards, or they meet in the corner
+            for label, side in zip(axis.get_xticklabels(), ("left", "right"), strict=True):
+                label.set_ha(side)
+            for label, side in zip(axis.get_yticklabels(), ("top", "bottom"), strict=True):
+                label.set_va(side)
         axis.set_xlabel(diagonal)
     figure.colorbar(image, ax=axes, shrink=0.7, label="share", pad=0.01)
     return figure
