@@ -14,10 +14,10 @@ AGREE = 1e-5
 
 @command(
     "P2-01",
-    problems=Param(1500, tiny=60, paper=30_000, help="problems to learn from; 20 tokens a draw and path"),
-    held_out=Param(400, tiny=40, paper=4000, help="problems kept for judging"),
+    problems=Param(1500, tiny=60, paper=4000, gpu=30_000, help="problems to learn from; 20 tokens a draw and path"),
+    held_out=Param(400, tiny=40, paper=1000, gpu=4000, help="problems kept for judging"),
     draws=Param(2, help="noised answers of each problem and landscape"),
-    shard=Param(250, tiny=20, paper=500, help="problems of one shard"),
+    shard=Param(250, tiny=20, help="problems of one shard"),
     criteria={
         "stored_is_computed": "activations read back equal those that the model computes from the "
         "stored problem, state and landscape, to 1e-5 of their size, in every shard",

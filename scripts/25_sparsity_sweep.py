@@ -12,12 +12,12 @@ from ired.lab.command import Param, command
 
 @command(
     "P2-05",
-    sparsities=Param((8, 16, 32, 64), tiny=(4, 8), paper=(16, 32, 64, 128), help="L0 aimed at"),
-    expansions=Param((1, 2), tiny=(1,), paper=(2, 4), help="features per neuron"),
-    steps=Param(300, tiny=50, paper=3000, help="training steps"),
-    rate=Param(5e-3, paper=1e-3, help="learning rate"),
-    batch=Param(256, tiny=128, paper=4096, help="tokens of a step"),
-    problems=Param(50, tiny=10, paper=200, help="held-out problems on which splices are judged"),
+    sparsities=Param((8, 16, 32, 64), tiny=(4, 8), paper=(16, 32, 64), gpu=(16, 32, 64, 128), help="L0 aimed at"),
+    expansions=Param((1, 2), tiny=(1,), gpu=(2, 4), help="features per neuron"),
+    steps=Param(300, tiny=50, gpu=3000, help="training steps"),
+    rate=Param(5e-3, gpu=1e-3, help="learning rate"),
+    batch=Param(256, tiny=128, gpu=4096, help="tokens of a step"),
+    problems=Param(50, tiny=10, gpu=200, help="held-out problems on which splices are judged"),
     criteria={
         f"operating_point_{layer}": "some member has fewer than 10 % dead features, and at least 0.9 of "
         "energy gaps and of the score is recovered; of these the one with the lowest L0 is chosen, of "

@@ -16,7 +16,7 @@ from ired.lab.command import Param, command
     top=Param(50, tiny=6, help="features of each layer that are interpreted, by attribution"),
     others=Param(50, tiny=10, help="features that are ablated too, drawn from the others"),
     tokens=Param(3000, tiny=200, help="held-out tokens that effects are averaged over"),
-    problems=Param(400, tiny=40, paper=1000, help="held-out problems that firing is seen on"),
+    problems=Param(400, tiny=40, gpu=1000, help="held-out problems that firing is seen on"),
     pictures=Param(200, tiny=40, help="tokens that a picture is the mean of, at most"),
     criteria={
         "attribution_agrees_with_ablation": "in every layer the rank correlation of mean "

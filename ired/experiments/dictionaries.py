@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 PARAMS = dict(
     architecture=Param("topk", choices=("l1", "topk", "batchtopk", "jumprelu"),
                        help="whose first seed is the dictionary that later experiments study"),
-    expansion=Param(2, paper=4, help="features per neuron"),
-    sparsity=Param(32, tiny=8, paper=32, help="features active per token that are aimed at"),
+    expansion=Param(2, gpu=4, help="features per neuron"),
+    sparsity=Param(32, tiny=8, help="features active per token that are aimed at"),
     seeds=Param(3, help="dictionaries of each architecture"),
-    steps=Param(600, tiny=60, paper=3000, help="training steps"),
-    rate=Param(5e-3, paper=1e-3, help="learning rate"),
-    batch=Param(512, tiny=128, paper=4096, help="tokens of a step"),
-    problems=Param(200, tiny=10, help="held-out problems on which splices are judged"),
+    steps=Param(600, tiny=60, gpu=3000, help="training steps"),
+    rate=Param(5e-3, gpu=1e-3, help="learning rate"),
+    batch=Param(512, tiny=128, gpu=4096, help="tokens of a step"),
+    problems=Param(200, tiny=10, paper=100, gpu=200, help="held-out problems on which splices are judged"),
 )
 CRITERIA = {
     "few_dead_features": "fewer than 10 % of the studied dictionary's features never fire on "

@@ -193,10 +193,14 @@ class Shards:
         for number in range(len(self.index["tokens"][split])):
             yield self._shard(split, layer, number)
 
+    def tokens(self, split: str) -> Iterator[dict[str, Tensor]]:
+        """The columns of the tokens of every shard."""
+        for number in range(len(self.index["tokens"][split])):
+            yield self.read(self.name(split, number, "tokens"))
+
     def columns(self, split: str) -> dict[str, Tensor]:
         """The columns of all tokens of a split, in the order of the shards."""
-        count = range(len(self.index["tokens"][split]))
-        parts = [self.read(self.name(split, number, "tokens")) for number in count]
+        parts = list(self.tokens(split))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def batches(
@@ -256,13 +260,12 @@ def disagreement(
     """  # fmt: skip
     worst, device = 0.0, next(iter(problems.values())).device
     for split in SPLITS:
-        columns, first = shards.columns(split), 0
-        for xs in zip(*(shards.activations(split, layer) for layer in LAYERS), strict=True):
+        stored = (shards.tokens(split), *(shards.activations(split, layer) for layer in LAYERS))
+        for columns, *xs in zip(*stored, strict=True):
             some = torch.randperm(len(xs[0]), generator=generator)[:tokens]
-            problem, y, k = (columns[name][first + some] for name in ("problem", "y", "landscape"))
+            problem, y, k = (columns[name][some] for name in ("problem", "y", "landscape"))
             own = energy.activations(problems[f"{split}.A"][problem], y.to(device), k.to(device))
             for layer, x in zip(LAYERS, xs, strict=True):
                 away = (x[some] - own[layer].cpu()).abs().max() / x.abs().max()
                 worst = max(worst, away.item())
-            first += len(xs[0])
     return worst
