@@ -70,14 +70,22 @@ class Dictionary:
             return u * (u > self.threshold)
         if self.kind in ("topk", "largest"):
             u = u.relu() if self.kind == "topk" else u
-            size = u if self.kind == "topk" else u.abs()
-            kept = size.topk(min(self.k, self.features), dim=-1, sorted=False).indices
+            size = u.detach() if self.kind == "topk" else u.detach().abs()
+            kept = largest(size, min(self.k, self.features))[1]
             return torch.zeros_like(u).scatter(-1, kept, u.gather(-1, kept))
         return u
 
     def decode(self, f: Tensor) -> Tensor:
         """Activations (…, width) from features (…, F)."""
         return self.mean + self.scale * (f @ self.decoder + self.bias)
+
+    def decode_active(self, f: Tensor) -> Tensor:
+        """`decode` of features (N, F), at the cost of those that are not 0; nothing for autograd."""
+        if self.kind == "all":
+            return self.decode(f)
+        token, feature = f.nonzero(as_tuple=True)
+        sums = sparse_product(starts_of(token, len(f)), feature, f[token, feature], self.decoder)
+        return self.mean + self.scale * (sums + self.bias)
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.decode(self.encode(x))
@@ -133,6 +141,40 @@ def standardisation(mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
     if not variance > 0:
         raise DictionaryError("these activations do not vary: there is nothing to learn from them")
     return mean.float(), variance.sqrt().float()
+
+
+# Sparse codes
+
+
+def largest(u: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest of u (..., F) along its last dimension, in no order: values and places (..., k).
+
+    torch on a CPU is fast for k ≤ F/64. Beyond, what is largest lies where the largest of the four
+    entries F/4 apart are, so that most need no second look.
+    """
+    count = u.shape[-1]
+    if u.device.type != "cpu" or count % 4 or not count / 64 < k <= count / 8:
+        return u.topk(k, dim=-1, sorted=False)
+    quarters = u.unflatten(-1, (4, -1))
+    places = quarters.amax(-2, keepdim=True).topk(k, dim=-1, sorted=False).indices
+    places = places.expand(*quarters.shape[:-1], k)
+    value, which = quarters.gather(-1, places).flatten(-2).topk(k, dim=-1, sorted=False)
+    places = places + torch.arange(0, count, count // 4, device=u.device)[:, None]
+    return value, places.flatten(-2).gather(-1, which)
+
+
+def starts_of(rows: Tensor, count: int) -> Tensor:
+    """Where each of `count` rows begins among row numbers that are, or shall be, sorted: (count + 1,)."""
+    starts = torch.zeros(count + 1, dtype=torch.long, device=rows.device)
+    torch.cumsum(torch.bincount(rows, minlength=count), 0, out=starts[1:])
+    return starts
+
+
+def sparse_product(starts: Tensor, column: Tensor, value: Tensor, dense: Tensor) -> Tensor:
+    """A sparse matrix times a dense one: weighted sums of rows, for which this is the fast way."""
+    return torch.nn.functional.embedding_bag(
+        column, dense, starts, mode="sum", per_sample_weights=value, include_last_offset=True
+    )
 
 
 # What a dictionary of given directions would do
@@ -241,7 +283,7 @@ def quality(
         active = f != 0
         fired += active.sum(0)
         apart = (
-            x - dictionary.decode(f), x - dictionary.mean, x - means.to(like)[k.to(like.device)]
+            x - dictionary.decode_active(f), x - dictionary.mean, x - means.to(like)[k.to(like.device)]
         )  # fmt: skip
         parts.append(torch.stack([v.double().pow(2).sum(1) for v in apart]).cpu())
     error, spread, within = torch.cat(parts, 1).numpy()

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ired.instruments.dictionary import ARCHITECTURES, Dictionary
+from ired.instruments.dictionary import ARCHITECTURES, Dictionary, largest, sparse_product, starts_of
 
 # What is used of it here is tested here.
 warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
@@ -262,10 +262,10 @@ class DictionaryTrainer:
         by_value += priced
         by_u = by_value * codes.slope
         order = torch.argsort(codes.column)
-        starts = _starts(codes.column, len(dead))
+        starts = starts_of(codes.column, len(dead))
         row, token, value, slanted = (t.index_select(0, order) for t in (codes.row, codes.token, codes.value, by_u))
-        self.decoder.grad = _product(starts, row, value, pull).addcmul_(along[:, None], self.decoder, value=-1)
-        self.encoder.grad = _product(starts, token, slanted, z)
+        self.decoder.grad = sparse_product(starts, row, value, pull).addcmul_(along[:, None], self.decoder, value=-1)
+        self.encoder.grad = sparse_product(starts, token, slanted, z)
         self.encoder_bias.grad = torch.zeros_like(self.encoder_bias).index_add_(0, codes.column, by_u)
         # A dead feature whose pre-activation is never positive learns nothing else: its bias rises.
         self.encoder_bias.grad.sub_(dead * (self.plan.auxiliary * _LIFT))
@@ -280,7 +280,7 @@ class DictionaryTrainer:
 
     def _decode(self, codes: _Codes, first: int, rows: int) -> Tensor:
         """Rows (rows, width), from row number `first` on."""
-        return _product(_starts(codes.row - first, rows), codes.column, codes.value, self.decoder)
+        return sparse_product(starts_of(codes.row - first, rows), codes.column, codes.value, self.decoder)
 
     def _revive(self, u: Tensor, dead: Tensor) -> tuple[_Codes | None, list[int]]:
         """The strongest dead features of every member with any, as codes, and those members."""
@@ -386,41 +386,10 @@ def train(
     return trainer.dictionaries(), curve
 
 
-def largest(u: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k largest of u (..., F) along its last dimension, in no order: values and places (..., k).
-
-    torch on a CPU is fast for k ≤ F/64. Beyond, what is largest lies where the largest of the four
-    entries F/4 apart are, so that most need no second look.
-    """
-    count = u.shape[-1]
-    if u.device.type != "cpu" or count % 4 or not count / 64 < k <= count / 8:
-        return u.topk(k, dim=-1, sorted=False)
-    quarters = u.unflatten(-1, (4, -1))
-    places = quarters.amax(-2, keepdim=True).topk(k, dim=-1, sorted=False).indices
-    places = places.expand(*quarters.shape[:-1], k)
-    value, which = quarters.gather(-1, places).flatten(-2).topk(k, dim=-1, sorted=False)
-    places = places + torch.arange(0, count, count // 4, device=u.device)[:, None]
-    return value, places.flatten(-2).gather(-1, which)
-
-
-def _starts(rows: Tensor, count: int) -> Tensor:
-    """Where each of `count` rows begins among row numbers that are, or shall be, sorted: (count + 1,)."""
-    starts = torch.zeros(count + 1, dtype=torch.long, device=rows.device)
-    torch.cumsum(torch.bincount(rows, minlength=count), 0, out=starts[1:])
-    return starts
-
-
-def _product(starts: Tensor, column: Tensor, value: Tensor, dense: Tensor) -> Tensor:
-    """A sparse matrix times a dense one: weighted sums of rows, for which this is the fast way."""
-    return torch.nn.functional.embedding_bag(
-        column, dense, starts, mode="sum", per_sample_weights=value, include_last_offset=True
-    )
-
-
 def _at(codes: _Codes, rows: Tensor, columns: Tensor) -> Tensor:
     """⟨rows[r], columns[c]⟩ for every entry (r, c): (E,)."""
     pattern = torch.sparse_csr_tensor(
-        _starts(codes.row, len(rows)), codes.column, torch.zeros_like(codes.value),
+        starts_of(codes.row, len(rows)), codes.column, torch.zeros_like(codes.value),
         (len(rows), len(columns)), check_invariants=False,
     )  # fmt: skip
     return torch.sparse.sampled_addmm(pattern, rows, columns.mT, beta=0.0).values()
