@@ -27,7 +27,7 @@ BEYOND = (
     pairs=Param(500, tiny=100, paper=1000, help="matched pairs of each concept, at most"),
     caliper=Param(0.3, tiny=0.6, help="distance of matched confounders in deviations, at most"),
     folds=Param(4, tiny=2, help="folds of problems, an even number"),
-    regressed=Param(1000, tiny=100, paper=4000, help="problems that degrees are regressed on"),
+    regressed=Param(1000, tiny=100, paper=2000, gpu=4000, help="problems that degrees are regressed on"),
     fresh=Param(400, tiny=100, help="new problems that derivatives are averaged over"),
     random=Param(5999, tiny=2999, help="random CAVs for each CAV"),
     criteria={

@@ -16,10 +16,10 @@ LAYERS = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}
 
 @command(
     "P3-03",
-    problems=Param(1000, tiny=150, paper=2000, help="problems that the PCA is over"),
+    problems=Param(1000, tiny=150, gpu=2000, help="problems that the PCA is over"),
     states=Param(2, help="noised answers of each problem in each landscape"),
-    draws=Param(100, tiny=40, help="shuffles, flips, and random directions of each layer"),
-    resamples=Param(100, tiny=30, help="resamples and halves of the problems"),
+    draws=Param(100, tiny=40, paper=50, gpu=100, help="shuffles, flips, and random directions of each layer"),
+    resamples=Param(100, tiny=30, paper=50, gpu=100, help="resamples and halves of the problems"),
     fresh=Param(200, tiny=40, help="fresh problems that components are compared on"),
     landscapes=Param((0, 2, 5, 9), help="landscapes whose components are compared and handed on"),
     most=Param(2, help="components of each that are handed on, at most"),

@@ -159,7 +159,8 @@ def frontier(table: DataFrame, chosen: dict[str, str]) -> Figure:
             axis.plot(at["l0"], height, "o", markersize=12, mfc="none", color="black")
             if what != "explained_within":
                 axis.axhline(0.1, color="black", linestyle="--", linewidth=1)
-            if what != "dead":
+            low, high = axis.get_ylim()
+            if what != "dead" and high > 3 * low:  # on less, a logarithmic axis has ticks like 9.2 × 10⁻¹
                 axis.set_yscale("log")
             axis.set_xscale("log")
             aimed = sorted(table["sparsity"].unique())

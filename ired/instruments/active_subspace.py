@@ -164,11 +164,14 @@ def principal(field: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def components(field: Tensor, draws: int, generator: torch.Generator) -> Components:
-    """PCA of a field (L, P, M, size) with `draws` of each null, the same for all landscapes."""
+    """PCA of a field (L, P, M, size) with `draws` of each null, the same for all landscapes.
+
+    Nulls are multiplied in float32, which is all that the quantiles of chance need.
+    """
     _, P, _, size = field.shape
     values, rows = principal(field.flatten(1, 2))
     mean = field.mean((1, 2), keepdim=True)
-    away, nulls = field - mean, ([], [])
+    away, nulls = (field - mean).float(), ([], [])
     for _ in range(draws):
         order = torch.rand(P, size, generator=generator, device=generator.device).argsort(0)
         signs = torch.randint(2, (P, size), generator=generator, device=generator.device) * 2 - 1
@@ -177,7 +180,7 @@ def components(field: Tensor, draws: int, generator: torch.Generator) -> Compone
             nulls, (away.gather(1, order), away * signs.to(away)[:, None]), strict=True
         ):
             data = data.flatten(1, 2)
-            null.append(torch.linalg.eigvalsh(data.mT @ data / data.shape[1]).flip(-1))
+            null.append(torch.linalg.eigvalsh((data.mT @ data).double() / data.shape[1]).flip(-1))
     share = mean.pow(2).sum((1, 2, 3)) / field.pow(2).sum(-1).mean((1, 2))
     nulls = torch.stack([torch.stack(null) for null in nulls])
     return Components(points.array(values), rows, points.array(nulls), points.array(share))
