@@ -16,7 +16,7 @@ LAYERS = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}
 
 @command(
     "P3-04",
-    problems=Param(40, tiny=8, help="problems that are sampled (the unit of all intervals)"),
+    problems=Param(40, tiny=8, paper=30, gpu=40, help="problems that are sampled (the unit of all intervals)"),
     doses=Param((-2.0, -1.0, 1.0, 2.0), help="doses in natural spreads, as many up as down"),
     features=Param(4, tiny=1, help="features of each layer, by gradient × activation on energy gaps"),
     natural=Param(1200, tiny=160, paper=2400, help="other problems: spreads, covariances, manifold"),
