@@ -18,22 +18,22 @@ DICTIONARIES = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}
 
 @command(
     "P6-01",
-    problems=Param(30, tiny=6, help="fresh problems that directions are moved along"),
+    problems=Param(30, tiny=6, paper=20, gpu=30, help="fresh problems that directions are moved along"),
     natural=Param(500, tiny=80, paper=400, help="fresh problems whose noised answers are tokens"),
     states=Param(2, tiny=1, help="noised answers of each in a landscape"),
-    matched=Param(2400, tiny=400, paper=4000, help="fresh problems that concepts' pairs are made of"),
-    pairs=Param(300, tiny=60, paper=1000, help="pairs of each concept, at most"),
+    matched=Param(2400, tiny=400, gpu=4000, help="fresh problems that concepts' pairs are made of"),
+    pairs=Param(300, tiny=60, gpu=1000, help="pairs of each concept, at most"),
     caliper=Param(0.3, tiny=0.6, help="distance of matched confounders in deviations, at most"),
     folds=Param(4, tiny=2, help="folds of problems, an even number"),
     integrated=Param(32, tiny=12, help="problems whose attributions are integrated"),
     leading=Param(5, tiny=3, help="components of the gradient that are matched, in a landscape"),
-    expansion=Param(2, paper=4, help="features per neuron"),
-    sparsity=Param(32, tiny=8, paper=32, help="features active per token"),
-    steps=Param(250, tiny=12, paper=600, help="training steps of a dictionary"),
-    rate=Param(5e-3, paper=1e-3, help="learning rate"),
-    batch=Param(256, tiny=128, paper=2048, help="tokens of a step"),
+    expansion=Param(2, gpu=4, help="features per neuron"),
+    sparsity=Param(32, tiny=8, help="features active per token"),
+    steps=Param(250, tiny=12, gpu=600, help="training steps of a dictionary"),
+    rate=Param(5e-3, gpu=1e-3, help="learning rate"),
+    batch=Param(256, tiny=128, gpu=2048, help="tokens of a step"),
     spliced=Param(20, tiny=6, help="problems on which dictionaries are put into the network"),
-    draws=Param(4, tiny=3, help="random directions beside each"),
+    draws=Param(4, tiny=3, paper=3, gpu=4, help="random directions beside each"),
     criteria={
         "most_findings_robust": "more than 70 % of the findings claimed of the first network are "
         "robust: claimed sign in all five, Student's t over networks with p < 0.05 after "

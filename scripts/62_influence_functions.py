@@ -1,8 +1,8 @@
 """P6-02: which training problems does the network's answer to a test problem rest on?
 
 SETUP-3 learns from an endless stream, of which nothing can be left out. This experiment therefore
-draws a FINITE training set (256 problems at n = 4, 512 under `paper`) and trains small networks of
-its own on it: IRED's energy, 32 or 48 wide, denoising loss alone. Influence of each problem on test
+draws a FINITE training set (256 problems at n = 4, whatever the profile's side) and trains small
+networks of its own on it: IRED's energy, 32 wide, denoising loss alone. Influence of each problem on test
 problems' score error, energy gap to a wrong answer and sampled error: with the exact damped
 Gauss-Newton matrix of θ ↦ ∇_yE, by conjugate gradients (Koh & Liang 2017, arXiv 1703.04730),
 beside the empirical Fisher matrix, TracIn, gradient products and cosines. Validated by
@@ -17,17 +17,17 @@ from ired.lab.command import Param, command
 @command(
     "P6-02",
     n=Param(4, tiny=3, help="matrix side of this experiment's own problems"),
-    hidden=Param(32, tiny=12, paper=48, help="width of its own networks"),
-    training=Param(256, tiny=40, paper=512, help="training problems, all there are"),
-    tests=Param(24, tiny=6, paper=48, help="test problems"),
+    hidden=Param(32, tiny=12, gpu=48, help="width of its own networks"),
+    training=Param(256, tiny=40, gpu=512, help="training problems, all there are"),
+    tests=Param(24, tiny=6, paper=32, gpu=48, help="test problems"),
     steps=Param(1000, tiny=60, paper=2000, help="steps of each training"),
-    halves=Param(64, tiny=10, paper=100, help="random halves, each trained on three times"),
-    seeds=Param(4, tiny=2, paper=6, help="retrainings for each set of problems taken away"),
-    sets=Param(8, tiny=3, paper=12, help="random sets taken away"),
+    halves=Param(64, tiny=10, gpu=100, help="random halves, each trained on three times"),
+    seeds=Param(4, tiny=2, gpu=6, help="retrainings for each set of problems taken away"),
+    sets=Param(8, tiny=3, gpu=12, help="random sets taken away"),
     share=Param(0.05, help="part of the training problems that is taken away"),
     draws=Param(4, tiny=2, help="noised states a landscape, and sampled starts, of a test problem"),
     dampings=Param((1e-4, 1e-3, 1e-2, 1e-1, 1.0), tiny=(1e-3, 1e-1), help="of the largest eigenvalue"),
-    rounds=Param(10, tiny=6, paper=12, help="of block conjugate gradients"),
+    rounds=Param(10, tiny=6, gpu=12, help="of block conjugate gradients"),
     fresh=Param(96, tiny=12, help="fresh problems whose pull on SETUP-3's own model is looked at"),
     criteria={
         "lds_above_zero": "for each of the three outcomes the mean LDS of Gauss-Newton influence is "

@@ -21,13 +21,13 @@ ENDS = "at the end of the cascade"
     problems=Param(60, tiny=16, help="problems of all findings but concepts"),
     mapped=Param(24, tiny=6, help="of them, those whose attributions are compared"),
     draws=Param(3, tiny=2, help="draws of fresh weights at each step of the cascade"),
-    steps=Param(600, tiny=60, paper=3000, help="steps of the two short trainings"),
-    batch=Param(256, tiny=64, paper=2048, help="problems of a step of these"),
+    steps=Param(600, tiny=60, paper=1500, gpu=3000, help="steps of the two short trainings"),
+    batch=Param(256, tiny=64, gpu=2048, help="problems of a step of these"),
     moves=Param(6, tiny=3, help="small changes of A for the answers' Jacobians"),
     pool=Param(1200, tiny=300, paper=3000, help="problems that pairs are matched from"),
     pairs=Param(120, tiny=40, paper=400, help="matched pairs of each concept, at most"),
     surrogate=Param(1000, tiny=100, paper=3000, help="problems of the linear surrogate"),
-    squares=Param(40_000, tiny=4000, paper=100_000, help="problems of the least-squares predictors"),
+    squares=Param(40_000, tiny=4000, gpu=100_000, help="problems of the least-squares predictors"),
     criteria={
         "attributions_decay": f"{ENDS} signed rank correlations of score gradients and of integrated "
         "gradients to the trained network's are below 0.5 and exceed those of two random networks by "
