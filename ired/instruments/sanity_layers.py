@@ -48,8 +48,20 @@ class Shown:
 
     def activations(self, energy: Energy, place: Place) -> NDArray:
         """(G, 2, width)"""
-        concept, layer, k = place
-        return concepts.activations(energy, self.A, self.y0, self.pairs[concept], k, (layer,))[layer]
+        return self.everywhere(energy, (place,))[place]
+
+    def everywhere(self, energy: Energy, places: Sequence[Place]) -> dict[Place, NDArray]:
+        """(G, 2, width) at each of the places, all layers of a concept and landscape in one pass."""
+        layers: dict[tuple[str, int], list[str]] = {}
+        for concept, layer, k in places:
+            layers.setdefault((concept, k), []).append(layer)
+        return {
+            (concept, layer, k): h
+            for (concept, k), some in layers.items()
+            for layer, h in concepts.activations(
+                energy, self.A, self.y0, self.pairs[concept], k, some
+            ).items()
+        }
 
     def inputs(self, energy: Energy, place: Place) -> Tensor:
         """Features of A and y (2·G, F) of the pairs' states."""
@@ -94,11 +106,10 @@ def by_problem(shown: Shown, places: Sequence[Place], values: Sequence[NDArray])
     return unit_means(np.concatenate(values), np.concatenate(groups))
 
 
-def concept_values(energy: Energy, shown: Shown, layer: str) -> NDArray:
-    """AUROC − ½ of a layer's concepts, by problem."""
+def concept_values(shown: Shown, layer: str, seen: Mapping[Place, NDArray]) -> NDArray:
+    """AUROC − ½ of a layer's concepts, by problem, from activations `seen` at their places."""
     places = shown.of(layer)
-    values = [told(shown.pairs[p[0]], shown.activations(energy, p)) for p in places]
-    return by_problem(shown, places, values)
+    return by_problem(shown, places, [told(shown.pairs[p[0]], seen[p]) for p in places])
 
 
 def concept_cells(
@@ -134,7 +145,7 @@ def concept_cells(
     grouped = {check: by_problem(shown, places, values) for check, values in found.items()}
     own = grouped.pop("own")
     return [
-        *networks.cells(name, lambda e: concept_values(e, shown, layer)),
+        *networks.cells(name, lambda e: concept_values(shown, layer, shown.everywhere(e, places))),
         *(Cell(name, check, own, left) for check, left in grouped.items()),
     ]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pandas import DataFrame, concat
 from torch import Tensor
 
@@ -251,12 +252,13 @@ def decay(
     first = Altered("trained", sanity.TRAINED, 0, trained)
     vectors, spans, fields = {}, {}, {}
     for own in (first, *bench.altered):
-        vectors[own] = torch.stack([_cav(bench.shown, own.energy, place) for place in places])
+        active = bench.shown.everywhere(own.energy, places)
+        vectors[own] = torch.stack([_cav(bench.shown, place, active[place]) for place in places])
         fields[own] = bench.field(own.energy)
         spans[own] = sanity_findings.leading(fields[own], len(bench.subspace))
         here = {}
         for layer in bench.shown.layers():
-            values = layers_.concept_values(own.energy, bench.shown, layer)
+            values = layers_.concept_values(bench.shown, layer, active)
             here[f"{layer}: concepts, AUROC − ½"] = values
         for layer, dictionary in bench.dictionaries.items():
             h = layers_.activations(own.energy, bench.around, layer)
@@ -280,10 +282,9 @@ def decay(
     return concat(tables, ignore_index=True)
 
 
-def _cav(shown: Shown, energy: Energy, place: layers_.Place) -> Tensor:
-    """The CAV of a place, padded to nothing: layers are equally wide."""
-    own, h = shown.pairs[place[0]], shown.activations(energy, place)
-    return torch.from_numpy(concepts.fit(concepts.PRIMARY, h, own.confounders))
+def _cav(shown: Shown, place: layers_.Place, h: NDArray) -> Tensor:
+    """The CAV of a place with activations h, padded to nothing: layers are equally wide."""
+    return torch.from_numpy(concepts.fit(concepts.PRIMARY, h, shown.pairs[place[0]].confounders))
 
 
 # The verdicts
