@@ -231,8 +231,12 @@ def pulls(cosines: np.ndarray, train: np.ndarray, test: np.ndarray) -> Figure:
 
 
 def _plain_ticks(axis: Axes, values: np.ndarray) -> None:
-    """Ticks of a logarithmic x-axis as people write numbers: 2, 5, 10, 20, …"""
-    ticks = [m * 10.0**p for p in range(-2, 12) for m in (1, 2, 5)]
-    ticks = [t for t in ticks if values.min() / 1.2 <= t <= 1.2 * values.max()]
+    """Ticks of a logarithmic x-axis as people write numbers: 2, 5, 10, 20, … where there is room for
+    three, else 60, 70, 80, …"""
+    for steps in ((1, 2, 5), range(1, 10)):
+        ticks = [m * 10.0**p for p in range(-2, 12) for m in steps]
+        ticks = [t for t in ticks if values.min() / 1.2 <= t <= 1.2 * values.max()]
+        if len(ticks) > 2:
+            break
     axis.set_xticks(ticks[:: 1 + len(ticks) // 9], [f"{t:g}" for t in ticks[:: 1 + len(ticks) // 9]])
     axis.set_xticks([], minor=True)
