@@ -132,7 +132,7 @@ def test_averaged_iterates_of_a_quadratic(decay, every):
     assert lag == pytest.approx(every * decay / (1 - decay), rel=0.02)
 
 
-@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize("name", sorted(set(PROFILES) - {"tiny-published"}))  # trained for nothing
 @pytest.mark.parametrize("variant", ("none", "adversarial", "polynomial", "product"))
 def test_averages_reach_back_a_twentieth_of_a_training(name, variant):
     """The release's average is kept in `paper` alone: half of a short training would be the average's lag."""
