@@ -175,7 +175,7 @@ def check_sanity_findings(references: References, generator: torch.Generator) ->
 def _later(name: str, generator: torch.Generator) -> list[Check]:
     """Findings of Phases 4 and 5 on planted data: there in full, and at their zero."""
     n, size = 4, 6
-    R = 2 * torch.rand(2 * COUNT, n, n, generator=generator, dtype=torch.float64,
+    R = 2 * torch.rand(6 * COUNT, n, n, generator=generator, dtype=torch.float64,
                        device=generator.device) - 1  # fmt: skip
     Y = spd.symmetric(torch.linalg.inv(2 * R @ R.mT + 0.5 * torch.eye(n).to(R)))
     noise = spd.symmetric(_normal(33, *Y.shape, generator=generator))

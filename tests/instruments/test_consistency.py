@@ -158,6 +158,19 @@ def test_where_both_are_nothing_there_is_nothing_to_compare():
     assert consistency.alike(0 * one, 0 * two) == 0
 
 
+def test_effects_that_neither_network_has_are_left_out(taken):
+    """Where no direction moves the answers of either, two copies are still one."""
+    own = taken["own"]
+    still = replace(own, directions=own.directions.assign(answers=0.0))
+    found = consistency.compare(still, still)
+    assert found.raw["directions"] == pytest.approx(1, abs=1e-6)
+    assert found.controls["directions.answers"] == found.controls["directions.answers.by_place"] == 0
+    assert consistency.compare(own, still).raw["directions"] == pytest.approx(0.5, abs=1e-6)
+    nothing = replace(still, directions=still.directions.assign(energy=0.0))
+    assert "directions" not in consistency.compare(nothing, nothing).raw
+    assert np.isnan(consistency.compare(nothing, nothing).row()["directions"])
+
+
 def test_features_that_neither_fires_are_left_out():
     codes = torch.zeros(80, 3)
     codes[:, 0] = torch.arange(80) % 3

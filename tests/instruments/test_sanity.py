@@ -1,5 +1,7 @@
 """Sanity checks let through what is real, and flag what does not look at the network."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -347,3 +349,30 @@ def test_every_finding_has_a_cell_or_a_reason():
     assert {check for _, check in sanity_study.REASONS} <= set(CHECKS)
     allowed = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-. :/")
     assert all(set(name) <= allowed for name in names)  # MLflow's, for names of metrics
+
+
+def test_few_problems_are_held_against_a_map_of_others(ideal, generator):
+    """Of an affine network nothing is left, though there are fewer problems than A has features."""
+    A, beside = (model_problems.draw(count, 4, 0.5, generator, torch.float64) for count in (8, 200))
+    W = normal(16, 16, generator=generator)
+
+    def affine(energy, A, start, callback=None):
+        y = ideal.coordinates.project(A.flatten(1) @ W)
+        if callback:
+            callback(SimpleNamespace(stage="denoise", landscape=0, inner=0, y=y))
+        return y
+
+    background = sanity_study.background(ideal, beside, affine, generator, chunk=150)
+    assert background.near.shape == (4, 200, 16) and background.path.shape == (200, 16)
+    start = points.noise(ideal, 8, generator=generator, like=A)
+    alone, held = (
+        sanity_findings.answers_follow(ideal, affine, A, points.answers(ideal, A), start, one)
+        for one in (None, background)
+    )
+    assert abs(held.left(held.see(ideal))).max() == 0
+    assert abs(alone.left(alone.see(ideal))).max() > 0.1
+    _, errors = later.of_answers(ideal, affine, A, start, generator, background)
+    path = points.answers(ideal, A)[:, None]
+    frame = sanity_findings.gradient_in_frame(ideal, A, path, generator, background)
+    for finding in (errors, frame):
+        assert np.isfinite(finding.left(finding.see(ideal))).all()

@@ -34,6 +34,16 @@ def test_folds_are_not_fitted_to(generator):
         surrogate.fitted(X, T, np.zeros(30))
 
 
+def test_a_map_of_other_problems_needs_no_more_than_one_of_these(generator):
+    W = torch.randn(29, 2, generator=generator, dtype=torch.float64)
+    X, others = (
+        torch.randn(count, 29, generator=generator, dtype=torch.float64) for count in (5, 60)
+    )
+    alone = surrogate.Explained.of(X, X @ W, surrogate.folds(5))
+    held = surrogate.Explained.of(X, X @ W, surrogate.folds(5), (others, others @ W))
+    assert held.left.abs().max() < 1e-5 < 1 < alone.left.abs().max()
+
+
 def test_rows_of_a_problem_share_a_fold_when_told_so(generator):
     """Two equal rows of each problem: a map with free entries for each problem would know the other."""
     T = torch.randn(20, 1, generator=generator, dtype=torch.float64).repeat_interleave(2, 0)
