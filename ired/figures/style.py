@@ -94,7 +94,7 @@ def signed_log(axis: Axes, linear: float = 1.0) -> None:
     """A y-axis that is linear up to `linear` and logarithmic beyond it, on both sides of 0."""
     axis.set_yscale("symlog", linthresh=linear, linscale=0.6)
     low, high = axis.dataLim.intervaly
-    low = 0.0 if low > -linear else 1.5 * low
+    low = min(0.0, 1.1 * low) if low > -linear else 1.5 * low
     high = 1.2 * high if high > linear else 1.1 * linear
     powers = linear * 10.0 ** np.arange(8)
     ticks = [t for t in (*-powers[::-1], 0.0, *powers) if low <= t <= high]
