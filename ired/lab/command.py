@@ -17,6 +17,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -411,11 +413,31 @@ def set_threads(best: int | None = None) -> None:
 def keep_memory() -> None:
     """Let this process keep what it frees. Tensors of megabytes otherwise come from the system as
     fresh pages each time, which costs up to a third of what is computed with them."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt:  # glibc's
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim"):  # glibc's
         trim_threshold, mmap_threshold = -1, -3
-        mallopt(trim_threshold, 2**31 - 1)
-        mallopt(mmap_threshold, 2**30)
+        libc.mallopt(trim_threshold, 2**31 - 1)
+        libc.mallopt(mmap_threshold, 2**30)
+        threading.Thread(target=_give_back, args=(libc,), daemon=True).start()
+
+
+def _give_back(libc: ctypes.CDLL) -> None:
+    """Return fragments to the system where they have grown to a gigabyte.
+
+    What is kept is cut to pieces by small things that stay, and large ones no longer fit between
+    them: in minutes a process of one gigabyte grew to thirteen.
+    """
+    needed = 0
+    while True:
+        time.sleep(2)
+        if _resident() > needed + 2**30:
+            libc.malloc_trim(0)
+            needed = max(needed, _resident())
+
+
+def _resident() -> int:
+    """Bytes of memory that this process holds."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def open_tracking(store: Store, keys: Keys, lasting: bool = False) -> Tracking:

@@ -3,9 +3,12 @@
 import json
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 from small_project import one_line
+
+from ired.lab import command
 
 
 def test_help_explains_the_parameters(fresh):
@@ -223,3 +226,13 @@ def test_a_damaged_artifact_names_its_remedy(inside, project):
     answer.write_text(answer.read_text()[:5])
     one_line(inside("11_look", "--force"), "answer.json of SETUP-2 tiny seed 0",
              "cannot be read", "`make SETUP-2 PROFILE=tiny ARGS=--force`")
+
+
+def test_fragments_are_given_back_when_a_gigabyte_has_come_together(monkeypatch):
+    trimmed = []
+    held = iter([0.5, 2.0, 1.5, 2.2, 2.6, 0.4, 2.4])  # GB, looked at before and after each trim
+    monkeypatch.setattr(command.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(command, "_resident", lambda: next(held) * 2**30)
+    with pytest.raises(StopIteration):
+        command._give_back(SimpleNamespace(malloc_trim=lambda pad: trimmed.append(pad)))
+    assert trimmed == [0, 0]
