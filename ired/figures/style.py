@@ -96,8 +96,9 @@ def signed_log(axis: Axes, linear: float = 1.0) -> None:
     low, high = axis.dataLim.intervaly
     low = min(0.0, 1.1 * low) if low > -linear else 1.5 * low
     high = 1.2 * high if high > linear else 1.1 * linear
-    powers = linear * 10.0 ** np.arange(8)
-    ticks = [t for t in (*-powers[::-1], 0.0, *powers) if low <= t <= high]
+    steps = (1, 2, 5) if max(high, -low) < 20 * linear else (1,)
+    marked = np.outer(linear * 10.0 ** np.arange(8), steps).ravel()
+    ticks = [t for t in (*-marked[::-1], 0.0, *marked) if low <= t <= high]
     axis.set_yticks(ticks, [f"{t:g}" for t in ticks])
     axis.set_yticks([], minor=True)
     axis.set_ylim(low, high)
