@@ -290,6 +290,7 @@ def master(
         (metrics, "minima", "distinct minima found", 1),
         (metrics, "nearest_distance", "nearest minimum (noise radii)", 0),
     )
+    lines = {}  # an energy without minima is missing from the last panels
     for axis, (table, measure, label, line) in zip(
         lower.subplots(2, 3).flat, panels, strict=True
     ):
@@ -299,6 +300,6 @@ def master(
         by_landscape(axis, rows, label, line)
         if measure in ("relative_shrunk", "nearest_distance"):
             signed_log(axis, 0.1)
-    lines = axis.get_legend_handles_labels()
-    lower.legend(*lines, loc="outside upper center", ncols=len(ENERGIES))
+        lines = dict(zip(*axis.get_legend_handles_labels()[::-1])) | lines
+    lower.legend(lines.values(), lines, loc="outside upper center", ncols=len(ENERGIES))
     return figure
