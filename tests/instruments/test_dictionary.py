@@ -69,6 +69,14 @@ def test_given_directions_rebuild_what_they_span():
         dictionaries.standardisation(mean, torch.zeros(6, 6))
 
 
+@pytest.mark.parametrize(("kind", "k"), [("relu", 0), ("threshold", 0), ("topk", 1), ("largest", 1), ("all", 0)])
+def test_decoding_what_fires_is_decoding_all(kind, k):
+    one, x = by_hand(kind, k), torch.randn(7, 2, dtype=torch.float64) * 4
+    f = one.encode(x)
+    torch.testing.assert_close(one.decode_active(f), one.decode(f))
+    torch.testing.assert_close(one.decode_active(0 * f), one.decode(0 * f))
+
+
 def test_a_constant_is_what_it_says():
     mean, value = torch.tensor([1.0, 2.0]), torch.tensor([0.5, -3.0])
     one = dictionary_study.constant(value, mean, torch.tensor(2.0))
