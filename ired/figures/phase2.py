@@ -90,6 +90,12 @@ def dictionaries(rows: DataFrame, mse: float, layer: str) -> Figure:
     return figure
 
 
+def log_or_linear(axis: Axes) -> str:
+    """The scale for a y-axis of positive numbers: on a factor of three a logarithm has ticks like 9.2 × 10⁻¹."""
+    low, high = axis.get_ylim()
+    return "linear" if 0 < low and high < 3 * low else "log"
+
+
 def plain_ticks(axis: Axes) -> None:
     """Ticks of a logarithmic x-axis as plain numbers, few enough not to run into each other."""
     low, high = axis.get_xlim()
@@ -110,8 +116,10 @@ def dictionary_training(tables: Mapping[str, DataFrame], layer: str, studied: st
         axes[0].plot(group["step"], group["error"], label=KINDS[kind] if first else None, **line)
         axes[1].plot(group["step"], group["l0"], **line)
     axes[0].set(yscale="log", xlabel="step", ylabel="share of variance missed", title="Error")
+    # Random directions may begin hundreds of times worse than nothing: they come in from above.
+    axes[0].set_ylim(top=min(axes[0].get_ylim()[1], 2))
     axes[0].legend(fontsize=7)
-    axes[1].set(yscale="log", xlabel="step", ylabel="features active per token", title="L0")
+    axes[1].set(yscale=log_or_linear(axes[1]), xlabel="step", ylabel="features active per token", title="L0")
     stability = tables["stability"]
     for place, seen in enumerate(stability.itertuples()):
         axes[2].bar(place, seen.null, 0.6, color="0.85")
@@ -159,9 +167,8 @@ def frontier(table: DataFrame, chosen: dict[str, str]) -> Figure:
             axis.plot(at["l0"], height, "o", markersize=12, mfc="none", color="black")
             if what != "explained_within":
                 axis.axhline(0.1, color="black", linestyle="--", linewidth=1)
-            low, high = axis.get_ylim()
-            if what != "dead" and high > 3 * low:  # on less, a logarithmic axis has ticks like 9.2 × 10⁻¹
-                axis.set_yscale("log")
+            if what != "dead":
+                axis.set_yscale(log_or_linear(axis))
             axis.set_xscale("log")
             aimed = sorted(table["sparsity"].unique())
             axis.set_xticks(aimed, [str(value) for value in aimed])
