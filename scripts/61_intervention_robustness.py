@@ -18,7 +18,7 @@ DICTIONARIES = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}
 
 @command(
     "P6-01",
-    problems=Param(30, tiny=6, paper=20, gpu=30, help="fresh problems that directions are moved along"),
+    problems=Param(30, tiny=6, help="fresh problems that directions are moved along"),
     natural=Param(500, tiny=80, paper=400, help="fresh problems whose noised answers are tokens"),
     states=Param(2, tiny=1, help="noised answers of each in a landscape"),
     matched=Param(2400, tiny=400, gpu=4000, help="fresh problems that concepts' pairs are made of"),
@@ -33,7 +33,7 @@ DICTIONARIES = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}
     rate=Param(5e-3, gpu=1e-3, help="learning rate"),
     batch=Param(256, tiny=128, gpu=2048, help="tokens of a step"),
     spliced=Param(20, tiny=6, help="problems on which dictionaries are put into the network"),
-    draws=Param(4, tiny=3, paper=3, gpu=4, help="random directions beside each"),
+    draws=Param(4, tiny=3, help="random directions beside each"),
     criteria={
         "most_findings_robust": "more than 70 % of the findings claimed of the first network are "
         "robust: claimed sign in all five, Student's t over networks with p < 0.05 after "

@@ -19,7 +19,7 @@ LAYERS = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}
     "P6-04",
     problems=Param(200, tiny=30, gpu=300, help="problems of each family: accuracy, detectors"),
     tested=Param(80, tiny=16, help="of these, problems that features are seen on"),
-    few=Param(24, tiny=8, paper=16, gpu=24, help="of these, problems for dictionaries, directions, landscapes"),
+    few=Param(24, tiny=8, help="of these, problems for dictionaries, directions, landscapes"),
     odd=Param(40, tiny=8, help="problems of each input without sense"),
     chosen=Param(300, tiny=60, gpu=800, help="problems that features and directions are settled on"),
     fitted=Param(4000, tiny=400, paper=20000, help="training problems: least squares, Mahalanobis"),
