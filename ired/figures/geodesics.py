@@ -171,6 +171,9 @@ def convexity(means: DataFrame) -> Figure:
             axis.set_title(f"pairs: {kind}" if row == 0 else "")
         axes[row, 0].set_ylabel(label)
     axes[0, 0].set_ylim(-0.04, 1.06)
+    if means.loc[means["measure"] == "bend", "mean"].abs().max() > 20:  # an algebraic energy of raw matrices
+        axes[1, 0].set_yscale("symlog", linthresh=1.0)
+        axes[1, 0].autoscale(axis="y")
     _below(figure, axes[0, 0])
     return figure
 
