@@ -225,7 +225,7 @@ def pulls(cosines: np.ndarray, train: np.ndarray, test: np.ndarray) -> Figure:
     axes[1].axhline(0, color="0.4", linewidth=1)
     axes[1].set(xscale="log", xlabel="condition number of the fresh problem", ylabel="mean cosine",
                 title="By thirds of test problems")  # fmt: skip
-    _plain_ticks(axes[1], train)
+    _plain_ticks(axes[1], np.array(x))
     axes[1].legend()
     return figure
 
