@@ -217,11 +217,11 @@ def short_model(
 ) -> LearnedEnergy:
     """An energy of a variant for problems of another side, trained for so few steps.
 
-    Averaged weights, float64. model and training: sections of a profile, whose number of steps and larger
-    batches are replaced.
+    Float64, its gradients off; the weights themselves, since after so few steps their average lags behind.
+    model and training: sections of a profile, whose number of steps and larger batches are replaced.
     """  # fmt: skip
     options = {**trained(variant, training), "steps": steps, "batch": min(batch, training["batch"])}
     config = TrainingConfig(c=c, **options)
     made = trainer(configured(variant, {"n": side, "c": c}, model), config, seed, device)
     made.advance(steps)
-    return made.average.double()
+    return made.model.double().requires_grad_(False)
