@@ -218,7 +218,7 @@ def test_a_killed_training_ends_as_an_undisturbed_one(finished, tmp_path):
     whole = next(r for r in runs(copy)[1] if r.data.tags["exp_id"] == "SETUP-3")
     process = subprocess.Popen(
         [sys.executable, script, "--profile", "tiny", "--force"],
-        cwd=copy, env=environment(copy), stdout=subprocess.DEVNULL,
+        cwd=copy, env=whole_queue.environment(copy), stdout=subprocess.DEVNULL,
     )  # fmt: skip
     deadline = time.monotonic() + 120
     while not list((copy / "mlruns").rglob("training.safetensors")):
@@ -315,7 +315,7 @@ def test_help_comes_before_heavy_imports(exp):
     )
     done = subprocess.run(
         [sys.executable, "-c", code, exp.script],
-        cwd=ROOT, env=environment(ROOT), capture_output=True, text=True,
+        cwd=ROOT, env=whole_queue.environment(ROOT), capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == []
@@ -326,7 +326,7 @@ def test_a_kept_model_is_found_checked_and_not_trained_again(finished, tmp_path)
     copy = tmp_path / "keeper"
     shutil.copytree(finished, copy)
     keep = [sys.executable, "-m", "ired.lab.keep", "--profile", "tiny"]
-    done = subprocess.run(keep, cwd=copy, env=environment(copy), capture_output=True, text=True)
+    done = subprocess.run(keep, cwd=copy, env=whole_queue.environment(copy), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     provenance = json.loads((copy / "checkpoints/tiny-none-seed0.json").read_text())
     assert provenance["steps"] == 400 and provenance["training"]["batch"] == 128
@@ -342,10 +342,10 @@ def test_a_kept_model_is_found_checked_and_not_trained_again(finished, tmp_path)
     done = run(copy, script, "--force")
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
     assert "not the file that" in done.stderr
-    nothing = subprocess.run([*keep, "--seed", "7"], cwd=copy, env=environment(copy),
+    nothing = subprocess.run([*keep, "--seed", "7"], cwd=copy, env=whole_queue.environment(copy),
                              capture_output=True, text=True)  # fmt: skip
     assert nothing.returncode == 2 and "make retrain PROFILE=tiny SEED=7" in nothing.stderr
-    others = subprocess.run([*keep, "--retrain", "--steps", "10"], cwd=copy, env=environment(copy),
+    others = subprocess.run([*keep, "--retrain", "--steps", "10"], cwd=copy, env=whole_queue.environment(copy),
                             capture_output=True, text=True)  # fmt: skip
     assert others.returncode == 2, "it keeps what was run with these arguments and nothing else"
 

@@ -1,12 +1,12 @@
 """What a run is said to have used is what it used, whoever its parent is."""
 
+import mmap
 import multiprocessing
 import subprocess
 import sys
 import time
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from ired.lab import usage
 from ired.lab.usage import GIB, METERS, Meter, available_gib
@@ -16,8 +16,12 @@ LARGE = 300 * 2**20  # bytes
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="where a high-water mark can begin anew")
 
 
-def filled(size: int) -> np.ndarray:
-    return np.ones(size, dtype=np.uint8)
+def filled(size: int) -> mmap.mmap:
+    """Memory of the system's own: what other tests tell malloc to keep is given back here."""
+    memory = mmap.mmap(-1, size)
+    for start in range(0, size, mmap.PAGESIZE):
+        memory[start] = 1
+    return memory
 
 
 def in_child(work, *arguments):
