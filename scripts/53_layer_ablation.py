@@ -15,7 +15,7 @@ from ired.lab.command import Param, command
 @command(
     "P5-03",
     problems=Param(40, tiny=6, paper=60, gpu=100, help="problems that ablations are judged on (test set)"),
-    background=Param(800, tiny=80, paper=3000, help="other problems, 3 tokens each: means, fits"),
+    background=Param(800, tiny=180, paper=3000, help="other problems, 3 tokens each: means, fits"),
     averaged=Param(6, tiny=3, help="of these, problems that a mean over problems is taken of"),
     shares=Param((0.0625, 0.25, 0.5), tiny=(0.25,), paper=(0.03125, 0.125, 0.25, 0.5),  # fmt: skip
                  help="of the rank that is kept"),

@@ -30,11 +30,14 @@ def environment(folder):
 
 
 def run(folder, profile, captured, limit=300):
-    """Run all scripts at a profile once, two at a time where needs allow it, each for `limit` seconds at most."""
+    """Run all scripts at a profile once, two at a time where needs allow it, each for `limit` seconds at most.
+
+    Raises AssertionError with the ends of all that failed; what needs them is left out.
+    """
     everything = [(exp, queue.At(profile=profile)) for exp in QUEUE.experiments]
     # Some need models of other seeds and variants.
     waiting = list(dict.fromkeys(job for exp, at in everything for job in QUEUE.upstream(exp, at)))
-    done, running = set(), {}
+    done, running, failures = set(), {}, []
 
     def start(exp, at):
         words = [word for name in exp.varies for word in (f"--{name}", str(getattr(at, name)))]
@@ -42,13 +45,17 @@ def run(folder, profile, captured, limit=300):
         return forked.run(folder, exp.script, words, environment(folder), streams, limit)
 
     with ThreadPoolExecutor(2) as pool:
-        while waiting or running:
+        while True:
             for job in [job for job in waiting if set(QUEUE.needed(*job)) <= done]:
                 running[pool.submit(start, *job)] = job
                 waiting.remove(job)
+            if not running:
+                break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 (exp, at), ended = running.pop(future), future.result()
                 text = f"{exp.name(at)}:\n{ended.stdout[-2000:]}\n{ended.stderr[-4000:]}"
-                assert ended.returncode == 0, text
-                assert "up to date" not in ended.stdout and "Warning" not in ended.stderr, text
-                done.add((exp, at))
+                if ended.returncode or "up to date" in ended.stdout or "Warning" in ended.stderr:
+                    failures.append(text)
+                else:
+                    done.add((exp, at))
+    assert not failures, "\n\n".join(failures)
