@@ -182,8 +182,8 @@ class _Run:
     def newton(
         self, owner: Tensor, z: Tensor, e: Tensor, g: Tensor, steps: int, patience: int
     ):
-        z, e, g, taken = z.clone(), e.clone(), g.clone(), torch.zeros_like(owner)
         """Hessians are factored anew only where the last step left more than a tenth of the gradient."""
+        z, e, g, taken = z.clone(), e.clone(), g.clone(), torch.zeros_like(owner)
         indefinite = torch.zeros_like(owner)
         rows = torch.arange(len(z), device=z.device)
         factor = z.new_empty(len(z), z.shape[1], z.shape[1])

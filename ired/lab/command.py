@@ -22,6 +22,7 @@ import time
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, NoReturn, Sequence
 
@@ -410,6 +411,7 @@ def set_threads(best: int | None = None) -> None:
     os.environ.setdefault("MPLBACKEND", "Agg")
 
 
+@cache  # one process, one thread that gives back
 def keep_memory() -> None:
     """Let this process keep what it frees. Tensors of megabytes otherwise come from the system as
     fresh pages each time, which costs up to a third of what is computed with them."""
