@@ -14,7 +14,7 @@ from ired.lab.command import Param, command
     "P1-04",
     sets=Param(3, tiny=2, help="fresh sets of problems (seeds)"),
     problems=Param(10, tiny=3, help="problems in each set"),
-    starts=Param(2, tiny=1, paper=1, gpu=2, help="descents from each distance"),
+    starts=Param(2, tiny=1, help="descents from each distance"),
     distances=Param(
         (0.3, 1.0, 3.0, 10.0, 30.0), tiny=(1.0, 10.0), help="starts' distances in noise radii"
     ),
@@ -129,7 +129,8 @@ def main(run):
         "landscape_metrics",
         figures.landscape_metrics(summary),
         f"Means over {len(A)} problems in {run.params.sets} sets with 95 % intervals. Minima are "
-        "distinct ends of descents with vanishing gradient and no negative or zero eigenvalue.",
+        "distinct ends of descents with vanishing gradient and no negative or zero eigenvalue: a lower bound of how "
+        "many there are, as are saddles.",
     )
     run.figure(
         "basins",

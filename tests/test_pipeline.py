@@ -39,14 +39,14 @@ def run(folder, script, *words):
     )  # fmt: skip
 
 
-def runs(folder, nested=False):
-    """The runs of experiments at seed 0 without mining, or all those that are nested under them."""
+def runs(folder, nested=False, seed=0):
+    """The runs of experiments at one seed without mining, or all those that are nested under them."""
     client = MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db")
     everywhere = [e.experiment_id for e in client.search_experiments()]
     found = client.search_runs(everywhere, max_results=1000)
     found = [r for r in found if ("mlflow.parentRunId" in r.data.tags) == nested]
-    first = {"seed": "0", "variant": "none"}
-    return client, [r for r in found if nested or first.items() <= r.data.tags.items()]
+    at = {"seed": str(seed), "variant": "none"}
+    return client, [r for r in found if nested or at.items() <= r.data.tags.items()]
 
 
 def numbers(run):
@@ -350,10 +350,29 @@ def test_a_kept_model_is_found_checked_and_not_trained_again(finished, tmp_path)
     assert others.returncode == 2, "it keeps what was run with these arguments and nothing else"
 
 
+def test_a_replication_is_kept_in_half_the_space(finished, tmp_path):
+    copy = tmp_path / "half"
+    shutil.copytree(finished, copy)
+    keep = [sys.executable, "-m", "ired.lab.keep", "--profile", "tiny", "--seed", "1"]
+    done = subprocess.run(keep, cwd=copy, env=whole_queue.environment(copy), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((copy / "checkpoints/tiny-none-seed1.json").read_text())["stored_as"] == "float16"
+    done = run(copy, "scripts/02_train_baseline.py", "--seed", "1")
+    assert done.returncode == 0 and "trained for 400 steps" in done.stdout, done.stderr
+    found = [r for r in runs(copy, seed=1)[1] if r.data.tags["exp_id"] == "SETUP-3"]
+    halved, whole = (f(found, key=lambda r: r.info.start_time) for f in (max, min))
+    errors = [r.data.metrics["mse.test.steps_50"] for r in (halved, whole)]
+    assert errors[0] == pytest.approx(errors[1], rel=1e-2) and errors[0] != errors[1]
+    model, own = (next(copy.glob(f"mlruns/artifacts/**/{r.info.run_id}/**/model.safetensors")) for r in (halved, whole))
+    assert model.stat().st_size == own.stat().st_size, "what reads it computes in single precision"
+    assert (copy / "checkpoints/tiny-none-seed1.safetensors").stat().st_size < 0.6 * own.stat().st_size
+
+
 def test_a_model_that_is_given_counts_by_what_is_in_it(finished, tmp_path):
     copy, given = tmp_path / "taker", tmp_path / "given.safetensors"
     shutil.copytree(finished, copy)
-    own = next(copy.glob("mlruns/artifacts/**/model.safetensors"))
+    models = copy.glob("mlruns/artifacts/**/model.safetensors")  # those of energies that multiply matrices too
+    own = next(path for path in models if "architecture" not in json.loads(path.with_suffix(".json").read_text()))
     for part in (own, own.with_suffix(".json")):
         shutil.copyfile(part, given.with_suffix(part.suffix))
     words = "scripts/02_train_baseline.py", "--checkpoint", str(given)

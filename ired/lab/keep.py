@@ -3,6 +3,9 @@
 So that somebody without a GPU studies the published size at once. What is kept enters the key of
 SETUP-3: keeping another model makes everything that builds on it stale. The arguments are those with
 which SETUP-3 was run.
+
+Replications, of seeds 1 and more, are kept in half precision and so in half the space; what reads them computes in
+single precision, as of any model.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import json
 import os
 import shutil
 import sys
+from pathlib import Path
 
 from ired.lab.command import open_tracking
 from ired.lab.errors import Mistake, in_one_line
@@ -39,12 +43,13 @@ def main(argv: list[str]) -> None:
     target.parent.mkdir(exist_ok=True)
     part = target.with_suffix(f".{os.getpid()}.tmp")
     try:
-        shutil.copyfile(model, part)
+        _copy(model, part, halved=at.seed > 0)
         os.replace(part, target.with_suffix(".safetensors"))
     finally:
         part.unlink(missing_ok=True)
     provenance |= {
-        "sha256": sha256(model),
+        "sha256": sha256(target.with_suffix(".safetensors")),
+        "stored_as": "float16" if at.seed > 0 else "float32",
         "run_id": run.info.run_id,
         "git_commit": run.data.tags.get("mlflow.source.git.commit", ""),
         "packages": json.loads(run.data.tags.get("packages", "{}")),
@@ -53,6 +58,19 @@ def main(argv: list[str]) -> None:
     write_whole(target, json.dumps(provenance, indent=1, sort_keys=True) + "\n")
     print(f"{exp.name(at)} is kept in {target.with_suffix('.safetensors').relative_to(ROOT)}: "
           f"{provenance['headline']}")
+
+
+def _copy(source: Path, target: Path, halved: bool) -> None:
+    """A file of tensors, with its header, as it is or in half precision."""
+    if not halved:
+        shutil.copyfile(source, target)
+        return
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    with safe_open(source, framework="pt") as file:
+        meta, tensors = file.metadata(), {name: file.get_tensor(name).half() for name in file.keys()}
+    save_file(tensors, target, meta)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def test_what_took_more_memory_than_there_is_does_not_start(inside, project, mon
     small = ("--profile", "small")
     assert inside("01_train", *small).returncode == 0
     monkeypatch.setenv("IRED_MEMORY", "0.01")
-    one_line(inside("01_train", *small, "--force"), "SETUP-2 small seed 0 needs about 0.", "GiB of memory, as run ",
+    one_line(inside("01_train", *small, "--force"), "SETUP-2 small seed 0 needs about ", " GiB of memory, as run ",
              "0.0 GiB are free: close other programs, give it a smaller size by ARGS", "set IRED_MEMORY=1 to try")
     assert "up to date" in inside("01_train", *small).stdout
     assert inside("01_train", *small, "--seed", "1").returncode == 2, "whatever the seed"
