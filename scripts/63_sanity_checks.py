@@ -40,8 +40,6 @@ ENDS = "at the end of the cascade"
     },
 )
 def main(run):
-    from dataclasses import replace
-
     import torch
 
     from ired.figures import sanity as figures
@@ -65,8 +63,7 @@ def main(run):
         y = sample(energy, A, descent, start=start, callback=callback)
         return descent.unscaled(y, energy.schedule)
 
-    config = TrainingConfig(c=c, mining=run.variant, **run.profile.training)
-    config = replace(config, steps=p.steps, batch=p.batch)
+    config = relearned.brief(TrainingConfig(c=c, mining=run.variant, **run.profile.training), p.steps, p.batch)
     briefly = [relearned.finished(kind(model.config, config, run.seed, run.device))
                for kind in (Trainer, relearned.Shuffled)]  # fmt: skip
     fresh = [

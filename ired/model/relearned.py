@@ -1,12 +1,24 @@
-"""Short trainings on answers that mean nothing, beside equally long ones on the true answers."""
+"""Short trainings: how they are set, and one on answers that mean nothing, for comparison."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import torch
 
 from ired.model import problems
 from ired.model.energy import MLPEnergy
-from ired.model.training import Trainer
+from ired.model.training import Trainer, TrainingConfig
+
+
+def brief(config: TrainingConfig, steps: int, batch: int) -> TrainingConfig:
+    """The configuration of a training of so few steps, of so many problems each.
+
+    A constant rate is one for very many steps. So few learn nothing at it, and what longer ones learn at a rate of
+    ten times that which decays (docs/notebook.md, "Short trainings").
+    """
+    rate = config.learning_rate if config.decay else 10 * config.learning_rate
+    return replace(config, steps=steps, batch=batch, learning_rate=rate, decay=True)
 
 
 class Shuffled(Trainer):

@@ -16,6 +16,7 @@ from torch import Tensor
 from ired.model import problems
 from ired.model.architectures import LearnedEnergy, configured, trained
 from ired.model.graph_training import trainer
+from ired.model.relearned import brief
 from ired.model.training import TrainingConfig
 
 
@@ -218,10 +219,9 @@ def short_model(
     """An energy of a variant for problems of another side, trained for so few steps.
 
     Float64, its gradients off; the weights themselves, since after so few steps their average lags behind.
-    model and training: sections of a profile, whose number of steps and larger batches are replaced.
+    model and training: sections of a profile, whose number of steps, larger batches and constant rate are replaced (`relearned.brief`).
     """  # fmt: skip
-    options = {**trained(variant, training), "steps": steps, "batch": min(batch, training["batch"])}
-    config = TrainingConfig(c=c, **options)
+    config = brief(TrainingConfig(c=c, **trained(variant, training)), steps, min(batch, training["batch"]))
     made = trainer(configured(variant, {"n": side, "c": c}, model), config, seed, device)
     made.advance(steps)
     return made.model.double().requires_grad_(False)

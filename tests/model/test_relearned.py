@@ -4,7 +4,7 @@ import torch
 
 from ired.model import problems
 from ired.model.energy import EnergyConfig
-from ired.model.relearned import Shuffled, finished
+from ired.model.relearned import Shuffled, brief, finished
 from ired.model.training import Trainer, TrainingConfig
 
 ENERGY = EnergyConfig.for_problems(3, 0.5, True, hidden=32, symmetric=True)
@@ -29,6 +29,26 @@ def test_only_the_order_of_the_answers_differs():
         sums = [some.flatten(1).sum(1).sort().values for some in (Y, shuffled)]
         assert torch.allclose(*sums)
         assert (Y == shuffled).flatten(1).all(1).sum() < 6
+
+
+def test_a_brief_training_decays_from_a_rate_at_which_so_few_steps_learn():
+    constant = TrainingConfig(steps=10_000, batch=512, learning_rate=1e-4, decay=False)
+    assert brief(constant, 100, 64) == TrainingConfig(steps=100, batch=64, learning_rate=1e-3, decay=True)
+    decaying = TrainingConfig(steps=4000, batch=512, learning_rate=6e-3, decay=True)
+    assert brief(decaying, 100, 64).learning_rate == 6e-3
+
+
+def test_a_brief_training_learns_what_as_many_steps_at_a_constant_rate_do_not():
+    constant = TrainingConfig(steps=150, batch=64, learning_rate=1e-4, decay=False)
+    A = problems.draw(400, 3, 0.5, problems.generator(0, "brief"), torch.float64)
+    errors = []
+    for chosen in (brief(constant, 150, 64), constant):
+        network = finished(Trainer(ENERGY, chosen, seed=0))
+        y0 = network.coordinates.encode(problems.inverse(A))
+        alpha, sigma = (network.schedule.at(name, 3, y0) for name in ("sqrt_alpha_bar", "sigma"))
+        noise = network.coordinates.project(torch.randn(y0.shape, generator=problems.generator(1, "n")).to(y0))
+        errors.append((network.gradient(network.prepare(A), alpha * y0 + sigma * noise, 3) - noise).pow(2).mean())
+    assert errors[0] < 0.9 * errors[1]
 
 
 def test_two_steps_use_two_permutations():
