@@ -89,18 +89,22 @@ def main(run):
     run.metrics({f"inversion.{row.group}.{row.metric}": row.inversion
                  for row in means.itertuples() if row.group != "problems"})  # fmt: skip
 
-    if own.definite.sum() < 2:
+    share = statistics.proportion_interval(own.definite.sum(), len(A))
+    comparable = own.definite.sum() >= 2
+    if not comparable:
         print(f"{own.definite.sum()} of {len(A)} sampled answers are positive definite: the others are infinitely "
               "far from every truth, and tie with noise that is too")  # fmt: skip
-    share = statistics.proportion_interval(own.definite.sum(), len(A))
     run.criterion("samples_are_spd", share.low >= 0.95, share=share.estimate, low=share.low)
     apart = statistics.paired_interval(own.distance, noise.distance.mean(0))
     run.criterion("nearer_to_the_cone_than_noise", apart.high < 0, difference=apart.estimate,
                   high=apart.high)  # fmt: skip
     row = closeness.set_index(["who", "metric"]).loc[("trained", "affine-invariant")]
     run.criterion("closer_than_noise", row["nearer_low"] > 0.5, nearer=row["nearer"])
-    run.headline("nearer to the truth than noise of equal size, affine-invariant",
-                 *row[["nearer", "nearer_low", "nearer_high"]])  # fmt: skip
+    if comparable:
+        run.headline("nearer to the truth than noise of equal size, affine-invariant",
+                     *row[["nearer", "nearer_low", "nearer_high"]])  # fmt: skip
+    else:
+        run.headline("sampled answers that are positive definite", share.estimate, share.low, share.high)
     for name, figure, caption in (
         ("path", figures.path(steps), f"Every step of sampling {len(A)} problems, read as an answer; means, "
          "95 % intervals. Dashed: the truth with isotropic noise of the size of each trained state's error."),
