@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -17,8 +17,7 @@ from ired.instruments.statistics import Interval, mean_interval, ratio_interval
 class Accuracy:
     """Answers of one model to problems A (N, n, n), at every number of inner steps.
 
-    errors: squared errors averaged over entries, by inner steps, of all N problems at the last number of them and of
-    the first `few` at others; mse: their means over problems
+    errors: (N,) squared errors averaged over entries, by inner steps; mse: their means over problems
     with intervals; affine: the share of the last answers' variance that a symmetric affine map of A
     explains (an antisymmetric part counts as unexplained);
     recovered: the share of what an affine map of A misses of the truth that they have (1 for the
@@ -32,13 +31,13 @@ class Accuracy:
 
 
 def accuracy(
-    answer: Callable[[Tensor, int], Tensor], A: Tensor, Y: Tensor, inner_steps: Sequence[int], few: int
+    answer: Callable[[Tensor, int], Tensor], A: Tensor, Y: Tensor, inner_steps: Iterable[int]
 ) -> Accuracy:
     """answer(A, inner steps) gives matrices (N, n, n), Y are the true ones; all float64."""
     errors = {}
     for steps in inner_steps:
-        answers = answer(A if steps == inner_steps[-1] else A[:few], steps)
-        errors[steps] = (answers - Y[: len(answers)]).pow(2).mean((-2, -1))
+        answers = answer(A, steps)
+        errors[steps] = (answers - Y).pow(2).mean((-2, -1))
     share = affine_share(A, answers, Y)
     left = ratio_interval(share.unexplained, share.total)
     affine = Interval(1 - left.estimate, 1 - left.high, 1 - left.low, left.level, left.units, left.method)
