@@ -71,6 +71,7 @@ def _copy(source: Path, target: Path, halved: bool) -> None:
     with safe_open(source, framework="pt") as file:
         meta, tensors = file.metadata(), {name: file.get_tensor(name).half() for name in file.keys()}
     save_file(tensors, target, meta)
+    target.chmod(0o644)  # safetensors' 0600 would hide it from a group
 
 
 if __name__ == "__main__":
