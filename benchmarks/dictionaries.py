@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from benchmarks.harness import Row
 from ired.instruments.dictionary_training import DictionaryTrainer, Member, Plan
-from ired.lab.command import keep_memory
+from ired.lab.machine import keep_memory
 
 WIDTH, BATCH, ONE = 512, 4096, Member("topk", 2048, 32)
 # A sweep of small's size: every architecture at four sparsities.

@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from ired.lab.command import set_threads
 from ired.lab.errors import Mistake
+from ired.lab.machine import set_threads
 from ired.lab.queue import ROOT
 from ired.lab.store import Store
 

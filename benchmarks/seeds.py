@@ -11,7 +11,7 @@ import multiprocessing
 import torch
 
 from benchmarks.harness import Row
-from ired.lab.command import cores, keep_memory
+from ired.lab.machine import cores, keep_memory
 from ired.lab.profiles import PROFILES
 from ired.model import problems
 from ired.model.energy import EnergyConfig

@@ -6,7 +6,8 @@ on each: zero, the training mean, least squares on A and on [A, A²], and a regr
 Against: a problem that two of the sets share.
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 
 @command(

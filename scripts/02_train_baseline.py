@@ -9,7 +9,8 @@ after, is a moving average of the weights: if it errs otherwise than the weights
 be the average's and not the method's.
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 
 @command(

@@ -6,7 +6,8 @@ the profile and in raw ones. An instrument that misses a known answer must not b
 trained model: the run fails, with the instrument's name and the two numbers.
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 INSTRUMENTS = ("statistics", "slices", "field", "hessian", "minima", "predictors", "dictionary",
                "splice", "features", "correlation", "attribution", "concepts", "active_subspace",

@@ -7,7 +7,8 @@ that the answer is the bottom of a bowl: lower points in the slice, a minimum fa
 an untrained network that looks the same.
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 
 @command(

@@ -7,7 +7,8 @@ Against the claim that the field leads to the answer: an untrained or A-blind fi
 there as well (at high k the answer is nearly 0 whatever A is), or descents that end elsewhere.
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 
 @command(

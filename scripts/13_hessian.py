@@ -7,7 +7,8 @@ A² ⊗ I, whose conditioning is that of A squared. Against either: an untrained
 well.
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 
 @command(

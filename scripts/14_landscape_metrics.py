@@ -7,7 +7,8 @@ lower than it or with a large basin; wrong answers with lower energy; an untrain
 as well. What descents do not reach is not seen: counts of minima are lower bounds.
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 
 @command(

@@ -4,7 +4,8 @@ Draws the master figure, an interactive surface and a one-page summary from what
 logged; nothing is computed anew. Every criterion of the phase is listed, the unmet ones too.
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 
 @command(

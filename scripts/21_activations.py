@@ -7,7 +7,8 @@ If a layer's variance were mostly its landscape's mean, a dictionary could look 
 the share is reported, and later experiments report what is explained within landscapes beside it.
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 AGREE = 1e-5
 

@@ -7,7 +7,8 @@ from a rule that stands in the criteria, not from looking: if no member meets it
 """
 
 from ired.experiments import dictionaries
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 
 @command(

@@ -8,7 +8,8 @@ and tested on the other. Against a description counts that random directions of 
 that fire as often are described as well; against the ranking, that ablations rank otherwise.
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 
 @command(

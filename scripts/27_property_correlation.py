@@ -11,7 +11,8 @@ problems and measured on the other. Ridge regression says what all units know to
 input's own entries and an untrained network. Against the claim: the best neuron follows as well.
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 LAYERS = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}
 AHEAD = (

@@ -10,7 +10,8 @@ of the inverse, dY = −Y dA Y. Against the claim that the network reads A as in
 its sensitivity is no nearer to it than an untrained network's, or than to another problem's.
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 ENTRIES = ((0, 0), (0, 1))  # of the score: one on the diagonal, one beside it
 ROWS = 64  # samples at once: autograd keeps all their steps

@@ -12,7 +12,8 @@ random labels do as well, another concept's CAV tells the pairs apart too, or th
 network say as much.
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 LAYERS = ("fc1", "fc2", "fc3")
 BEYOND = (

@@ -9,7 +9,8 @@ and the ideal energy (whose gradient is the noise) go the same way. Against the 
 above chance, another subspace on other problems, or no more of dY than random directions have.
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 LAYERS = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}
 

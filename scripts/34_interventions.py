@@ -9,7 +9,8 @@ along ones orthogonal to all that were found; and how far edits lead off the man
 follow its dose; what follows comes from activations that never occur.
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 LAYERS = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}
 

@@ -9,7 +9,8 @@ do other properties stay? Against the claim that directions are causes: random d
 space, or of its covariance, do as much. The rule of the verdicts stands in `ired.instruments.causality`.
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 
 @command(

@@ -8,7 +8,8 @@ Against the claim that the model knows the manifold: noise of equal size is as o
 to the truth.
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 
 @command(

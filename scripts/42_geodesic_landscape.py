@@ -12,7 +12,8 @@ which knows nothing of the manifold, an untrained network, or curves that are be
 gain as much from it.
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 LANDSCAPES = (0, 2, 4)
 

@@ -8,7 +8,8 @@ Against the claim that a model knows eigenvalues before eigenvectors: an error s
 is, or as its trace alone makes it; an A-blind score, an untrained network, that are split alike.
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 
 @command(

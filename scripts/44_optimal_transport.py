@@ -6,7 +6,8 @@ sampling leaves each landscape with: is the way straight? Does transport rank an
 than L2, spectral or geodesic distance? Against it: null, untrained network, ideal energy (all L2).
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 
 @command(

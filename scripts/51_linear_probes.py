@@ -10,7 +10,8 @@ the inverse), what properties say beyond each other, logistic probes of success,
 (Voita & Titov 2020). Against the claim: the input or an untrained network is read as well.
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 
 @command(

@@ -9,7 +9,8 @@ Against what training is said to have made: an untrained network that does the s
 one with every matrix at its initial size.
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 
 @command(

@@ -9,7 +9,8 @@ that ranks its layers alike. Other seeds' models lie not upstream of this: their
 "ranking" of their runs.
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 
 @command(

@@ -9,7 +9,8 @@ outputs as good as turned ones, edges that ablation does not find, a graph no sp
 shuffled directions or weights, of random dictionaries, of an untrained network.
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 DICTIONARIES = ("P2-02", "P2-03", "P2-04")
 

@@ -10,7 +10,8 @@ common (`ired.instruments.robustness_score`, with the rule for "robust"). The ne
 Against a finding: its sign changes with the seed, or random directions are as robust.
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 SEEDS = (0, 1, 2, 3, 4)
 DICTIONARIES = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}

@@ -11,7 +11,8 @@ removal of the most helpful 5 %. Against influences: sums that do not rank netwo
 gradient cosines that rank them as well, removals that do no more harm than random ones.
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 
 @command(

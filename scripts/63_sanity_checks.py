@@ -10,7 +10,8 @@ it. The rules of the table stand in `ired.instruments.sanity_table`. Against a f
 where nothing should, or nothing stays beyond the affine map.
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 LAYERS = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}
 ENDS = "at the end of the cascade"

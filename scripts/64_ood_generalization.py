@@ -10,7 +10,8 @@ does as well, placebos that transfer as often, a fresh draw of the training dist
 "detected".
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 LAYERS = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}
 

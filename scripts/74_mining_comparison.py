@@ -10,7 +10,8 @@ differences no larger than between seeds; a copy that differs, a model with its 
 does not.
 """
 
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 KIND = "for at least one kind of negatives the {} at equal seeds: Student's 95 % interval {}, and p < 0.05 " \
        "after Benjamini-Hochberg over the kinds"  # fmt: skip

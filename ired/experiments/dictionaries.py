@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ired.lab.command import Param
+from ired.lab.arguments import Param
 
 if TYPE_CHECKING:
     from ired.lab.run import Run

@@ -19,9 +19,11 @@ from ired.experiments import claims as stated
 from ired.experiments import published, synthesis
 from ired.instruments import confidence
 from ired.lab import table
-from ired.lab.command import Parser, add_coordinates, open_tracking, seeds_of, set_threads, take_coordinates
+from ired.lab.arguments import Parser, add_coordinates, seeds_of, take_coordinates
 from ired.lab.errors import Mistake, in_one_line
 from ired.lab.keys import Keys
+from ired.lab.machine import set_threads
+from ired.lab.opening import open_tracking
 from ired.lab.profiles import PROFILES
 from ired.lab.queue import COORDINATES, ROOT, At, Experiment
 from ired.lab.shelf import Shelf

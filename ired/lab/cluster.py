@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Iterable, NoReturn
 
 from ired.lab import slurm
-from ired.lab.command import (
-    DEVICES, Parser, add_coordinates, git, one_of, open_tracking, seeds_of, take_coordinates)
+from ired.lab.arguments import DEVICES, Parser, add_coordinates, one_of, seeds_of, take_coordinates
 from ired.lab.errors import Mistake, in_one_line
 from ired.lab.keys import Keys
 from ired.lab.lines import wrapped
+from ired.lab.machine import git
+from ired.lab.opening import open_tracking
 from ired.lab.queue import COORDINATES, ROOT, At, Experiment, Queue
 from ired.lab.rules import Plan
 from ired.lab.shelf import Shelf

@@ -7,28 +7,25 @@ are answered in a fraction of a second.
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import json
 import math
 import os
 import re
 import signal
 import socket
-import subprocess
 import sys
-import threading
-import time
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, NoReturn, Sequence
 
+from ired.lab.arguments import DEVICES, Param, Parser, add_coordinates, add_params, one_of, take_coordinates
 from ired.lab.errors import Mistake, one_line
 from ired.lab.keys import Keys
 from ired.lab.lines import wrapped
+from ired.lab.machine import device_for, git, keep_memory, set_threads
+from ired.lab.opening import open_tracking
 from ired.lab.profiles import PROFILES
 from ired.lab.queue import COORDINATES, ROOT, At, Experiment, Queue, load
 from ired.lab.shelf import Shelf
@@ -38,30 +35,6 @@ from ired.lab.usage import Meter, available_gib
 if TYPE_CHECKING:
     from ired.lab.run import Run, Upstream
     from ired.lab.tracking import Tracking
-
-DEVICES = ("auto", "cpu", "cuda")
-
-
-@dataclass(frozen=True)
-class Param:
-    """A parameter of a script: its default, what it shrinks or grows to, what it means.
-
-    `paper` is what two cores can do at the published size; `gpu`, where more is worth while, what a GPU can.
-    """
-
-    default: Any
-    tiny: Any = None
-    paper: Any = None
-    gpu: Any = None
-    help: str = ""
-    choices: Sequence[Any] | None = None
-    file: bool = False  # the name of one, whose content decides and not its name
-
-    def at(self, profile: str) -> Any:
-        """The default under a profile."""
-        on_gpu = self.paper if self.gpu is None else self.gpu
-        special = {"tiny": self.tiny, "paper": self.paper, "gpu": on_gpu}.get(PROFILES[profile].sizes)
-        return self.default if special is None else special
 
 
 @dataclass(frozen=True)
@@ -155,19 +128,7 @@ class Command:
                             help=f"{', '.join(DEVICES)} (default: auto)")
         parser.add_argument("--force", action="store_true",
                             help="run even if a finished run with the same content exists")
-        own = parser.add_argument_group("parameters of this experiment")
-        for name, param in self.params.items():
-            sizes = [f"default: {_shown(param.default)}"]
-            sizes += [f"{label}: {_shown(value)}" for label, value
-                      in (("tiny", param.tiny), ("paper", param.paper), ("paper on a GPU", param.gpu))
-                      if value is not None]
-            text = f"{param.help} ({'; '.join(sizes)})".strip().replace("%", "%%")
-            flag = "--" + name.replace("_", "-")
-            if isinstance(param.default, bool):
-                own.add_argument(flag, action=argparse.BooleanOptionalAction, dest=name, help=text)
-            else:
-                own.add_argument(flag, type=_reader(name, param), dest=name, help=text,
-                                 metavar=name.rpartition("_")[2].upper())
+        add_params(parser, self.params)
         return parser
 
     # The command
@@ -209,7 +170,7 @@ class Command:
         store.check(reach=not store.stages)
         set_threads(1 if PROFILES[at.profile].sizes == "tiny" else None)
         keep_memory()
-        device = _device(request.device)
+        device = device_for(request.device)
         name = exp.name(at)
         with store.lock(key, f"{name}: another process is running it, waiting for that to end"):
             if not request.force and self._fresh(store, exp, at, key):
@@ -271,84 +232,7 @@ class Command:
         print(_sentence(exp.name(at), stamp))
 
 
-# Arguments
-
-class Parser(argparse.ArgumentParser):
-    """Mistakes in a command line are ours to print, in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise Mistake(re.sub(r"^argument (--\S+): ", r"\1: ", message))
-
-
-def add_coordinates(parser: argparse.ArgumentParser) -> None:
-    default = At()
-    parser.add_argument("--profile", type=one_of("profile", tuple(PROFILES)),
-                        default=default.profile,
-                        help=f"{', '.join(PROFILES)} (default: {default.profile})")
-    parser.add_argument("--seed", type=_seed, default=default.seed,
-                        help=f"default: {default.seed}")
-    parser.add_argument("--variant", default=default.variant,
-                        help=f"which negatives were mined (default: {default.variant})")
-
-
-def take_coordinates(options: dict[str, Any], queue: Queue) -> At:
-    """The coordinates among parsed options, which are taken out."""
-    at = At(**{name: options.pop(name) for name in COORDINATES})
-    if at.variant not in queue.variants:
-        raise Mistake(f"--variant: unknown variant '{at.variant}': choose one of "
-                      + ", ".join(queue.variants))
-    return at
-
-
-def _seed(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,9}", text):
-        raise argparse.ArgumentTypeError(f"seed '{text}' is not a whole number from 0 to 999999999")
-    return int(text)
-
-
-def seeds_of(text: str) -> tuple[int, ...]:
-    """Several seeds, separated by spaces, each once."""
-    return tuple(dict.fromkeys(map(_seed, text.split())))
-
-
-def one_of(what: str, choices: Sequence[Any], convert: type = str) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        with suppress(ValueError):
-            if convert(text) in choices:
-                return convert(text)
-        names = ", ".join(map(str, choices))
-        raise argparse.ArgumentTypeError(f"unknown {what} '{text}': choose one of {names}")
-    return read
-
-
-def _reader(name: str, param: Param) -> Callable[[str], Any]:
-    """What turns the text of an option into a value of its default's type."""
-    if param.choices:
-        return one_of(name, param.choices, type(param.default))
-    if isinstance(param.default, (tuple, list)):
-        one = _number(name, type(param.default[0]), min(param.default))
-        return lambda text: type(param.default)(one(part) for part in text.split(","))
-    return _number(name, type(param.default), param.default)
-
-
-def _number(name: str, kind: type, default: Any) -> Callable[[str], Any]:
-    """A number may be negative, or 0, where its default is."""
-    def read(text: str) -> Any:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        if kind is str:
-            return value
-        least = 1 if kind is int and default > 0 else min(default, 0)
-        low = value < 0 <= default or kind is int and value < least
-        if low or not math.isfinite(value):
-            wanted = f"a whole number of {least} or more" if kind is int else "a finite number"
-            wanted += " of 0 or more" if kind is float and default >= 0 else ""
-            raise argparse.ArgumentTypeError(f"{name} '{text}' is not {wanted}")
-        return value
-    return read
-
+# Before the run
 
 def _content(name: str, value: str) -> str:
     """What decides of a file that is a parameter."""
@@ -360,105 +244,6 @@ def _content(name: str, value: str) -> str:
         return sha256(Path(value))
     except OSError as error:
         raise Mistake(f"--{name.replace('_', '-')} {value}: {error.strerror}") from None
-
-
-def _shown(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
-
-
-# Before the run
-
-def _device(wanted: str) -> str:
-    """'cpu' or 'cuda'. torch is asked only where there may be a GPU at all."""
-    if wanted == "cpu":
-        return "cpu"
-    if wanted == "auto" and not may_have_gpu():
-        return "cpu"
-    try:
-        import torch
-        found = torch.cuda.is_available()
-    except ImportError:
-        found = False
-    if wanted == "cuda" and not found:
-        raise Mistake("--device cuda: torch sees no CUDA device here; `make doctor` says why, "
-                      "or choose --device cpu")
-    return "cuda" if found else "cpu"
-
-
-def may_have_gpu() -> bool:
-    """Whether it is worth asking torch."""
-    return any(map(os.path.exists, ("/dev/nvidiactl", "/dev/dxg")))
-
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0))
-
-
-def set_threads(best: int | None = None) -> None:
-    """Sums differ with the number of threads, so it is set, logged and the same everywhere: to
-    IRED_THREADS, else `best`, else all. Done before anything that reads these variables is
-    imported."""
-    text = os.environ.get("IRED_THREADS") or str(best or cores())
-    if not text.isdigit() or int(text) < 1:
-        raise Mistake(f"IRED_THREADS is '{text}', not a whole number of 1 or more")
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[variable] = text
-    # Threads that wait by spinning for long (GNU OpenMP's default) make small models many times
-    # slower as soon as anything else runs on the machine; threads that never spin, twice as slow
-    # even alone.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    os.environ.setdefault("MPLBACKEND", "Agg")
-
-
-@cache  # one process, one thread that gives back
-def keep_memory() -> None:
-    """Let this process keep what it frees. Tensors of megabytes otherwise come from the system as
-    fresh pages each time, which costs up to a third of what is computed with them."""
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim"):  # glibc's
-        trim_threshold, mmap_threshold = -1, -3
-        libc.mallopt(trim_threshold, 2**31 - 1)
-        libc.mallopt(mmap_threshold, 2**30)
-        threading.Thread(target=_give_back, args=(libc,), daemon=True).start()
-
-
-def _give_back(libc: ctypes.CDLL) -> None:
-    """Return fragments to the system where they have grown to a gigabyte.
-
-    What is kept is cut to pieces by small things that stay, and large ones no longer fit between
-    them: in minutes a process of one gigabyte grew to thirteen.
-    """
-    needed = 0
-    while True:
-        time.sleep(2)
-        if _resident() > needed + 2**30:
-            libc.malloc_trim(0)
-            needed = max(needed, _resident())
-
-
-def _resident() -> int:
-    """Bytes of memory that this process holds."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def open_tracking(store: Store, keys: Keys, lasting: bool = False) -> Tracking:
-    """The store; `lasting`: for a run, which outlives the loss of a tracking server."""
-    # What is imported here and by the scripts is no garbage: looking through it again and again
-    # would be a fifth of the seconds that this takes.
-    gc.set_threshold(100_000, 20, 20)
-    try:
-        if lasting and store.uri.startswith("http"):
-            from ired.lab.staging import open_lasting
-            return open_lasting(store, keys.queue.phases)
-        from ired.lab.tracking import Tracking
-        return Tracking(store, keys.queue.phases)
-    except ModuleNotFoundError as error:
-        raise Mistake(f"{sys.executable} has no {error.name}: run `make setup`, then use "
-                      ".venv/bin/python or make") from None
-    finally:
-        gc.freeze()
-
 
 def _bury_the_dead(tracking: Tracking, key: str) -> None:
     """Runs of this key that died without a word. We hold their lock, so they cannot be alive,
@@ -551,16 +336,6 @@ def _provenance(exp: Experiment, at: At, key: str, device: str, criteria: dict[s
     if commit:
         tags |= {"mlflow.source.git.commit": commit, "git_dirty": str(bool(changes)).lower()}
     return {name: str(value) for name, value in tags.items()}
-
-
-def git(*words: str) -> str:
-    """What git answers about this project, or '' where it is no repository."""
-    try:
-        done = subprocess.run(["git", "--no-optional-locks", "-C", str(ROOT), *words],
-                              capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 # The end of a run

@@ -16,9 +16,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from ired.lab.command import open_tracking
 from ired.lab.errors import Mistake, in_one_line
 from ired.lab.keys import Keys
+from ired.lab.opening import open_tracking
 from ired.lab.queue import ROOT
 from ired.lab.rules import load_command
 from ired.lab.run import sha256

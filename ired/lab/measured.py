@@ -11,10 +11,11 @@ import json
 import re
 import sys
 
-from ired.lab.command import Parser, add_coordinates, open_tracking, take_coordinates
+from ired.lab.arguments import Parser, add_coordinates, take_coordinates
 from ired.lab.errors import Mistake, in_one_line
 from ired.lab.keys import Keys
 from ired.lab.lines import wrapped
+from ired.lab.opening import open_tracking
 from ired.lab.queue import At
 from ired.lab.shelf import Shelf
 from ired.lab.store import Store, write_whole

@@ -20,11 +20,11 @@ import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ired.lab.command import (
-    DEVICES, Command, Parser, add_coordinates, cores, may_have_gpu, one_of, seeds_of,
-    take_coordinates)
+from ired.lab.arguments import DEVICES, Parser, add_coordinates, one_of, seeds_of, take_coordinates
+from ired.lab.command import Command
 from ired.lab.errors import Mistake, one_line
 from ired.lab.keys import Keys, digest
+from ired.lab.machine import cores, may_have_gpu
 from ired.lab.queue import At, Experiment
 from ired.lab.store import Stamp, Store, write_whole
 

@@ -22,9 +22,9 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, build_opener
 
-from ired.lab.command import open_tracking
 from ired.lab.errors import Mistake, in_one_line
 from ired.lab.keys import Keys
+from ired.lab.opening import open_tracking
 from ired.lab.queue import ROOT
 from ired.lab.store import LOOPBACK, SERVED, Server, Store
 

@@ -8,15 +8,15 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ired.lab.arguments import Parser, add_coordinates, take_coordinates
 from ired.lab.cluster import Record, how, newest
-from ired.lab.command import (
-    Parser, add_coordinates, is_alive, open_tracking, take_coordinates)
 from ired.lab.errors import Mistake, in_one_line
 from ired.lab.keys import Keys
 from ired.lab.lines import columns, cut, wrapped
+from ired.lab.opening import open_tracking
 from ired.lab.queue import At, Experiment, Queue
 from ired.lab.slurm import ALIVE, Job
-from ired.lab.store import SERVED, Stamp, Store
+from ired.lab.store import SERVED, Stamp, Store, is_alive
 
 SHOWN = ("queued", "running", "suspended", "failed", "timed out", "out of memory", "cancelled")
 STATES = ("done, stale (its code or what it needs has changed since), running, failed, killed, "

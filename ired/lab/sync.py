@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ired.lab.command import open_tracking
 from ired.lab.errors import Mistake, in_one_line
 from ired.lab.keys import Keys
+from ired.lab.opening import open_tracking
 from ired.lab.queue import At
 from ired.lab.store import Store, is_alive
 

@@ -7,9 +7,9 @@ import os
 import socket
 import sys
 
-from ired.lab.command import open_tracking
 from ired.lab.errors import Mistake, in_one_line
 from ired.lab.keys import Keys
+from ired.lab.opening import open_tracking
 from ired.lab.store import Store
 
 HOST = "127.0.0.1"

@@ -18,8 +18,8 @@ WRITERS = """
 import os, sys, traceback
 from multiprocessing import Barrier
 from pathlib import Path
-from ired.lab.command import open_tracking
 from ired.lab.keys import Keys
+from ired.lab.opening import open_tracking
 from ired.lab.store import Store
 
 def child(seed):

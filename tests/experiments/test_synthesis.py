@@ -10,8 +10,8 @@ import pytest
 from ired.experiments import claims as stated
 from ired.experiments import synthesis
 from ired.instruments.confidence import CAUSAL, CORRELATIONAL, DESCRIPTIVE, Claim
-from ired.lab.command import open_tracking
 from ired.lab.keys import Keys
+from ired.lab.opening import open_tracking
 from ired.lab.queue import ROOT, At, load
 from ired.lab.shelf import Shelf
 from ired.lab.store import Store

@@ -49,7 +49,8 @@ if __name__ == "__main__":
 ''',
     "01_train": '''
 """Does as it is told."""
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 
 @command("SETUP-2", behave=Param("well", choices=("well", "nan", "raise", "forget", "sleep",
@@ -83,7 +84,8 @@ if __name__ == "__main__":
 ''',
     "11_look": '''
 """Looks at what was trained."""
-from ired.lab.command import Param, command
+from ired.lab.arguments import Param
+from ired.lab.command import command
 
 
 @command("P1-01", points=Param(100, tiny=8, help="how many"))

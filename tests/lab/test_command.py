@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-from types import SimpleNamespace
 
 import pytest
 from small_project import one_line
@@ -197,7 +196,6 @@ def test_two_at_once_run_once(project):
 
 def test_an_edit_while_a_command_starts_is_noticed(inside, project, monkeypatch):
     """The key was taken before the wait for the lock; what runs would be something else."""
-    from ired.lab import command
     monkeypatch.setattr(command, "_bury_the_dead", lambda *_: project.edit(
         "ired/constants.py", "4", "5"))
     one_line(inside("01_train", "--seed", "3"), "the code was edited while this was starting")
@@ -226,13 +224,3 @@ def test_a_damaged_artifact_names_its_remedy(inside, project):
     answer.write_text(answer.read_text()[:5])
     one_line(inside("11_look", "--force"), "answer.json of SETUP-2 tiny seed 0",
              "cannot be read", "`make SETUP-2 PROFILE=tiny ARGS=--force`")
-
-
-def test_fragments_are_given_back_when_a_gigabyte_has_come_together(monkeypatch):
-    trimmed = []
-    held = iter([0.5, 2.0, 1.5, 2.2, 2.6, 0.4, 2.4])  # GB, looked at before and after each trim
-    monkeypatch.setattr(command.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(command, "_resident", lambda: next(held) * 2**30)
-    with pytest.raises(StopIteration):
-        command._give_back(SimpleNamespace(malloc_trim=lambda pad: trimmed.append(pad)))
-    assert trimmed == [0, 0]
