@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ired.lab.usage import METERS
 
 if TYPE_CHECKING:
-    from ired.lab.run import Result, Run
+    from ired.lab.result import Result
+    from ired.lab.run import Run
 
 FAMILIES = ("test", "harder")
 CRITERIA = {

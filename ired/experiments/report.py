@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ired.experiments.synthesis import Gathered, Words
     from ired.figures.report import Compared, Picture, Report, Row, Shown
     from ired.instruments.advice import Advice
-    from ired.lab.run import Result
+    from ired.lab.result import Result
 
     Advised = tuple[list[Advice], list[str], list[str]]
 

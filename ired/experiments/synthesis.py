@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from ired.lab.queue import At, Experiment
-    from ired.lab.run import Result
+    from ired.lab.result import Result
     from ired.lab.shelf import Shelf
 
 ITSELF = "P7-05"

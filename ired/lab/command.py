@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Callable, NoReturn, Sequence
 
 from ired.lab.arguments import DEVICES, Param, Parser, add_coordinates, add_params, one_of, take_coordinates
 from ired.lab.errors import Mistake, one_line
+from ired.lab.jobs import check_code
 from ired.lab.keys import Keys
 from ired.lab.lines import wrapped
 from ired.lab.machine import device_for, git, keep_memory, set_threads
@@ -258,7 +259,6 @@ def _bury_the_dead(tracking: Tracking, key: str) -> None:
 def _submitted_code(keys: Keys, exp: Experiment, at: At, key: str) -> None:
     """Refuse where this is a job of Slurm and its code is not the code that was submitted."""
     if "SLURM_JOB_ID" in os.environ:
-        from ired.lab.cluster import check_code
         check_code(keys, exp, at, key)
 
 

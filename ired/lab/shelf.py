@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ired.lab.history import recorded, row
 from ired.lab.keys import Keys
 from ired.lab.queue import At, Experiment
+from ired.lab.result import Result
 
 if TYPE_CHECKING:
-    from ired.lab.run import Result
     from ired.lab.tracking import Tracking
 
 UI = "http://127.0.0.1:5000"  # where `make ui` serves
@@ -23,8 +24,6 @@ class Shelf:
 
     def find(self, exp: Experiment, at: At) -> Result | None:
         """The newest finished run of an experiment with its present key, if there is one."""
-        from ired.lab.run import Result
-
         at, store = exp.at(at), self.tracking.store
         if self.keys.missing(exp, at):
             return None
@@ -39,19 +38,15 @@ class Shelf:
         return Result(self.tracking, stamp.run_id, exp.name(at), exp.target(at)) if stamp else None
 
     def state(self, exp: Experiment, at: At) -> str:
-        """Why there is no fresh run: 'pending', 'stale', 'failed' … (`ired.lab.status`)."""
-        from ired.lab import status
-
+        """Why there is no fresh run: 'pending', 'stale', 'failed' … (`ired.lab.history`)."""
         if self._runs is None:
-            self._runs = status.recorded(self.tracking.store, self.keys)
-        return status.row(exp, at, self.keys, self.tracking.store, self._runs).state
+            self._runs = recorded(self.tracking.store, self.keys)
+        return row(exp, at, self.keys, self.tracking.store, self._runs).state
 
     def seeds(self, exp: Experiment, at: At) -> list[int]:
         """Seeds at which an experiment has been run under this profile and variant, fresh or not."""
-        from ired.lab import status
-
         if self._runs is None:
-            self._runs = status.recorded(self.tracking.store, self.keys)
+            self._runs = recorded(self.tracking.store, self.keys)
         return sorted({int(seed) for exp_id, profile, seed, variant in self._runs
                        if exp_id == exp.id and (profile, variant) == (at.profile, at.variant)})
 

@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ired.lab.errors import Mistake, one_line
-from ired.lab.store import Store, Unreachable, write_whole
-from ired.lab.sync import ENDED, WHOSE
+from ired.lab.store import ENDED, WHOSE, Store, Unreachable, write_whole
 from ired.lab.tracking import BEGAN_AS, MlflowException, Run, Stamp, Tracking, milliseconds, staged_in
 
 _OUR_FAULT = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")  # what every store refuses

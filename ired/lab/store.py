@@ -33,6 +33,7 @@ FREE_BYTES_NEEDED = 20 * 2**20
 PATIENCE_SECONDS = 5
 LOCKED_SECONDS = 60  # how long an embedded store that somebody else has locked is waited for
 WORK_DONE = "finished"  # marks a work folder whose run has finished
+WHOSE, ENDED = "whose.json", "ended"  # files in a folder of staging
 DATABASES = ("postgresql", "mysql", "mssql")  # how addresses of databases that are servers begin
 LOOPBACK = ("127.0.0.1", "localhost")
 SERVED = "mlflow-artifacts:"  # how MLflow begins locations of artifacts that its server hands out

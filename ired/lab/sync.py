@@ -19,12 +19,11 @@ from ired.lab.errors import Mistake, in_one_line
 from ired.lab.keys import Keys
 from ired.lab.opening import open_tracking
 from ired.lab.queue import At
-from ired.lab.store import Store, is_alive
+from ired.lab.store import ENDED, WHOSE, Store, is_alive
 
 if TYPE_CHECKING:
     from ired.lab.tracking import Tracking
 
-WHOSE, ENDED = "whose.json", "ended"  # files in a folder of staging
 SILENT_SECONDS = 24 * 3600  # after which a run on another machine that writes nothing counts as killed
 
 

@@ -5,7 +5,7 @@ import shutil
 
 import forked
 import pytest
-from ired.lab.cluster import records
+from ired.lab.jobs import records
 from ired.lab.queue import load
 from ired.lab.usage import METERS
 from small_project import ROOT, Project, build

@@ -6,9 +6,9 @@ from dataclasses import asdict
 
 import pytest
 from ired.lab import slurm
-from ired.lab.cluster import (
-    Record, fingerprints, folder, how, last_lines, log_of, newest, records, resources, site)
+from ired.lab.cluster import resources, site
 from ired.lab.errors import Mistake
+from ired.lab.jobs import Record, fingerprints, folder, how, last_lines, log_of, newest, records
 from ired.lab.keys import Keys
 from ired.lab.queue import ROOT, At, load
 

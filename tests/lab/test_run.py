@@ -11,7 +11,8 @@ from ired.lab.errors import Mistake, NotFinite
 from ired.lab.keys import Keys
 from ired.lab.profiles import PROFILES
 from ired.lab.queue import At, load
-from ired.lab.run import Result, Run
+from ired.lab.result import Result
+from ired.lab.run import Run
 from ired.lab.store import Store
 from ired.lab.tracking import Tracking
 
