@@ -13,24 +13,35 @@ derivative of the loss by the lower-case one. States are in basis coordinates z 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-if TYPE_CHECKING:
-    from ired.model.energy import MLPEnergy
+from ired.model.coordinates import Coordinates
+from ired.model.schedule import Schedule
 
 PRECISIONS = ("float32", "bfloat16")
 ENERGY, GRADIENT, DERIVATIVE = range(3)  # what a forward pass is to be followed by
 ROWS_IN_CACHE = 1024  # on a CPU more at a time are a tenth slower
 
 
+class FilmNetwork(Protocol):
+    """What of `ired.model.energy.MLPEnergy` the passes read."""
+
+    coordinates: Coordinates
+    schedule: Schedule
+    fc1: nn.Linear
+    fc2: nn.Linear
+    fc3: nn.Linear
+    fc4: nn.Linear
+
+
 class Gradients:
     """The derivative of a loss by every weight, added up in the weights' `grad`."""
 
-    def __init__(self, energy: MLPEnergy, precision: str = "float32"):
+    def __init__(self, energy: FilmNetwork, precision: str = "float32"):
         size = energy.coordinates.size
         self._round = rounding(precision)
         self.weights = {"a": energy.fc1.weight.grad[:, :size], "y": energy.fc1.weight.grad[:, size:]}
@@ -38,7 +49,7 @@ class Gradients:
         for name in ("fc2", "fc3", "fc4"):
             self.weights[name] = getattr(energy, name).weight.grad
             self.biases[name] = getattr(energy, name).bias.grad
-        tables = energy.schedule.K, energy.config.hidden
+        tables = energy.schedule.K, energy.fc2.out_features
         self.film = tuple(energy.fc2.weight.new_zeros(tables) for _ in range(4))
 
     def start(self, k: Tensor) -> None:
@@ -83,7 +94,7 @@ class Passes(_Memory):
     else as it is. Weights are those at the last `refresh`, which `__init__` calls.
     """
 
-    def __init__(self, energy: MLPEnergy, precision: str = "float32"):
+    def __init__(self, energy: FilmNetwork, precision: str = "float32"):
         self.energy = energy
         super().__init__(energy.fc1.bias.detach())
         self._round = rounding(precision)
@@ -223,7 +234,7 @@ class Landscape(_Memory):
     ∂‖f‖²/∂h = 2WᵀW h + 2Wᵀc needs no f: one product of hidden × hidden in place of two with size.
     """
 
-    def __init__(self, energy: MLPEnergy, tables: tuple[Tensor, ...], k: int, memory: dict):
+    def __init__(self, energy: FilmNetwork, tables: tuple[Tensor, ...], k: int, memory: dict):
         W, c = energy.fc4.weight.detach(), energy.fc4.bias.detach()
         super().__init__(c, memory)
         self.k = k
