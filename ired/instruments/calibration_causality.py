@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ired.instruments import causality, counterfactuals, points
+from ired.instruments import causality, counterfactuals, points, statistics
 from ired.instruments.calibration import Check, References, compare
 from ired.instruments.causality import Bench, Place, Twins
 from ired.instruments.counterfactuals import MOVED, describe
@@ -140,9 +140,9 @@ def _flips(generator: torch.Generator) -> list[Check]:
     """Sign flips by hand, and their share of false alarms in 200 trials without an effect."""
     name, rng = "causality", np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
     # Of the 8 signs of (1, 2, 3) two reach |6|; of those of (3, 2, −1) four reach |4|.
-    p = causality.sign_flip([[1.0, 2.0, 3.0], [3.0, 2.0, -1.0]])
-    null = causality.sign_flip(rng.standard_normal((200, 30)), resamples=999)
-    planted = causality.sign_flip(rng.standard_normal((20, 30)) + 1.0, resamples=999)
+    p = statistics.sign_flip([[1.0, 2.0, 3.0], [3.0, 2.0, -1.0]])
+    null = statistics.sign_flip(rng.standard_normal((200, 30)), resamples=999)
+    planted = statistics.sign_flip(rng.standard_normal((20, 30)) + 1.0, resamples=999)
     return [
         compare(name, "p-values by hand", [0.25, 0.5], p, 1e-12),
         # Four standard deviations of a share of 0.05 in 200 trials.

@@ -45,7 +45,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from pandas import DataFrame
 from torch import Tensor
 
@@ -55,7 +55,7 @@ from ired.instruments.directions import EVERYWHERE, OF_STATES, STATE, Direction
 from ired.instruments.interventions import RESOLUTION, Walk, entering, properties
 from ired.instruments.splice import Spliced
 from ired.instruments.statistics import (
-    Interval, adjust, mean_interval, mean_intervals, ratio_interval, student_interval,
+    Interval, adjust, mean_interval, mean_intervals, ratio_interval, sign_flip, student_interval,
 )  # fmt: skip
 from ired.model.protocol import Energy
 
@@ -78,26 +78,6 @@ Read = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 
 
 # Tests over problems
-
-
-def sign_flip(differences: ArrayLike, resamples: int = 4999, seed: int = 0) -> NDArray:
-    """Two-sided p-values (...) of means of paired differences (..., P): without an effect each unit's
-    sign is a coin. All 2^P signs where they are at most resamples + 1, else so many random ones and the
-    own."""
-    differences = np.asarray(differences, dtype=np.float64)
-    count = differences.shape[-1]
-    if 2**count <= resamples + 1:
-        signs = 1.0 - 2 * ((np.arange(2**count)[:, None] >> np.arange(count)) & 1)
-        own = 0
-    else:
-        rng = np.random.default_rng(seed)
-        signs, own = rng.choice([-1.0, 1.0], (resamples, count)), 1
-    means = np.abs(differences @ signs.T)  # (..., N)
-    seen = np.abs(differences.sum(-1))
-    # Sums of the same numbers in another order are equal but for rounding.
-    ties = 1e-12 * np.abs(differences).sum(-1)
-    reached = (means >= (seen - ties)[..., None]).sum(-1)
-    return (reached + own) / (len(signs) + own)
 
 
 def values(responses: DataFrame, names: Sequence[str], control: str, edit: str, dose: float,

@@ -29,8 +29,7 @@ from pandas import DataFrame, Series
 from scipy import special
 
 from ired.instruments import statistics
-from ired.instruments.causality import sign_flip
-from ired.instruments.statistics import Interval
+from ired.instruments.statistics import Interval, sign_flip
 
 COLUMNS = ("variant", "seed", "metric", "value")
 LARGEST = 99.0  # deviations: what has none is not infinitely far, and figures and logs want a number

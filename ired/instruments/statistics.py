@@ -1,4 +1,4 @@
-"""Intervals and corrections: how sure a number is.
+"""Intervals, tests and corrections: how sure a number is.
 
 The unit is what was drawn independently: the problem (never its points, which share a matrix), or
 the seed. Fewer than `FEW` units get Student's t interval: at five units percentile and BCa
@@ -169,6 +169,26 @@ def proportion_interval(successes: int, total: int, level: float = 0.95) -> Inte
     high = special.betaincinv(successes + 1, total - successes, 1 - tail) if successes < total else 1.0
     rate = successes / total
     return Interval(float(rate), float(low), float(high), level, int(total), "Clopper-Pearson")
+
+
+def sign_flip(differences: ArrayLike, resamples: int = 4999, seed: int = 0) -> NDArray:
+    """Two-sided p-values (...) of means of paired differences (..., P): without an effect each unit's
+    sign is a coin. All 2^P signs where they are at most resamples + 1, else so many random ones and the
+    own."""
+    differences = np.asarray(differences, dtype=np.float64)
+    count = differences.shape[-1]
+    if 2**count <= resamples + 1:
+        signs = 1.0 - 2 * ((np.arange(2**count)[:, None] >> np.arange(count)) & 1)
+        own = 0
+    else:
+        rng = np.random.default_rng(seed)
+        signs, own = rng.choice([-1.0, 1.0], (resamples, count)), 1
+    means = np.abs(differences @ signs.T)  # (..., N)
+    seen = np.abs(differences.sum(-1))
+    # Sums of the same numbers in another order are equal but for rounding.
+    ties = 1e-12 * np.abs(differences).sum(-1)
+    reached = (means >= (seen - ties)[..., None]).sum(-1)
+    return (reached + own) / (len(signs) + own)
 
 
 def adjust(p_values: ArrayLike) -> NDArray:

@@ -5,7 +5,7 @@ import pandas
 import pytest
 import torch
 
-from ired.instruments import calibration_causality, causality, counterfactuals, points
+from ired.instruments import calibration_causality, causality, counterfactuals, points, statistics
 from ired.instruments.calibration_causality import Planted, denoised, first_entry, planted_twins
 from ired.instruments.causality import Bench, Path, Place, Twins
 from ired.instruments.directions import EVERYWHERE, STATE, Direction
@@ -15,34 +15,6 @@ from ired.model.sampling import SamplingConfig, sample
 
 def walk(energy, A, start, first=None, callback=None):
     return sample(energy, A, SamplingConfig(), start=start, first=first, callback=callback)
-
-
-# Tests over problems
-
-
-def test_sign_flips_are_exact_for_few_units():
-    from scipy import stats
-
-    rng = np.random.default_rng(0)
-    differences = rng.normal(0.4, 1, (6, 8)).round(1)  # rounded: ties
-    own = causality.sign_flip(differences)
-    for p, row in zip(own, differences, strict=True):
-        theirs = stats.permutation_test(
-            (row, np.zeros(8)), lambda x, y, axis: (x - y).mean(axis), permutation_type="samples",
-            n_resamples=np.inf, vectorized=True,
-        )  # fmt: skip
-        assert p == pytest.approx(theirs.pvalue)
-
-
-def test_p_values_are_uniform_without_an_effect_and_small_with_one():
-    rng = np.random.default_rng(1)
-    p = causality.sign_flip(rng.standard_normal((200, 40)), resamples=999)
-    for level in (0.05, 0.25, 0.5):
-        assert abs((p < level).mean() - level) < 4 * np.sqrt(level * (1 - level) / 200)
-    assert (causality.sign_flip(rng.standard_normal((20, 40)) + 1, resamples=999) < 0.01).all()
-    assert causality.sign_flip(np.zeros((2, 40))).tolist() == [1, 1]
-    # A sum of the same numbers in another order reaches itself.
-    assert causality.sign_flip(np.full((1, 3), 0.1)) == 0.25
 
 
 def responses(own, draws, carried=None, doses=(-2.0, 2.0)):
@@ -197,7 +169,7 @@ def test_a_planted_mediator_has_its_share(references):
     "module, name, spoil, room",
     [
         (causality, "swapped", lambda y: 1.1 * y, "causality"),
-        (causality, "sign_flip", lambda p: p / 2, "causality"),
+        (statistics, "sign_flip", lambda p: p / 2, "causality"),
         (counterfactuals, "_with", lambda A: A + 0.01 * torch.eye(4), "counterfactuals"),
     ],
 )

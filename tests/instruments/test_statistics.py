@@ -137,6 +137,29 @@ def test_exact_proportion_of_all_successes():
         np.testing.assert_allclose((found.low, found.high), (exact.low, exact.high), atol=1e-12)
 
 
+def test_sign_flips_are_exact_for_few_units():
+    rng = np.random.default_rng(0)
+    differences = rng.normal(0.4, 1, (6, 8)).round(1)  # rounded: ties
+    own = statistics.sign_flip(differences)
+    for p, row in zip(own, differences, strict=True):
+        theirs = stats.permutation_test(
+            (row, np.zeros(8)), lambda x, y, axis: (x - y).mean(axis), permutation_type="samples",
+            n_resamples=np.inf, vectorized=True,
+        )  # fmt: skip
+        assert p == pytest.approx(theirs.pvalue)
+
+
+def test_sign_flips_are_uniform_without_an_effect_and_small_with_one():
+    rng = np.random.default_rng(1)
+    p = statistics.sign_flip(rng.standard_normal((200, 40)), resamples=999)
+    for level in (0.05, 0.25, 0.5):
+        assert abs((p < level).mean() - level) < 4 * np.sqrt(level * (1 - level) / 200)
+    assert (statistics.sign_flip(rng.standard_normal((20, 40)) + 1, resamples=999) < 0.01).all()
+    assert statistics.sign_flip(np.zeros((2, 40))).tolist() == [1, 1]
+    # A sum of the same numbers in another order reaches itself.
+    assert statistics.sign_flip(np.full((1, 3), 0.1)) == 0.25
+
+
 def test_benjamini_hochberg_by_hand():
     np.testing.assert_allclose(
         statistics.adjust([[0.01, 0.04], [0.03, 0.5]]),
