@@ -41,7 +41,7 @@ def present(run: Run, variant: str) -> None:
     """Log the models of a variant: a child run for each seed, all of them together in this one."""
     import pandas
 
-    from ired.figures import mining as figures
+    from ired.figures import training_curves as figures
     from ired.instruments.statistics import student_interval
 
     models = {seed: found for (_, seed), found in run.upstreams("SETUP-3").items()}

@@ -1,4 +1,4 @@
-"""Figures of P7-01 to P7-04: training with different negatives, and what the variants differ in.
+"""Figures of P7-04: what variants differ in that learned from different negatives.
 
 A variant's hue stands for its negatives, its marker, line and shade for the energy.
 """
@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from pandas import DataFrame, Series
 
+from ired.figures.axes import reference_lines, reference_stroke, value_axis
 from ired.figures.style import COLOURS, DIVERGING, LABELS, SEQUENTIAL, canvas
 from ired.instruments.comparison import LARGEST
 from ired.instruments.consistency import BOTH, GENERAL, MINING, PARTS, SEEDS
@@ -26,15 +27,12 @@ HUES = {"none": "#4d4d4d", "random": "#0173b2", "adversarial": "#cc78bc", "prope
 SPARE = ("#ca9161", "#56b4e9", "#ece133", "#949494", "#fbafe4", "#de8f05", "#0173b2", "#029e73",
          "#cc78bc", "#4d4d4d")  # fmt: skip
 MARKS = (("o", "-", 0.0), ("s", "--", -0.4), ("^", ":", 0.35))
-_SEEDS = ("#0173b2", "#de8f05", "#029e73", "#cc78bc", "#56b4e9", "#ca9161", "#949494", "#ece133",
-          "#4d4d4d", "#fbafe4")  # fmt: skip
 TOTALS = {"score": "all parts", "without_layers": "without layers"}
 BEYOND = "landscape.beyond_blind"
 CONTROLS = ("v", "P", "x", "*")
 GROUPS = {SEEDS: ("two seeds, one variant (its colour)", "0.3"),
           MINING: ("one seed, two variants", "#8c6bb1"),
           BOTH: ("two seeds, two variants", "0.55")}  # fmt: skip
-_NOTE = 8.5
 
 
 @dataclass(frozen=True)
@@ -62,85 +60,6 @@ def looks(variants: Iterable[str]) -> dict[str, Look]:
     return found
 
 
-# One variant
-
-
-def training(
-    curves: DataFrame, losses: DataFrame, references: Mapping[str, float] | None = None, title: str = ""
-) -> Figure:
-    """Learning curves of all seeds of one variant.
-
-    curves: columns seed, step and those of `learning.snapshot`; losses: seed, step, denoising,
-    contrastive, weight_gradient (smoothed); references: predictor → MSE. What a table lacks is left
-    out; either may be empty. A seed whose score ends no nearer to the noise at k = 0 than the best
-    multiple of the state, which is blind to A, is crossed and named; one whose values stop being finite
-    is crossed where they do.
-    """
-    seeds = sorted({seed for table in (curves, losses) if "seed" in table for seed in table["seed"]})
-    colours = {seed: _SEEDS[i % len(_SEEDS)] for i, seed in enumerate(seeds)}
-    contrast = "contrastive" in losses and losses["contrastive"].abs().max() > 0
-    panels = [
-        (losses, "denoising", "Denoising loss", "loss"),
-        (losses, "contrastive", "Contrastive loss", "loss") if contrast
-        else (curves, "residual", "Residual", "‖AŶ − I‖ / √n"),
-        (losses, "weight_gradient", "Gradient by the weights", "norm"),
-        (curves, "sampled_mse", "Sampled MSE", "MSE per entry of A⁻¹"),
-        (curves, "energy", "Energy of noised answers", "E, mean over k"),
-        (curves, "gradient_norm", "Size of the score there", "‖∇E‖, mean over k"),
-        (curves, "energy_gap", "Gap to another answer", "ΔE, mean over k"),
-        (curves, "score_error", "Score error, k = 0", "of the noise's square"),
-    ]  # fmt: skip
-    panels = [panel for panel in panels if panel[1] in panel[0] and panel[0][panel[1]].notna().any()]
-    dead = _dead(curves)
-    figure, axes = canvas(2, 4, (3.35, 2.75), title=title)
-    for axis, (table, column, name, unit) in zip(axes.flat, panels, strict=False):
-        shown = table[column].to_numpy(dtype=float)
-        if column == "sampled_mse":
-            shown = np.append(shown, list((references or {}).values()))
-        if column == "score_error":
-            shown = np.append(shown, 1.0)
-        # A score that fades is to be seen as such, and one that does not is no drama.
-        floor = _value_axis(axis, shown, "y", 2.0 if column in ("energy", "gradient_norm") else 0.0)
-        for seed, rows in table.groupby("seed"):
-            x, y = rows["step"].to_numpy(), rows[column].to_numpy(dtype=float)
-            good = np.isfinite(y)
-            drawn = np.maximum(y, floor) if floor is not None else y
-            axis.plot(x[good], drawn[good], color=colours[seed], linewidth=1.5)
-            lost = not good.all()
-            if good.any() and (lost or (seed in dead and table is curves)):
-                last = np.flatnonzero(good)[-1]
-                axis.plot(x[last], drawn[last], "X", color=colours[seed], markersize=10,
-                          markeredgecolor="0.1", zorder=5, clip_on=False)  # fmt: skip
-        axis.set_title(name)
-        axis.set_xlabel("training step")
-        axis.set_ylabel(unit)
-        axis.locator_params("x", nbins=4)
-        if column == "sampled_mse":
-            _references(axis, references or {}, across=True)
-        if column == "energy_gap":
-            axis.axhline(0, color="0.4", linewidth=1)
-        if column == "score_error":
-            axis.axhline(1, color="0.4", linewidth=1, linestyle=":")
-            if "blind_error" in table:
-                blind = table.groupby("step")["blind_error"].mean()
-                axis.plot(blind.index, blind, color="0.4", linestyle="--", linewidth=1.2)
-                _note(axis, "blind to A", blind.iloc[-1], "0.3", "top")
-            _note(axis, "score of 0", 1.0, "0.3")
-    for axis in axes.flat[len(panels) :]:
-        axis.set_axis_off()
-    handles = [
-        Line2D([], [], color=colours[seed], marker="X" if seed in dead else "", markersize=8,
-               markeredgecolor="0.1", label=f"seed {seed}" + ", blind or dead" * (seed in dead))
-        for seed in seeds
-    ]  # fmt: skip
-    if handles:
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6))
-    return figure
-
-
-# Many variants
-
-
 def accuracy(table: DataFrame, references: DataFrame, title: str = "") -> Figure:
     """Sampled error of each variant, a panel a family.
 
@@ -160,11 +79,11 @@ def accuracy(table: DataFrame, references: DataFrame, title: str = "") -> Figure
         part = table[(table["family"] == family) & table["steps"].isin(steps)]
         known = references[references["family"] == family].groupby("predictor")["mse"].mean()
         shown = np.append(part["mse"].to_numpy(dtype=float), known.to_numpy(dtype=float))
-        floor = _value_axis(axis, shown, "x")
+        floor = value_axis(axis, shown, "x")
         for (variant, step), seeds in part.groupby(["variant", "steps"], sort=False):
             y = variants.index(variant) + 0.34 * (steps.index(step) - (len(steps) - 1) / 2)
             _dots(axis, seeds["mse"], y, look[variant], filled=step == steps[-1], floor=floor)
-        _references(axis, known.to_dict(), across=False)
+        reference_lines(axis, known.to_dict(), across=False)
         axis.set_title(family)
         axis.set_ylim(len(variants) - 0.5, -0.5)
         axis.grid(False, axis="y")
@@ -181,7 +100,7 @@ def accuracy(table: DataFrame, references: DataFrame, title: str = "") -> Figure
                label=f"{step} optimisation steps")
         for step in steps
     ] + [
-        Line2D([], [], color=COLOURS.get(name, "0.4"), linestyle=_stroke(name),
+        Line2D([], [], color=COLOURS.get(name, "0.4"), linestyle=reference_stroke(name),
                label=LABELS.get(name, name))
         for name in _unique(references, "predictor")
     ]  # fmt: skip
@@ -391,7 +310,7 @@ def landscapes(
         part = table[table[column] == measure]
         ideal = (references or {}).get(measure)
         shown = part["value"].to_numpy(dtype=float)
-        floor = _value_axis(axis, shown if ideal is None else np.append(shown, ideal), "y")
+        floor = value_axis(axis, shown if ideal is None else np.append(shown, ideal), "y")
         if ideal is not None:
             axis.axhline(ideal, color="0.3", linestyle=":", linewidth=1.4, zorder=1)
         for variant, rows in part.groupby("variant", sort=False):
@@ -438,80 +357,6 @@ def _shaded(colour: str, shade: float) -> str:
 
 def _unique(table: DataFrame, column: str) -> list:
     return list(dict.fromkeys(table[column]))
-
-
-def _dead(curves: DataFrame) -> set[int]:
-    """Seeds whose score ends no better than a predictor that never sees A, or than 0."""
-    if "score_error" not in curves or curves.empty:
-        return set()
-    last = curves.sort_values("step").groupby("seed").last()
-    blind = last["blind_error"] if "blind_error" in last else 1.0
-    return set(last[~(last["score_error"] < blind)].index)
-
-
-def _value_axis(axis: Axes, values: np.ndarray, name: str, decades: float = 0.0) -> float | None:
-    """The scale of an axis ("x" or "y") for values, and below what nothing can be drawn on it.
-
-    Logarithmic where positive values span a decade (or always, at least so many `decades` high, if
-    asked for); with a stretch around 0 where there is a 0 or both signs."""
-    values = values[np.isfinite(values)]
-    size = np.abs(values[values != 0])
-    far = len(size) and (size.max() >= 10 * size.min() or decades)
-    if not far:
-        return None
-    scale, ticks, limits = ((axis.set_xscale, axis.set_xticks, axis.set_xlim) if name == "x"
-                            else (axis.set_yscale, axis.set_yticks, axis.set_ylim))  # fmt: skip
-    low, high = size.min(), size.max()
-    if values.min() > 0:
-        scale("log")
-        room = max(10**decades / (high / low), 1.0) ** 0.5 * (high / low) ** 0.06 * 1.2
-        low, high = low / room, high * room
-        limits(low, high)
-        if high >= 10 * low:
-            _decades(ticks, low, high)
-        return float(low)
-    both = values.min() < 0
-    if both and high < 30 * np.median(size):
-        return None  # both signs and no great distances: nothing that a linear axis would hide
-    least, most = np.floor(np.log10([low, high]))
-    linear = 10.0 ** max(least, most - (3 if both else 8))
-    scale("symlog", linthresh=linear, linscale=0.5)
-    _decades(ticks, linear, high * 1.3, (-1, 0, 1) if both else (0, 1))
-    limits(1.6 * min(values.min(), 0) - 0.3 * linear, 1.6 * high)
-    return None if both else 0.0
-
-
-def _decades(ticks, low: float, high: float, sides: Sequence[int] = (1,)) -> None:
-    """Ticks at powers of ten, at most five on a side, and no others."""
-    powers = 10.0 ** np.arange(np.ceil(np.log10(low) - 1e-9), np.floor(np.log10(high)) + 1)
-    powers = powers[:: max(1, -(-len(powers) // 5))]
-    if len(powers) == 1 and sides == (1,):
-        powers = np.array([f * 10.0 ** np.floor(np.log10(low)) for f in (1, 2, 5, 10, 20, 50, 100)])
-        powers = powers[(powers >= low) & (powers <= high)]
-    at = [x for side in sides for x in ([0.0] if not side else (side * powers)[::side])]
-    ticks(at, [f"{x:g}" for x in at])
-    ticks([], minor=True)
-
-
-def _references(axis: Axes, references: Mapping[str, float], across: bool) -> None:
-    """Predictors, least squares dashed; `across` the panel with their names, or upright (and named in
-    the legend)."""
-    for name, value in references.items():
-        colour = COLOURS.get(name, "0.4")
-        draw = axis.axhline if across else axis.axvline
-        draw(value, color=colour, linestyle=_stroke(name), linewidth=1.5, zorder=1)
-        if across:
-            _note(axis, LABELS.get(name, name), value, colour)
-
-
-def _stroke(predictor: str) -> str:
-    return "--" if predictor == "least_squares" else ":"
-
-
-def _note(axis: Axes, text: str, y: float, colour: str, side: str = "bottom") -> None:
-    """Beside a level, away from where curves end."""
-    axis.annotate(text, (0.78, y), xycoords=("axes fraction", "data"), ha="right", va=side,
-                  fontsize=_NOTE, color=colour, zorder=6)  # fmt: skip
 
 
 def _dots(axis: Axes, values, y: float, look: Look, filled: bool, floor: float | None) -> None:

@@ -8,7 +8,7 @@ import pandas
 import pytest
 from matplotlib.colors import same_color, to_rgba
 
-from ired.figures import mining
+from ired.figures import mining, training_curves
 from ired.figures.style import COLOURS
 from ired.instruments import consistency
 from ired.instruments.comparison import compare
@@ -162,7 +162,7 @@ def test_nothing_to_compare_is_said():
 
 
 def test_a_score_that_dies_is_crossed_and_named():
-    figure = mining.training(*history(silent=(1,)), {"mean": 0.5, "least_squares": 0.3}, "T")
+    figure = training_curves.training(*history(silent=(1,)), {"mean": 0.5, "least_squares": 0.3}, "T")
     texts = drawn(figure)
     assert {"seed 0", "seed 1, blind or dead", "seed 2", "Contrastive loss"} <= set(texts)
     axis = panel(figure, "Size of the score there")
@@ -173,7 +173,7 @@ def test_a_score_that_dies_is_crossed_and_named():
 
 
 def test_a_score_that_lives_is_not_crossed_and_its_axis_makes_no_drama():
-    figure = mining.training(*history(contrastive=0.0))
+    figure = training_curves.training(*history(contrastive=0.0))
     assert "Contrastive loss" not in words(figure) and "Residual" in words(figure)
     assert not [line for axis in figure.axes for line in marks(axis, "X")]
     low, high = panel(figure, "Energy of noised answers").get_ylim()
@@ -184,13 +184,13 @@ def test_values_that_stop_being_finite_are_crossed_and_absent_columns_left_out()
     curves, losses = history()
     curves.loc[(curves["seed"] == 2) & (curves["step"] > 200), "sampled_mse"] = np.inf
     curves = curves.drop(columns=["score_error", "residual"])
-    figure = mining.training(curves, losses[["seed", "step", "denoising"]])
+    figure = training_curves.training(curves, losses[["seed", "step", "denoising"]])
     assert "Score error, k = 0" not in words(figure)
     (cross,) = marks(panel(figure, "Sampled MSE"), "X")
     assert cross.get_xdata() == [200]
     # Models that were handed in have no losses, and perhaps no curve.
     for one, two in ((curves, pandas.DataFrame()), (curves.iloc[:0, :1], pandas.DataFrame())):
-        words(mining.training(one, two, {"mean": 1.0}))
+        words(training_curves.training(one, two, {"mean": 1.0}))
 
 
 # Accuracy, differences, heat map
