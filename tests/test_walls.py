@@ -1,6 +1,7 @@
-"""The walls between the rooms: imports run one way, and only scripts put rooms together."""
+"""The walls between the rooms: imports run one way and never in a circle, and only scripts put rooms together."""
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,13 @@ ONLY_IN = {
 }
 
 
-def imports(path):
-    """Every module that a file imports, those inside functions included."""
-    for node in ast.walk(ast.parse(path.read_text())):
+def imports(path, types=True):
+    """Every module that a file imports, those inside functions included; `types`: and those for types alone."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if not types and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -62,10 +67,30 @@ def breaches(path):
             yield name
 
 
+def circle():
+    """Modules of which each imports the next, the last one the first; empty where there is no such circle."""
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+               for path in sources("ired")}
+    graph = {}
+    for module, path in modules.items():
+        names = imports(path, types=False)  # of modules, or of what a module holds
+        named = {name if name in modules else name.rpartition(".")[0] for name in names}
+        graph[module] = named & modules.keys()
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1][::-1]
+    return []
+
+
 @pytest.mark.parametrize("folder", [f"ired/{room}" for room in ROOMS] + ["scripts"])
 def test_no_wall_is_crossed(folder):
     crossed = {path.name: found for path in sources(folder) if (found := list(breaches(path)))}
     assert crossed == {}
+
+
+def test_no_imports_run_in_a_circle():
+    assert circle() == []
 
 
 def test_scripts_stay_readable():
@@ -93,3 +118,23 @@ def test_the_test_sees_breaches(place, line, tmp_path, monkeypatch):
     path.write_text(line)
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     assert list(breaches(path))
+
+
+@pytest.mark.parametrize(
+    "first, found",
+    [
+        ("from ired.lab.b import x", True),
+        ("from ired.lab import b", True),
+        ("def f():\n    import ired.lab.b", True),
+        ("if TYPE_CHECKING:\n    from ired.lab.b import x", False),
+        ("if TYPE_CHECKING:\n    import c\nelse:\n    import ired.lab.b", True),
+        ("from ired.lab import table", False),
+    ],
+)
+def test_the_test_sees_circles(first, found, tmp_path, monkeypatch):
+    folder = tmp_path / "ired" / "lab"
+    folder.mkdir(parents=True)
+    for name, text in (("__init__", ""), ("a", first), ("b", "from ired.lab import c"), ("c", "import ired.lab.a")):
+        (folder / f"{name}.py").write_text(text)
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    assert set(circle()) == ({"ired.lab.a", "ired.lab.b", "ired.lab.c"} if found else set())
