@@ -1,5 +1,5 @@
 # The whole project by name: run `make` to see what there is. Rules for experiments are not written
-# here: ired/lab/rules.py derives them from pipeline.json, for the goals of each call.
+# here: ired/lab/make_rules.py derives them from pipeline.json, for the goals of each call.
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -76,12 +76,12 @@ DRY = $(if $(findstring n,$(FLAGS))$(findstring q,$(FLAGS))$(findstring t,$(FLAG
 .PHONY: on-slurm $(EXPERIMENTS)
 $(EXPERIMENTS): on-slurm ; $(if $(DRY),,@:)
 on-slurm: | $(READY) # a job starts in this folder, where a relative path holds
-	+@$(if $(filter-out .venv,$(VENV)),IRED_PYTHON=$(RUN) )$(LAB).cluster submit $(DRY) $(COORDINATES) \
+	+@$(if $(filter-out .venv,$(VENV)),IRED_PYTHON=$(RUN) )$(ANY) -m ired.cluster.submission submit $(DRY) $(COORDINATES) \
 	  --device $(call quote,$(DEVICE)) --args=$(call quote,$(ARGS)) --seeds=$(call quote,$(SEEDS)) \
 	  --time=$(call quote,$(TIME)) --mem=$(call quote,$(MEM)) --poll=$(call quote,$(EARLY_POLL)) \
 	  $(foreach goal,$(EXPERIMENTS),$(call quote,$(goal)))
 else ifneq ($(EXPERIMENTS),)
-PLAN := $(shell $(call quote,$(PYTHON)) -m ired.lab.rules $(COORDINATES) --device $(call quote,$(DEVICE)) \
+PLAN := $(shell $(call quote,$(PYTHON)) -m ired.lab.make_rules $(COORDINATES) --device $(call quote,$(DEVICE)) \
 	--args=$(call quote,$(ARGS)) --seeds=$(call quote,$(SEEDS)) $(foreach goal,$(EXPERIMENTS),$(call quote,$(goal))))
 ifneq ($(firstword $(PLAN)),planned)
 $(error $(or $(PLAN),error: '$(PYTHON)' could not plan this; is it python 3.11 or newer?))
@@ -132,31 +132,31 @@ $(PEERS): benchmarks/requirements.txt | $(READY)
 retrain: $(READY) ## train a model anew and keep it for its PROFILE
 	$(if $(ON),$(error error: retrain keeps what it trained, so it waits for it: leave out ON=$(ON)))
 	@$(MAKE) SETUP-3 ARGS=$(call quote,--retrain $(ARGS))
-	@$(LAB).keep $(COORDINATES) --retrain $(WORDS)
+	@$(LAB).keep_model $(COORDINATES) --retrain $(WORDS)
 
 status: ## the queue: state, estimate, time and memory, result
 	@$(STATUS)
 
 logs: ## the end of a job's last log: EXP=P2-02 or PHASE=2
-	@$(LAB).cluster logs $(JOBS)
+	@$(ANY) -m ired.cluster.submission logs $(JOBS)
 
 cancel: ## cancel jobs and what needs them: EXP=P2-02 or PHASE=2
-	@$(LAB).cluster cancel $(JOBS)
+	@$(ANY) -m ired.cluster.submission cancel $(JOBS)
 
 report: $(READY) ## what was learned, on a page; SEEDS="1 2": more seeds count
-	@$(RUN) -m ired.experiments.report $(COORDINATES) --seeds=$(call quote,$(SEEDS))
+	@$(RUN) -m ired.report.build $(COORDINATES) --seeds=$(call quote,$(SEEDS))
 
 findings: $(READY) ## docs/findings.md, or findings-PROFILE.md, from this store
-	@$(RUN) -m ired.experiments.report $(COORDINATES) --seeds=$(call quote,$(SEEDS)) --findings
+	@$(RUN) -m ired.report.build $(COORDINATES) --seeds=$(call quote,$(SEEDS)) --findings
 
 ui: $(READY) ## the MLflow UI on this store, at 127.0.0.1:PORT
 	@$(LAB).ui --port $(call quote,$(PORT))
 
 server: $(READY) ## a tracking server at HOST PORT; STORE=postgresql://host/db
-	@$(RUN) -m ired.lab.server --host $(call quote,$(HOST)) --port $(call quote,$(PORT))
+	@$(RUN) -m ired.cluster.server --host $(call quote,$(HOST)) --port $(call quote,$(PORT))
 
 sync: $(READY) ## deliver runs whose tracking server was out of reach
-	@$(RUN) -m ired.lab.sync
+	@$(RUN) -m ired.cluster.sync
 
 doctor: ## what is wrong with this machine, and what to do about it
 	@$(call quote,$(PYTHON)) -m ired.lab.doctor --venv $(call quote,$(VENV)) --mark $(READY)
@@ -165,10 +165,10 @@ lock: $(READY) ## write requirements.lock from what is installed
 	@$(call quote,$(PYTHON)) -m ired.lab.environment $(VENV) --lock
 
 readme: ## renew the table of experiments in README.md
-	@$(call quote,$(PYTHON)) -m ired.lab.table
+	@$(call quote,$(PYTHON)) -m ired.lab.readme_table
 
 site: ## write what sbatch/site.sh says into the wrappers beside it
-	@$(call quote,$(PYTHON)) -m ired.lab.site
+	@$(call quote,$(PYTHON)) -m ired.cluster.site
 
 clean: ## remove caches and finished work folders, never results
 	@$(call quote,$(PYTHON)) -m ired.lab.clean

@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict
 
 from benchmarks import record
-from ired.lab.errors import Mistake, in_one_line
+from ired.lab.errors import UserError, in_one_line
 from ired.lab.queue import ROOT
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--document", action="store_true", help="put the table into docs/")
     options = parser.parse_args()
     if options.pairs < 5:
-        raise Mistake("--pairs: a spread over fewer than 5 pairs says nothing")
+        raise UserError("--pairs: a spread over fewer than 5 pairs says nothing")
     store = record.begin()
 
     from benchmarks import core, dictionaries, geometry, lab, official, plain, seeds
@@ -36,7 +36,7 @@ def main() -> None:
     rows += lab.rows()
     rows = [row for row in rows if options.only in row.name]
     if not rows:
-        raise Mistake(f"--only: no row's name holds '{options.only}'")
+        raise UserError(f"--only: no row's name holds '{options.only}'")
     timings = []
     for row in rows:
         timings.append(measure(row, options.pairs))

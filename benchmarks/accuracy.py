@@ -78,7 +78,7 @@ def summary(rows: list[tuple[str, str, int, float]], steps: int) -> str:
     """A Markdown table: mean over seeds, and the difference to plain autograd and to float32."""
     import numpy as np
 
-    from ired.instruments.statistics import paired_interval, student_interval
+    from ired.instruments.statistics.intervals import paired_interval, student_interval
 
     lines = ["| mining | trained with | sampled MSE | minus plain | minus float32 | the same |",
              "|---|---|---|---|---|---|"]  # fmt: skip

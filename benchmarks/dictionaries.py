@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.harness import Row
-from ired.instruments.dictionary_training import DictionaryTrainer, Member, Plan
+from ired.instruments.dictionaries.training import DictionaryTrainer, Member, Plan
 from ired.lab.machine import keep_memory
 
 WIDTH, BATCH, ONE = 512, 4096, Member("topk", 2048, 32)

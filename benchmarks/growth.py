@@ -91,7 +91,7 @@ def draw(points: list[Point], fits: Fits) -> bytes:
     from matplotlib.ticker import NullLocator
     from PIL import Image
 
-    from ired.figures.style import COLOURS, canvas
+    from ired.plotting.style import COLOURS, canvas
 
     looks = {
         work: (COLOURS[name], marker)

@@ -11,20 +11,20 @@ import numpy
 import torch
 from torch.utils import data
 
-from ired.lab.errors import Mistake
+from ired.lab.errors import UserError
 
 
 def use(path: str) -> type:
-    """The release at `path` with the interface of `Plain`; raises Mistake if it is not there."""
+    """The release at `path` with the interface of `Plain`; raises UserError if it is not there."""
     root = Path(path)
     if not (root / "diffusion_lib" / "denoising_diffusion_pytorch_1d.py").is_file():
-        raise Mistake(f"--official {path}: no checkout of the official IRED release is there")
+        raise UserError(f"--official {path}: no checkout of the official IRED release is there")
     sys.path.insert(0, str(root))
     try:
         models = importlib.import_module("models")
         diffusion = importlib.import_module("diffusion_lib.denoising_diffusion_pytorch_1d")
     except ImportError as error:
-        raise Mistake(f"--official needs {error.name}: run it by `make bench`, which installs "
+        raise UserError(f"--official needs {error.name}: run it by `make bench`, which installs "
                       "benchmarks/requirements.txt") from None
     Official.models, Official.diffusion = models, diffusion
     Official.dataset = _dataset(root / "dataset.py")

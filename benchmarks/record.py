@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from ired.lab.errors import Mistake
+from ired.lab.errors import UserError
 from ired.lab.machine import set_threads
 from ired.lab.queue import ROOT
 from ired.lab.store import Store
@@ -73,5 +73,5 @@ def filled(text: str, name: str, content: str) -> str:
     before, found, rest = text.partition(begins)
     _, closed, after = rest.partition(ends)
     if not (found and closed):
-        raise Mistake(f"the document has no section between {begins} and {ends}")
+        raise UserError(f"the document has no section between {begins} and {ends}")
     return f"{before}{begins}\n\n{content.strip()}\n\n{ends}{after}"

@@ -23,9 +23,8 @@ def main(run):
     import pandas
     import torch
 
-    from ired.figures import setup as figures
-    from ired.instruments import predictors
-    from ired.instruments.statistics import mean_interval
+    from ired.instruments.accuracy import figures, predictors
+    from ired.instruments.statistics.intervals import mean_interval
     from ired.model import problems
 
     n, c = run.profile.problem["n"], run.profile.problem["c"]

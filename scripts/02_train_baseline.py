@@ -43,10 +43,9 @@ def main(run):
 
     import pandas
 
-    from ired.figures import setup as figures
-    from ired.instruments import learning
-    from ired.instruments.accuracy import accuracy
-    from ired.instruments.statistics import mean_interval, paired_interval
+    from ired.instruments.accuracy import figures, learning_curve
+    from ired.instruments.accuracy.metrics import accuracy
+    from ired.instruments.statistics.intervals import mean_interval, paired_interval
     from ired.model import checkpoint, problems
     from ired.model.architectures import configured, trained
     from ired.model.graph_training import trainer
@@ -82,10 +81,10 @@ def main(run):
 
         def observe(model):
             seen = (x.float() for x in (A, Y, sampled(model, A)))
-            return learning.snapshot(model, *seen, problems.generator(run.seed, "curve", run.device))
+            return learning_curve.snapshot(model, *seen, problems.generator(run.seed, "curve", run.device))
 
         end = min(params.until or config.steps, config.steps)
-        work = run.workdir("ired.model.training", "ired.model.graph_training", "ired.instruments.learning",
+        work = run.workdir("ired.model.training", "ired.model.graph_training", "ired.instruments.accuracy.learning_curve",
                            ignoring=("until", "retrain", "checkpoint"), goes_on=end < config.steps)
         with run.progress(end, f"training, {run.variant}") as bar:
             curve = training.complete(
@@ -93,7 +92,7 @@ def main(run):
                 lambda steps, losses: bar.update(steps, denoising=losses[0]), until=end,
             )  # fmt: skip
         model, curves = training.average, pandas.DataFrame(curve)
-        losses = pandas.DataFrame(learning.smooth(training.history, LOSSES))
+        losses = pandas.DataFrame(learning_curve.smooth(training.history, LOSSES))
         at_the_end = {family: asdict(errors_of(training.model, family)) for family in ("test", "harder")}
         provenance = {"steps": training.step, "training": asdict(config), "model": model.describe(),
                       "seed": run.seed, "device": run.device, "curve": curve, "at_the_end": at_the_end}  # fmt: skip

@@ -29,8 +29,8 @@ def main(run):
     import pandas
     import torch
 
-    from ired.figures.calibration import calibration as picture
-    from ired.instruments import calibration, known_answers
+    from ired.instruments.calibration import checks, registry
+    from ired.instruments.calibration.figures import calibration as picture
     from ired.model import problems
     from ired.model.coordinates import Coordinates
     from ired.model.energy import EnergyConfig
@@ -54,15 +54,15 @@ def main(run):
 
     found = {}
     for setting, coordinates in settings.items():
-        references = calibration.References(
+        references = checks.References(
             ideal=IdealEnergy(coordinates, schedule),
             algebraic=AlgebraicEnergy(coordinates, schedule),
             well=DoubleWell(Coordinates(2, symmetric=coordinates.symmetric), schedule),
             quadratic=lambda H, centre, c=coordinates: Quadratic(c, schedule, H, centre),
             A=A,
         )
-        found[setting] = known_answers.on_energies(references, streams(setting))
-    found["planted data"] = known_answers.on_planted_data(streams("planted"))
+        found[setting] = registry.on_energies(references, streams(setting))
+    found["planted data"] = registry.on_planted_data(streams("planted"))
     table = pandas.DataFrame(
         [
             (setting, c.instrument, c.what, float(c.expected), float(c.measured), c.tolerance,
@@ -84,7 +84,7 @@ def main(run):
     run.headline("known answers recovered", table.passed.mean())
     missed = [str(check) for checks in found.values() for check in checks if not check.passed]
     if missed:
-        raise calibration.Miscalibrated("; ".join(missed))
+        raise checks.Miscalibrated("; ".join(missed))
 
 
 if __name__ == "__main__":

@@ -29,10 +29,10 @@ def main(run):
     import pandas
     import torch
 
-    from ired.figures import phase1 as figures
-    from ired.instruments import points, slices
-    from ired.instruments.statistics import mean_interval
-    from ired.instruments.summary import per_unit, summarise, weakest_margin
+    from ired.instruments.core import states
+    from ired.instruments.landscape import figures, slices
+    from ired.instruments.statistics.intervals import mean_interval
+    from ired.instruments.statistics.tables import per_unit, summarise, weakest_margin
     from ired.model import problems
     from ired.model.reference import panel
     from ired.model.sampling import SamplingConfig, sample
@@ -42,7 +42,7 @@ def main(run):
     energies = panel(trained, run.seed, run.device)
     model = energies["trained"]
     A = run.upstream("SETUP-2").tensors("problems")["test.A"][: run.params.slices].to(run.device)
-    y0 = points.answers(model, A)
+    y0 = states.answers(model, A)
     random = problems.generator(run.seed, "slices")
 
     paths = {k: [] for k in range(model.schedule.K)}
@@ -58,7 +58,7 @@ def main(run):
     with run.progress(len(paths), "slices, landscapes") as bar:
         for k, path in paths.items():
             path = torch.stack(path, dim=1)
-            marks = {"model answer": points.centre(model, found, k), "path": path}
+            marks = {"model answer": states.centre(model, found, k), "path": path}
             planes = (
                 slices.random_directions(model, y0, random),
                 slices.gradient_directions(model, A, y0, k, random),

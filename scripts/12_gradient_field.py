@@ -32,10 +32,10 @@ def main(run):
     import pandas
     import torch
 
-    from ired.figures import phase1 as figures
-    from ired.instruments import field, points
-    from ired.instruments.statistics import mean_interval
-    from ired.instruments.summary import per_unit, summarise, weakest_margin
+    from ired.instruments.core import states
+    from ired.instruments.landscape import figures, gradient_field
+    from ired.instruments.statistics.intervals import mean_interval
+    from ired.instruments.statistics.tables import per_unit, summarise, weakest_margin
     from ired.model import problems
     from ired.model.reference import panel
 
@@ -44,7 +44,7 @@ def main(run):
     energies = panel(trained, run.seed, run.device)
     model = energies["trained"]
     A = run.upstream("SETUP-2").tensors("problems")["test.A"][: run.params.problems].to(run.device)
-    y0, landscapes = points.answers(model, A), range(model.schedule.K)
+    y0, landscapes = states.answers(model, A), range(model.schedule.K)
     distances, count = run.params.distances, run.params.count
 
     found = {"field": [], "score": [], "descents": []}
@@ -52,13 +52,13 @@ def main(run):
         for name, energy in energies.items():
             for kind, seen in {
                 # The same random points for every energy: comparisons are paired.
-                "field": field.gradient_field(
+                "field": gradient_field.gradient_field(
                     energy, A, y0, landscapes, distances, count, problems.generator(run.seed, "field")
                 ),
-                "score": field.score_error(
+                "score": gradient_field.score_error(
                     energy, A, y0, landscapes, 64, problems.generator(run.seed, "score")
                 ),
-                "descents": field.descents(
+                "descents": gradient_field.descents(
                     energy, A, y0, landscapes, distances, 1, problems.generator(run.seed, "descent"),
                     steps=run.params.steps,
                 ),
@@ -68,14 +68,14 @@ def main(run):
     tables = {kind: pandas.concat(parts, ignore_index=True) for kind, parts in found.items()}
     some = slice(0, 20)
     tables["conservation"] = pandas.DataFrame(
-        field.conservation(
+        gradient_field.conservation(
             model, A[some], y0[some], landscapes, problems.generator(run.seed, "conservation")
         ).columns()
     )
     source = problems.generator(run.seed, "divergence")
-    noised = [points.noised(model, y0[some], k, 1, source)[0][:, 0] for k in landscapes]
+    noised = [states.noised(model, y0[some], k, 1, source)[0][:, 0] for k in landscapes]
     tables["divergence"] = pandas.DataFrame(
-        field.divergence(model, A[some], torch.stack(noised), landscapes).columns()
+        gradient_field.divergence(model, A[some], torch.stack(noised), landscapes).columns()
     )
     for name, table in tables.items():
         run.table(name, table)

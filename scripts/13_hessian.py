@@ -26,10 +26,10 @@ from ired.lab.command import command
 def main(run):
     import pandas
 
-    from ired.figures import phase1 as figures
-    from ired.instruments import hessian, points
-    from ired.instruments.statistics import mean_interval, paired_interval
-    from ired.instruments.summary import per_unit, summarise
+    from ired.instruments.core import states
+    from ired.instruments.landscape import figures, hessian
+    from ired.instruments.statistics.intervals import mean_interval, paired_interval
+    from ired.instruments.statistics.tables import per_unit, summarise
     from ired.model import problems
     from ired.model.reference import panel
 
@@ -44,10 +44,10 @@ def main(run):
         problems.generator(run.seed, "strata"),
     )
     A, landscapes = A[chosen].to(run.device), range(model.schedule.K)
-    y0 = points.answers(model, A)
+    y0 = states.answers(model, A)
     places = {
-        "answer": points.at_answers(model, y0, landscapes),
-        "noised": points.at_noise(model, y0, landscapes, problems.generator(run.seed, "hessian")),
+        "answer": states.at_answers(model, y0, landscapes),
+        "noised": states.at_noise(model, y0, landscapes, problems.generator(run.seed, "hessian")),
     }
 
     tables, spectra, follows = [], {}, []

@@ -38,10 +38,10 @@ def main(run):
     import pandas
     import torch
 
-    from ired.figures import phase1 as figures
-    from ired.instruments import minima, points
-    from ired.instruments.statistics import mean_interval, proportion_interval
-    from ired.instruments.summary import per_unit, summarise
+    from ired.instruments.core import states
+    from ired.instruments.landscape import figures, minima
+    from ired.instruments.statistics.intervals import mean_interval, proportion_interval
+    from ired.instruments.statistics.tables import per_unit, summarise
     from ired.model import problems
     from ired.model.reference import panel
 
@@ -58,7 +58,7 @@ def main(run):
         ]
     ).to(run.device)
     run.dataset(f"P1-04 n={n}", problems.digest(A), "fresh", "ired.model.problems.FAMILIES")
-    y0, landscapes = points.answers(model, A), range(model.schedule.K)
+    y0, landscapes = states.answers(model, A), range(model.schedule.K)
     wrong = {"other": minima.other_answers(y0, min(8, len(A) - 1))}
 
     def stream(purpose):

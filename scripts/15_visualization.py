@@ -17,7 +17,8 @@ from ired.lab.command import command
     },
 )
 def main(run):
-    from ired.figures import page, phase1, surface
+    from ired.instruments.landscape import figures, figures_surface
+    from ired.report import summary_page
 
     results = {name: run.upstream(name) for name in ("P1-01", "P1-02", "P1-03", "P1-04")}
     summaries = {name: result.table("summary") for name, result in results.items()}
@@ -25,7 +26,7 @@ def main(run):
     pictures = results["P1-01"].tensors("pictures")
     curvature = summaries["P1-03"]
     curvature = curvature[curvature.place == "noised"]
-    sheet = phase1.master(
+    sheet = figures.master(
         pictures, extent, summaries["P1-02"], curvature, summaries["P1-04"],
         run.params.problem,
     )
@@ -35,7 +36,7 @@ def main(run):
         "Slices in a random plane (above; +: answer, ×: sampled answer, line: sampling path), and "
         "measures by landscape with 95 % intervals over problems (below).",
     )
-    run.html("surface", surface.surface(pictures, "trained.path", run.params.problem))
+    run.html("surface", figures_surface.surface(pictures, "trained.path", run.params.problem))
 
     rows = []
     for name, result in results.items():
@@ -59,7 +60,7 @@ def main(run):
     unmet = [f"{row['name']} ({row['experiment']})" for row in rows if not row["met"]]
     run.html(
         "summary",
-        page.page(
+        summary_page.page(
             f"Phase 1: energy landscapes ({run.profile.name}, seed {run.seed}, negatives: {run.variant})",
             f"{len(met)} of {len(rows)} criteria are met. A criterion that is not met is a finding.",
             [("Not met", "; ".join(unmet) or "none")],
@@ -70,7 +71,7 @@ def main(run):
         ),
     )
     whole = [
-        table.groupby("energy")["landscape"].nunique().reindex(phase1.ENERGIES).eq(10).all()
+        table.groupby("energy")["landscape"].nunique().reindex(figures.ENERGIES).eq(10).all()
         for table in summaries.values()
     ]
     run.criterion("complete", all(whole) and rows, criteria=len(rows))

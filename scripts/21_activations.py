@@ -29,9 +29,9 @@ AGREE = 1e-5
 def main(run):
     import pandas
 
-    from ired.figures import phase2 as figures
-    from ired.instruments import activations, points
-    from ired.instruments.activations import LAYERS, SPLITS, Moments, Shards
+    from ired.instruments.core import states
+    from ired.instruments.dictionaries import activations, figures
+    from ired.instruments.dictionaries.activations import LAYERS, SPLITS, Moments, Shards
     from ired.model import problems
     from ired.model.checkpoint import load_energy
     from ired.model.sampling import SamplingConfig, sample
@@ -51,7 +51,7 @@ def main(run):
                 part = A[first : first + params.shard].to(run.device)
                 start = energy.coordinates.noise(len(part), generator=drawn).to(part)
                 seen = activations.collect(
-                    energy, part, points.answers(energy, part),
+                    energy, part, states.answers(energy, part),
                     lambda A, see, start=start: sample(energy, A, descent, start=start, callback=see),
                     params.draws, drawn, first,
                 )  # fmt: skip

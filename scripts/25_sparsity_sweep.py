@@ -29,11 +29,10 @@ from ired.lab.command import command
 def main(run):
     import pandas
 
-    from ired.figures import phase2 as figures
-    from ired.instruments import dictionary_study
-    from ired.instruments.activations import LAYERS
-    from ired.instruments.dictionary import ARCHITECTURES
-    from ired.instruments.dictionary_training import Member, Plan
+    from ired.instruments.dictionaries import figures, study
+    from ired.instruments.dictionaries.activations import LAYERS
+    from ired.instruments.dictionaries.dictionary import ARCHITECTURES
+    from ired.instruments.dictionaries.training import Member, Plan
 
     params, tables, operating = run.params, [], {}
     for layer, bench in dictionaries.layers(run, LAYERS, params.problems).items():
@@ -47,12 +46,12 @@ def main(run):
             plan = Plan(params.steps, params.rate)
             found, _ = bench.train(members, plan, params.batch, bar.update, run.checkpoint(layer))
         judged = bench.judge({m.name: one for m, one in found.items()})
-        rows = dictionary_study.table(judged, {m.name: m for m in members}).assign(layer=layer)
+        rows = study.table(judged, {m.name: m for m in members}).assign(layer=layer)
         for member in members:
             told = {"layer": layer, "architecture": member.architecture, "features": member.features,
                     "sparsity": member.sparsity, "seed": run.seed}  # fmt: skip
             run.child(f"{layer} {member.name}", told, judged[member.name].row())
-        name, met = dictionary_study.operating_point(rows)
+        name, met = study.operating_point(rows)
         chosen = rows.set_index("name").loc[name]
         run.criterion(f"operating_point_{layer}", met, **{
             what: chosen[what] for what in ("l0", "gap", "score", "dead", "features")

@@ -33,10 +33,10 @@ def main(run):
     import pandas
     import torch
 
-    from ired.figures import catalogue
-    from ired.instruments import features, points
-    from ired.instruments.activations import LAYERS, Shards
-    from ired.instruments.dictionary import studied
+    from ired.instruments.core import states
+    from ired.instruments.dictionaries import features, figures_catalogue
+    from ired.instruments.dictionaries.activations import LAYERS, Shards
+    from ired.instruments.dictionaries.dictionary import studied
     from ired.model import problems
     from ired.model.checkpoint import load_energy
 
@@ -45,10 +45,10 @@ def main(run):
     swept = run.upstream("P2-05").json("operating_point")
     shards = Shards.of(up.json("index"), up.tensors, source.run_id)
     A = up.tensors("problems")["held_out.A"][: run.params.problems].to(run.device, torch.float64)
-    y0, columns = points.answers(model, A), shards.columns("held_out")
+    y0, columns = states.answers(model, A), shards.columns("held_out")
     kept = columns["problem"] < len(A)
     columns = {name: value[kept] for name, value in columns.items()}
-    properties = {name.replace("norm", "‖A‖").replace("_", " "): points.array(value)
+    properties = {name.replace("norm", "‖A‖").replace("_", " "): states.array(value)
                   for name, value in problems.properties(A).items() if name != "rank"}  # fmt: skip
     sizes = features.Sizes(run.params.top, run.params.others, run.params.tokens, run.params.pictures)
 
@@ -72,19 +72,19 @@ def main(run):
         chosen = name.startswith("{architecture}-{features}-l0_{sparsity}-".format(**best))
         run.metrics({f"{layer}.{n}": v for n, v in numbers.items() if np.isfinite(v)})
         run.metrics({f"{layer}.is_operating_point": bool(chosen)})
-        words = catalogue.note(name, numbers, best, chosen)
+        words = figures_catalogue.note(name, numbers, best, chosen)
         examples = pandas.DataFrame(found.top_examples(columns, properties))
         shown = {"name": layer, "note": words, "table": table, "examples": examples}
         layers.append(shown | {"arrays": found.arrays()})
-        run.figure(f"overview_{layer}", catalogue.overview(layer, table, found.arrays()), words)
+        run.figure(f"overview_{layer}", figures_catalogue.overview(layer, table, found.arrays()), words)
     effects = pandas.concat(effects, ignore_index=True)
     run.table("effects", effects)
     run.table("features", pandas.concat([layer["table"] for layer in layers], ignore_index=True))
     run.tensors("pictures", {f"{one['name']}.{name}": values
                              for one in layers for name, values in one["arrays"].items()})  # fmt: skip
     title = f"Feature catalogue ({run.profile.name}, seed {run.seed}, negatives: {run.variant})"
-    run.html("catalogue", catalogue.page(title, layers))
-    run.figure("agreement", catalogue.agreement(effects), "Mean effect of a feature on the energy "
+    run.html("catalogue", figures_catalogue.page(title, layers))
+    run.figure("agreement", figures_catalogue.agreement(effects), "Mean effect of a feature on the energy "
                "gap to the answer: by gradient × activation, and exactly.")  # fmt: skip
 
     least = min((found.agreement.size for found in seen.values()), key=lambda v: v.low)

@@ -36,9 +36,13 @@ def main(run):
     import pandas
     import torch
 
-    from ired.figures import correlation as figures
-    from ired.instruments import correlation, dictionary, statistics
-    from ired.instruments.activations import Shards
+    from ired.instruments.dictionaries import (
+        dictionary,
+        figures_property_correlation as figures,
+        property_correlation,
+    )
+    from ired.instruments.dictionaries.activations import Shards
+    from ired.instruments.statistics import intervals
     from ired.model import problems
     from ired.model.checkpoint import load_energy
     from ired.model.reference import controls
@@ -51,13 +55,13 @@ def main(run):
     generator = problems.generator(run.seed, "correlation")
     rng = np.random.default_rng(generator.initial_seed())
 
-    token = correlation.one_token_each(columns["problem"], rng)
-    values = problems.properties(A) | {"effective_rank": correlation.effective_rank(A)}
+    token = property_correlation.one_token_each(columns["problem"], rng)
+    values = problems.properties(A) | {"effective_rank": property_correlation.effective_rank(A)}
     drawn = (columns[name][token] for name in ("distance", "landscape", "kind"))
-    properties = correlation.problem_properties({name: values[name] for name in correlation.MATRIX})
-    properties += correlation.token_properties(*drawn)
-    inputs = correlation.inputs(A, columns["y"][token])
-    reached = correlation.predictability(inputs, properties, run.seed)
+    properties = property_correlation.problem_properties({name: values[name] for name in property_correlation.MATRIX})
+    properties += property_correlation.token_properties(*drawn)
+    inputs = property_correlation.inputs(A, columns["y"][token])
+    reached = property_correlation.predictability(inputs, properties, run.seed)
 
     tests, best, ridge, chosen = [], [], [], {}
     for layer, dictionaries in LAYERS.items():
@@ -66,29 +70,29 @@ def main(run):
         own = dictionary.studied(up.json("chosen"), packed, model.run_id)
         frozen = dictionary.Dictionary.unpack("frozen", *packed)
         of_layer = (moments[f"{layer}.{what}"] for what in ("mean", "covariance"))
-        kinds = correlation.encoders(own, frozen, *of_layer, generator)
+        kinds = property_correlation.encoders(own, frozen, *of_layer, generator)
         held = shards.activations(split, layer)
-        units = correlation.gather(kinds, held, columns["problem"], token)
-        other = correlation.activations_of(fresh, A, columns, layer)
-        control = correlation.gather({"untrained": lambda x: x}, other, columns["problem"], token)
-        found = [correlation.correlate(u, properties, rng, run.params.permutations) for u in units]
+        units = property_correlation.gather(kinds, held, columns["problem"], token)
+        other = property_correlation.activations_of(fresh, A, columns, layer)
+        control = property_correlation.gather({"untrained": lambda x: x}, other, columns["problem"], token)
+        found = [property_correlation.correlate(u, properties, rng, run.params.permutations) for u in units]
         tests += [f.table().assign(layer=layer) for f in found]
         best += [f.best().assign(layer=layer) for f in found]
-        chosen[layer] = correlation.select(units, properties, run.seed)
-        rows = correlation.predictability([*units, *control], properties, run.seed)
+        chosen[layer] = property_correlation.select(units, properties, run.seed)
+        rows = property_correlation.predictability([*units, *control], properties, run.seed)
         ridge.append(pandas.concat([rows, reached]).assign(layer=layer))
     tests, best, ridge = (pandas.concat(t, ignore_index=True) for t in (tests, best, ridge))
-    tests["p_adjusted"] = statistics.adjust(tests["p"])
+    tests["p_adjusted"] = intervals.adjust(tests["p"])
     selected = pandas.concat([
-        correlation.decided(chosen[layer].table(), rows).assign(layer=layer)
+        property_correlation.decided(chosen[layer].table(), rows).assign(layer=layer)
         for layer, rows in tests.groupby("layer", sort=False)
     ], ignore_index=True)  # fmt: skip
     tables = {"correlations": tests, "best": best, "selected": selected, "ridge": ridge,
-              "confounded": correlation.between(properties)}  # fmt: skip
+              "confounded": property_correlation.between(properties)}  # fmt: skip
     for name, table in tables.items():
         run.table(name, table)
 
-    fair = tests[~tests["property"].isin(correlation.CONFOUNDED) & (tests["kind"] == "sae")]
+    fair = tests[~tests["property"].isin(property_correlation.CONFOUNDED) & (tests["kind"] == "sae")]
     count = (fair["p_adjusted"] < 0.05).sum()
     run.criterion("some_feature_survives", count > 0, surviving=count, tests=len(fair))
     for layer in LAYERS:
@@ -96,7 +100,7 @@ def main(run):
         most = rows.loc[rows["ahead_low"].idxmax()]
         run.criterion(f"{layer}_says_more_than_neurons", rows["beaten"].any(),
                       properties=rows["beaten"].sum(), ahead=most.ahead, low=most.ahead_low)  # fmt: skip
-    gain = correlation.mean_advantage(chosen.values(), "sae", "neuron")
+    gain = property_correlation.mean_advantage(chosen.values(), "sae", "neuron")
     run.headline("held-out ρ, feature − neuron", gain.estimate, gain.low, gain.high)
     for name, figure, caption in (
         ("best", figures.best_correlations(best), "Largest |ρ| over the units of each kind; below it, "

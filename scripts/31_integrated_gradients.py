@@ -41,9 +41,9 @@ def main(run):
 
     import pandas
 
-    from ired.figures import attribution as figures
-    from ired.instruments import attribution, directions, points
-    from ired.instruments.activations import LAYERS
+    from ired.instruments.attribution import figures, integrated_gradients
+    from ired.instruments.core import directions, states
+    from ired.instruments.dictionaries.activations import LAYERS
     from ired.model import problems
     from ired.model.reference import panel
     from ired.model.sampling import SamplingConfig, sample
@@ -56,45 +56,45 @@ def main(run):
     background = stored["validation.A"][: p.random * p.problems].to(run.device)
     background = background.unflatten(0, (p.random, p.problems))
     last, generator = model.schedule.K - 1, problems.generator(run.seed, "attribution")
-    scene = partial(attribution.scene, model, A=A[: p.problems], mean=mean, background=background,
+    scene = partial(integrated_gradients.scene, model, A=A[: p.problems], mean=mean, background=background,
                     generator=generator)  # fmt: skip
     answers = {name: partial(sample, energy, config=config, differentiable=True)
                for name, energy in energies.items()}  # fmt: skip
 
-    truth = {"gradients": attribution.gradient_agreement(
+    truth = {"gradients": integrated_gradients.gradient_agreement(
         energies, A[: p.compared], range(last + 1), ENTRIES, generator)}  # fmt: skip
     scenes = [scene(k) for k in p.landscapes]
-    found = attribution.all_explained(energies, scenes, ENTRIES)
+    found = integrated_gradients.all_explained(energies, scenes, ENTRIES)
     sharpest, ideal, explained = scenes[0], found.pop("ideal"), found["trained"]
-    truth["integrals"] = attribution.integral_agreement(found, ideal)
-    layered = attribution.layers_explained(model, LAYERS, sharpest)
+    truth["integrals"] = integrated_gradients.integral_agreement(found, ideal)
+    layered = integrated_gradients.layers_explained(model, LAYERS, sharpest)
 
-    few = replace(scene(last), y=points.noise(model, p.problems, generator=generator, like=A))
-    truth["jacobians"] = attribution.jacobian_agreement(answers, model, few.A, few.y, ROWS)
+    few = replace(scene(last), y=states.noise(model, p.problems, generator=generator, like=A))
+    truth["jacobians"] = integrated_gradients.jacobian_agreement(answers, model, few.A, few.y, ROWS)
     few = few.first(p.sampled)
-    missed = [attribution.sampled_error(answers["trained"], few.y0)]
-    sampled = attribution.explained(missed, few, most=32, rows=ROWS)
+    missed = [integrated_gradients.sampled_error(answers["trained"], few.y0)]
+    sampled = integrated_gradients.explained(missed, few, most=32, rows=ROWS)
     few = sharpest.first(p.judged)
-    targets = attribution.gap(model, few.k, few.y0), attribution.score(model, few.k, ENTRIES[1])
-    methods = attribution.judged(model, targets, few, 16, p.samples, run.seed)
+    targets = integrated_gradients.gap(model, few.k, few.y0), integrated_gradients.score(model, few.k, ENTRIES[1])
+    methods = integrated_gradients.judged(model, targets, few, 16, p.samples, run.seed)
 
-    maps, known = attribution.heatmaps(explained | sampled), attribution.heatmaps(ideal)
+    maps, known = integrated_gradients.heatmaps(explained | sampled), integrated_gradients.heatmaps(ideal)
     run.tensors("heatmaps", {" ".join(map(str, name)): values for name, values in maps.items()})
-    handed, chance = attribution.handed_on(model, explained | layered, generator)
+    handed, chance = integrated_gradients.handed_on(model, explained | layered, generator)
     run.tensors("directions", *directions.pack(handed))
     run.table("directions", pandas.DataFrame(directions.table(handed)).assign(chance=chance))
-    tables = truth | attribution.tables(explained, layered | sampled, sharpest.A)
-    means, errors = attribution.summaries(tables, sharpest.k), tables["completeness"]
+    tables = truth | integrated_gradients.tables(explained, layered | sampled, sharpest.A)
+    means, errors = integrated_gradients.summaries(tables, sharpest.k), tables["completeness"]
     for name, table in (tables | {"methods": methods}).items():
         run.table(name, table)
-    run.metrics(attribution.numbers(errors))
+    run.metrics(integrated_gradients.numbers(errors))
 
-    share, worst = errors["error"].lt(attribution.WITHIN).mean(), attribution.complete(errors).min()
-    run.criterion("completeness_below_1_percent", share >= attribution.SHARE, share=share,
+    share, worst = errors["error"].lt(integrated_gradients.WITHIN).mean(), integrated_gradients.complete(errors).min()
+    run.criterion("completeness_below_1_percent", share >= integrated_gradients.SHARE, share=share,
                   cases=len(errors), worst_target=worst)  # fmt: skip
     for what, rows in (("answers_follow", truth["jacobians"]),
                        ("score_follows", truth["gradients"].query("landscape == 0"))):  # fmt: skip
-        seen = attribution.Margins.of(rows)
+        seen = integrated_gradients.Margins.of(rows)
         run.criterion(f"{what}_exact_sensitivity", seen.surely(), **seen.numbers())
     own, over, at = seen.cosine, "95 % intervals over problems.", f"k={sharpest.k}"
     run.headline("cosine of ∂score/∂A to the exact one, k=0", own.estimate, own.low, own.high)

@@ -42,8 +42,8 @@ BEYOND = (
 def main(run):
     import numpy as np
 
-    from ired.figures import concepts as figures
-    from ired.instruments import concepts, directions, points
+    from ired.instruments.concepts import cav, figures
+    from ired.instruments.core import directions, states
     from ired.model import problems
     from ired.model.reference import panel
 
@@ -52,27 +52,27 @@ def main(run):
     energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
     model, given = energies["trained"], run.upstream("SETUP-2").tensors("problems")
     A, fresh = (given[name].to(run.device) for name in ("test.A", "validation.A"))
-    fresh, y0 = fresh[: size.fresh], points.answers(model, A)
+    fresh, y0 = fresh[: size.fresh], states.answers(model, A)
     rng = np.random.default_rng(problems.generator(run.seed, "concepts").initial_seed())
     generator = problems.generator(run.seed, "pairs")
-    population = concepts.Population.of(A, problems.properties(A), size.folds, rng)
-    shown = concepts.pairs(model, population, size.pairs, size.caliper, generator)
-    many = concepts.noisy_pairs(model, population, size.regressed, generator)
-    run.table("balance", concepts.balance(population, shown))
+    population = cav.Population.of(A, problems.properties(A), size.folds, rng)
+    shown = cav.pairs(model, population, size.pairs, size.caliper, generator)
+    many = cav.noisy_pairs(model, population, size.regressed, generator)
+    run.table("balance", cav.balance(population, shown))
 
     # The same states for both networks: comparisons are paired.
-    for name, layers in (("trained", (concepts.INPUT, *LAYERS)), ("untrained", LAYERS)):
+    for name, layers in (("trained", (cav.INPUT, *LAYERS)), ("untrained", LAYERS)):
         energy, source = energies[name], problems.generator(run.seed, "slopes")
-        slopes = concepts.all_slopes(
-            energy, fresh, points.answers(model, fresh), size.landscapes, LAYERS, source
+        slopes = cav.all_slopes(
+            energy, fresh, states.answers(model, fresh), size.landscapes, LAYERS, source
         )
-        found[name] = concepts.study(energy, A, y0, shown, layers, slopes, size.random, rng)
-        regression = concepts.regress(energy, A, y0, population, many, layers, slopes)
+        found[name] = cav.study(energy, A, y0, shown, layers, slopes, size.random, rng)
+        regression = cav.regress(energy, A, y0, population, many, layers, slopes)
         for what, table in (found[name].tables() | {"regression": regression}).items():
             run.table(what if name == "trained" else f"{what}_untrained", table)
     own, untrained = found["trained"], found["untrained"]
     best, apart, ahead = own.best(), own.told_apart(), own.ahead(untrained)
-    regions, handed = concepts.regions(model, A, y0, shown, best), own.found()
+    regions, handed = cav.regions(model, A, y0, shown, best), own.found()
     tables = {"regions": regions, "told_apart": apart, "ahead": ahead}
     for what, table in (tables | {"directions": directions.table(handed)}).items():
         run.table(what, table)
@@ -92,9 +92,9 @@ def main(run):
     for name, figure, caption in (
         ("tcav", figures.scores(own.tcav), f"Share of {len(fresh)} new problems at which the gap of E "
          "to the answer grows along the CAV (partialled pattern)."),
-        ("confusion", figures.confusion(own.confusion, best, concepts.PRIMARY), "0.5 tells nothing, 0 "
+        ("confusion", figures.confusion(own.confusion, best, cav.PRIMARY), "0.5 tells nothing, 0 "
          "the other way round. Landscapes: where the CAV handed on tells its own pairs apart best."),
-        ("auroc", figures.readers(own.auroc, untrained.auroc, best, concepts.PRIMARY), "Held-out pairs "
+        ("auroc", figures.readers(own.auroc, untrained.auroc, best, cav.PRIMARY), "Held-out pairs "
          "of matched problems; 95 % intervals over pairs, too narrow near 0.5."),
     ):  # fmt: skip
         run.figure(name, figure, caption)

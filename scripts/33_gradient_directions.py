@@ -37,10 +37,10 @@ LAYERS = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}
 def main(run):
     import torch
 
-    from ired.figures import active_subspace as figures
-    from ired.instruments import active_subspace, directions, points
-    from ired.instruments.dictionary import studied
-    from ired.instruments.statistics import adjust
+    from ired.instruments.attribution import active_subspace, figures_active_subspace as figures
+    from ired.instruments.core import directions, states as points
+    from ired.instruments.dictionaries.dictionary import studied
+    from ired.instruments.statistics.intervals import adjust
     from ired.model import problems
     from ired.model.reference import panel
     from ired.model.sampling import SamplingConfig, sample

@@ -39,9 +39,10 @@ def main(run):
     import pandas
     import torch
 
-    from ired.figures import interventions as figures
-    from ired.instruments import directions, interventions, statistics
-    from ired.instruments.dictionary import studied
+    from ired.instruments.core import directions
+    from ired.instruments.dictionaries.dictionary import studied
+    from ired.instruments.interventions import figures, pushes
+    from ired.instruments.statistics import intervals
     from ired.model import problems
     from ired.model.checkpoint import load_energy
     from ired.model.sampling import SamplingConfig, sample
@@ -55,8 +56,8 @@ def main(run):
     config, found = SamplingConfig(**run.profile.sampling), []
     def walk(energy, A, start, first=None, callback=None):
         return sample(energy, A, config, start=start, first=first, callback=callback)
-    seen = interventions.nature(energy, others, generator)
-    at = interventions.scene(energy, A, walk, generator)
+    seen = pushes.nature(energy, others, generator)
+    at = pushes.scene(energy, A, walk, generator)
     for exp_id in ("P3-01", "P3-02", "P3-03"):
         up = run.upstream(exp_id)
         found += directions.unpack(up.tensors("directions"), up.meta("directions"))
@@ -64,28 +65,28 @@ def main(run):
         up = run.upstream(exp_id)
         packed = up.tensors("dictionaries"), up.meta("dictionaries")
         dictionary = studied(up.json("chosen"), packed, source.run_id)
-        found += interventions.strongest_features(energy, layer, dictionary, seen, size.features)
-    draws = {name: getattr(size, name) for name in interventions.CONTROLS[1:]}
+        found += pushes.strongest_features(energy, layer, dictionary, seen, size.features)
+    draws = {name: getattr(size, name) for name in pushes.CONTROLS[1:]}
     with run.progress(len(found), "directions") as bar:
-        responses, spreads = interventions.respond(
+        responses, spreads = pushes.respond(
             energy, found, at, seen, walk, size.doses, draws, generator, done=lambda _: bar.update(1)
         )
     columns = pandas.DataFrame(directions.table(found) | {"spread": spreads})
-    summary, moved = interventions.summarised(responses), interventions.movement(responses)
+    summary, moved = pushes.summarised(responses), pushes.movement(responses)
     tables = {"responses": responses, "directions": columns, "summary": summary, "movement": moved}
-    tables["steering"] = steered = interventions.steering(responses)
+    tables["steering"] = steered = pushes.steering(responses)
     for name, table in tables.items():
         run.table(name, table)
     run.tensors("directions", *directions.pack(found))
     run.json("settings", {"problems": problems.digest(A), "count": len(A), "doses": size.doses})
 
-    share = statistics.proportion_interval(moved["beyond"].sum(), len(moved))
-    usual = (moved["p_covariance_adjusted"] < interventions.LEVEL).sum()
+    share = intervals.proportion_interval(moved["beyond"].sum(), len(moved))
+    usual = (moved["p_covariance_adjusted"] < pushes.LEVEL).sum()
     run.criterion("moves_more_than_random", share.estimate > 0.5, directions=len(moved),
                   beyond=moved["beyond"].sum(), beyond_covariance=usual)  # fmt: skip
     run.criterion("concept_moves_its_property", steered["moves"].any(), concepts=len(steered),
                   moving=steered["moves"].sum())  # fmt: skip
-    far = statistics.mean_interval(interventions.farthest(responses))
+    far = intervals.mean_interval(pushes.farthest(responses))
     run.criterion("edits_stay_near_manifold", far.high < 0.99, quantile=far.estimate, high=far.high)
     run.headline("share of directions beyond random", share.estimate, share.low, share.high)
     words = f"{len(A)} problems, same start noise; 95 % intervals over problems."

@@ -6,7 +6,7 @@ directions that are to carry a property, on problems of this experiment's own: i
 when the coordinate is ablated, does it go over when the coordinate is taken from a twin problem that
 differs in this property only (natural indirect effect: Pearl 2001; Vig et al. 2020, arXiv 2004.12265), and
 do other properties stay? Against the claim that directions are causes: random directions of the same
-space, or of its covariance, do as much. The rule of the verdicts stands in `ired.instruments.causality`.
+space, or of its covariance, do as much. The rule of the verdicts stands in `ired.instruments.interventions.mediation`.
 """
 
 from ired.lab.arguments import Param
@@ -34,9 +34,9 @@ def main(run):
     import pandas
     import torch
 
-    from ired.figures import causality as figures
-    from ired.instruments import causality, counterfactuals, statistics
-    from ired.instruments.directions import unpack
+    from ired.instruments.core.directions import unpack
+    from ired.instruments.interventions import counterfactuals, figures_causality as figures, mediation
+    from ired.instruments.statistics import intervals
     from ired.model import problems
     from ired.model.checkpoint import load_energy
     from ired.model.sampling import SamplingConfig, sample
@@ -57,22 +57,22 @@ def main(run):
     made = {c: counterfactuals.pairs(pool, c, params.pairs) for c in counterfactuals.MOVED}
     apart = [pandas.DataFrame(counterfactuals.differences(pool, pairs)) for pairs in made.values()]
     A = pool[: params.problems].to(run.device, torch.float32)
-    bench = causality.Bench.of(energy, walk, A, made, params.draws, generator)
+    bench = mediation.Bench.of(energy, walk, A, made, params.draws, generator)
     concepts, examined = [d for d in found if d.concept], []
     with run.progress(len(concepts), "concept directions") as bar:
         for direction in concepts:
-            examined.append(causality.examine(bench, direction, spreads[direction.name], generator))
+            examined.append(mediation.examine(bench, direction, spreads[direction.name], generator))
             bar.update(1)
     every, named = ([d.name for d in some] for some in (found, concepts))
     measures = {"moved": every, "carried": named, "mse": every}
-    effects = [causality.effects(responses, names, what) for what, names in measures.items()]
-    table = causality.verdicts(known, *effects, pandas.DataFrame(examined))
+    effects = [mediation.effects(responses, names, what) for what, names in measures.items()]
+    table = mediation.verdicts(known, *effects, pandas.DataFrame(examined))
     run.table("verdicts", table)
     run.table("counterfactuals", pandas.concat(apart, ignore_index=True))
     run.table("pairs", pandas.concat([pandas.DataFrame(p.columns()) for p in made.values()]))
 
     beyond = table["moved_beyond"]
-    share = statistics.proportion_interval(beyond.sum(), len(table))
+    share = intervals.proportion_interval(beyond.sum(), len(table))
     run.criterion("directions_are_causal", share.estimate > 0.5, beyond=beyond.sum(), of=len(table),
                   of_random=table["moved_placebo"].fillna(1).mean())  # fmt: skip
     run.headline("share of directions beyond random", share.estimate, share.low, share.high)
@@ -81,7 +81,7 @@ def main(run):
     causal = table[table["carried_beyond"]]
     run.criterion("specific", 2 * causal["is_specific"].sum() > len(causal),
                   specific=causal["is_specific"].sum(), of=len(causal))  # fmt: skip
-    counts = {verdict: (table["verdict"] == verdict).sum() for verdict in causality.VERDICTS}
+    counts = {verdict: (table["verdict"] == verdict).sum() for verdict in mediation.VERDICTS}
     run.metrics({f"verdict.{name.replace(',', '')}": count for name, count in counts.items()})
     run.metrics({f"beyond.{source}": rows.mean() for source, rows in beyond.groupby(table["source"])})
     run.metrics({name: table[name].sum() for name in ("necessary", "mediates", "sufficient")})

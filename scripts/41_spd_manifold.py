@@ -37,8 +37,10 @@ def main(run):
     import pandas
     import torch
 
-    from ired.figures import spd as figures
-    from ired.instruments import paths, points, predictors, spd, spd_answers, spd_laws, statistics
+    from ired.instruments.accuracy import predictors
+    from ired.instruments.core import states as points, trajectories
+    from ired.instruments.geometry import answer_errors, figures, metric_laws, metrics
+    from ired.instruments.statistics import intervals
     from ired.model import problems
     from ired.model.reference import panel
     from ired.model.sampling import SamplingConfig, sample
@@ -47,9 +49,9 @@ def main(run):
     energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
     model, config = energies["trained"], SamplingConfig(**run.profile.sampling)
     A = run.upstream("SETUP-2").tensors("problems")["test.A"][: run.params.samples].to(run.device)
-    Y, n = problems.inverse(spd.check(A, "problem")), run.profile.problem["n"]
-    laws = spd_laws.check(A[: run.params.laws], problems.generator(run.seed, "laws"))
-    run.table("laws", spd_laws.columns(laws))
+    Y, n = problems.inverse(metrics.check(A, "problem")), run.profile.problem["n"]
+    laws = metric_laws.check(A[: run.params.laws], problems.generator(run.seed, "laws"))
+    run.table("laws", metric_laws.columns(laws))
     broken = [str(law) for law in laws if not law.holds]
     run.criterion("laws_hold", not broken, checked=len(laws), broken=len(broken))
 
@@ -58,17 +60,17 @@ def main(run):
 
     def walk(name):
         sampled = partial(sample, energies[name], A, config, start=start)
-        return paths.record(lambda see: config.unscaled(sampled(callback=see), model.schedule))
+        return trajectories.record(lambda see: config.unscaled(sampled(callback=see), model.schedule))
 
     walked = {name: walk(name) for name in ("trained", "untrained")}
-    tensors, note = paths.pack(walked["trained"])
+    tensors, note = trajectories.pack(walked["trained"])
     run.tensors("paths", tensors | {"A": A}, note)
 
     shape, source = (run.params.draws, len(A)), problems.generator(run.seed, "noise")
     blur = points.noise(model, *shape, generator=source, like=A).unflatten(-1, (n, n))
     states = {name: path.clean(model) for name, path in walked.items()}
-    seen = {name: spd_answers.along(M, Y) for name, M in states.items()}
-    seen["noise"] = spd_answers.along(states["trained"], Y, blur[0])
+    seen = {name: answer_errors.along(M, Y) for name, M in states.items()}
+    seen["noise"] = answer_errors.along(states["trained"], Y, blur[0])
     steps = pandas.concat(pandas.DataFrame(note | found).assign(who=who) for who, found in seen.items())
     run.table("steps", steps)
 
@@ -76,27 +78,27 @@ def main(run):
     batch = problems.draw(run.params.fit, n, run.profile.problem["c"], source, torch.float64)
     linear = predictors.fit((B, problems.inverse(B)) for B in batch.split(5000))["least_squares"]
     answers = {name: model.coordinates.decode(path.end) for name, path in walked.items()}
-    examined = spd_answers.examine(answers | {"least_squares": linear(A)}, Y, blur)
+    examined = answer_errors.examine(answers | {"least_squares": linear(A)}, Y, blur)
     closeness = pandas.DataFrame(examined.closeness)
     run.table("closeness", closeness)
     run.table("answers", examined.columns())
     run.metrics(examined.numbers())
     own, noise = examined.departures["trained"], examined.noise["trained"]
-    sampled = spd.symmetric(answers["trained"])[torch.as_tensor(own.definite)]
+    sampled = metrics.symmetric(answers["trained"])[torch.as_tensor(own.definite)]
     groups = {"problems": A, "answers": Y} | ({"sampled": sampled} if len(sampled) > 1 else {})
-    spectra, means = (pandas.DataFrame(columns) for columns in spd_answers.means(groups))
+    spectra, means = (pandas.DataFrame(columns) for columns in answer_errors.means(groups))
     run.table("mean_spectra", spectra)
     run.table("means", means)
     run.metrics({f"inversion.{row.group}.{row.metric}": row.inversion
                  for row in means.itertuples() if row.group != "problems"})  # fmt: skip
 
-    share = statistics.proportion_interval(own.definite.sum(), len(A))
+    share = intervals.proportion_interval(own.definite.sum(), len(A))
     comparable = own.definite.sum() >= 2
     if not comparable:
         print(f"{own.definite.sum()} of {len(A)} sampled answers are positive definite: the others are infinitely "
               "far from every truth, and tie with noise that is too")  # fmt: skip
     run.criterion("samples_are_spd", share.low >= 0.95, share=share.estimate, low=share.low)
-    apart = statistics.paired_interval(own.distance, noise.distance.mean(0))
+    apart = intervals.paired_interval(own.distance, noise.distance.mean(0))
     run.criterion("nearer_to_the_cone_than_noise", apart.high < 0, difference=apart.estimate,
                   high=apart.high)  # fmt: skip
     row = closeness.set_index(["who", "metric"]).loc[("trained", "affine-invariant")]
@@ -109,7 +111,7 @@ def main(run):
     for name, figure, caption in (
         ("path", figures.path(steps), f"Every step of sampling {len(A)} problems, read as an answer; means, "
          "95 % intervals. Dashed: the truth with isotropic noise of the size of each trained state's error."),
-        ("laws", figures.laws(spd_laws.columns(laws)), f"Largest relative error over {run.params.laws} test "
+        ("laws", figures.laws(metric_laws.columns(laws)), f"Largest relative error over {run.params.laws} test "
          "problems; 0 stands at the left end. Hollow: must not hold under that metric."),
         ("means", figures.means(spectra, means), "Karcher means: spectra (with log det of the mean minus mean "
          "log det, over n), and how far means of answers are from the inverse of the mean problem."),

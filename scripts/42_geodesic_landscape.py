@@ -41,10 +41,11 @@ LANDSCAPES = (0, 2, 4)
 def main(run):
     import pandas
 
-    from ired.figures import geodesics as figures
-    from ired.instruments import cone, geodesic_study, paths, points, slices, spd
-    from ired.instruments.statistics import mean_interval, paired_interval
-    from ired.instruments.summary import per_unit, summarise
+    from ired.instruments.core import states, trajectories
+    from ired.instruments.geometry import figures_geodesics as figures, metrics, spd_states, study
+    from ired.instruments.landscape import slices
+    from ired.instruments.statistics.intervals import mean_interval, paired_interval
+    from ired.instruments.statistics.tables import per_unit, summarise
     from ired.model import problems
     from ired.model.reference import panel
     from ired.model.sampling import SamplingConfig, sample
@@ -52,33 +53,33 @@ def main(run):
     energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
     model, params, up = energies["trained"], run.params, run.upstream("P4-01")
     stored, source = up.tensors("paths"), problems.generator(run.seed, "geodesics")
-    every = spd.check(stored.pop("A"), "problem").to(run.device)
+    every = metrics.check(stored.pop("A"), "problem").to(run.device)
     A, inverses = every[: params.problems], problems.inverse(every)
     Y = inverses[: params.problems]
 
-    shares = cone.inside(model, Y, range(model.schedule.K), 64, source).mean(-1)
+    shares = spd_states.inside(model, Y, range(model.schedule.K), 64, source).mean(-1)
     run.table("cone", {"landscape": range(len(shares)), "inside": shares})
-    perturbed, reach = cone.perturbed(Y, cone.noise_radius(model, 0), 2 * params.pairs, source)
-    walked = paths.unpack(stored, up.meta("paths"))
-    goals, numbers = geodesic_study.targets(model, A, perturbed[:, : params.draws], walked)
+    perturbed, reach = spd_states.perturbed(Y, spd_states.noise_radius(model, 0), 2 * params.pairs, source)
+    walked = trajectories.unpack(stored, up.meta("paths"))
+    goals, numbers = study.targets(model, A, perturbed[:, : params.draws], walked)
     if absent := [kind for kind in ("start", "end") if kind not in goals]:
         print(f"no geodesics to {' and '.join(absent)} of sampling paths: fewer than two paths are positive "
               "definite there")  # fmt: skip
-    run.metrics(numbers | {"reach.noise_radii": reach.mean() / cone.noise_radius(model, 0)}
+    run.metrics(numbers | {"reach.noise_radii": reach.mean() / spd_states.noise_radius(model, 0)}
                 | {f"inside.k{k}": shares[k] for k in LANDSCAPES})  # fmt: skip
-    profiles, shapes = geodesic_study.along(
+    profiles, shapes = study.along(
         energies, A, Y, goals, reach, params.steps, LANDSCAPES, source
     )
     pairs = {"perturbed": perturbed.chunk(2, 1),
-             "other answers": geodesic_study.others(inverses, len(A), params.pairs, source)}  # fmt: skip
-    convexity = geodesic_study.between(energies, A, pairs, LANDSCAPES)
+             "other answers": study.others(inverses, len(A), params.pairs, source)}  # fmt: skip
+    convexity = study.between(energies, A, pairs, LANDSCAPES)
     places = {"answer": Y, "perturbed": perturbed[:, 0]}
-    curvature = geodesic_study.curved(energies, A, places, LANDSCAPES)
+    curvature = study.curved(energies, A, places, LANDSCAPES)
 
     before, descent = run.upstream("P1-01"), SamplingConfig(**run.profile.sampling)
     known, first = before.tensors("pictures"), every[: int(before.params["slices"])]
-    planes = geodesic_study.planes(
-        model, first, points.answers(model, first),
+    planes = study.planes(
+        model, first, states.answers(model, first),
         lambda start, see: sample(model, first, descent, start=start, callback=see),
         problems.generator(run.seed, "slices"),
     )  # fmt: skip
@@ -86,7 +87,7 @@ def main(run):
     for plane in planes:
         there = {what: known[f"trained.{plane.kind}.k0.{what}"] for what in ("gap", "line")}
         part = slices.Directions(plane.kind, plane.axes[few], plane.share[few])
-        shape, drawn, off = geodesic_study.redrawn(energies, first[few], inverses[few], part, there)
+        shape, drawn, off = study.redrawn(energies, first[few], inverses[few], part, there)
         run.metrics({f"redrawn.{plane.kind}": off})
         sheets.append(shape)
         pictures |= drawn

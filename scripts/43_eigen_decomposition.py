@@ -36,8 +36,10 @@ from ired.lab.command import command
 def main(run):
     import torch
 
-    from ired.figures import eigenparts as figures
-    from ired.instruments import eigen_study, eigenparts, paths, points, predictors, statistics
+    from ired.instruments.accuracy import predictors
+    from ired.instruments.core import states as points, trajectories
+    from ired.instruments.geometry import eigen_split, eigen_study, figures_eigen_split as figures
+    from ired.instruments.statistics import intervals
     from ired.model import problems
     from ired.model.reference import panel
     from ired.model.sampling import SamplingConfig, sample
@@ -46,26 +48,26 @@ def main(run):
     model, config = energies["trained"], SamplingConfig(**run.profile.sampling)
     up, params = run.upstream("P4-01"), run.params
     A = (kept := up.tensors("paths"))["A"].to(run.device)
-    walked = paths.unpack(kept, up.meta("paths"))
+    walked = trajectories.unpack(kept, up.meta("paths"))
     Y, few = problems.inverse(A), min(params.controls, len(A))
-    frame, y0 = eigenparts.Frame.of(Y, params.tolerances[0]), points.answers(model, A)
+    frame, y0 = eigen_split.Frame.of(Y, params.tolerances[0]), points.answers(model, A)
     some, level = frame.first(few), points.array(frame.isotropic).mean()
     source, problem = problems.generator(0, "predictors"), run.profile.problem
     batch = problems.draw(params.fit, problem["n"], problem["c"], source, torch.float64)
     linear = predictors.fit([(batch, problems.inverse(batch))])
     known = {name: linear[name](A) for name in ("least_squares", "mean")}
     taken = model.coordinates.encode(known["least_squares"][:few])
-    scores = {name: eigenparts.of_energy(energy, A[:few]) for name, energy in energies.items()}
-    scores["least_squares"] = eigenparts.of_answers(model, taken)
+    scores = {name: eigen_split.of_energy(energy, A[:few]) for name, energy in energies.items()}
+    scores["least_squares"] = eigen_split.of_answers(model, taken)
     source, place = problems.generator(run.seed, "eigenparts"), (some, y0[:few])
     noised, landscapes = eigen_study.scores(model, scores, *place, params.draws, source, config.clip)
 
     # The untrained network walks from the same starts; its ∇E is seen at the trained one's states.
     states, stops, fresh = walked.y[:, :few].to(A), walked.landscape, energies["untrained"]
-    blank = paths.record(lambda see: sample(fresh, A[:few], config, start=states[0], callback=see))
+    blank = trajectories.record(lambda see: sample(fresh, A[:few], config, start=states[0], callback=see))
     ways = {"trained": eigen_study.Walk.of(walked.clean(model).to(A), frame, Y),
             "untrained": eigen_study.Walk.of(blank.clean(model), some, Y[:few])}  # fmt: skip
-    aims = {who: eigenparts.aim(energies[who], A[:few], *place, states, stops) for who in ways}
+    aims = {who: eigen_split.aim(energies[who], A[:few], *place, states, stops) for who in ways}
     curves = eigen_study.curves(ways, aims, stops)
 
     answers = {"trained": model.coordinates.decode(walked.end.to(A))} | known
@@ -82,7 +84,7 @@ def main(run):
 
     for name, (met, numbers) in eigen_study.verdicts(ways["trained"], ends.table, noised).items():
         run.criterion(name, met, **numbers)
-    share = statistics.mean_interval(ends.table.loc[ends.table["who"] == "trained", "share"])
+    share = intervals.mean_interval(ends.table.loc[ends.table["who"] == "trained", "share"])
     run.headline("eigenvalue share of the final error", share.estimate, share.low, share.high)
     run.metrics(eigen_study.means(ends))
     for name, figure, caption in (

@@ -33,9 +33,14 @@ from ired.lab.command import command
 def main(run):
     from math import prod
 
-    from ired.figures import transport as figures
-    from ired.instruments import paths, points, transport, transport_answers as answers
-    from ired.instruments import transport_energy as ranking, transport_path as annealing
+    from ired.instruments.core import states, trajectories
+    from ired.instruments.transport import (
+        annealing,
+        answer_clouds as answers,
+        distances,
+        energy_ranking as ranking,
+        figures,
+    )
     from ired.model import problems
     from ired.model.reference import panel
     from ired.model.sampling import SamplingConfig, sample
@@ -43,10 +48,10 @@ def main(run):
     params, up, config = run.params, run.upstream("P4-01"), SamplingConfig(**run.profile.sampling)
     energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
     model, stored = energies["trained"], up.tensors("paths")
-    A, walked = stored["A"], {"trained": paths.unpack(stored, up.meta("paths"))}
+    A, walked = stored["A"], {"trained": trajectories.unpack(stored, up.meta("paths"))}
     stream = problems.generator(run.seed, "transport")
     some = A[: max(params.clouds, params.particles)].to(run.device)
-    start = points.noise(model, len(some), generator=stream, like=some)
+    start = states.noise(model, len(some), generator=stream, like=some)
 
     def walk(name):
         return lambda see: config.unscaled(
@@ -56,7 +61,7 @@ def main(run):
         drawn = problems.draw(prod(shape), A.shape[-1], run.profile.problem["c"], stream, A.dtype)
         return problems.inverse(drawn).unflatten(0, shape)
 
-    walked |= {name: paths.record(walk(name)) for name in ("untrained", "ideal")}
+    walked |= {name: trajectories.record(walk(name)) for name in ("untrained", "ideal")}
     decode, count = model.coordinates.decode, params.clouds
     clouds = {name: decode(path.end[:count].cpu()) for name, path in walked.items()}
     truths, fit, draws = true(count), true(params.fit), true(params.draws, count)
@@ -65,8 +70,8 @@ def main(run):
     run.metrics({".".join(at).replace(",", ""): ratio for at, ratio in seen["ratio"].items()})
     far = seen.loc[(answers.EUCLIDEAN, "principal axes")]
     run.criterion("sampled_differs_from_true", far.distance > far.high, **far[["distance", "high", "p"]])
-    encoded, y0 = model.coordinates.to_basis(model.coordinates.encode(fit)), points.answers(model, A)
-    axes = transport.principal_axes(encoded, params.axes)
+    encoded, y0 = model.coordinates.to_basis(model.coordinates.encode(fit)), states.answers(model, A)
+    axes = distances.principal_axes(encoded, params.axes)
     ways = annealing.examine(model, walked, y0, axes, params.blocks, params.particles)
     tables |= {"straightness": annealing.table(ways), "steps": annealing.step_table(ways)}
     run.tensors("matrices", {".".join(key): way.matrix for key, way in ways.items()})

@@ -33,9 +33,9 @@ from ired.lab.command import command
     },
 )
 def main(run):
-    from ired.figures import probes as figures
-    from ired.instruments import points, probe_scores, probes
-    from ired.instruments.probe_study import Study
+    from ired.instruments.core import states as points
+    from ired.instruments.probing import figures, ridge, scores as probe_scores
+    from ired.instruments.probing.study import Study
     from ired.model import problems
     from ired.model.reference import panel
     from ired.model.sampling import SamplingConfig, sample
@@ -64,8 +64,8 @@ def main(run):
             study.look(states[k], k, describe=k in (0, *run.params.described))
             bar.update(1)
     scores, tables = study.scores, study.tables()
-    rises = probe_scores.rises(scores, probes.PROPERTIES)
-    ahead = probe_scores.ahead(scores, probes.LAYERS)
+    rises = probe_scores.rises(scores, ridge.PROPERTIES)
+    ahead = probe_scores.ahead(scores, ridge.LAYERS)
     tables |= {"r2": scores.table(), "rises": rises, "ahead": ahead}
     for name, table in tables.items():
         run.table(name, table)
@@ -78,11 +78,11 @@ def main(run):
                   low=most["given_low"], landscape=most["landscape"], cells=(ahead["given_low"] > 0).sum(),
                   above_untrained=(ahead["untrained_low"] > 0).sum())  # fmt: skip
     run.criterion("selective", rises["selective"].mean() > 0.5, selective=rises["selective"].sum())
-    area, fewer = study.foreseen(("trained", "fc3", 0), ("input", probes.GIVEN, 0))
+    area, fewer = study.foreseen(("trained", "fc3", 0), ("input", ridge.GIVEN, 0))
     run.criterion("success_is_foreseen", area.low > 0.5 and fewer.low > 0, auroc=area.estimate,
                   low=area.low, fewer_bits=fewer.estimate, fewer_bits_low=fewer.low)  # fmt: skip
-    gain, _ = scores.ahead(*(scores.mean(*way, probes.PROPERTIES)
-                             for way in (("trained", "fc3"), ("input", probes.GIVEN))))  # fmt: skip
+    gain, _ = scores.ahead(*(scores.mean(*way, ridge.PROPERTIES)
+                             for way in (("trained", "fc3"), ("input", ridge.GIVEN))))  # fmt: skip
     run.headline("R², fc3 − [A, A², y]", gain.estimate, gain.low, gain.high)
     whole = tables["r2"].query("landscape < 0 and task == 'property'").replace("A, A², y", "given")
     whole = whole[(whole["source"] == "trained") | (whole["layer"] == "given")]

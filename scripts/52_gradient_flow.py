@@ -37,13 +37,20 @@ def main(run):
 
     import pandas
 
-    from ired.figures import gradient_flow as figures
-    from ired.instruments import gradient_flow, jacobians, passage, points, score_paths, unit_census
-    from ired.instruments.summary import summarise, weakest_margin
+    from ired.instruments.core import states
+    from ired.instruments.layers import (
+        figures_gradient_signal as figures,
+        forward_backward,
+        gradient_signal,
+        jacobians,
+        score_decomposition,
+        unit_activity,
+    )
+    from ired.instruments.statistics.tables import summarise, weakest_margin
     from ired.model import problems
-    from ired.model.altered import without_film
     from ired.model.reference import panel
     from ired.model.training import TrainingConfig
+    from ired.model.weight_edits import without_film
 
     run.gate("SETUP-5")
     known = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
@@ -52,8 +59,8 @@ def main(run):
     for own, other in zip(rescaled.parameters(), untrained.parameters(), strict=True):
         own.mul_(other.norm() / own.norm())
     A = run.upstream("SETUP-2").tensors("problems")["test.A"][: params.problems].to(run.device)
-    y0, schedule, K = points.answers(model, A), model.schedule, model.schedule.K
-    z, noise = passage.noised(model, y0, params.draws, problems.generator(run.seed, "gradient flow"))
+    y0, schedule, K = states.answers(model, A), model.schedule, model.schedule.K
+    z, noise = forward_backward.noised(model, y0, params.draws, problems.generator(run.seed, "gradient flow"))
 
     def negatives(y0, noise, k):
         """Random ones, as in training."""
@@ -64,15 +71,15 @@ def main(run):
     def altered(energy):
         off = {f"{layer} off": without_film(energy, layer) for layer in ("fc2", "fc3")}
         both = without_film(off["fc2 off"], "fc3")
-        return off | {"both off": both, "mean of landscapes": passage.mean_film(energy)}
+        return off | {"both off": both, "mean of landscapes": forward_backward.mean_film(energy)}
 
     seen, values, few = {}, {}, slice(params.spectra)
     for name, energy in {"untrained": untrained, "rescaled": rescaled, "trained": model}.items():
         source = problems.generator(run.seed, "losses")  # the same problems and noise for each
-        flow = gradient_flow.flow(energy, A, y0, negatives, params.draws, source)
+        flow = gradient_signal.flow(energy, A, y0, negatives, params.draws, source)
         stretch = jacobians.spectra(energy, A[few], z[:, few, 0])
-        ways, census = score_paths.paths(energy, A, z), unit_census.census(energy, A, z)
-        film = score_paths.score_changes(energy, altered(energy), A, z, noise)
+        ways, census = score_decomposition.paths(energy, A, z), unit_activity.census(energy, A, z)
+        film = score_decomposition.score_changes(energy, altered(energy), A, z, noise)
         for kind, rows in {
             "norms": flow.columns(), "depth": flow.depth(), "signals": flow.signals(),
             "agreement": flow.agreement(1 - 0.05 / K), "spectra": stretch.columns(), "film": film,
@@ -81,7 +88,7 @@ def main(run):
             seen.setdefault(kind, []).append(pandas.DataFrame(rows).assign(energy=name))
         values |= {f"{name}.{what}": s for what, s in stretch.values.items()}
     tables = {kind: pandas.concat(parts, ignore_index=True) for kind, parts in seen.items()}
-    summary = score_paths.summaries(tables)
+    summary = score_decomposition.summaries(tables)
     by = ["energy", "landscape", "map"]
     summary["spectra"] = summarise(tables["spectra"], by, ["gain", "rank"])
     whole = pandas.concat([table.assign(of=name) for name, table in summary.items()], ignore_index=True)
@@ -95,7 +102,7 @@ def main(run):
                   low=worst.low, high=worst.high)  # fmt: skip
     run.criterion("no_dead_units", max(d.high for d in dead.values()) < 0.05,
                   **{layer: d.estimate for layer, d in dead.items()})  # fmt: skip
-    both = [row for row in flow.agreement(1 - 0.05 / K) if row["layer"] == gradient_flow.WHOLE][:K]
+    both = [row for row in flow.agreement(1 - 0.05 / K) if row["layer"] == gradient_signal.WHOLE][:K]
     agreeing, opposed = sum(row["low"] > 0 for row in both), sum(row["high"] < 0 for row in both)
     run.criterion("losses_agree", agreeing == K, agreeing=agreeing, opposed=opposed,
                   lowest=min(row["cosine"] for row in both))  # fmt: skip

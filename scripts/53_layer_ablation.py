@@ -3,7 +3,7 @@
 fc1, fc2, fc3 and f are replaced by their mean, by another problem's activations (Chan et al. 2022), by
 noise, by what came in, by the best affine map of it, at low rank, without FiLM; in all landscapes and
 in one. Lost: the order of energies, the score, the sampled inverse. In a chain a layer taken as a whole
-hides everything, whichever it is: what ranks layers takes a part (`ired.instruments.layer_ablation`).
+hides everything, whichever it is: what ranks layers takes a part (`ired.instruments.layers.ablation`).
 Against a ranking: kinds of ablation that disagree, halves of the problems that do, an untrained network
 that ranks its layers alike. Other seeds' models lie not upstream of this: their rankings are the tables
 "ranking" of their runs.
@@ -42,12 +42,15 @@ def main(run):
 
     import pandas
 
-    from ired.figures import layer_ablation as figures
-    from ired.instruments import layer_ablation as ablation
-    from ired.instruments import layer_damage as losses
-    from ired.instruments import layer_ranking as ranking
-    from ired.instruments import predictors, statistics
-    from ired.model import altered, problems
+    from ired.instruments.accuracy import predictors
+    from ired.instruments.layers import (
+        ablation,
+        ablation_damage as losses,
+        ablation_ranking as ranking,
+        figures_ablation as figures,
+    )
+    from ired.instruments.statistics import intervals
+    from ired.model import problems, weight_edits
     from ired.model.reference import panel
     from ired.model.sampling import SamplingConfig, sample
 
@@ -65,7 +68,7 @@ def main(run):
         energy, generator = energies[name], problems.generator(run.seed, f"layers, {name}")
         states = ablation.tokens(energy, others, walk, generator)
         known, at = ablation.habits(energy, others, states), losses.bench(energy, A, walk, generator)
-        change = (partial(make, energy) for make in (altered.without_film, altered.low_rank))
+        change = (partial(make, energy) for make in (weight_edits.without_film, weight_edits.low_rank))
         averaged = others[: size.averaged]
         plan = ablation.plan(energy, A, known, averaged, size.shares, size.draws, *change, generator)
         if name == "untrained":  # its samples are no answers: order and score alone, what ranks alone
@@ -89,7 +92,7 @@ def main(run):
         run.table(name, table)
 
     own = agree[(agree["network"] == "trained") & (agree["layers"] == 3)].set_index("measure")
-    p = {what: statistics.adjust(own[what]) for what in ("p", "halves_p")}
+    p = {what: intervals.adjust(own[what]) for what in ("p", "halves_p")}
     run.criterion("ranking_agrees_across_ablations", (p["p"] < 0.05).all(), needed=own["needed"].max(),
                   **own["w"].add_prefix("w_"))  # fmt: skip
     run.criterion("ranking_holds_over_halves", (p["halves_p"] < 0.05).all(),

@@ -45,10 +45,9 @@ def main(run):
     import torch
     from torch.nn.functional import silu
 
-    from ired.figures import composition as figures
-    from ired.instruments import composition_tables as tables
-    from ired.instruments import points
-    from ired.instruments.dictionary import studied
+    from ired.instruments.circuits import figures, study as tables
+    from ired.instruments.core import states
+    from ired.instruments.dictionaries.dictionary import studied
     from ired.model import problems
     from ired.model.reference import panel
 
@@ -59,7 +58,7 @@ def main(run):
     A = problems.draw(size.problems + size.training, n, c, generator, torch.float64).to(run.device)
     run.dataset(f"P5-04 n={n}", problems.digest(A), "fresh", "ired.model.problems.draw")
     A, others = A.split([size.problems, size.training])
-    y0, landscapes = points.answers(model, A), [k for k in size.landscapes if k < model.schedule.K]
+    y0, landscapes = states.answers(model, A), [k for k in size.landscapes if k < model.schedule.K]
     terms, pictures = tables.outputs(energies, A, y0, landscapes, size.states, size.draws, generator)
 
     def layers(energy):
@@ -70,7 +69,7 @@ def main(run):
     learned = [studied(up.json("chosen"), (up.tensors("dictionaries"), up.meta("dictionaries")),
                        source.run_id) for up in map(run.upstream, DICTIONARIES)]  # fmt: skip
     at = tables.tokens(model, A, y0, 1, generator)
-    far = tables.tokens(model, others, points.answers(model, others), 1, generator)
+    far = tables.tokens(model, others, states.answers(model, others), 1, generator)
     own = tables.activations(model, at)
     with run.progress(2 * len(learned), "dictionaries to compare with") as bar:
         for name, energy in energies.items():
@@ -79,7 +78,7 @@ def main(run):
     for (name, energy), own in zip(energies.items(), (learned, made["untrained"]), strict=True):
         networks[name] = tables.Network(energy, layers(energy), own, tables.activations(energy, at))
     found = tables.graphs(*networks.values(), made["trained"], at, generator)
-    traits = {name: points.array(v) for name, v in problems.properties(A).items() if name != "rank"}
+    traits = {name: states.array(v) for name, v in problems.properties(A).items() if name != "rank"}
     seen = found, networks["trained"], at, traits, size.ends, size.parents
     strongest, nodes = tables.strongest_chains(*seen)
     curves = found.curves(np.geomspace(1e-4, 1, 200))

@@ -6,7 +6,7 @@ common basis: features are matched by their activations on the same tokens (Hung
 arXiv 1511.07543), spaces by orthogonal Procrustes, on one half of the problems, judged on the other,
 beside tokens shuffled within landscapes and random directions of the covariance. A finding is an effect
 with a sign; its robustness score is the share of the effects' mean square that all networks have in
-common (`ired.instruments.robustness_score`, with the rule for "robust"). The network is the unit.
+common (`ired.instruments.robustness.score`, with the rule for "robust"). The network is the unit.
 Against a finding: its sign changes with the seed, or random directions are as robust.
 """
 
@@ -51,9 +51,9 @@ def main(run):
     import pandas
     import torch
 
-    from ired.figures import robustness as figures
-    from ired.instruments import points, robustness_study as study
-    from ired.instruments.robustness_models import grounds
+    from ired.instruments.core import states
+    from ired.instruments.robustness import figures, study
+    from ired.instruments.robustness.rediscovery import grounds
     from ired.model import problems
     from ired.model.checkpoint import load_energy
     from ired.model.sampling import SamplingConfig, sample
@@ -69,7 +69,7 @@ def main(run):
     A, *others = drawn.split(counts)
     B, tried = others[: len(SEEDS)], others[len(SEEDS) :]
     measures, conditions = ([problems.properties(some) for some in sets] for sets in (B, tried))
-    conditions = [points.array(values["condition_number"]) for values in conditions]
+    conditions = [states.array(values["condition_number"]) for values in conditions]
     asked = grounds(energies[0], A, B, measures, tried, size, generator)
 
     def walk(energy, A, start, first=None, callback=None):

@@ -44,10 +44,9 @@ def main(run):
     import pandas
     import torch
 
-    from ired.figures import influence as figures
-    from ired.instruments import datamodel, outcomes, points, removal
-    from ired.instruments import influence_study as study
-    from ired.instruments.influence_study import Trained
+    from ired.instruments.core import states
+    from ired.instruments.influence import figures, outcomes, removal, study, validation
+    from ired.instruments.influence.study import Trained
     from ired.model import problems
     from ired.model.checkpoint import load_energy
     from ired.model.energy import EnergyConfig
@@ -75,13 +74,13 @@ def main(run):
                                     lambda what: problems.generator(run.seed, f"influence {what}"),
                                     single, keep, bar.update, run.checkpoint(name))  # fmt: skip
         found = outcomes.measured(members, test.to(single), walk, len(masks))
-        return members, past, {name: points.array(values) for name, values in found.items()}
+        return members, past, {name: states.array(values) for name, values in found.items()}
 
     # Retraining on random halves: twice from the same first weights as the whole set, once from others.
     first, runs = TableEnergy(config).to(double), torch.arange(2)
     test = outcomes.Draws.of(first, A[N:].to(double), size.draws, size.draws, generator)
     train = outcomes.Draws.of(first, A[:N].to(double), 1, 1, generator)
-    halves = datamodel.halves(size.halves, N, generator)
+    halves = validation.halves(size.halves, N, generator)
     masks = torch.cat([torch.ones(2, N, dtype=torch.bool), *[halves] * 3])
     seeds = torch.cat([runs, runs.repeat_interleave(len(halves)), 2 + torch.arange(len(halves))])
     marks = tuple(round(size.steps * part) for part in (0.1, 0.3, 0.5, 0.7, 0.9))
@@ -110,10 +109,10 @@ def main(run):
     asked = [outcomes.Draws.of(model, B, size.draws, 1, generator) for B in (fresh, near)]
     cosines = study.pull(model, list(model.parameters()), *asked)
 
-    traits = [{name: points.array(v) for name, v in problems.properties(B).items() if name != "rank"}
+    traits = [{name: states.array(v) for name, v in problems.properties(B).items() if name != "rank"}
               for B in (A[:N], A[N:], fresh, near)]  # fmt: skip
     kappa = [one["condition_number"] for one in traits]
-    apart = points.array(torch.cdist(A[N:].flatten(1), A[:N].flatten(1)))
+    apart = states.array(torch.cdist(A[N:].flatten(1), A[:N].flatten(1)))
     tables = {"lds": seen.table, "sweep": seen.sweep, "problems": seen.problems, "solved": found.solved,
               "matter": study.what_matters(helps, *traits[:2], apart), "removal": gone.rows(),
               "removed": gone.by, "training": traits[0] | study.by_problem(helps)}  # fmt: skip

@@ -6,7 +6,7 @@ that are both random. Then findings of Phases 1 to 5 meet every check that appli
 weights, a training on shuffled answers (beside one equally long on true ones), permuted problems,
 random and orthogonal directions, Gaussian noise of equal covariance, and an affine map of A: how much
 of answers, residuals, energy ordering, features and directions it explains, and what is left without
-it. The rules of the table stand in `ired.instruments.sanity_table`. Against a finding: half of it stays
+it. The rules of the table stand in `ired.instruments.sanity.survival_table`. Against a finding: half of it stays
 where nothing should, or nothing stays beyond the affine map.
 """
 
@@ -43,11 +43,18 @@ ENDS = "at the end of the cascade"
 def main(run):
     import torch
 
-    from ired.figures import sanity as figures
-    from ired.instruments import points, predictors, sanity, sanity_study, sanity_table, surrogate_study
-    from ired.instruments.dictionary import studied
-    from ired.instruments.directions import unpack
-    from ired.model import altered, problems, relearned
+    from ired.instruments.accuracy import predictors
+    from ired.instruments.core import states
+    from ired.instruments.core.directions import unpack
+    from ired.instruments.dictionaries.dictionary import studied
+    from ired.instruments.sanity import (
+        figures,
+        linear_surrogate_study,
+        randomisation,
+        study,
+        survival_table,
+    )
+    from ired.model import problems, shuffled_training, weight_edits
     from ired.model.checkpoint import load_energy
     from ired.model.sampling import SamplingConfig, sample
     from ired.model.training import Trainer, TrainingConfig
@@ -64,13 +71,13 @@ def main(run):
         y = sample(energy, A, descent, start=start, callback=callback)
         return descent.unscaled(y, energy.schedule)
 
-    config = relearned.brief(TrainingConfig(c=c, mining=run.variant, **run.profile.training), p.steps, p.batch)
-    briefly = [relearned.finished(kind(model.config, config, run.seed, run.device))
-               for kind in (Trainer, relearned.Shuffled)]  # fmt: skip
+    config = shuffled_training.brief(TrainingConfig(c=c, mining=run.variant, **run.profile.training), p.steps, p.batch)
+    briefly = [shuffled_training.finished(kind(model.config, config, run.seed, run.device))
+               for kind in (Trainer, shuffled_training.Shuffled)]  # fmt: skip
     fresh = [
-        sanity.Altered(order, step, i, altered.randomised(
+        randomisation.Altered(order, step, i, weight_edits.randomised(
             model, layers, problems.generator(run.seed, f"{order} {step} {i}")))
-        for order in ("cascade", "independent") for step, layers in sanity.steps(order)
+        for order in ("cascade", "independent") for step, layers in randomisation.steps(order)
         for i in range(p.draws if order == "cascade" else 1)
     ]  # fmt: skip
     A, A_pairs, A_many = (drawn(getattr(p, name), name) for name in ("problems", "pool", "surrogate"))
@@ -89,32 +96,32 @@ def main(run):
         up = run.upstream(exp_id)
         packed = up.tensors("dictionaries"), up.meta("dictionaries")
         dictionaries[layer] = studied(up.json("chosen"), packed, source.run_id).to(A)
-    shown = sanity_study.shown(
+    shown = study.shown(
         model, A_pairs, problems.properties(A_pairs), directions, p.pairs, generator
     )
-    background = sanity_study.background(
+    background = study.background(
         model, A_many, answer, problems.generator(run.seed, "sanity background")
     )
-    bench = sanity_study.bench(
+    bench = study.bench(
         model, fresh, briefly, A, answer, {name: of(A) for name, of in squares.items()}, directions,
         dictionaries, shown, background, generator,
     )  # fmt: skip
     with run.progress(len(fresh) + 17, "fresh weights, then findings") as bar:
-        rows = sanity_study.decay(bench, p.mapped, bar.update)
-        cells = sanity_study.cells(bench, p.moves, generator, bar.update)
-    start = points.noise(model, len(A_many), generator=generator, like=A_many)
-    linear = surrogate_study.linear(model, answer, A_many, start, dictionaries, directions, generator)
-    table = sanity_table.judged(cells, sanity_study.SOURCES, sanity_study.REASONS)
-    curves = sanity.curves(rows)
+        rows = study.decay(bench, p.mapped, bar.update)
+        cells = study.cells(bench, p.moves, generator, bar.update)
+    start = states.noise(model, len(A_many), generator=generator, like=A_many)
+    linear = linear_surrogate_study.linear(model, answer, A_many, start, dictionaries, directions, generator)
+    table = survival_table.judged(cells, study.SOURCES, study.REASONS)
+    curves = randomisation.curves(rows)
     tables = {"table": table, "decay": curves, "surrogate": linear.shares,
               "surrogate_directions": linear.directions, "ordering": linear.ordering}  # fmt: skip
     for name, rows_of in tables.items():
         run.table(name, rows_of)
-    run.metrics(sanity_table.numbers(table))
+    run.metrics(survival_table.numbers(table))
 
-    for name, (met, numbers) in sanity_study.verdicts(table, rows, linear).items():
+    for name, (met, numbers) in study.verdicts(table, rows, linear).items():
         run.criterion(name, met, **numbers)
-    share = sanity_table.survived(table)
+    share = survival_table.survived(table)
     run.headline("share of finding × check that survives", share.estimate, share.low, share.high)
     for name, figure, caption in figures.all_of_them(table, curves, linear):
         run.figure(name, figure, caption)

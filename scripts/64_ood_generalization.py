@@ -1,10 +1,10 @@
 """P6-04: what survives on problems that are not like those of training?
 
-Families (`ired.model.shifted`): c = 0.1, condition numbers 100 to 1000, eigenvalues near zero, noise
+Families (`ired.model.shifted_problems`): c = 0.1, condition numbers 100 to 1000, eigenvalues near zero, noise
 on A (truth: the noisy or the clean A's), embedded smaller problems; another n by a short training of
 this run's own (no model of that n lies upstream); inputs without sense apart. Asked: is the model
 still better than least squares fitted on the training distribution; which findings of Phases 1 to 3
-transfer (rule, chance, interval: `ired.instruments.transfer`); does the energy tell a shifted problem
+transfer (rule, chance, interval: `ired.instruments.transfer.score`); does the energy tell a shifted problem
 (AUROC, DeLong et al. 1988; after Liu et al. 2020) better than A alone? Against each: a baseline that
 does as well, placebos that transfer as often, a fresh draw of the training distribution that is
 "detected".
@@ -45,17 +45,17 @@ def main(run):
     import pandas
     import torch
 
-    from ired.figures import shift as figures
-    from ired.instruments import interventions, shift_study, transfer, transfer_evidence
-    from ired.instruments.dictionary import studied
-    from ired.model import problems, shifted
+    from ired.instruments.dictionaries.dictionary import studied
+    from ired.instruments.interventions import pushes
+    from ired.instruments.transfer import evidence, figures, score, study
+    from ired.model import problems, shifted_problems
     from ired.model.reference import panel
     from ired.model.sampling import SamplingConfig, sample
 
     size, source, (n, c) = run.params, run.upstream("SETUP-3"), run.profile.problem.values()
     energies = panel(source.path("model.safetensors"), run.seed, run.device)
     model, plain, dictionaries = energies["trained"], energies["untrained"], {}
-    config, (same, null) = SamplingConfig(**run.profile.sampling), (shifted.IN, shifted.NULL)
+    config, (same, null) = SamplingConfig(**run.profile.sampling), (shifted_problems.IN, shifted_problems.NULL)
     scale = model.schedule.sqrt_alpha_bar[0].item() if config.scaled_output else 1.0
     def stream(purpose):
         return problems.generator(run.seed, f"P6-04 {purpose}")
@@ -65,32 +65,32 @@ def main(run):
         return problems.draw(count, side, c, stream(purpose), torch.float64).to(run.device)
     def judge(energy, plain, side):
         A = draw(size.fitted, f"fitted {side}", side)
-        return shift_study.Judge.of(energy, plain, walk, A, problems.inverse(A), stream, scale)
+        return study.Judge.of(energy, plain, walk, A, problems.inverse(A), stream, scale)
     for layer, up in ((layer, run.upstream(name)) for layer, name in LAYERS.items()):
         packed = up.tensors("dictionaries"), up.meta("dictionaries")
         dictionaries[layer] = studied(up.json("chosen"), packed, source.run_id)
-    seen = interventions.nature(model, draw(size.chosen, "chosen"), stream("nature"))
-    bench = transfer_evidence.settle(
+    seen = pushes.nature(model, draw(size.chosen, "chosen"), stream("nature"))
+    bench = evidence.settle(
         model, plain, walk, problems.properties, dictionaries, run.upstream("P3-05").table("verdicts"),
         seen, size.features, size.directions, size.landscapes, stream("bench").initial_seed(),
     )  # fmt: skip
-    families, odd = (shifted.drawn(table, count, n, c, stream) for table, count in (
-        (shifted.SHIFTED, size.problems), (shifted.PATHOLOGICAL, size.odd)))  # fmt: skip
+    families, odd = (shifted_problems.drawn(table, count, n, c, stream) for table, count in (
+        (shifted_problems.SHIFTED, size.problems), (shifted_problems.PATHOLOGICAL, size.odd)))  # fmt: skip
     every = torch.cat([made.A for made in families.values()])
-    run.dataset(f"P6-04 n={n}", problems.digest(every), "fresh, shifted", "ired.model.shifted.SHIFTED")
+    run.dataset(f"P6-04 n={n}", problems.digest(every), "fresh, shifted", "ired.model.shifted_problems.SHIFTED")
     own, m = judge(model, plain, n), -(-n // 2)
     with run.progress(len(families), "families") as bar:
-        found = shift_study.study(own, families, same, null, bench, size.tested, size.few, bar.update)
-    odd = shift_study.pathologies(own, odd, found.usual)
+        found = study.study(own, families, same, null, bench, size.tested, size.few, bar.update)
+    odd = study.pathologies(own, odd, found.usual)
     sections = run.profile.model, run.profile.training
-    small = shifted.short_model(m, c, *sections, size.other_steps, run.variant, run.seed, run.device)
-    sides = shift_study.other_side(judge(small, None, m), own, lambda A: shifted.embedded(A, n),
-                                   shifted.other_side(m, size.problems, c, stream))  # fmt: skip
+    small = shifted_problems.short_model(m, c, *sections, size.other_steps, run.variant, run.seed, run.device)
+    sides = study.other_side(judge(small, None, m), own, lambda A: shifted_problems.embedded(A, n),
+                                   shifted_problems.other_side(m, size.problems, c, stream))  # fmt: skip
     inside, outside = found.blocks[same], found.outside(same)
-    scores = transfer.summary(inside, outside, (null,), run.seed)
+    scores = score.summary(inside, outside, (null,), run.seed)
     errors = pandas.concat([found.accuracy, sides], ignore_index=True)
-    findings, known = transfer.table(inside, outside), run.upstream("P1-04").table("summary")
-    findings["recorded"] = findings["finding"].map(transfer_evidence.recorded(known))
+    findings, known = score.table(inside, outside), run.upstream("P1-04").table("summary")
+    findings["recorded"] = findings["finding"].map(evidence.recorded(known))
     for name, table in {"accuracy": errors, "detection": found.detection, "odd": odd,
                         "transfer": scores, "findings": findings}.items():  # fmt: skip
         run.table(name, table)
@@ -112,7 +112,7 @@ def main(run):
     for name, figure, caption in (
         ("accuracy", figures.accuracy(errors), f"{words} At n = {m} this model is one trained for "
          f"{size.other_steps} steps only. Dotted: the answer 0."),
-        ("transfer", figures.transfer(scores), "Rule, chance, interval: ired.instruments.transfer. "
+        ("transfer", figures.transfer(scores), "Rule, chance, interval: ired.instruments.transfer.score. "
          "'Same again': a fresh draw of the training distribution. Dotted: 0.6. Grey: not measurable."),
         ("detection", figures.detection(found.detection), f"{words} In brackets: ½ is not excluded."),
         ("odd", figures.pathologies(odd), f"Medians over {size.odd} problems. Dotted: the answer 0; "

@@ -4,8 +4,8 @@ Every variant × seed is measured by the instruments of Phases 1 to 6 on the sam
 published network without, with random, adversarial and property-guided negatives (ours: along soft
 directions of the inverse), and energies of matrix products, which can express it. Paired by seed:
 Student's interval (decides), bootstrap, exact sign flips, Benjamini-Hochberg over all cells of networks
-(other energies apart), the smallest effect that so many seeds see (`ired.instruments.comparison`). A
-consistency between 0 and 1 (`ired.instruments.consistency`) says how much two models share. Against:
+(other energies apart), the smallest effect that so many seeds see (`ired.instruments.comparison.paired_seeds`). A
+consistency between 0 and 1 (`ired.instruments.comparison.similarity`) says how much two models share. Against:
 differences no larger than between seeds; a copy that differs, a model with its weights shuffled that
 does not.
 """
@@ -46,8 +46,7 @@ def main(run):
     import pandas
 
     from ired.experiments.variants import costs, measured, rivals
-    from ired.figures import mining as figures
-    from ired.instruments import mining_study as study
+    from ired.instruments.comparison import figures, study
     from ired.model.architectures import parse
 
     found = measured(run, run.params.problems)

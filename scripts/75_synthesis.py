@@ -1,8 +1,8 @@
 """P7-05: what did IRED learn, and how sure are we?
 
 Reads what all other experiments logged, and computes nothing anew. Every criterion is collected; claims
-rest on criteria (`ired.experiments.claims`), are asked whether other networks, sanity checks and other
-problems bear them out, and get a confidence by a written rule (`ired.instruments.confidence`). Negatives
+rest on criteria (`ired.report.claims`), are asked whether other networks, sanity checks and other
+problems bear them out, and get a confidence by a written rule (`ired.report.confidence`). Negatives
 are recommended by what P7-04 found over seeds. The page that it logs is that of `make report`. Against the
 synthesis itself: an experiment that is missing, a criterion that no claim takes account of, an instrument
 that missed a known answer.
@@ -22,10 +22,7 @@ from ired.lab.command import command
 def main(run):
     import pandas
 
-    from ired.experiments import report as pages
-    from ired.experiments import synthesis
-    from ired.figures import report as form
-    from ired.instruments import confidence
+    from ired.report import build as pages, confidence, page as form, synthesis
 
     shelf = run.shelf()
     gathered = synthesis.gather(shelf, run.at, without=run.exp_id)

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks import costs, harness, record
 from benchmarks.plain import Plain
-from ired.lab.errors import Mistake
+from ired.lab.errors import UserError
 from ired.model import problems
 from ired.model.energy import EnergyConfig
 from ired.model.training import Trainer, TrainingConfig
@@ -102,7 +102,7 @@ def test_a_section_is_renewed_and_the_rest_left():
     text = "before\n<!-- a -->\nold\n<!-- /a -->\nbetween\n<!-- b -->\n<!-- /b -->\nafter\n"
     once = record.filled(text, "a", "new")
     assert once == text.replace("old", "\nnew\n") and record.filled(once, "a", "new") == once
-    with pytest.raises(Mistake, match="<!-- c -->"):
+    with pytest.raises(UserError, match="<!-- c -->"):
         record.filled(text, "c", "new")
 
 

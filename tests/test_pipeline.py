@@ -14,12 +14,12 @@ import pytest
 import whole_queue
 from mlflow import MlflowClient
 
-from ired.figures.report import dead_links
 from ired.lab import queue
 from ired.lab.run import sha256
 from ired.lab.usage import METERS
 from ired.model import checkpoint
 from ired.model.energy import EnergyConfig, MLPEnergy
+from ired.report.page import dead_links
 
 ROOT = Path(__file__).resolve().parents[1]
 QUEUE = queue.load()
@@ -123,7 +123,7 @@ def test_a_broken_shard_of_activations_is_one_line(finished, tmp_path):
 def report(folder, *words):
     """`make report` in a copy of the project: how it ended, and the page."""
     done = subprocess.run(
-        [sys.executable, "-m", "ired.experiments.report", "--profile", "tiny", *words],
+        [sys.executable, "-m", "ired.report.build", "--profile", "tiny", *words],
         cwd=folder, env=whole_queue.environment(folder), capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     page = folder / "mlruns/report-tiny-seed0-none.html"
@@ -200,7 +200,7 @@ def test_an_edit_outside_the_training_does_not_train_again(finished, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(finished, copy)
     before = checkpoints(copy)
-    with (copy / "ired/instruments/accuracy.py").open("a") as file:
+    with (copy / "ired/instruments/accuracy/metrics.py").open("a") as file:
         file.write("# another thought\n")
     done = run(copy, "scripts/02_train_baseline.py")
     assert done.returncode == 0 and "up to date" not in done.stdout
@@ -325,7 +325,7 @@ def test_help_comes_before_heavy_imports(exp):
 def test_a_kept_model_is_found_checked_and_not_trained_again(finished, tmp_path):
     copy = tmp_path / "keeper"
     shutil.copytree(finished, copy)
-    keep = [sys.executable, "-m", "ired.lab.keep", "--profile", "tiny"]
+    keep = [sys.executable, "-m", "ired.lab.keep_model", "--profile", "tiny"]
     done = subprocess.run(keep, cwd=copy, env=whole_queue.environment(copy), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     provenance = json.loads((copy / "checkpoints/tiny-none-seed0.json").read_text())
@@ -353,7 +353,7 @@ def test_a_kept_model_is_found_checked_and_not_trained_again(finished, tmp_path)
 def test_a_replication_is_kept_in_half_the_space(finished, tmp_path):
     copy = tmp_path / "half"
     shutil.copytree(finished, copy)
-    keep = [sys.executable, "-m", "ired.lab.keep", "--profile", "tiny", "--seed", "1"]
+    keep = [sys.executable, "-m", "ired.lab.keep_model", "--profile", "tiny", "--seed", "1"]
     done = subprocess.run(keep, cwd=copy, env=whole_queue.environment(copy), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads((copy / "checkpoints/tiny-none-seed1.json").read_text())["stored_as"] == "float16"

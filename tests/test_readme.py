@@ -3,21 +3,21 @@
 import re
 from pathlib import Path
 
-from ired.lab import queue, table
+from ired.lab import queue, readme_table
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 
 
 def test_the_table_of_experiments_is_current():
-    assert table.BEGIN in README and table.END in README
-    assert table.filled(README) == README, "run `make readme`"
+    assert readme_table.BEGIN in README and readme_table.END in README
+    assert readme_table.filled(README) == README, "run `make readme`"
     assert all(f"| {exp.id} |" in README for exp in queue.load().experiments)
 
 
 def test_the_table_follows_the_queue():
     stale = README.replace("P1-03", "P9-99")
-    assert "P9-99" in stale and table.filled(stale) != stale
+    assert "P9-99" in stale and readme_table.filled(stale) != stale
 
 
 def test_files_that_readme_names_exist():

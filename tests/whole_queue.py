@@ -34,7 +34,7 @@ def run(folder, profile, captured, limit=300):
 
     Raises AssertionError with the ends of all that failed; what needs them is left out.
     """
-    everything = [(exp, queue.At(profile=profile)) for exp in QUEUE.experiments]
+    everything = [(exp, queue.RunCoordinates(profile=profile)) for exp in QUEUE.experiments]
     # Some need models of other seeds and variants.
     waiting = list(dict.fromkeys(job for exp, at in everything for job in QUEUE.upstream(exp, at)))
     done, running, failures = set(), {}, []

@@ -39,9 +39,9 @@ CRITERIA = {
 def layers(run: Run, names: tuple[str, ...], count: int) -> dict[str, Any]:
     """A bench (instruments.dictionary_study) for each of the layers, on the `count` first held-out
     problems, with the model of SETUP-3 and the activations of P2-01 that belong to it."""
-    from ired.instruments import points
-    from ired.instruments.activations import Shards
-    from ired.instruments.dictionary_study import Bench
+    from ired.instruments.core import states
+    from ired.instruments.dictionaries.activations import Shards
+    from ired.instruments.dictionaries.study import Bench
     from ired.model import problems
     from ired.model.checkpoint import load_energy
     from ired.model.sampling import SamplingConfig, solve
@@ -56,7 +56,7 @@ def layers(run: Run, names: tuple[str, ...], count: int) -> dict[str, Any]:
         inverse = solve(energy, A, descent, problems.generator(run.seed, "start", run.device))
         return (inverse - Y).pow(2).mean((1, 2))
 
-    moments, y0 = upstream.tensors("moments"), points.answers(energy, A)
+    moments, y0 = upstream.tensors("moments"), states.answers(energy, A)
     return {
         layer: Bench.of(energy, layer, shards, moments, A, y0, answer, run.seed) for layer in names
     }
@@ -64,14 +64,13 @@ def layers(run: Run, names: tuple[str, ...], count: int) -> dict[str, Any]:
 
 def study(run: Run, layer: str) -> None:
     """All architectures and baselines on one layer: P2-02, P2-03 and P2-04."""
-    from ired.figures import phase2 as figures
-    from ired.instruments import dictionary_study
-    from ired.instruments.dictionary_training import Plan
+    from ired.instruments.dictionaries import figures, study
+    from ired.instruments.dictionaries.training import Plan
 
     params, bench = run.params, layers(run, (layer,), run.params.problems)[layer]
     features = params.expansion * bench.shards.width(layer)
     with run.progress(params.steps, f"dictionaries of {layer}") as bar:
-        found = dictionary_study.study(
+        found = study.study(
             bench, params.architecture, features, params.sparsity, params.seeds,
             Plan(params.steps, params.rate), params.batch, bar.update, run.checkpoint(layer),
         )  # fmt: skip

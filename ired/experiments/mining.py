@@ -41,8 +41,8 @@ def present(run: Run, variant: str) -> None:
     """Log the models of a variant: a child run for each seed, all of them together in this one."""
     import pandas
 
-    from ired.figures import training_curves as figures
-    from ired.instruments.statistics import student_interval
+    from ired.instruments.accuracy import figures_training_curves as figures
+    from ired.instruments.statistics.intervals import student_interval
 
     models = {seed: found for (_, seed), found in run.upstreams("SETUP-3").items()}
     references = run.upstream("SETUP-2").table("predictors")

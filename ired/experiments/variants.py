@@ -14,10 +14,10 @@ from ired.experiments.mining import recipe
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from ired.instruments.fingerprint import Fingerprint
+    from ired.instruments.comparison.representation import Fingerprint
     from ired.lab.run import Run
 
-# Of `ired.model.shifted`, by names that a metric may have.
+# Of `ired.model.shifted_problems`, by names that a metric may have.
 FAMILIES = {"κ 100–300": "kappa_100_300", "κ 300–1000": "kappa_300_1000", "rank n−1, 0.02": "near_singular",
             "noise 0.8c": "noise", "smaller": "smaller"}  # fmt: skip
 SETS = ("test", "harder")
@@ -50,8 +50,8 @@ def measured(run: Run, count: int) -> Measured:
     family, and five times as many of the test and the harder set."""
     import torch
 
-    from ired.instruments import fingerprint, mining_study, portrait
-    from ired.model import altered, problems
+    from ired.instruments.comparison import model_metrics, representation, study
+    from ired.model import problems, weight_edits
     from ired.model.architectures import MLP, parse
     from ired.model.checkpoint import load_energy
     from ired.model.reference import controls
@@ -62,8 +62,8 @@ def measured(run: Run, count: int) -> Measured:
     variants = list(dict.fromkeys(variant for variant, _ in models))
     networks = [variant for variant in variants if parse(variant)[0] == MLP]
     sizes = run.profile.sizes
-    looked = {"tiny": portrait.TINY, "default": portrait.Sizes()}.get(sizes, portrait.PAPER)
-    asked = fingerprint.TINY if sizes == "tiny" else fingerprint.Size()
+    looked = {"tiny": model_metrics.TINY, "default": model_metrics.Sizes()}.get(sizes, model_metrics.PAPER)
+    asked = representation.TINY if sizes == "tiny" else representation.Size()
 
     def stream(purpose: str) -> torch.Generator:
         return problems.generator(run.seed, f"{run.exp_id} {purpose}")
@@ -76,32 +76,32 @@ def measured(run: Run, count: int) -> Measured:
     def load(model: Model, dtype: torch.dtype = torch.float64) -> Any:
         return load_energy(models[model].path("model.safetensors"), run.device, dtype)
 
-    first = min(model for model in models if model[0] == mining_study.NONE)
+    first = min(model for model in models if model[0] == study.NONE)
     energy = load(first)
     scale = energy.schedule.sqrt_alpha_bar[0].item() if config.scaled_output else 1.0
     families = _families(run, energy, count, stream)
     A = problems.draw(looked.problems, n, c, stream("portrait"), torch.float64).to(run.device)
-    scene = portrait.Scene(families, A, stream, scale)
-    B = problems.draw(fingerprint.needed(asked), n, c, stream("fingerprint"), torch.float64).to(run.device)
-    ground = fingerprint.ground(energy, B, problems.properties(B), asked, stream("ground"))
+    scene = model_metrics.Scene(families, A, stream, scale)
+    B = problems.draw(representation.needed(asked), n, c, stream("fingerprint"), torch.float64).to(run.device)
+    ground = representation.ground(energy, B, problems.properties(B), asked, stream("ground"))
     run.dataset(f"{run.exp_id} n={n}", problems.digest(torch.cat([A, B])), "fresh", "ired.model.problems.draw")
 
     plain = controls(energy, run.seed)
-    shuffled = altered.shuffled(energy, stream("shuffled"))
+    shuffled = weight_edits.shuffled(energy, stream("shuffled"))
     # The copy is loaded and looked at anew: what is held against itself cannot differ.
-    others = {mining_study.COPY: load(first), mining_study.SHUFFLED: shuffled,
-              mining_study.UNTRAINED: plain["untrained"], mining_study.IDEAL: plain["ideal"]}  # fmt: skip
+    others = {study.COPY: load(first), study.SHUFFLED: shuffled,
+              study.UNTRAINED: plain["untrained"], study.IDEAL: plain["ideal"]}  # fmt: skip
     numbers, taken, landscapes = {}, {}, []
     with run.progress(len(models) + len(others), "models") as bar:
-        beside = {name: fingerprint.fingerprint(one, ground, walk, asked) for name, one in others.items()}
-        untrained = beside[mining_study.UNTRAINED].scalars
+        beside = {name: representation.fingerprint(one, ground, walk, asked) for name, one in others.items()}
+        untrained = beside[study.UNTRAINED].scalars
         bar.update(len(others))
         for model, source in models.items():
             energy = load(model)
-            seen = portrait.take(energy, walk, scene, looked, bulk=load(model, torch.float32))
-            own = taken[model] = fingerprint.fingerprint(energy, ground, walk, asked)
+            seen = model_metrics.take(energy, walk, scene, looked, bulk=load(model, torch.float32))
+            own = taken[model] = representation.fingerprint(energy, ground, walk, asked)
             numbers[model] = seen.numbers | own.scalars
-            numbers[model] |= fingerprint.beyond_untrained(own.scalars, untrained)
+            numbers[model] |= representation.beyond_untrained(own.scalars, untrained)
             for family in SETS:  # on all problems of these sets, as SETUP-3 measured it
                 for name, steps in (("mse", 10 * config.inner_steps), ("mse_denoised", 0)):
                     known = source.metrics[f"mse.{family}.steps_{steps}"]
@@ -117,19 +117,19 @@ def measured(run: Run, count: int) -> Measured:
 
 def _families(run: Run, energy: Any, count: int, stream: Any) -> dict[str, tuple]:
     """Problems A, inverses Y and starts of the test and the harder set, and of shifted families."""
-    from ired.instruments import points
-    from ired.model import problems, shifted
+    from ired.instruments.core import states
+    from ired.model import problems, shifted_problems
 
     sets = run.upstream("SETUP-2").tensors("problems")
     drawn = {name: sets[f"{name}.A"][: 5 * count] for name in SETS}
     drawn = {name: (A, problems.inverse(A.double())) for name, A in drawn.items()}
-    shifts = {name: shifted.SHIFTED[name] for name in FAMILIES}
-    for name, family in shifted.drawn(shifts, count, *run.profile.problem.values(), stream).items():
+    shifts = {name: shifted_problems.SHIFTED[name] for name in FAMILIES}
+    for name, family in shifted_problems.drawn(shifts, count, *run.profile.problem.values(), stream).items():
         drawn[FAMILIES[name]] = family.A, family.Y
     found = {}
     for name, pair in drawn.items():
         A, Y = (given.double().to(run.device) for given in pair)
-        found[name] = A, Y, points.noise(energy, len(A), generator=stream(f"start {name}"), like=A)
+        found[name] = A, Y, states.noise(energy, len(A), generator=stream(f"start {name}"), like=A)
     return found
 
 
@@ -139,7 +139,7 @@ def rivals(run: Run, families: Mapping[str, tuple], count: int) -> DataFrame:
     import pandas
     import torch
 
-    from ired.instruments import predictors
+    from ired.instruments.accuracy import predictors
     from ired.model import problems
 
     known = run.upstream("SETUP-2").table("predictors")[["family", "predictor", "mse"]]
@@ -162,7 +162,7 @@ def costs(run: Run, variants: Sequence[str], rounds: int, steps: int) -> DataFra
     import pandas
     import torch
 
-    from ired.instruments.mining_study import NONE
+    from ired.instruments.comparison.study import NONE
     from ired.model.architectures import configured, trained
     from ired.model.graph_training import trainer
     from ired.model.training import TrainingConfig

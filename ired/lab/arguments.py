@@ -1,6 +1,6 @@
 """Command lines: parameters of experiments, and the options that all commands share.
 
-What is wrong with a command line is a Mistake, told in one line.
+What is wrong with a command line is a UserError, told in one line.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Callable, Mapping, NoReturn, Sequence
 
-from ired.lab.errors import Mistake
+from ired.lab.errors import UserError
 from ired.lab.profiles import PROFILES
-from ired.lab.queue import COORDINATES, At, Queue
+from ired.lab.queue import COORDINATES, Queue, RunCoordinates
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -45,11 +45,11 @@ class Parser(argparse.ArgumentParser):
     """Mistakes in a command line are ours to print, in one line."""
 
     def error(self, message: str) -> NoReturn:
-        raise Mistake(re.sub(r"^argument (--\S+): ", r"\1: ", message))
+        raise UserError(re.sub(r"^argument (--\S+): ", r"\1: ", message))
 
 
 def add_coordinates(parser: argparse.ArgumentParser) -> None:
-    default = At()
+    default = RunCoordinates()
     parser.add_argument("--profile", type=one_of("profile", tuple(PROFILES)),
                         default=default.profile,
                         help=f"{', '.join(PROFILES)} (default: {default.profile})")
@@ -59,11 +59,11 @@ def add_coordinates(parser: argparse.ArgumentParser) -> None:
                         help=f"which negatives were mined (default: {default.variant})")
 
 
-def take_coordinates(options: dict[str, Any], queue: Queue) -> At:
+def take_coordinates(options: dict[str, Any], queue: Queue) -> RunCoordinates:
     """The coordinates among parsed options, which are taken out."""
-    at = At(**{name: options.pop(name) for name in COORDINATES})
+    at = RunCoordinates(**{name: options.pop(name) for name in COORDINATES})
     if at.variant not in queue.variants:
-        raise Mistake(f"--variant: unknown variant '{at.variant}': choose one of "
+        raise UserError(f"--variant: unknown variant '{at.variant}': choose one of "
                       + ", ".join(queue.variants))
     return at
 

@@ -21,15 +21,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, NoReturn, Sequence
 
 from ired.lab.arguments import DEVICES, Param, Parser, add_coordinates, add_params, one_of, take_coordinates
-from ired.lab.errors import Mistake, one_line
+from ired.lab.content_keys import Keys
+from ired.lab.errors import UserError, one_line
 from ired.lab.jobs import check_code
-from ired.lab.keys import Keys
 from ired.lab.lines import wrapped
 from ired.lab.machine import device_for, git, keep_memory, set_threads
 from ired.lab.opening import open_tracking
 from ired.lab.profiles import PROFILES
-from ired.lab.queue import COORDINATES, ROOT, At, Experiment, Queue, load
-from ired.lab.shelf import Shelf
+from ired.lab.queue import COORDINATES, ROOT, Experiment, Queue, RunCoordinates, load
+from ired.lab.results import Shelf
 from ired.lab.store import Stamp, Store, is_alive
 from ired.lab.usage import Meter, available_gib
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 class Request:
     """A command line that was understood."""
 
-    at: At
+    at: RunCoordinates
     device: str
     force: bool
     params: dict[str, Any]
@@ -101,13 +101,13 @@ class Command:
     # Arguments
 
     def parse(self, argv: Sequence[str], queue: Queue | None = None) -> Request:
-        """Read a command line; whatever is wrong with it is a Mistake. Coordinates that the
+        """Read a command line; whatever is wrong with it is a UserError. Coordinates that the
         experiment does not vary with come back at their default."""
         options = vars(self._parser().parse_args(list(argv)))
         queue = queue or load(ROOT)
         at = queue[self.exp_id].at(take_coordinates(options, queue))
         if why := queue.refusal(queue[self.exp_id], at):
-            raise Mistake(f"--variant: {why}")
+            raise UserError(f"--variant: {why}")
         device, force = options.pop("device"), options.pop("force")
         defaults = {name: param.at(at.profile) for name, param in self.params.items()}
         params = {name: defaults[name] if options[name] is None else options[name]
@@ -156,12 +156,12 @@ class Command:
 
     def _run(self, request: Request) -> None:
         if self.script.parents[1] != ROOT:
-            raise Mistake(f"{self.script} would run with the code of another copy of the project "
+            raise UserError(f"{self.script} would run with the code of another copy of the project "
                           f"({ROOT}): use the environment of its own folder, or make")
         keys = Keys(ROOT)
         exp = keys.queue[self.exp_id]
         if exp.script != f"scripts/{self.script.name}":
-            raise Mistake(f"pipeline.json says that {exp.id} is {exp.script}")
+            raise UserError(f"pipeline.json says that {exp.id} is {exp.script}")
         at = request.at
         key = self.key(request, keys)
         _submitted_code(keys, exp, at, key)
@@ -177,7 +177,7 @@ class Command:
             if not request.force and self._fresh(store, exp, at, key):
                 return
             tracking = open_tracking(store, keys, lasting=True)
-            _bury_the_dead(tracking, key)
+            mark_dead_runs(tracking, key)
             known = None if request.force else tracking.finished(key)
             if known:
                 store.write_stamp(exp, at, key, tracking.stamp(known))
@@ -185,21 +185,21 @@ class Command:
                 return
             upstream = _needed(Shelf(tracking, keys), exp, at)
             if self.key(request, Keys(ROOT)) != key:  # it may have waited long for the lock
-                raise Mistake(f"{name}: the code was edited while this was starting: run it again")
+                raise UserError(f"{name}: the code was edited while this was starting: run it again")
             _check_memory(tracking, exp, at, request, device)
             try:
                 self._work(tracking, keys, exp, at, key, request, device, upstream)
             finally:
                 tracking.close()
 
-    def _fresh(self, store: Store, exp: Experiment, at: At, key: str) -> bool:
+    def _fresh(self, store: Store, exp: Experiment, at: RunCoordinates, key: str) -> bool:
         """Say so if there is a finished run with this key."""
         stamp = store.stamp(exp, at, key)
         if stamp:
             print(_sentence(f"{exp.name(at)} is up to date", stamp))
         return stamp is not None
 
-    def _work(self, tracking: Tracking, keys: Keys, exp: Experiment, at: At, key: str,
+    def _work(self, tracking: Tracking, keys: Keys, exp: Experiment, at: RunCoordinates, key: str,
               request: Request, device: str, upstream: list[Upstream]) -> None:
         """Run `main` inside an MLflow run and record how it ended."""
         from ired.lab.run import Run
@@ -244,9 +244,9 @@ def _content(name: str, value: str) -> str:
     try:
         return sha256(Path(value))
     except OSError as error:
-        raise Mistake(f"--{name.replace('_', '-')} {value}: {error.strerror}") from None
+        raise UserError(f"--{name.replace('_', '-')} {value}: {error.strerror}") from None
 
-def _bury_the_dead(tracking: Tracking, key: str) -> None:
+def mark_dead_runs(tracking: Tracking, key: str) -> None:
     """Runs of this key that died without a word. We hold their lock, so they cannot be alive,
     except on a server that another copy of this project on this machine uses too."""
     for run in tracking.search(f"tags.key = '{key}' and attributes.status = 'RUNNING'"):
@@ -256,13 +256,13 @@ def _bury_the_dead(tracking: Tracking, key: str) -> None:
             tracking.end(run.info.run_id, "KILLED")
 
 
-def _submitted_code(keys: Keys, exp: Experiment, at: At, key: str) -> None:
+def _submitted_code(keys: Keys, exp: Experiment, at: RunCoordinates, key: str) -> None:
     """Refuse where this is a job of Slurm and its code is not the code that was submitted."""
     if "SLURM_JOB_ID" in os.environ:
         check_code(keys, exp, at, key)
 
 
-def _needed(shelf: Shelf, exp: Experiment, at: At) -> list[Upstream]:
+def _needed(shelf: Shelf, exp: Experiment, at: RunCoordinates) -> list[Upstream]:
     """The finished run of everything that `exp` needs, before anything long starts."""
     from ired.lab.run import Upstream
 
@@ -270,20 +270,20 @@ def _needed(shelf: Shelf, exp: Experiment, at: At) -> list[Upstream]:
     for other, where in shelf.queue.needed(exp, at):
         result = shelf.find(other, where)
         if shelf.tracking.away and not (result and shelf.tracking.is_staged(result.run_id)):
-            raise Mistake(f"{exp.name(at)} needs {other.name(where)}, which does not wait in staging, "
+            raise UserError(f"{exp.name(at)} needs {other.name(where)}, which does not wait in staging, "
                           f"and {shelf.tracking.away}")
         if result is None:
-            raise Mistake(f"{exp.name(at)} needs {other.name(where)}, which has not been "
+            raise UserError(f"{exp.name(at)} needs {other.name(where)}, which has not been "
                           f"run with this code: `{other.target(where)}` first")
         found.append(Upstream(other, where, result))
     return found
 
 
-def _check_memory(tracking: Tracking, exp: Experiment, at: At, request: Request, device: str) -> None:
+def _check_memory(tracking: Tracking, exp: Experiment, at: RunCoordinates, request: Request, device: str) -> None:
     """Refuse what will not fit: what a run with these parameters took last is more than there is."""
     text = os.environ.get("IRED_MEMORY")
     if text and not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
-        raise Mistake(f"IRED_MEMORY is '{text}', not a number of GiB")
+        raise UserError(f"IRED_MEMORY is '{text}', not a number of GiB")
     there = float(text) if text else available_gib()
     if PROFILES[at.profile].sizes == "tiny" or there is None:
         return
@@ -296,13 +296,13 @@ def _check_memory(tracking: Tracking, exp: Experiment, at: At, request: Request,
     measured = load(ROOT).measured.get(at.profile, {}).get(exp.id)
     if before:
         needed, whence = before.data.metrics["peak_memory_gib"], f"run {before.info.run_id[:8]} did"
-    elif measured and not request.changed and device == "cpu" and at.variant == At().variant:
+    elif measured and not request.changed and device == "cpu" and at.variant == RunCoordinates().variant:
         needed, whence = measured.memory_gib, "measured on another machine"
     else:
         return
     if needed > there:
         smaller = ", give it a smaller size by ARGS (--help names them)" if request.params else ""
-        raise Mistake(f"{exp.name(at)} needs about {needed:.1f} GiB of memory, as {whence}, and {there:.1f} GiB "
+        raise UserError(f"{exp.name(at)} needs about {needed:.1f} GiB of memory, as {whence}, and {there:.1f} GiB "
                       f"are free: close other programs{smaller}, or set IRED_MEMORY={math.ceil(needed)} to "
                       "try it all the same")
 
@@ -319,7 +319,7 @@ def _packages() -> dict[str, str]:
     return versions
 
 
-def _provenance(exp: Experiment, at: At, key: str, device: str, criteria: dict[str, str],
+def _provenance(exp: Experiment, at: RunCoordinates, key: str, device: str, criteria: dict[str, str],
                 upstream: list[Upstream]) -> dict[str, str]:
     """Tags that tell where a run comes from and by which it is found again."""
     tags = {"exp_id": exp.id, "key": key, "profile": at.profile, "seed": at.seed,

@@ -21,8 +21,8 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Iterator
 
-from ired.lab.errors import Mistake
-from ired.lab.keys import Keys
+from ired.lab.content_keys import Keys
+from ired.lab.errors import UserError
 from ired.lab.lines import wrapped
 from ired.lab.queue import ROOT
 from ired.lab.store import Store
@@ -96,13 +96,13 @@ def notebook() -> Iterator[Finding]:
         runs = store.query("SELECT count(*) FROM runs WHERE lifecycle_stage = 'active'")
         count = f", {runs[0][0]} runs" if runs else ""
         yield "ok", f"store: {store.shown} can be reached and written{count}"
-    except Mistake as mistake:
+    except UserError as mistake:
         yield "fail", f"store: {mistake}"
     try:
         keys = Keys()
         built = sum(keys.built(exp) for exp in keys.queue.experiments)
         yield "ok", f"queue: {len(keys.queue.experiments)} experiments, {built} of them built"
-    except Mistake as mistake:
+    except UserError as mistake:
         yield "fail", f"queue: {mistake}"
 
 

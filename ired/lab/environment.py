@@ -22,7 +22,7 @@ import time
 from hashlib import blake2b
 from pathlib import Path
 
-from ired.lab.errors import Mistake, in_one_line
+from ired.lab.errors import UserError, in_one_line
 from ired.lab.queue import ROOT
 from ired.lab.store import FREE_BYTES_NEEDED, Store
 
@@ -46,7 +46,7 @@ def make(folder: Path, mark: Path, torch_index: str, root: Path = ROOT) -> None:
             shutil.rmtree(folder)
         new = not folder.exists() or folder.is_dir() and not any(folder.iterdir())
         if not (new or python.exists() or (folder / "pyvenv.cfg").exists()):
-            raise Mistake(f"{folder} is there already and is no environment of Python: nothing was "
+            raise UserError(f"{folder} is there already and is no environment of Python: nothing was "
                           "written into it; give VENV a path that is still free")
         print(f"Installing requirements.txt into {folder}: some minutes the first time", flush=True)
         if not python.exists():
@@ -87,7 +87,7 @@ def _quietly(words: list[str]) -> str:
     done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         print(done.stdout.rstrip(), file=sys.stderr)
-        raise Mistake(f"`{' '.join(words[1:5])} ...` failed as shown above: mend that (network, "
+        raise UserError(f"`{' '.join(words[1:5])} ...` failed as shown above: mend that (network, "
                       "disk, PIP_INDEX_URL, TORCH_INDEX), then run the same make command again")
     return done.stdout
 
@@ -112,7 +112,7 @@ def main() -> None:
     with in_one_line():
         free = shutil.disk_usage(ROOT).free
         if free < FREE_BYTES_NEEDED:
-            raise Mistake(f"the disk is full ({free / 2**20:.0f} MB left): free some space")
+            raise UserError(f"the disk is full ({free / 2**20:.0f} MB left): free some space")
         if options.lock:
             lock(options.folder / "bin" / "python")
         else:

@@ -12,7 +12,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
-class Mistake(Exception):
+class UserError(Exception):
     """Something the user can mend: one line on stderr, exit status 2."""
 
     exit_status = 2

@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 
-from ired.lab.keys import Keys
+from ired.lab.content_keys import Keys
 from ired.lab.opening import open_tracking
-from ired.lab.queue import At, Experiment
+from ired.lab.queue import Experiment, RunCoordinates
 from ired.lab.store import Stamp, Store, is_alive
 
 
@@ -69,7 +69,7 @@ def recorded(store: Store, keys: Keys) -> dict[tuple, list[Recorded]]:
     return found
 
 
-def row(exp: Experiment, at: At, keys: Keys, store: Store, runs: dict) -> Row:
+def row(exp: Experiment, at: RunCoordinates, keys: Keys, store: Store, runs: dict) -> Row:
     """The state of one experiment at some coordinates."""
     at = exp.at(at)
     if keys.missing(exp, at):

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Iterable
 
-from ired.lab import slurm
-from ired.lab.errors import Mistake
-from ired.lab.keys import Keys
-from ired.lab.queue import At, Experiment
+from ired.cluster import slurm
+from ired.lab.content_keys import Keys
+from ired.lab.errors import UserError
+from ired.lab.queue import Experiment, RunCoordinates
 
 LAST_LINES = 10
 # What decides a key and is no source of an experiment.
@@ -41,8 +41,8 @@ class Record:
     submitted: str = ""
 
     @property
-    def at(self) -> At:
-        return At(self.profile, self.seed, self.variant)
+    def at(self) -> RunCoordinates:
+        return RunCoordinates(self.profile, self.seed, self.variant)
 
     @property
     def log(self) -> str:
@@ -76,7 +76,7 @@ def _read(path: Path) -> Record | None:
 
 # The code of a job
 
-def fingerprints(keys: Keys, exp: Experiment, at: At) -> dict[str, str]:
+def fingerprints(keys: Keys, exp: Experiment, at: RunCoordinates) -> dict[str, str]:
     """Digests of every file that decides the key of `exp`, those of its own script first."""
     nodes = {(exp, exp.at(at)): None}
     waiting = list(nodes)
@@ -90,7 +90,7 @@ def fingerprints(keys: Keys, exp: Experiment, at: At) -> dict[str, str]:
     return keys.sources(keys.root / exp.script) | keys.sources(*(p for p in paths if p.is_file()))
 
 
-def check_code(keys: Keys, exp: Experiment, at: At, key: str) -> None:
+def check_code(keys: Keys, exp: Experiment, at: RunCoordinates, key: str) -> None:
     """Refuse inside a job of Slurm whose code is not the code that was submitted."""
     job = os.environ.get("SLURM_JOB_ID", "")
     record = _read(folder(keys.root) / f"{job}.json") if job.isdigit() else None
@@ -99,7 +99,7 @@ def check_code(keys: Keys, exp: Experiment, at: At, key: str) -> None:
     now = fingerprints(keys, exp, at)
     changed = [name for name in {**record.files, **now} if record.files.get(name) != now.get(name)]
     what = f"{changed[0]} has changed" if changed else "its parameters are others"
-    raise Mistake(f"job {job} was submitted with other code: {what} since; submit it anew: "
+    raise UserError(f"job {job} was submitted with other code: {what} since; submit it anew: "
                   f"{exp.target(at)} ON=slurm")
 
 
@@ -134,7 +134,7 @@ def _tail(path: Path, count: int) -> list[str]:
         return file.read().decode(errors="replace").splitlines()[-count:]
 
 
-def newest(root: Path, wanted: Iterable[tuple[str, At]]) -> dict[str, tuple[Record, slurm.Job]]:
+def newest(root: Path, wanted: Iterable[tuple[str, RunCoordinates]]) -> dict[str, tuple[Record, slurm.Job]]:
     """The last job of each of these experiments, as far as there is one that Slurm remembers."""
     last = {(record.exp, record.at): record for record in records(root)}
     last = {where[0]: last[where] for where in wanted if where in last}

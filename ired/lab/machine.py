@@ -11,7 +11,7 @@ import time
 from functools import cache
 from pathlib import Path
 
-from ired.lab.errors import Mistake
+from ired.lab.errors import UserError
 from ired.lab.queue import ROOT
 
 
@@ -27,7 +27,7 @@ def device_for(wanted: str) -> str:
     except ImportError:
         found = False
     if wanted == "cuda" and not found:
-        raise Mistake("--device cuda: torch sees no CUDA device here; `make doctor` says why, "
+        raise UserError("--device cuda: torch sees no CUDA device here; `make doctor` says why, "
                       "or choose --device cpu")
     return "cuda" if found else "cpu"
 
@@ -48,7 +48,7 @@ def set_threads(best: int | None = None) -> None:
     imported."""
     text = os.environ.get("IRED_THREADS") or str(best or cores())
     if not text.isdigit() or int(text) < 1:
-        raise Mistake(f"IRED_THREADS is '{text}', not a whole number of 1 or more")
+        raise UserError(f"IRED_THREADS is '{text}', not a whole number of 1 or more")
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = text
     # Threads that wait by spinning for long (GNU OpenMP's default) make small models many times

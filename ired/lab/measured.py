@@ -12,18 +12,18 @@ import re
 import sys
 
 from ired.lab.arguments import Parser, add_coordinates, take_coordinates
-from ired.lab.errors import Mistake, in_one_line
-from ired.lab.keys import Keys
+from ired.lab.content_keys import Keys
+from ired.lab.errors import UserError, in_one_line
 from ired.lab.lines import wrapped
 from ired.lab.opening import open_tracking
-from ired.lab.queue import At
-from ired.lab.shelf import Shelf
+from ired.lab.queue import RunCoordinates
+from ired.lab.results import Shelf
 from ired.lab.store import Store, write_whole
 
 _SECTION = re.compile(r',\s*"measured": \{.*\}\s*\}\s*\Z|\s*\}\s*\Z', re.DOTALL)  # it is the last one
 
 
-def taken(shelf: Shelf, at: At) -> dict[str, dict[str, float]]:
+def taken(shelf: Shelf, at: RunCoordinates) -> dict[str, dict[str, float]]:
     """Minutes and largest memory, by id, of experiments that vary with the profile."""
     found = {}
     for exp in shelf.queue.experiments:
@@ -55,7 +55,7 @@ def main(argv: list[str]) -> None:
     at = take_coordinates(vars(parser.parse_args(argv)), keys.queue)
     found = taken(Shelf(open_tracking(store, keys), keys), at)
     if not found:
-        raise Mistake(f"the store has no finished runs of this code under {at.profile} that say what they took")
+        raise UserError(f"the store has no finished runs of this code under {at.profile} that say what they took")
     path = keys.root / "pipeline.json"
     write_whole(path, filled(path.read_text(), at.profile, found))
     print(wrapped(f"pipeline.json, {at.profile}: {', '.join(found)}"))

@@ -6,8 +6,8 @@ import gc
 import sys
 from typing import TYPE_CHECKING
 
-from ired.lab.errors import Mistake
-from ired.lab.keys import Keys
+from ired.lab.content_keys import Keys
+from ired.lab.errors import UserError
 from ired.lab.store import Store
 
 if TYPE_CHECKING:
@@ -21,12 +21,12 @@ def open_tracking(store: Store, keys: Keys, lasting: bool = False) -> Tracking:
     gc.set_threshold(100_000, 20, 20)
     try:
         if lasting and store.uri.startswith("http"):
-            from ired.lab.staging import open_lasting
+            from ired.cluster.staging import open_lasting
             return open_lasting(store, keys.queue.phases)
         from ired.lab.tracking import Tracking
         return Tracking(store, keys.queue.phases)
     except ModuleNotFoundError as error:
-        raise Mistake(f"{sys.executable} has no {error.name}: run `make setup`, then use "
+        raise UserError(f"{sys.executable} has no {error.name}: run `make setup`, then use "
                       ".venv/bin/python or make") from None
     finally:
         gc.freeze()

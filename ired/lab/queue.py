@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from ired.lab.errors import Mistake
+from ired.lab.errors import UserError
 from ired.lab.profiles import PROFILES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -15,7 +15,7 @@ COORDINATES = ("profile", "seed", "variant")
 
 
 @dataclass(frozen=True)
-class At:
+class RunCoordinates:
     """Where an experiment is run: its profile, its seed and its variant (kind of negatives)."""
 
     profile: str = "small"
@@ -24,7 +24,7 @@ class At:
 
     def words(self) -> str:
         """The coordinates as somebody would type them after `make ID`, defaults left out."""
-        default = At()
+        default = RunCoordinates()
         named = [f"{c.upper()}={getattr(self, c)}" for c in COORDINATES
                  if getattr(self, c) != getattr(default, c)]
         return " ".join(named)
@@ -44,7 +44,7 @@ class Need:
     variants: tuple[tuple[str, tuple[str, ...]], ...] | None = None
     gate: bool = False
 
-    def places(self, at: At) -> list[At]:
+    def places(self, at: RunCoordinates) -> list[RunCoordinates]:
         """Where it is needed by what is at `at`."""
         sizes = PROFILES[at.profile].sizes
 
@@ -79,15 +79,15 @@ class Experiment:
         """The user's rule: no GPU is cpu, a GPU for under 4 h is gpu_test, for longer gpu."""
         return "cpu" if not self.gpu else "gpu_test" if self.hours < 4 else "gpu"
 
-    def at(self, at: At) -> At:
+    def at(self, at: RunCoordinates) -> RunCoordinates:
         """`at` with the default in every coordinate that this experiment does not vary with."""
-        return replace(At(), **{c: getattr(at, c) for c in self.varies})
+        return replace(RunCoordinates(), **{c: getattr(at, c) for c in self.varies})
 
-    def provenance(self, at: At) -> str | None:
+    def provenance(self, at: RunCoordinates) -> str | None:
         """The file, relative to the project, that says where a kept result comes from."""
         return self.kept.format(**asdict(self.at(at))) + ".json" if self.kept else None
 
-    def name(self, at: At) -> str:
+    def name(self, at: RunCoordinates) -> str:
         """What a person calls a run of it: 'P1-03 small seed 0', 'SETUP-2 small'."""
         parts = [self.id]
         parts += [at.profile] if "profile" in self.varies else []
@@ -95,7 +95,7 @@ class Experiment:
         parts += [at.variant] if "variant" in self.varies and at.variant != "none" else []
         return " ".join(parts)
 
-    def target(self, at: At) -> str:
+    def target(self, at: RunCoordinates) -> str:
         """The make command that produces it: 'make SETUP-3 PROFILE=tiny'."""
         return f"make {self.id} {self.at(at).words()}".rstrip()
 
@@ -123,18 +123,18 @@ class Queue:
 
     def __getitem__(self, exp_id: str) -> Experiment:
         if exp_id not in self._by_id:
-            raise Mistake(f"unknown experiment '{exp_id}': `make status` lists all of them")
+            raise UserError(f"unknown experiment '{exp_id}': `make status` lists all of them")
         return self._by_id[exp_id]
 
     def phase(self, number: int) -> list[Experiment]:
         return [e for e in self.experiments if e.phase == number]
 
-    def hours(self, exp: Experiment, at: At) -> float:
+    def hours(self, exp: Experiment, at: RunCoordinates) -> float:
         """How long it will take: as measured under this profile, or else as planned."""
         measured = self.measured.get(exp.at(at).profile, {}).get(exp.id)
         return measured.minutes / 60 if measured else exp.hours
 
-    def needed(self, exp: Experiment, at: At, gates: bool = True) -> list[tuple[Experiment, At]]:
+    def needed(self, exp: Experiment, at: RunCoordinates, gates: bool = True) -> list[tuple[Experiment, RunCoordinates]]:
         """What `exp` at `at` needs directly, each with its own coordinates."""
         found = []
         for need in exp.needs:
@@ -144,7 +144,7 @@ class Queue:
             found += [(other, other.at(place)) for place in need.places(at)]
         return list(dict.fromkeys(found))
 
-    def refusal(self, exp: Experiment, at: At) -> str:
+    def refusal(self, exp: Experiment, at: RunCoordinates) -> str:
         """Why an experiment cannot be run at these coordinates, or ''."""
         at = exp.at(at)
         if not (exp.layers and at.variant in self.layerless):
@@ -153,11 +153,11 @@ class Queue:
         return (f"{exp.id} looks into the layers fc1 to fc4 of the published network, and the energy of "
                 f"'{at.variant}' has none: choose one of {others}")
 
-    def upstream(self, exp: Experiment, at: At) -> list[tuple[Experiment, At]]:
+    def upstream(self, exp: Experiment, at: RunCoordinates) -> list[tuple[Experiment, RunCoordinates]]:
         """Everything needed directly or indirectly, and `exp` itself last, in running order."""
-        order: dict[tuple[Experiment, At], None] = {}
+        order: dict[tuple[Experiment, RunCoordinates], None] = {}
 
-        def visit(node: tuple[Experiment, At]) -> None:
+        def visit(node: tuple[Experiment, RunCoordinates]) -> None:
             if node not in order:
                 for other in self.needed(*node):
                     visit(other)
@@ -183,12 +183,12 @@ def load(root: Path = ROOT) -> Queue:
         queue = Queue(experiments, tuple(data["phases"]), mining + others, frozenset(others), milestones,
                       measured)
     except FileNotFoundError:
-        raise Mistake(f"there is no pipeline.json in {root}") from None
+        raise UserError(f"there is no pipeline.json in {root}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Mistake(f"pipeline.json: {type(error).__name__}: {error}") from None
+        raise UserError(f"pipeline.json: {type(error).__name__}: {error}") from None
     problem = _first_problem(queue)
     if problem:
-        raise Mistake(f"pipeline.json: {problem}")
+        raise UserError(f"pipeline.json: {problem}")
     return queue
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ired.lab.errors import Mistake
+from ired.lab.errors import UserError
 
 if TYPE_CHECKING:
     from ired.lab.tracking import Tracking
@@ -103,6 +103,6 @@ class Result:
         except Exception as error:  # each format has its own class for a file cut short
             raise self._damaged(name, f"it cannot be read ({error})") from error
 
-    def _damaged(self, name: str, why: str) -> Mistake:
-        return Mistake(f"{name} of {self.name} (run {self.run_id}): {why}; "
+    def _damaged(self, name: str, why: str) -> UserError:
+        return UserError(f"{name} of {self.name} (run {self.run_id}): {why}; "
                        f"make it anew with `{self._target} ARGS=--force`")

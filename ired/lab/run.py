@@ -14,13 +14,13 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
 
 from ired.lab.checkpoint import Checkpoint
-from ired.lab.errors import Mistake, NotFinite
-from ired.lab.keys import Keys, digest
+from ired.lab.content_keys import Keys, digest
+from ired.lab.errors import NotFinite, UserError
 from ired.lab.profiles import Profile
 from ired.lab.progress import Progress
-from ired.lab.queue import COORDINATES, At, Experiment
+from ired.lab.queue import COORDINATES, Experiment, RunCoordinates
 from ired.lab.result import Result
-from ired.lab.shelf import Shelf
+from ired.lab.results import Shelf
 from ired.lab.store import WORK_DONE
 
 if TYPE_CHECKING:  # tracking imports mlflow, which takes seconds
@@ -46,14 +46,14 @@ class Upstream:
     """Finished runs that an experiment needs, found before it starts."""
 
     exp: Experiment
-    at: At
+    at: RunCoordinates
     result: Result
 
 
 class Run:
     """One run of an experiment. Files go to MLflow as soon as they are logged."""
 
-    def __init__(self, tracking: Tracking, keys: Keys, exp: Experiment, at: At, key: str,
+    def __init__(self, tracking: Tracking, keys: Keys, exp: Experiment, at: RunCoordinates, key: str,
                  run_id: str, params: Mapping[str, Any], profile: Profile, device: str,
                  criteria: Mapping[str, str], upstream: Sequence[Upstream], force: bool = False) -> None:
         self._force = force
@@ -209,7 +209,7 @@ class Run:
         """Go on only if the upstream experiment `exp_id` decided for a go."""
         decision = self.upstream(exp_id).json("decision")
         if not decision["go"]:
-            raise Mistake(f"{exp_id} decided no-go for lack of {', '.join(decision['not_met'])}: "
+            raise UserError(f"{exp_id} decided no-go for lack of {', '.join(decision['not_met'])}: "
                           f"see its run, mend that, and start again")
 
     def kept(self) -> tuple[Path, dict] | None:
@@ -220,7 +220,7 @@ class Run:
         provenance = json.loads((self._keys.root / name).read_text())
         path = (self._keys.root / name).with_suffix(".safetensors")
         if not path.is_file() or sha256(path) != provenance["sha256"]:
-            raise Mistake(f"{path} is missing or is not the file that {name} describes: restore it "
+            raise UserError(f"{path} is missing or is not the file that {name} describes: restore it "
                           f"(`git checkout {path.parent.name}`), or train anew with --retrain")
         return path, provenance
 

@@ -7,14 +7,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from ired.cluster.slurm import ALIVE, Job
 from ired.lab.arguments import Parser, add_coordinates, take_coordinates
-from ired.lab.errors import Mistake, in_one_line
+from ired.lab.content_keys import Keys
+from ired.lab.errors import UserError, in_one_line
 from ired.lab.history import Row, recorded, row
 from ired.lab.jobs import Record, how, newest
-from ired.lab.keys import Keys
 from ired.lab.lines import columns, cut, wrapped
-from ired.lab.queue import At, Queue
-from ired.lab.slurm import ALIVE, Job
+from ired.lab.queue import Queue, RunCoordinates
 from ired.lab.store import SERVED, Stamp, Store
 
 SHOWN = ("queued", "running", "suspended", "failed", "timed out", "out of memory", "cancelled")
@@ -29,7 +29,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 100 else f"{seconds:.0f} s"
 
 
-def with_job(row: Row, at: At, keys: Keys, jobs: dict[str, tuple[Record, Job]]) -> Row:
+def with_job(row: Row, at: RunCoordinates, keys: Keys, jobs: dict[str, tuple[Record, Job]]) -> Row:
     """A row with the state of its last job on Slurm, where that says more than the store does."""
     if row.state in ("done", "not built") or row.exp.id not in jobs:
         return row
@@ -43,12 +43,12 @@ def with_job(row: Row, at: At, keys: Keys, jobs: dict[str, tuple[Record, Job]]) 
     return replace(row, state=state, note=note)
 
 
-def queue_table(keys: Keys, store: Store, at: At) -> list[str]:
+def queue_table(keys: Keys, store: Store, at: RunCoordinates) -> list[str]:
     """Lines that fit the terminal: titles are shorter there, and results are cut."""
     queue, runs, note = keys.queue, recorded(store, keys), ""
     try:
         jobs = newest(keys.root, [(exp.id, exp.at(at)) for exp in queue.experiments])
-    except Mistake as mistake:  # results can be shown without it
+    except UserError as mistake:  # results can be shown without it
         jobs, note = {}, f"Slurm cannot be asked ({mistake})."
     wide = columns()
     title = min(40, max(25, (wide or 120) - 70))
@@ -91,7 +91,7 @@ def _memory(stamp: Stamp) -> str:
     return f"{stamp.memory_gib:.1f}"
 
 
-def _sums(rows: list[Row], queue: Queue, at: At) -> tuple[float, str, str]:
+def _sums(rows: list[Row], queue: Queue, at: RunCoordinates) -> tuple[float, str, str]:
     """Estimated hours, the time that finished runs took, and the largest memory of these."""
     finished = [r.stamp for r in rows if r.state == "done"]
     largest = max(finished, key=lambda stamp: stamp.memory_gib, default=None)
@@ -99,7 +99,7 @@ def _sums(rows: list[Row], queue: Queue, at: At) -> tuple[float, str, str]:
             _memory(largest) if largest and largest.memory_gib else "")
 
 
-def phase_table(keys: Keys, store: Store, at: At, number: int) -> list[str]:
+def phase_table(keys: Keys, store: Store, at: RunCoordinates, number: int) -> list[str]:
     """The short table that ends make phaseN, from the stamps alone."""
     lines, found = [""], []
     for exp in keys.queue.phase(number):

@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import IO, Iterable, Iterator
 from urllib.parse import urlsplit
 
-from ired.lab.errors import Mistake, one_line
-from ired.lab.queue import ROOT, At, Experiment, load
+from ired.lab.errors import UserError, one_line
+from ired.lab.queue import ROOT, Experiment, RunCoordinates, load
 
 FREE_BYTES_NEEDED = 20 * 2**20
 PATIENCE_SECONDS = 5
@@ -91,7 +91,7 @@ class Server:
         write_whole(folder / "server", json.dumps(asdict(self), indent=1) + "\n")
 
 
-class Unreachable(Mistake):
+class Unreachable(UserError):
     """A store that does not answer. It may do so later."""
 
 
@@ -113,7 +113,7 @@ class Store:
             name = uri.removeprefix("sqlite:///").partition("?")[0]
             # Results in memory would be gone with this process, and their stamps would stay.
             if not uri.startswith("sqlite:///") or not name or ":memory:" in name:
-                raise Mistake(f"the store {uri} is no file that keeps results: write "
+                raise UserError(f"the store {uri} is no file that keeps results: write "
                               "sqlite:///path/to/mlflow.db, or unset MLFLOW_TRACKING_URI to use "
                               "mlruns/ of this project")
             self.database = Path(name).resolve()
@@ -134,11 +134,11 @@ class Store:
 
     # Stamps
 
-    def stamp_path(self, exp: Experiment, at: At, key: str) -> Path:
+    def stamp_path(self, exp: Experiment, at: RunCoordinates, key: str) -> Path:
         at = exp.at(at)
         return self.stamps / f"{exp.id}.{at.profile}.s{at.seed}.{at.variant}.{key}"
 
-    def stamp(self, exp: Experiment, at: At, key: str) -> Stamp | None:
+    def stamp(self, exp: Experiment, at: RunCoordinates, key: str) -> Stamp | None:
         """The stamp of a finished run with this key. One whose run is gone is removed."""
         path = self.stamp_path(exp, at, key)
         try:
@@ -155,7 +155,7 @@ class Store:
             pass
         return None
 
-    def write_stamp(self, exp: Experiment, at: At, key: str, stamp: Stamp) -> None:
+    def write_stamp(self, exp: Experiment, at: RunCoordinates, key: str, stamp: Stamp) -> None:
         path = self.stamp_path(exp, at, key)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps(asdict(stamp), indent=1) + "\n")
@@ -175,7 +175,7 @@ class Store:
         except sqlite3.Error as error:
             if "no such table" in str(error):
                 return []
-            raise Mistake(f"the store {self.shown} cannot be read: {one_line(error) or error}") from None
+            raise UserError(f"the store {self.shown} cannot be read: {one_line(error) or error}") from None
 
     def _is_finished(self, stamp: Stamp) -> bool:
         if stamp.staged:
@@ -189,10 +189,10 @@ class Store:
     # Whether work can start
 
     def check(self, reach: bool = True) -> None:
-        """Raise a Mistake if the disk is full, or the store cannot be written or (unless it may be
+        """Raise a UserError if the disk is full, or the store cannot be written or (unless it may be
         out of reach) reached."""
         if self.database and set(f"{self.folder}{self.database}") & set("#%?'\"\\"):
-            raise Mistake(f"MLflow cannot keep a store in {self.folder}, whose path has one of "
+            raise UserError(f"MLflow cannot keep a store in {self.folder}, whose path has one of "
                           "# % ? ' \" \\ in it: rename the folder, or set MLFLOW_TRACKING_URI")
         folders = {self.folder, self.database.parent if self.database else self.folder}
         for folder in folders:
@@ -202,15 +202,15 @@ class Store:
                     probe.write(b"x" * 4096)
                 free = shutil.disk_usage(folder).free
             except OSError as error:
-                raise Mistake(f"{folder}: {one_line(error) or error}") from None
+                raise UserError(f"{folder}: {one_line(error) or error}") from None
             if free < FREE_BYTES_NEEDED:
-                raise Mistake(f"{folder}: the disk is full ({free / 2**20:.0f} MB left, "
+                raise UserError(f"{folder}: the disk is full ({free / 2**20:.0f} MB left, "
                               f"{FREE_BYTES_NEEDED // 2**20} MB needed): free some space")
         if self.database is None:
             if reach:
                 self.reach()
         elif self.database.exists() and not os.access(self.database, os.W_OK):
-            raise Mistake(f"{self.database} is read-only")
+            raise UserError(f"{self.database} is read-only")
 
     def reach(self) -> None:
         """Ask the tracking server for a sign of life before mlflow's own minutes of retries."""
@@ -221,7 +221,7 @@ class Store:
             scheme = parts.scheme.partition("+")[0]
             port = parts.port or _PORTS.get(scheme)
         except ValueError as error:  # no address at all
-            raise Mistake(f"{unreachable} ({error}): {advice}") from None
+            raise UserError(f"{unreachable} ({error}): {advice}") from None
         if scheme not in _PORTS or not parts.hostname:
             return  # a kind of address that mlflow knows better than we do
         if self.server:
@@ -246,7 +246,7 @@ class Store:
             else:
                 socket.create_connection((parts.hostname, port), PATIENCE_SECONDS).close()
         except ValueError as error:  # a name that cannot be one
-            raise Mistake(f"{unreachable} ({error}): {advice}") from None
+            raise UserError(f"{unreachable} ({error}): {advice}") from None
         except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise Unreachable(f"{unreachable} ({reason}): {advice}") from None
@@ -281,7 +281,7 @@ class Store:
         except BlockingIOError:
             why = ("is in use: a run or `make ui` works on it directly; wait for that to end" if alone else
                    "is being served: run this again without MLFLOW_TRACKING_URI, and the server is found")
-            raise Mistake(f"the store {self.shown} {why}") from None
+            raise UserError(f"the store {self.shown} {why}") from None
         except OSError:  # read-only, so nobody can serve it
             return None
         return file

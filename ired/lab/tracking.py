@@ -30,7 +30,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path  # noqa: E402
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID  # noqa: E402
 from mlflow.utils.uri import is_local_uri  # noqa: E402
 
-from ired.lab.errors import Mistake, one_line  # noqa: E402
+from ired.lab.errors import UserError, one_line  # noqa: E402
 from ired.lab.store import DATABASES, LOCKED_SECONDS, SERVED, Stamp, Store, titles  # noqa: E402
 
 _METRICS_A_CALL = 1000
@@ -61,12 +61,12 @@ class Tracking:
             self.client = (Waiting(store) if store.database else
                            MlflowClient(tracking_uri=store.uri))
             self._experiments  # opens the store: what is wrong with it shows here
-        except Mistake:
+        except UserError:
             raise
         except Exception as error:  # of mlflow, SQLAlchemy, a database driver, the system
             why = one_line(error) or " ".join(str(error).split())
             why = why.replace(store.uri, store.shown)  # which may hold a password
-            raise Mistake(f"the store {store.shown} cannot be opened: {why}") from None
+            raise UserError(f"the store {store.shown} cannot be opened: {why}") from None
 
     def _create(self) -> None:
         """Make the embedded store beside its place and move it there when it is complete.
@@ -305,7 +305,7 @@ class Tracking:
         there = self.run(here)
         if (there.data.metrics, there.data.params) != (run.data.metrics, run.data.params) or (
                 place.names(run, "") != self.names(there, "")):
-            raise Mistake(f"run {run_id} did not arrive whole: it stays in staging; try again")
+            raise UserError(f"run {run_id} did not arrive whole: it stays in staging; try again")
         return here
 
     def point_to(self, name: str, old: str, new: str) -> None:

@@ -7,8 +7,8 @@ import os
 import socket
 import sys
 
-from ired.lab.errors import Mistake, in_one_line
-from ired.lab.keys import Keys
+from ired.lab.content_keys import Keys
+from ired.lab.errors import UserError, in_one_line
 from ired.lab.opening import open_tracking
 from ired.lab.store import Store
 
@@ -21,15 +21,15 @@ def main(argv: list[str]) -> None:
     port = parser.parse_args(argv).port
     store = Store()
     if store.uri.startswith("http"):
-        raise Mistake(f"the store is a server with a UI of its own: open {store.shown}")
+        raise UserError(f"the store is a server with a UI of its own: open {store.shown}")
     if not port.isdigit() or not 0 < int(port) < 65536:
-        raise Mistake(f"PORT '{port}' is not a number from 1 to 65535")
+        raise UserError(f"PORT '{port}' is not a number from 1 to 65535")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, int(port)))
         except OSError as error:
-            raise Mistake(f"port {port}: {error.strerror}; "
+            raise UserError(f"port {port}: {error.strerror}; "
                           f"try make ui PORT={int(port) + 1}") from None
     store.check()
     tracking = open_tracking(store, Keys())  # makes the store if there is none, and puts its paths right

@@ -1,4 +1,4 @@
-"""A real Slurm for the tests of this folder, and a small project to submit."""
+"""A real Slurm for the tests of this folder, and small projects to submit."""
 
 import tempfile
 from pathlib import Path
@@ -6,13 +6,15 @@ from typing import Iterator
 
 import pytest
 from cluster.slurm import Slurm, Unavailable, install
+from projects import fresh, inside, mother, project  # noqa: F401, fixtures
 
 HERE = Path(__file__).parent
+REAL = ("test_phase", "test_postgres", "test_slurm", "test_submit", "test_wrappers")
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if HERE in item.path.parents:
+        if HERE in item.path.parents and item.path.stem in REAL:
             item.add_marker(pytest.mark.cluster)
 
 

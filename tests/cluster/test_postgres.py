@@ -10,7 +10,7 @@ from cluster.postgres import Postgres, Unavailable
 from ired.lab.store import Store
 from ired.lab.usage import METERS
 from small_project import Project, build, one_line
-from test_staging import serving
+from cluster.test_staging import serving
 
 pytest.importorskip("psycopg")
 
@@ -18,7 +18,7 @@ WRITERS = """
 import os, sys, traceback
 from multiprocessing import Barrier
 from pathlib import Path
-from ired.lab.keys import Keys
+from ired.lab.content_keys import Keys
 from ired.lab.opening import open_tracking
 from ired.lab.store import Store
 
@@ -103,7 +103,7 @@ def test_a_wrong_password_is_one_line_without_it(postgres, fresh):
     assert "s3cr3t" not in done.stderr + done.stdout and len(done.stderr.splitlines()) == 2  # make's own
     typed = fresh.make("server", "PORT=5999", f"STORE={postgres.address('7h3-s3cr3t')}")
     assert "everybody on this machine can read" in typed.stderr and "s3cr3t" not in typed.stderr
-    one_line(subprocess.run([sys.executable, "-m", "ired.lab.server"], cwd=fresh.root, text=True,
+    one_line(subprocess.run([sys.executable, "-m", "ired.cluster.server"], cwd=fresh.root, text=True,
                             env=fresh.env | {"STORE": "http://elsewhere"}, capture_output=True),
              "STORE is a database")
 

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ired.lab.keys import Keys
+from ired.lab.content_keys import Keys
 from ired.lab.queue import load
 from small_project import Project, build
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ired.instruments import calibration, rules
+from ired.instruments.calibration import checks
+from ired.instruments.dictionaries import rule_descriptions
 from ired.model import problems as model_problems
 from ired.model.coordinates import Coordinates
 from ired.model.energy import EnergyConfig, MLPEnergy
@@ -71,7 +72,7 @@ def network(coordinates):
 def references(request, schedule):
     coordinates = Coordinates(4, shift=0.3, scale=0.5, symmetric=request.param)
     A = model_problems.draw(4, 4, 0.5, model_problems.generator(0, "calibration"), torch.float64)
-    return calibration.References(
+    return checks.References(
         ideal=IdealEnergy(coordinates, schedule),
         algebraic=AlgebraicEnergy(coordinates, schedule),
         well=DoubleWell(Coordinates(2, symmetric=True), schedule),
@@ -103,4 +104,4 @@ def described(generator):
     columns["step"] = torch.zeros(len(columns["kind"]), dtype=torch.long)
     columns["y"] = torch.randn(len(columns["kind"]), n * n, generator=generator)
     A = torch.randn(40, n, n, generator=generator)
-    return rules.described(A, columns, {"trace": rng.random(40)}, generator), columns
+    return rule_descriptions.described(A, columns, {"trace": rng.random(40)}, generator), columns

@@ -178,8 +178,9 @@ def build(root: Path) -> Project:
     (root / "scripts").mkdir(parents=True)
     for name, text in SCRIPTS.items():
         (root / "scripts" / f"{name}.py").write_text(text.lstrip())
-    shutil.copytree(ROOT / "ired" / "lab", root / "ired" / "lab",
-                    ignore=shutil.ignore_patterns("__pycache__"))
+    for room in ("lab", "cluster"):
+        shutil.copytree(ROOT / "ired" / room, root / "ired" / room,
+                        ignore=shutil.ignore_patterns("__pycache__"))
     (root / "ired" / "__init__.py").touch()
     (root / "ired" / "science.py").write_text(SCIENCE.lstrip())
     (root / "ired" / "constants.py").write_text("FOUR = 4\n")

@@ -196,7 +196,7 @@ def test_two_at_once_run_once(project):
 
 def test_an_edit_while_a_command_starts_is_noticed(inside, project, monkeypatch):
     """The key was taken before the wait for the lock; what runs would be something else."""
-    monkeypatch.setattr(command, "_bury_the_dead", lambda *_: project.edit(
+    monkeypatch.setattr(command, "mark_dead_runs", lambda *_: project.edit(
         "ired/constants.py", "4", "5"))
     one_line(inside("01_train", "--seed", "3"), "the code was edited while this was starting")
     assert project.runs("SETUP-2") == ["FINISHED"]

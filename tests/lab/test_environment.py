@@ -11,7 +11,7 @@ import time
 import pytest
 from ired.lab import environment
 from ired.lab.environment import UNFINISHED, lock
-from ired.lab.errors import Mistake
+from ired.lab.errors import UserError
 from ired.lab.queue import ROOT
 
 
@@ -99,10 +99,10 @@ def test_an_environment_without_its_python_is_never_removed(bare, monkeypatch):
     (old / "pyvenv.cfg").touch()
 
     def fail(words):
-        raise Mistake("no network")
+        raise UserError("no network")
     monkeypatch.setattr(environment, "_quietly", fail)
     for folder in (old, new, old, new):
-        with pytest.raises(Mistake, match="no network"):
+        with pytest.raises(UserError, match="no network"):
             environment.make(folder, folder / ".ired-1", "", bare.root)
     assert os.listdir(old) == ["pyvenv.cfg"]
     assert os.listdir(new) == [UNFINISHED]

@@ -4,7 +4,7 @@ import errno
 import sqlite3
 
 import pytest
-from ired.lab.errors import Mistake, NotFinite, in_one_line, one_line
+from ired.lab.errors import NotFinite, UserError, in_one_line, one_line
 from mlflow.exceptions import MlflowException
 from safetensors import SafetensorError
 from sqlalchemy.exc import OperationalError
@@ -24,7 +24,7 @@ from sqlalchemy.exc import OperationalError
     (PermissionError(errno.EACCES, "Permission denied", "/a/b"), "not allowed (/a/b)"),
     (MlflowException("API request to http://127.0.0.1:1/api failed with exception HTTPConnection"),
      "the tracking server stopped answering"),
-    (Mistake("this\nis  wrong"), "this is wrong"),
+    (UserError("this\nis  wrong"), "this is wrong"),
     (NotFinite("'x' is nan"), "'x' is nan"),
 ])
 def test_what_a_person_can_mend_is_one_line(error, told):

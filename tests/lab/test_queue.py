@@ -5,8 +5,8 @@ import json
 import re
 
 import pytest
-from ired.lab.errors import Mistake
-from ired.lab.queue import ROOT, At, load
+from ired.lab.errors import UserError
+from ired.lab.queue import ROOT, RunCoordinates, load
 from small_project import PIPELINE
 
 QUEUE = load()
@@ -38,24 +38,24 @@ def test_partition_follows_from_gpu_and_hours():
 
 
 def test_the_synthesis_comes_after_everything():
-    assert {exp.id for exp, _ in QUEUE.upstream(QUEUE["P7-05"], At())} == {
+    assert {exp.id for exp, _ in QUEUE.upstream(QUEUE["P7-05"], RunCoordinates())} == {
         exp.id for exp in QUEUE.experiments}
 
 
 def test_needs_inherit_coordinates_or_name_their_own():
-    at = At("tiny", 3, "random")
+    at = RunCoordinates("tiny", 3, "random")
     assert (QUEUE["SETUP-3"], at) in QUEUE.needed(QUEUE["P1-01"], at)
-    assert QUEUE.needed(QUEUE["SETUP-3"], at) == [(QUEUE["SETUP-2"], At("tiny"))]
-    assert QUEUE.needed(QUEUE["SETUP-2"], at) == [(QUEUE["SETUP-1"], At())]
+    assert QUEUE.needed(QUEUE["SETUP-3"], at) == [(QUEUE["SETUP-2"], RunCoordinates("tiny"))]
+    assert QUEUE.needed(QUEUE["SETUP-2"], at) == [(QUEUE["SETUP-1"], RunCoordinates())]
     seeds = [where for exp, where in QUEUE.needed(QUEUE["P7-02"], at) if exp.id == "SETUP-3"]
-    assert seeds == [At("tiny", seed, "random") for seed in range(3)]
+    assert seeds == [RunCoordinates("tiny", seed, "random") for seed in range(3)]
     for profile, count in (("small", 5), ("paper", 3), ("paper-std", 3), ("paper-gpu", 10)):
-        needs = QUEUE.needed(QUEUE["P7-02"], At(profile))
+        needs = QUEUE.needed(QUEUE["P7-02"], RunCoordinates(profile))
         assert [where.seed for exp, where in needs if exp.id == "SETUP-3"] == list(range(count))
 
 
 def test_variants_may_depend_on_the_profile():
-    compared = {profile: {where.variant for exp, where in QUEUE.needed(QUEUE["P7-04"], At(profile))
+    compared = {profile: {where.variant for exp, where in QUEUE.needed(QUEUE["P7-04"], RunCoordinates(profile))
                           if exp.id == "SETUP-3"} for profile in ("small", "paper", "paper-gpu")}
     assert compared["small"] == compared["paper-gpu"] == compared["paper"] | {"property"}
 
@@ -63,16 +63,16 @@ def test_variants_may_depend_on_the_profile():
 def test_energies_other_than_the_published_are_variants_too():
     assert QUEUE.variants[:4] == ("none", "random", "adversarial", "property")
     assert {"polynomial", "product", "product-random"} < set(QUEUE.variants)
-    assert QUEUE.refusal(QUEUE["P1-03"], At(variant="product")) == ""
-    assert QUEUE.refusal(QUEUE["P2-01"], At(variant="adversarial")) == ""
-    why = QUEUE.refusal(QUEUE["P2-01"], At(variant="product-random"))
+    assert QUEUE.refusal(QUEUE["P1-03"], RunCoordinates(variant="product")) == ""
+    assert QUEUE.refusal(QUEUE["P2-01"], RunCoordinates(variant="adversarial")) == ""
+    why = QUEUE.refusal(QUEUE["P2-01"], RunCoordinates(variant="product-random"))
     assert "P2-01 looks into the layers" in why and "'product-random' has none" in why
 
 
 def test_names_and_targets_are_what_a_person_would_type():
-    at = At("tiny", 3, "random")
+    at = RunCoordinates("tiny", 3, "random")
     assert QUEUE["P1-03"].name(at) == "P1-03 tiny seed 3 random"
-    assert QUEUE["P1-03"].name(At()) == "P1-03 small seed 0"
+    assert QUEUE["P1-03"].name(RunCoordinates()) == "P1-03 small seed 0"
     assert QUEUE["SETUP-2"].name(at) == "SETUP-2 tiny"
     assert QUEUE["SETUP-2"].target(at) == "make SETUP-2 PROFILE=tiny"
 
@@ -106,12 +106,12 @@ def changed(place: int, **values) -> dict:
 ])
 def test_an_inconsistent_queue_is_refused(tmp_path, pipeline, reason):
     (tmp_path / "pipeline.json").write_text(json.dumps(pipeline))
-    with pytest.raises(Mistake, match="^pipeline.json: ") as mistake:
+    with pytest.raises(UserError, match="^pipeline.json: ") as mistake:
         load(tmp_path)
     assert reason in str(mistake.value)
 
 
 def test_a_broken_file_is_one_line(tmp_path):
     (tmp_path / "pipeline.json").write_text("{")
-    with pytest.raises(Mistake, match="pipeline.json"):
+    with pytest.raises(UserError, match="pipeline.json"):
         load(tmp_path)

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 import torch
 from ired.lab import progress
-from ired.lab.errors import Mistake, NotFinite
-from ired.lab.keys import Keys
+from ired.lab.content_keys import Keys
+from ired.lab.errors import NotFinite, UserError
 from ired.lab.profiles import PROFILES
-from ired.lab.queue import At, load
+from ired.lab.queue import RunCoordinates, load
 from ired.lab.result import Result
 from ired.lab.run import Run
 from ired.lab.store import Store
@@ -26,7 +26,7 @@ def tracking(project) -> Tracking:
 def run(project, tracking) -> Run:
     keys = Keys(project.root, load(project.root))
     run_id = tracking.start(1, "a run", {"exp_id": "P1-01"}, {f"p{i}": i for i in range(150)})
-    return Run(tracking, keys, keys.queue["P1-01"], At("tiny"), "key", run_id, {"points": 8},
+    return Run(tracking, keys, keys.queue["P1-01"], RunCoordinates("tiny"), "key", run_id, {"points": 8},
                PROFILES["tiny"], "cpu", {"good": "it is good"}, [])
 
 
@@ -95,7 +95,7 @@ def test_what_is_missing_or_cut_short_is_one_line(run, result):
     path = result.path("w.safetensors")
     path.write_bytes(path.read_bytes()[:50])
     for read in (lambda: result.tensors("w"), lambda: result.table("none")):
-        with pytest.raises(Mistake, match="make it anew with `make P1-01 PROFILE=tiny ARGS=--fo"):
+        with pytest.raises(UserError, match="make it anew with `make P1-01 PROFILE=tiny ARGS=--fo"):
             read()
 
 

@@ -10,17 +10,17 @@ import sys
 from dataclasses import replace
 
 import pytest
+from ired.lab.content_keys import Keys
 from ired.lab.history import recorded, row
-from ired.lab.keys import Keys
 from ired.lab.measured import filled, taken
-from ired.lab.queue import At, Measured, load
-from ired.lab.shelf import Shelf
+from ired.lab.queue import Measured, RunCoordinates, load
+from ired.lab.results import Shelf
 from ired.lab.status import duration, phase_table, queue_table
 from ired.lab.store import Store
 from ired.lab.tracking import Tracking
 from small_project import one_line
 
-AT = At("tiny")
+AT = RunCoordinates("tiny")
 
 
 def states(project) -> dict[str, str]:

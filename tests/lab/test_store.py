@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
-from ired.lab.errors import Mistake
-from ired.lab.queue import At, load
+from ired.lab.errors import UserError
+from ired.lab.queue import RunCoordinates, load
 from ired.lab.store import Stamp, Store, write_whole
 from ired.lab.tracking import Tracking
 from small_project import Project, one_line
@@ -102,7 +102,7 @@ def test_a_project_that_was_copied_or_moved_is_on_its_own(how, project, tmp_path
 
 def test_stamps_are_whole_and_only_count_while_mlflow_has_the_run(project):
     store, queue = Store(project.root), load(project.root)
-    exp, at = queue["P1-01"], At("tiny")
+    exp, at = queue["P1-01"], RunCoordinates("tiny")
     path, = store.stamps.glob("P1-01.tiny.s0.none.*")
     key = path.name.rpartition(".")[2]
     assert store.stamp(exp, at, key).headline == "seen 12"
@@ -266,7 +266,7 @@ def test_a_name_and_a_password_are_no_part_of_the_host(fresh):
 def test_a_password_is_never_shown(fresh):
     store = Store(fresh.root, "postgresql://me:secret@127.0.0.1:1/db")
     assert "secret" not in store.shown
-    with pytest.raises(Mistake) as mistake:
+    with pytest.raises(UserError) as mistake:
         store.check()
     assert "secret" not in str(mistake.value) and "cannot be reached" in str(mistake.value)
 
@@ -291,7 +291,7 @@ def test_a_store_out_of_reach_is_one_line(project, inside, monkeypatch, uri, tol
 
 @pytest.mark.parametrize("name", ["50%", "a#1", "why?", "it's"])
 def test_a_path_that_mlflow_cannot_take_is_one_line(tmp_path, name):
-    with pytest.raises(Mistake, match="rename the folder"):
+    with pytest.raises(UserError, match="rename the folder"):
         Store(tmp_path / name).check()
     Store(tmp_path / "größer (2) & more").check()
 
@@ -301,7 +301,7 @@ def test_a_server_that_never_answers_is_given_up(fresh, monkeypatch):
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
-        with pytest.raises(Mistake, match="cannot be reached"):
+        with pytest.raises(UserError, match="cannot be reached"):
             Store(fresh.root, f"http://127.0.0.1:{mute.getsockname()[1]}").check()
 
 

@@ -1,1 +1,0 @@
-"""How results look: records and tables in, matplotlib figures out. Nothing is computed here."""

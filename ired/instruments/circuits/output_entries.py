@@ -1,0 +1,141 @@
+"""Have the outputs of an energy E = Σ_i f_i² anything to do with the entries of a state?
+
+Nothing in the energy asks for it (`ired.instruments.circuits.energy_outputs`). If output i is about coordinate i,
+its gap comes from the displacement of that coordinate, more than that of outputs turned at random
+does; and if outputs are entries of a matrix at all, they are permuted as problem and state are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ired.instruments.circuits.energy_outputs import BASES, OUTPUT, Frames
+from ired.instruments.core import states
+from ired.instruments.core.states import array
+from ired.model.protocol import Energy
+
+
+@dataclass(frozen=True)
+class Carried:
+    """The gap of output i from the displacement of coordinate j, 2 f_i (∂f_i/∂z_j) Δz_j half way, in
+    units of σ_k: what the midpoint rule gives, exact for linear f.
+
+    own (P,): share of Σ_ij |·| that lies on i = j, by basis of BASES (of outputs and, but for turned
+    outputs, of displacements); turns (D,): the mean share of each turn, which tells what a single
+    network of the same energies has by luck; matrix (size, size): mean |·| of entries; error (P,): of
+    the sum of all from the gap, as a share of it.
+    """
+
+    own: dict[str, NDArray]
+    turns: NDArray
+    matrix: NDArray
+    error: NDArray
+
+
+@torch.no_grad()
+def carried(
+    energy: Energy, A: Tensor, y0: Tensor, k: int, frames: Frames, generator: torch.Generator,
+    memory: int = 2**27,
+) -> Carried:
+    """At one noised answer of each problem A (P, n, n) with answer y0 (P, d); frames of the same
+    problems. `memory`: bytes that Jacobians are made in at a time."""  # fmt: skip
+    size, sigma = energy.coordinates.size, states.sigma(energy, k)
+    basis = states.state_basis(energy, y0)
+    home = states.centre(energy, y0, k)
+    y = states.noised(energy, y0, k, 1, generator)[0][:, 0]
+    own, turns, error, matrix = {name: [] for name in BASES}, [], [], 0
+    # Six layers of up to 1024 numbers for every direction, or three Jacobians for every turn.
+    chunk = max(1, memory // (8 * size * max(6 * 1024, 3 * len(frames.turns) * size)))
+    for rows in torch.arange(len(A)).split(chunk):
+        prepared = energy.prepare(A[rows])
+        part = Frames(frames.values[rows], frames.vectors[rows], frames.turns)
+        other = Frames(part.values, frames.vectors.roll(1, 0)[rows], frames.turns)
+        middle = ((y[rows] + home[rows]) / 2)[:, None]
+
+        def outputs(y: Tensor, prepared: Any = prepared) -> Tensor:
+            return energy.activations(prepared, y, k)[OUTPUT]
+
+        def pushed(v: Tensor, outputs: Any = outputs, middle: Tensor = middle) -> Tensor:
+            return torch.func.jvp(outputs, (middle,), (v.expand_as(middle),))[1]
+
+        f = outputs(middle)
+        J = torch.func.vmap(pushed, out_dims=-1)(basis)[:, 0]  # J[p, i, j] = ∂f_i/∂z_j
+        away = energy.coordinates.to_basis(y[rows] - home[rows])[:, None]
+        found = 2 * f.mT * J * away / sigma
+        own["entry"].append(_diagonal_share(found))
+        matrix = matrix + found.abs().sum(0)
+        for name, frame in (("eigen", part), ("foreign", other)):
+            g, dz = (frame.view(energy, "eigen", v) for v in (f, away))
+            # Rows of Jᵀ are turned as outputs, then rows of J as displacements.
+            turned = frame.view(energy, "eigen", frame.view(energy, "eigen", J.mT).mT)
+            own[name].append(_diagonal_share(2 * g.mT * turned * dz))
+        g = torch.einsum("dij,pqj->pdiq", frames.turns, f)
+        turned = g * torch.einsum("dil,plj->pdij", frames.turns, J) * away[:, None]
+        turns.append(_diagonal_share(turned))
+        gap = _gap(energy, prepared, y[rows], home[rows], k) / sigma
+        error.append((found.sum((1, 2)) - gap).abs() / gap.abs().clamp_min(1e-300))
+    by_turn = torch.cat(turns)
+    own["turned"].append(by_turn.mean(1))
+    return Carried(
+        {name: array(torch.cat(values)) for name, values in own.items()}, array(by_turn.mean(0)),
+        array(matrix / len(A)), array(torch.cat(error)),
+    )  # fmt: skip
+
+
+def _gap(energy: Energy, prepared: Any, y: Tensor, home: Tensor, k: int) -> Tensor:
+    f, g = (energy.activations(prepared, v, k)[OUTPUT] for v in (y, home))
+    return f.pow(2).sum(-1) - g.pow(2).sum(-1)
+
+
+def _diagonal_share(found: Tensor) -> Tensor:
+    size = found.abs()
+    return size.diagonal(dim1=-2, dim2=-1).sum(-1) / size.sum((-2, -1)).clamp_min(1e-300)
+
+
+@dataclass(frozen=True)
+class Fairness:
+    """What signed permutations S of the axes, which leave the distribution of problems as it is, do.
+
+    Inversion goes along with them: (SAS)⁻¹ = S A⁻¹ S. Of P problems: outputs: (P, 2) ⟨Δf(Sx), S Δf(x)⟩
+    and the mean of ‖Δf‖² at both, whose ratio is 1 for outputs that are entries of a matrix; other:
+    the same with another S on the outputs, which is chance; gap (P, 2): squared difference of the
+    gaps at x and at Sx, and the sum of their squares.
+    """
+
+    outputs: NDArray
+    other: NDArray
+    gap: NDArray
+
+
+@torch.no_grad()
+def fairness(
+    energy: Energy, A: Tensor, y0: Tensor, k: int, generator: torch.Generator
+) -> Fairness:
+    """One permutation for each problem A (P, n, n) at one noised answer of each."""
+    n, home = energy.coordinates.n, states.centre(energy, y0, k)
+    y = states.noised(energy, y0, k, 1, generator)[0][:, 0]
+    order = torch.rand(len(A), n, generator=generator, dtype=torch.float64).argsort(1).to(A.device)
+    sign = torch.randint(2, (len(A), 1, n), generator=generator).to(A) * 2 - 1
+    S = torch.nn.functional.one_hot(order, n).to(A) * sign
+
+    def moved(y: Tensor, S: Tensor) -> Tensor:
+        return (S @ y.unflatten(-1, (n, n)) @ S.mT).flatten(-2)
+
+    def ripple(A: Tensor, y: Tensor, home: Tensor) -> tuple[Tensor, Tensor]:
+        prepared = energy.prepare(A)
+        f, g = (energy.activations(prepared, v, k)[OUTPUT] for v in (y, home))
+        return energy.coordinates.from_basis(f - g), f.pow(2).sum(-1) - g.pow(2).sum(-1)
+
+    here, gap = ripple(A, y, home)
+    there, gap_there = ripple(S @ A @ S.mT, moved(y, S), moved(home, S))
+    size = (here.pow(2).sum(-1) + there.pow(2).sum(-1)) / 2
+    pairs = [
+        torch.stack([(there * moved(here, by)).sum(-1), size], -1) for by in (S, S.roll(1, 0))
+    ]
+    gaps = torch.stack([(gap - gap_there) ** 2, gap**2 + gap_there**2], -1)
+    return Fairness(*map(array, (*pairs, gaps)))

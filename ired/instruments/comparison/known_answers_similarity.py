@@ -1,0 +1,162 @@
+"""Known answers of fingerprints and their comparison: copies, equivalents, shuffled weights, chance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from pandas import DataFrame
+from torch import Tensor
+
+from ired.instruments.attribution import integrated_gradients
+from ired.instruments.calibration.checks import Check, References, compare
+from ired.instruments.comparison import representation, similarity
+from ired.instruments.comparison.representation import Fingerprint, Ground, Size
+from ired.instruments.core import states
+from ired.instruments.core.states import array
+from ired.instruments.interventions.known_answers_causality import denoised
+from ired.instruments.layers.known_answers_ablation import Chain, Upside, background
+from ired.model.protocol import Energy
+
+NAME = "consistency"
+SHUFFLES = 4
+FAR = 20.0  # no answer has larger entries, in any coordinates
+SIZE = Size(
+    problems=10, changes=10, natural=30, states=1, matched=30, sparsity=4, steps=6, batch=64, spliced=2,
+    shown=160, pairs=25, caliper=1.5, landscapes=(0,), tried=4, draws=1, random=20,
+)  # fmt: skip
+
+
+def walk(
+    energy: Energy, A: Any, start: Tensor, first: int | None = None,
+    callback: Callable[[Any], None] = lambda step: None,
+) -> Tensor:
+    """A sampler of one denoising step in every landscape, that shows where it starts. What was never
+    trained would run away, until its units are saturated and no direction moves them."""  # fmt: skip
+    last = energy.schedule.K - 1 if first is None else first
+    callback(SimpleNamespace(stage="start", landscape=last, inner=0, y=start))
+    return denoised(energy, A, start, first, callback, FAR)
+
+
+def a_ground(energy: Energy, like: Tensor, size: Any, generator: torch.Generator) -> Ground:
+    A = background(like, representation.needed(size), generator)
+    values = torch.linalg.eigvalsh(A)
+    known = {"condition_number": values[:, -1] / values[:, 0], "norm": A.norm(dim=(1, 2)),
+             "smallest_eigenvalue": values[:, 0]}  # fmt: skip
+    return representation.ground(energy, A, known, size, generator)
+
+
+def remade(chain: Chain, W: list[Tensor], b: list[Tensor]) -> Chain:
+    """A chain with these weights."""
+    found = Chain(chain, torch.Generator())
+    found.W, found.b = list(W), list(b)
+    return found
+
+
+def permuted(chain: Chain, generator: torch.Generator) -> Chain:
+    """The same function: neurons of every hidden layer in another order."""
+    found = remade(chain, chain.W, chain.b)
+    for place in range(3):
+        order = torch.randperm(len(chain.b[place]), generator=generator)
+        found.W[place], found.b[place] = found.W[place][order], found.b[place][order]
+        found.W[place + 1] = found.W[place + 1][:, order]
+    return found
+
+
+def shuffled(chain: Chain, generator: torch.Generator) -> Chain:
+    """The entries of every weight matrix in another order: nothing is left but their distribution."""
+    return remade(chain, [
+        W.flatten()[torch.randperm(W.numel(), generator=generator)].view_as(W) for W in chain.W
+    ], chain.b)  # fmt: skip
+
+
+def check_consistency(references: References, generator: torch.Generator) -> list[Check]:
+    """Copies are one, equivalents too, shuffled weights are told apart, chance is nothing."""
+    ideal, algebraic, chain = references.ideal, references.algebraic, Chain(references.ideal, generator)
+    ground = a_ground(ideal, references.A, SIZE, generator)
+
+    def taken(energy: Energy) -> Fingerprint:
+        return representation.fingerprint(energy, ground, walk, SIZE)
+
+    known, own = taken(ideal), taken(chain)
+    other, thrice, upside = (taken(e) for e in (algebraic, Upside(ideal, 3.0), Upside(ideal, -1.0)))
+    same = similarity.compare(own, taken(remade(chain, chain.W, chain.b)))
+    order = similarity.compare(own, taken(permuted(chain, generator)))
+    # In few dimensions one order of the weights may be like the own one by chance: a mean of several.
+    mixed = np.mean([
+        similarity.compare(own, taken(shuffled(chain, generator))).score for _ in range(SHUFFLES)
+    ])  # fmt: skip
+    scaled = similarity.compare(known, thrice)
+    turned = similarity.compare(known, upside)
+    return [
+        *(Check(NAME, f"{part} of two copies", 1, value, 1e-6) for part, value in same.raw.items()),
+        Check(NAME, "score of two copies", 1, same.score, 1e-6),
+        *(Check(NAME, f"{part} with neurons in another order", 1, order.raw[part], 1e-6)
+          for part in (*similarity.GENERAL, "directions")),
+        Check(NAME, f"score with weights shuffled, {SHUFFLES} times", 0, mixed, 0.2),
+        Check(NAME, "landscape of three times the energy", 1, scaled.raw["landscape"], 1e-9),
+        Check(NAME, "attributions of three times the energy", 1, scaled.raw["attributions"], 1e-6),
+        Check(NAME, "landscape upside down", -1, turned.raw["landscape"], 1e-9),
+        Check(NAME, "the same as a part", 0, turned.parts["landscape"], 0),
+        *_by_hand(references, ground, known, other),
+        *_chance(known, generator),
+    ]  # fmt: skip
+
+
+def _by_hand(
+    references: References, ground: Ground, known: Fingerprint, other: Fingerprint
+) -> list[Check]:
+    """Two energies whose landscapes and derivatives are known."""
+    c, k0 = references.ideal.coordinates, 0
+    away = ground.near - torch.stack([
+        states.centre(references.ideal, ground.y0, k) for k in range(len(ground.near))
+    ])[:, :, None]  # fmt: skip
+    D = c.project(away).unflatten(-1, (c.n, c.n))
+    bowls = [array(x.pow(2).sum((-2, -1))) for x in (D, ground.A[:, None] @ D)]
+    bowls = [x - x.mean(-1, keepdims=True) for x in bowls]
+    one, two = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in bowls)
+    cosine = (one * two).sum(-1)
+    slope = -states.centre(references.ideal, 1.0, k0) / states.sigma(references.ideal, k0)
+    exact = slope * integrated_gradients.exact_jacobian(references.ideal, ground.A)
+    exact = array(torch.einsum("psij,mij->pms", exact, ground.moves))
+    found, size = similarity.compare(known, other), np.abs(exact).max()
+    return [
+        compare(NAME, "ideal attributions", exact / size, known.attributions / size, 1e-4),
+        Check(NAME, "landscape of ideal and algebraic", cosine.mean(), found.raw["landscape"], 1e-9),
+        compare(NAME, "errors of ideal answers", 0, known.errors, 1e-8),
+    ]  # fmt: skip
+
+
+def _chance(known: Fingerprint, generator: torch.Generator) -> list[Check]:
+    """Of planted numbers that have nothing in common."""
+
+    def drawn(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    one, two = (
+        replace(known, gaps=drawn(10, 100, 11).numpy(), attributions=drawn(400, 6, 6).numpy(),
+                errors=drawn(400, 10).numpy(), blind=np.zeros((10, 100, 11))) for _ in range(2)
+    )  # fmt: skip
+    found = similarity.compare(one, two)
+    places = {"layer": np.repeat(["fc1", "fc2", "fc3"], 40), "landscape": 0}
+    tables = [DataFrame(places | {"answers": drawn(120).numpy() + 5}) for _ in range(20)]
+    effects = [similarity.directions(a, b, "answers") for a, b in zip(tables[::2], tables[1::2])]
+    fit = torch.arange(400) < 200
+    codes = [(drawn(400, 12) - 1).relu() for _ in range(2)]
+    away = similarity.matched(*codes, fit)
+    order = torch.randperm(12, generator=generator)
+    attributions, answers = (found.raw[part] for part in ("attributions", "answers"))
+    # Four standard deviations of a mean of so many independent cosines.
+    return [
+        Check(NAME, "landscape of independent gaps", 0, found.raw["landscape"], 4 / 1e4**0.5),
+        Check(NAME, "attributions of independent ones", 0, attributions, 4 / (400 * 36) ** 0.5),
+        Check(NAME, "answers of independent errors", 0, answers, 4 / 4000**0.5),
+        Check(NAME, "effects of independent directions", 0, float(np.mean(effects)), 4 / 1170**0.5),
+        Check(NAME, "matched features of independent ones", 0, away, 4 / (200 * 12) ** 0.5),
+        Check(NAME, "features in another order", 1,
+              similarity.matched(codes[0], codes[0][:, order], fit), 1e-9),
+    ]  # fmt: skip

@@ -1,0 +1,235 @@
+"""What is taken of a model's layers fc1 to fc3 for its fingerprint: dictionaries, concepts, damage.
+
+Each is the instrument of Phase 2, 3, 5 or 6, at a small size and alike for all models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pandas import DataFrame
+from torch import Tensor
+
+from ired.instruments.comparison.representation_inputs import Ground
+from ired.instruments.concepts import cav
+from ired.instruments.core import patching, states
+from ired.instruments.core.directions import CONCEPTS, OF_STATES, Direction
+from ired.instruments.core.states import array
+from ired.instruments.dictionaries.dictionary import Dictionary, quality
+from ired.instruments.interventions import mediation, pushes  # fmt: skip
+from ired.instruments.interventions.mediation import DOSE, LEVEL, Path, Place
+from ired.instruments.interventions.pushes import RESOLUTION, Walk
+from ired.instruments.layers import ablation, ablation_damage
+from ired.instruments.robustness import effects, matching
+from ired.instruments.robustness.rediscovery import LAYERS
+from ired.model.protocol import Energy
+
+BLIND = 2  # random dictionaries of each layer: those of two models are never the same draw
+
+
+# Dictionaries, and layers without half of their units
+
+
+@dataclass(frozen=True)
+class Codes:
+    """A dictionary's features on the matched tokens: own (T, F), and blind, of BLIND random
+    dictionaries (T, F) each; all sparse, since few features fire."""
+
+    own: Tensor
+    blind: tuple[Tensor, ...]
+
+
+def coded(
+    tokens: Mapping[str, Tensor], own: Mapping[str, Dictionary], some: Tensor, ground: Ground
+) -> dict[str, Codes]:
+    """Features on `some` (T,) of the tokens, by layer."""
+    found, generator = {}, ground.generator(1)
+    for layer, x in tokens.items():
+        covariance = torch.cov(x[ground.layers.tokens.fit].T)
+        every = own[layer], *(
+            matching.random_like(own[layer], covariance, generator) for _ in range(BLIND)
+        )  # fmt: skip
+        first, *blind = (one.encode(x[some]).to_sparse() for one in every)
+        found[layer] = Codes(first, tuple(blind))
+    return found
+
+
+def kept(
+    energy: Energy, tokens: Mapping[str, Tensor], own: Mapping[str, Dictionary], ground: Ground,
+    size: Any,
+) -> dict[str, float]:
+    """How good the dictionaries are: on held-out tokens, and put into the network."""  # fmt: skip
+    seen, found = ground.layers.tokens, {}
+    judged, fitted = seen.half(False), seen.half(True)
+    for layer, x in tokens.items():
+        means = torch.stack([
+            x[fitted & (seen.landscape == k)].mean(0) for k in range(energy.schedule.K)
+        ])  # fmt: skip
+        good = quality(own[layer], [x[judged]], seen.landscape[judged], means)
+        found |= {f"sae.{layer}.explained": good.explained_within, f"sae.{layer}.l0": good.l0,
+                  f"sae.{layer}.dead": good.dead}  # fmt: skip
+    A, y0 = (x[: size.spliced] for x in (ground.A, ground.y0))
+    at = patching.situations(energy, A, y0, ground.generator(2))
+    for layer, one in own.items():
+        left = patching.recovery(energy, layer, one.to(y0), A, at)
+        found |= {f"sae.{layer}.{what}": left.share(what) for what in ("gap", "score")}
+    return found
+
+
+def damaged(
+    energy: Energy, tokens: Mapping[str, Tensor], ground: Ground, walk: Walk, size: Any
+) -> dict[str, float]:
+    """What half of a layer is worth: the share of pairs of states that are no longer in the whole
+    network's order with it at its mean in each landscape (a layer without any is at 0.5, whichever it
+    is), mean over a random half and the other."""
+    seen, generator = ground.layers.tokens, ground.generator(3)
+    A = ground.A[: size.spliced]
+    at, found = ablation_damage.bench(energy, A, walk, generator), {}
+    for layer, x in tokens.items():
+        means = [x[seen.landscape == k].mean(0).to(A).expand(len(A), -1)
+                 for k in range(energy.schedule.K)]  # fmt: skip
+        half = (torch.randperm(x.shape[1], generator=generator) < x.shape[1] // 2).to(A.device)
+        lost = []
+        for units in (half, ~half):
+            rest = ablation.Ablated(energy, layer, ablation.instead(means, units))
+            lost.append(ablation_damage.judge(rest, at)["order"].mean())
+        found[f"layers.{layer}.disordered"] = float(np.mean(lost))
+    return found
+
+
+# Directions of concepts
+
+
+@dataclass(frozen=True)
+class Concept:
+    """A concept's direction in a place, with its held-out AUROC, and random CAVs (R, width)."""
+
+    direction: Direction
+    auroc: float
+    random: NDArray
+
+    @property
+    def place(self) -> Place:
+        return Place(self.direction.space, self.direction.landscape)
+
+
+def directions(energy: Energy, ground: Ground, walk: Walk, size: Any) -> DataFrame:
+    """A row for each concept, layer and landscape, in a fixed order: see `Fingerprint`."""
+    found = located(energy, ground, size)
+    spreads = [
+        effects.spread_of(energy, one.direction, ground.layers) for one in found
+    ]
+    table = DataFrame([
+        {"concept": one.direction.concept, "layer": one.direction.space,
+         "landscape": one.direction.landscape, "auroc": one.auroc, "spread": spread}
+        for one, spread in zip(found, spreads, strict=True)
+    ])  # fmt: skip
+    return table.assign(
+        **on_energy(energy, found, spreads, ground),
+        **on_answers(energy, found, spreads, ground, walk, size),
+    )
+
+
+def located(energy: Energy, ground: Ground, size: Any) -> list[Concept]:
+    shown, found = ground.layers.shown, []
+    rng, y0 = np.random.default_rng(ground.seed), states.answers(energy, ground.layers.B)
+    for k, concept in product(size.landscapes, CONCEPTS):
+        own = shown[concept]
+        seen = cav.activations(energy, ground.layers.B, y0, own, k, LAYERS)
+        for layer, h in seen.items():
+            z = own.confounders
+            folds = cav.held_out(cav.PRIMARY, h, z, own.fold)
+            auroc = float(cav.auroc_values(folds, h, own.fold).mean())
+            v = torch.from_numpy(cav.fit(cav.PRIMARY, h, z))
+            name, measure = f"{concept} {layer} k={k}", "held-out AUROC − 0.5"
+            one = Direction(name, "concept", layer, k, concept, auroc - 0.5, measure, v).unit()
+            parts = cav.contributions(h, z)
+            found.append(Concept(one, auroc, cav.random_cavs(parts, own.unit, size.random, rng)))
+    return found
+
+
+def on_energy(
+    energy: Energy, found: list[Concept], spreads: list[float], ground: Ground
+) -> dict[str, NDArray]:
+    """Mean derivative of the gap to the answer along each, a spread's worth, in standard deviations of
+    that landscape's gaps; random: root mean square of random CAVs'; beyond: by rank, 5 % by chance."""
+    deviation = pushes.nature(energy, ground.A, ground.generator(4)).gap
+    slopes = {
+        k: cav.slopes(energy, ground.A, ground.y0, k, LAYERS, ground.generator(5))
+        for k in dict.fromkeys(one.direction.landscape for one in found)
+    }
+    rows = []
+    for one, spread in zip(found, spreads, strict=True):
+        k = one.direction.landscape
+        v, slope = array(one.direction.vector), slopes[k][one.direction.space].gap
+        seen = cav.tcav(v, one.random, slope)
+        own, *others = seen.mean * spread / deviation[k].clamp_min(1e-300).item()
+        rows.append((own, np.square(others).mean() ** 0.5, seen.p("mean") < LEVEL))
+    names = "energy", "energy_random", "energy_beyond"
+    return dict(zip(names, map(np.array, zip(*rows, strict=True)), strict=True))
+
+
+def on_answers(
+    energy: Energy, found: list[Concept], spreads: list[float], ground: Ground, walk: Walk, size: Any
+) -> dict[str, NDArray]:
+    """Growth of the concept's property in sampled answers, in its deviations per spread, mean over
+    problems; random: root mean square over isotropic draws; beyond: surely so, by P3-05's rule
+    (`causality`), in either direction."""
+    tried, generator = ground.layers, ground.generator(6)
+    path = Path.of(energy, walk, tried.tried, tried.start)
+    bench = mediation.Bench(energy, walk, mediation.reading(energy), path, {}, size.draws)
+    base, truth = (bench.properties(y[None]) for y in (path.answers, path.y0))
+    spread_of = {name: (base if name in OF_STATES else truth)[name].std() for name in base}
+    grown: dict[str, NDArray] = {}
+    for place in dict.fromkeys(one.place for one in found):
+        here = [(one, s) for one, s in zip(found, spreads, strict=True) if one.place == place]
+        V = torch.stack([
+            DOSE * spread * torch.cat([
+                effects.axis_of(energy, one.direction, path.y0)[None],
+                effects.random_axes(energy, one.direction, path.y0, size.draws, generator),
+            ])
+            for one, spread in here
+        ])  # fmt: skip
+        # All at once, up and down; what is added is the row itself (as in P6-01).
+        pushed = mediation.added(energy, walk, path, place, torch.cat([V, -V]).flatten(0, 1), 1.0)
+        up, down = pushed.unflatten(0, (2, len(here), 1 + size.draws))
+        for (one, _), *sides in zip(here, up, down, strict=True):
+            concept = one.direction.concept
+            more, less = (bench.properties(y)[concept] for y in sides)
+            still = array((sides[0] - sides[1]).pow(2).mean(-1).sqrt() < RESOLUTION)
+            grown[one.direction.name] = np.where(still, 0, more - less) / (
+                2 * DOSE * max(spread_of[concept], 1e-12)
+            )
+    every = np.stack([grown[one.direction.name] for one in found])  # (D, 1 + draws, P)
+    seen = mediation.contrast(every[:, 0], every[:, 1:], signed=True)
+    sure = (seen["p_adjusted"] < LEVEL) & (seen["rank"] == 1)
+    sure &= np.abs(seen["difference"]) >= RESOLUTION
+    random = np.sqrt(np.square(every[:, 1:].mean(-1)).mean(1))
+    return {"answers": every[:, 0].mean(-1), "answers_random": random, "answers_beyond": sure}
+
+
+def carried(table: DataFrame) -> dict[str, float]:
+    """The numbers of METRICS that directions give."""
+    found = {"concepts.answers_beyond": float(table["answers_beyond"].mean()),
+             "concepts.energy_beyond": float(table["energy_beyond"].mean())}  # fmt: skip
+    for layer, rows in table.groupby("layer", sort=False):
+        # Effects along the concept, and sizes of either sign beside random ones.
+        found |= {
+            f"concepts.{layer}.auroc": rows["auroc"].mean(),
+            f"concepts.{layer}.answers": rows["answers"].mean(),
+            f"concepts.{layer}.answers_size": _size(rows["answers"]),
+            f"concepts.{layer}.answers_random": _size(rows["answers_random"]),
+            f"concepts.{layer}.energy_size": _size(rows["energy"]),
+            f"concepts.{layer}.energy_random": _size(rows["energy_random"]),
+        }
+    return {name: float(value) for name, value in found.items()}
+
+
+def _size(values: Any) -> float:
+    return float(np.sqrt(np.square(values).mean()))

@@ -1,0 +1,149 @@
+"""Figures of P3-02: concepts in the layers, and what the energy makes of them."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from pandas import DataFrame
+
+from ired.plotting.style import COLOURS, DIVERGING, canvas
+
+_SHADE, _PALE = "0.85", "#8fbfe0"
+# Colour, marker and name of what AUROCs are shown of.
+_READERS = {
+    "filter": (COLOURS["trained"], "o", "classifier (filter CAV)"),
+    "primary": (COLOURS["algebraic"], "D", "CAV handed on (partialled pattern)"),
+    "untrained": ("0.35", "x", "classifier, untrained network"),
+    "input": (COLOURS["least_squares"], "P", "classifier on the input [A, y]"),
+    "random": (COLOURS["untrained"], "s", "classifier, random labels"),
+}
+
+
+def scores(tcav: DataFrame) -> Figure:
+    """TCAV scores of the energy gap with 95 % intervals, beside the central 95 % of random CAVs.
+
+    tcav: columns of `Study.tcav`; a panel for each landscape (rows) and layer.
+    """
+    tcav = tcav[tcav["of"] == "gap"]
+    layers, landscapes, concepts = (list(tcav[c].unique()) for c in ("layer", "landscape", "concept"))
+    figure, axes = canvas(
+        len(landscapes), len(layers), (3.4, 0.3 * len(concepts) + 0.55),
+        title="TCAV of the energy gap to the answer", sharex=True, sharey=True,
+    )  # fmt: skip
+    for (i, k), (j, layer) in _grid(landscapes, layers):
+        axis = axes[i, j]
+        rows = tcav[(tcav["layer"] == layer) & (tcav["landscape"] == k)]
+        rows = rows.set_index("concept").loc[concepts]
+        y = np.arange(len(rows))
+        null = rows["null_high"] - rows["null_low"]
+        axis.barh(y, null, 0.92, left=rows["null_low"], color=_SHADE, linewidth=0)
+        sure = (rows["adjusted_score"] < 0.05).to_numpy()
+        colours = np.where(sure, COLOURS["trained"], _PALE)
+        axis.barh(y, rows["score"] - 0.5, 0.45, left=0.5, color=colours)
+        axis.hlines(y, rows["low"], rows["high"], color="0.1", linewidth=1.2)
+        along = y[(rows["adjusted_mean"] < 0.05).to_numpy()]
+        axis.plot(np.full(len(along), 1.06), along, "D", color=COLOURS["least_squares"], markersize=4)
+        axis.axvline(0.5, color="0.4", linewidth=1)
+        axis.set(xlim=(-0.02, 1.11), ylim=(len(rows) - 0.5, -0.5))
+        axis.set_xticks((0, 0.25, 0.5, 0.75, 1), ("0", "¼", "½", "¾", "1"))
+        axis.set_yticks(y, [_words(c) for c in concepts])
+        axis.grid(False, axis="y")
+        axis.set_title(f"{layer}, k = {k}")
+    for axis in axes[-1]:
+        axis.set_xlabel("share of positive derivatives")
+    figure.legend(
+        [Patch(color=COLOURS["trained"]), Patch(color=_PALE), Line2D([], [], color="0.1"),
+         Patch(color=_SHADE),
+         Line2D([], [], linestyle="none", marker="D", color=COLOURS["least_squares"], markersize=4)],
+        ["beyond the random CAVs (5 % after correction)", "not beyond them", "95 % interval",
+         "95 % of random CAVs", "mean derivative beyond theirs"],
+        loc="outside lower center", ncols=3,
+    )  # fmt: skip
+    return figure
+
+
+def confusion(table: DataFrame, best: DataFrame, primary: str) -> Figure:
+    """AUROC of every concept's CAV on the held-out pairs of every concept, at the landscape that `best`
+    (columns concept, layer, landscape) names for the row; above, the `primary` CAVs, below, filters."""
+    layers, concepts = (list(best[c].unique()) for c in ("layer", "concept"))
+    rows = {"what is handed on": primary, "classifiers": "filter"}
+    figure, axes = canvas(
+        2, len(layers), (0.62 * len(concepts) + 1.5, 0.48 * len(concepts) + 0.75),
+        title="Every concept's CAV on every concept's pairs",
+    )  # fmt: skip
+    at = best.set_index(["layer", "concept"])["landscape"]
+    for (i, (words, method)), (j, layer) in _grid(list(rows.items()), layers):
+        axis, values = axes[i, j], np.empty((len(concepts),) * 2)
+        for r, concept in enumerate(concepts):
+            own = table[
+                (table["layer"] == layer) & (table["concept"] == concept) & (table["method"] == method)
+                & (table["landscape"] == at[layer, concept])
+            ].set_index("pairs")  # fmt: skip
+            values[r] = own["auroc"].loc[concepts]
+        image = axis.imshow(values, cmap=DIVERGING, vmin=0, vmax=1, aspect="auto")
+        for (r, c), value in np.ndenumerate(values):
+            ink = "white" if abs(value - 0.5) > 0.32 else "black"
+            axis.text(c, r, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=9,
+                      fontweight="bold" if r == c else "normal")  # fmt: skip
+        axis.set_title(f"{layer}: {words}")
+        names = [f"{_words(c)}, k={at[layer, c]}" if j == 0 else f"k={at[layer, c]}" for c in concepts]
+        axis.set_yticks(range(len(concepts)), names)
+        ticks = [_words(c) if i else "" for c in concepts]
+        axis.set_xticks(range(len(concepts)), ticks, rotation=40, ha="right", rotation_mode="anchor")
+        axis.grid(False)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("CAV of")
+    for axis in axes[-1]:
+        axis.set_xlabel("pairs of")
+    figure.colorbar(image, ax=list(axes[:, -1]), label="held-out AUROC", shrink=0.7)
+    return figure
+
+
+def readers(auroc: DataFrame, untrained: DataFrame, best: DataFrame, primary: str) -> Figure:
+    """Held-out AUROC with 95 % intervals, at the landscape that `best` names: of the network's CAVs, of
+    the classifier on an untrained network, on the input, and with random labels."""
+    layers, concepts = (list(best[c].unique()) for c in ("layer", "concept"))
+    figure, axes = canvas(
+        1, len(layers), (3.5, 0.62 * len(concepts) + 1.2), title="Can the concept be read?",
+        sharex=True, sharey=True,
+    )  # fmt: skip
+    least = min(0.4, auroc["low"].min(), untrained["low"].min())
+    for axis, layer in zip(axes[0], layers, strict=True):
+        for r, concept in enumerate(concepts):
+            here = best[(best["layer"] == layer) & (best["concept"] == concept)]
+            k = int(here["landscape"].iloc[0])
+            for place, name in enumerate(_READERS):
+                source = untrained if name == "untrained" else auroc
+                row = source[
+                    (source["concept"] == concept) & (source["landscape"] == k)
+                    & (source["layer"] == ("input" if name == "input" else layer))
+                    & (source["method"] == (primary if name == "primary" else "filter"))
+                    & (source["labels"] == ("random" if name == "random" else "own"))
+                ].iloc[0]  # fmt: skip
+                colour, marker, label = _READERS[name]
+                y = r + (place - (len(_READERS) - 1) / 2) * 0.15
+                axis.hlines(y, row["low"], row["high"], color=colour, linewidth=1.6)
+                axis.plot(row["auroc"], y, marker, color=colour, label=label if r == 0 else None,
+                          linestyle="none")  # fmt: skip
+            axis.text(1.03, r, f"k={k}", fontsize=9, va="center")
+        for i in range(len(concepts) - 1):
+            axis.axhline(i + 0.5, color="0.85", linewidth=0.8)
+        axis.axvline(0.5, color="0.4", linewidth=1)
+        axis.set(title=layer, xlabel="held-out AUROC", xlim=(least - 0.02, 1.13))
+        axis.set_ylim(len(concepts) - 0.5, -0.5)
+        axis.set_xticks([t for t in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0) if t >= least - 0.02])
+        axis.set_yticks(range(len(concepts)), [_words(c) for c in concepts])
+        axis.grid(False, axis="y")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def _grid(rows: list, columns: list):
+    """Pairs of numbered rows and numbered columns."""
+    return ((one, two) for one in enumerate(rows) for two in enumerate(columns))
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

@@ -1,0 +1,182 @@
+"""Figures of Phase 2: sparse dictionaries of activations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pandas import DataFrame
+
+from ired.plotting.style import canvas, landscape_axis
+
+LAYERS = {"fc1": "#0173b2", "fc2": "#de8f05", "fc3": "#029e73"}
+
+
+def activations(summary: DataFrame, moments: dict[str, tuple]) -> Figure:
+    """moments: by layer the landscapes' means (K, width) and the covariance (width, width)."""
+    figure, (axes,) = canvas(1, 3, title="What the layers hold")
+    for layer, (means, covariance) in moments.items():
+        means, covariance = np.asarray(means), np.asarray(covariance)
+        deviation = np.sqrt(np.trace(covariance))
+        away = np.linalg.norm(means - means.mean(0), axis=1) / deviation
+        axes[0].plot(away, marker="o", color=LAYERS[layer], label=layer)
+        values = np.linalg.eigvalsh(covariance)[::-1]
+        share = np.clip(values / values.sum(), 1e-9, None)
+        axes[1].loglog(1 + np.arange(len(share)), share, color=LAYERS[layer], label=layer)
+    landscape_axis(axes[0], len(means))
+    axes[0].set(ylabel="distance of the mean / deviation", ylim=(0, None), title="Landscapes apart")
+    axes[1].set(xlabel="principal component", ylabel="share of the variance", title="Spectrum")
+    kinds = {
+        "between_landscapes": "variance between\nlandscapes",
+        "constant": "constant part of\nmean square",
+        "positive": "entries\nabove 0",
+    }
+    place = np.arange(len(kinds))
+    for i, row in enumerate(summary.itertuples()):
+        values = [getattr(row, name) for name in kinds]
+        axes[2].bar(place + 0.27 * (i - 1), values, 0.25, color=LAYERS[row.layer], label=row.layer)
+    axes[2].set_xticks(place, kinds.values())
+    axes[2].set(ylabel="share", ylim=(0, 1), title="Made of")
+    for axis in axes:
+        axis.legend()
+    return figure
+
+
+KINDS = {
+    "l1": "L1", "topk": "TopK", "batchtopk": "BatchTopK", "jumprelu": "JumpReLU",
+    "frozen": "random, trained encoder", "pca": "PCA, own largest", "pca, first": "PCA, first",
+    "ica": "ICA, own largest", "neurons": "neurons, own largest", "mean": "mean ablation",
+    "zero": "zero ablation",
+}  # fmt: skip
+ARCHITECTURES = {"l1": "#0173b2", "topk": "#de8f05", "batchtopk": "#029e73", "jumprelu": "#cc78bc"}
+BASELINE = "#949494"
+
+
+def dictionaries(rows: DataFrame, mse: float, layer: str) -> Figure:
+    """One line a kind of dictionary, one dot a seed: what is missed; mse: the model's own."""
+    rows = rows.assign(kind=rows["architecture"].fillna(rows["name"]))
+    place = {kind: -i for i, kind in enumerate(KINDS)}
+    shown = (
+        ("explained", "explained_within", "variance missed", "● in all, ○ within landscapes"),
+        ("gap", None, "energy gap missed", "1: a constant layer"),
+        ("score", "through", "score missed", "1: the A-blind score"),
+        ("mse", None, "sampled MSE", "dashed: the model's"),
+    )
+    figure, (axes,) = canvas(1, 4, (3.4, 3.6), title=f"Dictionaries of {layer}", sharey=True)
+    for axis, (what, ring, title, label) in zip(axes, shown, strict=True):
+        for kind, group in rows.groupby("kind", sort=False):
+            y = place[kind] + 0.16 * (np.arange(len(group)) - (len(group) - 1) / 2)
+            colour = ARCHITECTURES.get(kind, BASELINE)
+
+            def missed(name: str, group: DataFrame = group) -> np.ndarray:
+                return group[name] if name.startswith("mse") else (1 - group[name]).clip(1e-3)
+
+            if f"{what}_low" in group:
+                axis.hlines(y, missed(f"{what}_low"), missed(f"{what}_high"), color=colour)
+            if ring:
+                axis.plot(missed(ring), y, "o", color=colour, mfc="white")
+            axis.plot(missed(what), y, "o", color=colour)
+        axis.set(title=title, xlabel=label, xscale="log")
+        if what == "mse":
+            axis.axvline(mse, color="black", linestyle="--", linewidth=1)
+        else:
+            axis.axvline(1, color="black", linestyle="--", linewidth=1)
+        if what in ("gap", "score"):
+            axis.axvline(0.1, color="black", linestyle=":", linewidth=1)
+        plain_ticks(axis)
+    axes[0].set_yticks(list(place.values()), [KINDS[kind] for kind in place])
+    return figure
+
+
+def log_or_linear(axis: Axes) -> str:
+    """The scale for a y-axis of positive numbers: on a factor of three a logarithm has ticks like 9.2 × 10⁻¹."""
+    low, high = axis.get_ylim()
+    return "linear" if 0 < low and high < 3 * low else "log"
+
+
+def plain_ticks(axis: Axes) -> None:
+    """Ticks of a logarithmic x-axis as plain numbers, few enough not to run into each other."""
+    low, high = axis.get_xlim()
+    steps = (1, 2, 5) if high / low < 30 else (1,)
+    ticks = [m * 10.0**e for e in range(-6, 4) for m in steps if low <= m * 10.0**e <= high]
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_xticks([], minor=True)
+
+
+def dictionary_training(tables: Mapping[str, DataFrame], layer: str, studied: str) -> Figure:
+    """Learning curves, agreement of seeds, and how often the features of the `studied` architecture
+    fire. tables: "curves", "stability" and "features"."""
+    figure, (axes,) = canvas(1, 4, (3.4, 3.2), title=f"Training on {layer}")
+    for member, group in tables["curves"].groupby("member", sort=False):
+        kind = "frozen" if "frozen" in member else member.split("-")[0]
+        first = kind == "frozen" or member.endswith("seed0")
+        line = {"color": ARCHITECTURES.get(kind, BASELINE), "linewidth": 1.2}
+        axes[0].plot(group["step"], group["error"], label=KINDS[kind] if first else None, **line)
+        axes[1].plot(group["step"], group["l0"], **line)
+    axes[0].set(yscale="log", xlabel="step", ylabel="share of variance missed", title="Error")
+    # Random directions may begin hundreds of times worse than nothing: they come in from above.
+    axes[0].set_ylim(top=min(axes[0].get_ylim()[1], 2))
+    axes[0].legend(fontsize=7)
+    axes[1].set(yscale=log_or_linear(axes[1]), xlabel="step", ylabel="features active per token", title="L0")
+    stability = tables["stability"]
+    for place, seen in enumerate(stability.itertuples()):
+        axes[2].bar(place, seen.null, 0.6, color="0.85")
+        axes[2].plot([place - 0.3, place + 0.3], [seen.isotropic] * 2, color="0.5")
+        axes[2].errorbar(
+            place, seen.cosine, [[seen.cosine - seen.low], [seen.high - seen.cosine]], fmt="o",
+            color=ARCHITECTURES[seen.architecture],
+        )  # fmt: skip
+    axes[2].set_xticks(range(len(stability)), stability["architecture"].map(KINDS), rotation=20)
+    axes[2].set(ylim=(0, 1.05), ylabel="mean matched cosine", title="Agreement of seeds")
+    features = tables["features"]
+    rates = features["rate"].clip(1e-5, 1)
+    axes[3].scatter(rates, features["stability"], s=8, color=ARCHITECTURES[studied])
+    axes[3].set(xscale="log", xlabel="share of tokens that it fires on", title="Studied features",
+                ylabel="matched cosine to other seeds", ylim=(None, 1.03))  # fmt: skip
+    return figure
+
+
+def frontier(table: DataFrame, chosen: dict[str, str]) -> Figure:
+    """Rows: layers; columns: what is kept, against L0. chosen: by layer the name of a member."""
+    shown = {
+        "explained_within": "variance missed\nwithin landscapes",
+        "gap": "energy gap missed",
+        "score": "score missed",
+        "dead": "share of features dead",
+    }
+    layers = list(chosen)
+    figure, axes = canvas(len(layers), len(shown), (3.2, 2.7), title="Sparsity against what is kept",
+                          sharex=True)  # fmt: skip
+    widths = sorted(table["features"].unique())
+    for row, layer in zip(axes, layers, strict=True):
+        own = table[table["layer"] == layer]
+        for axis, (what, title) in zip(row, shown.items(), strict=True):
+            for (kind, features), group in own.groupby(["architecture", "features"], sort=False):
+                group = group.sort_values("l0")
+                kept = group[what] if what == "dead" else (1 - group[what]).clip(1e-3)
+                large = features == widths[-1]
+                axis.plot(
+                    group["l0"], kept, marker="o", markersize=6 if large else 3.5,
+                    linestyle="-" if large else ":", color=ARCHITECTURES[kind], linewidth=1.2,
+                    label=KINDS[kind] if large else None,
+                )  # fmt: skip
+            at = own[own["name"] == chosen[layer]].iloc[0]
+            height = at[what] if what == "dead" else max(1 - at[what], 1e-3)
+            axis.plot(at["l0"], height, "o", markersize=12, mfc="none", color="black")
+            if what != "explained_within":
+                axis.axhline(0.1, color="black", linestyle="--", linewidth=1)
+            if what != "dead":
+                axis.set_yscale(log_or_linear(axis))
+            axis.set_xscale("log")
+            aimed = sorted(table["sparsity"].unique())
+            axis.set_xticks(aimed, [str(value) for value in aimed])
+            axis.set_xticks([], minor=True)
+            if layer == layers[0]:
+                axis.set_title(title)
+            if layer == layers[-1]:
+                axis.set_xlabel("features active per token (L0)")
+        row[0].set_ylabel(layer)
+    axes[0, 0].legend(fontsize=8)
+    return figure

@@ -1,0 +1,241 @@
+"""How far answers are from being SPD, and from the truth in the metrics of SPD matrices.
+
+A matrix is positive definite when its symmetric part is: xᵀMx > 0 for every x. What is antisymmetric
+is reported as a share of its own. The distance to the cone is that to the nearest symmetric matrix
+without negative eigenvalues (Higham 1988); matrices that are not positive definite have no Riemannian
+distance to anything: they are counted, and lie infinitely far. The control of every number is
+isotropic noise: the truth, moved in a random direction exactly as far (in Frobenius norm) as the
+answer is off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ired.instruments.core.states import array
+from ired.instruments.geometry import metrics
+from ired.instruments.geometry.metrics import METRICS
+from ired.instruments.statistics import intervals
+
+TIE = 1e-9  # distances that differ by less, relatively, are equal
+
+
+@dataclass(frozen=True)
+class Departure:
+    """How far matrices (...) are from SPD, arrays (...).
+
+    asymmetry: ‖(M − Mᵀ)/2‖/‖M‖; negative: number of eigenvalues of the symmetric part that are not
+    above rounding; lowest: its smallest eigenvalue over its largest in size; distance: to the nearest
+    positive semidefinite matrix, over ‖M‖; definite: bool, no eigenvalue is counted in `negative`.
+    """
+
+    asymmetry: NDArray
+    negative: NDArray
+    lowest: NDArray
+    distance: NDArray
+    definite: NDArray
+
+    def columns(self) -> dict[str, NDArray]:
+        """Tidy columns, one row per matrix."""
+        return {name: value.ravel() for name, value in vars(self).items()}
+
+
+def departure(M: Tensor) -> Departure:
+    """Of matrices M (..., n, n). Raises ValueError for one that is not finite."""
+    bad = ~torch.isfinite(M).all(-1).all(-1)
+    if bad.any():
+        raise ValueError(f"matrix {tuple(bad.nonzero()[0].tolist())} is not finite")
+    M = M.double()
+    values = torch.linalg.eigvalsh(metrics.symmetric(M))
+    size = M.flatten(-2).norm(dim=-1)
+    turned = ((M - M.mT) / 2).flatten(-2).norm(dim=-1)
+    below = values.clamp(max=0).norm(dim=-1)
+    largest = values.abs().amax(-1)
+    tiny = torch.finfo(M.dtype).tiny
+    rounding = M.shape[-1] * torch.finfo(M.dtype).eps * largest
+    negative = (values <= rounding[..., None]).sum(-1)
+    return Departure(
+        asymmetry=array(turned / size.clamp_min(tiny)),
+        negative=array(negative),
+        lowest=array(values[..., 0] / largest.clamp_min(tiny)),
+        distance=array(torch.hypot(turned, below) / size.clamp_min(tiny)),
+        definite=array(negative == 0),
+    )
+
+
+def matched(Y: Tensor, M: Tensor, epsilon: Tensor) -> Tensor:
+    """Y + ε·‖M − Y‖/‖ε‖: the truths Y (P, n, n), off by as much as M (..., P, n, n), in ε's directions."""
+    size = (M - Y).flatten(-2).norm(dim=-1) / epsilon.flatten(-2).norm(dim=-1)
+    return Y + size[..., None, None] * epsilon
+
+
+def distances(M: Tensor, Y: Tensor) -> dict[str, NDArray]:
+    """Distances of M (..., n, n) to SPD matrices Y (..., n, n) by metric, of M's symmetric part.
+
+    Infinite where M is not positive definite; the Euclidean one, which knows no cone, is always finite.
+    """
+    S, Y = torch.broadcast_tensors(metrics.symmetric(M.double()), Y)
+    definite = torch.as_tensor(departure(S).definite, device=S.device)
+    found = {}
+    for name, metric in METRICS.items():
+        away = torch.full(S.shape[:-2], torch.inf, dtype=S.dtype, device=S.device)
+        if name == "Euclidean":
+            away = (S - Y).flatten(-2).norm(dim=-1)
+        elif definite.any():
+            away[definite] = metric.distance(Y[definite], S[definite])
+        found[name] = array(away)
+    return found
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Distances of answers to the truth beside those of matched noise, arrays (P,).
+
+    wins: share of the noise draws that the answer is nearer than (a tie, or both infinitely far: ½);
+    log_ratio: log of its distance over the geometric mean of the draws', over those that are finite;
+    NaN where it or all of them are infinite.
+    """
+
+    wins: NDArray
+    log_ratio: NDArray
+
+
+def compare(own: NDArray, noise: NDArray) -> Comparison:
+    """Distances own (P,) beside noise (D, P), infinite where there is none."""
+    own, noise = np.asarray(own, dtype=np.float64), np.asarray(noise, dtype=np.float64)
+    tie = np.isclose(own, noise, rtol=TIE, atol=0)  # infinite is close to infinite
+    wins = np.where(tie, 0.5, own < noise).mean(0)
+    finite = np.isfinite(noise)
+    logs = np.where(finite, np.log(np.where(finite, np.maximum(noise, 1e-300), 1.0)), 0.0)
+    middle = logs.sum(0) / np.maximum(finite.sum(0), 1)
+    usable = finite.any(0) & np.isfinite(own)
+    mine = np.log(np.maximum(np.where(usable, own, 1.0), 1e-300))
+    return Comparison(wins, np.where(usable, mine - middle, np.nan))
+
+
+def compare_all(M: Tensor, Y: Tensor, epsilon: Tensor) -> dict[str, list]:
+    """Tidy columns, a row per metric: answers M (P, n, n) against noise along ε (D, P, n, n).
+
+    Both are compared by their symmetric parts, which are matched in size. answers, noise: median
+    distances of those that have one (NaN: none); answers_without, noise_without: shares that have
+    none; nearer (with _low, _high): mean of `Comparison.wins` and its interval over problems; ratio
+    (…): geometric mean of the ratio of distances, over `pairs` problems (NaN below two).
+    """
+    S = metrics.symmetric(M.double())
+    other = matched(Y, S, metrics.symmetric(epsilon))
+    own, noise = distances(S, Y), distances(other, Y)
+    rows = []
+    for name in METRICS:
+        seen = compare(own[name], noise[name])
+        usable = seen.log_ratio[np.isfinite(seen.log_ratio)]
+        ratio = [np.nan] * 3
+        if len(usable) > 1:
+            found = intervals.mean_interval(usable)
+            ratio = np.exp([found.estimate, found.low, found.high]).tolist()
+        nearer = intervals.mean_interval(seen.wins)
+        row = {"metric": name}
+        for side, values in (("answers", own[name]), ("noise", noise[name])):
+            some = values[np.isfinite(values)]
+            row |= {side: float(np.median(some)) if len(some) else np.nan}
+            row |= {f"{side}_without": 1 - some.size / values.size}
+        row |= {"nearer": nearer.estimate, "nearer_low": nearer.low, "nearer_high": nearer.high}
+        row |= dict(zip(("ratio", "ratio_low", "ratio_high"), ratio, strict=True))
+        rows.append(row | {"pairs": len(usable)})
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+@dataclass(frozen=True)
+class Examined:
+    """Answers of several makers.
+
+    departures, noise: of each maker's answers (P,) and of noise matched to them (D, P); closeness:
+    columns of `compare_all`, with `who`.
+    """
+
+    departures: dict[str, Departure]
+    noise: dict[str, Departure]
+    closeness: dict[str, list]
+
+    def columns(self) -> dict[str, NDArray]:
+        """A row per problem: who.measure."""
+        return {f"{who}.{what}": values for who, seen in self.departures.items()
+                for what, values in seen.columns().items()}  # fmt: skip
+
+    def numbers(self) -> dict[str, float]:
+        """Means over problems: measure.who, and measure.who.noise."""
+        both = self.departures | {f"{who}.noise": seen for who, seen in self.noise.items()}
+        return {f"{what}.{who}": float(values.mean()) for who, seen in both.items()
+                for what, values in vars(seen).items()}  # fmt: skip
+
+
+def examine(answers: dict[str, Tensor], Y: Tensor, epsilon: Tensor) -> Examined:
+    """Answers (P, n, n) by maker, to problems with answers Y (P, n, n), and noise along ε (D, P, n, n)."""
+    departures = {who: departure(M) for who, M in answers.items()}
+    noise = {who: departure(matched(Y, M, epsilon)) for who, M in answers.items()}
+    closeness: dict[str, list] = {}
+    for who, M in answers.items():
+        for name, values in compare_all(M, Y, epsilon).items():
+            closeness.setdefault(name, []).extend(values)
+    closeness["who"] = [who for who in answers for _ in METRICS]
+    return Examined(departures, noise, closeness)
+
+
+def along(M: Tensor, Y: Tensor, epsilon: Tensor | None = None) -> dict[str, list]:
+    """Columns, a row per step: departures and errors of M (S, P, n, n), answers to Y (P, n, n).
+
+    With ε (P, n, n), of Y moved in direction ε as far as M is off at each step, instead of M. Means
+    over problems with 95 % intervals (_low, _high). indefinite: share of problems with an eigenvalue
+    not above 0 (exact interval); distance, asymmetry: those of `Departure`; error: ‖M − Y‖/‖Y‖
+    (Student's t); negative, lowest: means alone.
+    """
+    rows, size = [], Y.flatten(-2).norm(dim=-1)
+    for step in M:
+        step = step if epsilon is None else matched(Y, step, epsilon)
+        seen = departure(step)
+        error = array((step - Y).flatten(-2).norm(dim=-1) / size)
+        found = {"indefinite": intervals.proportion_interval(int((~seen.definite).sum()), len(step))}
+        shown = {"distance": seen.distance, "asymmetry": seen.asymmetry, "error": error}
+        found |= {name: intervals.student_interval(values) for name, values in shown.items()}
+        row = {"negative": float(seen.negative.mean()), "lowest": float(seen.lowest.mean())}
+        for name, interval in found.items():
+            row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
+        rows.append(row)
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def means(groups: dict[str, Tensor]) -> tuple[dict[str, list], dict[str, list]]:
+    """Karcher means of groups of SPD matrices (N, n, n) under each metric, as two sets of columns.
+
+    Spectra: group, metric, rank, eigenvalue (of the mean, ascending). Means: group, metric; swelling:
+    log det of the mean minus the mean log det, over n (0: none); halves: affine-invariant distance
+    between the means of the group's halves, what chance leaves open; inversion: that between the mean
+    of this group and the inverse of the mean of the group "problems" (which are A where these are
+    answers).
+    """
+    spectra: dict[str, list] = {name: [] for name in ("group", "metric", "rank", "eigenvalue")}
+    table: dict[str, list] = {
+        name: [] for name in ("group", "metric", "matrices", "swelling", "halves", "inversion")
+    }
+    measure = METRICS["affine-invariant"].distance
+    for name, metric in METRICS.items():
+        found = {group: metric.mean(X) for group, X in groups.items()}
+        mirrored = metrics.power(found["problems"], -1)
+        for group, X in groups.items():
+            values = torch.linalg.eigvalsh(found[group])
+            own = torch.linalg.eigvalsh(X).log().mean()
+            half = len(X) // 2
+            row = (group, name, len(X), values.log().mean() - own,
+                   measure(metric.mean(X[:half]), metric.mean(X[half:])),
+                   measure(mirrored, found[group]) if group != "problems" else float("nan"))  # fmt: skip
+            for column, value in zip(table.values(), row, strict=True):
+                column.append(float(value) if isinstance(value, Tensor) else value)
+            spectra["group"] += [group] * len(values)
+            spectra["metric"] += [name] * len(values)
+            spectra["rank"] += range(len(values))
+            spectra["eigenvalue"] += values.tolist()
+    return spectra, table

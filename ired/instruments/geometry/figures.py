@@ -1,0 +1,203 @@
+"""Figures of P4-01: laws of SPD geometry, and how far answers are from it."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from pandas import DataFrame
+
+from ired.plotting.style import COLOURS, MARKERS, canvas, signed_log
+
+# Tol's muted palette: none of them means anything else in this project.
+METRICS = {"affine-invariant": "#332288", "log-Euclidean": "#44aa99", "Bures-Wasserstein": "#882255",
+           "Euclidean": "#ddaa33"}  # fmt: skip
+SHAPES = dict(zip(METRICS, "os^D"))
+WHO = {"trained": (COLOURS["trained"], "trained model"), "untrained": (COLOURS["untrained"], "untrained"),
+       "noise": ("0.15", "truth + noise of equal size"),
+       "least_squares": (COLOURS["least_squares"], "least squares")}  # fmt: skip
+
+
+def path(steps: DataFrame) -> Figure:
+    """Distance from the cone, share of indefinite matrices and asymmetry over the steps of sampling.
+
+    steps: `answer_errors.along` of each of `who`, with stage, landscape and inner of every step.
+    """
+    shown = ["error", "distance", "indefinite"] + ["asymmetry"] * bool(steps["asymmetry"].max() > 1e-9)
+    figure, axes = canvas(1, len(shown), (4.6, 4.2), title="How far every step of sampling is from SPD")
+    titles = {"error": "Error", "distance": "To the nearest semidefinite matrix",
+              "indefinite": "Problems with λ ≤ 0", "asymmetry": "Antisymmetric part"}  # fmt: skip
+    labels = {"error": "‖M − A⁻¹‖ / ‖A⁻¹‖", "distance": "distance / ‖M‖", "indefinite": "share of problems",
+              "asymmetry": "‖(M − Mᵀ)/2‖ / ‖M‖"}  # fmt: skip
+    for axis, what in zip(axes[0], shown, strict=True):
+        for who, rows in steps.groupby("who", sort=False):
+            colour, label = WHO[who]
+            x = np.arange(len(rows))
+            style = "--" if who == "noise" else "-"
+            axis.plot(x, rows[what], style, color=colour, label=label, linewidth=2)
+            ends = rows[f"{what}_low"], rows[f"{what}_high"]
+            axis.fill_between(x, *ends, color=colour, alpha=0.2, linewidth=0)
+        _steps(axis, steps[steps["who"] == steps["who"].iloc[0]])
+        axis.set(title=titles[what], ylabel=labels[what])
+        if what == "error":
+            axis.set_yscale("log")
+        elif what == "distance":
+            signed_log(axis, 1e-4)
+            axis.set_ylim(bottom=0.0)
+        else:
+            axis.set_ylim(-0.03, max(1.05 * axis.get_ylim()[1], 0.1))
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=3, fontsize=11)
+    return figure
+
+
+def laws(table: dict[str, list]) -> Figure:
+    """A row a law, a panel a metric: worst relative error against its tolerance.
+
+    table: `metric_laws.columns`.
+    """
+    rows = DataFrame(table)
+    names = list(dict.fromkeys(rows["law"]))
+    figure, axes = canvas(
+        1, len(METRICS), (3.3, 0.27 * len(names) + 1.5), title="Laws of SPD geometry", sharey=True
+    )
+    place = rows["law"].map({name: y for y, name in enumerate(names)})
+    shown = rows["error"].fillna(np.inf).clip(1e-17, 1e2)
+    for axis, (metric, colour) in zip(axes[0], METRICS.items(), strict=True):
+        own = rows["metric"] == metric
+        axis.vlines(rows["tolerance"][own], place[own] - 0.4, place[own] + 0.4, color="0.35", linewidth=1.6)
+        for holds, marker in ((True, "o"), (False, "X")):
+            for expected, face in ((True, colour), (False, "white")):
+                some = own & (rows["holds"] == holds) & (rows["expected"] == expected)
+                if not some.any():  # without points, what is not clipped has no extent
+                    continue
+                axis.plot(shown[some], place[some], marker, color=colour, mfc=face, mec=colour, markersize=7,
+                          clip_on=False, zorder=4)  # fmt: skip
+        axis.set(xscale="log", xlim=(1e-17, 1e2), title=metric, xlabel="relative error")
+        axis.set_xticks([1e-16, 1e-12, 1e-8, 1e-4, 1])
+        axis.set_xticks([], minor=True)
+        axis.tick_params(labelsize=10)
+        axis.set_ylim(len(names) - 0.4, -0.6)
+    axes[0, 0].set_yticks(range(len(names)), names, fontsize=10.5)
+    handles = [
+        Line2D([], [], linestyle="none", marker=marker, color="0.25", mfc=face, label=label, markersize=7)
+        for marker, face, label in (("o", "0.25", "holds"), ("o", "white", "does not hold, as it must not"),
+                                    ("X", "0.25", "not as expected"))
+    ]  # fmt: skip
+    handles.append(Line2D([], [], color="0.35", linewidth=1.6, label="tolerance"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=11)
+    return figure
+
+
+def means(spectra: DataFrame, table: DataFrame) -> Figure:
+    """Spectra of Karcher means under each metric, a panel per group of matrices, and how means invert.
+
+    spectra, table: `answer_errors.means`.
+    """
+    groups = list(dict.fromkeys(spectra["group"]))
+    titles = {"problems": "Problems A", "answers": "Answers A⁻¹", "sampled": "Sampled answers"}
+    figure, axes = canvas(1, len(groups) + 1, (4.1, 4.6), title="Karcher means of matrices")
+    for axis, group in zip(axes[0], groups, strict=False):
+        for metric, colour in METRICS.items():
+            own = spectra[(spectra["group"] == group) & (spectra["metric"] == metric)]
+            swelling = table[(table["group"] == group) & (table["metric"] == metric)]["swelling"].iloc[0]
+            behind = metric == "affine-invariant"  # so close to log-Euclidean that it would be hidden
+            axis.plot(own["rank"] + 1, own["eigenvalue"], marker=SHAPES[metric], color=colour,
+                      label=f"{metric}  {swelling + 0:+.2f}".replace("-0.00", "+0.00"),
+                      markerfacecolor="none" if behind else colour, markersize=10 if behind else 6)  # fmt: skip
+        axis.set(yscale="log", title=titles[group], xlabel="rank of the eigenvalue")
+        count = int(spectra["rank"].max()) + 1
+        axis.set_xticks(range(1, count + 1, max(1, count // 6)))
+        axis.legend(title="metric, swelling per dimension", loc="upper left")
+        low, high = axis.get_ylim()
+        high *= (high / low) ** 0.8  # room for the legend
+        axis.set_ylim(low, high)
+        ticks = [m * 10.0**p for p in range(-4, 4) for m in (1, 1.5, 2, 3, 5, 7) if low <= m * 10.0**p <= high]
+        axis.set_yticks(ticks, [f"{t:.2g}" for t in ticks])
+        axis.set_yticks([], minor=True)
+    axes[0, 0].set_ylabel("eigenvalue of the mean")
+    axis = axes[0, -1]
+    y = np.arange(len(METRICS))
+    kinds = (("answers", "o", "means of A⁻¹", "full"), ("sampled", "D", "means of sampled answers", "none"))
+    kinds = [kind for kind in kinds if kind[0] in groups]
+    for group, marker, label, filled in kinds:
+        rows = table[table["group"] == group].set_index("metric").reindex(list(METRICS))
+        axis.scatter(rows["inversion"].clip(lower=1e-16), y, marker=marker, s=70, zorder=4,
+                     edgecolors=list(METRICS.values()), linewidths=1.8,
+                     facecolors="none" if filled == "none" else list(METRICS.values()))  # fmt: skip
+    rows = table[table["group"] == "answers"].set_index("metric").loc[list(METRICS)]
+    axis.plot(rows["halves"], y, "|", color="0.35", markersize=16, markeredgewidth=2)
+    axis.set(xscale="log", xlim=(1e-16, 1e2), ylim=(len(y) - 0.5, -1.9), title="Against the mean A, inverted",
+             xlabel="affine-invariant distance")  # fmt: skip
+    axis.set_yticks(y, [name.replace("-", "-\n") for name in METRICS], fontsize=10)
+    axis.set_xticks([1e-15, 1e-10, 1e-5, 1])
+    axis.set_xticks([], minor=True)
+    axis.grid(False, axis="y")
+    handles = [Line2D([], [], linestyle="none", marker=marker, color="0.25", markersize=8, fillstyle=filled,
+                      label=label) for _, marker, label, filled in kinds]  # fmt: skip
+    handles.append(Line2D([], [], linestyle="none", marker="|", color="0.35", markersize=12,
+                          markeredgewidth=2, label="halves of all A⁻¹ apart"))  # fmt: skip
+    axis.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.0, 1.0))
+    return figure
+
+
+def closeness(table: DataFrame) -> Figure:
+    """Distances to the truth over those of matched noise, how often they are smaller, and definiteness.
+
+    table: `answer_errors.compare_all` of each of `who`.
+    """
+    figure, axes = canvas(1, 3, (4.6, 4.4), title="Errors beside noise of equal size")
+    makers, y = list(dict.fromkeys(table["who"])), np.arange(len(METRICS))
+    for axis, what, nothing, title, label in (
+        (axes[0, 0], "ratio", 1.0, "Distance to the truth", "times that of noise (geometric mean)"),
+        (axes[0, 1], "nearer", 0.5, "Nearer than noise", "share of pairs (indefinite: loses)"),
+    ):  # fmt: skip
+        axis.axvline(nothing, color="0.35", linewidth=1.2)
+        for i, who in enumerate(makers):
+            rows = table[table["who"] == who].set_index("metric").loc[list(METRICS)]
+            at, (colour, name) = y + 0.22 * (i - (len(makers) - 1) / 2), WHO[who]
+            axis.hlines(at, rows[f"{what}_low"], rows[f"{what}_high"], color=colour, linewidth=2.4)
+            axis.plot(rows[what], at, MARKERS.get(who, "D"), color=colour, label=name, markersize=7)
+        axis.set(title=title, xlabel=label, ylim=(len(y) - 0.5, -0.5))
+        axis.grid(False, axis="y")
+    known = table.groupby("metric")["ratio"].count().reindex(list(METRICS))
+    for place in np.flatnonzero(known == 0):
+        axes[0, 0].text(0.97, place, "too few that are positive definite", ha="right", va="center", color="0.35",
+                        fontsize=10, transform=axes[0, 0].get_yaxis_transform())  # fmt: skip
+    axes[0, 0].set_yticks(y, [name.replace("-", "-\n") for name in METRICS], fontsize=11)
+    axes[0, 1].set_yticks([])
+    axes[0, 1].set_xlim(-0.03, 1.03)
+    axis = axes[0, 0]
+    low, high = axis.get_xlim()
+    low, high = 0.8 * min(low, 0.8), 1.2 * max(high, 1.2)
+    axis.set(xscale="log", xlim=(low, high))
+    ticks = [m * 10.0**p for p in range(-3, 4) for m in (1, 2, 5) if low <= m * 10.0**p <= high]
+    axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    axis.set_xticks([], minor=True)
+
+    axis, rows = axes[0, 2], table[table["metric"] == "affine-invariant"].set_index("who")
+    for i, who in enumerate(makers):
+        colour, name = WHO[who]
+        own, noise = 1 - rows.loc[who, "answers_without"], 1 - rows.loc[who, "noise_without"]
+        axis.plot([own, noise], [i, i], color=colour, linewidth=1.5, zorder=1)
+        axis.plot(noise, i, "o", mfc="white", mec="0.15", mew=1.6, markersize=9, clip_on=False,
+                  label="noise of the same size" if i == 0 else None)  # fmt: skip
+        axis.plot(own, i, MARKERS.get(who, "D"), color=colour, markersize=8, clip_on=False)
+    axis.set(title="Positive definite", xlabel="share", xlim=(0, 1), ylim=(len(makers) - 0.5, -0.5))
+    axis.set_yticks(range(len(makers)), [WHO[who][1].replace(" ", "\n") for who in makers], fontsize=11)
+    axis.grid(False, axis="y")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    more = axis.get_legend_handles_labels()
+    figure.legend(handles + more[0], names + more[1], loc="outside lower center", ncols=4, fontsize=11)
+    return figure
+
+
+def _steps(axis, rows: DataFrame) -> None:
+    """The x axis of a sampling path: landscapes, with a faint line where each begins."""
+    first = [i for i, stage in enumerate(rows["stage"]) if stage == "denoise"]
+    ks = rows["landscape"].to_numpy()[first]
+    for i in first:
+        axis.axvline(i - 0.5, color="0.88", linewidth=0.8, zorder=0)
+    axis.set_xticks([i + 2.5 for i in first], ks)
+    axis.grid(False, axis="x")
+    axis.set_xlabel("step, by landscape k (each: denoise, then descend)")

@@ -1,0 +1,203 @@
+"""Figures of P4-03: eigenvalues and eigenvectors, where each is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from pandas import DataFrame
+
+from ired.plotting.style import COLOURS, DIVERGING, LABELS, MARKERS, canvas, landscape_axis
+
+EIGENVALUE, EIGENVECTOR = COLOURS["least_squares"], COLOURS["trained"]
+WHO = {**COLOURS, "blind": COLOURS["least_squares_squared"]}
+NAMES = {**LABELS, "blind": "A-blind", "mean": "mean answer"}
+PARTS = {"eigenvalue": ("eigenvalue part", EIGENVALUE, "-"),
+         "eigenvector": ("eigenvector part", EIGENVECTOR, "--"),
+         "spectrum": ("eigenvalues / mean spectrum", EIGENVALUE, "-"),
+         "directions": ("eigenvectors / random ones", EIGENVECTOR, "--")}  # fmt: skip
+RANK = "rank of Y's eigenvalue  (1: smallest)"
+
+
+def over_steps(curves: DataFrame, isotropic: float) -> Figure:
+    """curves: columns who, step, landscape, measure, mean, low, high; isotropic: level of shares."""
+    figure, axes = canvas(2, 2, (5.6, 3.6), title="Eigenvalues and eigenvectors on the way")
+    drawn = curves[curves["step"] > 0]  # the start is noise, read 204-fold
+    share, parts, swaps, aim = axes.flat
+    for who in ("trained", "untrained"):
+        _line(share, _of(drawn, who, "share"), COLOURS[who], who)
+    _line(share, _of(drawn, "trained", "random"), "0.25", "trained error, random eigenbases", style=":")
+    share.axhline(isotropic, color="0.4", linewidth=1.2, linestyle="--", label="isotropic noise")
+    share.set(title="Share of eigenvalues in the error", ylabel="eigenvalue share", ylim=(0, 1.02))
+    _legend(share)
+    for axis, measures in ((parts, ("eigenvalue", "eigenvector")), (swaps, ("spectrum", "directions"))):
+        for measure in measures:
+            label, colour, style = PARTS[measure]
+            _line(axis, _of(drawn, "trained", measure), colour, label, style=style)
+        axis.set_yscale("log")
+        _legend(axis)
+    parts.set(title="Error of each part", ylabel="squared error per dimension")
+    swaps.axhline(1, color="0.4", linewidth=1)
+    swaps.axhline(0.5, color="0.4", linewidth=1, linestyle=":")
+    swaps.set(title="One half true: errors of any size", ylabel="error / knowing nothing")
+    for who, dim in (("trained", 1.0), ("untrained", 0.45)):
+        for part in ("eigenvalue", "eigenvector"):
+            label, colour, style = PARTS[part]
+            rows = _of(drawn, f"gradient {who}", f"cosine_{part}")
+            # The untrained network's gradient is a control: paler, without a band.
+            _line(aim, rows, colour, label if who == "trained" else f"{label}, untrained", style, dim)
+    aim.axhline(0, color="0.4", linewidth=1)
+    aim.set(title="∇E at trained states", ylabel="cosine to the displacement", ylim=(-1.05, 1.05))
+    _legend(aim)
+    for axis in axes.flat:
+        _steps(axis, drawn)
+    figure.get_layout_engine().set(wspace=0.06)
+    return figure
+
+
+def over_landscapes(table: DataFrame, isotropic: float) -> Figure:
+    """table: columns energy, quantity, landscape, measure, mean, low, high."""
+    figure, axes = canvas(1, 3, (4.8, 3.9), title="Eigenvalues and eigenvectors in the score")
+    count = int(table["landscape"].max()) + 1
+    for axis, quantity, who in (
+        (axes[0, 0], "gradient", ("trained", "untrained", "ideal", "algebraic")),
+        (axes[0, 1], "score error", ("trained", "untrained", "blind", "least_squares")),
+    ):
+        some = table[table["quantity"] == quantity]
+        for name in who[::-1]:  # the trained one on top
+            rows = some[(some["energy"] == name) & (some["measure"] == "share")]
+            _line(axis, rows, WHO[name], NAMES.get(name, name), x="landscape",
+                  marker=MARKERS.get(name, "v"))  # fmt: skip
+        axis.axhline(isotropic, color="0.4", linewidth=1.2, linestyle="--", label="isotropic noise")
+        title = "∇E itself" if quantity == "gradient" else "What is wrong with it, ∇E − ε"
+        axis.set(title=title, ylabel="eigenvalue share", ylim=(0, 1.02))
+    axis = axes[0, 2]
+    some = table[table["quantity"] == "estimate"]
+    for name, dim in (("trained", 1.0), ("least_squares", 0.45)):
+        for part in ("eigenvalue", "eigenvector"):
+            label, colour, style = PARTS[part]
+            rows = some[(some["energy"] == name) & (some["measure"] == part)]
+            _line(axis, rows, colour, f"{label}, {NAMES.get(name, name)}", style, dim, x="landscape",
+                  marker=MARKERS.get(name, "v"))  # fmt: skip
+    axis.set_yscale("log")
+    axis.set(title="What is wrong with the clean estimate", ylabel="squared error per dimension")
+    for axis in axes.flat:
+        landscape_axis(axis, count)
+        handles, labels = axis.get_legend_handles_labels()
+        if axis is not axes[0, 2]:  # drawn last, named first
+            handles, labels = ([*each[-2::-1], each[-1]] for each in (handles, labels))
+        _legend(axis, handles, labels)
+    return figure
+
+
+def ranks(profiles: Mapping[str, np.ndarray], table: DataFrame) -> Figure:
+    """profiles: (n, n) shares of the squared error by who; table: columns who, rank, measure, mean,
+    low, high, chance."""
+    figure, axes = canvas(2, 2, (5.0, 3.9), title="Which eigenvalue, which eigenvector")
+    n = len(next(iter(profiles.values())))
+    # A symmetric matrix: isotropic noise has 1 on the diagonal, 1/2 in each of two mirrored entries.
+    level = (1 + np.eye(n)) / (n * (n + 1))
+    grids = {who: np.asarray(profiles[who]) / level for who in ("trained", "least_squares")}
+    bound = min(100.0, max(max(float(g.max()), 1 / max(float(g.min()), 1e-3)) for g in grids.values()))
+    for axis, (who, grid) in zip(axes[0], grids.items(), strict=True):
+        norm = LogNorm(1 / bound, bound)
+        image = axis.imshow(grid.clip(1e-6), cmap=DIVERGING, norm=norm, origin="lower")
+        axis.set(title=f"Squared error, {NAMES.get(who, who)}", xlabel=RANK, ylabel=RANK.split("  ")[0])
+        axis.grid(False)
+        _rank_ticks(axis.set_xticks, n)
+        _rank_ticks(axis.set_yticks, n)
+        if n <= 8:
+            for (i, j), value in np.ndenumerate(grid):
+                ink = "white" if abs(np.log(max(value, 1e-6))) > 0.6 * np.log(bound) else "black"
+                text = f"{value:.2g}" if value >= 0.01 else "0"
+                axis.text(j, i, text, ha="center", va="center", color=ink, fontsize=9)
+    figure.colorbar(image, ax=axes[0], label="relative to isotropic noise", shrink=0.8,
+                    extend="both")  # fmt: skip
+    for axis, measure, label in ((axes[1, 0], "size", "mean |λ̂ − λ| / λ"),
+                                 (axes[1, 1], "alignment", "mean |u · û|²")):  # fmt: skip
+        for who in ("untrained", "least_squares", "trained"):
+            rows = table[(table["who"] == who) & (table["measure"] == measure)]
+            _line(axis, rows, WHO[who], NAMES.get(who, who), x="rank", marker=MARKERS.get(who, "v"))
+        if measure == "alignment":
+            rows = table[(table["who"] == "trained") & (table["measure"] == "matched")]
+            _line(axis, rows, COLOURS["trained"], "trained, best assignment", "--", 0.6, x="rank")
+            axis.plot(rows["rank"], rows["chance"], ":", color=COLOURS["trained"], linewidth=1.4,
+                      label="best assignment, chance")  # fmt: skip
+            some = table[(table["who"] == "trained") & (table["measure"] == measure)]
+            axis.plot(some["rank"], some["chance"], ":", color="0.25", linewidth=1.4, label="chance")
+        _rank_ticks(axis.set_xticks, n)
+        axis.set(ylabel=label, xlabel=RANK)
+        _legend(axis)
+    axes[1, 0].set_yscale("log")
+    axes[1, 0].set_title("Error of each eigenvalue")
+    axes[1, 1].set(title="Alignment of each eigenvector", ylim=(0, 1.05))
+    return figure
+
+
+def condition(strata: DataFrame, isotropic: float) -> Figure:
+    """strata: columns who, measure, condition, mean, low, high, rho, rho_low, rho_high."""
+    figure, axes = canvas(1, 3, (4.6, 3.9), title="Against the condition number")
+    for axis, measure, label, level in (
+        (axes[0, 0], "share", "eigenvalue share of the error", isotropic),
+        (axes[0, 1], "touching", "share in the row and column\nof Y's largest eigenvalue", isotropic),
+        (axes[0, 2], "mse", "squared error per entry", None),
+    ):
+        for who in ("untrained", "least_squares", "trained"):
+            rows = strata[(strata["who"] == who) & (strata["measure"] == measure)]
+            if not len(rows):
+                continue
+            one = rows.iloc[0]
+            rho = "ρ = {:.2f} [{:.2f}, {:.2f}]".format(*one[["rho", "rho_low", "rho_high"]])
+            named = f"{NAMES.get(who, who)}: {rho}".replace("-", "−")
+            _line(axis, rows, WHO[who], named, x="condition",
+                  marker=MARKERS.get(who, "v"))  # fmt: skip
+        axis.set_xscale("log")
+        low, high = axis.dataLim.intervalx
+        ticks = [float(f"{tick:.2g}") for tick in np.geomspace(low, high, 5)]
+        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.set_xticks([], minor=True)
+        axis.set(xlabel="condition number of A", ylabel=label)
+        if level is None:
+            axis.set_yscale("log")
+        else:
+            axis.axhline(level, color="0.4", linewidth=1.2, linestyle="--", label="isotropic noise")
+            axis.set_ylim(0, 1.02)
+        _legend(axis, ncols=1)
+    axes[0, 0].set_title("Eigenvalues or eigenvectors")
+    axes[0, 1].set_title("A's smallest eigenvalue")
+    axes[0, 2].set_title("All of the error")
+    return figure
+
+
+def _of(curves: DataFrame, who: str, measure: str) -> DataFrame:
+    return curves[(curves["who"] == who) & (curves["measure"] == measure)]
+
+
+def _line(
+    axis: Axes, rows: DataFrame, colour: str, label: str, style: str = "-", dim: float = 1.0,
+    x: str = "step", marker: str = "",
+) -> None:  # fmt: skip
+    axis.plot(rows[x], rows["mean"], style, color=colour, label=label, alpha=dim, marker=marker)
+    low = rows["low"].clip(lower=1e-3 * rows["mean"].abs()) if (rows["mean"] > 0).all() else rows["low"]
+    axis.fill_between(rows[x], low, rows["high"], color=colour, alpha=0.2 * dim, linewidth=0)
+
+
+def _steps(axis: Axes, curves: DataFrame) -> None:
+    """Landscapes under the steps: a tick where each begins, at its denoised estimate."""
+    steps = curves.drop_duplicates("step").sort_values("step")
+    begin = steps[steps["landscape"].diff().fillna(-1) != 0]
+    axis.set_xticks(begin["step"], begin["landscape"].astype(int))
+    axis.set_xlabel("landscape k, denoised once and then descended  →")
+    axis.set_xlim(steps["step"].min(), steps["step"].max())
+
+
+def _rank_ticks(setter, n: int) -> None:
+    shown = np.unique(np.linspace(0, n - 1, min(n, 7)).round().astype(int))
+    setter(shown, [str(rank + 1) for rank in shown])
+
+
+def _legend(axis: Axes, *entries, ncols: int = 2) -> None:
+    axis.legend(*entries, loc="upper center", ncols=ncols, bbox_to_anchor=(0.5, -0.2), fontsize=9)

@@ -1,0 +1,202 @@
+"""Several energies on the same curves, pairs, points and slices: tables for a whole experiment.
+
+Rows are tidy, with columns energy and problem; what is drawn once is shown to every energy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pandas import DataFrame, concat
+from torch import Tensor
+
+from ired.instruments.core.trajectories import Paths
+from ired.instruments.geometry import exponential_slices, geodesics, riemannian_hessian, spd_states
+from ired.instruments.landscape import slices
+from ired.instruments.landscape.slices import Directions
+from ired.model.protocol import Energy
+
+Targets = dict[str, tuple[Tensor, Tensor]]
+COMPLETE = ("affine-invariant", "log-Euclidean")  # metrics whose exponential map is defined everywhere
+
+
+def targets(
+    energy: Energy, A: Tensor, perturbed: Tensor, walked: Paths
+) -> tuple[Targets, dict[str, float]]:
+    """What geodesics lead to, as (rows of problems (R,), SPD matrices (R, n, n)); and how many.
+
+    perturbed (P, D, n, n). walked: sampling paths of (at least) the P problems. The start of a path is
+    noise and not SPD: its first clean estimate with a positive definite symmetric part stands for it
+    ("start"); "end" is the answer's symmetric part where that is positive definite. Problems without
+    one have no such target, and a target that fewer than two problems have is left out. The numbers say
+    how many problems each has, at which step paths enter the cone, and how asymmetric ends are.
+    """
+    P, D = perturbed.shape[:2]
+    own = torch.arange(P)
+    found = {
+        "perturbed": (own.repeat_interleave(D), perturbed.flatten(0, 1)),
+        "A": (own, A),
+        "I": (own, torch.eye(A.shape[-1]).to(A).expand_as(A)),
+    }
+    numbers = {}
+    ways = {"start": walked.clean(energy), "end": energy.coordinates.decode(walked.end[None])}
+    for kind, way in ways.items():
+        step, matrix, askew = spd_states.entered(way[:, :P].to(A))
+        there = step >= 0
+        found[kind] = own[there.cpu()], matrix[there]
+        numbers[f"{kind}.asymmetry"] = askew.mean().item()
+        if kind == "start" and there.any():
+            numbers["start.step"] = step[there].double().mean().item()
+    numbers |= {f"targets.{kind}": float(len(rows.unique())) for kind, (rows, _) in found.items()}
+    return {kind: pair for kind, pair in found.items() if len(pair[0].unique()) > 1}, numbers
+
+
+def along(
+    energies: Mapping[str, Energy],
+    A: Tensor,
+    Y: Tensor,
+    goals: Targets,
+    reach: Tensor,
+    steps: int,
+    landscapes: Sequence[int],
+    generator: torch.Generator,
+) -> tuple[DataFrame, DataFrame]:
+    """Profiles from the answers Y (P, n, n) of A towards the goals: per problem, and their quartiles.
+
+    view "near": as far as reach (P,), evenly; "whole": to the goal, denser near the answer. Beside the
+    metrics stands the control "turned", affine-invariant geodesics bent as much elsewhere.
+    """
+    line, table, shape = np.linspace(0, 1, steps), [], []
+    for kind, (rows, Q) in goals.items():
+        at = rows.to(A.device)
+        near = geodesics.curves(kind, Y[at], Q, reach[at], line)
+        whole = geodesics.curves(kind, Y[at], Q, float("inf"), line**2)
+        turn = geodesics.rotations(len(rows), Y.shape[-1], generator).to(Y)
+        for view, drawn in (("near", near), ("whole", whole)):
+            drawn = geodesics.turned(drawn, turn)
+            for name, energy in energies.items():
+                seen = geodesics.profiles(energy, A[at], drawn, landscapes)
+                found = DataFrame(seen.columns()).assign(energy=name, view=view)
+                table.append(found.assign(problem=rows.numpy()[found["problem"]]))
+                shape.append(DataFrame(seen.shape()).assign(energy=name, view=view))
+    return concat(table, ignore_index=True), concat(shape, ignore_index=True)
+
+
+def between(
+    energies: Mapping[str, Energy],
+    A: Tensor,
+    pairs: Mapping[str, tuple[Tensor, Tensor]],
+    landscapes: Sequence[int],
+) -> DataFrame:
+    """Midpoint convexity between pairs (P, S, n, n), by kind."""
+    seen = [
+        DataFrame(geodesics.convexity(energy, A, kind, X, Z, landscapes).columns()).assign(energy=name)
+        for name, energy in energies.items()
+        for kind, (X, Z) in pairs.items()
+    ]
+    return concat(seen, ignore_index=True)
+
+
+def curved(
+    energies: Mapping[str, Energy], A: Tensor, places: Mapping[str, Tensor], landscapes: Sequence[int]
+) -> DataFrame:
+    """Riemannian gradients and Hessians at places (P, n, n), by name; saved: log₁₀ of the Euclidean
+    condition number over the metric's (`log_spread` likewise), positive where the metric helps."""
+    seen = [
+        DataFrame(riemannian_hessian.curvature(energy, A, at, landscapes, place).columns()).assign(energy=name)
+        for name, energy in energies.items()
+        for place, at in places.items()
+    ]
+    table = concat(seen, ignore_index=True)
+    own = ["energy", "place", "landscape", "problem"]
+    plain = table[table["metric"] == "Euclidean"].set_index(own)
+    at = [tuple(row) for row in table[own].itertuples(index=False)]
+    for measure, name in (("log_condition", "saved"), ("log_spread", "saved_spread")):
+        table[name] = plain.loc[at, measure].to_numpy() - table[measure].to_numpy()
+    return table
+
+
+def others(Y: Tensor, problems: int, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Pairs (problems, count, n, n) of two other problems' answers among Y (N, n, n): SPD whatever the
+    metric, and as far from a problem's own answer as answers are."""
+    if len(Y) < 3:
+        raise ValueError(f"answers of two other problems need three problems, not {len(Y)}")
+    device = generator.device
+    first = torch.randint(1, len(Y), (problems, count), generator=generator, device=device)
+    # Any of the others but the first one chosen.
+    apart = torch.randint(1, len(Y) - 1, (problems, count), generator=generator, device=device)
+    second = (first - 1 + apart) % (len(Y) - 1) + 1
+    own = torch.arange(problems, device=device)[:, None]
+    X, Z = (Y[((own + shift) % len(Y)).to(Y.device)] for shift in (first, second))
+    return X, Z
+
+
+def planes(
+    energy: Energy,
+    A: Tensor,
+    y0: Tensor,
+    walk: Callable[[Tensor, Callable[[Any], None]], Any],
+    generator: torch.Generator,
+) -> tuple[Directions, ...]:
+    """P1-01's planes of landscape 0 through the answers y0 (P, d): random, gradient, path.
+
+    The same where A, the energy and the generator are, whose numbers are drawn in P1-01's order.
+    walk(start, callback) samples from states (P, d) and shows its steps (stage, landscape, y).
+    """
+    start = energy.coordinates.noise(len(A), generator=generator, dtype=A.dtype).to(A.device)
+    last: list[Tensor] = []
+
+    def see(step: Any) -> None:
+        if step.landscape == 0 and step.stage in ("denoise", "descend"):
+            last.append(step.y)
+
+    walk(start, see)
+    return (
+        slices.random_directions(energy, y0, generator),
+        slices.gradient_directions(energy, A, y0, 0, generator),
+        slices.path_directions(energy, y0, 0, torch.stack(last, 1), generator),
+    )
+
+
+def redrawn(
+    energies: Mapping[str, Energy],
+    A: Tensor,
+    Y: Tensor,
+    plane: Directions,
+    known: Mapping[str, Tensor],
+    pictured: int = 3,
+) -> tuple[DataFrame, dict[str, NDArray], float]:
+    """Straight and bent slices of landscape 0 along planes (P, 2, d): their shapes, and arrays to draw.
+
+    known: P1-01's "gap" and "line" of these planes and the first energy. The last of what is returned is
+    how much the straight slices differ from it: the largest difference over the largest gap.
+
+    Columns as in `slices.SliceShape`, with metric ("Euclidean": straight) and symmetric, the norm of the
+    axes' symmetric part, which the slices are made of. Arrays: "kind.line" (G,), "kind.smallest" and
+    "kind.energy.metric" (pictured, G, G).
+    """
+    some, then = next(iter(energies.values())), known["gap"].numpy()[: len(A)]
+    y0, extent, resolution = some.coordinates.encode(Y), float(known["line"][-1]), len(known["line"])
+    now = slices.measure(some, A, y0, 0, plane, extent, resolution).gap[: len(then)]
+    off = float(np.abs(now - then[: len(now)]).max() / np.abs(then).max())
+    plane, size = exponential_slices.symmetric_plane(some, plane)
+    sheets = {m: exponential_slices.sheet(some, Y, 0, plane, m, extent, resolution) for m in COMPLETE}
+    low = exponential_slices.smallest(some, Y[:pictured], 0, _first(plane, pictured), extent, resolution)
+    pictures, tables = {f"{plane.kind}.smallest": low.astype(np.float32)}, []
+    for name, energy in energies.items():
+        seen = {metric: exponential_slices.measure(energy, A, one) for metric, one in sheets.items()}
+        seen["Euclidean"] = slices.measure(energy, A, y0, 0, plane, extent, resolution)
+        for metric, one in seen.items():
+            shape = DataFrame(slices.shape_of(one).columns())
+            tables.append(shape.assign(energy=name, metric=metric, symmetric=size.mean(-1)))
+            pictures[f"{plane.kind}.{name}.{metric}"] = one.gap[:pictured].astype(np.float32)
+            pictures[f"{plane.kind}.line"] = one.u.astype(np.float32)
+    return concat(tables, ignore_index=True), pictures, off
+
+
+def _first(plane: Directions, count: int) -> Directions:
+    return Directions(plane.kind, plane.axes[:count], plane.share[:count])

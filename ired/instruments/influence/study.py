@@ -1,0 +1,337 @@
+"""All methods of influence on the same networks, their validation, and what the problems that
+matter are."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ired.instruments.core import states
+from ired.instruments.influence import gradients, validation
+from ired.instruments.influence.captum_tracin import captum_tracin
+from ired.instruments.influence.gradients import METHODS
+from ired.instruments.influence.outcomes import (
+    OUTCOMES,
+    Draws,
+    Walk,
+    energy_gaps,
+    sampled_errors,
+    score_errors,
+)
+from ired.instruments.influence.removal import Removal
+from ired.instruments.influence.validation import Judged
+from ired.instruments.statistics import intervals
+from ired.model.protocol import Energy
+
+# An outcome that is better when it is larger.
+BETTER = {"score_error": -1.0, "energy_gap": 1.0, "sampled_error": -1.0}
+ROWS = 512  # points that a Gauss-Newton product handles at once
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One trained network as influence sees it.
+
+    parameters: its weights, with gradients; score(θ, A, y, k): its score as a function of them, in
+    basis coordinates; past: (learning rate, energy, parameters) along its training, for TracIn.
+    """
+
+    energy: Energy
+    parameters: Sequence[Tensor]
+    score: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+    past: Sequence[tuple[float, Energy, Sequence[Tensor]]]
+
+    @classmethod
+    def of(cls, energy: Any, as_function: Callable, past: Sequence[tuple[float, Any]]) -> Trained:
+        """Of a torch module, with what makes it a function of its weights, and (rate, module)
+        before."""
+        older = [(rate, one, list(one.parameters())) for rate, one in past]
+        return cls(energy, list(energy.parameters()), as_function(energy), older)
+
+
+@dataclass
+class Found:
+    """Influences by method, each (S, outcome, T, N), S dampings or 1, means over networks.
+
+    dampings: multiples of the largest eigenvalue; solved: a row for each network and damping;
+    convergence: ‖mean ∇ℓ‖ over the root mean square of ‖∇ℓ_i‖, one for each network.
+    """
+
+    dampings: Sequence[float]
+    by: dict[str, NDArray] = field(default_factory=dict)
+    solved: list[dict] = field(default_factory=list)
+    convergence: list[float] = field(default_factory=list)
+
+    def at(self, method: str, outcome: str) -> NDArray:
+        return self.by[method][:, OUTCOMES.index(outcome)]
+
+
+def outcome_gradients(
+    energy: Energy, parameters: Sequence[Tensor], test: Draws, walk: Walk
+) -> Tensor:
+    """∇θ of every outcome of every test problem, (outcomes · T, p)."""
+    asked = (
+        lambda rows: score_errors(energy, test[rows]),
+        lambda rows: energy_gaps(energy, test[rows]),
+        lambda rows: sampled_errors(energy, test[rows], walk),
+    )
+    return torch.cat([gradients.gradients(one, parameters, len(test.A)) for one in asked])
+
+
+def loss_gradients(energy: Energy, parameters: Sequence[Tensor], train: Draws) -> Tensor:
+    """∇θ of the training loss of every problem, (N, p): the error of its score over fixed draws."""
+    return gradients.gradients(lambda rows: score_errors(energy, train[rows]), parameters, len(train.A))
+
+
+def all_points(energy: Energy, at: Draws) -> tuple[Tensor, Tensor, Tensor]:
+    """A, y and k of every draw of every problem in every landscape, problem by problem."""
+    K, P, R = at.noise.shape[:3]
+    y = torch.stack([
+        states.centre(energy, at.y0, k)[:, None] + states.sigma(energy, k) * noise
+        for k, noise in enumerate(at.noise)
+    ], dim=1)  # fmt: skip
+    k = torch.arange(K, device=at.A.device).repeat_interleave(R).repeat(P)
+    return at.A.repeat_interleave(K * R, 0), y.flatten(0, 2), k
+
+
+def influences(
+    networks: Sequence[Trained],
+    train: Draws,
+    test: Draws,
+    walk: Walk,
+    dampings: Sequence[float],
+    rounds: int,
+    tolerance: float = 1e-2,
+    tick: Callable[[int], None] = lambda done: None,
+) -> Found:
+    """Influences of the training problems on all outcomes of the test problems, by every method."""
+    found = Found(dampings)
+    shape = len(OUTCOMES), len(test.A), len(train.A)
+    for net in networks:
+        F = outcome_gradients(net.energy, net.parameters, test, walk)
+        g = loss_gradients(net.energy, net.parameters, train)
+        theta = torch.cat([w.detach().flatten() for w in net.parameters])
+        parts = zip(*(t.split(ROWS) for t in all_points(net.energy, train)), strict=True)
+        outputs = [lambda th, part=part, net=net: net.score(th, *part) for part in parts]
+        product = gradients.gauss_newton(outputs, theta)
+        solved = gradients.conjugate_gradients(product, F, dampings, tolerance, rounds)
+        past = [(rate, outcome_gradients(e, w, test, walk), loss_gradients(e, w, train))
+                for rate, e, w in net.past]  # fmt: skip
+        by = {
+            "gauss_newton": gradients.by_gauss_newton(solved, g),
+            "fisher": gradients.by_fisher(F, g, dampings)[0],
+            "tracin": gradients.by_tracin(*zip(*past, strict=True))[None],
+            "product": gradients.by_product(F, g)[None],
+            "cosine": gradients.by_cosine(F, g)[None],
+        }
+        for name, values in by.items():
+            mean = states.array(values.view(-1, *shape)) / len(networks)
+            found.by[name] = found.by.get(name, 0.0) + mean
+        found.convergence.append(float(g.mean(0).norm() / g.square().sum(1).mean().sqrt()))
+        found.solved += [
+            {"damping": d, "lambda": used, "residual_mean": r.mean().item(),
+             "residual_max": r.max().item(), "products": solved.products, "top": solved.top}
+            for d, used, r in zip(dampings, solved.dampings.tolist(), solved.residual, strict=True)
+        ]  # fmt: skip
+        tick(1)
+    return found
+
+
+def away_from_captum(net: Trained, train: Draws, test: Draws) -> float:
+    """How far TracIn on score errors is from captum's exact one, as a share of its largest value."""
+    past = [(rate, {name: w.detach().clone() for name, w in e.state_dict().items()})
+            for rate, e, _ in net.past]  # fmt: skip
+    own = gradients.by_tracin(*zip(*[
+        (rate, loss_gradients(e, w, test), loss_gradients(e, w, train)) for rate, e, w in net.past
+    ], strict=True))  # fmt: skip
+
+    def rows(at: Draws) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        A, y, k = all_points(net.energy, at)
+        basis = net.energy.coordinates.to_basis
+        found = net.energy.inputs(A), basis(y), k
+        noise = basis(at.noise.transpose(0, 1).flatten(1, 2))
+        return (*(t.unflatten(0, (len(at.A), -1)) for t in found), noise)
+
+    theirs = -captum_tracin(copy.deepcopy(net.energy), past, rows(train), rows(test)).to(own)
+    return float((own - theirs).abs().max() / theirs.abs().max())
+
+
+@dataclass(frozen=True)
+class Validated:
+    """table: a row each method and outcome (lds, low, high, beside gauss_newton: ahead, ahead_low,
+    ahead_high); sweep: a row each method, outcome and damping; problems: LDS of every test problem;
+    judged[method, outcome]."""
+
+    table: list[dict]
+    sweep: list[dict]
+    problems: list[dict]
+    judged: dict[tuple[str, str], Judged]
+
+    def row(self, method: str, outcome: str) -> dict:
+        return next(r for r in self.table if (r["method"], r["outcome"]) == (method, outcome))
+
+
+def validate(found: Found, masks: NDArray, outcomes: dict[str, NDArray]) -> Validated:
+    """LDS of every method for every outcome.
+
+    masks (M, N) subsets; outcomes: name → (3, M, T) of two retrainings on each subset, and of a
+    third from other first weights, which is judged with the damping that was chosen on the first
+    two.
+    """
+    table, sweep, problems, judged = [], [], [], {}
+    for outcome in OUTCOMES:
+        actual = outcomes[outcome][:2].mean(0)
+        top = validation.ceiling(outcomes[outcome][:2].swapaxes(0, 1))
+        ours = found.at(METHODS[0], outcome)
+        for method in METHODS:
+            values = found.at(method, outcome)
+            one = judged[method, outcome] = validation.judge(values, masks, actual)
+            own = validation.interval(values, one, masks, actual)
+            elsewhere = validation.scores(values[one.chosen[0]], masks, outcomes[outcome][2])
+            row = {"outcome": outcome, "method": method, "lds": own.estimate, "low": own.low,
+                   "high": own.high, "ceiling": top, "other_weights": float(elsewhere.mean()),
+                   "damping": found.dampings[one.chosen[0]] if len(values) > 1 else 0.0}  # fmt: skip
+            if method != METHODS[0]:
+                lead = validation.interval(
+                    ours, judged[METHODS[0], outcome], masks, actual, (values, one)
+                )
+                row |= {"ahead": lead.estimate, "ahead_low": lead.low, "ahead_high": lead.high}
+            table.append(row)
+            problems += [{"outcome": outcome, "method": method, "problem": t, "lds": float(s)}
+                         for t, s in enumerate(one.scores)]  # fmt: skip
+            every = validation.scores(values, masks, actual)
+            sweep += [
+                {"outcome": outcome, "method": method, "lds": float(s.mean()),
+                 "damping": found.dampings[i] if len(values) > 1 else 0.0}
+                for i, s in enumerate(every)
+            ]  # fmt: skip
+    return Validated(table, sweep, problems, judged)
+
+
+def helpfulness(found: Found, judged: dict, outcome: str = "score_error") -> NDArray:
+    """By how much each training problem betters an outcome, (T, N), by Gauss-Newton influence.
+
+    At the damping that was best on the first part of the subsets.
+    """
+    chosen = judged["gauss_newton", outcome].chosen[0]
+    return BETTER[outcome] * found.at("gauss_newton", outcome)[chosen]
+
+
+def by_problem(helps: NDArray) -> dict[str, NDArray]:
+    """Mean help and mean |help| of every training problem, (N,) each, from helps (T, N)."""
+    return {"help": helps.mean(0), "weight": np.abs(helps).mean(0)}
+
+
+def what_matters(
+    helps: NDArray, train: dict[str, NDArray], test: dict[str, NDArray], distance: NDArray
+) -> list[dict]:
+    """Rank correlations, over training problems, of properties with how much they help and how much
+    they matter: mean help and mean |help| over test problems, and of closeness to the test problem.
+
+    helps, distance: (T, N); train, test: property → (N,), (T,). Rows: measure, trait, rho, low,
+    high, p, p_adjusted (Benjamini-Hochberg over rows). Closeness: one rho for each test problem,
+    their mean.
+    """
+    rows = []
+    for measure, values in by_problem(helps).items():
+        for trait, x in train.items():
+            rho = intervals.spearman_interval(x, values)
+            p = intervals.rank_p_values(np.array([rho.estimate]), len(x) - 2)[0]
+            rows.append({"measure": measure, "trait": trait, "rho": rho.estimate, "low": rho.low,
+                         "high": rho.high, "p": float(p)})  # fmt: skip
+    gaps = {"distance ‖A − A_test‖": distance} | {
+        f"difference in {name}": np.abs(np.log(train[name])[None] - np.log(test[name])[:, None])
+        for name in train
+        if name in test
+    }
+    from scipy.stats import ttest_1samp
+
+    for measure, values in {"help": helps, "weight": np.abs(helps)}.items():
+        for trait, x in gaps.items():
+            each = intervals.rank_correlation(x, values, axis=1)
+            mean = intervals.mean_interval(each)
+            rows.append({"measure": measure, "trait": trait, "rho": mean.estimate, "low": mean.low,
+                         "high": mean.high, "p": float(ttest_1samp(each, 0).pvalue)})  # fmt: skip
+    adjusted = intervals.adjust([row["p"] for row in rows])
+    return [row | {"p_adjusted": float(p)} for row, p in zip(rows, adjusted, strict=True)]
+
+
+def pull(
+    energy: Energy, parameters: Sequence[Tensor], train: Draws, test: Draws, chunk: int = 16
+) -> NDArray:
+    """Cosines (T, N) of the gradients of score errors: which problems pull a network's score the
+    same way.
+
+    Only the test problems' gradients are kept, so that large networks are no trouble.
+    """
+    own = torch.nn.functional.normalize(loss_gradients(energy, parameters, test), dim=1)
+    found = []
+    for start in range(0, len(train.A), chunk):
+        g = loss_gradients(energy, parameters, train[slice(start, start + chunk)])
+        found.append(own @ torch.nn.functional.normalize(g, dim=1).T)
+    return states.array(torch.cat(found, dim=1))
+
+
+def verdicts(seen: Validated, gone: Removal) -> dict[str, tuple[bool, dict[str, float]]]:
+    """The criteria of P6-02, met or not, with the numbers behind them."""
+    ours = [seen.row("gauss_newton", outcome) for outcome in OUTCOMES]
+    rivals = [seen.row(m, outcome) for m in ("product", "cosine") for outcome in OUTCOMES]
+    hurt = gone.paired()
+    return {
+        "lds_above_zero": (
+            all(row["low"] > 0 for row in ours),
+            {"lowest": min(row["lds"] for row in ours), "low": min(row["low"] for row in ours)},
+        ),
+        "beats_gradient_similarity": (
+            all(row["ahead_low"] > 0 for row in rivals),
+            {"ahead": min(r["ahead"] for r in rivals), "low": min(r["ahead_low"] for r in rivals)},
+        ),
+        "removal_hurts_more_than_random": (
+            hurt.low > 0,
+            {"difference": hurt.estimate, "low": hurt.low, "high": hurt.high},
+        ),
+    }
+
+
+def numbers(
+    found: Found, seen: Validated, gone: Removal, measured: dict[str, NDArray]
+) -> dict[str, float]:
+    """Metrics of P6-02: LDS of every method and outcome, ceilings, convergence, removal."""
+    logged = {f"lds.{r['outcome']}.{r['method']}": r["lds"] for r in seen.table}
+    for outcome in OUTCOMES:
+        row = seen.row("gauss_newton", outcome)
+        logged |= {
+            f"ceiling.{outcome}": row["ceiling"],
+            f"damping.{outcome}": row["damping"],
+            f"other_weights.{outcome}": row["other_weights"],
+            f"whole.{outcome}": float(measured[outcome][:2].mean()),
+            f"halved.{outcome}": float(measured[outcome][2:].mean()),
+        }
+    logged |= {f"removal.{r['arm'].replace(' ', '_')}": r["mean"] for r in gone.rows()}
+    harm = gone.paired("random", "most harmful to all")
+    return logged | {
+        "removal.noise": gone.noise,
+        "removal.harmful_below_random": harm.estimate,
+        "removal.harmful_below_random.low": harm.low,
+        "convergence": float(np.mean(found.convergence)),
+        "residual": max(row["residual_max"] for row in found.solved),
+    }
+
+
+def pull_numbers(cosines: NDArray, fresh: NDArray, near: NDArray) -> dict[str, float]:
+    """Whether the gradients of problems agree more where condition numbers (N,), (T,) are alike."""
+    apart = np.abs(np.log(fresh)[None] - np.log(near)[:, None])
+    alike = intervals.mean_interval(intervals.rank_correlation(-apart, cosines, axis=1))
+    mean = intervals.mean_interval(cosines.mean(1))
+    return {
+        f"pull.{name}{end}": getattr(one, part)
+        for name, one in (("cosine", mean), ("alike", alike))
+        for part, end in (("estimate", ""), ("low", ".low"), ("high", ".high"))
+    }

@@ -1,0 +1,165 @@
+"""Figures of P3-04: what follows a push along a direction."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from pandas import DataFrame
+
+from ired.plotting.style import COLOURS, canvas
+
+SOURCES = {"attribution": COLOURS["algebraic"], "concept": COLOURS["trained"],
+           "gradient": COLOURS["ideal"], "feature": COLOURS["least_squares_squared"]}  # fmt: skip
+SHAPES = {"attribution": "D", "concept": "o", "gradient": "^", "feature": "s"}
+CHANCE, COVARIANCE = "0.55", "0.3"
+WORDS = {
+    "ill_conditioned": "log κ", "large_norm": "log ‖A‖", "near_singular": "log μ_max",
+    "dominant_diagonal": "share on\ndiagonal", "noisy_answer": "log₁₀ error",
+    "correct_answer": "−log₁₀ error",
+}  # fmt: skip
+UNIT = "dose in natural spreads"
+_INK = 10
+_NOTHING = 1e-7  # changes below it are none
+
+
+def dose_response(
+    summary: DataFrame, directions: DataFrame, source: str, measure: str, most: int = 24
+) -> Figure:
+    """A panel a direction of one source: `measure` by added dose, own with its interval, the draws of
+    random directions as a grey range and those of the covariance hatched, orthogonal dashed.
+
+    summary: that of `pushes.summarised`; directions: columns name, source, concept, evidence.
+    `measure` is moved or changed. Of more directions than `most`, those with the strongest evidence.
+    """
+    shown = directions[directions["source"] == source]
+    shown = shown.loc[shown["evidence"].abs().nlargest(most).sort_index().index]
+    rows = summary[(summary["measure"] == measure) & (summary["edit"] == "add")]
+    count = -(-len(shown) // 6)
+    columns = -(-len(shown) // count)
+    title = {"moved": "How far the answer moves", "changed": "Change of what it carries"}[measure]
+    figure, axes = canvas(
+        count, columns, (2.5, 2.3), title=f"{title}: {source} directions", sharex=True
+    )
+    for axis, one in zip(axes.flat, shown.itertuples(), strict=False):
+        _curves(axis, rows[rows["direction"] == one.name], SOURCES[source])
+        axis.set_title(short(one.name), fontsize=_INK)
+        axis.yaxis.set_major_locator(MaxNLocator(3))
+        if rows.loc[rows["direction"] == one.name, "mean"].abs().max() < 10 * _NOTHING:
+            axis.set(ylim=(-1, 1), yticks=[])
+            axis.text(0, 0.3, "no change", color="0.45", fontsize=_INK, ha="center")
+        if measure == "changed":
+            axis.set_ylabel(WORDS.get(one.concept, one.concept), fontsize=_INK)
+    for axis in axes.flat[len(shown) :]:
+        axis.set_visible(False)
+    if measure == "moved":
+        for axis in axes[:, 0]:
+            axis.set_ylabel("RMS change of Ŷ", fontsize=_INK)
+    for place in range(columns):
+        last = axes[[place + columns * row < len(shown) for row in range(len(axes))], place][-1]
+        last.set_xlabel(UNIT, fontsize=_INK)
+        last.tick_params(labelbottom=True)
+    handles, names = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=2 if columns < 3 else 4)
+    return figure
+
+
+def _curves(axis: Axes, rows: DataFrame, colour: str) -> None:
+    still = rows[(rows["control"] == "own") & (rows["dose"] == 0)]
+    looks = {
+        "random": {"color": CHANCE, "alpha": 0.35, "label": "random, range of draws"},
+        "covariance": {"facecolor": "none", "edgecolor": COVARIANCE, "alpha": 0.6, "hatch": "////",
+                       "label": "of the covariance"},
+    }  # fmt: skip
+    for control, look in looks.items():
+        seen = _with_zero(rows[rows["control"] == control], still)
+        axis.fill_between(seen["dose"], seen["least"], seen["most"], linewidth=0.8, **look)
+    seen = _with_zero(rows[rows["control"] == "orthogonal"], still)
+    axis.plot(seen["dose"], seen["mean"], color="0.3", linestyle="--", linewidth=1.2,
+              label="orthogonal to all found")  # fmt: skip
+    own = rows[rows["control"] == "own"].sort_values("dose")
+    axis.plot(own["dose"], own["mean"], "o-", color=colour, markersize=3.5, label="the direction")
+    axis.fill_between(own["dose"], own["low"], own["high"], color=colour, alpha=0.3, linewidth=0)
+
+
+def _with_zero(rows: DataFrame, still: DataFrame) -> DataFrame:
+    """Controls share the unedited sample."""
+    zero = still.assign(least=still["mean"], most=still["mean"])
+    return DataFrame({
+        column: np.r_[rows[column], zero[column]] for column in ("dose", "mean", "least", "most")
+    }).sort_values("dose")  # fmt: skip
+
+
+def overview(movement: DataFrame, directions: DataFrame) -> Figure:
+    """Left: effect against the distance from the manifold, own and random (grey, joined by a line);
+    right: own over random with its interval, a row a direction.
+
+    movement: that of `pushes.movement`; directions: columns name, source.
+    """
+    rows = movement.merge(directions[["name", "source"]], left_on="direction", right_on="name")
+    rows["unmoved"] = rows[["moved", "random"]].max(axis=1) < _NOTHING
+    # What does not move the answer has no place on a logarithmic axis but its foot.
+    rows[["moved", "random"]] = rows[["moved", "random"]].clip(lower=_NOTHING)
+    size = (6.2, max(4.5, 0.21 * len(rows) + 1.6))
+    figure, ((left, right),) = canvas(1, 2, size, "At the largest dose")
+    _distances(left, rows)
+    _margins(right, rows)
+    return figure
+
+
+def _distances(axis: Axes, rows: DataFrame) -> None:
+    moved, off = rows[["moved", "random"]], rows[["off_manifold", "random_off"]]
+    axis.plot(off.T, moved.T, color="0.85", linewidth=0.8, zorder=1)
+    axis.plot(off["random_off"], moved["random"], "o", color=CHANCE, markersize=4, label="random")
+    for source, colour in SOURCES.items():
+        own = rows["source"] == source
+        if own.any():
+            axis.plot(rows.loc[own, "off_manifold"], rows.loc[own, "moved"], SHAPES[source],
+                      color=colour, markersize=6, label=source)  # fmt: skip
+    axis.set(xscale="log", yscale="log", ylabel="RMS change of the sampled inverse, per entry",
+             xlabel="Mahalanobis distance of the edited activation / unedited")  # fmt: skip
+    axis.set_title("Effect and distance from the manifold")
+    _plain_ticks(axis)
+    axis.legend()
+
+
+def _margins(axis: Axes, rows: DataFrame) -> None:
+    rows = rows.assign(order=rows["source"].map(list(SOURCES).index))
+    rows = rows.sort_values("order", kind="stable")
+    places = np.arange(len(rows)) + 0.7 * rows["order"].to_numpy()
+    for y, one in zip(places, rows.itertuples(), strict=True):
+        if one.unmoved:
+            axis.text(1, y, " no change", color="0.45", fontsize=8, va="center")
+            continue
+        colour, ends = SOURCES[one.source], (one.random + one.low, one.random + one.high)
+        low, high = (max(end / one.random, 0.03) for end in ends)
+        axis.hlines(y, low, high, color=colour)
+        axis.plot(one.most / one.random, y, "|", color=CHANCE, markersize=9, markeredgewidth=2)
+        axis.plot(one.covariance / one.random, y, "x", color=COVARIANCE, markersize=5)
+        axis.plot(one.moved / one.random, y, marker=SHAPES[one.source], color=colour, markersize=5.5,
+                  mfc=colour if one.beyond else "white")  # fmt: skip
+    axis.axvline(1, color="0.3", linewidth=1)
+    axis.set(xscale="log", xlabel="own / random, of equal norm", ylim=(places[-1] + 1, -1))
+    axis.set_title("Effect beside random directions")
+    _plain_ticks(axis)
+    names = [short(name).replace("\n", " ") for name in rows["direction"]]
+    axis.set_yticks(places, names, fontsize=8)
+    axis.grid(False, axis="y")
+
+
+def _plain_ticks(axis: Axes) -> None:
+    """Few ticks in plain numbers on a logarithmic x-axis."""
+    low, high = axis.get_xlim()
+    steps = (1, 1.5, 2, 3, 5) if high / low < 8 else (1, 2, 5) if high / low < 200 else (1,)
+    ticks = [m * 10.0**e for e in range(-4, 5) for m in steps if low <= m * 10.0**e <= high]
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_xticks([], minor=True)
+
+
+def short(name: str) -> str:
+    """A direction's name without its source, in two lines: "ill conditioned⏎fc2 k=3"."""
+    words = name.split(" ")[1:]
+    if len(words) > 2:
+        return f"{' '.join(words[:-2]).replace('_', ' ')}\n{' '.join(words[-2:])}"
+    return " ".join(words).replace("_", " ")

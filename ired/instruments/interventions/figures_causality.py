@@ -1,0 +1,222 @@
+"""Figures of P3-05: what directions cause."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import TwoSlopeNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from pandas import DataFrame
+
+from ired.plotting.style import COLOURS, DIVERGING, canvas
+
+SOURCES = {"attribution": COLOURS["algebraic"], "concept": COLOURS["trained"],
+           "gradient": COLOURS["ideal"], "feature": COLOURS["least_squares_squared"]}  # fmt: skip
+CHANCE = "0.55"
+VERDICTS = {
+    "causal and specific": COLOURS["ideal"], "causal": COLOURS["trained"],
+    "moves its property backwards": COLOURS["least_squares"],
+    "moves things, not its property": COLOURS["algebraic"], "not beyond random": "0.45",
+}  # fmt: skip
+_ROW, _INK = 0.3, 12  # inches; points
+
+
+def verdicts(table: DataFrame) -> Figure:
+    """One row a direction, grouped by source: evidence, effects beside random directions, verdict.
+
+    table: that of `ired.instruments.interventions.mediation.verdicts`.
+    """
+    rows, places, heads = _grouped(table)
+    figure, (axes,) = canvas(
+        1, 5, (3.9, _ROW * (places.max() + 1) + 2.3), title="What the directions cause", sharey=True
+    )
+    _times(axes[0], places, rows)
+    drawn = ("random", "largest", "covariance_random")
+    rows = rows.assign(**{f"own_{end}": rows[f"carried_{end}"] + rows["carried_random"]
+                          for end in ("low", "high")})  # fmt: skip
+    for axis, title, label, linear, passed, parts in (
+        (axes[1], "Its own property", "growth per dose,\ndeviations", 0.1, "carried_beyond",
+         ("carried_value", "own_low", "own_high", *(f"carried_{name}" for name in drawn))),
+        (axes[2], "Lost without it", "share of following\nthe true property", 0.1, "follows_less",
+         ("lost", "lost_low", "lost_high", "lost_random", "", "")),
+        (axes[3], "Mediated", "share of the\ntotal effect", 0.01, "mediates",
+         ("mediated", "mediated_low", "mediated_high", "mediated_random", "largest_random",
+          "mediated_covariance")),
+        (axes[4], "Specific", "own property − largest\nother, deviations", 0.1, "is_specific",
+         ("specific", "specific_low", "specific_high", "", "", "")),
+    ):  # fmt: skip
+        nothing = np.full(len(rows), np.nan)
+        _dots(axis, places, rows, 0.0, rows[passed], *(rows.get(name, nothing) for name in parts))
+        _symmetric_log(axis, linear)
+        axis.set_title(title)
+        axis.set_xlabel(label)
+    for axis in axes:
+        axis.set_ylim(places.max() + 0.8, -0.8)
+        axis.grid(False, axis="y")
+        for y in places[::2]:
+            axis.axhspan(y - 0.5, y + 0.5, color="0.96", zorder=0, linewidth=0)
+        axis.title.set_fontsize(_INK + 1)
+        axis.xaxis.label.set_fontsize(_INK)
+        axis.tick_params(labelsize=_INK - 1)
+    axes[0].set_yticks(places, [_label(row) for row in rows.itertuples()], fontsize=_INK)
+    for y, source in heads:
+        axes[0].annotate(
+            f"{source} directions (evidence)", (0, y), xycoords=("axes fraction", "data"),
+            xytext=(-8, 0), textcoords="offset points", ha="right", va="center", fontsize=_INK,
+            fontweight="bold", color=SOURCES[source], annotation_clip=False,
+        )  # fmt: skip
+    right = axes[4].secondary_yaxis("right")
+    right.spines["right"].set_visible(False)
+    right.tick_params(length=0)
+    right.set_yticks(places, [_words(row) for row in rows.itertuples()], fontsize=_INK)
+    for text, word in zip(right.get_yticklabels(), rows["verdict"], strict=True):
+        text.set_color(VERDICTS[word])
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=5, fontsize=_INK)
+    return figure
+
+
+def mediation(table: DataFrame) -> Figure:
+    """Shares mediated, the direction's beside random ones' and its whole layer's, a row a direction."""
+    rows = table[table["mediated"].notna()] if "mediated" in table else table[:0]
+    figure, ((axis,),) = canvas(
+        1, 1, (9.5, 0.36 * max(len(rows), 1) + 2.0), title="Through the direction"
+    )
+    if not len(rows):
+        axis.text(0.5, 0.5, "no property differs surely within pairs", ha="center", va="center",
+                  transform=axis.transAxes, fontsize=12)  # fmt: skip
+        axis.set_axis_off()
+        return figure
+    y = np.arange(len(rows))
+    kinds = (
+        ("mediated", "the direction (filled: beyond random)", COLOURS["trained"], "o", -0.24),
+        ("mediated_random", "random directions, mean", CHANCE, "s", -0.08),
+        ("mediated_covariance", "directions of the covariance, mean", COLOURS["algebraic"], "^", 0.08),
+        ("whole", "all of the layer (or state) there", "0.25", "D", 0.24),
+    )
+    for name, label, colour, marker, shift in kinds:
+        axis.hlines(y + shift, rows[f"{name}_low"], rows[f"{name}_high"], color=colour, linewidth=1.8)
+        filled = rows["mediates"].to_numpy(bool) if name == "mediated" else np.ones(len(rows), bool)
+        for some, face in ((filled, colour), (~filled, "white")):
+            axis.plot(rows[name][some], (y + shift)[some], marker, color=colour, mfc=face, mec=colour,
+                      markersize=6.5)  # fmt: skip
+        axis.plot([], [], marker, color=colour, label=label, markersize=6.5)
+    for line in y[:-1]:
+        axis.axhline(line + 0.5, color="0.88", linewidth=0.8)
+    axis.axvline(0, color="0.4", linewidth=1)
+    axis.axvline(1, color="0.4", linewidth=1, linestyle=":")
+    _symmetric_log(axis, 0.01)
+    axis.set(ylim=(len(rows) - 0.5, -0.5), xlabel="share of the total effect (1: all of it)")
+    axis.set_yticks(y, [name.replace("_", " ") for name in rows["direction"]], fontsize=10.5)
+    axis.grid(False, axis="y")
+    figure.legend(loc="outside lower center", ncols=2, fontsize=10.5)
+    return figure
+
+
+def counterfactuals(differences: DataFrame) -> Figure:
+    """Mean change of every property within pairs, in deviations: a row a concept.
+
+    differences: columns concept, property, role, difference.
+    """
+    concepts, properties = (list(differences[c].unique()) for c in ("concept", "property"))
+    size = (1.05 * len(properties) + 2.6, 0.62 * len(concepts) + 1.6)
+    figure, ((axis,),) = canvas(1, 1, size, title="What pairs of problems differ in")
+    grid = differences.pivot(index="concept", columns="property", values="difference")
+    grid = grid.loc[concepts, properties].to_numpy()
+    roles = differences.pivot(index="concept", columns="property", values="role")
+    bound = max(float(np.abs(grid).max()), 1e-9)
+    image = axis.imshow(grid, cmap=DIVERGING, norm=TwoSlopeNorm(0, -bound, bound), aspect="auto")
+    for (i, j), value in np.ndenumerate(grid):
+        role = roles.loc[concepts[i], properties[j]]
+        box = {"xy": (j - 0.47, i - 0.45), "width": 0.94, "height": 0.9, "fill": False}
+        if role == "moved":
+            axis.add_patch(Rectangle(**box, edgecolor="black", linewidth=2.2))
+        elif role == "held":
+            axis.add_patch(Rectangle(**box, edgecolor="0.8", linewidth=0, hatch="///"))
+        ink = "white" if abs(value) > 0.6 * bound else "black"
+        axis.text(j, i, f"{value + 0:.2f}".replace("-0.00", "0.00"), ha="center", va="center", color=ink,
+                  fontsize=11)  # fmt: skip
+    axis.set_xticks(range(len(properties)), [p.replace("_", "\n") for p in properties], fontsize=10.5)
+    axis.set_yticks(range(len(concepts)), [c.replace("_", " ") for c in concepts], fontsize=11)
+    axis.grid(False)
+    figure.colorbar(image, ax=axis, label="change, deviations", shrink=0.9)
+    return figure
+
+
+def _grouped(table: DataFrame) -> tuple[DataFrame, np.ndarray, list[tuple[float, str]]]:
+    """Rows by source, their places with a line left free above each group, and these lines."""
+    rows, places, heads, line = [], [], [], 0
+    for source in SOURCES:
+        some = table[table["source"] == source]
+        if len(some):
+            heads.append((line, source))
+            places += range(line + 1, line + 1 + len(some))
+            rows += list(some.index)
+            line += len(some) + 1
+    return table.loc[rows], np.array(places), heads
+
+
+def _times(axis: Axes, y: np.ndarray, rows: DataFrame) -> None:
+    """The change of the answer as a multiple of the random directions', on a logarithmic axis."""
+    unit = rows["moved_random"]
+    other = rows.get("moved_covariance_random", np.nan * unit) / unit
+    value, largest = rows["moved_value"] / unit, rows["moved_largest"] / unit
+    low, high = (1 + rows[f"moved_{end}"] / unit for end in ("low", "high"))
+    seen = np.concatenate([v[np.isfinite(v)] for v in (value, largest, other, high)])
+    least, most = 0.7 * min(seen.min(), 1), 1.4 * seen.max()
+    _dots(axis, y, rows, 1.0, rows["moved_beyond"], value, low.clip(lower=least), high, 0 * unit + 1,
+          largest, other)  # fmt: skip
+    axis.set(xscale="log", xlim=(least, most), title="Change of the answer")
+    axis.set_xlabel("times that of\nrandom directions")
+    ticks = [t for p in range(-4, 5) for t in (10.0**p, 3 * 10.0**p) if least <= t <= most]
+    ticks = ticks if len(ticks) < 6 else [t for t in ticks if f"{t:e}".startswith("1")]
+    axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    axis.set_xticks([], minor=True)
+
+
+def _dots(axis: Axes, y, rows: DataFrame, nothing: float, passed, value, low, high, random, largest,
+          other) -> None:  # fmt: skip
+    """Own values with intervals, beside random draws' mean and largest and the covariance's mean."""
+    axis.axvline(nothing, color="0.4", linewidth=1, zorder=1)
+    axis.plot(random, y, "|", color=CHANCE, markersize=10, markeredgewidth=1.8)
+    axis.plot(largest, y, ">", color=CHANCE, markersize=6, markeredgewidth=0)
+    axis.plot(other, y, "o", mfc="none", color=CHANCE, markersize=7, markeredgewidth=1.3)
+    colours = [SOURCES[source] for source in rows["source"]]
+    axis.hlines(y, low, high, color=colours, linewidth=2)
+    for x, at, colour, full in zip(value, y, colours, passed, strict=True):
+        axis.plot(x, at, "o", color=colour, mfc=colour if full else "white", markersize=7)
+
+
+def _symmetric_log(axis: Axes, linear: float) -> None:
+    low, high = axis.dataLim.intervalx
+    axis.set_xscale("symlog", linthresh=linear, linscale=0.5)
+    powers = [10.0**p for p in range(-3, 4)]
+    ticks = [t for t in (*(-p for p in powers[::-1]), 0.0, *powers) if abs(t) >= linear or t == 0]
+    ticks = [t for t in ticks if min(low, 0) * 1.5 - linear <= t <= max(high, 0) * 1.5 + linear]
+    if len(ticks) > 5 and axis.get_figure().get_figwidth() > 12:  # a narrow panel of many
+        ticks = [t for t in ticks if abs(t) > 1.5 * linear or t == 0]
+    axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    axis.set_xticks([], minor=True)
+    axis.set_xlim(min(low, 0) * 1.5 - 0.4 * linear, max(high, 0) * 1.5 + 0.4 * linear)
+
+
+def _label(row) -> str:
+    return f"{row.direction.replace('_', ' ')}  ({row.measure} {row.evidence:.2g})"
+
+
+def _words(row) -> str:
+    marks = [name for name in ("necessary", "mediates", "sufficient") if getattr(row, name)]
+    return row.verdict + (f"; {', '.join(marks)}" if marks else "")
+
+
+def _legend() -> list[Line2D]:
+    def mark(marker: str, label: str, **style) -> Line2D:
+        return Line2D([], [], linestyle="none", marker=marker, markersize=7, label=label, **style)
+
+    return [
+        mark("o", "beyond random", color="0.25"), mark("o", "not", color="0.25", mfc="white"),
+        mark("|", "random directions, mean", color=CHANCE, markeredgewidth=1.6),
+        mark(">", "the largest of them", color=CHANCE),
+        mark("o", "directions of the covariance, mean", color=CHANCE, mfc="none"),
+    ]  # fmt: skip

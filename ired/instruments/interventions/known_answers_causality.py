@@ -1,0 +1,176 @@
+"""Known answers of causality: sign flips by hand, a planted mediator, twins that differ in one thing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ired.instruments.calibration.checks import Check, References, compare
+from ired.instruments.core import states as points
+from ired.instruments.core.directions import EVERYWHERE, Direction
+from ired.instruments.interventions import counterfactuals, mediation
+from ired.instruments.interventions.counterfactuals import MOVED, describe
+from ired.instruments.interventions.mediation import Bench, Place, Twins
+from ired.instruments.statistics import intervals
+from ired.model.protocol import Energy
+
+
+class Planted:
+    """An ideal landscape around an answer that a layer has a part in.
+
+    The layer "fc1" holds diagonal and trace of A, the state, and 64 zeros, so that no random direction is
+    near the mediator by chance: h = (A_11 … A_nn, tr A, y, 0 …). The answer is
+    through·tanh(w·h)·e + direct·tr A·e with w the first diagonal entry's axis and e = (1, 0 …) or, for
+    symmetric coordinates, the state that has its first entry alone; tr A reaches it past the layer.
+    """
+
+    def __init__(self, like: Energy, through: float, direct: float):
+        self.coordinates, self.schedule = like.coordinates, like.schedule
+        self.through, self.direct = through, direct
+        self.width = self.coordinates.n + 1 + self.coordinates.d + 64
+
+    def prepare(self, A: Any) -> Any:
+        return A
+
+    def activations(self, A: Tensor, y: Tensor, k: int) -> dict[str, Tensor]:
+        diagonal = A.diagonal(dim1=-2, dim2=-1)
+        nothing = y.new_zeros(*y.shape[:-1], 64)
+        return {"fc1": torch.cat([diagonal, diagonal.sum(-1, keepdim=True), y, nothing], -1)}
+
+    def resume(self, layer: str, h: Tensor, A: Tensor, k: int) -> Tensor:
+        n, root, sigma = self.coordinates.n, self.schedule.sqrt_alpha_bar[k], self.schedule.sigma[k]
+        past = self.direct * A.diagonal(dim1=-2, dim2=-1).sum(-1)
+        y = h[:, n + 1 : n + 1 + self.coordinates.d]
+        answer = torch.zeros_like(y)
+        answer[:, 0] += self.through * h[:, 0].tanh() + past
+        return (y - root * answer).pow(2).sum(-1) / (2 * sigma)
+
+    def energy(self, A: Tensor, y: Tensor, k: int) -> Tensor:
+        return self.resume("fc1", self.activations(A, y, k)["fc1"], A, k)
+
+    def gradient(self, A: Tensor, y: Tensor, k: int) -> Tensor:
+        with torch.enable_grad():
+            y = y.detach().requires_grad_()
+            return torch.autograd.grad(self.energy(A, y, k).sum(), y)[0]
+
+    def axis(self, place: int, like: Tensor) -> Tensor:
+        return torch.nn.functional.one_hot(torch.tensor(place), self.width).to(like)
+
+
+def denoised(
+    energy: Energy, A: Any, start: Tensor, first: int | None = None,
+    callback: Callable[[Any], None] = lambda step: None, clip: float = float("inf"),
+) -> Tensor:
+    """A sampler of one denoising step in every landscape: exact on ideal landscapes. Estimates of the
+    answer are clipped on the way to the next landscape, and the last one is not."""
+    y, first = start, energy.schedule.K - 1 if first is None else first
+    for k in reversed(range(first + 1)):
+        root = energy.schedule.at("sqrt_alpha_bar", k, y)
+        y = y - energy.schedule.at("sigma", k, y) * energy.gradient(A, y, k)
+        callback(SimpleNamespace(stage="denoise", landscape=k, inner=0, y=y))
+        y = y / root
+        if k:
+            y = y.clamp(-clip, clip) * energy.schedule.at("sqrt_alpha_bar", k - 1, y)
+    return y
+
+
+def planted_twins(
+    energy: Planted, count: int, generator: torch.Generator
+) -> tuple[mediation.Path, mediation.Path]:
+    """Runs of `count` random problems and of the same ones with a larger first entry."""
+    n = energy.coordinates.n
+    A = 0.3 * torch.rand(count, n, n, generator=generator, dtype=torch.float64)
+    A = A @ A.mT + torch.eye(n, dtype=torch.float64)
+    more = A.clone()
+    more[:, 0, 0] += 0.2 + 0.5 * torch.rand(count, generator=generator, dtype=torch.float64)
+    start = points.noise(energy, count, generator=generator, like=A)
+    return tuple(mediation.Path.of(energy, denoised, matrix, start) for matrix in (A, more))
+
+
+def first_entry(y: Tensor, y0: Tensor) -> Tensor:
+    """A property of answers (B, d)."""
+    return y[:, 0]
+
+
+def check_causality(references: References, generator: torch.Generator) -> list[Check]:
+    """A planted mediator has its share, an axis beside it none, the layer what does not pass it by."""
+    name, energy = "causality", Planted(references.ideal, through=1.0, direct=0.4)
+    base, changed = planted_twins(energy, 24, generator)
+    twins = Twins.problems(base, changed, energy.schedule.K - 1)
+    mediator, beside = energy.axis(0, base.A), energy.axis(1, base.A)
+    V = torch.stack([mediator, beside, energy.axis(energy.coordinates.n, base.A)])
+    found = mediation.mediation(
+        energy, denoised, first_entry, twins, Place("fc1", EVERYWHERE), V
+    )
+    less, more = (run.A[:, 0, 0] for run in (base, changed))
+    through = points.array(more.tanh() - less.tanh())
+    total = through + 0.4 * points.array(more - less)
+    share = through.mean() / total.mean()
+    one = Place("fc1", 0)  # the last landscape decides alone what a denoiser of ideal landscapes answers
+    late = mediation.mediation(energy, denoised, first_entry, Twins.problems(base, changed, 0), one, V)
+    read = {"near_singular": first_entry, "large_norm": lambda y, y0: y[:, 1]}
+    bench = Bench(
+        energy, denoised, lambda y, y0: {c: of(y, y0) for c, of in read.items()}, base,
+        {"near_singular": (base, changed)}, draws=3,
+    )  # fmt: skip
+    planted = Direction(
+        "planted", "concept", "fc1", EVERYWHERE, "near_singular", 1.0, "planted", mediator
+    )  # fmt: skip
+    row = mediation.examine(bench, planted, 0.1, generator)
+    return [
+        compare(name, "total effect of a planted cause", total, found.total, 1e-9),
+        compare(name, "indirect effect through the planted mediator", through, found.indirect[0], 1e-9),
+        compare(name, "indirect effect through directions beside it", 0, found.indirect[1:], 1e-9),
+        compare(name, "direct effect past it", total - through, found.direct[0], 1e-9),
+        compare(name, "direct effect past the others", total, found.direct[1], 1e-9),
+        compare(name, "effect through the whole layer", through, found.whole, 1e-9),
+        Check(name, "share mediated", share, found.share(found.indirect[0]).estimate, 1e-9),
+        compare(name, "indirect effect in the last landscape", through, late.indirect[0], 1e-9),
+        Check(name, "share mediated, of a whole examination", share, row["mediated"], 1e-9),
+        Check(name, "whether it is found to mediate", 1, row["mediates"], 0),
+        Check(name, "whether it is specific", 1, row["specific_low"] > 0, 0),
+        *_flips(generator),
+    ]
+
+
+def _flips(generator: torch.Generator) -> list[Check]:
+    """Sign flips by hand, and their share of false alarms in 200 trials without an effect."""
+    name, rng = "causality", np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
+    # Of the 8 signs of (1, 2, 3) two reach |6|; of those of (3, 2, −1) four reach |4|.
+    p = intervals.sign_flip([[1.0, 2.0, 3.0], [3.0, 2.0, -1.0]])
+    null = intervals.sign_flip(rng.standard_normal((200, 30)), resamples=999)
+    planted = intervals.sign_flip(rng.standard_normal((20, 30)) + 1.0, resamples=999)
+    return [
+        compare(name, "p-values by hand", [0.25, 0.5], p, 1e-12),
+        # Four standard deviations of a share of 0.05 in 200 trials.
+        Check(name, "share of p < 0.05 without an effect", 0.05, float((null < 0.05).mean()), 0.062),
+        Check(name, "share of p < 0.05 with one", 1, float((planted < 0.05).mean()), 0.1),
+    ]
+
+
+def check_counterfactuals(references: References, generator: torch.Generator) -> list[Check]:
+    """Within pairs, what was promised is held and what was aimed at is met."""
+    name, n = "counterfactuals", references.A.shape[-1]
+    R = 2 * torch.rand(60, n, n, generator=generator, dtype=torch.float64) - 1
+    pool = 2 * R @ R.mT + 0.5 * torch.eye(n, dtype=torch.float64)
+    checks = []
+    for concept, (moved, sign) in MOVED.items():
+        found = counterfactuals.pairs(pool, concept, 10)
+        before, after = describe(found.base), describe(found.changed)
+        held = [points.array(after[p] - before[p]) for p in counterfactuals.HELD[concept]]
+        checks.append(compare(name, f"what pairs of {concept} hold", 0, np.stack(held), 1e-8))
+        up = float((sign * (after[moved] - before[moved]) > 0).double().mean())
+        checks.append(Check(name, f"share of pairs of {concept} that differ in it", 1, up, 0))
+    energy = references.ideal
+    y0 = points.answers(energy, references.A)
+    states = counterfactuals.states(energy, y0, 3, "noisy_answer", generator)
+    home, radius = points.centre(energy, y0, 3), points.noise_radius(energy, 3)
+    away = [(y - home).norm(dim=1) / radius for y in states]
+    aimed = [[counterfactuals.NEAR], [counterfactuals.FAR]]
+    return [*checks, compare(name, "distances of clean and noisy states",
+                             np.repeat(aimed, len(y0), 1), torch.stack(away), 1e-9)]  # fmt: skip

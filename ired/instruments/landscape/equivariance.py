@@ -1,0 +1,176 @@
+"""Does an energy treat a problem and the same problem in other axes alike?
+
+Inversion commutes with a change of axes: (QAQᵀ)⁻¹ = QA⁻¹Qᵀ for orthogonal Q. An energy that knows
+that has E(QAQᵀ, QyQᵀ) − E(A, y) depend on A alone and S(QAQᵀ, QyQᵀ) = Q S(A, y) Qᵀ for its score S = ∇E
+(Cohen & Welling 2016 on networks with symmetries). States are multiples of matrices plus multiples of
+I, so that in diffusion coordinates the same turn applies, and isotropic noise stays what it is.
+
+Two groups are asked. Random rotations (Haar) leave the spectrum of A and change the distribution that
+its entries come from: an error may be one out of distribution. Signed permutations (the symmetries of
+the cube) leave A = 2RRᵀ + cI, R uniform, as likely as it was: an error is the model's alone.
+
+All errors are root mean squares relative to the size of what is compared, over all problems together:
+0 for exactly equivariant. `unrelated` is the same where the turned side belongs to another problem:
+what two things have that share nothing but their kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ired.instruments.core import states as points
+from ired.model.protocol import Energy
+
+ROTATIONS, PERMUTATIONS = "rotations", "signed permutations"
+Sampler = Callable[[Energy, Tensor, Tensor], Tensor]  # an energy, A (B, n, n), start (B, d): (B, d)
+
+
+@dataclass(frozen=True)
+class Alike:
+    """How far turned things are from the turn of things, arrays (P,), each a sum over draws.
+
+    missed: squared distance between the two; unrelated: the same to the next problem's; size: what
+    squares are relative to.
+    """
+
+    missed: NDArray
+    unrelated: NDArray
+    size: NDArray
+
+    @property
+    def error(self) -> float:
+        """√(Σ missed / Σ size) over problems; 0 where there is nothing on either side."""
+        return self._of(self.missed)
+
+    @property
+    def reference(self) -> float:
+        """The same of `unrelated`."""
+        return self._of(self.unrelated)
+
+    def _of(self, squares: NDArray) -> float:
+        return float(np.sqrt(squares.sum() / max(self.size.sum(), np.finfo(np.float64).tiny)))
+
+
+# Turns
+
+
+def rotations(count: int, n: int, generator: torch.Generator) -> Tensor:
+    """Haar-distributed orthogonal matrices (count, n, n), float64 where the generator lives.
+
+    Mezzadri 2007: QR of a normal matrix with the signs of R's diagonal, without which Q is not
+    uniform.
+    """
+    z = torch.randn(count, n, n, generator=generator, dtype=torch.float64, device=generator.device)
+    Q, R = torch.linalg.qr(z)
+    return Q * R.diagonal(dim1=-2, dim2=-1).sign()[:, None, :]
+
+
+def signed_permutations(count: int, n: int, generator: torch.Generator) -> Tensor:
+    """Uniformly drawn permutation matrices with random signs (count, n, n), float64."""
+    shape, device = (count, n), generator.device
+    order = torch.rand(*shape, generator=generator, dtype=torch.float64, device=device).argsort(-1)
+    sign = torch.rand(*shape, generator=generator, dtype=torch.float64, device=device) - 0.5
+    return torch.nn.functional.one_hot(order, n).to(sign) * sign.sign()[..., None]
+
+
+TURNS: dict[str, Callable[[int, int, torch.Generator], Tensor]] = {
+    ROTATIONS: rotations,
+    PERMUTATIONS: signed_permutations,
+}
+
+
+def turned(y: Tensor, Q: Tensor) -> Tensor:
+    """QYQᵀ of flattened matrices y (P, d) or (P, M, d), with Q (P, n, n)."""
+    n = Q.shape[-1]
+    if y.dim() == 3:
+        Q = Q[:, None]
+    return (Q @ y.unflatten(-1, (n, n)) @ Q.mT).flatten(-2)
+
+
+# What is asked
+
+
+@torch.no_grad()
+def scores(energy: Energy, A: Tensor, y: Tensor, k: int, Q: Tensor) -> Alike:
+    """S(QAQᵀ, QyQᵀ) beside Q S(A, y) Qᵀ, relative to ‖S‖, at states y (P, M, d) of landscape k.
+
+    A (P, n, n); Q (P, n, n), one turn a problem. Where states are symmetric, so are scores.
+    """
+    project = energy.coordinates.project
+    own = turned(project(energy.gradient(energy.prepare(A), y, k)), Q)
+    other = project(energy.gradient(energy.prepare(Q @ A @ Q.mT), turned(y, Q), k))
+    return _alike(other, own, own)
+
+
+@torch.no_grad()
+def gaps(energy: Energy, A: Tensor, y: Tensor, k: int, Q: Tensor) -> Alike:
+    """E(QAQᵀ, QyQᵀ) beside E(A, y) at the M ≥ 2 states y (P, M, d) of each problem, without the mean
+    over the states (the free offset), relative to the deviation of E.
+
+    Raises ValueError for a single state, which has no gap."""
+    if y.dim() != 3 or y.shape[1] < 2:
+        raise ValueError(f"a gap is one between states: two at least, not {tuple(y.shape)}")
+    own = energy.energy(energy.prepare(A), y, k)
+    other = energy.energy(energy.prepare(Q @ A @ Q.mT), turned(y, Q), k)
+    own, other = (E - E.mean(1, keepdim=True) for E in (own, other))
+    return _alike(other, own, own)
+
+
+@torch.no_grad()
+def answers(energy: Energy, walk: Sampler, A: Tensor, start: Tensor, y0: Tensor, Q: Tensor) -> Alike:
+    """Sampled answers (P, d) of turned problems from turned starts beside the turned answers, relative
+    to how far true answers y₀ (P, d) spread about their mean: a unit that all models share.
+
+    A sampler that clips entries commutes with signed permutations and not with every rotation: where
+    it clips, an equivariant energy has an error too.
+    """
+    both = torch.cat([A, Q @ A @ Q.mT]), torch.cat([start, turned(start, Q)])
+    own, other = walk(energy, *both).chunk(2)
+    return _alike(other, turned(own, Q), y0 - y0.mean(0))
+
+
+def _alike(other: Tensor, own: Tensor, unit: Tensor) -> Alike:
+    squares = (other - own, other - own.roll(1, 0), unit)
+    return Alike(*(points.array(v.pow(2).flatten(1).sum(1)) for v in squares))
+
+
+# All of it
+
+
+@dataclass(frozen=True)
+class Equivariance:
+    """By group of turns ("rotations", "signed permutations") and what is compared ("gap", "score",
+    "answer")."""
+
+    found: dict[tuple[str, str], Alike]
+
+    def columns(self) -> dict[str, list]:
+        """Tidy columns: turns, what, error, unrelated."""
+        rows = [(*name, alike.error, alike.reference) for name, alike in self.found.items()]
+        names = ("turns", "what", "error", "unrelated")
+        return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+
+
+def measure(
+    energy: Energy, A: Tensor, y0: Tensor, generator: torch.Generator, states: int = 8, k: int = 0,
+    walk: Sampler | None = None, sampled: int | None = None,
+) -> Equivariance:
+    """Of problems A (P, n, n) with answers y₀ (P, d), one turn each, at `states` noised answers in
+    landscape k; with a sampler, of the answers to the first `sampled` problems too."""  # fmt: skip
+    y, _ = points.noised(energy, y0, k, states, generator)
+    start = points.noise(energy, len(A), generator=generator, like=A)
+    found, few = {}, slice(0, sampled)
+    for name, draw in TURNS.items():
+        Q = draw(len(A), A.shape[-1], generator).to(A)
+        found[name, "gap"] = gaps(energy, A, y, k, Q)
+        found[name, "score"] = scores(energy, A, y, k, Q)
+        if walk is not None:
+            given = A[few], start[few], y0[few], Q[few]
+            found[name, "answer"] = answers(energy, walk, *given)
+    return Equivariance(found)

@@ -1,0 +1,87 @@
+"""Known answers of equivariance: reference energies have no axes, planted ones err as they must."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ired.instruments.calibration.checks import Check, References, compare
+from ired.instruments.core import states
+from ired.instruments.interventions.known_answers_causality import denoised
+from ired.instruments.landscape import equivariance
+from ired.instruments.landscape.equivariance import TURNS
+from ired.model.protocol import Energy
+
+WEIGHT = 3.0
+DRAWS = 4000  # turns whose moments are taken
+
+
+class Tilted:
+    """An energy with a preferred axis: weight·(y's first entry) is added in all landscapes."""
+
+    def __init__(self, base: Energy, weight: float):
+        self.coordinates, self.schedule = base.coordinates, base.schedule
+        self.base, self.weight = base, weight
+
+    def prepare(self, A: Any) -> Any:
+        return self.base.prepare(A)
+
+    def energy(self, A: Any, y: Tensor, k: int) -> Tensor:
+        return self.base.energy(A, y, k) + self.weight * y[..., 0]
+
+    def gradient(self, A: Any, y: Tensor, k: int) -> Tensor:
+        g = self.base.gradient(A, y, k).clone()
+        g[..., 0] += self.weight
+        return g
+
+
+def check_equivariance(references: References, generator: torch.Generator) -> list[Check]:
+    """Turns are what they are said to be; energies without axes err by 0, a planted axis by hand."""
+    name, A = "equivariance", references.A
+    y0, checks = states.answers(references.ideal, A), _turns(A.shape[-1], generator)
+    for who, energy in (("ideal", references.ideal), ("algebraic", references.algebraic)):
+        walk = denoised if who == "ideal" else None  # one step answers exactly there alone
+        found = equivariance.measure(energy, A, y0, generator, states=64, walk=walk).found
+        errors = [alike.error for alike in found.values()]
+        checks.append(compare(name, f"errors of the {who} energy", 0, errors, 1e-9))
+        if who == "ideal":  # its scores are noise, and that of two problems has nothing in common
+            levels = [found[turns, "score"].reference for turns in TURNS]
+            entries = len(A) * 64 * energy.coordinates.size
+            checks.append(compare(name, "level of unrelated scores", 2**0.5, levels, 4 * entries**-0.5))
+    tilted = Tilted(references.ideal, WEIGHT)
+    y, _ = states.noised(tilted, y0, 0, 8, generator)
+    for turns, draw in TURNS.items():
+        Q = draw(len(A), A.shape[-1], generator).to(A)
+        # The turned score has the axis q qᵀ with q = Qe₁ where the score of what is turned has e₁e₁ᵀ.
+        by_hand = 8 * WEIGHT**2 * (2 - 2 * Q[:, 0, 0] ** 2)
+        seen = equivariance.scores(tilted, A, y, 0, Q)
+        text = f"of a planted axis, {turns}"
+        checks.append(compare(name, f"error of the score {text}", by_hand, seen.missed, 1e-8))
+        row = torch.einsum("pa,pmab,pb->pm", Q[:, 0], y.unflatten(-1, Q.shape[1:]), Q[:, 0])
+        moved = WEIGHT * (row - y[..., 0])
+        by_hand = (moved - moved.mean(1, keepdim=True)).pow(2).sum(1)
+        seen = equivariance.gaps(tilted, A, y, 0, Q)
+        checks.append(compare(name, f"error of gaps {text}", by_hand, seen.missed, 1e-8))
+    return checks
+
+
+def _turns(n: int, generator: torch.Generator) -> list[Check]:
+    """Moments of the first entry: mean 0, mean square 1/n; of Haar's trace: mean square 1."""
+    name, checks = "equivariance", []
+    eye = np.eye(n)
+    for turns, draw in TURNS.items():
+        Q = states.array(draw(DRAWS, n, generator))
+        first = Q[:, 0, 0]
+        spread = (first**2).std() / DRAWS**0.5
+        checks += [
+            compare(name, f"QQᵀ of {turns}", eye, Q @ Q.swapaxes(1, 2), 1e-12),
+            Check(name, f"mean entry of {turns}", 0.0, first.mean(), 4 / (n * DRAWS) ** 0.5),
+            Check(name, f"mean squared entry of {turns}", 1 / n, (first**2).mean(), 4 * spread),
+            # Traces of either group have mean square 1; fourth moments are at most 4.
+            Check(name, f"mean squared trace of {turns}", 1.0,
+                  (np.trace(Q, axis1=1, axis2=2) ** 2).mean(), 8 / DRAWS**0.5),
+        ]  # fmt: skip
+    return checks

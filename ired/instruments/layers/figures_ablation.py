@@ -1,0 +1,201 @@
+"""Figures of P5-03: what a network loses with a layer, or with a part of one."""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from pandas import DataFrame
+
+from ired.instruments.layers.ablation import HALF, KINDS, LAYERS, WHOLE
+from ired.plotting.style import COLOURS, SEQUENTIAL, canvas
+
+NAMES = dict(zip(LAYERS, ("fc1", "fc2", "fc3", "f"), strict=True))
+LOOKS = {
+    "fc1": (COLOURS["trained"], "o"), "fc2": (COLOURS["algebraic"], "s"),
+    "fc3": (COLOURS["ideal"], "^"), "fc4": (COLOURS["least_squares_squared"], "D"),
+}  # fmt: skip
+WORDS = {
+    "mean": "mean, all units", "resample": "other problem's, all units", "noise": "noise, all units",
+    "mean_half": "mean, half", "resample_half": "other problem's, half",
+    "noise_half": "noise, half", "problem_mean": "mean over problems", "identity": "identity",
+    "linear": "linear fit", "linear_stack": "linear fit from [a, y]", "film_off": "FiLM off",
+    "rank_weights": "weights, low rank", "rank_components": "activations, low rank",
+    "rounding": "rounding (control)", "half": "half the units",
+}  # fmt: skip
+TITLES = {"order": "Pairs of states out of order", "score": "Error of the score",
+          "mse": "Sampled MSE"}  # fmt: skip
+UNITS = {"order": "share of pairs (0.5: chance)", "score": "÷ mean square of the score",
+         "mse": "MSE per entry"}  # fmt: skip
+SHORT = {"order": "order", "score": "score", "mse": "sampled MSE"}
+_INK = 11
+
+
+def heatmap(summary: DataFrame, share: float, whole: float) -> Figure:
+    """What is lost by kind (rows) and layer (columns), a panel a measure.
+
+    summary: that of `ablation_damage.summary`; kinds with a rank are shown at `share` of it; whole: the
+    whole network's sampled MSE.
+    """
+    rows = summary[(summary["share"] == 1.0) | (summary["share"] == share)]
+    kinds = [kind for kind in KINDS if kind in set(rows["kind"])]
+    figure, (axes,) = canvas(1, 3, (3.9, 0.36 * len(kinds) + 1.6), title="What a layer carries",
+                             sharey=True)  # fmt: skip
+    for axis, measure in zip(axes, TITLES, strict=True):
+        grid = rows.pivot(index="kind", columns="layer", values=measure).reindex(kinds, columns=LAYERS)
+        values = grid.to_numpy()
+        if measure == "order":
+            norm = Normalize(0, max(0.5, np.nanmax(values)))
+        else:
+            low = whole if measure == "mse" else 1e-3
+            norm = LogNorm(low, max(np.nanmax(values), 2 * low), clip=True)
+        image = axis.imshow(np.ma.masked_invalid(values), cmap=SEQUENTIAL, norm=norm, aspect="auto")
+        for (i, j), value in np.ndenumerate(values):
+            if np.isnan(value):
+                box = Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor="0.93", hatch="////",
+                                edgecolor="0.8", linewidth=0)  # fmt: skip
+                axis.add_patch(box)
+                continue
+            ink = "black" if norm(value) > 0.55 else "white"
+            axis.text(j, i, _short(value), ha="center", va="center", color=ink, fontsize=_INK - 1)
+        for line in (len(WHOLE), len(WHOLE + HALF), len(kinds) - ("rounding" in kinds)):
+            axis.axhline(line - 0.5, color="white", linewidth=3)
+        axis.set_title(TITLES[measure], fontsize=_INK + 1)
+        axis.set_xticks(range(len(LAYERS)), [NAMES[layer] for layer in LAYERS], fontsize=_INK)
+        axis.grid(False)
+        bar = figure.colorbar(image, ax=axis, location="bottom", shrink=0.9, aspect=30)
+        bar.set_label(UNITS[measure] + (f"; whole network {whole:.2g}" if measure == "mse" else ""))
+    words = [WORDS[k] + (f" ({share:.0%})" if k.startswith("rank") else "") for k in kinds]
+    axes[0].set_yticks(range(len(kinds)), words, fontsize=_INK)
+    return figure
+
+
+def landscapes(curves: DataFrame, alone: DataFrame, share: float, whole: float) -> Figure:
+    """Damage by landscape, a column a kind: of order and score there, and of the answer when the layer
+    is ablated in that landscape alone.
+
+    curves: that of `ablation_damage.by_landscape`; alone: the same of sampled errors, measure "mse".
+    """
+    kinds = [k for k in KINDS if k in set(alone["kind"]) and k not in WHOLE]
+    figure, axes = canvas(3, len(kinds), (2.35, 2.15), title="Landscape by landscape", sharex=True,
+                          sharey="row")  # fmt: skip
+    for column, kind in zip(axes.T, kinds, strict=True):
+        for axis, (table, measure) in zip(
+            column, ((curves, "order"), (curves, "score"), (alone, "mse")), strict=True
+        ):
+            rows = table[(table["kind"] == kind) & table["share"].isin((1.0, share))]
+            for layer, line in rows.groupby("layer"):
+                if line[measure].max() > 1e-9:  # f's own linear fit: nothing changes
+                    _band(axis, line["landscape"], line, measure, layer)
+            level = {"order": 0.5, "score": 1.0, "mse": whole}[measure]
+            axis.axhline(level, color="0.3", linestyle="--", linewidth=1.2, zorder=1)
+            if measure == "mse":
+                without = table[table["kind"] == "mean"]
+                axis.plot(without["landscape"], without["mse"], ":", color="0.3", linewidth=2)
+            if measure != "order":
+                axis.set_yscale("log")
+        column[0].set_title(WORDS[kind].replace(", ", ",\n", 1) if "rank" in kind else WORDS[kind])
+        column[-1].set_xlabel("landscape k", fontsize=_INK)
+        column[-1].set_xticks(range(0, int(curves["landscape"].max()) + 1, 3))
+    labels = "pairs out of order", "score error", "sampled MSE,\nthis one only"
+    for axis, words in zip(axes[:, 0], labels, strict=True):
+        axis.set_ylabel(words, fontsize=_INK)
+    axes[1, 0].set_ylim(bottom=1e-3)  # what is less is none; once all are drawn, for all share the axis
+    for axis in axes.flat:
+        axis.tick_params(labelsize=_INK - 1)
+    _legend(figure)
+    return figure
+
+
+def rank_curves(summary: DataFrame, whole: float) -> Figure:
+    """Score and answers by the share of the rank that is kept, of weights and of activations."""
+    measures = ("score", "mse")
+    figure, axes = canvas(2, 2, (4.2, 2.9), title="How much rank a layer needs", sharex=True,
+                          sharey="row")  # fmt: skip
+    for column, kind in zip(axes.T, ("rank_weights", "rank_components"), strict=True):
+        for axis, measure in zip(column, measures, strict=True):
+            for layer, line in summary[summary["kind"] == kind].groupby("layer"):
+                line = line.sort_values("share")
+                _band(axis, line["share"], line, measure, layer)
+            level = 1.0 if measure == "score" else whole
+            axis.axhline(level, color="0.3", linestyle="--", linewidth=1.2, zorder=1)
+            axis.set_yscale("log")
+            axis.set_xscale("log", base=2)
+        column[0].set_title({"rank_weights": "rank of the weights",
+                             "rank_components": "components of the activations"}[kind])  # fmt: skip
+        column[1].set_xlabel("share of the full rank that is kept")
+        shares = sorted(summary.loc[summary["kind"] == kind, "share"].unique())
+        column[1].set_xticks(shares, [f"1/{round(1 / s)}" for s in shares])
+        column[1].set_xticks([], minor=True)
+    axes[0, 0].set_ylabel("score error\n(dashed: no score)")
+    axes[1, 0].set_ylabel("sampled MSE\n(dashed: whole network)")
+    _legend(figure)
+    return figure
+
+
+def linearity(fits: DataFrame) -> Figure:
+    """Held-out R² of affine fits by landscape, from the layer's own input and from [a, y].
+
+    fits: columns kind, layer, landscape, where ("noised" or "path"), r2, low, high.
+    """
+    figure, axes = canvas(2, 2, (4.2, 2.7), title="How much of a layer is affine", sharex=True,
+                          sharey="row")  # fmt: skip
+    titles = {"linear": "in its own input", "linear_stack": "in [a, y]: all layers up to it"}
+    places = {"noised": "noised answers", "path": "sampling states"}
+    for column, (kind, title) in zip(axes.T, titles.items(), strict=True):
+        for axis, (where, words) in zip(column, places.items(), strict=True):
+            rows = fits[(fits["kind"] == kind) & (fits["where"] == where)]
+            for layer, line in rows.groupby("layer"):
+                line = line.rename(columns={"low": "r2_low", "high": "r2_high"})
+                _band(axis, line["landscape"], line, "r2", layer)
+            axis.axhline(1, color="0.3", linestyle="--", linewidth=1.2, zorder=1)
+            axis.set_ylabel(f"R², {words}" if kind == "linear" else "")
+            axis.set_ylim(max(fits["r2"].min() - 0.05, -1), 1.04)
+        column[0].set_title(title)
+        column[-1].set_xticks(sorted(fits["landscape"].unique()))
+        column[-1].set_xlabel("landscape k  (0 sharpest)")
+    _legend(figure)
+    return figure
+
+
+def ranking(votes: dict[str, DataFrame]) -> Figure:
+    """Which of the hidden layers is missed most, by kind of ablation: a panel for each table of damages,
+    voters × layers; 1 is the layer that is missed most."""
+    figure, (axes,) = canvas(1, len(votes), (2.5, 3.1), title="Which layer is missed most", sharey=True)
+    for axis, (title, table) in zip(axes, votes.items(), strict=True):
+        ranks = table.rank(axis=1, ascending=False).to_numpy()
+        axis.imshow(-ranks, cmap=SEQUENTIAL, aspect="auto", vmin=-ranks.shape[1], vmax=-1)
+        for (i, j), value in np.ndenumerate(ranks):
+            ink = "black" if value < ranks.shape[1] / 2 + 0.6 else "white"
+            axis.text(j, i, f"{value:g}", ha="center", va="center", color=ink, fontsize=13)
+        axis.set_title(title)
+        axis.set_xticks(range(ranks.shape[1]), [NAMES[layer] for layer in table.columns], fontsize=_INK)
+        axis.set_yticks(range(len(table)), [WORDS[voter] for voter in table.index], fontsize=_INK)
+        axis.grid(False)
+    return figure
+
+
+def _band(axis: Axes, x, line: DataFrame, measure: str, layer: str) -> None:
+    colour, marker = LOOKS[layer]
+    values, low, high = (line[f"{measure}{end}"] for end in ("", "_low", "_high"))
+    if measure in ("score", "mse"):  # a logarithmic axis has no place for what reaches below 0
+        low = np.maximum(low, values / 3)
+    axis.plot(x, values, color=colour, marker=marker, markersize=4.5, label=NAMES[layer])
+    axis.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+
+
+def _legend(figure: Figure) -> None:
+    marks = [
+        matplotlib.lines.Line2D([], [], color=c, marker=m, label=NAMES[layer])
+        for layer, (c, m) in LOOKS.items()
+    ]
+    figure.legend(handles=marks, loc="outside lower center", ncols=4, fontsize=_INK)
+
+
+def _short(value: float) -> str:
+    if value < 5e-4:
+        return "0"
+    return f"{value:.2g}" if value < 100 else f"{value:.0f}"

@@ -1,0 +1,210 @@
+"""Figures of P5-01: what can be read off each layer."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from pandas import DataFrame
+
+from ired.plotting.style import COLOURS, DIVERGING, SEQUENTIAL, canvas, centred, landscape_axis
+
+LAYERS = ("fc1", "fc2", "fc3", "f")
+STATE, GIVEN = "A, y", "A, A², y"
+NAMES = {
+    "condition_number": "log condition number", "smallest_eigenvalue": "log smallest eigenvalue",
+    "log_determinant": "log-determinant", "trace": "trace", "distance": "distance to the answer",
+    "success": "will sampling succeed", "inverse": "entries of the inverse",
+}  # fmt: skip
+FLOOR = -0.1  # R² is drawn from here: a probe that is worse than the mean is of no use
+CONTROL = COLOURS["least_squares_squared"]
+
+
+def depth(r2: DataFrame, landscape: int = -1) -> Figure:
+    """R² of each property against depth, with controls.
+
+    r2: columns source, layer, landscape (−1: on average over them), property, task, r2, low, high.
+    """
+    r2 = r2[r2["landscape"] == landscape].set_index(["source", "layer", "property", "task"])
+    where = "on average over landscapes" if landscape < 0 else f"at noised answers of k = {landscape}"
+    figure, axes = canvas(2, 4, (3.3, 2.9), title=f"What an affine map reads, {where}", sharex=True)
+    for axis, (name, title) in zip(axes.flat, NAMES.items(), strict=False):
+
+        def line(source: str, task: str = "property", name: str = name) -> DataFrame:
+            places = [("input", STATE), *((source, layer) for layer in LAYERS)]
+            rows = [(*place, name, task) for place in places]
+            return r2.loc[rows, ["r2", "low", "high"]].clip(FLOOR)
+
+        given = max(r2.loc[("input", GIVEN, name, "property"), "r2"], FLOOR)
+        axis.axhline(given, color=COLOURS["algebraic"], linewidth=1.6, label="[A, A², y]")
+        _line(axis, line("untrained"), COLOURS["untrained"], "s", "--", "untrained")
+        _line(axis, line("trained", "function"), CONTROL, "v", ":", "random function of the problem")
+        axis.plot(line("trained", "permuted")["r2"].to_numpy(), color="0.3", linewidth=1,
+                  linestyle=(0, (1, 3)), label="another problem's value")  # fmt: skip
+        if ("trained", "fc3", name, "beyond others") in r2.index:
+            _line(axis, line("trained", "beyond others"), COLOURS["path"], "x", "-.",
+                  "what the other three do not tell")  # fmt: skip
+        _line(axis, line("trained"), COLOURS["trained"], "o", "-", "trained")
+        axis.set_title(title)
+        axis.set_ylim(FLOOR - 0.04, 1.04)
+        axis.set_xticks(range(5), ["A, y", *LAYERS])
+    for row in axes:
+        row[0].set_ylabel("out-of-fold R²")
+    axes[0, -1].tick_params(labelbottom=True)
+    _legend(axes.flat[-1], axes.flat[0])
+    return figure
+
+
+def inverse(r2: DataFrame, ahead: DataFrame) -> Figure:
+    """R² of the inverse's entries, a row a representation, a column a landscape; below by how
+    much trained layers are ahead of [A, A², y], with frames where the interval lies above 0.
+
+    r2: as for `depth`; ahead: columns layer, landscape, given, given_low, untrained, untrained_low.
+    """
+    r2 = r2.query("property == 'inverse' and task == 'property' and landscape >= 0")
+    figure, axes = canvas(
+        2, 2, (4.6, 3.0), title="Entries of the true inverse, read by an affine map"
+    )
+    for axis, source in zip(axes[0], ("trained", "untrained"), strict=True):
+        seen = r2[(r2["source"] == source) | (r2["source"] == "input")]
+        rows = [("input", name) for name in ("A", "A, A²", STATE, GIVEN)]
+        rows += [(source, layer) for layer in LAYERS]
+        table = seen.pivot(index=["source", "layer"], columns="landscape", values="r2").loc[rows]
+        image = axis.imshow(table.clip(0), cmap=SEQUENTIAL, vmin=0, vmax=1, aspect="auto")
+        labels = [f"[{layer}]" if place == "input" else layer for place, layer in rows]
+        axis.set_yticks(range(len(rows)), labels)
+        axis.axhline(3.5, color="white", linewidth=2)
+        axis.set_title(source)
+        landscape_axis(axis, table.shape[1])
+        axis.grid(False)
+    figure.colorbar(image, ax=axes[0], label="out-of-fold R²", shrink=0.85)
+    # f is narrow and far behind: on its scale the others' differences could not be seen.
+    limits = centred(ahead.loc[ahead["layer"] != "f", ["given", "untrained"]].to_numpy())
+    for axis, what in zip(axes[1], ("given", "untrained"), strict=True):
+        table = ahead.pivot(index="layer", columns="landscape", values=what).loc[list(LAYERS)]
+        sure = ahead.pivot(index="layer", columns="landscape", values=f"{what}_low").loc[list(LAYERS)]
+        image = axis.imshow(table, cmap=DIVERGING, norm=limits, aspect="auto")
+        for i, k in np.argwhere(sure.to_numpy() > 0):
+            corner, side = (k - 0.44, i - 0.44), 0.88
+            axis.add_patch(Rectangle(corner, side, side, fill=False, edgecolor="black", linewidth=1.6))
+        axis.set_yticks(range(len(LAYERS)), LAYERS)
+        axis.set_title(f"trained − {'[A, A², y]' if what == 'given' else 'untrained'}")
+        landscape_axis(axis, table.shape[1])
+        axis.grid(False)
+    figure.colorbar(image, ax=axes[1], label="difference of R²", shrink=0.85,
+                    extend="both")  # fmt: skip
+    return figure
+
+
+def gains(rises: DataFrame) -> Figure:
+    """How much better fc3 reads each property than each rival; filled where the interval is above 0.
+
+    rises: columns property and, for fc1, untrained, input, given and selectivity, the gain, _low and
+    _high; beyond: whether all four rivals are beaten after correction.
+    """
+    rivals = {
+        "fc1": ("trained fc1", COLOURS["trained"], "o"),
+        "untrained": ("untrained fc3", COLOURS["untrained"], "s"),
+        "input": ("[A, y]", COLOURS["least_squares"], "P"),
+        "given": ("[A, A², y]", COLOURS["algebraic"], "D"),
+        "selectivity": ("fc3, random function", CONTROL, "v"),
+    }  # fmt: skip
+    figure, axes = canvas(1, 1, (8.2, 5.2), title="R² at fc3 less that of its rivals")
+    axis = axes[0, 0]
+    for place, (what, (label, colour, marker)) in enumerate(rivals.items()):
+        height = np.arange(len(rises)) + 0.14 * (place - 2)
+        value, low, high = (rises[f"{what}{end}"].to_numpy() for end in ("", "_low", "_high"))
+        axis.hlines(height, low, high, color=colour, linewidth=1.6)
+        for h, v, sure in zip(height, value, low > 0, strict=True):
+            axis.plot(v, h, marker=marker, color=colour, linestyle="none",
+                      markerfacecolor=colour if sure else "white")  # fmt: skip
+        axis.plot([], [], marker=marker, color=colour, label=label)
+    axis.axvline(0, color="0.3", linewidth=1)
+    marks = [" ✓" if beyond else "" for beyond in rises["beyond"]]
+    labels = [NAMES[name] + mark for name, mark in zip(rises["property"], marks, strict=True)]
+    axis.set_yticks(range(len(rises)), labels)
+    axis.invert_yaxis()
+    axis.set_xlabel("difference of out-of-fold R², mean over landscapes (right: fc3 is better)")
+    axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), title="less that of")
+    return figure
+
+
+def success(table: DataFrame) -> Figure:
+    """AUROC of logistic probes of sampling success; hollow, grey: labels of other problems.
+
+    table: columns source, layer, landscape, task, auroc, low, high.
+    """
+    landscapes = list(table["landscape"].unique())
+    figure, axes = canvas(
+        1, len(landscapes), (5.6, 4.6), title="Will sampling succeed? Logistic probes", sharey=True
+    )
+    for axis, k in zip(axes[0], landscapes, strict=True):
+        here = table[table["landscape"] == k]
+        own = here[here["task"] == "property"].reset_index(drop=True)
+        chance = here[here["task"] == "permuted"]
+        for shift, rows, ink in ((-0.12, own, None), (0.2, chance, "0.55")):
+            for _, row in rows.iterrows():
+                i = own.index[(own["source"] == row["source"]) & (own["layer"] == row["layer"])][0]
+                colour = ink or COLOURS.get(row["source"], COLOURS["algebraic"])
+                axis.plot([row["low"], row["high"]], [i + shift] * 2, color=colour, linewidth=1.6)
+                axis.plot(row["auroc"], i + shift, "o", color=colour,
+                          markerfacecolor="white" if ink else colour)  # fmt: skip
+        axis.axvline(0.5, color="0.3", linewidth=1)
+        labels = [f"[{x}]" if s == "input" else f"{s} {x}" for s, x in zip(own["source"], own["layer"])]
+        axis.set_yticks(range(len(own)), labels)
+        axis.set_title(f"k = {k}")
+        axis.set_xlabel("AUROC (hollow: another problem's label)")
+    axes[0, 0].invert_yaxis()
+    return figure
+
+
+def data(curves: DataFrame) -> Figure:
+    """Bits that probes save on the next block of problems, against how many they were fitted to, in the
+    first landscape of the table.
+
+    curves: columns source, layer, landscape, property, problems, saved.
+    """
+    curves = curves[curves["landscape"] == curves["landscape"].iloc[0]]
+    lines = {
+        ("input", STATE): ("[A, y]", COLOURS["least_squares"], "P", "-"),
+        ("input", GIVEN): ("[A, A², y]", COLOURS["algebraic"], "D", "-"),
+        ("untrained", "fc1"): ("untrained fc1", COLOURS["untrained"], "s", "--"),
+        ("untrained", "fc3"): ("untrained fc3", "0.35", "x", "--"),
+        ("trained", "fc1"): ("trained fc1", COLOURS["path"], "^", "-"),
+        ("trained", "fc3"): ("trained fc3", COLOURS["trained"], "o", "-"),
+        ("trained", "f"): ("trained f", COLOURS["ideal"], "v", "-"),
+    }
+    figure, axes = canvas(
+        2, 4, (3.3, 2.9), title=f"Data efficiency at k = {curves['landscape'].iloc[0]}", sharex=True
+    )
+    for axis, (name, title) in zip(axes.flat, NAMES.items(), strict=False):
+        for (source, layer), (label, colour, marker, dash) in lines.items():
+            own = curves.query("property == @name and source == @source and layer == @layer")
+            axis.plot(range(len(own)), own["saved"], color=colour, marker=marker, linestyle=dash,
+                      label=label, markersize=4)  # fmt: skip
+        axis.axhline(0, color="0.3", linewidth=1)
+        low, high = axis.get_ylim()
+        axis.set_ylim(min(low, -0.1), max(high, 0.3))
+        axis.set_xticks(range(len(own)), [str(count) for count in own["problems"]])
+        axis.set_title(title)
+    for axis in (*axes[1, :3], axes[0, 3]):
+        axis.set_xlabel("problems fitted to")
+        axis.tick_params(labelbottom=True)
+    for row in axes:
+        row[0].set_ylabel("bits saved a number")
+    _legend(axes.flat[-1], axes.flat[0])
+    return figure
+
+
+def _line(axis: Axes, rows: DataFrame, colour: str, marker: str, dash: str, label: str) -> None:
+    x = np.arange(len(rows))
+    axis.plot(x, rows["r2"].to_numpy(), color=colour, marker=marker, linestyle=dash, label=label)
+    axis.fill_between(x, rows["low"], rows["high"], color=colour, alpha=0.15, linewidth=0)
+
+
+def _legend(axis: Axes, of: Axes) -> None:
+    """The legend of one panel in the place of another."""
+    axis.axis("off")
+    handles, labels = of.get_legend_handles_labels()
+    axis.legend(handles[::-1], labels[::-1], loc="center")

@@ -1,0 +1,115 @@
+"""Known answers of probes: planted properties, labels that belong to nothing, the trace of A."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ired.instruments.calibration.checks import Check, References, compare
+from ired.instruments.core import states
+from ired.instruments.core.states import array
+from ired.instruments.probing import description_length, logistic, ridge, scores as probe_scores
+
+NAME = "probes"
+
+
+def check_probes(generator: torch.Generator) -> list[Check]:
+    """Planted linear properties, random labels, scikit-learn's ridge, and lengths of codes."""
+    P, F = 200, 10
+    rng = np.random.default_rng(generator.initial_seed())
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    x = 3 + normal(P, F) * torch.logspace(-2, 2, F, dtype=torch.float64)
+    linear = (x - x.mean(0)) / x.std(0) @ normal(F)
+    fold = ridge.folds(np.arange(P), 4, rng)
+    asked = ridge.targets({"linear": linear}, {"linear": x}, generator)
+    seen = ridge.read(x, asked.values, fold)
+    r2 = dict(zip(asked.cells, array(seen.shares(asked).mean(0)), strict=True))
+    checks = [
+        Check(NAME, "R² of a planted linear property", 1, r2["linear", "property"], 1e-6),
+        Check(NAME, "R² of its control task", 0, r2["linear", "permuted"], 0.15),
+        compare(NAME, "predictions of scikit-learn's ridge",
+                _by_scikit_learn(x, asked.values, fold, seen), array(seen.predicted), 1e-8),
+    ]  # fmt: skip
+
+    problem = np.repeat(np.arange(P // 4), 4)
+    states = normal(P // 4, 200)[problem] + 0.02 * normal(P, 200)
+    labels = ridge.Targets(normal(P // 4)[problem][:, None], {("labels", "property"): slice(0, 1)})
+    for groups, what, expected in ((problem, "kept together", 0), (np.arange(P), "torn apart", 1)):
+        reading = ridge.read(states, labels.values, ridge.folds(groups, 4, rng))
+        # Worse than the mean is no leakage.
+        seen_of_it = max(reading.shares(labels).mean().item(), 0.0)
+        checks.append(Check(NAME, f"R² of problems' random labels, states {what}", expected,
+                            seen_of_it, 0.4))  # fmt: skip
+
+    flat, chance = array(x), rng.permutation(P) < P // 2
+    nothing = logistic.judge(flat, chance, fold, (1e-5, 1e-1)).auroc(level=0.9999)
+    planted = logistic.judge(flat, array(linear) > 0, fold).auroc()
+    checks += [
+        Check(NAME, "AUROC of random labels", 0.5, nothing.estimate, (nothing.high - nothing.low) / 2),
+        Check(NAME, "AUROC of a planted label", 1, planted.estimate, 0.05),
+    ]
+
+    half = linear / linear.std() + normal(P) / 3**0.5  # three quarters are explained: one bit
+    code = description_length.of_values(
+        x, torch.stack([normal(P), half], 1), rng.permutation(P), rng
+    )
+    costs = description_length.of_labels(flat, chance, rng.permutation(P), rng)
+    return [
+        *checks,
+        Check(NAME, "bits saved on random values", 0, code.saved(slice(0, 1)).estimate, 0.2),
+        Check(NAME, "bits saved where 3/4 are explained", 1, code.curve(slice(1, 2))[1][-1], 0.6),
+        Check(NAME, "bits of a random label", 1, costs.length[0] / P, 0.15),
+    ]
+
+
+def check_probed_states(references: References, generator: torch.Generator) -> list[Check]:
+    """The trace and, without noise, the inverse are linear in what the network is given; tr A² is in
+    [A, A²] alone; distances in noise radii."""  # fmt: skip
+    ideal, k = references.ideal, 1
+    n = ideal.coordinates.n
+    # Half of them are left inside the inner folds: twice as many as the longest input is wide.
+    P = 200 + 4 * (n * (n + 1) // 2 + ideal.coordinates.size)
+    R = 2 * torch.rand(P, n, n, generator=generator, dtype=torch.float64).to(references.A) - 1
+    A = 2 * R @ R.mT + torch.eye(n, dtype=R.dtype, device=R.device) / 2
+    y0 = states.answers(ideal, A)
+    y = states.centre(ideal, y0, k)
+    inverse = ideal.coordinates.to_basis(y0)
+    trace, square = A.diagonal(dim1=1, dim2=2).sum(1), A.pow(2).sum((1, 2))
+    values = torch.cat([trace[:, None], square[:, None], inverse], 1)
+    places = {"trace": slice(0, 1), "square": slice(1, 2), "inverse": slice(2, None)}
+    asked = ridge.Targets(values, {(name, "property"): own for name, own in places.items()})
+    found = ridge.representations({"trained": ideal}, A, y, k)
+    fold = ridge.folds(np.arange(P), 4, np.random.default_rng(generator.initial_seed()))
+    linear, scores = (("trace", "A"), ("square", "A, A²"), ("inverse", "A, y")), probe_scores.Scores(4)
+    for _, layer in linear:
+        x = found["input", layer]
+        scores.add("input", layer, k, ridge.read(x, values, fold), asked)
+    moved = states.around(ideal, y0, k, 0.7, 1, generator)[:, 0]
+    away = array(ridge.distance(ideal, y0, moved, k))
+    return [
+        *(Check(NAME, f"R² of the {name} from [{layer}]", 1, scores.of("input", layer, name).mean(),
+                1e-6) for name, layer in linear),
+        compare(NAME, "distance in noise radii", 0.7, away, 1e-9),
+    ]  # fmt: skip
+
+
+def _by_scikit_learn(
+    x: Tensor, values: Tensor, fold: NDArray, seen: ridge.Reading
+) -> NDArray:
+    """Out-of-fold predictions (N, T) at the strengths that were chosen."""
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    X, Y = array(x), array(values)
+    predicted = np.empty_like(Y)
+    for f, alpha in enumerate(array(seen.alpha)):
+        own = fold != f
+        line = make_pipeline(StandardScaler(), Ridge(alpha)).fit(X[own], Y[own])
+        predicted[~own] = line.predict(X[~own])
+    return predicted

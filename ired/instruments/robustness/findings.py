@@ -1,0 +1,234 @@
+"""Phase 2's and Phase 3's findings as effects in several networks: which, how large, and how alike.
+
+kind     finding                                       effect of one network, 0 by chance
+moved    a direction moves answers more than random    log2 of its movement over the random draws' mean
+carried  its property grows along it                   growth per dose, deviations, less the draws'
+read     a concept can be read in a layer              held-out AUROC − 0.5
+gap      a dictionary keeps the energy gaps            share kept (0: a constant in the layer's place)
+score    … the score                                   share kept (0: the best A-blind score)
+
+Claimed is what the first network's own experiments said at full size, on other problems: P3-05's
+verdicts (moved, carried: with its sign), P3-05's AUROC (read), P2-02 to P2-04 (gap, score: where the
+interval excluded 0). Features are claimed by rank, since dictionaries here are others. The claims
+were picked on the first network, so its own effects may be too large: `study.chances` also
+leaves it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pandas import DataFrame
+from torch import Tensor
+
+from ired.instruments.core.directions import STATE, Direction
+from ired.instruments.core.states import array
+from ired.instruments.dictionaries.dictionary import matched_directions
+from ired.instruments.interventions.mediation import BACKWARDS
+from ired.instruments.interventions.pushes import RESOLUTION, p_above
+from ired.instruments.robustness import matching, score
+from ired.instruments.robustness.effects import Effects
+from ired.instruments.robustness.matching import Matching, Tokens
+from ired.instruments.robustness.rediscovery import LAYERS, Network, Wanted
+from ired.instruments.statistics.intervals import adjust
+
+KINDS = ("moved", "carried", "read", "gap", "score")
+
+
+# Which directions
+
+
+def directions(
+    networks: Sequence[Network], looked_for: Sequence[Wanted],
+    matchings: Mapping[str, Mapping[tuple[int, int], Matching]],
+) -> tuple[list[Wanted], list[list[Direction]]]:
+    """Those of `looked_for` that all networks have, and each network's, in this order.
+
+    Features: the first network's strongest that has a partner in all others, and these partners;
+    gradient components: the first network's and those that |cosines| match with them.
+    """  # fmt: skip
+    shared, found = [], [[] for _ in networks]
+    ranked = {layer: _partners(networks[0].strongest[layer], pairs, len(networks))
+              for layer, pairs in matchings.items()}  # fmt: skip
+    for one in looked_for:
+        if one.source == "feature":
+            if one.rank >= len(ranked[one.space]):
+                continue
+            own = [net.dictionaries[one.space].decoder[i]
+                   for net, i in zip(networks, ranked[one.space][one.rank], strict=True)]  # fmt: skip
+        elif one.source == "gradient":
+            k = one.landscape
+            if one.rank >= len(networks[0].components[k]):
+                continue
+            rows = networks[0].components[k]
+            back = networks[0].energy.coordinates.from_basis
+            own = [back(rows[one.rank])] + [
+                back(matching.match_axes(rows, net.components[k])[0][one.rank])
+                for net in networks[1:]
+            ]
+        else:
+            own = [net.own[one.name].vector for net in networks]
+        shared.append(one)
+        for place, vector in zip(found, own, strict=True):
+            place.append(Direction(one.name, one.source, one.space, one.landscape, one.concept, 0.0,
+                                   "", vector.double().cpu()).unit())  # fmt: skip
+    return shared, found
+
+
+def _partners(
+    strongest: Sequence[int], pairs: Mapping[tuple[int, int], Matching], networks: int
+) -> list[list[int]]:
+    """Features of the first network with their partners in all others, strongest first."""
+    others = [dict(zip(pairs[0, s].first.tolist(), pairs[0, s].second.tolist(), strict=True))
+              for s in range(1, networks)]  # fmt: skip
+    return [[i, *(other[i] for other in others)] for i in strongest if all(i in o for o in others)]
+
+
+# How alike they are
+
+
+def likeness(
+    networks: Sequence[Network], shared: Sequence[Wanted], found: Sequence[Sequence[Direction]],
+    tokens: Tokens, rotations: Mapping[tuple[str, int], matching.Rotation], draws: int,
+    generator: torch.Generator,
+) -> DataFrame:
+    """Each direction of every other network beside the first one's, rows of name, source, space,
+    second.
+
+    Of layers: correlation, of the projections of tokens that are judged, each landscape's mean taken
+    off, and cosine after the rotation that `rotations` has for (layer, second); of the state: cosine
+    alone (correlation is the same). chance_correlation, chance_cosine: means of |…| over `draws` pairs
+    of random directions of each network's covariance, or of the state (for gradients as many as were
+    matched).
+    """  # fmt: skip
+    rows, null = [], {}
+    coordinates, judge = networks[0].energy.coordinates, tokens.half(False)
+    layers = {s: {layer: tokens.within(net.tokens[layer]) for layer in LAYERS}
+              for s, net in enumerate(networks)}  # fmt: skip
+    for d, one in enumerate(shared):
+        first = found[0][d].vector
+        for s in range(1, len(networks)):
+            other = found[s][d].vector
+            if one.space == STATE:
+                cosine = correlation = float(coordinates.project(first) @ coordinates.project(other))
+                count = 1
+                if one.source == "gradient":
+                    count = len(networks[0].components[one.landscape])
+                if (STATE, count) not in null:
+                    level = matching.chance_matched(count, coordinates.size, draws, generator).mean()
+                    null[STATE, count] = (float(level),) * 2
+                by_chance = null[STATE, count]
+            else:
+                x, z = layers[0][one.space], layers[s][one.space]
+                turn = rotations[one.space, s].matrix
+                pair = torch.stack([first, other]).to(x)
+                correlation, cosine = _compared(x[judge], z[judge], turn, pair[:1], pair[1:])[0]
+                key = one.space, s
+                if key not in null:
+                    blind = [matched_directions(torch.cov(v[~judge].T), draws, generator).to(x)
+                             for v in (x, z)]  # fmt: skip
+                    null[key] = tuple(np.abs(_compared(x[judge], z[judge], turn, *blind)).mean(0))
+                by_chance = null[key]
+            rows.append({
+                "name": one.name, "source": one.source, "space": one.space, "second": s,
+                "correlation": float(correlation), "cosine": float(cosine),
+                "chance_correlation": float(by_chance[0]), "chance_cosine": float(by_chance[1]),
+            })  # fmt: skip
+    return DataFrame(rows)
+
+
+def _compared(x: Tensor, z: Tensor, turn: Tensor, first: Tensor, second: Tensor) -> NDArray:
+    """Correlation of projections and cosine after the turn (from z to x), row by row: (m, 2)."""
+    one, two = x @ first.mT, z @ second.mT
+    one, two = (v - v.mean(0) for v in (one, two))
+    along = (one * two).sum(0) / (one.norm(dim=0) * two.norm(dim=0)).clamp_min(1e-30)
+    return array(torch.stack([along, ((second @ turn) * first).sum(1)], 1))
+
+
+# The findings
+
+
+@dataclass(frozen=True)
+class Findings:
+    """F findings in S networks: table (kind, name, source, space, landscape, concept, claimed),
+    effects (F, S), significant (F, S): the sign that each network is sure of by itself, else 0;
+    strata: effects (F', S) of the rows `moves` (moved and carried) by stratum; placebo (F', S): random
+    draws' instead."""
+
+    table: DataFrame
+    effects: NDArray
+    significant: NDArray
+    moves: NDArray
+    strata: dict[int, NDArray]
+    placebo: NDArray
+
+
+def findings(
+    shared: Sequence[Wanted], verdicts: DataFrame, networks: Sequence[Network],
+    effects: Sequence[Effects], kept: Sequence[Mapping[tuple[str, str], NDArray]],
+    dictionaries: Mapping[tuple[str, str], tuple[float, float]], stratum: Sequence[NDArray],
+) -> Findings:
+    """verdicts: P3-05's, a row for each of `shared`; kept: `effects.recovered` of each
+    network; dictionaries: by (layer, "gap" or "score") the interval that Phase 2 gave; stratum (P,) of
+    each
+    network's problems."""  # fmt: skip
+    rows, values, sure = [], [], []
+
+    def add(kind: str, one: Wanted, claimed: float, effect: Sequence, known: Sequence) -> None:
+        rows.append({
+            "kind": kind, "name": one.name, "source": one.source, "space": one.space,
+            "landscape": one.landscape, "concept": one.concept, "claimed": claimed,
+        })  # fmt: skip
+        values.append(effect)
+        sure.append(known)
+
+    every = slice(None)
+    moved = np.stack([_moved(e.moved, e.moved_draws, every) for e in effects], 1)
+    grown = np.stack([_carried(e.carried, e.carried_draws, every) for e in effects], 1)
+    claims = verdicts.to_dict("records")
+    for d, (one, said) in enumerate(zip(shared, claims, strict=True)):
+        add("moved", one, float(said["moved_beyond"]), moved[d], [e.sure_moved[d] for e in effects])
+    with_concept = [(one, said) for one, said in zip(shared, claims, strict=True) if one.concept]
+    for d, (one, said) in enumerate(with_concept):
+        claimed = float(said["carried_beyond"]) - float(said["verdict"] == BACKWARDS)
+        add("carried", one, claimed, grown[d], [e.sure_carried[d] for e in effects])
+    readers = [(one, said) for one, said in with_concept if one.name in networks[0].read]
+    p = adjust([[p_above(net.read[one.name]) for one, _ in readers] for net in networks])
+    for d, (one, said) in enumerate(readers):
+        read = [net.read[one.name].mean() for net in networks]
+        add("read", one, float(said["evidence"] > 0.5), read, p[:, d] < score.LEVEL)
+    for (layer, what), (low, high) in dictionaries.items():
+        one = Wanted(f"dictionary {layer}", "feature", layer, -1, "", 0)
+        parts = [net[layer, what] for net in kept]
+        known = [int(p_above(x) < 0.025) - int(p_above(-x) < 0.025) for x in parts]
+        add(what, one, float(low > 0) - float(high < 0), [x.mean() for x in parts], known)
+    strata = {
+        int(s): np.concatenate([
+            np.stack([_moved(e.moved, e.moved_draws, some == s)
+                      for e, some in zip(effects, stratum, strict=True)], 1),
+            np.stack([_carried(e.carried, e.carried_draws, some == s)
+                      for e, some in zip(effects, stratum, strict=True)], 1),
+        ]) for s in np.unique(stratum[0])
+    }  # fmt: skip
+    placebo = np.concatenate([
+        np.stack([_moved(e.moved_draws[:, 0], e.moved_draws[:, 1:], every) for e in effects], 1),
+        np.stack([_carried(e.carried_draws[:, 0], e.carried_draws[:, 1:], every) for e in effects], 1),
+    ])  # fmt: skip
+    table = DataFrame(rows)
+    moves = table["kind"].isin(KINDS[:2]).to_numpy()
+    return Findings(table, np.array(values, float), np.array(sure, float), moves, strata, placebo)
+
+
+def _moved(own: NDArray, draws: NDArray, some) -> NDArray:
+    """log2 of the mean movement (D, P) over that of draws (D, R, P), in some of the problems."""
+    mean, random = own[:, some].mean(1), draws[..., some].mean((1, 2))
+    return np.log2((mean + RESOLUTION) / (random + RESOLUTION))
+
+
+def _carried(own: NDArray, draws: NDArray, some) -> NDArray:
+    found = own[:, some].mean(1) - draws[..., some].mean((1, 2))
+    return np.where(np.abs(found) < RESOLUTION, 0, found)

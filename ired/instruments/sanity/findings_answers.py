@@ -1,0 +1,364 @@
+"""Findings about a network's answers, score and energy, put through every check that applies to them.
+
+They are of one kind: what the network shows for a problem (`see`) goes with what is known of the same
+problem (`known`), by a number that is 0 where the two have nothing to do with each other (`agree`). So
+one check asks other networks, another gives each problem the known of the next one, another puts
+Gaussian numbers of equal covariance in the place of what is seen. What takes the affine part out
+(`left`), and what random and orthogonal directions are, each finding says itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ired.instruments.accuracy import linear_surrogate
+from ired.instruments.attribution import active_subspace, integrated_gradients
+from ired.instruments.core import states
+from ired.instruments.core.states import array
+from ired.instruments.sanity import randomisation
+from ired.instruments.sanity.survival_table import LINEAR, Cell
+from ired.instruments.statistics.intervals import rank_correlation
+from ired.model.protocol import Energy
+
+Answer = Callable[[Energy, Tensor, Tensor], Tensor]  # an energy, A (B, n, n), start (B, d): (B, d)
+DRAWS = 3  # random numbers are drawn so often, and results averaged within problems
+ROUNDING = 1e-5
+STEP = 1e-3  # of differences of sampled answers by A
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The network a finding is about; ones whose weights were all drawn anew; and two of equal, short
+    training, one on the true answers and one on answers of other problems."""
+
+    trained: Energy
+    random: Sequence[Energy]
+    control: Energy
+    shuffled: Energy
+
+    def cells(self, finding: str, measure: Callable[[Energy], NDArray]) -> list[Cell]:
+        """The checks by other networks, of measure(energy) -> (N,)."""
+        control, shuffled = measure(self.control), measure(self.shuffled)
+        left = np.mean([measure(energy) for energy in self.random], axis=0)
+        return [
+            Cell(finding, "weights", measure(self.trained), left),
+            Cell(finding, "labels", control, shuffled),
+        ]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """see(energy) -> (P, …); known (P, …); agree(seen, known) -> (P,), 0 for nothing; left(seen) ->
+    (P,): the same once an affine map's part is out; others: seen (P, …), to (P,) by check, of random
+    and orthogonal directions."""
+
+    name: str
+    see: Callable[[Energy], Tensor]
+    known: Tensor
+    agree: Callable[[Tensor, Tensor], NDArray]
+    left: Callable[[Tensor], NDArray]
+    others: Mapping[str, Callable[[Tensor], NDArray]] = field(default_factory=dict)
+
+    def cells(self, networks: Networks, generator: torch.Generator) -> list[Cell]:
+        seen = self.see(networks.trained)
+        own = self.agree(seen, self.known)
+        shifts = range(1, min(DRAWS, len(own) - 1) + 1)
+        pairs = [self.agree(seen, self.known.roll(shift, 0)) for shift in shifts]
+        noise = [
+            self.agree(randomisation.gaussian_like(seen, generator), self.known) for _ in range(DRAWS)
+        ]
+        found = {"pairs": np.mean(pairs, axis=0), "noise": np.mean(noise, axis=0),
+                 LINEAR: self.left(seen)}  # fmt: skip
+        found |= {check: other(seen) for check, other in self.others.items()}
+        return [
+            *networks.cells(self.name, lambda energy: self.agree(self.see(energy), self.known)),
+            *(Cell(self.name, check, own, left) for check, left in found.items()),
+        ]
+
+
+@dataclass(frozen=True)
+class Background:
+    """Problems that affine maps are fitted to: none of those that are looked at, which are fewer than
+    the features of A at the published size.
+
+    A (N, n, n) with y0 (N, d); of the trained network answers (N, d) and path (N, d), a state of k = 0 on
+    the way to each; near (L, N, d): states around the true answers, in the landscapes where
+    dictionaries are judged.
+    """
+
+    A: Tensor
+    y0: Tensor
+    answers: Tensor
+    path: Tensor
+    near: Tensor
+
+    def rows(self, targets: Tensor) -> linear_surrogate.Rows:
+        """Features of A beside targets (N, …)."""
+        return linear_surrogate.features(self.A, "A"), targets
+
+
+def cosines(first: Tensor, second: Tensor) -> NDArray:
+    return array(integrated_gradients.cosine(first, second))
+
+
+def centred_cosines(first: Tensor, second: Tensor) -> NDArray:
+    """Cosines once means over problems are out. Of derivatives by A the mean is all that an affine map
+    has."""
+    return cosines(first - first.mean(0), second - second.mean(0))
+
+
+# Answers
+
+
+def answers_follow(
+    energy: Energy, answer: Answer, A: Tensor, y0: Tensor, start: Tensor,
+    background: Background | None = None,
+) -> Finding:
+    """Sampled answers go with the true ones: cosine of ŷ − mean to y₀ − mean, in basis coordinates.
+    What is left: the same of what their affine maps of A leave of both (fitted to the background, or
+    where there is none cross-fitted); an answer of which rounding alone is left (ROUNDING of the
+    answers' deviation) has nothing left."""  # fmt: skip
+    to_basis, fold = energy.coordinates.to_basis, linear_surrogate.folds(len(A))
+    known, X = to_basis(y0), linear_surrogate.features(A, "A")
+    true = given = None
+    if background is not None:
+        true, given = (
+            background.rows(to_basis(y)) for y in (background.y0, background.answers)
+        )
+    missed = linear_surrogate.Explained.of(X, known, fold, true).left
+
+    def left(seen: Tensor) -> NDArray:
+        own = linear_surrogate.Explained.of(X, seen, fold, given)
+        some = own.unexplained > ROUNDING**2 * own.total.mean()
+        return np.where(some, cosines(own.left, missed), 0.0)
+
+    return Finding(
+        "answers follow the inverse", lambda e: to_basis(answer(e, A, start)), known, centred_cosines,
+        left,
+    )  # fmt: skip
+
+
+def answers_beat(
+    energy: Energy, answer: Answer, A: Tensor, y0: Tensor, start: Tensor,
+    predictions: Mapping[str, Tensor],
+) -> Finding:
+    """Sampled answers err less than least squares on A: squared error saved per entry, as a share of
+    least squares' own mean error. What is left: the same against least squares on [A, A²].
+
+    predictions: "least_squares" and "least_squares_squared" (P, d), fitted to other problems.
+    """  # fmt: skip
+    to_basis, size = energy.coordinates.to_basis, energy.coordinates.size
+    true, first, second = map(
+        to_basis, (y0, predictions["least_squares"], predictions["least_squares_squared"])
+    )
+    scale = float((first - true).pow(2).sum(1).mean())
+
+    def saved(seen: Tensor, truth: Tensor, rival: Tensor) -> NDArray:
+        return array((rival - truth).pow(2).sum(1) - (seen - truth).pow(2).sum(1)) / scale
+
+    def agree(seen: Tensor, known: Tensor) -> NDArray:
+        return saved(seen, *known.split(size, 1))
+
+    return Finding(
+        "answers beat least squares", lambda e: to_basis(answer(e, A, start)),
+        torch.cat([true, first], 1), agree, lambda seen: saved(seen, true, second),
+    )  # fmt: skip
+
+
+def random_changes(A: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Orthonormal symmetric matrices (count, n, n), the same for all problems A (P, n, n)."""
+    basis = states.symmetric_basis(A.shape[-1], A)
+    z = torch.randn(
+        len(basis), min(count, len(basis)), generator=generator, dtype=torch.float64,
+        device=generator.device,
+    )  # fmt: skip
+    return (torch.linalg.qr(z).Q.mT.to(A) @ basis).unflatten(1, A.shape[1:])
+
+
+def exact_changes(energy: Energy, A: Tensor, moves: Tensor) -> Tensor:
+    """−Y dA Y in basis coordinates (P, m, size), for moves dA (m, n, n)."""
+    Y = torch.linalg.inv(A)[:, None]
+    return energy.coordinates.to_basis(-(Y @ moves @ Y).flatten(-2) / energy.coordinates.scale)
+
+
+def changes(
+    energy: Energy, answer: Answer, A: Tensor, start: Tensor, moves: Tensor
+) -> Tensor:
+    """The same of sampled answers, by central differences of STEP, from the same start."""
+    count = len(moves)
+    begin = start.repeat_interleave(count, 0)
+    ahead, behind = (
+        answer(energy, (A[:, None] + step * moves).flatten(0, 1), begin) for step in (STEP, -STEP)
+    )
+    return energy.coordinates.to_basis((ahead - behind) / (2 * STEP)).unflatten(0, (len(A), count))
+
+
+def answers_turn(
+    energy: Energy, answer: Answer, A: Tensor, start: Tensor, count: int, generator: torch.Generator
+) -> Finding:
+    """Where `count` small changes of A move sampled answers, dY = −Y dA Y: cosine over all of them.
+
+    Random directions: the exact effect of other changes; orthogonal ones: of the next of these, which
+    are orthogonal. What is left: the cosine once means over problems are out, since an affine map has
+    the same derivative at all of them.
+    """  # fmt: skip
+    moves, other = (random_changes(A, count, generator) for _ in range(2))
+    known, blind = (exact_changes(energy, A, some) for some in (moves, other))
+    return Finding(
+        "answers follow the exact Jacobian", lambda e: changes(e, answer, A, start, moves), known,
+        cosines, lambda seen: centred_cosines(seen, known),
+        {"random": lambda seen: cosines(seen, blind),
+         "orthogonal": lambda seen: cosines(seen, known.roll(1, 1))},
+    )  # fmt: skip
+
+
+# Score and energy
+
+
+def score_turns(
+    energy: Energy, A: Tensor, y: Tensor, entries: Sequence[tuple[int, int]]
+) -> Finding:
+    """∂/∂A of entries of the score at noised answers y (P, d) of k = 0, beside the ideal score's: mean
+    cosine. Orthogonal directions: the exact gradient of another entry."""
+    known = torch.stack([integrated_gradients.exact_score_sensitivity(energy, A, 0, e) for e in entries], 1)
+
+    def see(e: Energy) -> Tensor:
+        targets = [integrated_gradients.score(e, 0, entry) for entry in entries]
+        return torch.stack([integrated_gradients.gradients_by_problem(t, A, y) for t in targets], 1)
+
+    def agree(seen: Tensor, known: Tensor) -> NDArray:
+        return np.mean([cosines(seen[:, i], known[:, i]) for i in range(len(entries))], axis=0)
+
+    return Finding(
+        "score follows the exact gradient", see, known, agree,
+        lambda seen: agree(seen - seen.mean(0), known - known.mean(0)),
+        {"orthogonal": lambda seen: agree(seen, known.roll(1, 1))},
+    )  # fmt: skip
+
+
+def between(
+    energy: Energy, y0: Tensor, k: int, count: int, generator: torch.Generator
+) -> Tensor:
+    """States (P, count, d) of landscape k on the way from each problem's answer to other problems'
+    ones, a random part of the way each, noised: how far from its answer a state is says its number
+    nothing."""
+    def drawn(*shape: int) -> Tensor:
+        return torch.rand(
+            *shape, generator=generator, dtype=torch.float64, device=generator.device
+        ).to(y0)  # fmt: skip
+
+    part = drawn(len(y0), count, 1)
+    other = y0[(drawn(len(y0), count) * len(y0)).long().clamp_max(len(y0) - 1)]
+    mixed = (1 - part) * y0[:, None] + part * other
+    noise = states.noise(energy, len(y0), count, generator=generator, like=y0)
+    return states.centre(energy, mixed, k) + states.sigma(energy, k) * noise
+
+
+def energy_ranks(
+    energy: Energy, A: Tensor, y0: Tensor, y: Tensor, affine: Tensor
+) -> Finding:
+    """The energy of k = 0 ranks states y (P, M, d) of a problem by their distance to its answer.
+
+    Rank correlation within problems. What is left: the ranks of the distance to the answer of an affine
+    map of A (P, d) taken out of both (partial correlation).
+    """
+    known, other = (linear_surrogate.distances(energy, y, some, 0) for some in (y0, affine))
+
+    @torch.no_grad()
+    def see(e: Energy) -> Tensor:
+        return e.energy(e.prepare(A), y, 0)
+
+    def agree(seen: Tensor, known: Tensor) -> NDArray:
+        return rank_correlation(array(seen), array(known))
+
+    return Finding(
+        "energy ranks states", see, known, agree,
+        lambda seen: linear_surrogate.ordering(*map(array, (seen, known, other))).left,
+    )  # fmt: skip
+
+
+def gradient_in_frame(
+    energy: Energy, A: Tensor, y: Tensor, generator: torch.Generator,
+    background: Background | None = None,
+) -> Finding:
+    """The gradient of k = 0 beyond its blind part, at states y (P, M, d) of sampling paths, lies along
+    q qᵀ of A's own eigenvectors: its share there beyond an isotropic field's, n/size.
+
+    Random directions: axes of a random frame. What is left: the field beyond an affine map of A and y.
+    """  # fmt: skip
+    n, size, to_basis = energy.coordinates.n, energy.coordinates.size, energy.coordinates.to_basis
+    frames = torch.linalg.eigh(A).eigenvectors
+
+    def see(e: Energy) -> Tensor:
+        return active_subspace.fields(e, A, y[None])["beyond"][0]
+
+    def agree(seen: Tensor, frames: Tensor) -> NDArray:
+        G = energy.coordinates.from_basis(seen).unflatten(-1, (n, n))
+        G = frames.mT[:, None] @ G @ frames[:, None]
+        along = G.diagonal(dim1=-2, dim2=-1).pow(2).sum((1, 2))
+        return array(along / G.pow(2).sum((1, 2, 3)).clamp_min(1e-300)) - n / size
+
+    def left(seen: Tensor) -> NDArray:
+        many = y.shape[1]
+        z = to_basis(y).flatten(0, 1)
+        X = linear_surrogate.features(A.repeat_interleave(many, 0), "A, y", z)
+        fold, given = linear_surrogate.folds(len(A)).repeat(many), None
+        if background is not None:
+            # Less the same multiple of the state as is taken off the field itself.
+            raw, there = (
+                active_subspace.fields(energy, *at)["raw"][0].flatten(0, 1)
+                for at in ((A, y[None]), (background.A, background.path[None, :, None]))
+            )
+            multiple = ((raw - seen.flatten(0, 1)) * z).sum() / (z * z).sum()
+            state = to_basis(background.path)
+            given = linear_surrogate.features(background.A, "A, y", state), there - multiple * state
+        rest = linear_surrogate.Explained.of(X, seen.flatten(0, 1), fold, given).left
+        return agree(rest.view_as(seen), frames)
+
+    def turned(seen: Tensor) -> NDArray:
+        drawn = [
+            torch.stack([randomisation.rotation(n, A, generator) for _ in A]) for _ in range(DRAWS)
+        ]
+        return np.mean([agree(seen, frame) for frame in drawn], axis=0)
+
+    return Finding("gradient follows eigenvectors", see, frames, agree, left, {"random": turned})
+
+
+def subspace(
+    energy: Energy, networks: Networks, A: Tensor, field_of: Callable[[Energy], Tensor], found: Tensor,
+    generator: torch.Generator,
+) -> list[Cell]:
+    """Fixed directions of the gradient (rows `found`, (m, size)) capture the inverse's exact
+    sensitivity at problems A: the share beyond a random subspace's, m/size.
+
+    field_of(energy) -> (P, M, size): the field whose leading components other networks' subspaces are.
+    Orthogonal: random directions in what `found` leaves. Permuting problems, or Gaussian fields of
+    equal covariance, change no fixed subspace, and an affine map has none of its own.
+    """  # fmt: skip
+    name, m = "gradient keeps to few directions", len(found)
+
+    def captured(rows: Tensor) -> NDArray:
+        return array(active_subspace.captured(energy, A, rows).sum(1)) - m / found.shape[1]
+
+    def measure(e: Energy) -> NDArray:
+        own = e is networks.trained
+        return captured(found if own else leading(field_of(e), m))
+
+    blind = [active_subspace.random_rows(m, found, generator) for _ in range(DRAWS)]
+    beside = [torch.linalg.qr((z - z @ found.mT @ found).mT).Q.mT for z in blind]
+    return [
+        *networks.cells(name, measure),
+        *(Cell(name, check, captured(found), np.mean([captured(rows) for rows in some], axis=0))
+          for check, some in (("random", blind), ("orthogonal", beside))),
+    ]  # fmt: skip
+
+
+def leading(field: Tensor, m: int) -> Tensor:
+    """The m leading components (m, size) of a field (P, M, size)."""
+    return active_subspace.principal(field.flatten(0, 1))[1][:m]

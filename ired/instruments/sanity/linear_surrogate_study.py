@@ -1,0 +1,99 @@
+"""How much of one trained network an affine map of its problems explains: answers to directions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from numpy.typing import NDArray
+from pandas import DataFrame, concat
+from torch import Tensor
+
+from ired.instruments.accuracy import linear_surrogate
+from ired.instruments.core import states as points
+from ired.instruments.core.directions import EVERYWHERE, STATE, Direction
+from ired.instruments.core.states import array
+from ired.instruments.dictionaries.dictionary import Dictionary
+from ired.instruments.sanity import findings_answers
+from ired.instruments.sanity.findings_answers import Answer
+from ired.instruments.statistics.intervals import Interval, ratio_interval
+from ired.model.protocol import Energy
+
+STATES = 20  # that energies rank, of each of RANKED problems
+RANKED = 500
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """shares: rows of what, features, share, low, high; directions: the same of the coordinate along
+    each direction, with its source, space and landscape; ordering: rank correlations of
+    `linear_surrogate.Ordering`; unexplained, total (N,): of the answers, by a map of A, as in
+    `linear_surrogate.Explained`."""
+
+    shares: DataFrame
+    directions: DataFrame
+    ordering: DataFrame
+    unexplained: NDArray
+    total: NDArray
+
+    def beyond(self) -> Interval:
+        """The share of the answers' variance that an affine map of A does not explain."""
+        return ratio_interval(self.unexplained, self.total)
+
+
+def linear(
+    energy: Energy, answer: Answer, A: Tensor, start: Tensor, dictionaries: Mapping[str, Dictionary],
+    directions: Sequence[Direction], generator: torch.Generator,
+) -> Surrogate:
+    """How much an affine map explains, of problems A (N, n, n), all cross-fitted over problems."""
+    to_basis, y0 = energy.coordinates.to_basis, points.answers(energy, A)
+    given, fold = answer(energy, A, start), linear_surrogate.folds(len(A))
+    y = points.noised(energy, y0, 0, 1, generator)[0][:, 0]
+    with torch.no_grad():
+        h = energy.activations(A, y, 0)
+        score = to_basis(energy.gradient(A, y, 0))
+    whole = {"the inverse": y0, "answers": given, "answers − inverse": given - y0}
+    whole = {what: to_basis(states) for what, states in whole.items()}
+    tables = [linear_surrogate.shares(whole, A)]
+    at_state = {"score, k = 0": score}
+    for layer, dictionary in dictionaries.items():
+        at_state[f"{layer} activations"] = h[layer]
+        at_state[f"{layer} features"] = dictionary.encode(h[layer])
+    tables.append(linear_surrogate.shares(at_state, A, to_basis(y)))
+    X = linear_surrogate.features(A, "A")
+    map_of = energy.coordinates.from_basis(linear_surrogate.fitted(X, to_basis(given), fold))
+    states = findings_answers.between(energy, y0[:RANKED], 0, STATES, generator)
+    with torch.no_grad():
+        energies = energy.energy(energy.prepare(A[:RANKED]), states, 0)
+    far = (linear_surrogate.distances(energy, states, to[:RANKED], 0) for to in (y0, map_of))
+    ranks = linear_surrogate.ordering(array(energies), *map(array, far))
+    own = linear_surrogate.Explained.of(X, whole["answers"], fold)
+    return Surrogate(
+        concat(tables, ignore_index=True), along(energy, A, y0, directions, generator), ranks.table(),
+        own.unexplained, own.total,
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def along(
+    energy: Energy, A: Tensor, y0: Tensor, directions: Sequence[Direction], generator: torch.Generator
+) -> DataFrame:
+    """Shares of the coordinates along directions, of activations at noised answers of the landscape
+    that they were found in (0, where that is everywhere); of the score for directions of the state."""
+    by_landscape: dict[int, list[Direction]] = {}
+    for d in directions:
+        by_landscape.setdefault(0 if d.landscape == EVERYWHERE else d.landscape, []).append(d)
+    tables = []
+    for k, some in sorted(by_landscape.items()):
+        y = points.noised(energy, y0, k, 1, generator)[0][:, 0]
+        seen = energy.activations(A, y, k) | {STATE: energy.gradient(A, y, k)}
+        T = torch.stack([seen[d.space] @ d.vector.to(seen[d.space]) for d in some], 1)
+        names = [d.name for d in some]
+        table = linear_surrogate.column_shares(names, T, A, energy.coordinates.to_basis(y))
+        notes = {d.name: d for d in some}
+        tables.append(table.assign(
+            source=[notes[n].source for n in table["what"]],
+            space=[notes[n].space for n in table["what"]], landscape=k,
+        ))  # fmt: skip
+    return concat(tables, ignore_index=True)

@@ -1,0 +1,324 @@
+"""All sanity checks of one trained network: cascades, the cells of the table, the verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pandas import DataFrame, concat
+from torch import Tensor
+
+from ired.instruments.attribution import active_subspace, integrated_gradients
+from ired.instruments.concepts import cav
+from ired.instruments.core import states
+from ired.instruments.core.directions import Direction
+from ired.instruments.core.trajectories import record
+from ired.instruments.dictionaries.dictionary import Dictionary
+from ired.instruments.sanity import (
+    findings_answers,
+    findings_geometry as later,
+    findings_layers as layers_,
+    randomisation,
+    survival_table,
+)
+from ired.instruments.sanity.findings_answers import Answer, Background, Networks
+from ired.instruments.sanity.findings_layers import Around, Push, Shown
+from ired.instruments.sanity.linear_surrogate_study import STATES, Surrogate
+from ired.instruments.sanity.randomisation import Altered
+from ired.instruments.sanity.survival_table import Cell
+from ired.model.protocol import Energy
+
+ENTRIES = ((0, 0), (0, 1))  # of the score: one on the diagonal, one beside it
+PLACES = 16  # of integrated gradients: complete to 1 % in P3-01 nearly everywhere
+MAPS = ("score gradient", "integrated gradients")
+CALIPERS = (0.3, 0.5, 0.8, 1.5)  # of matched pairs, in deviations
+FOLDS = 4
+PUSHED = ("near_singular", "fc2")  # the concept direction that P3-05 found to do what its name says
+_ONE_NETWORK = "a dictionary belongs to one network"
+_NO_DIRECTION = "no direction is claimed"
+_FIXED = "a fixed subspace has no problems to permute"
+SOURCES = {
+    "answers follow the inverse": "SETUP-3",
+    "answers beat least squares": "SETUP-3",
+    "answers follow the exact Jacobian": "P3-01",
+    "score follows the exact gradient": "P3-01",
+    "energy ranks states": "P1-01",
+    "gradient follows eigenvectors": "P3-03",
+    "gradient keeps to few directions": "P3-03",
+    "dictionary of fc1 keeps gaps": "P2-02",
+    "dictionary of fc2 keeps gaps": "P2-03",
+    "dictionary of fc3 keeps gaps": "P2-04",
+    "concepts in fc1": "P3-02",
+    "concepts in fc2": "P3-02",
+    "concepts in fc3": "P3-02",
+    "near singular raises answers": "P3-05",
+    **later.SOURCES,
+}  # fmt: skip
+REASONS = {
+    **{(f, c): _NO_DIRECTION for c in ("random", "orthogonal") for f in list(SOURCES)[:2]},
+    **{("energy ranks states", c): _NO_DIRECTION for c in ("random", "orthogonal")},
+    ("score follows the exact gradient", "random"): _NO_DIRECTION,
+    ("gradient follows eigenvectors", "orthogonal"): "what is off the axes is the rest of the same",
+    **{(f"dictionary of {fc} keeps gaps", "labels"): _ONE_NETWORK for fc in ("fc1", "fc2", "fc3")},
+    ("gradient keeps to few directions", "pairs"): _FIXED,
+    ("gradient keeps to few directions", "noise"): "noise of equal covariance has the same subspace",
+    ("gradient keeps to few directions", "linear"): "an affine map has no subspace of its own",
+    **later.REASONS,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What checks need: problems A (P, n, n) with answers y0, noised answers y of k = 0, and starts (P,
+    d) of sampling; answer(energy, A, start); path (P, M, d): states of k = 0 on sampling paths of the
+    trained network; predictions of A by least squares, (P, d) by name; subspace: what P3-03 handed on
+    of the gradient at k = 0, orthonormal rows (m, size); dictionaries by layer, and where they are
+    judged; background: the problems that affine maps are fitted to."""
+
+    networks: Networks
+    altered: Sequence[Altered]
+    A: Tensor
+    y0: Tensor
+    y: Tensor
+    start: Tensor
+    path: Tensor
+    answer: Answer
+    predictions: Mapping[str, Tensor]
+    subspace: Tensor
+    dictionaries: Mapping[str, Dictionary]
+    around: Around
+    shown: Shown
+    push: Push
+    background: Background
+
+    @property
+    def energy(self) -> Energy:
+        return self.networks.trained
+
+    def field(self, energy: Energy) -> Tensor:
+        """The gradient of k = 0 beyond its blind part at noised answers, (P, 1, size)."""
+        return active_subspace.fields(energy, self.A, self.y[None, :, None])["beyond"][0]
+
+
+def cells(
+    bench: Bench, moves: int, generator: torch.Generator,
+    tick: Callable[[int], None] = lambda done: None,
+) -> list[Cell]:
+    """Every check of every finding that it applies to; `moves`: small changes of A for Jacobians."""
+    b, networks, energy = bench, bench.networks, bench.energy
+    of = findings_answers
+    y = of.between(energy, b.y0, 0, STATES, generator)
+    affine = b.predictions["least_squares"]
+    found: list[Cell] = []
+    for make in (
+        lambda: of.answers_follow(energy, b.answer, b.A, b.y0, b.start, b.background),
+        lambda: of.answers_beat(energy, b.answer, b.A, b.y0, b.start, b.predictions),
+        lambda: of.answers_turn(energy, b.answer, b.A, b.start, moves, generator),
+        lambda: of.score_turns(energy, b.A, b.y, ENTRIES),
+        lambda: of.energy_ranks(energy, b.A, b.y0, y, affine),
+        lambda: of.gradient_in_frame(energy, b.A, b.path, generator, b.background),
+    ):
+        found += make().cells(networks, generator)
+        tick(1)
+    found += of.subspace(energy, networks, b.A, b.field, b.subspace, generator)
+    for layer, dictionary in b.dictionaries.items():
+        found += layers_.dictionary_cells(
+            networks, layer, dictionary, b.around, generator, b.background
+        )
+        tick(1)
+    for layer in b.shown.layers():
+        found += layers_.concept_cells(networks, b.shown, layer, generator)
+        tick(1)
+    found += layers_.push_cells(networks, b.push, generator)
+    tick(1)
+    pool = b.shown  # probes need many problems
+    near = states.noised(energy, pool.y0, 0, 1, generator)[0][:, 0]
+    for findings in (
+        later.of_answers(energy, b.answer, b.A, b.start, generator, b.background),
+        [later.linearised(energy, pool.A, near)],
+        [later.along_constant(energy, b.A, b.y0, generator)],
+    ):
+        found += later.cells(findings, networks, generator)
+        tick(1)
+    return found
+
+
+# Where things are looked at
+
+
+def shown(
+    energy: Energy, A: Tensor, properties: Mapping[str, Tensor], directions: Sequence[Direction],
+    most: int, generator: torch.Generator,
+) -> Shown:
+    """Matched pairs of all concepts of problems A (P, n, n), at the places of the CAVs among
+    directions.
+
+    The caliper is the narrowest of CALIPERS with which every fold has pairs of every concept. Raises
+    ValueError where none has.
+    """  # fmt: skip
+    for caliper in CALIPERS:
+        seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
+        population = cav.Population.of(A, properties, FOLDS, np.random.default_rng(seed))
+        try:
+            found = cav.pairs(energy, population, most, caliper, generator)
+            break
+        except ValueError:
+            if caliper == CALIPERS[-1]:
+                raise
+    places = [(d.concept, d.space, d.landscape) for d in directions if d.source == "concept"]
+    return Shown(A, states.answers(energy, A), {own.concept: own for own in found}, places)
+
+
+def bench(
+    energy: Energy, altered: Sequence[Altered], briefly: tuple[Energy, Energy], A: Tensor,
+    answer: Answer, squares: Mapping[str, Tensor], directions: Sequence[Direction],
+    dictionaries: Mapping[str, Dictionary], shown: Shown, background: Background,
+    generator: torch.Generator,
+) -> Bench:
+    """briefly: networks trained on true and on shuffled answers; answer also takes a callback, as a
+    sampler does; squares: inverses (P, n, n) predicted by least squares, by name."""  # fmt: skip
+    y0, coordinates = states.answers(energy, A), energy.coordinates
+    start = states.noise(energy, len(A), generator=generator, like=A)
+    path = active_subspace.path_states(
+        energy, A, lambda A, see: answer(energy, A, start, callback=see)
+    )[0]
+    gradient = [d.vector for d in directions if d.source == "gradient" and d.landscape == 0]
+    place = next(
+        (d.concept, d.space, d.landscape) for d in directions
+        if d.concept == PUSHED[0] and d.space == PUSHED[1]
+    )  # fmt: skip
+    return Bench(
+        Networks(energy, [own.energy for own in altered if own.fully], *briefly), altered, A, y0,
+        states.noised(energy, y0, 0, 1, generator)[0][:, 0], start, path, answer,
+        {name: coordinates.encode(Y) for name, Y in squares.items()},
+        coordinates.to_basis(torch.stack(gradient).to(A)), dictionaries,
+        Around.of(energy, A, y0, _landscapes(energy), generator), shown,
+        Push(answer, A, start, shown, place), background,
+    )  # fmt: skip
+
+
+def background(
+    energy: Energy, A: Tensor, answer: Answer, generator: torch.Generator, chunk: int = 500
+) -> Background:
+    """Problems A (N, n, n) as affine maps are fitted to them; answer as `bench` takes it."""
+    found = []
+    for some in A.split(chunk):
+        start = states.noise(energy, len(some), generator=generator, like=some)
+        walked = record(lambda see, A=some, y=start: answer(energy, A, y, callback=see))
+        path = torch.stack([walked.denoised()[0], walked.leaving()[0]], 1)[None]
+        near = Around.of(energy, some, states.answers(energy, some), _landscapes(energy), generator).y
+        row = torch.arange(len(some), device=A.device)
+        one = (states[:, row, row % states.shape[2]] for states in (path, near))
+        found.append((walked.end[None], *one))
+    (answers,), (path,), near = (torch.cat(parts, 1) for parts in zip(*found, strict=True))
+    return Background(A, states.answers(energy, A), answers, path, near)
+
+
+def _landscapes(energy: Energy) -> range:
+    """In which dictionaries are judged."""
+    return range(0, energy.schedule.K, 3)
+
+
+# Cascades
+
+
+def maps(bench: Bench, energy: Energy, problems: int) -> dict[str, Tensor]:
+    """Signed attributions to A at k = 0, symmetric, (P', n, n): the gradient of a diagonal entry of the
+    score, and integrated gradients of the gap to the answer, from the mean problem."""
+    A, y, y0 = (v[:problems] for v in (bench.A, bench.y, bench.y0))
+    mean = bench.A.mean(0, keepdim=True)
+    start = states.centre(energy, bench.y0.mean(0, keepdim=True), 0)
+    begin = integrated_gradients.Baseline("mean", mean.expand_as(A)[None], start.expand_as(y)[None])
+    paths = integrated_gradients.integrate(integrated_gradients.gap(energy, 0, y0), A, y, begin, PLACES)
+    score = integrated_gradients.score(energy, 0, ENTRIES[0])
+    return {
+        "score gradient": integrated_gradients.gradients_by_problem(score, A, y),
+        "integrated gradients": integrated_gradients.symmetric(paths.attributions()[0]),
+    }
+
+
+def decay(
+    bench: Bench, problems: int, tick: Callable[[int], None] = lambda done: None
+) -> DataFrame:
+    """How what instruments show falls while weights are drawn anew: rows as in `randomisation.map_decay`.
+
+    Measures: attributions of `problems` problems; CAVs (AUROC − ½, and the cosine to the trained
+    network's CAV of the same place); dictionaries (variance explained, energy gaps kept); the share of
+    the gradient in the trained network's leading subspace.
+    """
+    trained = bench.energy
+    seen = {own: maps(bench, own.energy, problems) for own in bench.altered}
+    home, tables = maps(bench, trained, problems), []
+    for name in home:
+        tables.append(randomisation.map_decay(name, home[name], [(o, m[name]) for o, m in seen.items()]))
+    places = bench.shown.places
+    first = Altered("trained", randomisation.TRAINED, 0, trained)
+    vectors, spans, fields = {}, {}, {}
+    for own in (first, *bench.altered):
+        active = bench.shown.everywhere(own.energy, places)
+        vectors[own] = torch.stack([_cav(bench.shown, place, active[place]) for place in places])
+        fields[own] = bench.field(own.energy)
+        spans[own] = findings_answers.leading(fields[own], len(bench.subspace))
+        here = {}
+        for layer in bench.shown.layers():
+            values = layers_.concept_values(bench.shown, layer, active)
+            here[f"{layer}: concepts, AUROC − ½"] = values
+        for layer, dictionary in bench.dictionaries.items():
+            h = layers_.activations(own.energy, bench.around, layer)
+            kept = layers_.gaps_kept(own.energy, bench.around, layer, h, dictionary(h))
+            here[f"{layer}: dictionary, gaps kept"] = kept
+            here[f"{layer}: dictionary, variance"] = layers_.explained(dictionary, h)
+        for measure, values in here.items():
+            values = torch.as_tensor(values)
+            tables.append(randomisation.values_of(measure, own.order, own.step, own.draw, values))
+        tick(1)
+    random = [own for own in bench.altered if own.fully]
+    compared = [(o.order, o.step, o.draw, first, o) for o in (first, *bench.altered)]
+    compared += [
+        (randomisation.NULL, randomisation.NULL, i, o, random[(i + 1) % len(random)]) for i, o in enumerate(random)
+    ]
+    for order, step, draw, one, other in compared:
+        cosine = (vectors[one] * vectors[other]).sum(1)
+        tables.append(randomisation.values_of("CAVs, cosine", order, step, draw, cosine))
+        inside = randomisation.inside(fields[other], spans[one])
+        tables.append(randomisation.values_of("gradient in the subspace", order, step, draw, inside))
+    return concat(tables, ignore_index=True)
+
+
+def _cav(shown: Shown, place: layers_.Place, h: NDArray) -> Tensor:
+    """The CAV of a place with activations h, padded to nothing: layers are equally wide."""
+    return torch.from_numpy(cav.fit(cav.PRIMARY, h, shown.pairs[place[0]].confounders))
+
+
+# The verdicts
+
+
+def verdicts(
+    table: DataFrame, rows: DataFrame, linear: Surrogate
+) -> dict[str, tuple[bool, dict[str, float]]]:
+    """Whether each criterion of P6-03 is met, with the numbers behind it: from the table of
+    `survival_table.judged`, the rows of `decay`, and the linear surrogate."""
+    left = [randomisation.Left.of(rows, f"{name}, signed rank") for name in MAPS]
+    highest = {
+        "likeness": max(one.likeness.high for one in left),
+        "excess": max(one.excess.high for one in left),
+    }
+    found = {"attributions_decay": (all(one.decayed() for one in left), highest)}
+    for name, about in (
+        ("dictionaries", [finding for finding in SOURCES if finding.startswith("dictionary")]),
+        ("concepts", ["concepts in fc2", "concepts in fc3"]),
+    ):
+        fine = [survival_table.verdict(table, f, "weights") == survival_table.SURVIVED for f in about]
+        found[f"{name}_decay"] = all(fine), {"decayed": sum(fine), "of": len(fine)}
+    beyond = linear.beyond()
+    beats = table[table["finding"] == "answers beat least squares"].iloc[0]
+    found["more_than_linear"] = beyond.low > 0 and beats["own_low"] > 0, {
+        "unexplained": beyond.estimate, "low": beyond.low, "advantage": beats["own"],
+        "advantage_low": beats["own_low"],
+    }  # fmt: skip
+    share = survival_table.survived(table)
+    numbers = {"share": share.estimate, "low": share.low, "high": share.high, "cells": share.units}
+    return found | {"most_findings_survive": (share.estimate > 0.7, numbers)}

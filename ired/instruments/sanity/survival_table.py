@@ -1,0 +1,147 @@
+"""One table: finding × check, survived, failed, or not applicable, with the numbers behind each.
+
+A finding is a number for each problem (or other unit) that is 0 where there is nothing to find. A
+check takes away what the finding is said to be about and measures the same number again: `left`. The
+rule, the same for all, stated here before anything is seen:
+
+- The finding is there if the 95 % interval of its mean over units lies above 0, in the trained network
+  and, for shuffled answers, in their control, too. Where it is not, the check does not apply.
+- It survives a check of DESTROYING if less than HALF of it is left. Tested is the mean over units
+  of left − HALF·own, below 0 by Student's t.
+- It survives the check LINEAR (what an affine map of the input explains is taken out) if something is
+  left: mean above 0.
+- One-sided p-values of all cells are corrected together (Benjamini-Hochberg), and have to be below
+  LEVEL; the intervals that are shown are not corrected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pandas import DataFrame
+from scipy import special
+
+from ired.instruments.statistics.intervals import Interval, adjust, proportion_interval, student_interval
+
+HALF = 0.5
+LEVEL = 0.025
+DESTROYING = {
+    "weights": "all layers' weights drawn anew",
+    "labels": "trained on shuffled answers",
+    "pairs": "problems permuted",
+    "random": "random directions",
+    "orthogonal": "orthogonal directions",
+    "noise": "Gaussian of equal covariance",
+}
+LINEAR = "linear"
+CHECKS = (*DESTROYING, LINEAR)
+ABSENT = "the finding is not there"
+NO_CONTROL = "it is not there in the control either, which was trained as briefly"
+SURVIVED, FAILED, NEITHER = "survived", "failed", "not applicable"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One check of one finding: own and left, both (N,), of the same units.
+
+    own may differ between the checks of a finding: shuffled answers are held against a network that
+    was trained equally long on the true ones. For LINEAR, own is the finding with the affine part in.
+    """
+
+    finding: str
+    check: str
+    own: NDArray
+    left: NDArray
+
+    def __post_init__(self) -> None:
+        if self.check not in CHECKS:
+            raise ValueError(f"unknown check '{self.check}': {', '.join(CHECKS)}")
+        if self.own.shape != self.left.shape or self.own.ndim != 1:
+            raise ValueError(f"{self.finding}, {self.check}: {self.own.shape} and {self.left.shape}")
+
+    @property
+    def there(self) -> Interval:
+        return student_interval(self.own)
+
+    def rest(self) -> Interval:
+        """Mean left over mean own, with the interval of its linearisation over units."""
+        size = float(self.own.mean())
+        ratio = float(self.left.mean()) / size
+        away = student_interval((self.left - ratio * self.own) / size)
+        return Interval(ratio, ratio + away.low - away.estimate, ratio + away.high - away.estimate,
+                        away.level, away.units, away.method)  # fmt: skip
+
+    def p(self) -> float:
+        """One-sided: that less than half is left, or, where linear parts were taken out, something."""
+        values = self.left if self.check == LINEAR else HALF * self.own - self.left
+        error = values.std(ddof=1) / np.sqrt(len(values))
+        if error <= 1e-12 * np.abs(values).max(initial=0):  # one value stands for all
+            return 0.0 if values.mean() > 0 else 1.0
+        return float(special.stdtr(len(values) - 1, -values.mean() / error))
+
+
+def judged(
+    cells: Sequence[Cell], findings: Mapping[str, str], reasons: Mapping[tuple[str, str], str]
+) -> DataFrame:
+    """The table: a row for every finding and check.
+
+    findings: by name, where it was stated; reasons: why a check does not apply to a finding, for those
+    that have no cell. Columns finding, source, check, own, own_low, own_high, left, rest, low, high, p,
+    p_adjusted, units, verdict, reason (numbers NaN where not applicable, but for own). Raises KeyError
+    where there is neither a cell nor a reason.
+    """
+    by_place, rows = {(cell.finding, cell.check): cell for cell in cells}, []
+    absent = {cell.finding for cell in cells if cell.check != "labels" and not cell.there.low > 0}
+    nothing = dict.fromkeys(("left", "rest", "low", "high", "p"), float("nan"))
+    for finding, source in findings.items():
+        for check in CHECKS:
+            row = {"finding": finding, "source": source, "check": check, "units": 0, "reason": ""}
+            cell = by_place.get((finding, check))
+            if cell is None:
+                row |= {"verdict": NEITHER, "reason": reasons[finding, check]}
+                rows.append(row | nothing)
+                continue
+            own = cell.there
+            row |= {"own": own.estimate, "own_low": own.low, "own_high": own.high, "units": own.units}
+            if finding in absent or not own.low > 0:
+                row |= {"verdict": NEITHER, "reason": ABSENT if finding in absent else NO_CONTROL}
+                rows.append(row | nothing)
+                continue
+            rest = cell.rest()
+            row |= {"left": float(cell.left.mean()), "rest": rest.estimate, "low": rest.low,
+                    "high": rest.high, "p": cell.p(), "verdict": ""}  # fmt: skip
+            rows.append(row)
+    table = DataFrame(rows)
+    some = table["p"].notna()
+    table["p_adjusted"] = float("nan")
+    if some.any():
+        table.loc[some, "p_adjusted"] = adjust(table.loc[some, "p"])
+    sure = table.loc[some, "p_adjusted"] < LEVEL
+    table.loc[some, "verdict"] = np.where(sure, SURVIVED, FAILED)
+    return table
+
+
+def survived(table: DataFrame, level: float = 0.95) -> Interval:
+    """The share of applicable cells that survived, exact interval (as if cells were independent)."""
+    applicable = table[table["verdict"] != NEITHER]
+    if applicable.empty:
+        return Interval(0.0, 0.0, 1.0, level, 0, "none")
+    return proportion_interval(int((applicable["verdict"] == SURVIVED).sum()), len(applicable), level)
+
+
+def verdict(table: DataFrame, finding: str, check: str) -> str:
+    """What became of one cell."""
+    rows = table[(table["finding"] == finding) & (table["check"] == check)]
+    return rows["verdict"].iloc[0]
+
+
+def numbers(table: DataFrame) -> dict[str, float]:
+    """What is left, by finding and check, of the applicable cells; and how many of each verdict."""
+    seen = table[table["verdict"] != NEITHER]
+    rest = {f"rest.{row.finding}.{row.check}": row.rest for row in seen.itertuples()}
+    counts = {f"cells.{v.replace(' ', '_')}": int((table["verdict"] == v).sum())
+              for v in (SURVIVED, FAILED, NEITHER)}  # fmt: skip
+    return rest | counts

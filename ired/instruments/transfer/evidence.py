@@ -1,0 +1,342 @@
+"""Findings of Phases 1 to 3 as numbers of every problem, measured alike on any family.
+
+fires       a strong feature's firing rate, counted from the mean rate of the layer's features: it goes
+            on firing more (or less) than others do; placebo: another feature of the layer
+means       Spearman's ρ of its mean activation with the property that it followed best on other
+            problems, as products of standardised ranks, one a problem; placebo: problems permuted
+recovers    the energy gaps that a dictionary keeps, share of what a constant layer loses (`splice`);
+            placebo: random directions of the data's covariance, as many and as sparse
+acts        by how much more a push along a direction moves the sampled answer than pushes of equal
+            norm along random ones, relative to these; of a concept, too, by how much more its
+            property grows; placebo: one more random direction
+landscape   P1-04's measures: midpoint convexity, curvature, sharpness, gaps to wrong and to noised
+            answers, counted from an untrained network's on the same problem; placebo: the landscape of
+            another problem around this one's answer
+
+Of "recovers" and "acts" only what is above 0 is a finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pandas import DataFrame
+from torch import Tensor
+
+from ired.instruments.core import states, trajectories
+from ired.instruments.core.directions import EVERYWHERE, OF_PROBLEMS, STATE, Direction
+from ired.instruments.core.patching import DISTANCES, Spliced
+from ired.instruments.dictionaries.dictionary import Dictionary, given, matched_directions
+from ired.instruments.dictionaries.property_correlation import MATRIX, effective_rank
+from ired.instruments.interventions import pushes
+from ired.instruments.interventions.pushes import Cloud, Condition, Push, Pushed, Walk
+from ired.instruments.landscape import minima
+from ired.instruments.transfer.score import Block
+from ired.model.protocol import Energy
+
+MEASURES = ("share", "rays", "curvature", "sharpness", "other_gap", "other_rate", "noised_gap",
+            "noised_rate")  # fmt: skip
+DOSE = 2.0  # spreads
+DRAWS = 3  # random directions beside each, the placebo not counted
+Properties = Callable[[Tensor], Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer's dictionary, a random one, and features: their numbers (F,), those that stand in as
+    placebos (F,), and the property (F,) that each followed best."""
+
+    name: str
+    dictionary: Dictionary
+    random: Dictionary
+    features: NDArray
+    others: NDArray
+    meaning: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Along:
+    """A direction, its unit vector, DRAWS + 1 random ones, and where its space's activations lie."""
+
+    direction: Direction
+    v: Tensor
+    random: Tensor
+    seen: Cloud
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything that was fixed on problems of the training distribution, before any is judged."""
+
+    energy: Energy
+    untrained: Energy
+    walk: Walk
+    properties: Properties
+    layers: tuple[Layer, ...]
+    along: tuple[Along, ...]
+    landscapes: tuple[int, ...]
+    seed: int
+
+    def stream(self) -> torch.Generator:
+        """The same random numbers for every family: comparisons are paired as far as they can be."""
+        return torch.Generator().manual_seed(self.seed)
+
+
+def named(
+    verdicts: DataFrame, dictionaries: Mapping[str, Dictionary], energy: Energy,
+    seen: pushes.Nature, count: int,
+) -> list[Direction]:
+    """`count` directions of P3-05's verdicts and of either source, those first that were beyond random
+    and then by standardised effect: features, by their number in the dictionary, and concepts of
+    problems in a layer. A concept's vector is not part of the verdicts: it is the difference of means,
+    at noised answers, between the quarters of `seen` with the most and the least of the property."""  # fmt: skip
+    order = verdicts.sort_values(["moved_beyond", "moved_d"], ascending=False, kind="stable")
+    found: list[Direction] = []
+    for row in order.itertuples():
+        if row.source == "feature":
+            vector = dictionaries[row.space].decoder[int(row.direction.split("#")[1])].double()
+        elif row.source == "concept" and row.concept in OF_PROBLEMS and row.space != STATE:
+            vector = difference(energy, seen, row.space, int(row.landscape), row.concept)
+        else:
+            continue
+        if sum(d.source == row.source for d in found) < count:
+            found.append(Direction(
+                row.direction, row.source, row.space, int(row.landscape), row.concept,
+                float(row.moved_value), "moved", vector,
+            ).unit())  # fmt: skip
+    return found
+
+
+@torch.no_grad()
+def difference(
+    energy: Energy, seen: pushes.Nature, space: str, landscape: int, concept: str
+) -> Tensor:
+    """Mean activation (width,) of the problems with the most of a property minus that of those with the
+    least, a quarter each."""
+    Y = torch.linalg.inv(seen.A)
+    order = pushes.carried(Y, Y, concept).argsort()
+    h = energy.activations(energy.prepare(seen.A), seen.noised[landscape], landscape)[space]
+    quarter = max(1, len(order) // 4)
+    return h[order[-quarter:]].mean(0) - h[order[:quarter]].mean(0)
+
+
+@torch.no_grad()
+def settle(
+    energy: Energy, untrained: Energy, walk: Walk, properties: Properties,
+    dictionaries: Mapping[str, Dictionary], verdicts: DataFrame, seen: pushes.Nature,
+    features: int, directions: int, landscapes: Sequence[int], seed: int,
+) -> Bench:
+    """Chooses `features` of each layer by gradient × activation on energy gaps, their properties,
+    `directions` of P3-05's verdicts (see `named`), random directions and dictionaries on problems
+    `seen` of the training distribution, used for nothing else."""  # fmt: skip
+    generator = torch.Generator().manual_seed(seed)
+    values = _values(properties, seen.A)
+    bench = Bench(energy, untrained, walk, properties, (), (), tuple(landscapes), seed)
+    tokens, layers = _tokens(bench, seen.A, states.answers(energy, seen.A), generator), []
+    for name, one in dictionaries.items():
+        one = one.to(seen.A)
+        with torch.enable_grad():
+            strong = pushes.strongest_features(energy, name, one, seen, features)
+        chosen = np.array([int(d.name.split("#")[1]) for d in strong], dtype=int)
+        rate, mean, _ = _units(energy, one, name, seen.A, tokens)
+        alive = np.flatnonzero(rate.mean(0) > 0)
+        order = torch.randperm(len(alive), generator=generator).numpy()
+        others = np.resize(alive[order], len(chosen)) if len(alive) else chosen
+        rho = np.nan_to_num(np.stack([_products(mean[:, chosen], v).mean(0) for v in values.values()]))
+        meaning = tuple(list(values)[i] for i in np.abs(rho).argmax(0)) if len(chosen) else ()
+        covariance = pushes.cloud(energy, name, EVERYWHERE, seen).covariance
+        drawn = matched_directions(covariance.cpu(), one.features, generator).to(one.decoder)
+        active = one.k or max(1, round(float(rate.sum(1).mean())))
+        random = given("topk", drawn, one.mean, one.scale, active)
+        layers.append(Layer(name, one, random, chosen, others, meaning))
+    along = []
+    for direction in named(verdicts, dictionaries, energy, seen, directions):
+        v = pushes.axis(energy, direction, seen.A)
+        r = torch.randn(DRAWS + 1, len(v), generator=generator, dtype=torch.float64).to(v)
+        home = pushes.cloud(energy, direction.space, direction.landscape, seen)
+        along.append(Along(direction, v, torch.nn.functional.normalize(r, dim=1), home))
+    return replace(bench, layers=tuple(layers), along=tuple(along))
+
+
+def measure(bench: Bench, A: Tensor, few: int) -> list[Block]:
+    """All findings on problems A (P, n, n), float64; the first `few` of them where a problem is costly
+    (all but features)."""
+    states.demand_double(A, "findings")
+    y0 = states.answers(bench.energy, A)
+    found = [*features(bench, A, y0)]
+    A, y0 = A[:few], y0[:few]
+    found += [recovered(bench, A, y0), acting(bench, A, y0), landscape(bench, A, y0)]
+    return [block for block in found if block.names]
+
+
+# The kinds
+
+
+def features(bench: Bench, A: Tensor, y0: Tensor) -> tuple[Block, Block]:
+    """The kinds fires and means: at a noised answer of each landscape, and where a path leaves it."""
+    generator = bench.stream()
+    tokens = _tokens(bench, A, y0, generator)
+    values, shuffled = _values(bench.properties, A), torch.randperm(len(A), generator=generator).numpy()
+    names, fires, fires_null, means, means_null = [], [], [], [], []
+    for layer in bench.layers:
+        rate, mean, usual = _units(bench.energy, layer.dictionary, layer.name, A, tokens)
+        names += [f"{layer.name} #{i}" for i in layer.features]
+        fires.append(rate[:, layer.features] - usual)
+        fires_null.append(rate[:, layer.others] - usual)
+        for i, what in zip(layer.features, layer.meaning, strict=True):
+            means.append(_products(mean[:, [i]], values[what]))
+            means_null.append(_products(mean[:, [i]], values[what][shuffled]))
+    words = [word for layer in bench.layers for word in layer.meaning]
+    told = [f"{name}: {word}" for name, word in zip(names, words, strict=True)]
+    if not names:
+        empty = np.zeros((len(A), 0))
+        return Block("fires", (), empty, empty), Block("means", (), empty, empty)
+    return (
+        Block("fires", tuple(names), np.hstack(fires), np.hstack(fires_null)),
+        Block("means", tuple(told), np.hstack(means), np.hstack(means_null)),
+    )
+
+
+@torch.no_grad()
+def recovered(bench: Bench, A: Tensor, y0: Tensor) -> Block:
+    """The kind recovers: of every layer's dictionary, in the bench's landscapes."""
+    energy, generator, columns = bench.energy, bench.stream(), {}
+    prepared = energy.prepare(A)
+    for k in bench.landscapes:
+        near = torch.cat([states.around(energy, y0, k, far, 2 if far else 1, generator)
+                          for far in DISTANCES], 1)  # fmt: skip
+        gaps = energy.energy(prepared, near, k)
+        gaps = gaps - gaps.mean(1, keepdim=True)
+        floor = gaps.pow(2).sum(1)
+        for layer in bench.layers:
+            for one in (layer.dictionary, layer.random):
+                E = Spliced(energy, layer.name, one).energy(prepared, near, k)
+                lost = (E - E.mean(1, keepdim=True) - gaps).pow(2).sum(1)
+                columns.setdefault(f"{layer.name}, k = {k}", []).append((floor - lost) / floor.mean())
+    nothing = [np.zeros((len(A), 0))]
+    own, null = (
+        np.column_stack([states.array(v[i]) for v in columns.values()] or nothing) for i in (0, 1)
+    )
+    return Block("recovers", tuple(columns), own, null, positive=True)
+
+
+@torch.no_grad()
+def acting(bench: Bench, A: Tensor, y0: Tensor) -> Block:
+    """The kind acts: pushes by DOSE spreads, in the direction's landscape or in all of a path."""
+    energy, names, own, null = bench.energy, [], [], []
+    start = states.noise(energy, len(A), generator=bench.stream(), like=A)
+    entering = pushes.entering(energy, A, bench.walk, start) if bench.along else None
+    for one in bench.along:
+        space, k = one.direction.space, one.direction.landscape
+        first = energy.schedule.K - 1 if k == EVERYWHERE else k
+        ways = [Condition("own", 0, "add", 0.0, one.v), Condition("own", 0, "add", DOSE, one.v)]
+        ways += [Condition("random", i, "add", DOSE, r) for i, r in enumerate(one.random)]
+        push = Push.of(one.seen, one.v, ways, len(A))
+        rows = len(ways)
+        edited = Pushed(energy, space, push, A[:0], None if k == EVERYWHERE else k)
+        y = bench.walk(edited, A.repeat(rows, 1, 1), entering[first].repeat(rows, 1), first=first)
+        Y = energy.coordinates.decode(y).unflatten(0, (rows, len(A)))
+        truth = energy.coordinates.decode(y0)
+        measured = {"moves": states.array((Y[1:] - Y[:1]).pow(2).mean((2, 3)).sqrt())}
+        if one.direction.concept:
+            read = pushes.carried(Y, truth.expand_as(Y), one.direction.concept)
+            measured[f"raises {one.direction.concept}"] = states.array(read[1:] - read[:1])
+        for what, change in measured.items():
+            usual = change[1:-1].mean(0)
+            scale = usual.mean() if what == "moves" else 1.0
+            scale = scale if scale > pushes.RESOLUTION else np.nan
+            names.append(f"{one.direction.name}: {what}")
+            own.append((change[0] - usual) / scale)
+            null.append((change[-1] - usual) / scale)
+    empty = np.zeros((len(A), 0))
+    values, placebo = (np.column_stack(v) if v else empty for v in (own, null))
+    return Block("acts", tuple(names), values, placebo, positive=True)
+
+
+def shape(bench: Bench, energy: Energy, A: Tensor, y0: Tensor) -> dict[str, NDArray]:
+    """P1-04's MEASURES (P,) of an energy of problems A around answers y0, by name and landscape."""
+    found: dict[str, NDArray] = {}
+    ks, wrong = bench.landscapes, {"other": minima.other_answers(y0, min(8, len(y0) - 1))}
+    one = minima.convexity(energy, A, y0, ks, (1.0,), 16, bench.stream())
+    gaps = minima.energy_gaps(energy, A, y0, ks, wrong, bench.stream(), noised=8)
+    sharp = minima.sharpness(energy, A, y0, ks, bench.stream(), radii=(1.0,), count=4)
+    for i, k in enumerate(ks):
+        numbers = (
+            one.share[i, 0], one.rays[i, 0], one.curvature[i, 0], sharp.curvature[i],
+            gaps.gap["other"][i].mean(-1), gaps.rate("other")[i], gaps.gap["noised"][i].mean(-1),
+            gaps.rate("noised")[i],
+        )  # fmt: skip
+        found |= {f"{name}, k = {k}": v for name, v in zip(MEASURES, numbers, strict=True)}
+    return found
+
+
+def landscape(bench: Bench, A: Tensor, y0: Tensor) -> Block:
+    """The kind landscape: of the trained energy, counted from the untrained one's; `other_*` compare
+    with other answers of the same family."""
+    own, floor = (shape(bench, energy, A, y0) for energy in (bench.energy, bench.untrained))
+    strange = shape(bench, bench.energy, A.roll(1, 0), y0)
+    values, placebo = (np.column_stack([v[n] - floor[n] for n in own]) for v in (own, strange))
+    return Block("landscape", tuple(own), values, placebo)
+
+
+def recorded(summary: DataFrame) -> dict[str, float]:
+    """What P1-04 found, trained minus untrained, by the names that `landscape` gives its findings; from
+    its table "summary"."""
+    means = summary.set_index(["energy", "measure", "landscape"])["mean"]
+    return {
+        f"{measure}, k = {k}": float(value - means.get(("untrained", measure, k), np.nan))
+        for (measure, k), value in means["trained"].items() if measure in MEASURES
+    }  # fmt: skip
+
+
+# Parts of them
+
+
+def _values(properties: Properties, A: Tensor) -> dict[str, NDArray]:
+    found = {**properties(A), "effective_rank": effective_rank(A)}
+    return {name: states.array(found[name]) for name in MATRIX}
+
+
+def _tokens(
+    bench: Bench, A: Tensor, y0: Tensor, generator: torch.Generator
+) -> list[tuple[int, Tensor]]:
+    """(k, states (P, d)): a noised answer of every landscape, and what a path leaves it with."""
+    energy, K = bench.energy, range(bench.energy.schedule.K)
+    start = states.noise(energy, len(A), generator=generator, like=A)
+    left = trajectories.record(lambda see: bench.walk(energy, A, start, callback=see)).leaving()
+    noised = states.at_noise(energy, y0, K, generator)
+    return [(k, states[k]) for states in (noised, left) for k in K]
+
+
+@torch.no_grad()
+def _units(
+    energy: Energy, dictionary: Dictionary, layer: str, A: Tensor, tokens: Sequence[tuple[int, Tensor]]
+) -> tuple[NDArray, NDArray, NDArray]:
+    """Of every problem: firing rates (P, F), mean activations (P, F), and the rate of all features
+    (P, 1), over tokens."""
+    prepared, fired, total = energy.prepare(A), 0.0, 0.0
+    for k, y in tokens:
+        f = dictionary.encode(energy.activations(prepared, y, k)[layer])
+        fired, total = fired + (f != 0).double(), total + f
+    rate, mean = (states.array(v / len(tokens)) for v in (fired, total))
+    return rate, mean, rate.mean(1, keepdims=True)
+
+
+def _products(x: NDArray, values: NDArray) -> NDArray:
+    """Products (P, F) of standardised ranks, whose mean is Spearman's ρ of columns x (P, F) and values
+    (P,); NaN where the values hardly differ, 0 where a column does not (it tells nothing)."""
+    from scipy.stats import rankdata
+
+    if np.ptp(values) <= 1e-8 * np.abs(values).max():
+        return np.full(x.shape, np.nan)
+    standard = []
+    for v in (x, values[:, None]):
+        ranks = rankdata(v, axis=0)
+        ranks -= ranks.mean(0)
+        deviation = ranks.std(0)
+        standard.append(np.divide(ranks, deviation, out=np.zeros_like(ranks), where=deviation > 0))
+    return standard[0] * standard[1]

@@ -1,0 +1,160 @@
+"""Figures of P6-04: errors, findings and detectors on shifted problems."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pandas import DataFrame
+
+from ired.instruments.transfer.ood_detection import CONTROL, ENERGIES, INPUTS
+from ired.plotting.style import COLOURS, DIVERGING, LABELS, SEQUENTIAL, canvas
+
+LOOKS = {
+    "model": (COLOURS["trained"], "o", "this model"),
+    "embedded": (COLOURS["path"], "D", "the larger model, embedded"),
+    "least_squares": (COLOURS["least_squares"], "s", LABELS["least_squares"]),
+    "least_squares_squared": (COLOURS["least_squares_squared"], "v", LABELS["least_squares_squared"]),
+    "mean": (COLOURS["mean"], "^", "training mean"),
+}
+WORDS = {
+    "energy": "E at the\nanswer", "score_norm": "‖∇E‖ there", "flatness": "flat basin",
+    "rejections": "refused\nsteps", "norm": "‖A‖", "mahalanobis": "Mahalanobis\nof A",
+    "condition_number": "condition\nnumber", CONTROL: "E, untrained\n(control)",
+}  # fmt: skip
+
+
+def accuracy(table: DataFrame, predictors: Sequence[str] = tuple(LOOKS)) -> Figure:
+    """Errors by family, a panel a measure; table: rows of `shift.accuracy`."""
+    families = list(dict.fromkeys(table["family"]))
+    figure, axes = canvas(1, 2, size=(5.0, 1.2 + 0.34 * len(families)), sharey=True)
+    known = [name for name in predictors if (table["predictor"] == name).any()]
+    for axis, (measure, title) in zip(
+        axes[0], {"mse": "MSE per entry", "relative": "Relative to ‖Y‖²"}.items(), strict=True
+    ):
+        seen = table[table["measure"] == measure].set_index(["family", "predictor"])
+        for j, name in enumerate(known):
+            colour, marker, label = LOOKS[name]
+            here = [(i, seen.loc[(f, name)]) for i, f in enumerate(families) if (f, name) in seen.index]
+            x = np.array([row["mean"] for _, row in here])
+            y = np.array([i for i, _ in here]) + 0.13 * (j - (len(known) - 1) / 2)
+            reach = np.abs([[row["mean"] - row["low"], row["high"] - row["mean"]] for _, row in here]).T
+            reach[0] = np.minimum(reach[0], 0.999 * x)  # nothing below 0 on a logarithmic axis
+            axis.errorbar(x, y, xerr=reach, color=colour, marker=marker, linestyle="", label=label,
+                          markersize=4.5, elinewidth=1.2)  # fmt: skip
+        axis.set_xscale("log")
+        axis.set_title(title)
+        axis.set_xlabel("error (log scale)")
+    axes[0, 1].axvline(1.0, color="0.4", linestyle=":", linewidth=1.2)
+    _names(axes[0, 0], families)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(known)))
+    return figure
+
+
+def transfer(summary: DataFrame) -> Figure:
+    """Left: the score of each family with its interval and chance; right: by kind of finding.
+
+    summary: rows of `score.summary`."""
+    families = list(dict.fromkeys(summary["family"]))
+    height = 1.2 + 0.36 * len(families)
+    figure, axes = canvas(1, 2, size=(4.8, height), sharey=True)
+    whole = summary[summary["kind"] == "all"].set_index("family").loc[families]
+    left, right = axes[0]
+    y = np.arange(len(families))
+    reach = np.abs([whole["score"] - whole["low"], whole["high"] - whole["score"]])
+    left.errorbar(whole["score"], y, xerr=reach, color=COLOURS["trained"], marker="o", linestyle="",
+                  label="score, 95 %")  # fmt: skip
+    left.plot(whole["chance"], y, marker="|", markersize=13, markeredgewidth=2, linestyle="",
+              color=COLOURS["least_squares"], label="chance (placebo)")  # fmt: skip
+    left.axvline(0.6, color="0.4", linestyle=":", linewidth=1.2)
+    left.set_xlim(-0.03, 1.03)
+    left.set_title("All kinds")
+    left.set_xlabel("transfer score")
+    left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=2)
+    kinds = [kind for kind in dict.fromkeys(summary["kind"]) if kind != "all"]
+    grid = summary[summary["kind"] != "all"].pivot(index="family", columns="kind", values="score")
+    grid = grid.reindex(index=families, columns=kinds)
+    if kinds:
+        _grid(right, grid.to_numpy(dtype=float), SEQUENTIAL, 0, 1, "{:.2f}")
+    counts = summary.drop_duplicates("kind").set_index("kind")["findings"]
+    right.set_xticks(range(len(kinds)), [f"{kind}\n({counts[kind]})" for kind in kinds])
+    right.set_title("By kind (findings that hold)")
+    _names(left, families)
+    return figure
+
+
+def detection(table: DataFrame) -> Figure:
+    """AUROCs, families by detectors, of `shift.detection`. In brackets: ½ is not excluded."""
+    families = list(dict.fromkeys(table["family"]))
+    detectors = [d for d in (*ENERGIES, CONTROL, *INPUTS) if (table["detector"] == d).any()]
+    figure, axes = canvas(1, 1, size=(9.0, 1.5 + 0.36 * len(families)))
+    grids = {
+        what: table.pivot(index="family", columns="detector", values=what)
+        .reindex(index=families, columns=detectors).to_numpy()
+        for what in ("auroc", "low", "high")
+    }  # fmt: skip
+    open_ = (grids["low"] <= 0.5) & (grids["high"] >= 0.5)
+    axis = axes[0, 0]
+    _grid(axis, grids["auroc"], DIVERGING, 0, 1, "{:.2f}", open_)
+    axis.set_xticks(range(len(detectors)), [WORDS[d] for d in detectors])
+    axis.set_title("AUROC, shifted against training distribution (½: not seen)")
+    edge = len([d for d in detectors if d in ENERGIES]) - 0.5
+    for x in (edge, edge + 1) if CONTROL in detectors else (edge,):
+        axis.axvline(x, color="0.2", linewidth=1.5)
+    _names(axis, families)
+    return figure
+
+
+def pathologies(table: DataFrame) -> Figure:
+    """Inputs that the task does not mean; table: rows of `ood_detection.pathology`."""
+    inputs = list(dict.fromkeys(table["input"]))
+    figure, axes = canvas(1, 3, size=(3.7, 1.4 + 0.36 * len(inputs)), sharey=True)
+    exists = table.drop_duplicates("input").set_index("input")["inverse"]
+    for axis, (measure, title) in zip(
+        axes[0], {"residual": "‖AŶ − I‖ / √n", "size": "‖Ŷ‖ / √n"}.items(), strict=False
+    ):
+        for j, name in enumerate(("model", "least_squares", "mean")):
+            rows = table[table["predictor"] == name].set_index("input").reindex(inputs)
+            colour, marker, label = LOOKS[name]
+            y = np.arange(len(inputs)) + 0.18 * (j - 1)
+            axis.plot(rows[measure].clip(lower=1e-6), y, linestyle="", marker=marker, color=colour,
+                      label=label)  # fmt: skip
+        axis.set_xscale("log")
+        axis.set_title(title)
+        axis.set_xlabel("median (log scale)")
+    axes[0, 0].axvline(1.0, color="0.4", linestyle=":", linewidth=1.2)
+    own = table[table["predictor"] == "model"].set_index("input").reindex(inputs)
+    axes[0, 2].barh(range(len(inputs)), own["higher"], height=0.5, color=COLOURS["trained"])
+    axes[0, 2].axvline(0.5, color="0.4", linestyle=":", linewidth=1.2)
+    axes[0, 2].set_xlim(0, 1.02)
+    axes[0, 2].set_title("Energy's place")
+    axes[0, 2].set_xlabel("share of usual energies below")
+    _names(axes[0, 0], [name if exists[name] else f"{name} (no inverse)" for name in inputs])
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    return figure
+
+
+def _names(axis: Axes, names: Sequence[str]) -> None:
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.5, -0.5)
+
+
+def _grid(
+    axis: Axes, values: np.ndarray, colours: str, low: float, high: float, form: str,
+    brackets: np.ndarray | None = None,
+) -> None:  # fmt: skip
+    """A heat map with its numbers written in; missing cells are left grey."""
+    image = axis.imshow(np.ma.masked_invalid(values), cmap=colours, vmin=low, vmax=high, aspect="auto")
+    axis.set_facecolor("0.85")
+    axis.grid(False)
+    for (i, j), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            red, green, blue, _ = image.cmap(image.norm(value))
+            dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
+            text = form.format(value)
+            text = f"({text})" if brackets is not None and brackets[i, j] else text
+            axis.text(j, i, text, ha="center", va="center", fontsize=8, color="w" if dark else "0.1")

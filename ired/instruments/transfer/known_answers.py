@@ -1,0 +1,89 @@
+"""Known answers of P6-04: errors in closed form, AUROCs, findings planted to transfer or not."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ired.instruments.accuracy import predictors
+from ired.instruments.calibration.checks import Check, References, compare
+from ired.instruments.transfer import ood_detection, score
+from ired.instruments.transfer.score import Block
+
+
+def line(A: Tensor, intercept: float, slope: float) -> Tensor:
+    """The linear predictor intercept·I + slope·A of inverses (P, n, n)."""
+    return intercept * torch.eye(A.shape[-1], dtype=A.dtype) + slope * A
+
+
+def spectral(A: Tensor, intercept: float, slope: float) -> NDArray:
+    """Its squared error per entry, (P,): Σ(1/λ − intercept − slope·λ)²/n², since it shares A's
+    eigenvectors."""
+    spectrum = torch.linalg.eigvalsh(A)
+    return ((1 / spectrum - intercept - slope * spectrum).pow(2).sum(1) / A.shape[-1] ** 2).numpy()
+
+
+def planted(rng: np.random.Generator, count: int, findings: int, means: tuple[float, float]) -> Block:
+    """Findings with these means, of values and of the placebo, and deviation 1."""
+    shape = (count, findings)
+    values, placebo = (rng.standard_normal(shape) + mean for mean in means)
+    names = tuple(f"{i}" for i in range(findings))
+    return Block("planted", names, values, placebo)
+
+
+def check_transfer(generator: torch.Generator) -> list[Check]:
+    """What holds everywhere has score 1, what holds inside alone 0, chance is as it was planted."""
+    name = "transfer"
+    rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
+    inside = [planted(rng, 60, 40, (3.0, 0.0))]
+    outside = {
+        "everywhere": [planted(rng, 60, 40, (3.0, 0.0))],
+        "weaker": [planted(rng, 60, 40, (0.8, 0.0))],  # sure, but less than half
+        "backwards": [planted(rng, 60, 40, (-3.0, 3.0))],
+        "inside alone": [planted(rng, 60, 40, (0.0, 0.0))],
+    }
+    found, chance = (score.score(inside, outside, placebo) for placebo in (False, True))
+    # A finding that is small beside its noise: pure noise passes the rule in 2.5 % of 4000 cases at
+    # most. Four standard deviations of such a share: 0.01.
+    faint = [planted(rng, 60, 4000, (0.0, 0.0))]
+    t = score.p_values(faint[0].values)
+    small = score.passing(np.full(4000, 1e-3), faint[0].values.mean(0), t)
+    return [
+        Check(name, "score of what holds everywhere", 1, found["everywhere"].estimate, 0),
+        Check(name, "its interval's lower end", 1, found["everywhere"].low, 1e-9),
+        Check(name, "score of what keeps less than half", 0, found["weaker"].estimate, 0),
+        Check(name, "score of what turns round", 0, found["backwards"].estimate, 0),
+        Check(name, "score of what holds inside alone", 0, found["inside alone"].estimate, 0),
+        Check(name, "mean over the families", 0.25, found["all"].estimate, 1e-12),
+        Check(name, "chance of noise", 0, chance["everywhere"].estimate, 0),
+        Check(name, "chance of a null that does as much", 1, chance["backwards"].estimate, 0),
+        Check(name, "noise that passes, p two-sided of 5 %", 0.025, float(small.mean()), 0.01),
+    ]
+
+
+def check_shift(references: References, generator: torch.Generator) -> list[Check]:
+    """A linear predictor's error out of distribution, and AUROCs of separated and of equal samples."""
+    name, A = "shift", references.A
+    # Least squares of answers that are linear in A find the line, and keep it far away.
+    count = 200 + A.shape[-1] ** 2  # about twice as many as the line has coefficients, and more
+    own = torch.randn(count, *A.shape[1:], generator=generator, dtype=A.dtype)
+    own = own @ own.mT
+    fitted = predictors.fit([(own, line(own, 0.3, -0.02))])["least_squares"]
+    far = 5 * A
+    measured = ood_detection.errors(fitted(far), torch.linalg.inv(far))["mse"]
+    x = np.arange(30.0)
+    seen = ood_detection.aurocs({"apart": x, "equal": x}, {"apart": x + 50, "equal": x})
+    apart, equal = seen.interval("apart"), seen.interval("equal")
+    gaps = seen.margin("apart", ["equal"]), seen.margin("equal", ["apart"])
+    # DeLong's variance of equal samples by hand: placements are uniform on i/M.
+    spread = 2 * ((x + 0.5) / 30).var(ddof=1) / 30
+    return [
+        compare(name, "error of a line out of distribution", spectral(far, 0.3, -0.02), measured, 1e-8),
+        Check(name, "AUROC of separated samples", 1, apart.estimate, 0),
+        Check(name, "its lower end (exact, 30 of 30)", 0.025 ** (1 / 30), apart.low, 1e-9),
+        Check(name, "AUROC of equal samples", 0.5, equal.estimate, 1e-12),
+        Check(name, "its variance", spread, float(seen.covariance[1, 1]), 1e-12),
+        compare(name, "margins", [0.5, -0.5], [gap.estimate for gap in gaps], 1e-12),
+    ]

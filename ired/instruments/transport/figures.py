@@ -1,0 +1,229 @@
+"""Figures of P4-04: distances of clouds, the way between them, and what the energy knows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from pandas import DataFrame
+
+from ired.instruments.transport.annealing import Annealing
+from ired.instruments.transport.energy_ranking import DISTANCES, TRANSPORT
+from ired.plotting.style import COLOURS, MARKERS, SEQUENTIAL, canvas
+
+NULL = "0.8"
+SHORT = {"principal axes, Sinkhorn": "principal axes,\nSinkhorn",
+         "eigenvalues by rank": "eigenvalues\nby rank"}  # fmt: skip
+WORDS = {"Bures-Wasserstein": "Bures–Wasserstein*", "spectra": "spectra*"}
+
+
+def answers(table: DataFrame) -> Figure:
+    """Distances of sampled to true answers in units of the null's mean, one panel a ground cost.
+
+    table: rows of `ired.instruments.transport.answer_clouds.compare`.
+    """
+    costs, names = list(table["cost"].unique()), list(table["answers"].unique())
+    measures = list(table["measure"].unique())
+    figure, (axes,) = canvas(1, len(costs), (5.4, 0.62 * len(measures) + 1.9), sharex=True, sharey=True,
+                             title="How far sampled answers lie from true ones")  # fmt: skip
+    for axis, cost in zip(axes, costs, strict=True):
+        rows = table[table["cost"] == cost].set_index(["answers", "measure"])
+        known = rows.groupby("measure")[["low", "high", "null"]].first()
+        known = known[["low", "high"]].div(known["null"], axis=0)
+        for y, measure in enumerate(measures):
+            low, high = known.loc[measure]
+            axis.barh(y, high - low, left=low, height=0.8, color=NULL, linewidth=0, zorder=1)
+            for i, name in enumerate(names):
+                if (name, measure) not in rows.index:
+                    continue
+                row, at = rows.loc[(name, measure)], y + 0.25 * (i - (len(names) - 1) / 2)
+                beyond = row["distance"] > row["high"]
+                axis.plot(row["ratio"], at, MARKERS[name], color=COLOURS[name], markersize=8,
+                          mfc=COLOURS[name] if beyond else "white")  # fmt: skip
+        axis.axvline(1, color="0.45", linewidth=1, zorder=1)
+        axis.set_xscale("log")
+        if absent := [name for name in names if name not in rows.index.get_level_values(0)]:
+            axis.text(0.97, 0.03, f"{', '.join(absent)}: too few that are positive definite", ha="right",
+                      color="0.35", transform=axis.transAxes)  # fmt: skip
+        axis.set_title(f"{cost} cost")
+        axis.set_xlabel("W2, times that of the null")
+        axis.grid(False, axis="y")
+    _plain_ticks(axes[0], "x")
+    axes[0].set_yticks(range(len(measures)), [SHORT.get(m, m) for m in measures])
+    axes[0].set_ylim(len(measures) - 0.4, -0.6)
+    for name in names:
+        axes[0].plot([], [], MARKERS[name], color=COLOURS[name], label=name, markersize=8)
+    axes[0].bar([np.nan], [np.nan], color=NULL, label="null, middle 95 %")
+    figure.legend(loc="outside lower center", ncols=4)
+    return figure
+
+
+def spectra(ranks: DataFrame, entropy: DataFrame) -> Figure:
+    """W2 of the eigenvalues of each rank beside its null, and what entropy adds.
+
+    ranks, entropy: rows of `by_rank` and `bias` of `ired.instruments.transport.answer_clouds`.
+    """
+    costs = list(ranks["cost"].unique())
+    figure, (axes,) = canvas(1, len(costs) + 1, (4.3, 3.7), title="Spectra, and the price of entropy")
+    for axis, cost in zip(axes, costs, strict=False):
+        rows = ranks[ranks["cost"] == cost]
+        for i, (name, some) in enumerate(rows.groupby("answers", sort=False)):
+            if i == 0:
+                axis.fill_between(some["rank"] + 1, some["low"], some["high"], color=NULL, linewidth=0)
+                axis.plot(some["rank"] + 1, some["null"], color="0.55", linewidth=1.2)
+            axis.plot(some["rank"] + 1, some["distance"], MARKERS[name], linestyle="-", color=COLOURS[name],
+                      zorder=3 if name == "trained" else 2)  # fmt: skip
+        axis.set_yscale("log")
+        axis.set_title("eigenvalues" if cost == costs[0] else "their logarithms")
+        axis.set_xlabel("rank of the eigenvalue (1 smallest)")
+        axis.set_ylabel("W2")
+        _plain_ticks(axis, "y")
+        last = int(rows["rank"].max()) + 1
+        axis.set_xticks(range(1, last + 1, max(1, last // 6)))
+    axis = axes[-1]
+    for cost, style in zip(costs, ("-", "--"), strict=False):
+        rows = entropy[entropy["cost"] == cost]
+        for kind, colour, marker in (
+            ("entropic", COLOURS["algebraic"], "D"), ("debiased", COLOURS["ideal"], "^"),
+        ):  # fmt: skip
+            axis.plot(rows["share"], rows[kind] / rows["exact"], marker, linestyle=style, color=colour)
+    axis.axhline(1, color="0.45", linewidth=1)
+    axis.set(xscale="log", ylim=(0, None), title="True answers to true ones",
+             xlabel="ε / median squared distance", ylabel="times the exact W2")  # fmt: skip
+    _plain_ticks(axis, "x")
+    for name in ranks["answers"].unique():
+        axes[0].plot([], [], MARKERS[name], linestyle="-", color=COLOURS[name], label=name)
+    axes[0].bar([np.nan], [np.nan], color=NULL, label="null, middle 95 %")
+    axis.plot([], [], "D-", color=COLOURS["algebraic"], label="with entropy")
+    axis.plot([], [], "^-", color=COLOURS["ideal"], label="debiased")
+    axis.plot([], [], "--", color="0.4", label="affine-invariant")
+    figure.legend(loc="outside lower center", ncols=7)
+    return figure
+
+
+def matrices(ways: Mapping[tuple[str, str], Annealing]) -> Figure:
+    """W2 between the clouds of all landscapes and the true answers, by sampler and scale."""
+    shown = {f"{name}, {scale} scale": ways[name, scale]
+             for name, scale in (("trained", "clean"), ("untrained", "clean"), ("ideal", "state"))}  # fmt: skip
+    figure, (axes,) = canvas(1, len(shown), (4.3, 4.1), title="Transport between landscapes")
+    top = max(way.matrix.max() for way in shown.values())
+    colours = colormaps[SEQUENTIAL].with_extremes(bad="black", under="black")
+    for axis, (name, way) in zip(axes, shown.items(), strict=True):
+        labels = [str(k) for k in way.landscapes] + ["true"]
+        image = axis.imshow(np.ma.masked_less(way.matrix, 1e-9), cmap=colours, aspect="auto",
+                            norm=LogNorm(1e-3 * top, top))  # fmt: skip
+        axis.set_xticks(range(len(labels)), labels)
+        axis.set_yticks(range(len(labels)), labels)
+        axis.axhline(len(labels) - 1.5, color="white", linewidth=1.5)
+        axis.axvline(len(labels) - 1.5, color="white", linewidth=1.5)
+        axis.grid(False)
+        axis.set_title(name)
+        axis.set_xlabel("leaving landscape k")
+    axes[0].set_ylabel("leaving landscape k")
+    figure.colorbar(image, ax=list(axes), shrink=0.8, label="W2 along the axes")
+    return figure
+
+
+def path(steps: DataFrame, straightness: DataFrame, scale: str = "clean") -> Figure:
+    """Cost of each step on one scale, and straightness on both.
+
+    steps, straightness: `step_table` and `table` of `ired.instruments.transport.annealing`.
+    """
+    figure, (axes,) = canvas(1, 3, (4.5, 3.8), title="From the first estimate to the answer")
+    for axis, name in zip(axes, ("trained", "untrained"), strict=False):
+        rows = steps[(steps["scale"] == scale) & (steps["answers"] == name)]
+        x = np.arange(len(rows))
+        for kind, label, style, colour, marker, size in (
+            ("chance", "random pairing", ":", "0.5", "s", 5),
+            ("gaussian", "Bures, all entries", "--", COLOURS["ideal"], "^", 5),
+            ("particles", "particles", "-", COLOURS["algebraic"], "o", 9),
+            ("optimal", "W2, axes", "-", COLOURS["trained"], "o", 4),
+        ):  # fmt: skip
+            axis.plot(x, rows[kind], marker, linestyle=style, color=colour, label=label, markersize=size)
+        axis.set_xticks(x, [f"{a}→{b}" for a, b in zip(rows["from"], rows["to"], strict=True)], fontsize=8)
+        axis.set_title(f"{name}, {scale} scale")
+        axis.set_xlabel("between landscapes")
+        axis.set_yscale("log")
+        _plain_ticks(axis, "y")
+    axes[0].set_ylabel("root mean squared step")
+    axis, names = axes[2], list(straightness["answers"].unique())
+    for j, way in enumerate(straightness["scale"].unique()):
+        for i, name in enumerate(names):
+            row = straightness[(straightness["answers"] == name) & (straightness["scale"] == way)].iloc[0]
+            y = j * (len(names) + 0.7) + i
+            axis.hlines(y - 0.15, row["low"], row["high"], color=COLOURS[name], linewidth=2.2)
+            axis.plot(row["blocks"], y - 0.15, MARKERS[name], color=COLOURS[name], markersize=8)
+            style = {"color": COLOURS[name], "markersize": 8}
+            axis.plot(row["particle"], y + 0.2, MARKERS[name], mfc="white", **style)
+            axis.plot(row["optimality"], y + 0.2, "|", markeredgewidth=2, **style)
+    ticks = [j * (len(names) + 0.7) + i for j in range(2) for i in range(len(names))]
+    axis.set_yticks(ticks, [f"{name}, {way}" for way in straightness["scale"].unique() for name in names])
+    axis.set_ylim(ticks[-1] + 0.7, -0.7)
+    axis.set_title("Straightness")
+    axis.set_xlabel("1: the shortest way")
+    axis.axvline(1, color="0.45", linewidth=1)
+    axis.grid(False, axis="y")
+    axis.plot([], [], "o", color="0.3", label="of the clouds, 95 %")
+    axis.plot([], [], "o", color="0.3", mfc="white", label="of particles")
+    axis.plot([], [], "|", color="0.3", markersize=12, markeredgewidth=2, label="optimality")
+    found = [x.get_legend_handles_labels() for x in axes[[0, 2]]]
+    handles, labels = (first + second for first, second in zip(*found, strict=True))
+    figure.legend(handles, labels, loc="outside lower center", ncols=7)
+    return figure
+
+
+def correlations(summary: DataFrame, place: str = "noised") -> Figure:
+    """Rank correlations of energies with distances, all kinds of candidates, a column a landscape.
+
+    summary: means with intervals of `rho` and `partial` by place, landscape, energy, kind and distance.
+    """
+    rows = summary[(summary["place"] == place) & (summary["kind"] == "all")]
+    landscapes = list(rows["landscape"].unique())
+    figure, axes = canvas(2, len(landscapes), (4.3, 3.0), sharey="row", sharex="row",
+                          title="What an answer's energy knows of its distance to the truth")  # fmt: skip
+    for column, k in enumerate(landscapes):
+        for axis, measure, label in ((axes[0, column], "rho", "Spearman's ρ within a problem"),
+                                     (axes[1, column], "partial", "partial ρ given L2")):  # fmt: skip
+            _dots(axis, rows[(rows["landscape"] == k) & (rows["measure"] == measure)], "energy",
+                  list(rows["energy"].unique()))  # fmt: skip
+            axis.set_xlabel(label)
+        axes[0, column].set_title(f"landscape k = {k}")
+    for name in rows["energy"].unique():
+        axes[0, 0].plot([], [], MARKERS[name], color=COLOURS[name], label=name)
+    figure.legend(loc="outside lower center", ncols=4)
+    return figure
+
+
+def _plain_ticks(axis: Axes, which: str) -> None:
+    """Ticks of a logarithmic axis at 1 and 3 of every power of ten, or at powers where these are many."""
+    low, high = getattr(axis, f"get_{which}lim")()
+    ticks = [t for p in range(-9, 9) for t in (10.0**p, 3 * 10.0**p) if low <= t <= high]
+    ticks = ticks if len(ticks) < 7 else ticks[::2]
+    set_ticks = getattr(axis, f"set_{which}ticks")
+    set_ticks(ticks, [f"{t:g}" for t in ticks])
+    set_ticks([], minor=True)
+
+
+def _dots(axis: Axes, rows: DataFrame, by: str, names: list[str]) -> None:
+    for i, name in enumerate(names):
+        shift = 0.2 * (i - (len(names) - 1) / 2)
+        _row(axis, rows[rows[by] == name], shift, MARKERS[name], COLOURS[name], None)
+    _finish(axis)
+
+
+def _row(axis: Axes, rows: DataFrame, shift: float, marker: str, colour: str, label: str | None) -> None:
+    y = np.array([DISTANCES.index(d) for d in rows["distance"]]) + shift
+    axis.hlines(y, rows["low"], rows["high"], color=colour, linewidth=2)
+    axis.plot(rows["mean"], y, marker, color=colour, label=label, markersize=6)
+
+
+def _finish(axis: Axes) -> None:
+    axis.axvline(0, color="0.45", linewidth=1)
+    axis.axhline(len(TRANSPORT) - 0.5, color="0.75", linewidth=0.8)
+    axis.set_yticks(range(len(DISTANCES)), [WORDS.get(d, d) for d in DISTANCES])
+    axis.set_ylim(len(DISTANCES) - 0.4, -0.6)
+    axis.grid(False, axis="y")

@@ -1,0 +1,340 @@
+"""The page that says what was learned and how sure we are: `make report`, `make findings`.
+
+Reads what is logged, whether every experiment has been run or not; what is missing is named with the
+command that makes it. P7-05 writes the same page as an artifact.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ired.lab import readme_table
+from ired.lab.arguments import Parser, add_coordinates, seeds_of, take_coordinates
+from ired.lab.content_keys import Keys
+from ired.lab.errors import UserError, in_one_line
+from ired.lab.machine import set_threads
+from ired.lab.opening import open_tracking
+from ired.lab.profiles import PROFILES
+from ired.lab.queue import COORDINATES, ROOT, Experiment, RunCoordinates
+from ired.lab.results import Shelf
+from ired.lab.store import Store, write_whole
+from ired.report import claims as stated, confidence, published, synthesis
+
+if TYPE_CHECKING:
+    from ired.lab.result import Result
+    from ired.report.page import Compared, Picture, Report, Row, Shown
+    from ired.report.recommendation import Advice
+    from ired.report.synthesis import Gathered, Words
+
+    Advised = tuple[list[Advice], list[str], list[str]]
+
+TITLE = "What does an energy-based reasoner learn?"
+PICTURES = {
+    "claims": "Every claim with its verdict, the three checks, its kind, and the confidence that the rule gives.",
+    "decision": "What negatives change, by what one wants: verdicts over seeds, relative changes to no negatives with "
+    "Student's 95 % intervals, corrected over the kinds of negatives of each row.",
+    "published": "Errors over least squares' on A at the same n (dashed: 1). Intervals as in the table.",
+}  # fmt: skip
+NOTE = """Errors at different sizes cannot be compared, so each is divided by that of least squares on A for
+matrices of the same size: at 1 a model is as accurate as an affine map. The published figures are {low} to
+{high} times least squares' on problems like those of training."""
+
+
+def linking(gathered: Gathered, shelf: Shelf) -> Any:
+    """Writes a number as HTML: a link to its run in the page's appendix, or in the MLflow UI where the
+    page does not show that run."""
+    from markupsafe import Markup
+
+    inside = {result.run_id for result in gathered.results.values()}
+
+    def linked(text: str, result: Result) -> Markup:
+        where = f"#run-{result.run_id[:8]}" if result.run_id in inside else shelf.link(result)
+        return Markup('<a class="n" href="{}" title="{}">{}</a>').format(where, result.name, text)
+
+    return linked
+
+
+def plain(text: str, _: Result) -> str:
+    """A number as text."""
+    return text
+
+
+# What the page shows
+
+def rows(gathered: Gathered, words: Words) -> tuple[Row, ...]:
+    """All claims, judged, with their sentences."""
+    from ired.report.page import Row
+
+    phases = {exp.id: exp.phase for exp in gathered.experiments}
+    return tuple(Row(one, phases[one.claim.experiments()[0]], words.written(one.claim.found))
+                 for one in gathered.judged())  # fmt: skip
+
+
+def shown(gathered: Gathered, shelf: Shelf, pictures: bool = True) -> tuple[Shown, ...]:
+    """All experiments of the queue, in order."""
+    from ired.report.page import Shown
+
+    found = []
+    for exp in gathered.experiments:
+        common = {"id": exp.id, "title": exp.title, "question": readme_table.question(exp), "phase": exp.phase,
+                  "method": readme_table.method(exp), "command": exp.target(gathered.at)}  # fmt: skip
+        result = gathered.results.get(exp.id)
+        if result is None:
+            found.append(Shown(**common, state=gathered.missing[exp.id]))
+            continue
+        criteria = tuple(one for one in gathered.criteria.values() if one.experiment == exp.id)
+        found.append(Shown(
+            **common, state="done", headline=result.headline, run_id=result.run_id, link=shelf.link(result),
+            seconds=result.metrics.get("wall_seconds", 0.0), made=_made(result), params=_params(result),
+            data=tuple(result.data), criteria=criteria,
+            pictures=_pictures(result) if pictures and exp.id != synthesis.ITSELF else ()))  # fmt: skip
+    return tuple(found)
+
+
+def _made(result: Result) -> dict[str, str]:
+    tags = result.tags
+    packages = json.loads(tags.get("packages", "{}"))
+    edited = " with edits" if tags.get("git_dirty") == "true" else ""
+    return {
+        "started": datetime.fromtimestamp(result.started, timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "commit": tags.get("mlflow.source.git.commit", "not recorded")[:12] + edited,
+        "key": tags.get("key", ""), "seed": tags.get("seed", ""), "variant": tags.get("variant", ""),
+        "device": tags.get("device", ""), "threads": tags.get("threads", ""),
+        "packages": ", ".join(f"{name} {version}" for name, version in packages.items()),
+    }  # fmt: skip
+
+
+def _params(result: Result) -> dict[str, str]:
+    """Parameters of the experiment itself: those of the profile have a dot, coordinates are named."""
+    return {name: value for name, value in sorted(result.params.items())
+            if "." not in name and name not in COORDINATES}  # fmt: skip
+
+
+def _pictures(result: Result) -> tuple[Picture, ...]:
+    names, found = result.names("figures"), []
+    for stem in (name.removesuffix(".png") for name in names if name.endswith(".png")):
+        caption = result.path(f"figures/{stem}.txt").read_text() if f"{stem}.txt" in names else ""
+        found.append(_picture(stem, " ".join(caption.split()), result.path(f"figures/{stem}.png").read_bytes()))
+    return tuple(found)
+
+
+def _picture(name: str, caption: str, png: bytes) -> Picture:
+    from ired.report.page import Picture
+
+    width, height = (int.from_bytes(png[start : start + 4], "big") for start in (16, 20))  # of PNG's header
+    return Picture(name, caption, png, (width, height))
+
+
+# Comparison with what others published
+
+def figures(gathered: Gathered, elsewhere: Sequence[Gathered] = ()) -> list[published.Figure]:
+    """Published ones first, then those of this store: this profile's, and models of other profiles."""
+    found = list(published.PUBLISHED)
+    for one in (gathered, *elsewhere):
+        data, steps = one.results.get("SETUP-2"), PROFILES[one.at.profile].sampling["inner_steps"]
+        if data is None:
+            continue
+        found += [one for one in published.references(data) if one.setting not in {other.setting for other in found}]
+        if "P7-04" in one.results:
+            found += published.seeds(data, one.results["P7-04"], steps)
+        elif "SETUP-3" in one.results:
+            found.append(published.ours(data, one.results["SETUP-3"], steps))
+            found += [published.ours(data, own["SETUP-3"], steps)
+                      for own in one.others.values() if "SETUP-3" in own]  # fmt: skip
+    return found
+
+
+def ratios(found: Iterable[published.Figure]) -> Any:
+    """As rows setting, family, ratio, low, high, kind."""
+    import pandas
+
+    return pandas.DataFrame(
+        [{"setting": one.setting, "family": family, "kind": one.kind}
+         | dict(zip(("ratio", "low", "high"), one.ratio(family), strict=True))
+         for one in found for family in published.FAMILIES if one.ratio(family)])  # fmt: skip
+
+
+def compared(found: Iterable[published.Figure], link: Any) -> tuple[Compared, ...]:
+    from ired.report.page import Compared
+
+    def cell(one: published.Figure, values: tuple[float, float, float] | None) -> Any:
+        if values is None:
+            return "–"
+        value, low, high = (synthesis.formed(value, ".4g") for value in values)
+        text = value + (f" [{low}, {high}]" if high != low else "")
+        return link(text, one.run) if one.run else text
+
+    return tuple(Compared(one.setting, cell(one, one.mse.get("test")), cell(one, one.mse.get("harder")),
+                          cell(one, one.ratio("test")), one.source) for one in found)  # fmt: skip
+
+
+# The whole
+
+def advised(gathered: Gathered) -> Advised:
+    """Advice on negatives by goal, recommendations, and what to train next; nothing without P7-04."""
+    from ired.report import recommendation, recommendation_sentences
+
+    if "P7-04" not in gathered.results:
+        return [], [], ["P7-04 is missing: until it has run, nothing is said about negatives."]
+    compared = gathered.results["P7-04"]
+    found = recommendation.advise(compared.table("comparison"), compared.table("costs"))
+    return found, recommendation_sentences.recommendations(found), recommendation_sentences.next_trainings(found)
+
+
+def drawn(gathered: Gathered, advice: Sequence[Advice], elsewhere: Sequence[Gathered] = ()) -> dict[str, Any]:
+    """The page's own figures: claims, the decision, and published figures."""
+    from ired.report import figures as figures_of
+
+    judged = gathered.judged()
+    phases = {exp.id: exp.phase for exp in gathered.experiments}
+    found = {"claims": figures_of.claims(judged, [phases[one.claim.experiments()[0]] for one in judged]),
+             "published": figures_of.published(ratios(figures(gathered, elsewhere)))}  # fmt: skip
+    return found | ({"decision": figures_of.decision(advice)} if advice else {})
+
+
+def report(gathered: Gathered, shelf: Shelf, link: Any, own: Mapping[str, bytes], advice: Advised, escape: bool = True,
+           pictures: bool = True, elsewhere: Sequence[Gathered] = ()) -> Report:
+    """Everything that the page says. own: the page's figures as PNG; link: how a number names its run."""
+    from markupsafe import Markup
+
+    from ired.report import page as form
+
+    words = synthesis.Words(gathered, link, escape)
+    claims = rows(gathered, words)
+    by_name = {row.judged.claim.name: row for row in claims}
+    found, recommended, next_ = advice
+    compared_by = gathered.results.get("P7-04")
+
+    def cited(text: str) -> Any:
+        """A sentence with the run that its numbers come from."""
+        return Markup("{} ({})").format(text, link("P7-04", compared_by)) if escape and compared_by else text
+
+    published_ = [one.ratio("test")[0] for one in published.PUBLISHED]
+    profile = PROFILES[gathered.at.profile]
+    n, seeds = profile.problem["n"], sorted({gathered.at.seed, *gathered.others})
+    shown_ = shown(gathered, shelf, pictures)
+    newest = max((result.started for result in gathered.results.values()), default=0.0)
+    return form.Report(
+        title=TITLE,
+        setting=f"Profile {profile.name}: {n}×{n} matrices, hidden width {profile.model['hidden']}; seed "
+        f"{gathered.at.seed}, negatives: {gathered.at.variant}, unless named",
+        answer=synthesis.answer([row.judged for row in claims], words),
+        highlights=tuple(by_name[name] for name in stated.HIGHLIGHTS),
+        rows=claims, rules=confidence.RULES,
+        phases={number: (name, stated.PHASES[number]) for number, name in enumerate(shelf.queue.phases)},
+        experiments=shown_,
+        milestones=tuple(form.Milestone(meaning, phases, not missing, tuple(missing))
+                         for meaning, phases, missing in synthesis.milestones(gathered, shelf.queue)),
+        compared=compared(figures(gathered, elsewhere), link),
+        comparison_note=NOTE.format(low=f"{min(published_):.3f}", high=f"{max(published_):.3f}"),
+        advice=tuple(form.Advice(
+            one.goal.name, {kind: link(f"{cell.verdict}, {cell.text}", compared_by)
+                            for kind, cell in (one.cells | one.others).items()},
+            one.take + (f" (or the energy {one.instead})" if one.instead else ""), one.why) for one in found),
+        recommendations=tuple(map(cited, recommended)), next=tuple(map(cited, next_)),
+        pictures={name: _picture(name, PICTURES[name], png) for name, png in own.items()},
+        warnings=tuple(_warnings(gathered)), environment=_environment(shown_),
+        seeds=f"seed {gathered.at.seed} for everything"
+        + (f"; the same criteria at seeds {', '.join(map(str, seeds))}" if gathered.others else "")
+        + "; P6-01 and Phase 7 train several seeds each",
+        made_at=datetime.fromtimestamp(newest, timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+    )  # fmt: skip
+
+
+def _warnings(gathered: Gathered) -> Iterable[str]:
+    """What makes everything else doubtful."""
+    for one in gathered.criteria.values():
+        if not one.met and one.experiment == stated.INSTRUMENTS:
+            yield f"The instrument '{one.name}' missed a known answer on this machine: no claim is above low."
+    if left := gathered.unclaimed():
+        yield f"No claim takes account of {', '.join(left)}: what came of them is in the story, and in no verdict."
+    commits = {made["commit"] for made in map(_made, gathered.results.values())}
+    if any("with edits" in commit for commit in commits):
+        yield "Some runs were made with edits that no commit holds."
+
+
+def _environment(experiments: Iterable[Shown]) -> dict[str, str]:
+    """What the runs ran in, each value once."""
+    found: dict[str, dict[str, None]] = {}
+    for one in experiments:
+        for name in ("commit", "device", "threads", "packages"):
+            if one.made.get(name):
+                found.setdefault(name, {})[one.made[name]] = None
+    return {name: "; ".join(values) for name, values in found.items()}
+
+
+# The command
+
+def others_of(shelf: Shelf, at: RunCoordinates) -> list[Gathered]:
+    """Models of other profiles that this store has, for the comparison with published figures."""
+    found = []
+    for profile in PROFILES:
+        there = replace(at, profile=profile)
+        data = shelf.find(shelf.queue["SETUP-2"], there)
+        if profile != at.profile and PROFILES[profile].sizes != "tiny" and data:
+            exp = shelf.queue["SETUP-3"]
+            models = {seed: shelf.find(exp, replace(there, seed=seed)) for seed in shelf.seeds(exp, there)}
+            models = {seed: {exp.id: model} for seed, model in models.items() if model}
+            if models:
+                first = min(models)
+                found.append(synthesis.Gathered(replace(there, seed=first), (), {"SETUP-2": data} | models.pop(first),
+                                                {}, models))  # fmt: skip
+    return found
+
+
+def png(figure: Any, dpi: int = 150) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
+
+
+def main(argv: list[str]) -> None:
+    parser = Parser(prog="report", description=__doc__, allow_abbrev=False)
+    add_coordinates(parser)
+    parser.add_argument("--seeds", type=seeds_of, default=(), help="other seeds whose criteria count as well")
+    parser.add_argument("--findings", action="store_true", help="write docs/findings.md, or docs/findings-PROFILE.md, instead of the page")
+    options = vars(parser.parse_args(argv))
+    seeds, findings = options.pop("seeds"), options.pop("findings")
+    keys, store = Keys(), Store()
+    at = take_coordinates(options, keys.queue)
+    store.check()
+    set_threads()
+    shelf = Shelf(open_tracking(store, keys), keys)
+    gathered, others = synthesis.gather(shelf, at, seeds), others_of(shelf, at)
+    if not any(exp.varies for exp in gathered.experiments if exp.id in gathered.results):
+        raise UserError(f"nothing has been run at {at.words() or 'the defaults'} with this code: "
+                      f"`{' '.join(['make phase1', at.words()]).strip()}` is a start")
+    for seed in sorted({*seeds} - {at.seed, *gathered.others}):
+        print(f"  seed {seed} does not count: nothing has been run there with this code")
+    advice = advised(gathered)
+    figures_ = drawn(gathered, advice[0], others)
+    if findings:
+        from ired.report import findings as form
+
+        stem = "findings" if at.profile == RunCoordinates().profile else f"findings-{at.profile}"
+        text, files = form.findings(
+            report(gathered, shelf, plain, {k: png(v, 100) for k, v in figures_.items()}, advice, False, False, others), stem)
+        for name, data in files.items():
+            (ROOT / "docs" / "figures" / name).write_bytes(data)
+        place = ROOT / "docs" / f"{stem}.md"
+    else:
+        from ired.report import page as form
+
+        text = form.page(report(gathered, shelf, linking(gathered, shelf), {k: png(v) for k, v in figures_.items()}, advice,
+                                elsewhere=others))
+        place = store.folder / f"report-{'-'.join([at.profile, f'seed{at.seed}', at.variant])}.html"
+    write_whole(place, text)
+    missing = f"; missing: {', '.join(gathered.missing)}" if gathered.missing else ""
+    print(f"{place.relative_to(ROOT)}: {len(gathered.results)} of {len(gathered.experiments)} experiments{missing}")
+
+
+if __name__ == "__main__":
+    with in_one_line():
+        main(sys.argv[1:])

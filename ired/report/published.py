@@ -1,0 +1,116 @@
+"""Figures that others have published, and how the results of this store compare with them.
+
+Errors at different sizes n are not comparable; their ratio to least squares on A at the same n is, as far
+as anything is. So every row is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ired.lab.result import Result
+
+FAMILIES = ("test", "harder")
+# Least squares on A at n = 20, three seeds, measured for this project: what published errors are held
+# against. A run of SETUP-2 at the published size measures it anew.
+LEAST_SQUARES = {"test": 0.00956, "harder": 0.2075}
+SOURCE = "quoted by a public replication, not checked against the paper"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Errors per entry of A⁻¹ by family, with an interval where there is one; run: what was run for it."""
+
+    setting: str
+    n: int
+    mse: Mapping[str, tuple[float, float, float]]
+    least_squares: Mapping[str, float]
+    source: str
+    kind: str  # published, ours or reference
+    run: Any = None
+
+    def ratio(self, family: str) -> tuple[float, float, float] | None:
+        """The error over least squares' at the same n."""
+        if family not in self.mse:
+            return None
+        return tuple(value / self.least_squares[family] for value in self.mse[family])
+
+
+def _exact(**values: float) -> dict[str, tuple[float, float, float]]:
+    return {family: (value, value, value) for family, value in values.items()}
+
+
+def _spread(value: float, deviation: float) -> tuple[float, float, float]:
+    return value, value - deviation, value + deviation
+
+
+PUBLISHED = (
+    Figure("IRED, Table 2, 10 steps", 20, _exact(test=0.0096, harder=0.2110), LEAST_SQUARES, SOURCE, "published"),
+    Figure("IRED, Table 2, 20 steps", 20, _exact(test=0.0096, harder=0.2100), LEAST_SQUARES, SOURCE, "published"),
+    Figure("IRED, Table 2, 30 steps", 20, _exact(test=0.0096, harder=0.2090), LEAST_SQUARES, SOURCE, "published"),
+    Figure("IRED, Table 2, 40 steps", 20, _exact(test=0.0095, harder=0.2063), LEAST_SQUARES, SOURCE, "published"),
+    *(
+        Figure(f"a public replication, {mining}", 20, {"test": _spread(*errors)} | _exact(**harder), LEAST_SQUARES,
+               "100 000 steps, ten seeds, ± one deviation", "published")
+        for mining, errors, harder in (("no negatives", (0.009692, 0.00002), {"harder": 0.2063}),
+                                       ("random", (0.009731, 0.00006), {}),
+                                       ("adversarial", (0.009777, 0.00002), {}))
+    ),
+)  # fmt: skip
+
+
+def ours(data: Result, model: Result, inner_steps: int) -> Figure:
+    """The sampled errors of one model after all its steps, from runs of SETUP-2 and SETUP-3."""
+    mse = {}
+    for row in model.table("accuracy").itertuples():
+        if row.family in FAMILIES and row.steps == 10 * inner_steps:
+            mse[row.family] = row.mse, row.low, row.high
+    steps = int(model.metrics["trained_steps"])
+    return Figure(f"{model.params['profile']}, {variant(model)}, seed {model.params['seed']}", _side(data), mse,
+                  linear(data), f"{steps} steps, 95 % over problems", "ours", model)  # fmt: skip
+
+
+def seeds(data: Result, compared: Result, inner_steps: int) -> list[Figure]:
+    """Means over seeds of every variant that P7-04 compared, with Student's 95 % intervals."""
+    from ired.instruments.statistics.intervals import student_interval
+
+    table, found = compared.table("models"), []
+    for name, rows in table.groupby("variant", sort=False):
+        mse = {}
+        for family in FAMILIES:
+            seen = student_interval(rows[rows["metric"] == f"accuracy.mse.{family}"]["value"].to_numpy())
+            mse[family] = seen.estimate, seen.low, seen.high
+        count = rows["seed"].nunique()
+        found.append(Figure(f"{data.params['profile']}, {name if name != 'none' else 'no negatives'}", _side(data),
+                            mse, linear(data), f"mean of {count} seeds, 95 %", "ours", compared))  # fmt: skip
+    return found
+
+
+def references(data: Result) -> list[Figure]:
+    """Predictors that any model has to beat, measured by SETUP-2."""
+    names = {"zero": "predict zero", "mean": "predict the training mean", "least_squares": "least squares on A",
+             "least_squares_squared": "least squares on [A, A²]", "regression": "a plain regression network"}
+    found = []
+    for name, title in names.items():
+        mse = {family: data.metrics.get(f"mse.{family}.{name}") for family in FAMILIES}
+        if all(value is not None for value in mse.values()):
+            found.append(Figure(f"{title}, n = {_side(data)}", _side(data), _exact(**mse), linear(data),
+                                "measured here", "reference", data))  # fmt: skip
+    return found
+
+
+def variant(model: Result) -> str:
+    name = model.params["variant"]
+    return "no negatives" if name == "none" else name
+
+
+def linear(data: Result) -> dict[str, float]:
+    """Least squares' errors by family."""
+    return {family: data.metrics[f"mse.{family}.least_squares"] for family in FAMILIES}
+
+
+def _side(data: Result) -> int:
+    return int(data.params["problem.n"])

@@ -1,0 +1,134 @@
+"""What P4-03 asks: scores at the same points, walks that halve in a known order, answers, verdicts."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from ired.instruments.core import states
+from ired.instruments.geometry import eigen_exchange, eigen_split, eigen_study
+from ired.instruments.geometry.eigen_split import Frame
+from ired.instruments.geometry.eigen_study import Walk
+from ired.instruments.geometry.known_answers_eigen_split import planted, rotated
+
+VALUES = (1.0, 2.0, 4.0, 7.0)
+
+
+@pytest.fixture
+def truth(generator):
+    return planted(VALUES, 8, generator)
+
+
+def decaying(truth, frame, generator, eigenvalue, eigenvector):
+    """Answers of 12 steps whose parts fall by these factors of their size at every step."""
+    shift = torch.rand(len(truth), 4, generator=generator, dtype=torch.float64) + 0.5
+    G = torch.randn(len(truth), 4, 4, generator=generator, dtype=torch.float64)
+    K = (G + G.mT) * (1 - torch.eye(4, dtype=torch.float64))
+    turned = [eigenvalue**s * torch.diag_embed(shift) + eigenvector**s * K for s in range(12)]
+    return torch.stack([truth + 1e-3 * frame.vectors @ each @ frame.vectors.mT for each in turned])
+
+
+def test_parts_are_counted_by_their_dimensions(truth):
+    frame = Frame.of(truth)
+    found = eigen_study.per_dimension(frame.first(1), np.array([4.0]), np.array([12.0]))
+    assert [each.item() for each in found] == [1, 2]
+    one = Frame.of(torch.eye(3, dtype=torch.float64)[None])
+    eigenvalue, eigenvector = eigen_study.per_dimension(one, np.array([6.0]), np.array([0.0]))
+    assert eigenvalue == [1] and np.isnan(eigenvector).all()
+
+
+def test_scores_are_compared_at_the_same_points(network, problems, generator):
+    y0, frame = states.answers(network, problems), Frame.of(torch.linalg.inv(problems))
+    score = eigen_split.of_energy(network, problems)
+    table, means = eigen_study.scores(network, {"a": score, "b": score}, frame, y0, 2, generator, 6.0)
+    a, b = (table[table["energy"] == name]["share"].to_numpy() for name in "ab")
+    assert np.array_equal(a, b) and len(a) == 3 * 10 * 6
+    assert set(means["measure"]) == {"share", "random", "odd", "eigenvalue", "eigenvector"}
+    assert list(means["energy"].unique()) == ["blind", "a", "b"]
+    asked = "energy == 'a' and quantity == 'gradient' and landscape == 3"
+    some, row = table.query(asked), means.query(asked)
+    assert row[row["measure"] == "share"]["mean"].item() == pytest.approx(some["share"].mean())
+
+
+@pytest.mark.parametrize(
+    "factors, first", [((0.6, 0.9), True), ((0.9, 0.6), False), ((0.8, 0.8), False)]
+)
+def test_which_part_halves_first(truth, generator, factors, first):
+    frame = Frame.of(truth)
+    walk = Walk.of(decaying(truth, frame, generator, *factors), frame, truth)
+    times = walk.halving()
+    # Counted from row 1: the squared error halves after log ½ / log f² steps.
+    for name, factor in zip(("eigenvalue", "eigenvector"), factors, strict=True):
+        assert (times[name] == np.ceil(np.log(0.5) / (2 * np.log(factor)))).all()
+    met, numbers = eigen_study.sooner(walk, "eigenvalue", "eigenvector")
+    assert met == first
+    assert numbers["difference"] == times["eigenvalue"].mean() - times["eigenvector"].mean()
+    assert numbers["sooner"] == float(first) and numbers["eigenvalue_never"] == 0
+
+
+def test_walks_as_tables(truth, generator):
+    truth = truth * torch.linspace(1, 2, 8, dtype=torch.float64)[:, None, None]
+    frame = Frame.of(truth)
+    walk = Walk.of(decaying(truth, frame, generator, 0.7, 0.9), frame, truth)
+    table = walk.table()
+    assert len(table) == 96 and np.allclose(table["values_error"][:8], walk.swap.values_error[0])
+    found = SimpleNamespace(gradient=walk.parts, cosine_eigenvalue=np.ones((12, 8)),
+                            cosine_eigenvector=np.zeros((12, 8)))  # fmt: skip
+    curves = eigen_study.curves({"trained": walk}, {"trained": found}, [9] * 6 + [8] * 6)
+    assert set(curves["who"]) == {"trained", "gradient trained"}
+    last = curves[(curves["measure"] == "spectrum") & (curves["step"] == 11)].iloc[0]
+    assert last["landscape"] == 8
+    nothing = eigen_exchange.blind_values_error(frame).mean()
+    assert last["mean"] == pytest.approx(walk.swap.values_error[11].mean() / nothing)
+
+
+def test_final_answers_and_their_chance(truth, generator):
+    frame = Frame.of(truth)
+    Omega = torch.zeros(8, 4, 4, dtype=torch.float64)
+    Omega[:, 3, 0], Omega[:, 0, 3] = 0.01, -0.01
+    answers = {"trained": rotated(frame, truth, Omega)[:5], "scaled": 1.1 * truth}
+    found = eigen_study.finals(answers, frame, truth, generator)
+    by = {who: rows for who, rows in found.table.groupby("who")}
+    assert len(by["trained"]) == 5 and len(by["scaled"]) == 8
+    assert by["trained"]["share"].max() < 0.01 and by["trained"]["swapped_share"].max() < 1e-10
+    assert by["trained"]["top_angle"].to_numpy() == pytest.approx(0.01)
+    assert by["trained"]["touching"].to_numpy() == pytest.approx(1, abs=1e-3)
+    assert by["scaled"]["share"].to_numpy() == pytest.approx(1)
+    assert by["scaled"]["values_mse"].to_numpy() == pytest.approx(by["scaled"]["mse"].to_numpy())
+    assert by["random_vectors"]["values_mse"].max() < 1e-20
+    sizes = found.ranks[(found.ranks["who"] == "scaled") & (found.ranks["measure"] == "relative")]
+    assert sizes["mean"].to_numpy() == pytest.approx(0.1)
+    assert found.profiles["scaled"].diagonal() == pytest.approx(np.square(VALUES) / 70)
+    numbers = eigen_study.means(found)
+    assert numbers["scaled.share"] == pytest.approx(1)
+    assert {"condition.trained.share", "condition.trained.share.low"} <= set(numbers)
+
+
+def test_tolerances_join_eigenvalues(generator):
+    Y = planted((1.0, 1.001, 4.0, 7.0), 6, generator)
+    G = torch.randn(6, 4, 4, generator=generator, dtype=torch.float64)
+    table = eigen_study.joined(G + G.mT, Y, (1e-8, 1e-2))
+    assert table["grouped"].tolist() == [0, 1]
+    assert table["isotropic"].to_numpy() == pytest.approx([0.4, 0.5])
+    assert table["share"][1] > table["share"][0]
+
+
+def test_verdicts_of_a_planted_study(truth, generator):
+    import pandas
+
+    Y = truth * torch.linspace(1, 2, 8, dtype=torch.float64)[:, None, None]
+    frame = Frame.of(Y)
+    walk = Walk.of(decaying(Y, frame, generator, 0.6, 0.9), frame, Y)
+    answers = {"trained": Y + 1e-3 * frame.vectors[..., -1:] @ frame.vectors[..., -1:].mT}
+    table = eigen_study.finals(answers, frame, Y, generator).table
+    shares = {"trained": 0.1, "untrained": 0.4, "blind": 0.4}
+    noised = pandas.DataFrame([{"energy": name, "quantity": "score error", "landscape": 0, "problem": p,
+                                "share": share + 0.001 * p} for name, share in shares.items()
+                               for p in range(8)])  # fmt: skip
+    found = eigen_study.verdicts(walk, table, noised)
+    met = {name for name, (yes, _) in found.items() if yes}
+    # The spectrum's halving is not asked here: its errors are small from the first step.
+    assert met == {"eigenvalues_first", "not_isotropic", "gradient_sees_eigenvalues",
+                   "largest_dominates", "first_order_holds"}  # fmt: skip
+    assert all(np.isfinite(list(numbers.values())).all() for _, numbers in found.values())

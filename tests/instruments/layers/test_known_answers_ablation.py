@@ -1,0 +1,56 @@
+"""The calibration of layer ablations passes on sound instruments, and names the broken one."""
+
+import pytest
+import torch
+
+from ired.instruments.layers import ablation, ablation_damage, ablation_ranking
+from ired.instruments.layers.known_answers_ablation import check_layer_ablation, check_layer_ranking
+
+
+def missed(checks):
+    return [str(check) for check in checks if not check.passed]
+
+
+def drawn():
+    return torch.Generator().manual_seed(3)
+
+
+def test_sound_instruments_pass(references):
+    checks = check_layer_ablation(references, drawn())
+    assert missed(checks) == []
+    assert {check.instrument for check in checks} == {"layer_ablation"}
+
+
+def test_rankings_are_right():
+    checks = check_layer_ranking(drawn())
+    assert missed(checks) == [] and {check.instrument for check in checks} == {"layer_ranking"}
+
+
+def spoiled(monkeypatch, room, name, spoil):
+    own = getattr(room, name)
+    monkeypatch.setattr(room, name, lambda *a, **k: spoil(own(*a, **k)))
+
+
+@pytest.mark.parametrize("references", [True], indirect=True)
+@pytest.mark.parametrize(
+    "room, name, spoil",
+    [
+        (ablation, "_over_problems", lambda f: lambda h, y, k: f(h, y, k) * (1 + h.shape[-1] / 100)),
+        (ablation, "fit", lambda f: lambda x: 1.01 * f(x)),
+        (ablation, "_projected", lambda f: lambda h, y, k: f(h, y, k) + 0.01 * h),
+        (ablation, "instead", lambda f: lambda h, y, k: f(h, y, 0)),
+        (ablation_damage, "_gaps", lambda gaps: gaps.relu()),
+    ],
+    ids=["mean over problems", "fit", "components", "landscape", "gaps"],
+)
+def test_a_broken_instrument_is_named(references, monkeypatch, room, name, spoil):
+    spoiled(monkeypatch, room, name, spoil)
+    assert missed(check_layer_ablation(references, drawn()))
+
+
+@pytest.mark.parametrize("name", ["ranks", "_sums_by_chance"])
+def test_a_broken_ranking_is_named(monkeypatch, name):
+    ablation_ranking._sums_by_chance.cache_clear()
+    spoil = {"ranks": lambda r: r[:, ::-1] ** 2, "_sums_by_chance": lambda null: {s: 1.0 for s in null}}
+    spoiled(monkeypatch, ablation_ranking, name, spoil[name])
+    assert missed(check_layer_ranking(drawn()))

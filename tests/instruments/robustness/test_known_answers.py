@@ -1,0 +1,41 @@
+"""The calibration of P6-01 passes on sound instruments, and names the one that is broken."""
+
+import pytest
+import torch
+
+from ired.instruments.robustness import known_answers as calibration, matching, score
+
+
+def missed(checks):
+    return [check.what for check in checks if not check.passed]
+
+
+def generator():
+    return torch.Generator().manual_seed(5)
+
+
+@pytest.mark.parametrize("check", [calibration.check_matching, calibration.check_robust])
+def test_sound_instruments_pass(check):
+    assert missed(check(generator())) == []
+
+
+@pytest.mark.parametrize(
+    "module, name, spoil, check, named",
+    [
+        (matching, "procrustes", lambda r: matching.Rotation(r.matrix.mT, r.scale),
+         calibration.check_matching, "the planted rotation"),
+        (matching, "assigned", lambda pairs: (pairs[0], pairs[1][::-1].copy()),
+         calibration.check_matching, "share of a permuted dictionary matched back"),
+        (matching, "chance_matched", lambda drawn: drawn * 0.5,
+         calibration.check_matching, "the same by matching one"),
+        (score, "statistic", lambda t2: 4 * t2,
+         calibration.check_robust, "null effects called robust"),
+        (score, "score", lambda score: score**2,
+         calibration.check_robust, "score with many networks"),
+    ],
+    ids=["rotation", "assignment", "chance", "t", "score"],
+)  # fmt: skip
+def test_a_broken_instrument_is_named(monkeypatch, module, name, spoil, check, named):
+    own = getattr(module, name)
+    monkeypatch.setattr(module, name, lambda *a, **k: spoil(own(*a, **k)))
+    assert named in missed(check(generator()))

@@ -1,0 +1,83 @@
+"""Calibration of sanity checks passes on sound instruments, and names the one that is broken."""
+
+from dataclasses import replace
+
+import pytest
+
+from ired.instruments.accuracy import linear_surrogate
+from ired.instruments.sanity import (
+    findings_answers,
+    findings_geometry,
+    known_answers as calibration,
+    randomisation,
+    survival_table,
+)
+from ired.model import problems as model_problems
+
+
+def stream():
+    return model_problems.generator(0, "sanity")
+
+
+def missed(checks):
+    return {check.instrument for check in checks if not check.passed}
+
+
+def test_planted_data_are_found():
+    checks = calibration.check_sanity(stream())
+    assert [str(check) for check in checks if not check.passed] == []
+    assert {check.instrument for check in checks} == {"sanity", "sanity_table"}
+
+
+@pytest.mark.parametrize("check, room", [
+    (calibration.check_surrogate, "surrogate"), (calibration.check_sanity_findings, "sanity_findings"),
+])  # fmt: skip
+def test_known_energies_are_found(references, check, room):
+    checks = check(references, stream())
+    assert [str(one) for one in checks if not one.passed] == []
+    assert {one.instrument for one in checks} == {room}
+
+
+def spoiled(monkeypatch, instrument, name, spoil):
+    own = getattr(instrument, name)
+    monkeypatch.setattr(instrument, name, lambda *a, **k: spoil(own(*a, **k)))
+
+
+@pytest.mark.parametrize("instrument, name, spoil, room", [
+    (randomisation, "ssim", lambda s: 0.9 * s, {"sanity"}),
+    (randomisation, "rank_correlation", lambda rho: abs(rho), {"sanity"}),
+    (randomisation, "gaussian_like", lambda x: 2 * x, {"sanity"}),
+    (randomisation.Left, "decayed", lambda said: True, {"sanity"}),
+    (survival_table, "adjust", lambda p: 0 * p, {"sanity_table"}),
+    (survival_table.Cell, "rest", lambda seen: replace(seen, estimate=0.0), {"sanity_table"}),
+])  # fmt: skip
+def test_a_broken_instrument_is_named_on_planted_data(monkeypatch, instrument, name, spoil, room):
+    spoiled(monkeypatch, instrument, name, spoil)
+    assert missed(calibration.check_sanity(stream())) == room
+
+
+@pytest.mark.parametrize("name, spoil", [
+    ("fitted", lambda T: 0.9 * T), ("blind", lambda T: 0 * T + 9),
+    ("rank_correlation", lambda rho: 0.9 * rho),
+])  # fmt: skip
+def test_a_broken_surrogate_is_named(references, monkeypatch, name, spoil):
+    spoiled(monkeypatch, linear_surrogate, name, spoil)
+    assert missed(calibration.check_surrogate(references, stream())) == {"surrogate"}
+
+
+@pytest.mark.parametrize("name, spoil", [
+    ("cosines", lambda c: 0.5 * c), ("exact_changes", lambda c: c.roll(1, 1)),
+    ("rank_correlation", lambda rho: 0.5 * rho),
+])  # fmt: skip
+def test_broken_findings_are_named(references, monkeypatch, name, spoil):
+    spoiled(monkeypatch, findings_answers, name, spoil)
+    assert missed(calibration.check_sanity_findings(references, stream())) == {"sanity_findings"}
+
+
+@pytest.mark.parametrize("name, spoil", [
+    ("definite_beyond", lambda v: 0 * v), ("in_eigenvalues", lambda v: v + 0.2),
+    ("along_axis", lambda v: 0.9 * v), ("read_share", lambda v: v - 0.5),
+])  # fmt: skip
+def test_broken_later_findings_are_named(references, monkeypatch, name, spoil):
+    spoiled(monkeypatch, findings_geometry, name, spoil)
+    assert missed(calibration.check_sanity_findings(references, stream())) == {"sanity_findings"}

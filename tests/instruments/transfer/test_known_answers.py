@@ -1,0 +1,41 @@
+"""P6-04's calibration passes on sound instruments and names a broken one."""
+
+from dataclasses import replace
+
+import pytest
+
+from ired.instruments.transfer import known_answers as room, ood_detection, score
+from ired.model import problems as model_problems
+
+
+def checks(references):
+    return [
+        *room.check_shift(references, model_problems.generator(0, "shift")),
+        *room.check_transfer(model_problems.generator(0, "transfer")),
+    ]
+
+
+def missed(found):
+    return {check.instrument for check in found if not check.passed}
+
+
+def test_sound_instruments_pass(references):
+    found = checks(references)
+    assert [str(check) for check in found if not check.passed] == []
+    assert {check.instrument for check in found} == {"shift", "transfer"}
+
+
+@pytest.mark.parametrize(
+    "module, name, spoil, where",
+    [
+        (ood_detection, "errors", lambda e: {k: 1.1 * v for k, v in e.items()}, "shift"),
+        (ood_detection, "aurocs", lambda a: replace(a, estimate=0.9 * a.estimate), "shift"),
+        (score, "passing", lambda passed: passed | True, "transfer"),
+        (score, "p_values", lambda p: p / 4, "transfer"),
+    ],
+    ids=["errors", "aurocs", "rule", "p"],
+)
+def test_a_broken_instrument_is_named(references, monkeypatch, module, name, spoil, where):
+    own = getattr(module, name)
+    monkeypatch.setattr(module, name, lambda *a, **k: spoil(own(*a, **k)))
+    assert missed(checks(references)) == {where}
