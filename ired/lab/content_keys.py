@@ -3,8 +3,9 @@
 The key of an experiment is a hash of its id, profile (name and values), seed and variant (each
 only if it varies with it), the parameters that differ from the script's own, the text of its
 script and of every `ired` module which that imports, directly or not, the keys of what it needs, and
-the provenance of a result that is kept in the project, if one is. Defaults of parameters stand in the script, so they are covered by its text. `ired.lab` and
-`ired.cluster` are left out: they are the notebook and not the science. Only contents count, never dates.
+the provenance of a result that is kept in the project, if one is. Defaults of parameters stand in the
+script, so they are covered by its text. `ired.lab` and `ired.cluster` are left out: they are the notebook
+and not the science. Only contents count, never dates.
 """
 
 from __future__ import annotations

@@ -41,15 +41,15 @@ def main(argv: list[str]) -> None:
                       f"`make retrain {at.words()}` makes one")
     target = ROOT / exp.provenance(at)
     target.parent.mkdir(exist_ok=True)
-    part = target.with_suffix(f".{os.getpid()}.tmp")
+    part, halved = target.with_suffix(f".{os.getpid()}.tmp"), at.seed > 0
     try:
-        _copy(model, part, halved=at.seed > 0)
+        _copy(model, part, halved)
         os.replace(part, target.with_suffix(".safetensors"))
     finally:
         part.unlink(missing_ok=True)
     provenance |= {
         "sha256": sha256(target.with_suffix(".safetensors")),
-        "stored_as": "float16" if at.seed > 0 else "float32",
+        "stored_as": "float16" if halved else "float32",
         "run_id": run.info.run_id,
         "git_commit": run.data.tags.get("mlflow.source.git.commit", ""),
         "packages": json.loads(run.data.tags.get("packages", "{}")),

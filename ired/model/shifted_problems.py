@@ -219,7 +219,8 @@ def short_model(
     """An energy of a variant for problems of another side, trained for so few steps.
 
     Float64, its gradients off; the weights themselves, since after so few steps their average lags behind.
-    model and training: sections of a profile, whose number of steps, larger batches and constant rate are replaced (`shuffled_training.brief`).
+    model and training: sections of a profile, whose number of steps, larger batches and constant rate are
+    replaced (`shuffled_training.brief`).
     """  # fmt: skip
     config = brief(TrainingConfig(c=c, **trained(variant, training)), steps, min(batch, training["batch"]))
     made = trainer(configured(variant, {"n": side, "c": c}, model), config, seed, device)
