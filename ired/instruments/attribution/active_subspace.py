@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from pandas import DataFrame, concat
 from scipy import special
 from torch import Tensor
 
-from ired.instruments.core import states
+from ired.instruments.core import random_directions, states
 from ired.instruments.core.directions import EVERYWHERE, STATE, Direction
 from ired.instruments.core.patching import blind_score
 from ired.instruments.core.trajectories import record
@@ -226,11 +227,7 @@ def stability(field: Tensor, m: int, resamples: int, generator: torch.Generator)
     values, rows = principal(field.flatten(0, 1))
     found: dict[str, list[float]] = {name: [] for name in Stability.__dataclass_fields__}
 
-    def drawn(*shape: int) -> Tensor:
-        z = torch.randn(
-            *shape, generator=generator, dtype=torch.float64, device=generator.device
-        )
-        return z.to(field)
+    drawn = partial(random_directions.normal, generator=generator, like=field)
 
     def leading(chosen: Tensor) -> Tensor:
         return principal(chosen.flatten(0, -2))[1][:m]
@@ -276,17 +273,9 @@ def sensitivity(energy: Energy, A: Tensor, chunk: int = 50) -> Tensor:
     return total / len(A)
 
 
-def random_rows(m: int, like: Tensor, generator: torch.Generator) -> Tensor:
-    """Orthonormal rows (m, size) of a uniformly random subspace, size that of like (…, size)."""
-    z = torch.randn(
-        like.shape[-1], m, generator=generator, dtype=torch.float64, device=generator.device
-    )
-    return torch.linalg.qr(z).Q.mT.to(like)
-
-
 def by_chance(S: Tensor, m: int, draws: int, generator: torch.Generator) -> NDArray:
     """Mean shares (draws,) that random m-dimensional subspaces capture, S as of `sensitivity`."""
-    rows = [random_rows(m, S, generator) for _ in range(draws)]
+    rows = [random_directions.orthonormal(m, len(S), generator, S) for _ in range(draws)]
     return np.array([float(((r @ S) * r).sum()) for r in rows])
 
 
@@ -356,7 +345,7 @@ def framed(
     stay under, of the same mean; p: how often a random one reaches the share.
     """
     shares = states.array(frame_shares(energy, A, rows))
-    blind = torch.cat([random_rows(1, rows, generator) for _ in range(RANDOM)])
+    blind = torch.cat([random_directions.orthonormal(1, rows.shape[-1], generator, rows) for _ in range(RANDOM)])
     null = states.array(frame_shares(energy, A, blind).sum(-1).mean(0))
     return DataFrame([
         {"landscape": k, "component": c + 1, "rank": int(one.mean(0).argmax()) + 1}
@@ -462,10 +451,7 @@ def aligned(
     for space, here in own.items():
         v = torch.stack([one.vector for one in here]).to(y)
         v = energy.coordinates.to_basis(v) if space == STATE else v
-        blind = torch.randn(
-            draws, v.shape[1], generator=generator, dtype=torch.float64, device=generator.device
-        )
-        vectors[space] = torch.cat([v, blind.to(v)])
+        vectors[space] = torch.cat([v, random_directions.isotropic(draws, v.shape[1], generator, v)])
     pulled = {}
     if STATE in vectors:
         unit = torch.nn.functional.normalize(vectors.pop(STATE), dim=-1)

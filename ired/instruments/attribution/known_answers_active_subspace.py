@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ired.instruments.attribution import active_subspace
 from ired.instruments.calibration.checks import Around, Check, References, compare
-from ired.instruments.core import states as points
+from ired.instruments.core import random_directions, states as points
 
 NAME = "active_subspace"
 
@@ -44,7 +44,7 @@ def check_active_subspace(references: References, generator: torch.Generator) ->
     checks.append(compare(NAME, "variances of a quadratic's gradient: those of H S H",
                           *_arrays(known / largest, values / largest), 1e-9))  # fmt: skip
 
-    everything = active_subspace.random_rows(size, z, generator)
+    everything = random_directions.orthonormal(size, size, generator, z)
     few, step, n = everything[:2], 1e-5, ideal.coordinates.n
     along, total = 0.0, 0.0
     for e in points.symmetric_basis(n, A).unflatten(-1, (n, n)):
@@ -82,7 +82,7 @@ def check_planted_subspace(generator: torch.Generator) -> list[Check]:
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
     noise = normal(40, P // 4, 1, size)
-    rows = active_subspace.random_rows(m, noise, generator)
+    rows = random_directions.orthonormal(m, size, generator, noise)
     field = normal(1, P, 1, size) + 3 * normal(1, P, 1, m) @ rows
     found = active_subspace.components(field, 39, generator)
     blind = active_subspace.components(noise, 39, generator)

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from ired.instruments.core import states as points
 from ired.instruments.core.patching import blind_score
+from ired.instruments.core.random_directions import rotations
 from ired.instruments.core.states import array
 from ired.instruments.statistics.intervals import Interval, ratio_interval
 from ired.model.protocol import Energy
@@ -51,13 +52,10 @@ class Frames:
 
     @staticmethod
     def of(energy: Energy, A: Tensor, draws: int, generator: torch.Generator) -> Frames:
-        """Of problems A (P, n, n). Turns are Haar-distributed (Mezzadri 2007)."""
+        """Of problems A (P, n, n). Turns are Haar-distributed."""
         values, vectors = torch.linalg.eigh(A.double())
         size = energy.coordinates.size
-        G = torch.randn(draws, size, size, generator=generator, dtype=torch.float64)
-        Q, R = torch.linalg.qr(G)
-        Q = Q * R.diagonal(dim1=-2, dim2=-1).sign()[:, None]
-        return Frames(1 / values.flip(-1), vectors.flip(-1), Q.to(A))
+        return Frames(1 / values.flip(-1), vectors.flip(-1), rotations(draws, size, generator).to(A))
 
     def view(self, energy: Energy, basis: str, z: Tensor) -> Tensor:
         """Outputs z (P, M, size) in a basis: (P, M, size), or (D, P, M, size) turned."""

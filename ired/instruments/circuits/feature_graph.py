@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ired.instruments.circuits.energy_outputs import MOST, needed
+from ired.instruments.core.random_directions import covariance_matched
 from ired.instruments.core.states import array
 from ired.instruments.dictionaries import training
 from ired.instruments.dictionaries.dictionary import (
     Dictionary,
     DictionaryError,
     given,
-    matched_directions,
     standardisation,
 )
 from ired.instruments.dictionaries.features import Places
@@ -215,7 +215,7 @@ def random_dictionary(like: Dictionary, x: Tensor, generator: torch.Generator) -
     on a token as of `like`."""
     mean, covariance, scale = _moments(x)
     active = max(1, round(float((like.to(x).encode(x) != 0).sum(1).double().mean())))
-    drawn = matched_directions(covariance.cpu(), like.features, generator)
+    drawn = covariance_matched(covariance.cpu(), like.features, generator)
     return given("topk", drawn, mean, scale, active)
 
 

@@ -20,6 +20,7 @@ from ired.instruments.comparison.representation_inputs import Ground
 from ired.instruments.concepts import cav
 from ired.instruments.core import patching, states
 from ired.instruments.core.directions import CONCEPTS, OF_STATES, Direction
+from ired.instruments.core.random_directions import isotropic_in
 from ired.instruments.core.states import array
 from ired.instruments.dictionaries.dictionary import Dictionary, quality
 from ired.instruments.interventions import mediation, pushes  # fmt: skip
@@ -192,7 +193,8 @@ def on_answers(
         V = torch.stack([
             DOSE * spread * torch.cat([
                 effects.axis_of(energy, one.direction, path.y0)[None],
-                effects.random_axes(energy, one.direction, path.y0, size.draws, generator),
+                isotropic_in(energy, one.direction.space, count=size.draws, width=len(one.direction.vector),
+                             generator=generator, like=path.y0),
             ])
             for one, spread in here
         ])  # fmt: skip

@@ -1,7 +1,8 @@
 """What several methods share: states to look at, directions to move along, paths, patches.
 
-directions.py    Directions in a network: what one experiment finds and another moves along
-patching.py      A layer's activations replaced by something else: what is left of energy, score and answers
-states.py        Where the instruments look: answers, points around them, bases of the space that states live in
-trajectories.py  Sampling paths: every state that a sampler passes, kept as one tensor
+directions.py         Directions in a network: what one experiment finds and another moves along
+patching.py           A layer's activations replaced by something else: what is left of energy, score and answers
+random_directions.py  Isotropic, covariance-matched and orthogonal random directions, and random rotations
+states.py             Where the instruments look: answers, points around them, bases of the space that states live in
+trajectories.py       Sampling paths: every state that a sampler passes, kept as one tensor
 """

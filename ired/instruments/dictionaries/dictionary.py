@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ired.instruments.core.random_directions import covariance_matched
 from ired.instruments.statistics.intervals import Interval
 
 ARCHITECTURES = ("l1", "topk", "batchtopk", "jumprelu")
@@ -230,17 +231,6 @@ def independent(x: Tensor, mean: Tensor, scale: Tensor, k: int, seed: int = 0) -
     return given("largest", mixing, mean, scale, k, unmixing)
 
 
-def matched_directions(
-    covariance: Tensor, count: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
-) -> Tensor:
-    """Random unit vectors (count, width), Gaussian with the data's covariance: what a dictionary
-    that has learned the covariance and nothing else would look like."""
-    values, vectors = torch.linalg.eigh(covariance.double())
-    root = vectors * values.clamp_min(0).sqrt()
-    drawn = torch.randn(count, len(root), generator=generator, dtype=torch.float64)
-    return torch.nn.functional.normalize(drawn @ root.mT, dim=1).to(dtype)
-
-
 # How good it is
 
 
@@ -338,7 +328,7 @@ def stability(
 
     def chance(shape: Tensor) -> list[float]:
         return [
-            float(matched_cosines(*(matched_directions(shape, s, generator) for s in sizes)).mean())
+            float(matched_cosines(*(covariance_matched(shape, s, generator) for s in sizes)).mean())
             for _ in range(draws)
         ]
 

@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ired.instruments.core.random_directions import covariance_matched
 from ired.instruments.core.states import array
-from ired.instruments.dictionaries.dictionary import Dictionary, DictionaryError, matched_directions
+from ired.instruments.dictionaries.dictionary import Dictionary, DictionaryError
 from ired.instruments.dictionaries.rule_descriptions import (
     Described,
     Rule,
@@ -347,7 +348,7 @@ def null_firing(
 ) -> tuple[NDArray, Tensor]:
     """Firing (N, m) of random directions of the data's covariance on activations x (N, width), each
     as often as its feature, and the directions (m, width). One direction for each of `rates`."""
-    directions = matched_directions(covariance.cpu(), len(rates), generator, x.dtype)
+    directions = covariance_matched(covariance.cpu(), len(rates), generator, x.dtype)
     along = x @ directions.to(x.device).mT
     fires = torch.zeros(along.shape, dtype=torch.bool)
     for i, rate in enumerate(rates):

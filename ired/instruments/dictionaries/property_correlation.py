@@ -20,8 +20,9 @@ from pandas import DataFrame
 from torch import Tensor
 
 from ired.instruments.accuracy.predictors import features
+from ired.instruments.core.random_directions import covariance_matched
 from ired.instruments.core.states import array
-from ired.instruments.dictionaries.dictionary import Dictionary, given, matched_directions
+from ired.instruments.dictionaries.dictionary import Dictionary, given
 from ired.instruments.statistics.intervals import Interval, rank_p_values
 from ired.model.protocol import Energy
 
@@ -141,7 +142,7 @@ def encoders(
     whose decoder is random and whose encoder was trained; random directions of the data's covariance,
     as many as there are features, of which as many fire."""  # fmt: skip
     main, mean = components(covariance).to(sae.decoder), mean.to(sae.decoder)
-    drawn = matched_directions(covariance, sae.features, generator).to(sae.decoder)
+    drawn = covariance_matched(covariance, sae.features, generator).to(sae.decoder)
     random = given("topk", drawn, sae.mean, sae.scale, sae.k)
     return {
         "sae": sae.encode, "neuron": lambda x: x, "pca": lambda x: (x - mean) @ main.mT,

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ired.instruments.core import patching
 from ired.instruments.core.patching import Recovery
+from ired.instruments.core.random_directions import covariance_matched
 from ired.instruments.dictionaries import dictionary
 from ired.instruments.dictionaries.activations import Shards
 from ired.instruments.dictionaries.dictionary import Dictionary, Quality, Stability
@@ -73,7 +74,7 @@ class Bench:
         device = self.A.device
         mean, scale = (v.to(device) for v in self.standard)
         decoders = {
-            m: dictionary.matched_directions(self.covariance, m.features, self.generator(2 + m.seed))
+            m: covariance_matched(self.covariance, m.features, self.generator(2 + m.seed))
             for m in members if m.frozen
         }  # fmt: skip
         found, curve = train(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ired.instruments.core import states
+from ired.instruments.core.random_directions import rotations
 from ired.instruments.geometry.eigen_split import Frame
 
 
@@ -92,10 +93,7 @@ def matched_alignment(frame: Frame, answers: Tensor) -> NDArray:
 def random_answers(frame: Frame, generator: torch.Generator) -> Tensor:
     """The true eigenvalues on uniformly drawn eigenvectors (P, n, n): what `matched_alignment` finds by
     chance is measured on them (the best of n! assignments exceeds 1/n)."""
-    G = torch.randn(frame.vectors.shape, generator=generator, dtype=torch.float64,
-                    device=generator.device)  # fmt: skip
-    Q, R = torch.linalg.qr(G.to(frame.vectors))
-    Q = Q * R.diagonal(dim1=-2, dim2=-1).sign()[:, None, :]
+    Q = rotations(len(frame.vectors), frame.vectors.shape[-1], generator).to(frame.vectors)
     return (Q * frame.values[:, None, :]) @ Q.mT
 
 

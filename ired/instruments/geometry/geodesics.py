@@ -227,13 +227,6 @@ def turned(drawn: Curves, rotations: Tensor, metric: str = "affine-invariant") -
     )
 
 
-def rotations(count: int, n: int, generator: torch.Generator) -> Tensor:
-    """Random orthogonal matrices (count, n, n), Haar-distributed (Mezzadri 2007)."""
-    G = torch.randn(count, n, n, generator=generator, dtype=torch.float64, device=generator.device)
-    Q, R = torch.linalg.qr(G)
-    return Q * R.diagonal(dim1=-2, dim2=-1).sign()[:, None, :]
-
-
 @torch.no_grad()
 def profiles(energy: Energy, A: Tensor, drawn: Curves, landscapes: Sequence[int]) -> Profiles:
     """The energy of problems A (P, n, n) along their curves; the first point is the answer."""

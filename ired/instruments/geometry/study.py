@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pandas import DataFrame, concat
 from torch import Tensor
 
+from ired.instruments.core.random_directions import rotations
 from ired.instruments.core.trajectories import Paths
 from ired.instruments.geometry import exponential_slices, geodesics, riemannian_hessian, spd_states
 from ired.instruments.landscape import slices
@@ -75,7 +76,7 @@ def along(
         at = rows.to(A.device)
         near = geodesics.curves(kind, Y[at], Q, reach[at], line)
         whole = geodesics.curves(kind, Y[at], Q, float("inf"), line**2)
-        turn = geodesics.rotations(len(rows), Y.shape[-1], generator).to(Y)
+        turn = rotations(len(rows), Y.shape[-1], generator).to(Y)
         for view, drawn in (("near", near), ("whole", whole)):
             drawn = geodesics.turned(drawn, turn)
             for name, energy in energies.items():

@@ -49,7 +49,7 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 from torch import Tensor
 
-from ired.instruments.core import states as points
+from ired.instruments.core import random_directions, states as points
 from ired.instruments.core.directions import EVERYWHERE, OF_STATES, STATE, Direction
 from ired.instruments.core.patching import Spliced
 from ired.instruments.interventions.counterfactuals import Pairs, states
@@ -530,14 +530,13 @@ def controls(bench: Bench, place: Place, generator: torch.Generator) -> tuple[Te
     over problems of what is there when its landscape begins."""
     energy, path, first = bench.energy, bench.path, place.first(bench.energy.schedule.K)
     here = path.states[first]
-    if place.space == STATE:
-        isotropic = points.directions(energy, bench.draws, generator=generator, like=here)
-    else:
+    if place.space != STATE:
         here = energy.activations(energy.prepare(path.A), here, first)[place.space]
-        isotropic = _normal(bench.draws, here.shape[-1], generator, here)
-    mixed = _normal(bench.draws, len(here), generator, here) @ (here - here.mean(0))
-    unit = torch.nn.functional.normalize
-    return unit(isotropic, dim=1), unit(mixed, dim=1)
+    isotropic = random_directions.isotropic_in(
+        energy, place.space, count=bench.draws, width=here.shape[-1], generator=generator, like=here
+    )
+    normals = random_directions.normal(bench.draws, len(here), generator=generator, like=here)
+    return isotropic, random_directions.mixtures(normals, here)
 
 
 @torch.no_grad()
@@ -623,13 +622,6 @@ def verdicts(
                                      back, table["is_specific"], strict=True)
     ]  # fmt: skip
     return table
-
-
-def _normal(rows: int, width: int, generator: torch.Generator, like: Tensor) -> Tensor:
-    drawn = torch.randn(
-        rows, width, generator=generator, dtype=torch.float64, device=generator.device
-    )
-    return drawn.to(like)
 
 
 def _adjusted(p: NDArray) -> NDArray:

@@ -35,13 +35,13 @@ from pandas import DataFrame, concat
 from scipy import special
 from torch import Tensor
 
-from ired.instruments.core import states
+from ired.instruments.core import random_directions, states
 from ired.instruments.core.directions import CONCEPTS, EVERYWHERE, STATE, Direction
 from ired.instruments.core.patching import Spliced
 from ired.instruments.core.states import array
 from ired.instruments.core.trajectories import record
 from ired.instruments.dictionaries import features
-from ired.instruments.dictionaries.dictionary import Dictionary, matched_directions
+from ired.instruments.dictionaries.dictionary import Dictionary
 from ired.instruments.statistics.intervals import adjust, paired_interval
 from ired.model.protocol import Energy
 
@@ -249,18 +249,18 @@ def controls(
 ) -> dict[str, Tensor]:
     """Unit vectors (draws, width) by name of control. Orthogonal ones are so to the first
     of `others`, sets (m, width) of directions found, that leaves a direction over."""  # fmt: skip
-    width, like = len(own), {"generator": generator, "dtype": torch.float64}
-    drawn = {
-        "random": torch.randn(draws["random"], width, **like),
-        "covariance": matched_directions(
-            seen.covariance.cpu(), draws["covariance"], generator, torch.float64
-        ),
-        "orthogonal": torch.randn(draws["orthogonal"], width, **like),
-    }
+    width, covariance = len(own), seen.covariance.cpu()
     span = next(Q for Q in map(_span, (*others, own[None])) if len(Q) < width).cpu().double()
-    drawn["orthogonal"] -= drawn["orthogonal"] @ span.mT @ span
-    unit = torch.nn.functional.normalize
-    return {"own": own[None]} | {name: unit(v, dim=1).to(own) for name, v in drawn.items()}
+    drawn = {
+        "random": random_directions.isotropic(draws["random"], width, generator),
+        "covariance": random_directions.covariance_matched(
+            covariance, draws["covariance"], generator, torch.float64
+        ),
+        "orthogonal": random_directions.without(
+            random_directions.normal(draws["orthogonal"], width, generator=generator), span
+        ),
+    }
+    return {"own": own[None]} | {name: v.to(own) for name, v in drawn.items()}
 
 
 def _span(vectors: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ired.instruments.core import states as points
+from ired.instruments.core.random_directions import rotations
 from ired.model.protocol import Energy
 
 ROTATIONS, PERMUTATIONS = "rotations", "signed permutations"
@@ -58,17 +59,6 @@ class Alike:
 
 
 # Turns
-
-
-def rotations(count: int, n: int, generator: torch.Generator) -> Tensor:
-    """Haar-distributed orthogonal matrices (count, n, n), float64 where the generator lives.
-
-    Mezzadri 2007: QR of a normal matrix with the signs of R's diagonal, without which Q is not
-    uniform.
-    """
-    z = torch.randn(count, n, n, generator=generator, dtype=torch.float64, device=generator.device)
-    Q, R = torch.linalg.qr(z)
-    return Q * R.diagonal(dim1=-2, dim2=-1).sign()[:, None, :]
 
 
 def signed_permutations(count: int, n: int, generator: torch.Generator) -> Tensor:

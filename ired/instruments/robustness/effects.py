@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ired.instruments.core import patching, states
 from ired.instruments.core.directions import CONCEPTS, EVERYWHERE, OF_STATES, STATE, Direction
+from ired.instruments.core.random_directions import isotropic_in
 from ired.instruments.core.states import array
 from ired.instruments.dictionaries.dictionary import Dictionary
 from ired.instruments.interventions import mediation
@@ -64,7 +65,8 @@ def effects_of(
         pushes = []
         for one in here:
             own = axis_of(energy, one, path.y0)[None]
-            random = random_axes(energy, one, path.y0, draws, generator)
+            random = isotropic_in(energy, one.space, count=draws, width=len(one.vector), generator=generator,
+                                  like=path.y0)  # fmt: skip
             pushes.append(DOSE * spread_of(energy, one, ground) * torch.cat([own, random]))
         # All directions of a place at once, up and down: what is added is the row itself.
         V = torch.stack(pushes)  # (here, 1 + draws, width)
@@ -114,16 +116,6 @@ def axis_of(energy: Energy, one: Direction, like: Tensor) -> Tensor:
     v = one.unit().vector.to(like)
     v = energy.coordinates.project(v) if one.space == STATE else v
     return v / v.norm()
-
-
-def random_axes(
-    energy: Energy, one: Direction, like: Tensor, count: int, generator: torch.Generator
-) -> Tensor:
-    """Isotropic random unit vectors (count, width) of the same space."""
-    if one.space == STATE:
-        return states.directions(energy, count, generator=generator, like=like)
-    drawn = torch.randn(count, len(one.vector), generator=generator, dtype=torch.float64)
-    return torch.nn.functional.normalize(drawn, dim=1).to(like)
 
 
 def spread_of(energy: Energy, one: Direction, ground: Ground) -> float:

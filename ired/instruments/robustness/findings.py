@@ -26,8 +26,8 @@ from pandas import DataFrame
 from torch import Tensor
 
 from ired.instruments.core.directions import STATE, Direction
+from ired.instruments.core.random_directions import covariance_matched
 from ired.instruments.core.states import array
-from ired.instruments.dictionaries.dictionary import matched_directions
 from ired.instruments.interventions.mediation import BACKWARDS
 from ired.instruments.interventions.pushes import RESOLUTION, p_above
 from ired.instruments.robustness import matching, score
@@ -129,7 +129,7 @@ def likeness(
                 correlation, cosine = _compared(x[judge], z[judge], turn, pair[:1], pair[1:])[0]
                 key = one.space, s
                 if key not in null:
-                    blind = [matched_directions(torch.cov(v[~judge].T), draws, generator).to(x)
+                    blind = [covariance_matched(torch.cov(v[~judge].T), draws, generator).to(x)
                              for v in (x, z)]  # fmt: skip
                     null[key] = tuple(np.abs(_compared(x[judge], z[judge], turn, *blind)).mean(0))
                 by_chance = null[key]

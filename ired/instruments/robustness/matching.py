@@ -32,8 +32,9 @@ from numpy.typing import NDArray
 from scipy import special
 from torch import Tensor
 
+from ired.instruments.core import random_directions
 from ired.instruments.core.states import array
-from ired.instruments.dictionaries.dictionary import Dictionary, given, matched_directions
+from ired.instruments.dictionaries.dictionary import Dictionary, given
 from ired.instruments.statistics.intervals import Interval
 
 FIRES = 10  # tokens on which a feature has to fire to be matched
@@ -182,7 +183,7 @@ def match(first: Tensor, second: Tensor, fit: Tensor, fires: int = FIRES) -> Mat
 
 def random_like(one: Dictionary, covariance: Tensor, generator: torch.Generator) -> Dictionary:
     """As many random directions of the covariance (width, width), as sparse as a TopK dictionary."""
-    rows = matched_directions(covariance.cpu(), one.features, generator).to(one.decoder)
+    rows = random_directions.covariance_matched(covariance.cpu(), one.features, generator).to(one.decoder)
     return given("topk", rows, one.mean, one.scale, one.k)
 
 
@@ -219,11 +220,7 @@ def chance_matched(count: int, width: int, draws: int, generator: torch.Generato
     `width` dimensions: `chance_cosine` for one, more for several, since the best pairs are taken."""
     found = []
     for _ in range(draws):
-        one, two = (
-            torch.linalg.qr(
-                torch.randn(width, count, generator=generator, dtype=torch.float64)
-            ).Q.mT for _ in range(2)
-        )  # fmt: skip
+        one, two = (random_directions.orthonormal(count, width, generator) for _ in range(2))
         found.append(match_axes(one, two)[1].mean())
     return np.array(found)
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ired.instruments.accuracy import linear_surrogate
 from ired.instruments.attribution import active_subspace, integrated_gradients
-from ired.instruments.core import states
+from ired.instruments.core import random_directions, states
 from ired.instruments.core.states import array
 from ired.instruments.sanity import randomisation
 from ired.instruments.sanity.survival_table import LINEAR, Cell
@@ -174,11 +174,8 @@ def answers_beat(
 def random_changes(A: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Orthonormal symmetric matrices (count, n, n), the same for all problems A (P, n, n)."""
     basis = states.symmetric_basis(A.shape[-1], A)
-    z = torch.randn(
-        len(basis), min(count, len(basis)), generator=generator, dtype=torch.float64,
-        device=generator.device,
-    )  # fmt: skip
-    return (torch.linalg.qr(z).Q.mT.to(A) @ basis).unflatten(1, A.shape[1:])
+    rows = random_directions.orthonormal(min(count, len(basis)), len(basis), generator, A)
+    return (rows @ basis).unflatten(1, A.shape[1:])
 
 
 def exact_changes(energy: Energy, A: Tensor, moves: Tensor) -> Tensor:
@@ -323,7 +320,7 @@ def gradient_in_frame(
 
     def turned(seen: Tensor) -> NDArray:
         drawn = [
-            torch.stack([randomisation.rotation(n, A, generator) for _ in A]) for _ in range(DRAWS)
+            torch.cat([random_directions.rotations(1, n, generator).to(A) for _ in A]) for _ in range(DRAWS)
         ]
         return np.mean([agree(seen, frame) for frame in drawn], axis=0)
 
@@ -350,8 +347,8 @@ def subspace(
         own = e is networks.trained
         return captured(found if own else leading(field_of(e), m))
 
-    blind = [active_subspace.random_rows(m, found, generator) for _ in range(DRAWS)]
-    beside = [torch.linalg.qr((z - z @ found.mT @ found).mT).Q.mT for z in blind]
+    blind = [random_directions.orthonormal(m, found.shape[1], generator, found) for _ in range(DRAWS)]
+    beside = [torch.linalg.qr(random_directions.without(rows, found).mT).Q.mT for rows in blind]
     return [
         *networks.cells(name, measure),
         *(Cell(name, check, captured(found), np.mean([captured(rows) for rows in some], axis=0))

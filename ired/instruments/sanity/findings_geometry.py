@@ -17,13 +17,12 @@ from torch import Tensor
 
 from ired.instruments.accuracy import linear_surrogate
 from ired.instruments.circuits.energy_outputs import OUTPUT
-from ired.instruments.core import states
+from ired.instruments.core import random_directions, states
 from ired.instruments.core.states import array
 from ired.instruments.geometry import answer_errors, eigen_split, metrics
 from ired.instruments.geometry.eigen_split import Frame
 from ired.instruments.probing import ridge
 from ired.instruments.probing.logistic import widening
-from ired.instruments.sanity import randomisation
 from ired.instruments.sanity.findings_answers import DRAWS, Answer, Background, Finding, Networks
 from ired.instruments.sanity.survival_table import LINEAR, Cell
 from ired.model.protocol import Energy
@@ -108,7 +107,7 @@ def of_answers(
     def turned(seen: Tensor) -> NDArray:
         own = Frame.of(Y)
         drawn = [
-            torch.stack([randomisation.rotation(n, A, generator) for _ in A]) for _ in range(DRAWS)
+            torch.cat([random_directions.rotations(1, n, generator).to(A) for _ in A]) for _ in range(DRAWS)
         ]
         values = [in_eigenvalues(seen, replace(own, vectors=vectors)) for vectors in drawn]
         return np.mean(values, axis=0)
@@ -185,10 +184,10 @@ def along_constant(
         return e.activations(e.prepare(A), y, 0)[OUTPUT]
 
     def drawn(seen: Tensor, beside: bool) -> NDArray:
-        axes = randomisation.rotation(seen.shape[-1], seen, generator)[:DRAWS]
+        axes = random_directions.rotations(1, seen.shape[-1], generator)[0, :DRAWS].to(seen)
         if beside:
             m = seen[:, 0].mean(0)
-            axes = randomisation.without(m / m.norm(), axes)
+            axes = random_directions.without(axes, (m / m.norm())[None])
         return np.mean([along_axis(seen, axis) for axis in axes], axis=0)
 
     return Finding(

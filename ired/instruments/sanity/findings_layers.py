@@ -17,7 +17,7 @@ from torch import Tensor
 from ired.instruments.accuracy import linear_surrogate
 from ired.instruments.concepts import cav as concepts
 from ired.instruments.concepts.cav import Pairs
-from ired.instruments.core import states
+from ired.instruments.core import random_directions, states
 from ired.instruments.core.patching import DISTANCES, Spliced
 from ired.instruments.core.states import array
 from ired.instruments.dictionaries.dictionary import Dictionary, given
@@ -141,7 +141,7 @@ def concept_cells(
             ("pairs", np.mean([told(own, h, swapped(own, generator)) for _ in range(DRAWS)], 0)),
             ("noise", np.mean([told(own, one) for one in noise], 0)),
             ("random", told_by(own, h, torch.cat(list(drawn.values())))),
-            ("orthogonal", told_by(own, h, randomisation.without(cav, drawn["covariance"]))),
+            ("orthogonal", told_by(own, h, random_directions.without(drawn["covariance"], cav[None]))),
             (LINEAR, told(own, rest.numpy().reshape(h.shape))),
         ):  # fmt: skip
             found[check].append(values)
@@ -222,7 +222,7 @@ def push_cells(networks: Networks, push: Push, generator: torch.Generator) -> li
         "pairs": [cav(h, swapped(own, generator)) for _ in range(DRAWS)],
         "noise": [cav(gaussian)],
         "random": [*array(torch.cat(list(drawn.values())))],
-        "orthogonal": [*array(randomisation.without(torch.from_numpy(v), drawn["covariance"]))],
+        "orthogonal": [*array(random_directions.without(drawn["covariance"], torch.from_numpy(v)[None]))],
     }
     left = {
         check: np.mean([abs(push.raised(energy, dose * some, base)) for some in several], axis=0)
@@ -319,7 +319,7 @@ def dictionary_cells(
 
     own, back = kept(energy, h, dictionary(h)), dictionary(h)
     active = max(1, round(float((dictionary.encode(h) != 0).sum(-1).double().mean())))
-    turns = [randomisation.rotation(h.shape[-1], h, generator) for _ in range(DRAWS)]
+    turns = [random_directions.rotations(1, h.shape[-1], generator)[0].to(h) for _ in range(DRAWS)]
     centre = dictionary.mean
     blind = [given("largest", Q, centre, dictionary.scale, active) for Q in turns]
     noise = torch.stack([

@@ -17,6 +17,7 @@ import torch
 from pandas import DataFrame, concat
 from torch import Tensor
 
+from ired.instruments.core import random_directions
 from ired.instruments.core.states import array
 from ired.instruments.statistics.intervals import Interval, mean_interval, rank_correlation
 from ired.instruments.statistics.tables import per_unit, summarise
@@ -170,32 +171,18 @@ def gaussian_like(x: Tensor, generator: torch.Generator) -> Tensor:
     """
     flat = x.flatten(1)
     mean, count = flat.mean(0), len(flat)
-    z = torch.randn(count, count, generator=generator, dtype=torch.float64, device=generator.device)
-    return (mean + z.to(flat) @ (flat - mean) / (count - 1) ** 0.5).view_as(x)
+    z = random_directions.normal(count, count, generator=generator, like=flat)
+    return (mean + z @ (flat - mean) / (count - 1) ** 0.5).view_as(x)
 
 
 def directions_like(x: Tensor, count: int, generator: torch.Generator) -> dict[str, Tensor]:
     """Random directions (count, width), of length 1: "isotropic", and of the covariance of x (N,
     width)."""
-    z = torch.randn(
-        count, len(x) + x.shape[1], generator=generator, dtype=torch.float64, device=generator.device
-    ).to(x)
-    drawn = {"isotropic": z[:, len(x) :], "covariance": z[:, : len(x)] @ (x - x.mean(0))}
-    return {name: torch.nn.functional.normalize(v, dim=1) for name, v in drawn.items()}
-
-
-def without(v: Tensor, directions: Tensor) -> Tensor:
-    """Directions (D, width) with what they have of the unit vector v (width,) taken out, of length
-    1."""
-    left = directions - (directions @ v)[:, None] * v
-    return torch.nn.functional.normalize(left, dim=1)
-
-
-def rotation(size: int, like: Tensor, generator: torch.Generator) -> Tensor:
-    """A uniformly random orthogonal matrix (size, size) (Mezzadri 2007)."""
-    z = torch.randn(size, size, generator=generator, dtype=torch.float64, device=generator.device)
-    Q, R = torch.linalg.qr(z)
-    return (Q * R.diagonal().sign()).to(like)
+    z = random_directions.normal(count, len(x) + x.shape[1], generator=generator, like=x)
+    return {
+        "isotropic": random_directions.unit(z[:, len(x) :]),
+        "covariance": random_directions.mixtures(z[:, : len(x)], x),
+    }
 
 
 def inside(field: Tensor, rows: Tensor) -> Tensor:

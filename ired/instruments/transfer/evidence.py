@@ -27,10 +27,10 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 from torch import Tensor
 
-from ired.instruments.core import states, trajectories
+from ired.instruments.core import random_directions, states, trajectories
 from ired.instruments.core.directions import EVERYWHERE, OF_PROBLEMS, STATE, Direction
 from ired.instruments.core.patching import DISTANCES, Spliced
-from ired.instruments.dictionaries.dictionary import Dictionary, given, matched_directions
+from ired.instruments.dictionaries.dictionary import Dictionary, given
 from ired.instruments.dictionaries.property_correlation import MATRIX, effective_rank
 from ired.instruments.interventions import pushes
 from ired.instruments.interventions.pushes import Cloud, Condition, Push, Pushed, Walk
@@ -149,16 +149,16 @@ def settle(
         rho = np.nan_to_num(np.stack([_products(mean[:, chosen], v).mean(0) for v in values.values()]))
         meaning = tuple(list(values)[i] for i in np.abs(rho).argmax(0)) if len(chosen) else ()
         covariance = pushes.cloud(energy, name, EVERYWHERE, seen).covariance
-        drawn = matched_directions(covariance.cpu(), one.features, generator).to(one.decoder)
+        drawn = random_directions.covariance_matched(covariance.cpu(), one.features, generator).to(one.decoder)
         active = one.k or max(1, round(float(rate.sum(1).mean())))
         random = given("topk", drawn, one.mean, one.scale, active)
         layers.append(Layer(name, one, random, chosen, others, meaning))
     along = []
     for direction in named(verdicts, dictionaries, energy, seen, directions):
         v = pushes.axis(energy, direction, seen.A)
-        r = torch.randn(DRAWS + 1, len(v), generator=generator, dtype=torch.float64).to(v)
+        blind = random_directions.isotropic(DRAWS + 1, len(v), generator, v)
         home = pushes.cloud(energy, direction.space, direction.landscape, seen)
-        along.append(Along(direction, v, torch.nn.functional.normalize(r, dim=1), home))
+        along.append(Along(direction, v, blind, home))
     return replace(bench, layers=tuple(layers), along=tuple(along))
 
 

@@ -10,6 +10,7 @@ from ired.instruments.attribution import (
 )
 from ired.instruments.core import states as points
 from ired.instruments.core.directions import EVERYWHERE, STATE, Direction
+from ired.instruments.core.random_directions import orthonormal
 from ired.model.reference import Quadratic
 from ired.model.sampling import SamplingConfig, sample
 
@@ -19,8 +20,7 @@ def normal(*shape, generator):
 
 
 def rows_of(energy, m, generator):
-    like = torch.empty(energy.coordinates.size, dtype=torch.float64)
-    return active.random_rows(m, like, generator)
+    return orthonormal(m, energy.coordinates.size, generator)
 
 
 # Where the gradient is looked at
@@ -86,7 +86,7 @@ def test_parts_sum_to_the_whole_and_know_their_matrices(ideal, generator):
 
 def planted(P, M, size, m, strength, generator):
     """Noise with m planted orthonormal directions of that deviation: field (1, P, M, size) and rows."""
-    rows = active.random_rows(m, torch.empty(size).double(), generator)
+    rows = orthonormal(m, size, generator)
     signal = strength * normal(P, M, m, generator=generator) @ rows
     return (normal(P, M, size, generator=generator) + signal)[None], rows
 
@@ -250,7 +250,7 @@ def test_pulling_back_is_autograd(network, problems, generator):
 
 def test_cosines_and_their_chance(generator):
     size = 12
-    rows = active.random_rows(2, torch.empty(size).double(), generator)
+    rows = orthonormal(2, size, generator)
     pulled = torch.stack([rows[0], normal(size, generator=generator)]).expand(9, -1, -1)
     pulled = torch.nn.functional.normalize(pulled, dim=-1)
     seen = active.alignment(rows, pulled)
@@ -258,7 +258,7 @@ def test_cosines_and_their_chance(generator):
     np.testing.assert_allclose(seen.consistency, 1)
     assert seen.chance[0, 0] < 1e-12 and seen.chance[0, 1] > 0.999
     assert (seen.low <= seen.cosine + 1e-12).all() and (seen.high >= seen.cosine - 1e-12).all()
-    blind = active.random_rows(1, torch.empty(size).double(), generator)
+    blind = orthonormal(1, size, generator)
     random = torch.nn.functional.normalize(normal(3, 2000, size, generator=generator), dim=-1)
     p = active.alignment(blind, random).chance
     assert (p < 0.05).mean() == pytest.approx(0.05, abs=0.02)
@@ -292,7 +292,7 @@ def test_directions_of_other_landscapes_are_left_out(network, problems, generato
 def test_what_is_handed_on(ideal, generator):
     size = ideal.coordinates.size
     field = normal(2, 200, 1, size, generator=generator)
-    row = active.random_rows(1, field, generator)
+    row = orthonormal(1, field.shape[-1], generator, field)
     field[1] += 4 * normal(200, 1, 1, generator=generator) * row
     found = active.components(field, 40, generator)
     assert found.real[1] == 1

@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 
+from ired.instruments.core.random_directions import covariance_matched
 from ired.instruments.dictionaries import dictionary as dictionaries, study
 from ired.instruments.dictionaries.dictionary import Dictionary, DictionaryError
 from ired.instruments.dictionaries.training import DictionaryTrainer, Member, Plan, largest, train
@@ -60,7 +61,7 @@ def test_given_directions_rebuild_what_they_span():
     assert explained(found["pca, first"]) == pytest.approx(expected, abs=1e-4)
     assert expected < explained(found["pca"]) < 1
     assert explained(dictionaries.independent(x, mean, scale, 6)) == pytest.approx(1, abs=1e-5)
-    matched = dictionaries.matched_directions(covariance, 20000, generator)
+    matched = covariance_matched(covariance, 20000, generator)
     shape = (matched.mT @ matched / len(matched)).double()
     leading = torch.linalg.eigh(covariance.double()).eigenvectors[:, -1]
     assert (leading @ shape @ leading) > 2 / 6

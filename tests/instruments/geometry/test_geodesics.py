@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from ired.instruments.core import states
+from ired.instruments.core.random_directions import rotations
 from ired.instruments.geometry import geodesics, spd_states
 from ired.instruments.geometry.known_answers_geodesics import symmetric_inverse
 from ired.instruments.geometry.metrics import METRICS
@@ -135,7 +136,7 @@ def test_concave_energies_are_seen(problems, answers, ideal, generator):
 
 def test_the_turned_control_is_bent_as_much_and_as_far_away(network, ideal, problems, answers, generator):
     drawn = geodesics.curves("A", answers, problems, 0.4, LINE)
-    R = geodesics.rotations(6, 4, generator)
+    R = rotations(6, 4, generator)
     torch.testing.assert_close(R @ R.mT, torch.eye(4).double().expand(6, 4, 4))
     control = geodesics.turned(drawn, R)
     assert control.metrics == (*METRICS, "turned") and control.points.shape[0] == 5

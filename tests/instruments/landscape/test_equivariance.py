@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ired.instruments.core import states
+from ired.instruments.core.random_directions import rotations
 from ired.instruments.interventions.known_answers_causality import denoised
 from ired.instruments.landscape import equivariance, known_answers as calibration
 from ired.instruments.landscape.equivariance import PERMUTATIONS, ROTATIONS
@@ -47,7 +48,7 @@ def test_rotations_without_the_signs_of_qr_are_found_out(monkeypatch):
 
 def test_turns_compose_and_keep_lengths(coordinates, generator):
     n = coordinates.n
-    P, Q = equivariance.rotations(5, n, generator), equivariance.signed_permutations(5, n, generator)
+    P, Q = rotations(5, n, generator), equivariance.signed_permutations(5, n, generator)
     y = coordinates.noise(5, 3, generator=generator, dtype=torch.float64)
     turned = equivariance.turned(equivariance.turned(y, P), Q)
     torch.testing.assert_close(turned, equivariance.turned(y, Q @ P))
@@ -56,7 +57,7 @@ def test_turns_compose_and_keep_lengths(coordinates, generator):
 
 
 def test_answers_of_other_axes_are_turned_answers(coordinates, ideal, problems, generator):
-    Q = equivariance.rotations(len(problems), coordinates.n, generator)
+    Q = rotations(len(problems), coordinates.n, generator)
     y0 = states.answers(ideal, problems)
     turned = states.answers(ideal, Q @ problems @ Q.mT)
     torch.testing.assert_close(turned, equivariance.turned(y0, Q))
@@ -122,7 +123,7 @@ def test_a_network_averaged_over_a_group_is_equivariant_under_it_alone(symmetric
 
 def test_one_state_has_no_gap(ideal, problems, generator):
     y0 = states.answers(ideal, problems)
-    Q = equivariance.rotations(len(problems), ideal.coordinates.n, generator)
+    Q = rotations(len(problems), ideal.coordinates.n, generator)
     with pytest.raises(ValueError, match="two at least"):
         equivariance.gaps(ideal, problems, y0[:, None], 0, Q)
 
