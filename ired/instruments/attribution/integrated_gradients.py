@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from ired.instruments.core import states as points
 from ired.instruments.core.directions import STATE, Direction
+from ired.instruments.core.energy_gap import above_first
 from ired.instruments.statistics.intervals import Interval, mean_interval, paired_interval
 from ired.instruments.statistics.tables import per_unit, summarise
 from ired.model.protocol import Energy
@@ -73,8 +74,7 @@ def gap(energy: Energy, k: int, y0: Tensor) -> Target:
     """
 
     def value(A: Tensor, y: Tensor, answer: Tensor) -> Tensor:
-        both = energy.energy(A, torch.stack((y, answer), 1), k)
-        return both[:, 0] - both[:, 1]
+        return above_first(energy.energy(A, torch.stack((answer, y), 1), k))[:, 1]
 
     return Target("gap", value, (points.centre(energy, y0, k),))
 

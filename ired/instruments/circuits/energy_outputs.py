@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ired.instruments.core import states as points
+from ired.instruments.core.energy_gap import above
 from ired.instruments.core.patching import blind_score
 from ired.instruments.core.random_directions import rotations
 from ired.instruments.core.states import array
@@ -170,7 +171,7 @@ def split(
     f, home = outputs(y), outputs(at_home)
     score = energy.gradient(prepared, y, k)
     along = {"score": score, "beyond": score - blind_score(energy, y, score)}
-    gap = (energy.energy(prepared, y, k) - energy.energy(prepared, at_home, k)) / sigma
+    gap = above(energy, prepared, y, at_home, k) / sigma
     whole = {"gap": gap} | {name: (score * v).sum(-1) for name, v in along.items()}
     whole = {name: array(value.mean(1)) for name, value in whole.items()}
     found = []

@@ -35,6 +35,7 @@ from ired.instruments.comparison import representation_layers
 from ired.instruments.comparison.metric_names import HIGHER, LOWER, NEITHER, Metric
 from ired.instruments.comparison.representation_inputs import TINY, Ground, Size, ground, needed
 from ired.instruments.comparison.representation_layers import Codes
+from ired.instruments.core.energy_gap import centred
 from ired.instruments.core.states import array
 from ired.instruments.interventions.pushes import Walk
 from ired.instruments.robustness import rediscovery
@@ -140,7 +141,7 @@ def fingerprint(energy: Energy, ground: Ground, walk: Walk, size: Any) -> Finger
         "gaps": timed("landscape", lambda: gaps(energy, ground)),
         "attributions": timed("attributions", lambda: attributions(energy, ground)),
         "errors": timed("answers", lambda: errors(energy, ground, walk)),
-        "blind": centred(ground.near.pow(2).sum(-1) / 2),
+        "blind": array(centred(ground.near.pow(2).sum(-1) / 2)),
         "seconds": seconds,
     }
     if not layered(energy, ground):
@@ -183,15 +184,10 @@ def beyond_untrained(
 # Of every energy
 
 
-def centred(values: Tensor) -> NDArray:
-    """Values (..., M) less their mean over M."""
-    return array(values - values.mean(-1, keepdim=True))
-
-
 def gaps(energy: Energy, ground: Ground) -> NDArray:
     """(K, P, M)"""
     prepared = energy.prepare(ground.A)
-    return centred(torch.stack([energy.energy(prepared, y, k) for k, y in enumerate(ground.near)]))
+    return array(centred(torch.stack([energy.energy(prepared, y, k) for k, y in enumerate(ground.near)])))
 
 
 def attributions(energy: Energy, ground: Ground) -> NDArray:

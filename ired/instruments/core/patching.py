@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ired.instruments.core import states
+from ired.instruments.core.energy_gap import centred
 from ired.model.protocol import Energy
 
 Replace = Callable[[Tensor], Tensor]
@@ -102,7 +103,7 @@ def situations(energy: Energy, A: Tensor, y0: Tensor, generator: torch.Generator
         at = [states.around(energy, y0, k, far, 2 if far else 1, generator) for far in DISTANCES]
         near.append(torch.cat(at, 1))
         noised.append(states.noised(energy, y0, k, 1, generator)[0][:, 0])
-        gaps.append(_centred(energy.energy(prepared, near[-1], k)))
+        gaps.append(centred(energy.energy(prepared, near[-1], k)))
         scores.append(energy.gradient(prepared, noised[-1], k))
     return Situations(*map(torch.stack, (near, noised, gaps, scores)))
 
@@ -156,7 +157,7 @@ def recovery(energy: Energy, layer: str, replace: Replace, A: Tensor, at: Situat
     prepared, rows = energy.prepare(A), []
     for k in range(energy.schedule.K):
         with torch.no_grad():
-            gaps = _centred(spliced.energy(prepared, at.near[k], k))
+            gaps = centred(spliced.energy(prepared, at.near[k], k))
         score = spliced.gradient(prepared, at.noised[k], k)
         through = spliced.gradient(prepared, at.noised[k], k, through=True)
         blind = blind_score(energy, at.noised[k], at.scores[k])
@@ -185,8 +186,3 @@ def recoveries(
     return {
         name: recovery(energy, layer, replace, A, at) for name, replace in replacements.items()
     }
-
-
-def _centred(energies: Tensor) -> Tensor:
-    """Energies (P, M) as gaps to their mean over the states of a problem."""
-    return energies - energies.mean(1, keepdim=True)

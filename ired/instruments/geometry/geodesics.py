@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ired.instruments.core import states
+from ired.instruments.core.energy_gap import above_first
 from ired.instruments.geometry import spd_states
 from ired.instruments.geometry.metrics import METRICS, Metric
 from ired.model.protocol import Energy
@@ -238,7 +239,7 @@ def profiles(energy: Energy, A: Tensor, drawn: Curves, landscapes: Sequence[int]
         s, tau = states.sigma(energy, k), spd_states.noise_scale(energy, k)
         E = spd_states.energies(energy, A, per_problem, k).unflatten(1, (-1, T)).transpose(0, 1)
         rounding = 8 * torch.finfo(E.dtype).eps * E.abs().amax(-1) / s
-        gap = states.array((E - E[..., :1]) / s)
+        gap = states.array(above_first(E) / s)
         gaps.append(gap)
         ideals.append(distance**2 / (2 * tau**2))
         where, depth = _lowest(np.broadcast_to(distance, gap.shape), gap, states.array(rounding))

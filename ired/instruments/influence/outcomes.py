@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ired.instruments.core import states as points
+from ired.instruments.core.energy_gap import above
 from ired.model.protocol import Energy
 
 OUTCOMES = ("score_error", "energy_gap", "sampled_error")
@@ -95,10 +96,9 @@ def energy_gaps(energy: Energy, at: Draws) -> Tensor:
     for k, noise in enumerate(at.noise):
         sigma, scaled = points.sigma(energy, k), points.sigma(energy, k) * noise
         right, wrong = (
-            energy.energy(A, (points.centre(energy, y, k)[:, None] + scaled).flatten(0, 1), k)
-            for y in (at.y0, at.wrong)
+            (points.centre(energy, y, k)[:, None] + scaled).flatten(0, 1) for y in (at.y0, at.wrong)
         )
-        gap = gap + sigma * (wrong - right).view(P, R).mean(1)
+        gap = gap + sigma * above(energy, A, wrong, right, k).view(P, R).mean(1)
         apart = (at.wrong - at.y0).square().sum(-1)
         ideal = ideal + energy.schedule.alpha_bar[k].item() * apart / 2
     return gap / ideal

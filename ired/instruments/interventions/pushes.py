@@ -37,6 +37,7 @@ from torch import Tensor
 
 from ired.instruments.core import random_directions, states
 from ired.instruments.core.directions import CONCEPTS, EVERYWHERE, STATE, Direction
+from ired.instruments.core.energy_gap import above
 from ired.instruments.core.patching import Spliced
 from ired.instruments.core.states import array
 from ired.instruments.core.trajectories import record
@@ -111,7 +112,7 @@ def nature(energy: Energy, A: Tensor, generator: torch.Generator) -> Nature:
     y0, K = states.answers(energy, A), range(energy.schedule.K)
     noised, prepared = states.at_noise(energy, y0, K, generator), energy.prepare(A)
     home = states.at_answers(energy, y0, K)
-    gaps = [energy.energy(prepared, noised[k], k) - energy.energy(prepared, home[k], k) for k in K]
+    gaps = [above(energy, prepared, noised[k], home[k], k) for k in K]
     return Nature(A, noised, torch.stack(gaps).std(1))
 
 

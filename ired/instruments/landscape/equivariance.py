@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ired.instruments.core import states as points
+from ired.instruments.core.energy_gap import centred
 from ired.instruments.core.random_directions import rotations
 from ired.model.protocol import Energy
 
@@ -108,8 +109,7 @@ def gaps(energy: Energy, A: Tensor, y: Tensor, k: int, Q: Tensor) -> Alike:
         raise ValueError(f"a gap is one between states: two at least, not {tuple(y.shape)}")
     own = energy.energy(energy.prepare(A), y, k)
     other = energy.energy(energy.prepare(Q @ A @ Q.mT), turned(y, Q), k)
-    own, other = (E - E.mean(1, keepdim=True) for E in (own, other))
-    return _alike(other, own, own)
+    return _alike(centred(other), centred(own), centred(own))
 
 
 @torch.no_grad()

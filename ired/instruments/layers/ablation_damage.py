@@ -18,6 +18,7 @@ from pandas import DataFrame, concat
 from torch import Tensor
 
 from ired.instruments.core import states
+from ired.instruments.core.energy_gap import above_first
 from ired.instruments.core.patching import DISTANCES, blind_score
 from ired.instruments.core.states import array
 from ired.instruments.layers.ablation import Ablation, Walk, path
@@ -133,7 +134,7 @@ def judge(energy: Energy, at: Bench) -> dict[str, NDArray]:
 def _gaps(energies: Tensor) -> Tensor:
     """Energies (P, M) above the first state's; what rounding alone sets apart is made equal."""
     unit = TIE * energies.abs().amax(1, keepdim=True).clamp_min(torch.finfo(energies.dtype).tiny)
-    return ((energies - energies[:, :1]) / unit).round() * unit
+    return (above_first(energies) / unit).round() * unit
 
 
 def table(labels: dict[str, Any], found: dict[str, NDArray], mse: NDArray | None) -> DataFrame:

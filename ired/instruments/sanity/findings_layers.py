@@ -18,6 +18,7 @@ from ired.instruments.accuracy import linear_surrogate
 from ired.instruments.concepts import cav as concepts
 from ired.instruments.concepts.cav import Pairs
 from ired.instruments.core import random_directions, states
+from ired.instruments.core.energy_gap import centred
 from ired.instruments.core.patching import DISTANCES, Spliced
 from ired.instruments.core.states import array
 from ired.instruments.dictionaries.dictionary import Dictionary, given
@@ -280,8 +281,7 @@ def gaps_kept(energy: Energy, at: Around, layer: str, h: Tensor, put: Tensor) ->
     """
     prepared, error, floor = energy.prepare(at.A), 0.0, 0.0
     for own, other, k in zip(h, put, at.landscapes, strict=True):
-        gaps, seen = (energy.resume(layer, some, prepared, k) for some in (own, other))
-        gaps, seen = (e - e.mean(1, keepdim=True) for e in (gaps, seen))
+        gaps, seen = (centred(energy.resume(layer, some, prepared, k)) for some in (own, other))
         error, floor = error + (seen - gaps).pow(2).sum(1), floor + gaps.pow(2).sum(1)
     return array(((floor - error) / floor.mean()).clamp_min(-1))
 

@@ -29,6 +29,7 @@ from torch import Tensor
 
 from ired.instruments.core import random_directions, states, trajectories
 from ired.instruments.core.directions import EVERYWHERE, OF_PROBLEMS, STATE, Direction
+from ired.instruments.core.energy_gap import centred
 from ired.instruments.core.patching import DISTANCES, Spliced
 from ired.instruments.dictionaries.dictionary import Dictionary, given
 from ired.instruments.dictionaries.property_correlation import MATRIX, effective_rank
@@ -209,13 +210,12 @@ def recovered(bench: Bench, A: Tensor, y0: Tensor) -> Block:
     for k in bench.landscapes:
         near = torch.cat([states.around(energy, y0, k, far, 2 if far else 1, generator)
                           for far in DISTANCES], 1)  # fmt: skip
-        gaps = energy.energy(prepared, near, k)
-        gaps = gaps - gaps.mean(1, keepdim=True)
+        gaps = centred(energy.energy(prepared, near, k))
         floor = gaps.pow(2).sum(1)
         for layer in bench.layers:
             for one in (layer.dictionary, layer.random):
                 E = Spliced(energy, layer.name, one).energy(prepared, near, k)
-                lost = (E - E.mean(1, keepdim=True) - gaps).pow(2).sum(1)
+                lost = (centred(E) - gaps).pow(2).sum(1)
                 columns.setdefault(f"{layer.name}, k = {k}", []).append((floor - lost) / floor.mean())
     nothing = [np.zeros((len(A), 0))]
     own, null = (

@@ -44,6 +44,7 @@ from pandas import DataFrame, concat
 from torch import Tensor
 
 from ired.instruments.core import states
+from ired.instruments.core.energy_gap import above_first
 from ired.instruments.core.states import array
 from ired.instruments.geometry import metrics
 from ired.instruments.statistics.intervals import Interval, mean_interval, paired_interval
@@ -136,7 +137,7 @@ def gaps(
         part = slice(start, start + chunk)
         prepared = energy.prepare(A[part])
         E = [energy.energy(prepared, y[part] + shift[part, None], k) for shift in shifts]
-        seen.append(torch.stack([(e[:, 1:] - e[:, :1]) / states.sigma(energy, k) for e in E]))
+        seen.append(torch.stack([above_first(e)[:, 1:] / states.sigma(energy, k) for e in E]))
     found = torch.cat(seen, 1)
     return {"noised": array(found[1:].mean(0)), "clean": array(found[0])}
 

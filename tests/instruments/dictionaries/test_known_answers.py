@@ -41,7 +41,7 @@ def spoiled(instrument, name, spoil, monkeypatch):
     "instrument, name, spoil, room",
     [
         (patching.Spliced, "_energy", lambda energy: 1.1 * energy, "splice"),
-        (patching, "_centred", lambda energies: energies.relu(), "splice"),
+        (patching, "centred", lambda energies: energies.relu(), "splice"),
         (features, "attribute", lambda found: replace(found, size=1.1 * found.size), "features"),
         (rule_descriptions, "shuffled_auroc", lambda auroc: 1.0, "features"),
     ],
