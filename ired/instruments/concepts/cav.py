@@ -30,6 +30,7 @@ from ired.instruments.core import states as points
 from ired.instruments.core.directions import CONCEPTS, OF_PROBLEMS, Direction
 from ired.instruments.core.states import array
 from ired.instruments.statistics import intervals
+from ired.instruments.statistics.auroc import placements
 from ired.instruments.statistics.intervals import Interval, student_interval
 from ired.model.protocol import Energy
 
@@ -393,9 +394,8 @@ def auroc_values(cavs: NDArray, h: NDArray, fold: NDArray) -> NDArray:
     for f, cav in zip(np.unique(fold), cavs, strict=True):
         own = fold == f
         low, high = (h[own] @ cav).T
-        # Rounding is no difference: a CAV of length 0 tells nothing apart.
-        over = np.sign(high[:, None] - low) * 0.5 + 0.5
-        values[own] = over.mean(1) + over.mean(0) - over.mean()
+        above, below = placements(high, low)
+        values[own] = above + below - above.mean()
     return values
 
 

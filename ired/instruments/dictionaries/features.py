@@ -23,13 +23,13 @@ from ired.instruments.dictionaries.dictionary import Dictionary, DictionaryError
 from ired.instruments.dictionaries.rule_descriptions import (
     Described,
     Rule,
-    auroc,
     describe_all,
     described,
     group_means,
     shuffled_auroc,
     unruly,
 )
+from ired.instruments.statistics.auroc import auroc
 from ired.instruments.statistics.intervals import (
     Interval,
     adjust,

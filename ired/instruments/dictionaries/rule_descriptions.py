@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ired.instruments.core.states import array
+from ired.instruments.statistics.auroc import auroc, of_tally, tally
 from ired.instruments.statistics.intervals import Interval, bootstrap_interval
 
 DEPTH, LEAVES = 3, 4  # questions in a row that a rule may ask, and how many cases it may tell apart
@@ -100,10 +101,10 @@ def describe(fires: NDArray, tokens: Described, seed: int = 0, resamples: int = 
     predicted = rates[leaves] > base
     labels, landscape = fires[test], tokens.landscape[test]
     by_landscape = group_means(fires[fit, None], tokens.landscape[fit], int(landscape.max()) + 1)[:, 0]
-    counts = _counts(rates[leaves], labels, tokens.problem[test])
+    counts = tally(rates[leaves], labels, tokens.problem[test])
 
     def over_problems(drawn: NDArray, axis: int = -1) -> NDArray:
-        return _auroc(counts[drawn.astype(int)].sum(-3))
+        return of_tally(counts[drawn.astype(int)].sum(-3))
 
     interval = bootstrap_interval(
         np.arange(len(counts)), seed=seed, statistic=over_problems, resamples=resamples
@@ -145,16 +146,6 @@ def shuffled_auroc(fires: NDArray, tokens: Described, rng: np.random.Generator) 
     return auroc(_rates(tree)[tree.tree_.apply(tokens.values[test])], fires[test])
 
 
-def auroc(score: NDArray, labels: NDArray, within: NDArray | None = None) -> float:
-    """P(a token that fires scores above one that does not) + ½ P(equal), score and labels (N,);
-    with `within` (N,) labels only pairs of equal labels are counted. ½ where there is no pair."""
-    group = np.zeros(len(score), dtype=int) if within is None else within
-    counts = _counts(score, labels, group)
-    wins = _wins(counts).sum()
-    pairs = (counts[..., 0].sum(-1) * counts[..., 1].sum(-1)).sum()
-    return float(wins / pairs) if pairs else 0.5
-
-
 def group_means(values: NDArray, group: NDArray, count: int = 0) -> NDArray:
     """Means (groups, m) of values (N, m) by group (N,); 0 for groups without members."""
     count = max(count, int(group.max()) + 1)
@@ -183,27 +174,6 @@ def _rates(tree: Any) -> NDArray:
         return np.full(tree.tree_.node_count, float(tree.classes_[0]))
     values = tree.tree_.value[:, 0]
     return values[:, 1] / values.sum(1)
-
-
-def _counts(score: NDArray, labels: NDArray, group: NDArray) -> NDArray:
-    """Tokens (groups, distinct scores ascending, 2): how many do not fire and how many do."""
-    _, place = np.unique(score, return_inverse=True)
-    _, group = np.unique(group, return_inverse=True)
-    shape = (group.max() + 1, place.max() + 1, 2)
-    flat = (group * shape[1] + place) * 2 + labels.astype(int)
-    return np.bincount(flat, minlength=np.prod(shape)).reshape(shape).astype(np.float64)
-
-
-def _wins(counts: NDArray) -> NDArray:
-    """Pairs won, of counts (…, scores, 2)."""
-    silent, firing = counts[..., 0], counts[..., 1]
-    below = silent.cumsum(-1) - silent
-    return (firing * (below + silent / 2)).sum(-1)
-
-
-def _auroc(counts: NDArray) -> NDArray:
-    pairs = counts[..., 0].sum(-1) * counts[..., 1].sum(-1)
-    return np.where(pairs > 0, _wins(counts) / np.where(pairs > 0, pairs, 1), 0.5)
 
 
 def _sentence(tree: Any, names: Sequence[str], positive: NDArray) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from ired.instruments.statistics.auroc import delong
 from ired.instruments.statistics.intervals import Interval
 
 STRENGTHS = (1e-5, 1e-3, 1e-1)
@@ -106,25 +107,18 @@ def log_loss(label: NDArray, logit: NDArray) -> NDArray:
 def auroc(label: NDArray, score: NDArray, fold: NDArray, level: float = 0.95) -> Interval:
     """The share of pairs of one fold, one of each class, that scores (N,) put in order, ties half.
 
-    Interval by DeLong's variance (DeLong, DeLong & Clarke-Pearson 1988), summed over folds and
-    widened for what their probes share. Folds without two of each class are left out; raises
-    ValueError where none is left.
+    Interval by DeLong's variance, summed over folds and widened for what their probes share. Folds without two of
+    each class are left out; raises ValueError where none is left.
     """
-    from scipy.stats import rankdata
-
     areas, variances, pairs = [], [], []
     for f in np.unique(fold):
-        yes, no = (score[(fold == f) & (label == side)] for side in (True, False))
-        m, n = len(yes), len(no)
-        if min(m, n) < 2:
+        yes, no = (score[None, (fold == f) & (label == side)] for side in (True, False))
+        if min(yes.size, no.size) < 2:
             continue
-        ranks = rankdata(np.concatenate([yes, no]))
-        # Of each "yes" the share of "no" below it, of each "no" the share of "yes" above it.
-        under = (ranks[:m] - rankdata(yes)) / n
-        over = 1 - (ranks[m:] - rankdata(no)) / m
-        areas.append(under.mean())
-        variances.append(under.var(ddof=1) / m + over.var(ddof=1) / n)
-        pairs.append(m * n)
+        area, covariance = delong(yes, no)
+        areas.append(area[0])
+        variances.append(covariance[0, 0])
+        pairs.append(yes.size * no.size)
     if not areas:
         raise ValueError("no fold holds two states of each class")
     share = np.asarray(pairs) / np.sum(pairs)

@@ -1,5 +1,6 @@
 """Intervals, corrections and tables: how sure a number is.
 
+auroc.py      The area under the ROC curve, with DeLong's covariance
 intervals.py  Intervals, tests and corrections: how sure a number is
 tables.py     Long tables of measurements, one row a point, condensed to means with intervals
 """

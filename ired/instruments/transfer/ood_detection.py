@@ -25,6 +25,7 @@ from torch import Tensor
 
 from ired.instruments.accuracy.predictors import features
 from ired.instruments.core import states
+from ired.instruments.statistics.auroc import delong
 from ired.instruments.statistics.intervals import (  # fmt: skip
     Interval,
     mean_interval,
@@ -181,22 +182,13 @@ class Aurocs:
 
 
 def aurocs(same: Mapping[str, ArrayLike], shifted: Mapping[str, ArrayLike]) -> Aurocs:
-    """From detectors' values on M problems of the training distribution and N shifted ones.
-
-    Placements by midranks (Sun & Xu 2014); ties count one half.
-    """
-    from scipy.stats import rankdata
-
+    """From detectors' values on M problems of the training distribution and N shifted ones."""
     names = tuple(same)
     x, y = (np.array([np.asarray(v[k], dtype=np.float64) for k in names]) for v in (shifted, same))
     N, M = x.shape[1], y.shape[1]
     if min(M, N) < 2:
         raise ValueError(f"an AUROC needs at least two problems of each kind, not {M} and {N}")
-    both = rankdata(np.concatenate([x, y], 1), axis=1)
-    above = (both[:, :N] - rankdata(x, axis=1)) / M  # of each shifted problem: share of same ones below
-    below = 1 - (both[:, N:] - rankdata(y, axis=1)) / N
-    covariance = np.atleast_2d(np.cov(above)) / N + np.atleast_2d(np.cov(below)) / M
-    return Aurocs(names, above.mean(1), covariance, min(M, N))
+    return Aurocs(names, *delong(x, y), min(M, N))
 
 
 def detection(family: str, found: Aurocs, level: float = 0.95) -> DataFrame:

@@ -1,7 +1,6 @@
 """Rules whose words and worth are known."""
 
 import numpy as np
-import pytest
 
 from ired.instruments.dictionaries import rule_descriptions
 
@@ -52,14 +51,3 @@ def test_a_feature_that_always_or_never_fires_has_no_rule(described):
     rare[:3] = True
     assert "0.2%" in rule_descriptions.describe(rare, tokens).text
     assert np.isnan(rule_descriptions.shuffled_auroc(rare, tokens, np.random.default_rng(0)))
-
-
-def test_auroc_counts_pairs():
-    score, labels = np.array([0.1, 0.4, 0.4, 0.9]), np.array([0, 0, 1, 1], dtype=bool)
-    assert rule_descriptions.auroc(score, labels) == (1 + 1 + 0.5 + 1) / 4
-    assert rule_descriptions.auroc(score, labels, np.array([0, 1, 1, 0])) == (1 + 0.5) / 2
-    assert rule_descriptions.auroc(score, np.ones(4, bool)) == 0.5
-    sklearn = pytest.importorskip("sklearn.metrics")
-    rng = np.random.default_rng(0)
-    score, labels = rng.integers(0, 5, 200), rng.random(200) < 0.3
-    assert rule_descriptions.auroc(score, labels) == pytest.approx(sklearn.roc_auc_score(labels, score))
