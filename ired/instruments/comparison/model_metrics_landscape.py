@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ired.instruments.core import states as points
 from ired.instruments.landscape import gradient_field, hessian, minima
+from ired.instruments.statistics.spectra import inertia
 from ired.model.protocol import Energy
 
 FLOOR = 1e-12  # an energy below this, in σ, counts as this: the ideal one is 0 at the answer
@@ -53,7 +54,7 @@ def shape(
         "landscape.wrong_costs_more": gaps.rate("other"),
         "landscape.curvature": own.mean(-1),
         "landscape.anisotropy": _anisotropy(own),
-        "landscape.negative": hessian.inertia(own)[..., 0] / own.shape[-1],
+        "landscape.negative": inertia(own)[..., 0] / own.shape[-1],
         "landscape.condition": _condition(own),
         "landscape.algebraic": bent.algebraic_cosine_centred,
         "landscape.cosine_home": home.cosine,

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ired.instruments.core import states as points
+from ired.instruments.statistics.spectra import participation
 from ired.model.protocol import Energy
 
 LAYERS = ("fc1", "fc2", "fc3")
@@ -145,7 +146,7 @@ class Moments:
         values = torch.linalg.eigvalsh(covariance).clamp_min(0)
         return {
             "between_landscapes": (between / variance).item(),
-            "participation": (values.sum() ** 2 / values.pow(2).sum()).item(),
+            "participation": float(participation(points.array(values))),
             "constant": (mean.pow(2).sum() / (mean.pow(2).sum() + variance)).item(),
             "positive": (self.positive.mean() / self.count.sum()).item(),
             "mean_square": ((mean.pow(2).sum() + variance) / len(mean)).item(),

@@ -24,6 +24,7 @@ from ired.instruments.core.random_directions import covariance_matched
 from ired.instruments.core.states import array
 from ired.instruments.dictionaries.dictionary import Dictionary, given
 from ired.instruments.statistics.intervals import Interval, rank_p_values
+from ired.instruments.statistics.spectra import entropy_rank
 from ired.model.protocol import Energy
 
 MATRIX = (
@@ -75,9 +76,7 @@ class Property:
 
 def effective_rank(A: Tensor) -> Tensor:
     """exp of the entropy of the normalised spectrum (Roy & Vetterli 2007) of SPD A (B, n, n): (B,)."""
-    spectrum = torch.linalg.eigvalsh(A.double())
-    share = spectrum / spectrum.sum(-1, keepdim=True)
-    return torch.special.entr(share).sum(-1).exp()
+    return torch.from_numpy(entropy_rank(array(torch.linalg.eigvalsh(A.double()))))
 
 
 def one_token_each(problem: ArrayLike, rng: np.random.Generator) -> NDArray:

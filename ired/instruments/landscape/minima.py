@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ired.instruments.core import states as points
 from ired.instruments.landscape.descent import basis_hessian, descend
+from ired.instruments.statistics.spectra import inertia
 from ired.model.protocol import Energy
 
 UNCONVERGED, MINIMUM, SADDLE, FLAT, ESCAPED = range(5)
@@ -347,9 +348,7 @@ def critical_points(
     for rows in torch.arange(len(owner), device=z.device).split(chunk):
         p, m = owner[rows], member[rows]
         values = torch.linalg.eigvalsh(basis_hessian(energy, A[p], z[p, m], k))
-        level = zero * values.abs().amax(-1, keepdim=True)
-        counts[p, m, 0] = (values < -level).sum(-1)
-        counts[p, m, 1] = (values.abs() <= level).sum(-1)
+        counts[p, m] = torch.from_numpy(inertia(points.array(values), zero)[:, :2]).to(counts)
     counts = counts.gather(1, best[..., None].expand(-1, -1, 2))
     counts[~ends.converged] = -1
     negative, none = counts.unbind(-1)

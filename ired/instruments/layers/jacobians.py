@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ired.instruments.core import states
-from ired.instruments.landscape.hessian import entropy_rank
 from ired.instruments.layers.forward_backward import Network, jacobians, passage
+from ired.instruments.statistics.spectra import entropy_rank
 
 MAPS = ("state → fc1", "fc1 → fc2", "fc2 → fc3", "fc3 → f", "state → f")
 

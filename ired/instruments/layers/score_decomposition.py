@@ -23,10 +23,10 @@ from torch import Tensor
 
 from ired.instruments.core import states
 from ired.instruments.core.patching import blind_score
-from ired.instruments.landscape.hessian import participation
 from ired.instruments.layers.forward_backward import LAYERS, Film, Network, Passage, along, back, passage
 from ired.instruments.statistics import intervals
 from ired.instruments.statistics.intervals import Interval
+from ired.instruments.statistics.spectra import participation
 from ired.instruments.statistics.tables import summarise
 from ired.model.protocol import Energy
 
