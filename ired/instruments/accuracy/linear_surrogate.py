@@ -30,6 +30,7 @@ from ired.instruments.statistics.intervals import (
     rank_correlation,
     student_interval,
 )
+from ired.instruments.statistics.regression import ridge
 from ired.model.protocol import Energy
 
 ALPHAS = tuple(10.0**power for power in (-6, -3, -1, 0, 1, 2, 3))
@@ -59,9 +60,6 @@ def fitted(X: Tensor, T: Tensor, fold: NDArray, others: Rows | None = None) -> T
 
     Raises ValueError where there is but one fold.
     """
-    from sklearn.linear_model import RidgeCV
-    from sklearn.preprocessing import StandardScaler
-
     if len(np.unique(fold)) < 2:
         raise ValueError("a map is judged on problems that it was not fitted to: two folds at least")
     x, t = array(X), array(T.flatten(1))
@@ -71,9 +69,7 @@ def fitted(X: Tensor, T: Tensor, fold: NDArray, others: Rows | None = None) -> T
         parts = [(np.full(len(x), True), array(others[0]), array(others[1].flatten(1)))]
     found = np.empty_like(t)
     for test, own, values in parts:
-        scale = StandardScaler().fit(own)
-        ridge = RidgeCV(ALPHAS, alpha_per_target=True).fit(scale.transform(own), values)
-        found[test] = ridge.predict(scale.transform(x[test])).reshape(test.sum(), -1)
+        found[test] = ridge(own, values, ALPHAS).predict(x[test]).reshape(test.sum(), -1)
     return torch.from_numpy(found).to(T).view_as(T)
 
 

@@ -24,6 +24,7 @@ from ired.instruments.core.random_directions import covariance_matched
 from ired.instruments.core.states import array
 from ired.instruments.dictionaries.dictionary import Dictionary, given
 from ired.instruments.statistics.intervals import Interval, rank_p_values
+from ired.instruments.statistics.regression import ridge
 from ired.instruments.statistics.spectra import entropy_rank
 from ired.model.protocol import Energy
 
@@ -476,10 +477,7 @@ def predictability(
     with m the mean of the training problems of the same stratum: what strata tell is no merit.
     Percentile bootstrap over problems.
     """  # fmt: skip
-    from sklearn.linear_model import RidgeCV
     from sklearn.model_selection import KFold
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     rng = np.random.default_rng(seed)
     P = len(properties[0].values)
@@ -499,8 +497,7 @@ def predictability(
                 x = x[:, _differing(x[train]) >= FEWEST]
                 if not x.shape[1]:
                     x = np.zeros((P, 1))
-                line = make_pipeline(StandardScaler(), RidgeCV(ALPHAS, alpha_per_target=True))
-                line.fit(x[train], away[np.ix_(train, columns)])
+                line = ridge(x[train], away[np.ix_(train, columns)], ALPHAS)
                 guess = line.predict(x[test]).reshape(len(test), -1)
                 missed[place][np.ix_(test, columns)] = (away[np.ix_(test, columns)] - guess) ** 2
     weights = np.concatenate([np.ones((1, P)), rng.multinomial(P, np.full(P, 1 / P), resamples)])

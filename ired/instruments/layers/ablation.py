@@ -30,12 +30,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ired.instruments.core import states
 from ired.instruments.core.patching import Spliced
+from ired.instruments.statistics.regression import Affine, least_squares
 from ired.model.protocol import Energy
 
 LAYERS = ("fc1", "fc2", "fc3", "fc4")
@@ -145,32 +145,6 @@ def inputs(energy: Energy, A: Tensor, y: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Affine:
-    """x ↦ (x − centre) @ weights + offset."""
-
-    centre: Tensor
-    weights: Tensor
-    offset: Tensor
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return (x - self.centre) @ self.weights + self.offset
-
-
-def fit(x: Tensor, h: Tensor) -> Affine:
-    """Least squares of h (N, outputs) on x (N, inputs) with an intercept; inputs may be dependent."""
-    from scipy.linalg import lstsq
-
-    centre, offset = x.mean(0), h.mean(0)
-    # Many rows are few after a plain QR, which is products of matrices; pivoted QR is not.
-    Q, R = torch.linalg.qr(x - centre)
-    a, b = (v.cpu().numpy() for v in (R, Q.mT @ (h - offset)))
-    # By pivoted QR, which bears dependent inputs. scipy's: torch's now and then keeps a dependent column (it
-    # hands LAPACK pivots that nobody has set), and the fit is then far off.
-    solved = lstsq(a, b, cond=max(x.shape) * np.finfo(a.dtype).eps, lapack_driver="gelsy")[0]
-    return Affine(centre, torch.from_numpy(solved).to(x), offset)
-
-
-@dataclass(frozen=True)
 class Habit:
     """What one layer does on other problems in one landscape.
 
@@ -202,12 +176,12 @@ def habits(energy: Energy, A: Tensor, states: Tensor) -> Habits:
         if len(flat[INPUT]) <= widest + 1:
             raise ValueError(f"{len(flat[INPUT])} tokens do not fix {widest + 1} coefficients")
         for layer in LAYERS:
-            h, stack = flat[layer], fit(flat[INPUT], flat[layer])
+            h, stack = flat[layer], least_squares(flat[INPUT], flat[layer])
             values, axes = torch.linalg.eigh(torch.cov(h.mT).reshape(h.shape[1], -1))
             found[layer].append(Habit(
                 h.mean(0), axes.flip(1), values.flip(0).clamp_min(0).sqrt(),
                 seen[layer][:, 0].clone(),  # not all the other tokens with it
-                stack if BEFORE[layer] == INPUT else fit(flat[BEFORE[layer]], h), stack,
+                stack if BEFORE[layer] == INPUT else least_squares(flat[BEFORE[layer]], h), stack,
             ))  # fmt: skip
     return found
 

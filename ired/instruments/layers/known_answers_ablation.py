@@ -18,6 +18,7 @@ from ired.instruments.calibration.checks import Around, Check, Layered, Referenc
 from ired.instruments.core import states as points
 from ired.instruments.layers import ablation, ablation_damage, ablation_ranking
 from ired.instruments.layers.ablation import LAYERS, Ablated, Habits, instead
+from ired.instruments.statistics.regression import least_squares
 from ired.model.protocol import Energy
 
 NAME = "layer_ablation"
@@ -164,7 +165,7 @@ def check_layer_ablation(references: References, generator: torch.Generator) -> 
           for layer, kind, k, left, total in ablation.unexplained(
               chain, others, states, known) if k == 0}  # fmt: skip
     x = torch.randn(20, WIDTH, generator=generator, dtype=torch.float64)
-    bent = ablation.fit(torch.cat([x, -x]), torch.cat([x, -x]).abs())
+    bent = least_squares(torch.cat([x, -x]), torch.cat([x, -x]).abs())
     checks += [check("R² of an affine layer", 1, r2["fc2", "linear"]),
                check("slopes of |x| on values of both signs", 0, points.array(bent(x) - bent(-x)))]  # fmt: skip
     units = torch.arange(WIDTH, device=A.device) >= WIDTH - IDLE

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from ired.instruments.accuracy.predictors import features
 from ired.instruments.core import states
+from ired.instruments.statistics.regression import least_squares
 from ired.model.protocol import Energy
 
 # The last is so strong that nothing but the mean is predicted: a probe may decline.
@@ -155,8 +156,8 @@ def random_function(x: Tensor, values: Tensor, generator: torch.Generator) -> Te
 def beyond(values: Tensor, others: Tensor) -> Tensor:
     """What is left of values (N, m) by least squares on others (N, q) and a constant. It is part of
     what the target means: no representation is used here, so nothing leaks."""  # fmt: skip
-    one = torch.cat([torch.ones_like(others[:, :1]), (others - others.mean(0)) / others.std(0)], 1)
-    return values - one @ torch.linalg.lstsq(one, values).solution
+    others = others / others.std(0)
+    return values - least_squares(others, values)(others)
 
 
 # Nested cross-validation

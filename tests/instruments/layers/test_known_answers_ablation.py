@@ -36,7 +36,7 @@ def spoiled(monkeypatch, room, name, spoil):
     "room, name, spoil",
     [
         (ablation, "_over_problems", lambda f: lambda h, y, k: f(h, y, k) * (1 + h.shape[-1] / 100)),
-        (ablation, "fit", lambda f: lambda x: 1.01 * f(x)),
+        (ablation, "least_squares", lambda f: lambda x: 1.01 * f(x)),
         (ablation, "_projected", lambda f: lambda h, y, k: f(h, y, k) + 0.01 * h),
         (ablation, "instead", lambda f: lambda h, y, k: f(h, y, 0)),
         (ablation_damage, "_gaps", lambda gaps: gaps.relu()),
