@@ -35,7 +35,7 @@ def main(run):
     from ired.instruments.statistics.tables import per_unit, summarise, weakest_margin
     from ired.model import problems
     from ired.model.reference import panel
-    from ired.model.sampling import SamplingConfig, sample
+    from ired.model.sampling import Sampler
 
     run.gate("SETUP-5")
     trained = run.upstream("SETUP-3").path("model.safetensors")
@@ -46,13 +46,11 @@ def main(run):
     random = problems.generator(run.seed, "slices")
 
     paths = {k: [] for k in range(model.schedule.K)}
-    config = SamplingConfig(**run.profile.sampling)
     start = model.coordinates.noise(len(A), generator=random, dtype=A.dtype).to(run.device)
-    found = sample(
-        model, A, config, start=start,
+    found = Sampler(**run.profile.sampling).answers(
+        model, A, start,
         callback=lambda s: s.stage in ("denoise", "descend") and paths[s.landscape].append(s.y),
     )  # fmt: skip
-    found = config.unscaled(found, model.schedule)
 
     tables, pictures = [], {}
     with run.progress(len(paths), "slices, landscapes") as bar:

@@ -34,13 +34,13 @@ def main(run):
     from ired.instruments.dictionaries.activations import LAYERS, SPLITS, Moments, Shards
     from ired.model import problems
     from ired.model.checkpoint import load_energy
-    from ired.model.sampling import SamplingConfig, sample
+    from ired.model.sampling import Sampler
 
     run.gate("SETUP-5")
     source = run.upstream("SETUP-3")
     energy = load_energy(source.path("model.safetensors"), run.device)
     K, n, params = energy.schedule.K, energy.coordinates.n, run.params
-    descent = SamplingConfig(**run.profile.sampling)
+    sampler = Sampler(**run.profile.sampling)
     tokens, sets, moments = {s: [] for s in SPLITS}, {}, {layer: Moments(K) for layer in LAYERS}
     for split, count in zip(SPLITS, (params.problems, params.held_out), strict=True):
         drawn = problems.generator(run.seed, f"activations {split}")
@@ -52,8 +52,7 @@ def main(run):
                 start = energy.coordinates.noise(len(part), generator=drawn).to(part)
                 seen = activations.collect(
                     energy, part, states.answers(energy, part),
-                    lambda A, see, start=start: sample(energy, A, descent, start=start, callback=see),
-                    params.draws, drawn, first,
+                    sampler, start, params.draws, drawn, first,
                 )  # fmt: skip
                 tokens[split].append(len(seen.y))
                 run.tensors(Shards.name(split, number, "tokens"), seen.columns())

@@ -46,11 +46,11 @@ def main(run):
     from ired.instruments.dictionaries.activations import LAYERS
     from ired.model import problems
     from ired.model.reference import panel
-    from ired.model.sampling import SamplingConfig, sample
+    from ired.model.sampling import Sampler
 
     run.gate("SETUP-5")
     energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
-    model, config, p = energies["trained"], SamplingConfig(**run.profile.sampling), run.params
+    model, sampler, p = energies["trained"], Sampler(**run.profile.sampling), run.params
     stored = run.upstream("SETUP-2").tensors("problems")
     A, mean = stored["test.A"].to(run.device), problems.mean_diagonal(**run.profile.problem)
     background = stored["validation.A"][: p.random * p.problems].to(run.device)
@@ -58,7 +58,7 @@ def main(run):
     last, generator = model.schedule.K - 1, problems.generator(run.seed, "attribution")
     scene = partial(integrated_gradients.scene, model, A=A[: p.problems], mean=mean, background=background,
                     generator=generator)  # fmt: skip
-    answers = {name: partial(sample, energy, config=config, differentiable=True)
+    answers = {name: partial(sampler, energy, differentiable=True)
                for name, energy in energies.items()}  # fmt: skip
 
     truth = {"gradients": integrated_gradients.gradient_agreement(

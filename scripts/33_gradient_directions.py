@@ -43,7 +43,7 @@ def main(run):
     from ired.instruments.statistics.intervals import adjust
     from ired.model import problems
     from ired.model.reference import panel
-    from ired.model.sampling import SamplingConfig, sample
+    from ired.model.sampling import Sampler
 
     size, source, up = run.params, run.upstream("SETUP-3"), run.upstream("P3-02")
     energies = panel(source.path("model.safetensors"), run.seed, run.device)
@@ -52,7 +52,7 @@ def main(run):
     A = problems.draw(count, n, c, generator, torch.float64).to(run.device)
     run.dataset(f"P3-03 n={n}", problems.digest(A), "fresh", "ired.model.problems.draw")
     A, fresh = A.split([size.problems, size.fresh])
-    y0, config = points.answers(model, A), SamplingConfig(**run.profile.sampling)
+    y0, sampler = points.answers(model, A), Sampler(**run.profile.sampling)
     landscapes = [k for k in size.landscapes if k < model.schedule.K]
     others = directions.unpack(up.tensors("directions"), up.meta("directions"))
     for layer, exp_id in LAYERS.items():
@@ -64,9 +64,7 @@ def main(run):
     noised = active_subspace.noised_states(model, y0, size.states, generator)
     states = {(energy, "noised"): noised for energy in ("trained", "untrained", "ideal")}
     start = points.noise(model, len(A), generator=generator, like=A)
-    states["trained", "path"] = active_subspace.path_states(
-        model, A, lambda A, see: sample(model, A, config, start=start, callback=see)
-    )
+    states["trained", "path"] = active_subspace.path_states(model, A, sampler, start)
     found, tables = active_subspace.survey(energies, A, states, size.draws, generator)
     trained = found["trained", "noised", "beyond"]
     spans = {"trained": trained, "paths": found["trained", "path", "beyond"]}

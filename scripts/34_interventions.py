@@ -45,7 +45,7 @@ def main(run):
     from ired.instruments.statistics import intervals
     from ired.model import problems
     from ired.model.checkpoint import load_energy
-    from ired.model.sampling import SamplingConfig, sample
+    from ired.model.sampling import Sampler
 
     size, source = run.params, run.upstream("SETUP-3")
     energy = load_energy(source.path("model.safetensors"), run.device, torch.float64)
@@ -53,11 +53,9 @@ def main(run):
     A = problems.draw(size.problems + size.natural, n, c, generator, torch.float64).to(run.device)
     A, others = A.split([size.problems, size.natural])
     run.dataset(f"P3-04 n={n}", problems.digest(A), "fresh", "ired.model.problems.draw")
-    config, found = SamplingConfig(**run.profile.sampling), []
-    def walk(energy, A, start, first=None, callback=None):
-        return sample(energy, A, config, start=start, first=first, callback=callback)
+    sampler, found = Sampler(**run.profile.sampling), []
     seen = pushes.nature(energy, others, generator)
-    at = pushes.scene(energy, A, walk, generator)
+    at = pushes.scene(energy, A, sampler, generator)
     for exp_id in ("P3-01", "P3-02", "P3-03"):
         up = run.upstream(exp_id)
         found += directions.unpack(up.tensors("directions"), up.meta("directions"))
@@ -69,7 +67,7 @@ def main(run):
     draws = {name: getattr(size, name) for name in pushes.CONTROLS[1:]}
     with run.progress(len(found), "directions") as bar:
         responses, spreads = pushes.respond(
-            energy, found, at, seen, walk, size.doses, draws, generator, done=lambda _: bar.update(1)
+            energy, found, at, seen, sampler, size.doses, draws, generator, done=lambda _: bar.update(1)
         )
     columns = pandas.DataFrame(directions.table(found) | {"spread": spreads})
     summary, moved = pushes.summarised(responses), pushes.movement(responses)

@@ -39,7 +39,7 @@ def main(run):
     from ired.instruments.statistics import intervals
     from ired.model import problems
     from ired.model.checkpoint import load_energy
-    from ired.model.sampling import SamplingConfig, sample
+    from ired.model.sampling import Sampler
 
     energy = load_energy(run.upstream("SETUP-3").path("model.safetensors"), run.device)
     up, params, n = run.upstream("P3-04"), run.params, run.profile.problem["n"]
@@ -49,15 +49,12 @@ def main(run):
     generator = problems.generator(run.seed, "causality")
     pool = problems.draw(params.pool, n, run.profile.problem["c"], generator, torch.float64)
     run.dataset(f"causality n={n}", problems.digest(pool), "fresh", "ired.model.problems.draw")
-    descent = SamplingConfig(**run.profile.sampling)
-
-    def walk(energy, A, start, first=None, callback=None):
-        return sample(energy, A, descent, start=start, first=first, callback=callback)
+    sampler = Sampler(**run.profile.sampling)
 
     made = {c: counterfactuals.pairs(pool, c, params.pairs) for c in counterfactuals.MOVED}
     apart = [pandas.DataFrame(counterfactuals.differences(pool, pairs)) for pairs in made.values()]
     A = pool[: params.problems].to(run.device, torch.float32)
-    bench = mediation.Bench.of(energy, walk, A, made, params.draws, generator)
+    bench = mediation.Bench.of(energy, sampler, A, made, params.draws, generator)
     concepts, examined = [d for d in found if d.concept], []
     with run.progress(len(concepts), "concept directions") as bar:
         for direction in concepts:

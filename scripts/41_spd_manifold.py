@@ -32,7 +32,6 @@ from ired.lab.command import command
     },
 )
 def main(run):
-    from functools import partial
 
     import pandas
     import torch
@@ -43,11 +42,11 @@ def main(run):
     from ired.instruments.statistics import intervals
     from ired.model import problems
     from ired.model.reference import panel
-    from ired.model.sampling import SamplingConfig, sample
+    from ired.model.sampling import Sampler
 
     run.gate("SETUP-5")
     energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
-    model, config = energies["trained"], SamplingConfig(**run.profile.sampling)
+    model, sampler = energies["trained"], Sampler(**run.profile.sampling)
     A = run.upstream("SETUP-2").tensors("problems")["test.A"][: run.params.samples].to(run.device)
     Y, n = problems.inverse(metrics.check(A, "problem")), run.profile.problem["n"]
     laws = metric_laws.check(A[: run.params.laws], problems.generator(run.seed, "laws"))
@@ -58,11 +57,8 @@ def main(run):
     # The sampler's own starts, for the untrained network as well.
     start = points.noise(model, len(A), generator=problems.generator(run.seed, "paths"), like=A)
 
-    def walk(name):
-        sampled = partial(sample, energies[name], A, config, start=start)
-        return trajectories.record(lambda see: config.unscaled(sampled(callback=see), model.schedule))
-
-    walked = {name: walk(name) for name in ("trained", "untrained")}
+    walked = {name: trajectories.record(sampler.answers, energies[name], A, start)
+              for name in ("trained", "untrained")}  # fmt: skip
     tensors, note = trajectories.pack(walked["trained"])
     run.tensors("paths", tensors | {"A": A}, note)
 

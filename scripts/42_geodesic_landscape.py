@@ -48,7 +48,7 @@ def main(run):
     from ired.instruments.statistics.tables import per_unit, summarise
     from ired.model import problems
     from ired.model.reference import panel
-    from ired.model.sampling import SamplingConfig, sample
+    from ired.model.sampling import Sampler
 
     energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
     model, params, up = energies["trained"], run.params, run.upstream("P4-01")
@@ -76,12 +76,11 @@ def main(run):
     places = {"answer": Y, "perturbed": perturbed[:, 0]}
     curvature = study.curved(energies, A, places, LANDSCAPES)
 
-    before, descent = run.upstream("P1-01"), SamplingConfig(**run.profile.sampling)
+    before, sampler = run.upstream("P1-01"), Sampler(**run.profile.sampling)
     known, first = before.tensors("pictures"), every[: int(before.params["slices"])]
     planes = study.planes(
         model, first, states.answers(model, first),
-        lambda start, see: sample(model, first, descent, start=start, callback=see),
-        problems.generator(run.seed, "slices"),
+        sampler, problems.generator(run.seed, "slices"),
     )  # fmt: skip
     sheets, pictures, few = [], {}, slice(min(params.sliced, len(first)))
     for plane in planes:

@@ -42,10 +42,10 @@ def main(run):
     from ired.instruments.statistics import intervals
     from ired.model import problems
     from ired.model.reference import panel
-    from ired.model.sampling import SamplingConfig, sample
+    from ired.model.sampling import Sampler
 
     energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
-    model, config = energies["trained"], SamplingConfig(**run.profile.sampling)
+    model, sampler = energies["trained"], Sampler(**run.profile.sampling)
     up, params = run.upstream("P4-01"), run.params
     A = (kept := up.tensors("paths"))["A"].to(run.device)
     walked = trajectories.unpack(kept, up.meta("paths"))
@@ -60,11 +60,11 @@ def main(run):
     scores = {name: eigen_split.of_energy(energy, A[:few]) for name, energy in energies.items()}
     scores["least_squares"] = eigen_split.of_answers(model, taken)
     source, place = problems.generator(run.seed, "eigenparts"), (some, y0[:few])
-    noised, landscapes = eigen_study.scores(model, scores, *place, params.draws, source, config.clip)
+    noised, landscapes = eigen_study.scores(model, scores, *place, params.draws, source, sampler.clip)
 
     # The untrained network walks from the same starts; its ∇E is seen at the trained one's states.
     states, stops, fresh = walked.y[:, :few].to(A), walked.landscape, energies["untrained"]
-    blank = trajectories.record(lambda see: sample(fresh, A[:few], config, start=states[0], callback=see))
+    blank = trajectories.record(sampler, fresh, A[:few], states[0])
     ways = {"trained": eigen_study.Walk.of(walked.clean(model).to(A), frame, Y),
             "untrained": eigen_study.Walk.of(blank.clean(model), some, Y[:few])}  # fmt: skip
     aims = {who: eigen_split.aim(energies[who], A[:few], *place, states, stops) for who in ways}

@@ -43,9 +43,9 @@ def main(run):
     )
     from ired.model import problems
     from ired.model.reference import panel
-    from ired.model.sampling import SamplingConfig, sample
+    from ired.model.sampling import Sampler
 
-    params, up, config = run.params, run.upstream("P4-01"), SamplingConfig(**run.profile.sampling)
+    params, up, sampler = run.params, run.upstream("P4-01"), Sampler(**run.profile.sampling)
     energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
     model, stored = energies["trained"], up.tensors("paths")
     A, walked = stored["A"], {"trained": trajectories.unpack(stored, up.meta("paths"))}
@@ -53,15 +53,12 @@ def main(run):
     some = A[: max(params.clouds, params.particles)].to(run.device)
     start = states.noise(model, len(some), generator=stream, like=some)
 
-    def walk(name):
-        return lambda see: config.unscaled(
-            sample(energies[name], some, config, start=start, callback=see), model.schedule)
-
     def true(*shape):
         drawn = problems.draw(prod(shape), A.shape[-1], run.profile.problem["c"], stream, A.dtype)
         return problems.inverse(drawn).unflatten(0, shape)
 
-    walked |= {name: trajectories.record(walk(name)) for name in ("untrained", "ideal")}
+    for name in ("untrained", "ideal"):
+        walked[name] = trajectories.record(sampler.answers, energies[name], some, start)
     decode, count = model.coordinates.decode, params.clouds
     clouds = {name: decode(path.end[:count].cpu()) for name, path in walked.items()}
     truths, fit, draws = true(count), true(params.fit), true(params.draws, count)

@@ -38,7 +38,7 @@ def main(run):
     from ired.instruments.probing.study import Study
     from ired.model import problems
     from ired.model.reference import panel
-    from ired.model.sampling import SamplingConfig, sample
+    from ired.model.sampling import Sampler
 
     run.gate("SETUP-5")
     energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
@@ -48,10 +48,8 @@ def main(run):
     y0, landscapes = points.answers(model, A), range(model.schedule.K)
     states = points.at_noise(model, y0, landscapes, generator)
 
-    config = SamplingConfig(**run.profile.sampling)
     start = points.noise(model, len(A), generator=generator, like=A)
-    found = sample(model, A, config, start=start)
-    found = config.unscaled(found, model.schedule)
+    found = Sampler(**run.profile.sampling).answers(model, A, start)
     missed = (found - y0).pow(2).mean(-1)
     known = problems.properties(A)
     known |= {name: known[name].log() for name in ("condition_number", "smallest_eigenvalue")}

@@ -52,22 +52,20 @@ def main(run):
     from ired.instruments.statistics import intervals
     from ired.model import problems, weight_edits
     from ired.model.reference import panel
-    from ired.model.sampling import SamplingConfig, sample
+    from ired.model.sampling import Sampler
 
     run.gate("SETUP-5")
     size, of, up = run.params, run.params.share, run.upstream("SETUP-2").tensors("problems")
     energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
     A = up["test.A"][: size.problems].to(run.device)
     others = up["validation.A"][: size.background].to(run.device)
-    config = SamplingConfig(**run.profile.sampling)
-    def walk(energy, A, start, first=None, callback=None):
-        return sample(energy, A, config, start=start, first=first, callback=callback)
+    sampler = Sampler(**run.profile.sampling)
     voting, damage = {kind for kinds in ranking.VOTERS.values() for kind in kinds}, {}
     for name in ("untrained", "trained"):
         states = known = plan = None  # of the other network: each has a gigabyte
         energy, generator = energies[name], problems.generator(run.seed, f"layers, {name}")
-        states = ablation.tokens(energy, others, walk, generator)
-        known, at = ablation.habits(energy, others, states), losses.bench(energy, A, walk, generator)
+        states = ablation.tokens(energy, others, sampler, generator)
+        known, at = ablation.habits(energy, others, states), losses.bench(energy, A, sampler, generator)
         change = (partial(make, energy) for make in (weight_edits.without_film, weight_edits.low_rank))
         averaged = others[: size.averaged]
         plan = ablation.plan(energy, A, known, averaged, size.shares, size.draws, *change, generator)
@@ -76,7 +74,7 @@ def main(run):
         with run.progress(len(plan), f"ablations, {name}") as bar:
             damage[name] = losses.judged(plan, at, name == "trained", lambda _: bar.update(1))
     trained, untrained, whole = damage["trained"], damage["untrained"], float(at.mse.mean())
-    states = ablation.tokens(energy, A, walk, generator)
+    states = ablation.tokens(energy, A, sampler, generator)
     fits = losses.explained(ablation.unexplained(energy, A, states, known))
     one = losses.judged_alone(energy, plan, size.landscapes, of, at)
     alone = losses.by_landscape(one, ("mse", "rise"))

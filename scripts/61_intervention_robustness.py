@@ -56,11 +56,11 @@ def main(run):
     from ired.instruments.robustness.rediscovery import grounds
     from ired.model import problems
     from ired.model.checkpoint import load_energy
-    from ired.model.sampling import SamplingConfig, sample
+    from ired.model.sampling import Sampler
 
     size, (n, c) = run.params, run.profile.problem.values()
     generator = problems.generator(run.seed, "robustness")
-    config = SamplingConfig(**run.profile.sampling)
+    sampler = Sampler(**run.profile.sampling)
     energies = [load_energy(run.upstream("SETUP-3", seed=seed).path("model.safetensors"), run.device,
                             torch.float64) for seed in SEEDS]  # fmt: skip
     counts = [size.natural, *[size.matched] * len(SEEDS), *[size.problems] * len(SEEDS)]
@@ -72,15 +72,12 @@ def main(run):
     conditions = [states.array(values["condition_number"]) for values in conditions]
     asked = grounds(energies[0], A, B, measures, tried, size, generator)
 
-    def walk(energy, A, start, first=None, callback=None):
-        return sample(energy, A, config, start=start, first=first, callback=callback)
-
     known = {layer: run.upstream(exp_id).metrics for layer, exp_id in DICTIONARIES.items()}
     kept = {(layer, what): (m[f"{what}_low"], m[f"{what}_high"])
             for layer, m in known.items() for what in ("gap", "score")}  # fmt: skip
     verdicts = run.upstream("P3-05").table("verdicts")
     with run.progress(len(SEEDS) * (len(verdicts) + 1), "networks and directions") as bar:
-        found = study.study(energies, asked, verdicts, kept, conditions, walk, size, generator,
+        found = study.study(energies, asked, verdicts, kept, conditions, sampler, size, generator,
                             bar.update)  # fmt: skip
     for name, table in found.tables.items():
         run.table(name, table)

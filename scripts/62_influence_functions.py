@@ -51,11 +51,11 @@ def main(run):
     from ired.model.checkpoint import load_energy
     from ired.model.energy import EnergyConfig
     from ired.model.ensemble import Recipe, TableEnergy, as_function, retrain
-    from ired.model.sampling import SamplingConfig, sample
+    from ired.model.sampling import Sampler
 
     run.gate("SETUP-5")
     size, c, own = run.params, run.profile.problem["c"], run.profile.model
-    descent, recipe = SamplingConfig(**run.profile.sampling), Recipe(size.steps)
+    sampler, recipe = Sampler(**run.profile.sampling), Recipe(size.steps)
     config = EnergyConfig.for_problems(size.n, c, **own | {"hidden": size.hidden})
     generator = problems.generator(run.seed, "influence")
     N, T = size.training, size.tests
@@ -64,16 +64,12 @@ def main(run):
     single = torch.zeros(1, device=run.device)
     double = single.double()
 
-    def walk(energy, A, start):
-        found = sample(energy, A, descent, start=start, differentiable=torch.is_grad_enabled())
-        return descent.unscaled(found, energy.schedule)
-
     def retrained(name, masks, seeds, weights, keep=()):
         with run.progress(recipe.steps, f"steps of {len(masks)} networks") as bar:
             members, past = retrain(config, A[:N], masks, seeds, weights, recipe,
                                     lambda what: problems.generator(run.seed, f"influence {what}"),
                                     single, keep, bar.update, run.checkpoint(name))  # fmt: skip
-        found = outcomes.measured(members, test.to(single), walk, len(masks))
+        found = outcomes.measured(members, test.to(single), sampler, len(masks))
         return members, past, {name: states.array(values) for name, values in found.items()}
 
     # Retraining on random halves: twice from the same first weights as the whole set, once from others.
@@ -90,7 +86,7 @@ def main(run):
         older = [(rate, members.member(m, weights).to(double)) for rate, weights in past]
         networks.append(Trained.of(members.member(m).to(double), as_function, older))
     with run.progress(len(networks), "networks whose influences are computed") as bar:
-        found = study.influences(networks, train, test, walk, size.dampings, size.rounds,
+        found = study.influences(networks, train, test, sampler, size.dampings, size.rounds,
                                  tick=bar.update)  # fmt: skip
     parts = {name: v[2:].reshape(3, -1, T) for name, v in measured.items()}
     seen = study.validate(found, halves.numpy(), parts)

@@ -56,20 +56,16 @@ def main(run):
     )
     from ired.model import problems, shuffled_training, weight_edits
     from ired.model.checkpoint import load_energy
-    from ired.model.sampling import SamplingConfig, sample
+    from ired.model.sampling import Sampler
     from ired.model.training import Trainer, TrainingConfig
 
     p, source, (n, c) = run.params, run.upstream("SETUP-3"), run.profile.problem.values()
     model = load_energy(source.path("model.safetensors"), run.device, torch.float64)
-    generator, descent = problems.generator(run.seed, "sanity"), SamplingConfig(**run.profile.sampling)
+    generator, answer = problems.generator(run.seed, "sanity"), Sampler(**run.profile.sampling).answers
 
     def drawn(count, purpose):
         stream = problems.generator(run.seed, f"sanity {purpose}")
         return problems.draw(count, n, c, stream, torch.float64).to(run.device)
-
-    def answer(energy, A, start, callback=None):
-        y = sample(energy, A, descent, start=start, callback=callback)
-        return descent.unscaled(y, energy.schedule)
 
     config = shuffled_training.brief(TrainingConfig(c=c, mining=run.variant, **run.profile.training), p.steps, p.batch)
     briefly = [shuffled_training.finished(kind(model.config, config, run.seed, run.device))

@@ -50,28 +50,26 @@ def main(run):
     from ired.instruments.transfer import evidence, figures, score, study
     from ired.model import problems, shifted_problems
     from ired.model.reference import panel
-    from ired.model.sampling import SamplingConfig, sample
+    from ired.model.sampling import Sampler
 
     size, source, (n, c) = run.params, run.upstream("SETUP-3"), run.profile.problem.values()
     energies = panel(source.path("model.safetensors"), run.seed, run.device)
     model, plain, dictionaries = energies["trained"], energies["untrained"], {}
-    config, (same, null) = SamplingConfig(**run.profile.sampling), (shifted_problems.IN, shifted_problems.NULL)
-    scale = model.schedule.sqrt_alpha_bar[0].item() if config.scaled_output else 1.0
+    sampler, (same, null) = Sampler(**run.profile.sampling), (shifted_problems.IN, shifted_problems.NULL)
+    scale = model.schedule.sqrt_alpha_bar[0].item() if sampler.scaled_output else 1.0
     def stream(purpose):
         return problems.generator(run.seed, f"P6-04 {purpose}")
-    def walk(energy, A, start, first=None, callback=None):
-        return sample(energy, A, config, start=start, first=first, callback=callback)
     def draw(count, purpose, side=n):
         return problems.draw(count, side, c, stream(purpose), torch.float64).to(run.device)
     def judge(energy, plain, side):
         A = draw(size.fitted, f"fitted {side}", side)
-        return study.Judge.of(energy, plain, walk, A, problems.inverse(A), stream, scale)
+        return study.Judge.of(energy, plain, sampler, A, problems.inverse(A), stream, scale)
     for layer, up in ((layer, run.upstream(name)) for layer, name in LAYERS.items()):
         packed = up.tensors("dictionaries"), up.meta("dictionaries")
         dictionaries[layer] = studied(up.json("chosen"), packed, source.run_id)
     seen = pushes.nature(model, draw(size.chosen, "chosen"), stream("nature"))
     bench = evidence.settle(
-        model, plain, walk, problems.properties, dictionaries, run.upstream("P3-05").table("verdicts"),
+        model, plain, sampler, problems.properties, dictionaries, run.upstream("P3-05").table("verdicts"),
         seen, size.features, size.directions, size.landscapes, stream("bench").initial_seed(),
     )  # fmt: skip
     families, odd = (shifted_problems.drawn(table, count, n, c, stream) for table, count in (

@@ -6,7 +6,7 @@ Heavy imports wait until there is work to do.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ired.experiments.mining import recipe
@@ -55,10 +55,10 @@ def measured(run: Run, count: int) -> Measured:
     from ired.model.architectures import MLP, parse
     from ired.model.checkpoint import load_energy
     from ired.model.reference import controls
-    from ired.model.sampling import SamplingConfig, sample
+    from ired.model.sampling import Sampler
 
     n, c = run.profile.problem.values()
-    models, config = run.upstreams("SETUP-3"), SamplingConfig(**run.profile.sampling)
+    models, sampler = run.upstreams("SETUP-3"), Sampler(**run.profile.sampling)
     variants = list(dict.fromkeys(variant for variant, _ in models))
     networks = [variant for variant in variants if parse(variant)[0] == MLP]
     sizes = run.profile.sizes
@@ -68,17 +68,12 @@ def measured(run: Run, count: int) -> Measured:
     def stream(purpose: str) -> torch.Generator:
         return problems.generator(run.seed, f"{run.exp_id} {purpose}")
 
-    def walk(energy, A, start, inner_steps=None, first=None, callback=None, differentiable=False):
-        own = config if inner_steps is None else replace(config, inner_steps=inner_steps)
-        return sample(energy, A, own, start=start, first=first, callback=callback,
-                      differentiable=differentiable)  # fmt: skip
-
     def load(model: Model, dtype: torch.dtype = torch.float64) -> Any:
         return load_energy(models[model].path("model.safetensors"), run.device, dtype)
 
     first = min(model for model in models if model[0] == study.NONE)
     energy = load(first)
-    scale = energy.schedule.sqrt_alpha_bar[0].item() if config.scaled_output else 1.0
+    scale = energy.schedule.sqrt_alpha_bar[0].item() if sampler.scaled_output else 1.0
     families = _families(run, energy, count, stream)
     A = problems.draw(looked.problems, n, c, stream("portrait"), torch.float64).to(run.device)
     scene = model_metrics.Scene(families, A, stream, scale)
@@ -93,17 +88,17 @@ def measured(run: Run, count: int) -> Measured:
               study.UNTRAINED: plain["untrained"], study.IDEAL: plain["ideal"]}  # fmt: skip
     numbers, taken, landscapes = {}, {}, []
     with run.progress(len(models) + len(others), "models") as bar:
-        beside = {name: representation.fingerprint(one, ground, walk, asked) for name, one in others.items()}
+        beside = {name: representation.fingerprint(one, ground, sampler, asked) for name, one in others.items()}
         untrained = beside[study.UNTRAINED].scalars
         bar.update(len(others))
         for model, source in models.items():
             energy = load(model)
-            seen = model_metrics.take(energy, walk, scene, looked, bulk=load(model, torch.float32))
-            own = taken[model] = representation.fingerprint(energy, ground, walk, asked)
+            seen = model_metrics.take(energy, sampler, scene, looked, bulk=load(model, torch.float32))
+            own = taken[model] = representation.fingerprint(energy, ground, sampler, asked)
             numbers[model] = seen.numbers | own.scalars
             numbers[model] |= representation.beyond_untrained(own.scalars, untrained)
             for family in SETS:  # on all problems of these sets, as SETUP-3 measured it
-                for name, steps in (("mse", 10 * config.inner_steps), ("mse_denoised", 0)):
+                for name, steps in (("mse", 10 * sampler.inner_steps), ("mse_denoised", 0)):
                     known = source.metrics[f"mse.{family}.steps_{steps}"]
                     numbers[model][f"accuracy.{name}.{family}"] = known
             landscapes.append(seen.tables["landscapes"].assign(variant=model[0], seed=model[1]))

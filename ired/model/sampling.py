@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -156,6 +156,23 @@ def _sample(
     y = y if config.scaled_output else y / root
     see(Step("end", 0, 0, y))
     return y
+
+
+@dataclass(frozen=True)
+class Sampler(SamplingConfig):
+    """`sample` with its settings fixed: what instruments are handed in order to sample from any energy."""
+
+    def __call__(
+        self, energy: Energy, A: Any, start: Tensor, inner_steps: int | None = None, first: int | None = None,
+        callback: Callable[[Step], None] | None = None, differentiable: bool = False,
+    ) -> Tensor:
+        """What `sample` gives, (B, d), in `inner_steps` of descent a landscape where they are given."""  # fmt: skip
+        config = self if inner_steps is None else replace(self, inner_steps=inner_steps)
+        return sample(energy, A, config, start=start, first=first, callback=callback, differentiable=differentiable)
+
+    def answers(self, energy: Energy, A: Any, start: Tensor, **how: Any) -> Tensor:
+        """The same as answers (B, d) at noise zero: without the release's factor √ᾱ_0."""
+        return self.unscaled(self(energy, A, start, **how), energy.schedule)
 
 
 def solve(

@@ -7,7 +7,7 @@ from ired.model import problems
 from ired.model.coordinates import Coordinates
 from ired.model.energy import EnergyConfig, MLPEnergy
 from ired.model.reference import AlgebraicEnergy, IdealEnergy
-from ired.model.sampling import SamplingConfig, descend, sample
+from ired.model.sampling import Sampler, SamplingConfig, descend, sample
 from ired.model.schedule import Schedule
 
 N, B = 4, 7
@@ -156,3 +156,13 @@ def test_the_release_scales_what_it_returns_and_this_is_undone():
     assert not torch.allclose(plain, scaled)
     torch.testing.assert_close(release.unscaled(scaled, schedule), plain)
     torch.testing.assert_close(right.unscaled(plain, schedule), plain, rtol=0, atol=0)
+
+
+def test_a_sampler_is_sample_with_its_settings():
+    energy, A, sampler = MLPEnergy(EnergyConfig(N, 16), stream()).double(), draw(), Sampler.published(3)
+    start = energy.coordinates.noise(B, generator=stream("start"), dtype=torch.float64)
+    for steps in (None, 1):
+        config = SamplingConfig.published(3 if steps is None else steps)
+        torch.testing.assert_close(sampler(energy, A, start, inner_steps=steps), sample(energy, A, config, start=start))
+    root = energy.schedule.sqrt_alpha_bar[0].item()
+    torch.testing.assert_close(sampler.answers(energy, A, start) * root, sampler(energy, A, start))

@@ -22,10 +22,9 @@ within equals. `parts` says how much of a component lies in each of these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -37,6 +36,7 @@ from torch import Tensor
 from ired.instruments.core import random_directions, states
 from ired.instruments.core.directions import EVERYWHERE, STATE, Direction
 from ired.instruments.core.patching import blind_score
+from ired.instruments.core.sampler import Sampler
 from ired.instruments.core.trajectories import record
 from ired.instruments.statistics.intervals import adjust, student_interval
 from ired.model.protocol import Energy
@@ -45,7 +45,6 @@ PARTS = ("identity", "diagonal", "off_diagonal", "antisymmetric")
 NULLS = ("shuffled", "flipped")
 STEP = 1e-5  # of central differences
 RANDOM = 500  # random subspaces or directions that a share is held against
-Walk = Callable[[Tensor, Callable[[Any], None]], Any]
 
 # Where the gradient is looked at
 
@@ -56,13 +55,10 @@ def noised_states(energy: Energy, y0: Tensor, draws: int, generator: torch.Gener
     return torch.stack([states.noised(energy, y0, k, draws, generator)[0] for k in range(K)])
 
 
-def path_states(energy: Energy, A: Tensor, walk: Walk) -> Tensor:
-    """States of a sampling path in every landscape, (K, P, 2, d): after denoising and after the last
-    step of descent (1 instead of 2 where there is no descent).
-
-    walk(A, callback) samples and calls back as `ired.model.sampling.sample` does.
-    """
-    walked = record(lambda see: walk(A, see))
+def path_states(energy: Energy, A: Tensor, sampler: Sampler, start: Tensor) -> Tensor:
+    """States of sampling paths from `start` (P, d) in every landscape, (K, P, 2, d): after denoising and after
+    the last step of descent (1 instead of 2 where there is no descent)."""
+    walked = record(sampler, energy, A, start)
     descended = (walked.inner > 0).any()
     return torch.stack([walked.denoised(), walked.leaving()][: 1 + descended], 2)
 

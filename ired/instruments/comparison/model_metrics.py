@@ -19,9 +19,10 @@ from torch import Tensor
 
 from ired.instruments.comparison import model_metrics_answers, model_metrics_landscape
 from ired.instruments.comparison.metric_names import metrics
-from ired.instruments.comparison.model_metrics_answers import HARDER, TEST, Family, Walk
+from ired.instruments.comparison.model_metrics_answers import HARDER, TEST, Family
 from ired.instruments.comparison.model_metrics_landscape import Stream
 from ired.instruments.core import states as points
+from ired.instruments.core.sampler import Sampler
 from ired.instruments.landscape import equivariance
 from ired.instruments.landscape.equivariance import PERMUTATIONS, ROTATIONS
 from ired.model.protocol import Energy
@@ -111,13 +112,12 @@ class Portrait:
 
 
 def take(
-    energy: Energy, walk: Walk, scene: Scene, sizes: Sizes | None = None, bulk: Energy | None = None
+    energy: Energy, sampler: Sampler, scene: Scene, sizes: Sizes | None = None, bulk: Energy | None = None
 ) -> Portrait:
     """The portrait of an energy in float64.
 
-    walk(energy, A, start, inner_steps=None, callback=None, differentiable=False) samples; see
-    `portrait_answers`. bulk: the same energy in float32, if accuracy is to be sampled in that. Raises
-    ValueError naming the metrics that have no finite number.
+    bulk: the same energy in float32, if accuracy is to be sampled in that. Raises ValueError naming the
+    metrics that have no finite number.
     """
     sizes, seconds = sizes or Sizes(), {}
     tables: dict[str, DataFrame] = {}
@@ -137,14 +137,14 @@ def take(
 
     def accuracy() -> dict[str, float]:
         model, dtype = (energy, torch.float64) if bulk is None else (bulk, torch.float32)
-        numbers, found = model_metrics_answers.accuracy(model, walk, scene.families, dtype)
+        numbers, found = model_metrics_answers.accuracy(model, sampler, scene.families, dtype)
         states.update(found)
         return numbers
 
     def geometry() -> dict[str, float]:
         A, Y, start = (given[: sizes.followed] for given in scene.families[TEST])
         return model_metrics_answers.geometry(
-            energy, walk, A, Y, start, sizes.draws, scene.scale, scene.stream("geometry")
+            energy, sampler, A, Y, start, sizes.draws, scene.scale, scene.stream("geometry")
         )
 
     def turns() -> dict[str, float]:
@@ -152,7 +152,7 @@ def take(
         A = scene.families[TEST][0][:many]
         found = equivariance.measure(
             energy, A, points.answers(energy, A), scene.stream("equivariance"), sampled=few,
-            walk=lambda *given: walk(*given) / scene.scale,
+            sampler=lambda *given: sampler(*given) / scene.scale,
         )  # fmt: skip
         tables["equivariance"] = DataFrame(found.columns())
         return {f"equivariance.{TURNED[turns]}_{what}": alike.error
@@ -164,7 +164,7 @@ def take(
         "accuracy": accuracy,
         "landscape": landscape,
         "attribution": lambda: model_metrics_answers.sensitivity(
-            energy, walk, scene.A[: sizes.problems], sizes.jacobians, sizes.rows, scene.scale,
+            energy, sampler, scene.A[: sizes.problems], sizes.jacobians, sizes.rows, scene.scale,
             scene.stream,
         ),  # fmt: skip
         "geometry": geometry,

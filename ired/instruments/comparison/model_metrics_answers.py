@@ -1,8 +1,6 @@
 """The answers' part of a portrait: how right they are, what they hang on, how they miss.
 
-A sampler is walk(energy, A, start, inner_steps=None, callback=None, differentiable=False): from starts
-(B, d) to what it returns, (B, d), which is `scale` times the answers at noise zero (the release leaves
-√ᾱ_0 in them).
+What a sampler returns, (B, d), is `scale` times the answers at noise zero (the release leaves √ᾱ_0 in them).
 """
 
 from __future__ import annotations
@@ -17,12 +15,12 @@ from ired.instruments.accuracy import linear_surrogate
 from ired.instruments.accuracy.metrics import affine_share
 from ired.instruments.attribution import integrated_gradients  # fmt: skip
 from ired.instruments.core import states, trajectories
+from ired.instruments.core.sampler import Sampler
 from ired.instruments.core.states import array
 from ired.instruments.geometry import answer_errors, eigen_exchange, eigen_split, eigen_study, metrics
 from ired.instruments.transfer import ood_detection
 from ired.model.protocol import Energy
 
-Walk = Callable[..., Tensor]
 Family = tuple[Tensor, Tensor, Tensor]  # A (N, n, n), Y (N, n, n), start (N, d)
 
 TEST, HARDER = "test", "harder"
@@ -36,23 +34,23 @@ LIFTED = 0.1  # of the answers' smallest eigenvalue: the least one that a lifted
 
 @torch.no_grad()
 def sampled(
-    energy: Energy, walk: Walk, A: Tensor, start: Tensor, inner_steps: int | None,
+    energy: Energy, sampler: Sampler, A: Tensor, start: Tensor, inner_steps: int | None,
     dtype: torch.dtype,
 ) -> Tensor:
     """What the sampler returns, (N, d), in float64; sampled in `dtype`, in parts."""
     parts = zip(A.to(dtype).split(ROWS), start.to(dtype).split(ROWS), strict=True)
-    return torch.cat([walk(energy, a, s, inner_steps=inner_steps) for a, s in parts]).to(A)
+    return torch.cat([sampler(energy, a, s, inner_steps=inner_steps) for a, s in parts]).to(A)
 
 
 def accuracy(
-    energy: Energy, walk: Walk, families: Mapping[str, Family], dtype: torch.dtype
+    energy: Energy, sampler: Sampler, families: Mapping[str, Family], dtype: torch.dtype
 ) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Errors of answers in every family at no inner steps and at the sampler's own, and what of those
     of the family TEST is affine in A. Also the states (N, d) that the sampler returned, by family."""
-    A, _, start = map(torch.cat, zip(*families.values(), strict=True))  # one walk for all of them
+    A, _, start = map(torch.cat, zip(*families.values(), strict=True))  # sampled together
     counts, numbers, states = [len(family[0]) for family in families.values()], {}, {}
     for label, steps in (("mse_denoised", 0), ("mse", None)):
-        walked = sampled(energy, walk, A, start, steps, dtype).split(counts)
+        walked = sampled(energy, sampler, A, start, steps, dtype).split(counts)
         states = dict(zip(families, walked, strict=True))
         for name, (_, Y, _) in families.items():
             error = ood_detection.errors(energy.coordinates.decode(states[name]), Y)["mse"]
@@ -69,14 +67,14 @@ def accuracy(
 
 
 def sensitivity(
-    energy: Energy, walk: Walk, A: Tensor, few: int, rows: int, scale: float,
+    energy: Energy, sampler: Sampler, A: Tensor, few: int, rows: int, scale: float,
     stream: Callable[[str], torch.Generator],
 ) -> dict[str, float]:
     """Derivatives of the score at k = 0, and of sampled answers of the first `few` problems, by A (P,
     n, n), beside the exact ones; `rows` samples at once, whose steps autograd keeps."""  # fmt: skip
 
     def answer(A: Tensor, start: Tensor) -> Tensor:
-        return walk(energy, A, start, differentiable=True) / scale
+        return sampler(energy, A, start, differentiable=True) / scale
 
     start = states.noise(energy, few, generator=stream("jacobians"), like=A)
     tables = {
@@ -98,12 +96,12 @@ def sensitivity(
 
 @torch.no_grad()
 def geometry(
-    energy: Energy, walk: Walk, A: Tensor, Y: Tensor, start: Tensor, draws: int, scale: float,
+    energy: Energy, sampler: Sampler, A: Tensor, Y: Tensor, start: Tensor, draws: int, scale: float,
     generator: torch.Generator,
 ) -> dict[str, float]:
     """Of answers to A (P, n, n) with inverses Y from starts (P, d), and of the way to them; beside
     `draws` of noise of equal size each."""
-    path = trajectories.record(lambda see: walk(energy, A, start, callback=see))
+    path = trajectories.record(sampler, energy, A, start)
     answers = energy.coordinates.decode(path.end / scale)
     frame = eigen_split.Frame.of(Y)
     blur = states.noise(energy, draws, len(A), generator=generator, like=A)

@@ -36,8 +36,8 @@ from ired.instruments.comparison.metric_names import HIGHER, LOWER, NEITHER, Met
 from ired.instruments.comparison.representation_inputs import TINY, Ground, Size, ground, needed
 from ired.instruments.comparison.representation_layers import Codes
 from ired.instruments.core.energy_gap import centred
+from ired.instruments.core.sampler import Sampler
 from ired.instruments.core.states import array
-from ired.instruments.interventions.pushes import Walk
 from ired.instruments.robustness import rediscovery
 from ired.instruments.robustness.rediscovery import LAYERS
 from ired.instruments.sanity import findings_answers
@@ -126,9 +126,8 @@ class Fingerprint:
 
 
 @torch.no_grad()
-def fingerprint(energy: Energy, ground: Ground, walk: Walk, size: Any) -> Fingerprint:
-    """Of one model in float64. walk(energy, A, start, first=k, callback=…) samples as
-    `ired.model.sampling.sample` does and gives answers (B, d)."""
+def fingerprint(energy: Energy, ground: Ground, sampler: Sampler, size: Any) -> Fingerprint:
+    """Of one model in float64."""
     seconds: dict[str, float] = {}
 
     def timed(part: str, made: Callable[[], Found]) -> Found:
@@ -140,7 +139,7 @@ def fingerprint(energy: Energy, ground: Ground, walk: Walk, size: Any) -> Finger
     taken = {
         "gaps": timed("landscape", lambda: gaps(energy, ground)),
         "attributions": timed("attributions", lambda: attributions(energy, ground)),
-        "errors": timed("answers", lambda: errors(energy, ground, walk)),
+        "errors": timed("answers", lambda: errors(energy, ground, sampler)),
         "blind": array(centred(ground.near.pow(2).sum(-1) / 2)),
         "seconds": seconds,
     }
@@ -153,9 +152,9 @@ def fingerprint(energy: Energy, ground: Ground, walk: Walk, size: Any) -> Finger
     })  # fmt: skip
     some = ground.layers.tokens.problem < size.matched
     codes = timed("codes", lambda: representation_layers.coded(tokens, own, some, ground))
-    table = timed("directions", lambda: representation_layers.directions(energy, ground, walk, size))
+    table = timed("directions", lambda: representation_layers.directions(energy, ground, sampler, size))
     scalars = timed("quality", lambda: representation_layers.kept(energy, tokens, own, ground, size))
-    scalars |= timed("layers", lambda: representation_layers.damaged(energy, tokens, ground, walk, size))
+    scalars |= timed("layers", lambda: representation_layers.damaged(energy, tokens, ground, sampler, size))
     return Fingerprint(
         **taken, codes=codes, fit=ground.layers.tokens.fit[some], directions=table,
         scalars=scalars | representation_layers.carried(table),
@@ -199,7 +198,7 @@ def attributions(energy: Energy, ground: Ground) -> NDArray:
     return array(findings_answers.changes(energy, score, ground.A, ground.noised, ground.moves))
 
 
-def errors(energy: Energy, ground: Ground, walk: Walk) -> NDArray:
+def errors(energy: Energy, ground: Ground, sampler: Sampler) -> NDArray:
     """(P, size)"""
-    found = walk(energy, ground.A, ground.start)
+    found = sampler(energy, ground.A, ground.start)
     return array(energy.coordinates.to_basis(found - ground.y0))

@@ -5,7 +5,7 @@ Each is the instrument of Phase 2, 3, 5 or 6, at a small size and alike for all 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -21,11 +21,12 @@ from ired.instruments.concepts import cav
 from ired.instruments.core import patching, states
 from ired.instruments.core.directions import CONCEPTS, OF_STATES, Direction
 from ired.instruments.core.random_directions import isotropic_in
+from ired.instruments.core.sampler import Sampler
 from ired.instruments.core.states import array
 from ired.instruments.dictionaries.dictionary import Dictionary, quality
 from ired.instruments.interventions import mediation, pushes  # fmt: skip
 from ired.instruments.interventions.mediation import DOSE, LEVEL, Path, Place
-from ired.instruments.interventions.pushes import RESOLUTION, Walk
+from ired.instruments.interventions.pushes import RESOLUTION
 from ired.instruments.layers import ablation, ablation_damage
 from ired.instruments.robustness import effects, matching
 from ired.instruments.robustness.rediscovery import LAYERS
@@ -84,14 +85,14 @@ def kept(
 
 
 def damaged(
-    energy: Energy, tokens: Mapping[str, Tensor], ground: Ground, walk: Walk, size: Any
+    energy: Energy, tokens: Mapping[str, Tensor], ground: Ground, sampler: Sampler, size: Any
 ) -> dict[str, float]:
     """What half of a layer is worth: the share of pairs of states that are no longer in the whole
     network's order with it at its mean in each landscape (a layer without any is at 0.5, whichever it
     is), mean over a random half and the other."""
     seen, generator = ground.layers.tokens, ground.generator(3)
     A = ground.A[: size.spliced]
-    at, found = ablation_damage.bench(energy, A, walk, generator), {}
+    at, found = ablation_damage.bench(energy, A, sampler, generator), {}
     for layer, x in tokens.items():
         means = [x[seen.landscape == k].mean(0).to(A).expand(len(A), -1)
                  for k in range(energy.schedule.K)]  # fmt: skip
@@ -120,7 +121,7 @@ class Concept:
         return Place(self.direction.space, self.direction.landscape)
 
 
-def directions(energy: Energy, ground: Ground, walk: Walk, size: Any) -> DataFrame:
+def directions(energy: Energy, ground: Ground, sampler: Sampler, size: Any) -> DataFrame:
     """A row for each concept, layer and landscape, in a fixed order: see `Fingerprint`."""
     found = located(energy, ground, size)
     spreads = [
@@ -133,7 +134,7 @@ def directions(energy: Energy, ground: Ground, walk: Walk, size: Any) -> DataFra
     ])  # fmt: skip
     return table.assign(
         **on_energy(energy, found, spreads, ground),
-        **on_answers(energy, found, spreads, ground, walk, size),
+        **on_answers(energy, found, spreads, ground, sampler, size),
     )
 
 
@@ -177,14 +178,14 @@ def on_energy(
 
 
 def on_answers(
-    energy: Energy, found: list[Concept], spreads: list[float], ground: Ground, walk: Walk, size: Any
+    energy: Energy, found: list[Concept], spreads: list[float], ground: Ground, sampler: Sampler, size: Any
 ) -> dict[str, NDArray]:
     """Growth of the concept's property in sampled answers, in its deviations per spread, mean over
     problems; random: root mean square over isotropic draws; beyond: surely so, by P3-05's rule
     (`causality`), in either direction."""
     tried, generator = ground.layers, ground.generator(6)
-    path = Path.of(energy, walk, tried.tried, tried.start)
-    bench = mediation.Bench(energy, walk, mediation.reading(energy), path, {}, size.draws)
+    path = Path.of(energy, sampler, tried.tried, tried.start)
+    bench = mediation.Bench(energy, sampler, mediation.reading(energy), path, {}, size.draws)
     base, truth = (bench.properties(y[None]) for y in (path.answers, path.y0))
     spread_of = {name: (base if name in OF_STATES else truth)[name].std() for name in base}
     grown: dict[str, NDArray] = {}
@@ -199,7 +200,7 @@ def on_answers(
             for one, spread in here
         ])  # fmt: skip
         # All at once, up and down; what is added is the row itself (as in P6-01).
-        pushed = mediation.added(energy, walk, path, place, torch.cat([V, -V]).flatten(0, 1), 1.0)
+        pushed = mediation.added(energy, sampler, path, place, torch.cat([V, -V]).flatten(0, 1), 1.0)
         up, down = pushed.unflatten(0, (2, len(here), 1 + size.draws))
         for (one, _), *sides in zip(here, up, down, strict=True):
             concept = one.direction.concept

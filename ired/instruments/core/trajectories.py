@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ired.instruments.core.sampler import Sampler
 from ired.model.protocol import Energy
 
 KEPT = ("start", "denoise", "descend")
@@ -53,13 +54,10 @@ class Paths:
         return self.y[[last[k] for k in range(len(last))]]
 
 
-def record(walk: Callable[[Callable[[Any], None]], Tensor]) -> Paths:
-    """Everything that `walk(callback)` passes: a sampler that shows its steps to the callback.
-
-    A step has stage, landscape, inner and y (P, d); walk returns the end (P, d).
-    """
+def record(sample: Sampler | Callable[..., Tensor], energy: Energy, A: Any, start: Tensor) -> Paths:
+    """Everything that a sampler, or a sampler's `answers`, passes from `start` (P, d) on to problems A (P, n, n)."""
     seen: list[Any] = []
-    end = walk(lambda step: seen.append(step) if step.stage in KEPT else None)
+    end = sample(energy, A, start, callback=lambda step: seen.append(step) if step.stage in KEPT else None)
     if not seen:
         raise ValueError("the sampler has shown no step")
     return Paths(

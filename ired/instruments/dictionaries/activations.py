@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from ired.instruments.core import states as points
+from ired.instruments.core.sampler import Sampler
 from ired.instruments.statistics.spectra import participation
 from ired.model.protocol import Energy
 
 LAYERS = ("fc1", "fc2", "fc3")
 SPLITS = ("train", "held_out")
 KINDS = ("noised", "path")
-Path = Callable[[Tensor, Callable[[Any], None]], Any]
 
 
 class BadActivations(ValueError):
@@ -54,14 +54,13 @@ class Tokens:
 
 @torch.no_grad()
 def collect(
-    energy: Energy, A: Tensor, y0: Tensor, walk: Path, draws: int, generator: torch.Generator,
+    energy: Energy, A: Tensor, y0: Tensor, sampler: Sampler, start: Tensor, draws: int, generator: torch.Generator,
     first: int = 0,
 ) -> Tokens:
     """Tokens of problems A (P, n, n) with answers y0 (P, d): 2·K + draws·K of each.
 
     In every landscape: `draws` noised answers √ᾱ_k y₀ + σ_k ε, and the states of a sampling path
-    after denoising and after the last descent step. walk(A, callback) samples and calls back as
-    `ired.model.sampling.sample` does. `first` numbers the problems.
+    from `start` (P, d) after denoising and after the last descent step. `first` numbers the problems.
     """  # fmt: skip
     K, path = energy.schedule.K, {}
 
@@ -69,7 +68,7 @@ def collect(
         if step.stage in ("denoise", "descend"):
             path[step.landscape, min(step.inner, 1)] = (step.inner, step.y)  # the last one stays
 
-    walk(A, see)
+    sampler(energy, A, start, callback=see)
     prepared, seen = energy.prepare(A), []
     for k in range(K):
         noised, _ = points.noised(energy, y0, k, draws, generator)

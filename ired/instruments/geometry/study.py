@@ -5,7 +5,7 @@ Rows are tidy, with columns energy and problem; what is drawn once is shown to e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from pandas import DataFrame, concat
 from torch import Tensor
 
 from ired.instruments.core.random_directions import rotations
+from ired.instruments.core.sampler import Sampler
 from ired.instruments.core.trajectories import Paths
 from ired.instruments.geometry import exponential_slices, geodesics, riemannian_hessian, spd_states
 from ired.instruments.landscape import slices
@@ -140,13 +141,12 @@ def planes(
     energy: Energy,
     A: Tensor,
     y0: Tensor,
-    walk: Callable[[Tensor, Callable[[Any], None]], Any],
+    sampler: Sampler,
     generator: torch.Generator,
 ) -> tuple[Directions, ...]:
     """P1-01's planes of landscape 0 through the answers y0 (P, d): random, gradient, path.
 
     The same where A, the energy and the generator are, whose numbers are drawn in P1-01's order.
-    walk(start, callback) samples from states (P, d) and shows its steps (stage, landscape, y).
     """
     start = energy.coordinates.noise(len(A), generator=generator, dtype=A.dtype).to(A.device)
     last: list[Tensor] = []
@@ -155,7 +155,7 @@ def planes(
         if step.landscape == 0 and step.stage in ("denoise", "descend"):
             last.append(step.y)
 
-    walk(start, see)
+    sampler(energy, A, start, callback=see)
     return (
         slices.random_directions(energy, y0, generator),
         slices.gradient_directions(energy, A, y0, 0, generator),

@@ -8,7 +8,6 @@ for every energy that is compared, and can be differentiated by an energy's weig
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from ired.instruments.core import states as points
 from ired.instruments.core.energy_gap import above
+from ired.instruments.core.sampler import Sampler
 from ired.model.protocol import Energy
 
 OUTCOMES = ("score_error", "energy_gap", "sampled_error")
@@ -24,7 +24,6 @@ UNITS = {
     "energy_gap": "σ·(E(wrong) − E(right)), of the ideal landscape's",
     "sampled_error": "mean squared error of the sample, standardised",
 }
-Walk = Callable[[Energy, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -104,19 +103,20 @@ def energy_gaps(energy: Energy, at: Draws) -> Tensor:
     return gap / ideal
 
 
-def sampled_errors(energy: Energy, at: Draws, walk: Walk) -> Tensor:
+def sampled_errors(energy: Energy, at: Draws, sampler: Sampler) -> Tensor:
     """Mean squared error per entry of samples, in standardised coordinates, over starts: (P,).
 
-    walk(energy, A, start) gives sampled states (B, d).
+    Differentiable where gradients are enabled.
     """
     P, S = at.start.shape[:2]
-    y = walk(energy, at.A.repeat_interleave(S, 0), at.start.flatten(0, 1))
+    A, start = at.A.repeat_interleave(S, 0), at.start.flatten(0, 1)
+    y = sampler.answers(energy, A, start, differentiable=torch.is_grad_enabled())
     return (y.view(P, S, -1) - at.y0[:, None]).square().mean((1, 2))
 
 
-def measured(energy: Energy, at: Draws, walk: Walk, members: int = 1) -> dict[str, Tensor]:
+def measured(energy: Energy, at: Draws, sampler: Sampler, members: int = 1) -> dict[str, Tensor]:
     """All outcomes by name, (members, P)."""
     at = at.repeated(members)
     with torch.no_grad():
-        found = (score_errors(energy, at), energy_gaps(energy, at), sampled_errors(energy, at, walk))
+        found = (score_errors(energy, at), energy_gaps(energy, at), sampled_errors(energy, at, sampler))
     return {name: f.view(members, -1) for name, f in zip(OUTCOMES, found, strict=True)}

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ired.instruments.core import states
+from ired.instruments.core.sampler import Sampler
 from ired.instruments.influence import gradients, validation
 from ired.instruments.influence.captum_tracin import captum_tracin
 from ired.instruments.influence.gradients import METHODS
 from ired.instruments.influence.outcomes import (
     OUTCOMES,
     Draws,
-    Walk,
     energy_gaps,
     sampled_errors,
     score_errors,
@@ -74,13 +74,13 @@ class Found:
 
 
 def outcome_gradients(
-    energy: Energy, parameters: Sequence[Tensor], test: Draws, walk: Walk
+    energy: Energy, parameters: Sequence[Tensor], test: Draws, sampler: Sampler
 ) -> Tensor:
     """∇θ of every outcome of every test problem, (outcomes · T, p)."""
     asked = (
         lambda rows: score_errors(energy, test[rows]),
         lambda rows: energy_gaps(energy, test[rows]),
-        lambda rows: sampled_errors(energy, test[rows], walk),
+        lambda rows: sampled_errors(energy, test[rows], sampler),
     )
     return torch.cat([gradients.gradients(one, parameters, len(test.A)) for one in asked])
 
@@ -105,7 +105,7 @@ def influences(
     networks: Sequence[Trained],
     train: Draws,
     test: Draws,
-    walk: Walk,
+    sampler: Sampler,
     dampings: Sequence[float],
     rounds: int,
     tolerance: float = 1e-2,
@@ -115,14 +115,14 @@ def influences(
     found = Found(dampings)
     shape = len(OUTCOMES), len(test.A), len(train.A)
     for net in networks:
-        F = outcome_gradients(net.energy, net.parameters, test, walk)
+        F = outcome_gradients(net.energy, net.parameters, test, sampler)
         g = loss_gradients(net.energy, net.parameters, train)
         theta = torch.cat([w.detach().flatten() for w in net.parameters])
         parts = zip(*(t.split(ROWS) for t in all_points(net.energy, train)), strict=True)
         outputs = [lambda th, part=part, net=net: net.score(th, *part) for part in parts]
         product = gradients.gauss_newton(outputs, theta)
         solved = gradients.conjugate_gradients(product, F, dampings, tolerance, rounds)
-        past = [(rate, outcome_gradients(e, w, test, walk), loss_gradients(e, w, train))
+        past = [(rate, outcome_gradients(e, w, test, sampler), loss_gradients(e, w, train))
                 for rate, e, w in net.past]  # fmt: skip
         by = {
             "gauss_newton": gradients.by_gauss_newton(solved, g),

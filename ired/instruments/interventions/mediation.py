@@ -52,8 +52,9 @@ from torch import Tensor
 from ired.instruments.core import random_directions, states as points
 from ired.instruments.core.directions import EVERYWHERE, OF_STATES, STATE, Direction
 from ired.instruments.core.patching import Spliced
+from ired.instruments.core.sampler import Sampler
 from ired.instruments.interventions.counterfactuals import Pairs, states
-from ired.instruments.interventions.pushes import RESOLUTION, Walk, entering, properties
+from ired.instruments.interventions.pushes import RESOLUTION, entering, properties
 from ired.instruments.statistics.intervals import (  # fmt: skip
     Interval,
     adjust,
@@ -197,10 +198,10 @@ class Path:
     answers: Tensor
 
     @classmethod
-    def of(cls, energy: Energy, walk: Walk, A: Tensor, start: Tensor) -> Path:
+    def of(cls, energy: Energy, sampler: Sampler, A: Tensor, start: Tensor) -> Path:
         """From noise start (P, d)."""
-        states = entering(energy, A, walk, start)
-        return cls(A, points.answers(energy, A), states, walk(energy, A, states[0], first=0))
+        states = entering(energy, A, sampler, start)
+        return cls(A, points.answers(energy, A), states, sampler(energy, A, states[0], first=0))
 
 
 @dataclass(frozen=True)
@@ -246,16 +247,16 @@ class Twins:
 
 
 def added(
-    energy: Energy, walk: Walk, path: Path, place: Place, V: Tensor, amount: float
+    energy: Energy, sampler: Sampler, path: Path, place: Place, V: Tensor, amount: float
 ) -> Tensor:
     """Answers (m, P, d) with amount·v added, for each of the unit vectors V (m, width)."""
     def edit(h: Tensor, v: Tensor) -> Tensor:
         return h + amount * v
 
-    return _sampled(energy, walk, path, place, V, edit)  # fmt: skip
+    return _sampled(energy, sampler, path, place, V, edit)  # fmt: skip
 
 
-def ablated(energy: Energy, walk: Walk, path: Path, place: Place, V: Tensor) -> Tensor:
+def ablated(energy: Energy, sampler: Sampler, path: Path, place: Place, V: Tensor) -> Tensor:
     """Answers (m, P, d) with the coordinate along v set to its mean over the problems, evaluation by
     evaluation: a number on which neither problem nor state has an influence."""
     count = len(path.A)
@@ -265,11 +266,11 @@ def ablated(energy: Energy, walk: Walk, path: Path, place: Place, V: Tensor) -> 
         mean = along.mean(1, keepdim=True).detach().expand_as(along)
         return h + (mean - along).flatten()[:, None] * v
 
-    return _sampled(energy, walk, path, place, V, edit)
+    return _sampled(energy, sampler, path, place, V, edit)
 
 
 def _sampled(
-    energy: Energy, walk: Walk, path: Path, place: Place, V: Tensor,
+    energy: Energy, sampler: Sampler, path: Path, place: Place, V: Tensor,
     edit: Callable[[Tensor, Tensor], Tensor],
 ) -> Tensor:  # fmt: skip
     first, count, found = place.first(energy.schedule.K), len(path.A), []
@@ -277,17 +278,17 @@ def _sampled(
         v, A = part.repeat_interleave(count, 0), path.A.repeat(len(part), 1, 1)
         start = path.states[first].repeat(len(part), 1)
         if place.space == STATE:
-            answers = walk(energy, A, edit(start, v), first=first)
+            answers = sampler(energy, A, edit(start, v), first=first)
         else:
             k = None if place.landscape == EVERYWHERE else place.landscape
             edited = Edited(energy, place.space, lambda h, y, k, v=v: edit(h, v), k)
-            answers = walk(edited, A, start, first=first)
+            answers = sampler(edited, A, start, first=first)
         found.append(answers.unflatten(0, (len(part), count)))
     return torch.cat(found)
 
 
 def swapped(
-    energy: Energy, walk: Walk, twins: Twins, place: Place, V: Tensor | None, back: bool
+    energy: Energy, sampler: Sampler, twins: Twins, place: Place, V: Tensor | None, back: bool
 ) -> Tensor:
     """Answers (m, P, d) of the first of each pair with the coordinate along v that its twin has; of the
     twin with that of the first, if `back`. V (m, width), or None for all coordinates (m = 1).
@@ -308,7 +309,7 @@ def swapped(
         start, away = y.repeat(m, 1), (y_other - y).repeat(m, 1)
         if place.space == STATE:
             start = start + _along(away, v)
-            answers = walk(energy, A.repeat(m, 1, 1), start, first=twins.first)
+            answers = sampler(energy, A.repeat(m, 1, 1), start, first=twins.first)
         else:
             prepared, shift = energy.prepare(A_other.repeat(m, 1, 1)), away if twins.moved else None
 
@@ -319,7 +320,7 @@ def swapped(
             # States that differ are near one another in their own landscape only.
             everywhere = place.landscape == EVERYWHERE and not twins.moved
             edited = Edited(energy, place.space, edit, None if everywhere else twins.first)
-            answers = walk(edited, A.repeat(m, 1, 1), start, first=twins.first)
+            answers = sampler(edited, A.repeat(m, 1, 1), start, first=twins.first)
         found.append(answers.unflatten(0, (m, count)))
     return torch.cat(found)
 
@@ -361,12 +362,12 @@ class Mediation:
 
 
 def mediation(
-    energy: Energy, walk: Walk, property_of: Callable[[Tensor, Tensor], Tensor], twins: Twins,
+    energy: Energy, sampler: Sampler, property_of: Callable[[Tensor, Tensor], Tensor], twins: Twins,
     place: Place, V: Tensor,
 ) -> Mediation:
     """For directions V (m, width); property_of(answers (B, d), y0 (B, d)) -> (B,)."""  # fmt: skip
-    before = walk(energy, twins.A, twins.y, first=twins.first)
-    after = walk(energy, twins.A_more, twins.y_more, first=twins.first)
+    before = sampler(energy, twins.A, twins.y, first=twins.first)
+    after = sampler(energy, twins.A_more, twins.y_more, first=twins.first)
 
     def seen(answers: Tensor, y0: Tensor) -> NDArray:
         """(m, P) of answers (m, P, d)."""
@@ -374,9 +375,9 @@ def mediation(
         return points.array(read).reshape(answers.shape[:2])
 
     base = seen(before[None], twins.y0)[0]
-    patch = swapped(energy, walk, twins, place, V, back=False)
-    held = swapped(energy, walk, twins, place, V, back=True)
-    whole = swapped(energy, walk, twins, place, None, back=False)
+    patch = swapped(energy, sampler, twins, place, V, back=False)
+    held = swapped(energy, sampler, twins, place, V, back=True)
+    whole = swapped(energy, sampler, twins, place, None, back=False)
     return Mediation(
         seen(after[None], twins.y0_more)[0] - base, seen(patch, twins.y0) - base,
         seen(held, twins.y0_more) - base, seen(whole, twins.y0)[0] - base,
@@ -491,7 +492,7 @@ class Bench:
     random directions of each kind stand beside each (2 at least)."""
 
     energy: Energy
-    walk: Walk
+    sampler: Sampler
     read: Read
     path: Path
     runs: Mapping[str, tuple[Path, Path]]
@@ -499,7 +500,7 @@ class Bench:
 
     @classmethod
     def of(
-        cls, energy: Energy, walk: Walk, A: Tensor, made: Mapping[str, Pairs], draws: int,
+        cls, energy: Energy, sampler: Sampler, A: Tensor, made: Mapping[str, Pairs], draws: int,
         generator: torch.Generator,
     ) -> Bench:
         """For problems A (P, n, n) and pairs of problems; the runs of all begin with the same noise."""
@@ -507,10 +508,10 @@ class Bench:
         start = points.noise(energy, most, generator=generator, like=A)
 
         def run(problems: Tensor) -> Path:
-            return Path.of(energy, walk, problems.to(A), start[: len(problems)])
+            return Path.of(energy, sampler, problems.to(A), start[: len(problems)])
 
         runs = {concept: (run(found.base), run(found.changed)) for concept, found in made.items()}
-        return cls(energy, walk, reading(energy), run(A), runs, draws)
+        return cls(energy, sampler, reading(energy), run(A), runs, draws)
 
     def properties(self, answers: Tensor) -> dict[str, NDArray]:
         """Of answers (m, P, d): (m, P) by concept."""
@@ -552,7 +553,7 @@ def examine(
     if place.space == STATE:
         own = torch.nn.functional.normalize(bench.energy.coordinates.project(own), dim=1)
     V, concept, n = torch.cat([own, isotropic]), direction.concept, bench.draws
-    run = (bench.energy, bench.walk)
+    run = (bench.energy, bench.sampler)
     base = bench.properties(bench.path.answers[None])
     truth = bench.properties(bench.path.y0[None])
     # The error of a true answer is 0, its logarithm a matter of rounding: nothing to spread or follow.

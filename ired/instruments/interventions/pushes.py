@@ -39,6 +39,7 @@ from ired.instruments.core import random_directions, states
 from ired.instruments.core.directions import CONCEPTS, EVERYWHERE, STATE, Direction
 from ired.instruments.core.energy_gap import above
 from ired.instruments.core.patching import Spliced
+from ired.instruments.core.sampler import Sampler
 from ired.instruments.core.states import array
 from ired.instruments.core.trajectories import record
 from ired.instruments.dictionaries import features
@@ -56,8 +57,6 @@ FLOOR = 1e-3  # of a sampled inverse's largest eigenvalue: what A's largest may 
 # Sampled inverses whose entries differ by less than this, root mean square, are the same: samplers
 # round to float32.
 RESOLUTION = 1e-7
-# walk(energy, A, start, first=k, callback=…) samples as ired.model.sampling.sample does.
-Walk = Callable[..., Tensor]
 
 
 # What an answer carries
@@ -133,18 +132,18 @@ class Scene:
 
 
 @torch.no_grad()
-def scene(energy: Energy, A: Tensor, walk: Walk, generator: torch.Generator) -> Scene:
+def scene(energy: Energy, A: Tensor, sampler: Sampler, generator: torch.Generator) -> Scene:
     """Problems A (P, n, n) with P ≥ 2, each the donor of the one before it."""
     y0, K = states.answers(energy, A), energy.schedule.K
     noised = states.at_noise(energy, y0, range(K), generator)
     start = states.noise(energy, len(A), generator=generator, like=A)
     donor = torch.arange(1, len(A) + 1, device=A.device) % len(A)
-    return Scene(A, y0, noised, entering(energy, A, walk, start), donor)
+    return Scene(A, y0, noised, entering(energy, A, sampler, start), donor)
 
 
-def entering(energy: Energy, A: Tensor, walk: Walk, start: Tensor) -> Tensor:
+def entering(energy: Energy, A: Tensor, sampler: Sampler, start: Tensor) -> Tensor:
     """The states (K, P, d) with which a sample from start (P, d) enters each landscape."""
-    left = record(lambda see: walk(energy, A, start, callback=see)).leaving()
+    left = record(sampler, energy, A, start).leaving()
     root = energy.schedule.sqrt_alpha_bar.tolist()
     into = [left[k + 1] / root[k + 1] * root[k] for k in range(energy.schedule.K - 1)]
     return torch.stack([*into, start])
@@ -348,7 +347,7 @@ class Pushed(Spliced):
 
 
 def respond(
-    energy: Energy, found: Sequence[Direction], at: Scene, seen: Nature, walk: Walk,
+    energy: Energy, found: Sequence[Direction], at: Scene, seen: Nature, sampler: Sampler,
     doses: Sequence[float], draws: Mapping[str, int], generator: torch.Generator, rows: int = 8192,
     done: Callable[[int], None] = lambda count: None,
 ) -> tuple[DataFrame, NDArray]:
@@ -377,7 +376,7 @@ def respond(
         ways = conditions(controls(v, others, clouds[home], draws, generator), doses)
         size = max(1, rows // len(ways))
         for some in torch.arange(len(at.A), device=at.A.device).split(size):
-            numbers = _measured(energy, direction, clouds[home], v, ways, at, seen.gap, walk, some)
+            numbers = _measured(energy, direction, clouds[home], v, ways, at, seen.gap, sampler, some)
             tables.append(_keyed(direction.name, ways, array(some)).assign(**numbers))
         spreads.append(clouds[home].spread(v))
         done(i + 1)
@@ -393,7 +392,7 @@ def _keyed(name: str, ways: Sequence[Condition], problems: NDArray) -> DataFrame
 @torch.no_grad()
 def _measured(
     energy: Energy, direction: Direction, seen: Cloud, v: Tensor, ways: Sequence[Condition],
-    at: Scene, gaps: Tensor, walk: Walk, some: Tensor,
+    at: Scene, gaps: Tensor, sampler: Sampler, some: Tensor,
 ) -> dict[str, NDArray]:
     """Columns without keys, of `some` of the scene's problems (P,), ways slowest."""  # fmt: skip
     C, space, K = len(ways), direction.space, energy.schedule.K
@@ -420,7 +419,7 @@ def _measured(
     distance, unedited = seen.distance(x, k), score[: len(some)].repeat(C, 1)
     size = unedited.pow(2).sum(1).clamp_min(torch.finfo(score.dtype).tiny)
 
-    sampled = walk(edited, prepared, start, first=first)
+    sampled = sampler(edited, prepared, start, first=first)
     Y, truth = energy.coordinates.decode(sampled), energy.coordinates.decode(y0)
     eye = torch.eye(A.shape[-1]).to(A)
     plain = Y[: len(some)].repeat(C, 1, 1)

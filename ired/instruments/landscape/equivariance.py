@@ -27,10 +27,10 @@ from torch import Tensor
 from ired.instruments.core import states as points
 from ired.instruments.core.energy_gap import centred
 from ired.instruments.core.random_directions import rotations
+from ired.instruments.core.sampler import Sampler
 from ired.model.protocol import Energy
 
 ROTATIONS, PERMUTATIONS = "rotations", "signed permutations"
-Sampler = Callable[[Energy, Tensor, Tensor], Tensor]  # an energy, A (B, n, n), start (B, d): (B, d)
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def gaps(energy: Energy, A: Tensor, y: Tensor, k: int, Q: Tensor) -> Alike:
 
 
 @torch.no_grad()
-def answers(energy: Energy, walk: Sampler, A: Tensor, start: Tensor, y0: Tensor, Q: Tensor) -> Alike:
+def answers(energy: Energy, sampler: Sampler, A: Tensor, start: Tensor, y0: Tensor, Q: Tensor) -> Alike:
     """Sampled answers (P, d) of turned problems from turned starts beside the turned answers, relative
     to how far true answers y₀ (P, d) spread about their mean: a unit that all models share.
 
@@ -121,7 +121,7 @@ def answers(energy: Energy, walk: Sampler, A: Tensor, start: Tensor, y0: Tensor,
     it clips, an equivariant energy has an error too.
     """
     both = torch.cat([A, Q @ A @ Q.mT]), torch.cat([start, turned(start, Q)])
-    own, other = walk(energy, *both).chunk(2)
+    own, other = sampler(energy, *both).chunk(2)
     return _alike(other, turned(own, Q), y0 - y0.mean(0))
 
 
@@ -149,7 +149,7 @@ class Equivariance:
 
 def measure(
     energy: Energy, A: Tensor, y0: Tensor, generator: torch.Generator, states: int = 8, k: int = 0,
-    walk: Sampler | None = None, sampled: int | None = None,
+    sampler: Sampler | None = None, sampled: int | None = None,
 ) -> Equivariance:
     """Of problems A (P, n, n) with answers y₀ (P, d), one turn each, at `states` noised answers in
     landscape k; with a sampler, of the answers to the first `sampled` problems too."""  # fmt: skip
@@ -160,7 +160,7 @@ def measure(
         Q = draw(len(A), A.shape[-1], generator).to(A)
         found[name, "gap"] = gaps(energy, A, y, k, Q)
         found[name, "score"] = scores(energy, A, y, k, Q)
-        if walk is not None:
+        if sampler is not None:
             given = A[few], start[few], y0[few], Q[few]
-            found[name, "answer"] = answers(energy, walk, *given)
+            found[name, "answer"] = answers(energy, sampler, *given)
     return Equivariance(found)

@@ -44,7 +44,7 @@ def check_equivariance(references: References, generator: torch.Generator) -> li
     y0, checks = states.answers(references.ideal, A), _turns(A.shape[-1], generator)
     for who, energy in (("ideal", references.ideal), ("algebraic", references.algebraic)):
         walk = denoised if who == "ideal" else None  # one step answers exactly there alone
-        found = equivariance.measure(energy, A, y0, generator, states=64, walk=walk).found
+        found = equivariance.measure(energy, A, y0, generator, states=64, sampler=walk).found
         errors = [alike.error for alike in found.values()]
         checks.append(compare(name, f"errors of the {who} energy", 0, errors, 1e-9))
         if who == "ideal":  # its scores are noise, and that of two problems has nothing in common

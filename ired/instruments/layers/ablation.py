@@ -35,6 +35,7 @@ from torch import Tensor
 
 from ired.instruments.core import states
 from ired.instruments.core.patching import Spliced
+from ired.instruments.core.sampler import Sampler
 from ired.instruments.statistics.regression import Affine, least_squares
 from ired.model.protocol import Energy
 
@@ -48,8 +49,6 @@ KINDS = (*WHOLE, *HALF, "problem_mean", "identity", "linear", "linear_stack", "f
          "rank_weights", "rank_components", "rounding")  # fmt: skip
 ROUNDING = 1e-7
 ROWS_PER_CALL = 8192  # rows of activations that are made at once
-# walk(energy, A, start, first=k, callback=…) samples as ired.model.sampling.sample does.
-Walk = Callable[..., Tensor]
 # replace(h, y, k): what takes the place of activations h (P[, M], width) at states y, k an int.
 Replace = Callable[[Tensor, Tensor, int], Tensor]
 
@@ -107,7 +106,7 @@ class Path:
 
 
 @torch.no_grad()
-def path(energy: Energy, A: Tensor, walk: Walk, start: Tensor) -> Path:
+def path(energy: Energy, A: Tensor, sampler: Sampler, start: Tensor) -> Path:
     """From start (P, d), which enters the last landscape."""
     root, entering, denoised = energy.schedule.sqrt_alpha_bar.tolist(), {}, {}
     last = [None]
@@ -122,17 +121,17 @@ def path(energy: Energy, A: Tensor, walk: Walk, start: Tensor) -> Path:
             denoised[k] = step.y
         last[0] = step.y
 
-    end = walk(energy, A, start, callback=see)
+    end = sampler(energy, A, start, callback=see)
     ordered = [torch.stack([seen[k] for k in range(len(root))]) for seen in (entering, denoised)]
     return Path(*ordered, end)
 
 
 @torch.no_grad()
-def tokens(energy: Energy, A: Tensor, walk: Walk, generator: torch.Generator) -> Tensor:
+def tokens(energy: Energy, A: Tensor, sampler: Sampler, generator: torch.Generator) -> Tensor:
     """Three states (K, P, 3, d) of each problem in every landscape: noised, entering, denoised."""
     y0 = states.answers(energy, A)
     noised = states.at_noise(energy, y0, range(energy.schedule.K), generator)
-    seen = path(energy, A, walk, states.noise(energy, len(A), generator=generator, like=A))
+    seen = path(energy, A, sampler, states.noise(energy, len(A), generator=generator, like=A))
     return torch.stack([noised, seen.entering, seen.denoised], 2)
 
 

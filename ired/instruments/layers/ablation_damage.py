@@ -20,8 +20,9 @@ from torch import Tensor
 from ired.instruments.core import states
 from ired.instruments.core.energy_gap import above_first
 from ired.instruments.core.patching import DISTANCES, blind_score
+from ired.instruments.core.sampler import Sampler
 from ired.instruments.core.states import array
-from ired.instruments.layers.ablation import Ablation, Walk, path
+from ired.instruments.layers.ablation import Ablation, path
 from ired.instruments.statistics.intervals import (  # fmt: skip
     mean_interval,
     paired_interval,
@@ -60,7 +61,7 @@ class Bench:
     score: Tensor
     blind: NDArray
     mse: NDArray
-    walk: Walk
+    sampler: Sampler
 
     def sampled(self, energy: Energy, first: int | None = None) -> NDArray:
         """Squared errors per entry (P,) of inverses sampled from the start, or from where the whole
@@ -68,7 +69,7 @@ class Bench:
         last = len(self.entering) - 1
         first = last if first is None else first
         with torch.no_grad():
-            end = self.walk(energy, self.A, self.entering[first], first=first)
+            end = self.sampler(energy, self.A, self.entering[first], first=first)
         return self.error(energy, end)
 
     def error(self, energy: Energy, end: Tensor) -> NDArray:
@@ -77,7 +78,7 @@ class Bench:
 
 @torch.no_grad()
 def bench(
-    energy: Energy, A: Tensor, walk: Walk, generator: torch.Generator, strangers: int = 4
+    energy: Energy, A: Tensor, sampler: Sampler, generator: torch.Generator, strangers: int = 4
 ) -> Bench:
     """strangers: how many other problems' answers lie among the wrong ones (fewer if P is small)."""
     y0, prepared, K = states.answers(energy, A), energy.prepare(A), range(energy.schedule.K)
@@ -94,11 +95,11 @@ def bench(
         blind.append((blind_score(energy, y, epsilon) - epsilon).pow(2).sum(1).mean().item())
     gaps = torch.stack([_gaps(energy.energy(prepared, near[k], k)) for k in K])
     score = torch.stack([energy.gradient(prepared, noised[k], k) for k in K])
-    seen, Y = path(energy, A, walk, start), torch.linalg.inv(A)
+    seen, Y = path(energy, A, sampler, start), torch.linalg.inv(A)
     error = (energy.coordinates.decode(seen.end) - Y).pow(2).mean((-2, -1))
     return Bench(
         A, Y, torch.stack(near), torch.stack(noised), torch.stack(noise), seen.entering, gaps, score,
-        np.array(blind), array(error), walk,
+        np.array(blind), array(error), sampler,
     )  # fmt: skip
 
 

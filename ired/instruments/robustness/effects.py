@@ -17,11 +17,12 @@ from torch import Tensor
 from ired.instruments.core import patching, states
 from ired.instruments.core.directions import CONCEPTS, EVERYWHERE, OF_STATES, STATE, Direction
 from ired.instruments.core.random_directions import isotropic_in
+from ired.instruments.core.sampler import Sampler
 from ired.instruments.core.states import array
 from ired.instruments.dictionaries.dictionary import Dictionary
 from ired.instruments.interventions import mediation
 from ired.instruments.interventions.mediation import DOSE, Path, Place
-from ired.instruments.interventions.pushes import RESOLUTION, Walk
+from ired.instruments.interventions.pushes import RESOLUTION
 from ired.instruments.robustness.rediscovery import Ground
 from ired.model.protocol import Energy
 
@@ -49,13 +50,13 @@ class Effects:
 
 @torch.no_grad()
 def effects_of(
-    energy: Energy, found: Sequence[Direction], ground: Ground, walk: Walk, draws: int,
+    energy: Energy, found: Sequence[Direction], ground: Ground, sampler: Sampler, draws: int,
     generator: torch.Generator, done: Callable[[int], None] = lambda count: None,
 ) -> Effects:
     """Each direction added at DOSE spreads up and down, beside `draws` isotropic random ones of equal
     norm, on the same runs; verdicts by the rule of `causality`, corrected over the directions."""
-    path = Path.of(energy, walk, ground.tried, ground.start)
-    bench = mediation.Bench(energy, walk, mediation.reading(energy), path, {}, draws)
+    path = Path.of(energy, sampler, ground.tried, ground.start)
+    bench = mediation.Bench(energy, sampler, mediation.reading(energy), path, {}, draws)
     base, truth = (bench.properties(y[None]) for y in (path.answers, path.y0))
     spreads = {name: (base if name in OF_STATES else truth)[name].std() for name in base}
     plain = energy.coordinates.decode(path.answers)
@@ -70,7 +71,7 @@ def effects_of(
             pushes.append(DOSE * spread_of(energy, one, ground) * torch.cat([own, random]))
         # All directions of a place at once, up and down: what is added is the row itself.
         V = torch.stack(pushes)  # (here, 1 + draws, width)
-        pushed = mediation.added(energy, walk, path, place, torch.cat([V, -V]).flatten(0, 1), 1.0)
+        pushed = mediation.added(energy, sampler, path, place, torch.cat([V, -V]).flatten(0, 1), 1.0)
         up, down = pushed.unflatten(0, (2, len(here), 1 + draws))
         answers |= dict(zip((one.name for one in here), zip(up, down, strict=True), strict=True))
         done(len(here))

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from pandas import DataFrame, Series, concat
 
-from ired.instruments.interventions.pushes import Walk
+from ired.instruments.core.sampler import Sampler
 from ired.instruments.robustness import (  # fmt: skip
     effects as robustness_effects,
     findings,
@@ -117,7 +117,7 @@ class Study:
 def study(
     energies: Sequence[Energy], grounds: Sequence[Ground], verdicts: DataFrame,
     dictionaries: Mapping[tuple[str, str], tuple[float, float]], condition: Sequence[NDArray],
-    walk: Walk, size: Any, generator: torch.Generator, done: Callable[[int], None] = lambda count: None,
+    sampler: Sampler, size: Any, generator: torch.Generator, done: Callable[[int], None] = lambda count: None,
 ) -> Study:
     """verdicts: P3-05's of the first network; dictionaries: what Phase 2 said of its dictionaries;
     condition (P,): condition numbers of each ground's `tried`; size: as `rediscovery.found_in`'s,
@@ -142,7 +142,7 @@ def study(
             network.energy, network.dictionaries, ground.tried[: size.spliced], generator
         ))  # fmt: skip
         effects.append(robustness_effects.effects_of(
-            network.energy, own, ground, walk, size.draws, generator, done
+            network.energy, own, ground, sampler, size.draws, generator, done
         ))  # fmt: skip
     stratum = [score.strata(values) for values in condition]
     every = findings.findings(shared, said, networks, effects, kept, dictionaries, stratum)

@@ -182,9 +182,7 @@ def bench(
     sampler does; squares: inverses (P, n, n) predicted by least squares, by name."""  # fmt: skip
     y0, coordinates = states.answers(energy, A), energy.coordinates
     start = states.noise(energy, len(A), generator=generator, like=A)
-    path = active_subspace.path_states(
-        energy, A, lambda A, see: answer(energy, A, start, callback=see)
-    )[0]
+    path = active_subspace.path_states(energy, A, answer, start)[0]
     gradient = [d.vector for d in directions if d.source == "gradient" and d.landscape == 0]
     place = next(
         (d.concept, d.space, d.landscape) for d in directions
@@ -207,7 +205,7 @@ def background(
     found = []
     for some in A.split(chunk):
         start = states.noise(energy, len(some), generator=generator, like=some)
-        walked = record(lambda see, A=some, y=start: answer(energy, A, y, callback=see))
+        walked = record(answer, energy, some, start)
         path = torch.stack([walked.denoised()[0], walked.leaving()[0]], 1)[None]
         near = Around.of(energy, some, states.answers(energy, some), _landscapes(energy), generator).y
         row = torch.arange(len(some), device=A.device)

@@ -31,10 +31,11 @@ from ired.instruments.core import random_directions, states, trajectories
 from ired.instruments.core.directions import EVERYWHERE, OF_PROBLEMS, STATE, Direction
 from ired.instruments.core.energy_gap import centred
 from ired.instruments.core.patching import DISTANCES, Spliced
+from ired.instruments.core.sampler import Sampler
 from ired.instruments.dictionaries.dictionary import Dictionary, given
 from ired.instruments.dictionaries.property_correlation import MATRIX, effective_rank
 from ired.instruments.interventions import pushes
-from ired.instruments.interventions.pushes import Cloud, Condition, Push, Pushed, Walk
+from ired.instruments.interventions.pushes import Cloud, Condition, Push, Pushed
 from ired.instruments.landscape import minima
 from ired.instruments.transfer.score import Block
 from ired.model.protocol import Energy
@@ -75,7 +76,7 @@ class Bench:
 
     energy: Energy
     untrained: Energy
-    walk: Walk
+    sampler: Sampler
     properties: Properties
     layers: tuple[Layer, ...]
     along: tuple[Along, ...]
@@ -127,7 +128,7 @@ def difference(
 
 @torch.no_grad()
 def settle(
-    energy: Energy, untrained: Energy, walk: Walk, properties: Properties,
+    energy: Energy, untrained: Energy, sampler: Sampler, properties: Properties,
     dictionaries: Mapping[str, Dictionary], verdicts: DataFrame, seen: pushes.Nature,
     features: int, directions: int, landscapes: Sequence[int], seed: int,
 ) -> Bench:
@@ -136,7 +137,7 @@ def settle(
     `seen` of the training distribution, used for nothing else."""  # fmt: skip
     generator = torch.Generator().manual_seed(seed)
     values = _values(properties, seen.A)
-    bench = Bench(energy, untrained, walk, properties, (), (), tuple(landscapes), seed)
+    bench = Bench(energy, untrained, sampler, properties, (), (), tuple(landscapes), seed)
     tokens, layers = _tokens(bench, seen.A, states.answers(energy, seen.A), generator), []
     for name, one in dictionaries.items():
         one = one.to(seen.A)
@@ -229,7 +230,7 @@ def acting(bench: Bench, A: Tensor, y0: Tensor) -> Block:
     """The kind acts: pushes by DOSE spreads, in the direction's landscape or in all of a path."""
     energy, names, own, null = bench.energy, [], [], []
     start = states.noise(energy, len(A), generator=bench.stream(), like=A)
-    entering = pushes.entering(energy, A, bench.walk, start) if bench.along else None
+    entering = pushes.entering(energy, A, bench.sampler, start) if bench.along else None
     for one in bench.along:
         space, k = one.direction.space, one.direction.landscape
         first = energy.schedule.K - 1 if k == EVERYWHERE else k
@@ -238,7 +239,7 @@ def acting(bench: Bench, A: Tensor, y0: Tensor) -> Block:
         push = Push.of(one.seen, one.v, ways, len(A))
         rows = len(ways)
         edited = Pushed(energy, space, push, A[:0], None if k == EVERYWHERE else k)
-        y = bench.walk(edited, A.repeat(rows, 1, 1), entering[first].repeat(rows, 1), first=first)
+        y = bench.sampler(edited, A.repeat(rows, 1, 1), entering[first].repeat(rows, 1), first=first)
         Y = energy.coordinates.decode(y).unflatten(0, (rows, len(A)))
         truth = energy.coordinates.decode(y0)
         measured = {"moves": states.array((Y[1:] - Y[:1]).pow(2).mean((2, 3)).sqrt())}
@@ -307,7 +308,7 @@ def _tokens(
     """(k, states (P, d)): a noised answer of every landscape, and what a path leaves it with."""
     energy, K = bench.energy, range(bench.energy.schedule.K)
     start = states.noise(energy, len(A), generator=generator, like=A)
-    left = trajectories.record(lambda see: bench.walk(energy, A, start, callback=see)).leaving()
+    left = trajectories.record(bench.sampler, energy, A, start).leaving()
     noised = states.at_noise(energy, y0, K, generator)
     return [(k, states[k]) for states in (noised, left) for k in K]
 

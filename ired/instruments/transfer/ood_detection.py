@@ -13,7 +13,7 @@ Mahalanobis distance of A's entries. Intervals: DeLong et al. 1988, over problem
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,7 @@ from torch import Tensor
 
 from ired.instruments.accuracy.predictors import features
 from ired.instruments.core import states
+from ired.instruments.core.sampler import Sampler
 from ired.instruments.statistics.auroc import delong
 from ired.instruments.statistics.intervals import (  # fmt: skip
     Interval,
@@ -38,7 +39,6 @@ INPUTS = ("norm", "mahalanobis", "condition_number")
 ENTRIES = INPUTS[:2]  # what needs no spectrum of A
 ENERGIES = ("energy", "score_norm", "flatness", "rejections")
 CONTROL = "energy, untrained"
-Walk = Callable[..., Tensor]
 
 
 # Accuracy
@@ -91,11 +91,11 @@ class Sampled:
 
 
 def sampled(
-    energy: Energy, A: Tensor, walk: Walk, generator: torch.Generator, around: int = 16,
+    energy: Energy, A: Tensor, sampler: Sampler, generator: torch.Generator, around: int = 16,
     untrained: Energy | None = None, scale: float = 1.0,
 ) -> Sampled:
-    """walk(energy, A, start, callback=…) samples `scale` times the answers at noise zero (the release
-    leaves √ᾱ_0 in them, and so do the matrices Y here); A (P, n, n) in energy's type.
+    """What the sampler gives is `scale` times the answers at noise zero (the release leaves √ᾱ_0 in them, and so
+    do the matrices Y here); A (P, n, n) in energy's type.
 
     Start noise and the directions of the gap are drawn anew, `around` directions for each problem. With
     an untrained energy, its value at the same answers is the further score CONTROL: any function of A
@@ -108,7 +108,7 @@ def sampled(
             refused.append((~step.accepted).double())
 
     start = states.noise(energy, len(A), generator=generator, like=A)
-    end = walk(energy, A, start, callback=see)
+    end = sampler(energy, A, start, callback=see)
     y = end / scale
     rejections = torch.stack(refused).mean(0) if refused else torch.zeros(len(A))
     home = states.centre(energy, y, 0)

@@ -12,6 +12,7 @@ from pandas import DataFrame, concat
 from torch import Generator, Tensor
 
 from ired.instruments.accuracy.predictors import Predictor, fit
+from ired.instruments.core.sampler import Sampler
 from ired.instruments.statistics.intervals import Interval
 from ired.instruments.transfer import evidence, ood_detection
 from ired.instruments.transfer.score import Block
@@ -34,26 +35,26 @@ class Family(Protocol):
 class Judge:
     """A model beside predictors fitted on problems `training` (N, n, n) of its distribution.
 
-    walk and scale: as `ood_detection.sampled` takes them; stream(purpose): a generator.
+    sampler and scale: as `ood_detection.sampled` takes them; stream(purpose): a generator.
     """
 
     energy: Energy
     untrained: Energy | None
-    walk: ood_detection.Walk
+    sampler: Sampler
     linear: Mapping[str, Predictor]
     training: Tensor
     stream: Callable[[str], Generator]
     scale: float = 1.0
 
     @classmethod
-    def of(cls, energy: Energy, untrained: Energy | None, walk: ood_detection.Walk, A: Tensor, Y: Tensor,
+    def of(cls, energy: Energy, untrained: Energy | None, sampler: Sampler, A: Tensor, Y: Tensor,
            stream: Callable[[str], Generator], scale: float = 1.0) -> Judge:
         """Predictors fitted on problems A with inverses Y (N, n, n)."""  # fmt: skip
-        return cls(energy, untrained, walk, fit([(A, Y)]), A, stream, scale)
+        return cls(energy, untrained, sampler, fit([(A, Y)]), A, stream, scale)
 
     def answers(self, A: Tensor, purpose: str) -> tuple[ood_detection.Sampled, dict[str, Tensor]]:
         """What the model makes of A, and all answers (P, n, n) by predictor ("model" first)."""
-        seen = ood_detection.sampled(self.energy, A, self.walk, self.stream(purpose),
+        seen = ood_detection.sampled(self.energy, A, self.sampler, self.stream(purpose),
                              untrained=self.untrained, scale=self.scale)  # fmt: skip
         return seen, {"model": seen.Y} | {name: of(A) for name, of in self.linear.items()}
 

@@ -12,7 +12,7 @@ from ired.instruments.core import states as points
 from ired.instruments.core.directions import EVERYWHERE, STATE, Direction
 from ired.instruments.core.random_directions import orthonormal
 from ired.model.reference import Quadratic
-from ired.model.sampling import SamplingConfig, sample
+from ired.model.sampling import Sampler
 
 
 def normal(*shape, generator):
@@ -42,16 +42,10 @@ def test_the_ideal_gradient_is_the_noise_and_its_rest_is_known(ideal, problems, 
 
 
 def test_states_of_a_path_are_those_of_the_sampler(ideal, problems, generator):
-    seen = []
-
-    def walk(A, callback):
-        def both(step):
-            seen.append(step)
-            callback(step)
-
-        return sample(ideal, A, SamplingConfig(inner_steps=2), generator, callback=both)
-
-    states = active.path_states(ideal, problems, walk)
+    seen, sampler = [], Sampler(inner_steps=2)
+    start = points.noise(ideal, len(problems), generator=generator, like=problems)
+    states = active.path_states(ideal, problems, sampler, start)
+    sampler(ideal, problems, start, callback=seen.append)
     assert states.shape == (10, 6, 2, ideal.coordinates.d)
     last = [s for s in seen if s.landscape == 3 and s.stage == "descend"][-1]
     first = next(s for s in seen if s.landscape == 3 and s.stage == "denoise")
@@ -59,10 +53,8 @@ def test_states_of_a_path_are_those_of_the_sampler(ideal, problems, generator):
 
 
 def test_a_path_without_descent_has_one_state(ideal, problems, generator):
-    config = SamplingConfig(inner_steps=0)
-    states = active.path_states(
-        ideal, problems, lambda A, see: sample(ideal, A, config, generator, callback=see)
-    )
+    start = points.noise(ideal, len(problems), generator=generator, like=problems)
+    states = active.path_states(ideal, problems, Sampler(inner_steps=0), start)
     assert states.shape == (10, 6, 1, ideal.coordinates.d)
 
 

@@ -6,18 +6,14 @@ import torch
 from ired.instruments.core import states
 from ired.instruments.dictionaries import activations
 from ired.instruments.dictionaries.activations import BadActivations, Moments, Shards
-from ired.model.sampling import SamplingConfig, sample
+from ired.model.sampling import Sampler
 
 
 @pytest.fixture
 def tokens(network, problems, generator):
     y0 = states.answers(network, problems)
-    start = torch.Generator().manual_seed(0)
-
-    def walk(A, see):
-        return sample(network, A, SamplingConfig(inner_steps=3), start, callback=see)
-
-    return activations.collect(network, problems, y0, walk, 2, generator, first=5)
+    start = states.noise(network, len(problems), generator=torch.Generator().manual_seed(0), like=problems)
+    return activations.collect(network, problems, y0, Sampler(inner_steps=3), start, 2, generator, first=5)
 
 
 def test_what_is_collected_equals_what_the_model_computes(network, problems, tokens):

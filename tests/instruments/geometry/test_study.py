@@ -103,11 +103,11 @@ def test_slices_are_those_that_were_drawn_before(energies, ideal, problems, answ
     start = ideal.coordinates.noise(6, generator=sampled, dtype=torch.float64)
     before = slices.random_directions(ideal, y0, sampled)
 
-    def walk(given, see):
+    def walk(energy, A, given, callback):
         torch.testing.assert_close(given, start)
         for k in (1, 0):
-            see(SimpleNamespace(stage="denoise", landscape=k, y=given + k))
-            see(SimpleNamespace(stage="descend", landscape=k, y=given / 2))
+            callback(SimpleNamespace(stage="denoise", landscape=k, y=given + k))
+            callback(SimpleNamespace(stage="descend", landscape=k, y=given / 2))
 
     again = study.planes(ideal, problems, y0, walk, torch.Generator().manual_seed(1))
     torch.testing.assert_close(again[0].axes, before.axes)

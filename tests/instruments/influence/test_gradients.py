@@ -11,13 +11,9 @@ from ired.model import problems
 from ired.model.energy import EnergyConfig
 from ired.model.ensemble import TableEnergy, as_function
 from ired.model.reference import IdealEnergy
-from ired.model.sampling import SamplingConfig, sample
+from ired.model.sampling import Sampler
 
-DESCENT = SamplingConfig(1, 6.0)
-
-
-def walk(energy, A, start):
-    return sample(energy, A, DESCENT, start=start, differentiable=torch.is_grad_enabled())
+SAMPLER = Sampler(1, 6.0)
 
 
 def trained(hidden=6, symmetric=True):
@@ -125,7 +121,7 @@ def test_outcomes_of_the_ideal_landscape(generator, schedule):
     ideal = IdealEnergy(energy.coordinates, energy.schedule)
     at = some(ideal, 4, generator, states=3)
     assert torch.allclose(outcomes.score_errors(ideal, at), torch.zeros(4).double(), atol=1e-20)
-    assert outcomes.sampled_errors(ideal, at, walk).max() < 1e-3
+    assert outcomes.sampled_errors(ideal, at, SAMPLER).max() < 1e-3
     # One noise serves right and wrong: it adds √ᾱ(y₀ − wrong)·ε to the gap, nothing on average.
     gaps = outcomes.energy_gaps(ideal, some(ideal, 200, generator, states=8))
     assert abs(gaps.mean() - 1) < 0.1
@@ -135,7 +131,7 @@ def test_all_methods_on_one_network_have_one_sign_and_their_shapes(generator):
     energy = trained()
     train, test = some(energy, 8, generator, 2), some(energy, 3, generator, 2)
     net = study.Trained.of(energy, as_function, [(0.1, energy)])
-    found = study.influences([net, net], train, test, walk, (1e-2, 1e3), 5)
+    found = study.influences([net, net], train, test, SAMPLER, (1e-2, 1e3), 5)
     for method, values in found.by.items():
         assert values.shape[1:] == (3, 3, 8) and np.isfinite(values).all(), method
     # At a very large damping all curvature is forgotten: gradient products remain.

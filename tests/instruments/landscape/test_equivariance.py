@@ -70,14 +70,14 @@ def test_a_clip_of_entries_keeps_permutations_alone(ideal, problems, generator):
     def walk(energy, A, start):
         return sample(energy, A, clipped, start=start)
 
-    found = equivariance.measure(ideal, problems, y0, generator, walk=walk).found
+    found = equivariance.measure(ideal, problems, y0, generator, sampler=walk).found
     assert found[ROTATIONS, "answer"].error > 0.01
     assert found[PERMUTATIONS, "answer"].error < 1e-9
 
 
 def test_a_network_has_axes(network, problems, generator):
     y0 = states.answers(network, problems)
-    found = equivariance.measure(network, problems, y0, generator, walk=denoised, sampled=4)
+    found = equivariance.measure(network, problems, y0, generator, sampler=denoised, sampled=4)
     columns = found.columns()
     assert columns["what"] == ["gap", "score", "answer"] * 2
     assert min(columns["error"]) > 0.05

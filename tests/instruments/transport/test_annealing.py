@@ -6,7 +6,7 @@ import torch
 
 from ired.instruments.core import states, trajectories
 from ired.instruments.transport import annealing, distances
-from ired.model.sampling import SamplingConfig, sample
+from ired.model.sampling import Sampler
 
 
 def measured(Z, truths=None, blocks=2, largest=100):
@@ -65,8 +65,7 @@ def test_too_little_is_refused(X):
 
 
 def walked(energy, A, start):
-    config = SamplingConfig(inner_steps=2, clip=9.0)
-    return trajectories.record(lambda see: sample(energy, A, config, start=start, callback=see))
+    return trajectories.record(Sampler(inner_steps=2, clip=9.0), energy, A, start)
 
 
 @pytest.fixture
