@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -78,9 +79,7 @@ def check_planted_subspace(generator: torch.Generator) -> list[Check]:
     """A planted subspace and its dimension under noise; none in noise; cosines of a known direction."""
     P, size, m = 400, 12, 2
 
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
+    normal = partial(random_directions.normal, generator=generator)
     noise = normal(40, P // 4, 1, size)
     rows = random_directions.orthonormal(m, size, generator, noise)
     field = normal(1, P, 1, size) + 3 * normal(1, P, 1, m) @ rows

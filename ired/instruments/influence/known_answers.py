@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ired.instruments.calibration.checks import Check, compare
+from ired.instruments.core.random_directions import normal
 from ired.instruments.influence import gradients, removal, validation
 
 INFLUENCE, DATAMODEL = "influence", "datamodel"
@@ -26,7 +27,7 @@ def check_influence(generator: torch.Generator) -> list[Check]:
     theta, outputs = twice_used(generator)
     J = torch.cat([torch.func.jacrev(o)(theta).reshape(-1, len(theta)) for o in outputs])
     G = 2 * J.T @ J / len(J)
-    V = _draw(generator, 5, len(theta))
+    V = normal(5, len(theta), generator=generator)
     product = gradients.gauss_newton(outputs, theta)
     check.append(_near("Gauss-Newton product beside JᵀJ", G @ V.T, product(V).T, 1e-10))
     V[4] = V[0] + V[1]  # right-hand sides that depend on one another
@@ -42,7 +43,7 @@ def check_influence(generator: torch.Generator) -> list[Check]:
 
     # The gradients of a linear model with one output are multiples of its inputs, by its errors: the
     # empirical Fisher matrix then is known as a matrix too.
-    g, F = _draw(generator, 12, 6), _draw(generator, 3, 6)
+    g, F = normal(12, 6, generator=generator), normal(3, 6, generator=generator)
     by, used = gradients.by_fisher(F, g, (1e-2,))
     matrix = g.T @ g / len(g) + used * torch.eye(6, dtype=g.dtype, device=g.device)
     check.append(
@@ -59,10 +60,10 @@ def check_influence(generator: torch.Generator) -> list[Check]:
 def check_datamodel(generator: torch.Generator) -> list[Check]:
     """True influences of a linear model, random ones; the ceiling that noise leaves; removal."""
     N, T, M = 60, 48, 500
-    true, other = (_draw(generator, T, N).cpu().numpy() for _ in range(2))
+    true, other = (normal(T, N, generator=generator).cpu().numpy() for _ in range(2))
     masks = validation.halves(M, N, generator).cpu().numpy()
     clean = masks @ true.T
-    noise = _draw(generator, M, 2, T).cpu().numpy() * clean.std()
+    noise = normal(M, 2, T, generator=generator).cpu().numpy() * clean.std()
     noisy = clean[:, None] + noise
     perfect, chance = validation.scores(true, masks, clean), validation.scores(other, masks, clean)
     judged = validation.judge(np.stack([other, true]), masks, noisy.mean(1))
@@ -89,8 +90,8 @@ def ridge(generator: torch.Generator, N: int = 300, p: int = 6, T: int = 5) -> t
 
     Both (T, N), of being there. The penalty is the damping: λ of mean((Xw − t)²) + λ‖w‖²/2.
     """
-    X, test = _draw(generator, N, p), _draw(generator, T, p)
-    t = X @ _draw(generator, p) + 0.5 * _draw(generator, N)
+    X, test = normal(N, p, generator=generator), normal(T, p, generator=generator)
+    t = X @ normal(p, generator=generator) + 0.5 * normal(N, generator=generator)
     shift = 0.3
 
     def fit(X: Tensor, t: Tensor) -> Tensor:
@@ -113,8 +114,8 @@ def ridge(generator: torch.Generator, N: int = 300, p: int = 6, T: int = 5) -> t
 def twice_used(generator: torch.Generator) -> tuple[Tensor, list]:
     """θ and the scores ∇_y‖V swish(Wy)‖² of two chunks of points: every weight acts twice."""
     width, size = 6, 4
-    theta = _draw(generator, 2 * width * size) / 2
-    y = _draw(generator, 6, size)
+    theta = normal(2 * width * size, generator=generator) / 2
+    y = normal(6, size, generator=generator)
 
     def score(theta: Tensor, y: Tensor) -> Tensor:
         W, V = (part.view(width, size) for part in theta.chunk(2))
@@ -125,10 +126,6 @@ def twice_used(generator: torch.Generator) -> tuple[Tensor, list]:
         return torch.func.vmap(torch.func.grad(energy))(y)
 
     return theta, [lambda th, y=part: score(th, y) for part in y.split(4)]
-
-
-def _draw(generator: torch.Generator, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=generator, dtype=torch.float64, device=generator.device)
 
 
 def _near(what: str, expected: Tensor, measured: Tensor, tolerance: float) -> Check:

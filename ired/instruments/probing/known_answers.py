@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ired.instruments.calibration.checks import Check, References, compare
-from ired.instruments.core import states
+from ired.instruments.core import random_directions, states
 from ired.instruments.core.states import array
 from ired.instruments.probing import description_length, logistic, ridge, scores as probe_scores
 
@@ -20,9 +22,7 @@ def check_probes(generator: torch.Generator) -> list[Check]:
     P, F = 200, 10
     rng = np.random.default_rng(generator.initial_seed())
 
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
+    normal = partial(random_directions.normal, generator=generator)
     x = 3 + normal(P, F) * torch.logspace(-2, 2, F, dtype=torch.float64)
     linear = (x - x.mean(0)) / x.std(0) @ normal(F)
     fold = ridge.folds(np.arange(P), 4, rng)

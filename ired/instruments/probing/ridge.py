@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -23,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ired.instruments.accuracy.predictors import features
-from ired.instruments.core import states
+from ired.instruments.core import random_directions, states
 from ired.instruments.statistics.regression import least_squares
 from ired.model.protocol import Energy
 
@@ -141,9 +142,7 @@ def random_function(x: Tensor, values: Tensor, generator: torch.Generator) -> Te
     centred = x - x.mean(0)
     z = centred / _safe(centred.pow(2).mean(0).sqrt(), x.abs().amax(0))
 
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(z)
-
+    normal = partial(random_directions.normal, generator=generator, like=z)
     filled = []
     for column in values.mT:
         phase = 2 * torch.pi * torch.rand(_WAVES, generator=generator, dtype=torch.float64).to(z)

@@ -9,6 +9,7 @@ from torch import Tensor
 from ired.instruments.accuracy import linear_surrogate
 from ired.instruments.calibration.checks import Check, References, compare
 from ired.instruments.core import states as points
+from ired.instruments.core.random_directions import normal
 from ired.instruments.core.states import array
 from ired.instruments.geometry import answer_errors, metrics
 from ired.instruments.geometry.eigen_split import Frame
@@ -19,10 +20,6 @@ from ired.instruments.sanity.randomisation import Altered, Left
 from ired.instruments.sanity.survival_table import FAILED, NEITHER, SURVIVED, Cell
 
 COUNT = 40  # problems of planted data
-
-
-def _normal(*shape: int, generator: torch.Generator) -> Tensor:
-    return torch.randn(*shape, generator=generator, dtype=torch.float64, device=generator.device)
 
 
 def edges(A: Tensor) -> Tensor:
@@ -39,7 +36,7 @@ def cascade(count: int = 3) -> list[Altered]:
 
 
 def _symmetric(count: int, n: int, generator: torch.Generator) -> Tensor:
-    z = _normal(count, n, n, generator=generator)
+    z = normal(count, n, n, generator=generator)
     return z + z.mT
 
 
@@ -62,7 +59,7 @@ def check_sanity(generator: torch.Generator) -> list[Check]:
         compare(name, "SSIM of equal maps", 1, array(randomisation.ssim(A, 3 * A)), 1e-12),
         Check(name, "whether opposite maps are alike", 1, float((randomisation.ssim(A, -A) < 0).all()), 0),
     ]
-    x = _normal(COUNT, 5, generator=generator) @ _normal(5, 5, generator=generator)
+    x = normal(COUNT, 5, generator=generator) @ normal(5, 5, generator=generator)
     drawn = torch.cat([randomisation.gaussian_like(x, generator) for _ in range(400)])
     size = float(torch.cov(x.mT).norm())
     away = float((torch.cov(drawn.mT) - torch.cov(x.mT)).norm()) / size
@@ -73,8 +70,8 @@ def check_sanity(generator: torch.Generator) -> list[Check]:
 def _table(generator: torch.Generator) -> list[Check]:
     """Cells that are to survive, to fail, and not to apply."""
     name = "sanity_table"
-    own = 1 + 0.2 * array(_normal(COUNT, generator=generator))
-    small = 0.2 * array(_normal(COUNT, generator=generator))
+    own = 1 + 0.2 * array(normal(COUNT, generator=generator))
+    small = 0.2 * array(normal(COUNT, generator=generator))
     cells = [
         Cell("real", "weights", own, small), Cell("real", "linear", own, own - 0.5),
         Cell("edges", "weights", own, own), Cell("edges", "linear", own, small - small.mean()),
@@ -111,7 +108,7 @@ def check_surrogate(references: References, generator: torch.Generator) -> list[
     affine = ideal.coordinates.from_basis(around @ W + 1)
     quadratic = ideal.coordinates.to_basis((A @ A).flatten(1))
     own = linear_surrogate.Explained.of(upper, ideal.coordinates.to_basis(affine), fold)
-    noise = _normal(len(A), 6, generator=generator)
+    noise = normal(len(A), 6, generator=generator)
     table = linear_surrogate.shares({"A²": quadratic, "noise": noise}, A)
     share = table.set_index(["what", "features"])["share"]
     few = slice(0, 2 * COUNT + 2 * half)
@@ -183,17 +180,17 @@ def _later(name: str, generator: torch.Generator) -> list[Check]:
     R = 2 * torch.rand(6 * COUNT, n, n, generator=generator, dtype=torch.float64,
                        device=generator.device) - 1  # fmt: skip
     Y = metrics.symmetric(torch.linalg.inv(2 * R @ R.mT + 0.5 * torch.eye(n).to(R)))
-    noise = metrics.symmetric(_normal(33, *Y.shape, generator=generator))
+    noise = metrics.symmetric(normal(33, *Y.shape, generator=generator))
     kept = findings_geometry.definite_beyond(1.6 * Y, Y, noise[1:])
     lost = findings_geometry.definite_beyond(answer_errors.matched(Y, 1.6 * Y, noise[0]), Y, noise[1:])
     D, frame = Y @ Y, Frame.of(Y)
     on = findings_geometry.in_eigenvalues(D, frame)
     off = findings_geometry.in_eigenvalues(noise[0], frame)
-    outputs = torch.eye(size).to(R)[0] * (1 + _normal(COUNT, 5, 1, generator=generator))
+    outputs = torch.eye(size).to(R)[0] * (1 + normal(COUNT, 5, 1, generator=generator))
     outputs[:, 0] = outputs[:1, 0]
     other = findings_geometry.along_axis(outputs, torch.eye(size).to(R)[1])
     many = 20 * COUNT
-    x, v = _normal(many, 3, generator=generator), _normal(many, 1, generator=generator)
+    x, v = normal(many, 3, generator=generator), normal(many, 1, generator=generator)
     fold = linear_surrogate.folds(many)
     read = [findings_geometry.read_share(some, v, fold) for some in (torch.cat([x, v], 1), x)]
     return [

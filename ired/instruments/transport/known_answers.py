@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ired.instruments.calibration.checks import Check, References, compare
 from ired.instruments.core import states
+from ired.instruments.core.random_directions import normal
 from ired.instruments.core.states import array
 from ired.instruments.geometry import metrics
 from ired.instruments.transport import annealing, answer_clouds, distances, energy_ranking
@@ -18,16 +19,16 @@ from ired.instruments.transport import annealing, answer_clouds, distances, ener
 def check_transport(generator: torch.Generator) -> list[Check]:
     """Distances between clouds whose transport is known in closed form."""
     name = "transport"
-    X, shift = _normal(60, 3, generator=generator), torch.tensor([1.0, -2.0, 0.5]).double()
+    X, shift = normal(60, 3, generator=generator), torch.tensor([1.0, -2.0, 0.5]).double()
     moved = X[torch.randperm(60, generator=generator)] + shift
     cost, within, other = (distances.squared(*pair) for pair in ((X, moved), (X, X), (moved, moved)))
     scale = float(np.median(within))
     least = shift.pow(2).sum().item()
     ladder = [distances.entropic(cost, share * scale) - least for share in (1, 0.3, 0.1)]
-    line = array(_normal(40, 2, generator=generator))
-    C, D = (M @ M.mT + 0.1 * torch.eye(3) for M in _normal(2, 3, 3, generator=generator))
+    line = array(normal(40, 2, generator=generator))
+    C, D = (M @ M.mT + 0.1 * torch.eye(3) for M in normal(2, 3, 3, generator=generator))
     closed = metrics.METRICS["Bures-Wasserstein"].distance(C, D).item()
-    samples = _normal(2, 500, 3, generator=generator)
+    samples = normal(2, 500, 3, generator=generator)
     first = samples[0] @ torch.linalg.cholesky(C).mT
     second = samples[1] @ torch.linalg.cholesky(D).mT + shift
     whole = math.hypot(closed, shift.norm().item())
@@ -58,7 +59,7 @@ def check_transport_answers(generator: torch.Generator) -> list[Check]:
     """Congruence leaves affine-invariant costs alone; a planted change is seen and none is not."""
     name = "transport_answers"
     Y = _spd(150, 3, generator)
-    turned = _normal(3, 3, generator=generator) + 2 * torch.eye(3)
+    turned = normal(3, 3, generator=generator) + 2 * torch.eye(3)
     X, Z = Y[:30], Y[30:60]
     before, after = (answer_clouds.affine_squared(*pair)
                      for pair in ((X, Z), (turned @ X @ turned.mT, turned @ Z @ turned.mT)))  # fmt: skip
@@ -84,7 +85,7 @@ def check_transport_answers(generator: torch.Generator) -> list[Check]:
 def check_transport_path(generator: torch.Generator) -> list[Check]:
     """Straight lines are straight; two sides of a square are 1/√2; crossing particles are not optimal."""
     name = "transport_path"
-    X = _normal(60, 3, generator=generator)
+    X = normal(60, 3, generator=generator)
     t = torch.linspace(1, 2, 4, dtype=torch.float64)[:, None, None]
     east, north = 9 * torch.eye(3, dtype=torch.float64)[:2]
     axes = distances.principal_axes(X, 3)
@@ -141,10 +142,6 @@ def _measure(Z: Tensor, X: Tensor, axes: distances.Axes) -> annealing.Annealing:
     return annealing.measure(np.arange(len(Z)), Z, X, axes, blocks=3, largest=60)
 
 
-def _normal(*shape: int, generator: torch.Generator) -> Tensor:
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-
 def _exactly(X: Tensor, C: Tensor) -> Tensor:
     """X (N, m) with mean 0 and covariance C exactly."""
     X = X - X.mean(0)
@@ -153,5 +150,5 @@ def _exactly(X: Tensor, C: Tensor) -> Tensor:
 
 
 def _spd(count: int, n: int, generator: torch.Generator) -> Tensor:
-    R = _normal(count, n, n, generator=generator)
+    R = normal(count, n, n, generator=generator)
     return R @ R.mT / n + 0.3 * torch.eye(n, dtype=torch.float64)
