@@ -1,5 +1,5 @@
 """How every figure looks. Figures of a method stand in its room.
 
-axes.py   Axes for values that span decades, and levels drawn across them
+axes.py   Axes: ticks in plain numbers, values that span decades, rows with names, levels drawn across
 style.py  One style for every figure: colour-blind-safe, readable at half size
 """

@@ -1,4 +1,4 @@
-"""Axes for values that span decades, and levels drawn across them."""
+"""Axes: ticks in plain numbers, values that span decades, rows with names, levels drawn across."""
 
 from __future__ import annotations
 
@@ -10,10 +10,68 @@ from matplotlib.axes import Axes
 from ired.plotting.style import COLOURS, LABELS
 
 _NOTE = 8.5
+_STEPS = (
+    (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,),
+)  # ticks within a decade, the more the better  # fmt: skip
 
 
-def value_axis(axis: Axes, values: np.ndarray, name: str, decades: float = 0.0) -> float | None:
-    """The scale of an axis ("x" or "y") for values, and below what nothing can be drawn on it.
+def landscape_axis(axis: Axes, count: int) -> None:
+    """Ticks for landscape numbers, with what they mean."""
+    axis.set_xticks(range(count))
+    axis.set_xlabel("landscape k  (0 sharpest, noise grows →)")
+
+
+def named_ticks(axis: Axes, which: str, ticks: Sequence[float], names: Sequence[str] | None = None) -> None:
+    """Ticks of the axis `which` ("x" or "y") with their names, or as plain numbers, and no others."""
+    put = axis.set_xticks if which == "x" else axis.set_yticks
+    put(ticks, [_plain(tick) for tick in ticks] if names is None else names)
+    put([], minor=True)
+
+
+def _plain(tick: float) -> str:
+    """A number as people write it; powers of ten that are far from 1 as such."""
+    power = int(np.floor(np.log10(abs(tick)) + 1e-9)) if tick else 0
+    if -4 < power < 6:
+        return f"{tick:g}"
+    head = {"1": "", "-1": "-"}.get(f"{tick / 10.0**power:g}", f"{tick / 10.0**power:g} \\cdot ")
+    return f"${head}10^{{{power}}}$"
+
+
+def plain_ticks(axis: Axes, which: str = "x", most: int = 6) -> None:
+    """Plain numbers on a logarithmic axis with the limits that it has: as many within a decade as make
+    no more than `most` in all, else some of the powers of ten."""
+    low, high = axis.get_xlim() if which == "x" else axis.get_ylim()
+    powers = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    for steps, every in (*((steps, 1) for steps in _STEPS), *(((1,), n) for n in range(2, 20))):
+        ticks = np.outer(10.0 ** powers[powers % every == 0], steps).ravel()
+        ticks = ticks[(ticks >= 0.999 * low) & (ticks <= 1.001 * high)]
+        if len(ticks) <= most:
+            break
+    named_ticks(axis, which, ticks)
+
+
+def signed_log(
+    axis: Axes, linear: float = 1.0, which: str = "y", most: int = 8, ends: tuple[float, float] | None = None
+) -> None:
+    """An axis that is linear up to `linear` and logarithmic beyond it, on both sides of 0, wide enough
+    for `ends` (by default for what is drawn), with at most `most` ticks on a side."""
+    low, high = ends or (axis.dataLim.intervalx if which == "x" else axis.dataLim.intervaly)
+    low = min(0.0, 1.1 * low) if low > -linear else 1.5 * low
+    high = 1.2 * high if high > linear else 1.1 * linear
+    if which == "x":  # marks stand at the ends, and shall be whole
+        low, high = low - 0.4 * linear, high + 0.2 * linear
+    scale, limits = (axis.set_xscale, axis.set_xlim) if which == "x" else (axis.set_yscale, axis.set_ylim)
+    scale("symlog", linthresh=linear, linscale=0.6)
+    steps = (1, 2, 5) if max(high, -low) < 20 * linear else (1,)
+    marked = np.outer(linear * 10.0 ** np.arange(8), steps).ravel()
+    marked = marked[marked <= max(high, -low)]
+    marked = marked[:: max(1, -(-len(marked) // most))]
+    named_ticks(axis, which, [t for t in (*-marked[::-1], 0.0, *marked) if low <= t <= high])
+    limits(low, high)
+
+
+def value_axis(axis: Axes, values: np.ndarray, which: str, decades: float = 0.0) -> float | None:
+    """The scale of the axis `which` ("x" or "y") for values, and below what nothing can be drawn on it.
 
     Logarithmic where positive values span a decade (or always, at least so many `decades` high, if
     asked for); with a stretch around 0 where there is a 0 or both signs."""
@@ -22,8 +80,7 @@ def value_axis(axis: Axes, values: np.ndarray, name: str, decades: float = 0.0) 
     far = len(size) and (size.max() >= 10 * size.min() or decades)
     if not far:
         return None
-    scale, ticks, limits = ((axis.set_xscale, axis.set_xticks, axis.set_xlim) if name == "x"
-                            else (axis.set_yscale, axis.set_yticks, axis.set_ylim))  # fmt: skip
+    scale, limits = (axis.set_xscale, axis.set_xlim) if which == "x" else (axis.set_yscale, axis.set_ylim)
     low, high = size.min(), size.max()
     if values.min() > 0:
         scale("log")
@@ -31,7 +88,7 @@ def value_axis(axis: Axes, values: np.ndarray, name: str, decades: float = 0.0) 
         low, high = low / room, high * room
         limits(low, high)
         if high >= 10 * low:
-            _decades(ticks, low, high)
+            _decades(axis, which, low, high)
         return float(low)
     both = values.min() < 0
     if both and high < 30 * np.median(size):
@@ -39,21 +96,19 @@ def value_axis(axis: Axes, values: np.ndarray, name: str, decades: float = 0.0) 
     least, most = np.floor(np.log10([low, high]))
     linear = 10.0 ** max(least, most - (3 if both else 8))
     scale("symlog", linthresh=linear, linscale=0.5)
-    _decades(ticks, linear, high * 1.3, (-1, 0, 1) if both else (0, 1))
+    _decades(axis, which, linear, high * 1.3, (-1, 0, 1) if both else (0, 1))
     limits(1.6 * min(values.min(), 0) - 0.3 * linear, 1.6 * high)
     return None if both else 0.0
 
 
-def _decades(ticks, low: float, high: float, sides: Sequence[int] = (1,)) -> None:
+def _decades(axis: Axes, which: str, low: float, high: float, sides: Sequence[int] = (1,)) -> None:
     """Ticks at powers of ten, at most five on a side, and no others."""
     powers = 10.0 ** np.arange(np.ceil(np.log10(low) - 1e-9), np.floor(np.log10(high)) + 1)
     powers = powers[:: max(1, -(-len(powers) // 5))]
     if len(powers) == 1 and sides == (1,):
         powers = np.array([f * 10.0 ** np.floor(np.log10(low)) for f in (1, 2, 5, 10, 20, 50, 100)])
         powers = powers[(powers >= low) & (powers <= high)]
-    at = [x for side in sides for x in ([0.0] if not side else (side * powers)[::side])]
-    ticks(at, [f"{x:g}" for x in at])
-    ticks([], minor=True)
+    named_ticks(axis, which, [x for side in sides for x in ([0.0] if not side else (side * powers)[::side])])
 
 
 def reference_lines(axis: Axes, references: Mapping[str, float], across: bool) -> None:

@@ -90,27 +90,7 @@ def band(axis: Axes, x, middle, low, high, name: str, colour: str | None = None)
     axis.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0, zorder=front - 1)
 
 
-def signed_log(axis: Axes, linear: float = 1.0) -> None:
-    """A y-axis that is linear up to `linear` and logarithmic beyond it, on both sides of 0."""
-    axis.set_yscale("symlog", linthresh=linear, linscale=0.6)
-    low, high = axis.dataLim.intervaly
-    low = min(0.0, 1.1 * low) if low > -linear else 1.5 * low
-    high = 1.2 * high if high > linear else 1.1 * linear
-    steps = (1, 2, 5) if max(high, -low) < 20 * linear else (1,)
-    marked = np.outer(linear * 10.0 ** np.arange(8), steps).ravel()
-    ticks = [t for t in (*-marked[::-1], 0.0, *marked) if low <= t <= high]
-    axis.set_yticks(ticks, [f"{t:g}" for t in ticks])
-    axis.set_yticks([], minor=True)
-    axis.set_ylim(low, high)
-
-
 def centred(values: np.ndarray) -> TwoSlopeNorm:
     """A colour scale whose middle is 0, for values of both signs."""
     bound = max(float(np.nanmax(np.abs(values))), 1e-12)
     return TwoSlopeNorm(0.0, -bound, bound)
-
-
-def landscape_axis(axis: Axes, count: int) -> None:
-    """Ticks for landscape numbers, with what they mean."""
-    axis.set_xticks(range(count))
-    axis.set_xlabel("landscape k  (0 sharpest, noise grows →)")

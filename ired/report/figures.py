@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from pandas import DataFrame
 
+from ired.plotting.axes import plain_ticks
 from ired.plotting.style import canvas
 from ired.report import confidence as sure, recommendation as rule
 from ired.report.confidence import Judged
@@ -187,10 +188,7 @@ def published(rows: DataFrame, title: str = "Beside the published figures") -> F
         axis.axvline(1, color="0.3", linestyle="--", linewidth=1.3, zorder=1)
         axis.set_title(FAMILIES[family])
         axis.set_xlabel("MSE over that of least squares, same n")
-        ticks = [t for p in range(-8, 9) for t in (10.0**p, 2 * 10.0**p, 5 * 10.0**p) if floor <= t <= top]
-        ticks = [t for t in ticks if len(ticks) < 7 or f"{t:e}".startswith("1")]
-        axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
-        axis.set_xticks([], minor=True)
+        plain_ticks(axis)
         axis.grid(False, axis="y")
         axis.set_ylim(places[-1] + 0.05 if len(places) else 1, -0.05)
     if families:

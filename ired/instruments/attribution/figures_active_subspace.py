@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
-from ired.plotting.style import COLOURS, DIVERGING, canvas, centred, landscape_axis
+from ired.plotting.axes import landscape_axis, named_ticks
+from ired.plotting.style import COLOURS, DIVERGING, canvas, centred
 
 SOURCES = {
     "trained": (COLOURS["trained"], "o", "trained, at noised answers"),
@@ -77,8 +78,7 @@ def scree(spectra: DataFrame) -> Figure:
     shown = (spectra["share"] * size).clip(lower=0.02)
     ticks = [t for t in (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if t <= 1.3 * shown.max()]
     ticks = [t for t in ticks if t >= shown.min() / 1.3]
-    axes[0, 0].set_yticks(ticks, [f"{t:g}" for t in ticks])
-    axes[0, 0].set_yticks([], minor=True)
+    named_ticks(axes[0, 0], "y", ticks)
     axes[0, 0].set_ylim(shown.min() / 1.3, 1.3 * shown.max())
     for axis in axes.flat[len(landscapes) :]:
         axis.set_visible(False)

@@ -11,6 +11,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from pandas import DataFrame
 
+from ired.plotting.axes import named_ticks
 from ired.plotting.style import COLOURS, DIVERGING, canvas, centred
 
 GRAPHS = {
@@ -148,9 +149,7 @@ def sparsity(curves: DataFrame, graphs: DataFrame) -> Figure:
                       linewidth=2.4 if name == "own" else 1.5)  # fmt: skip
         axis.axhline(0.8, color="0.5", linewidth=0.8)
         axis.set_xscale("log")
-        ticks = [1e-3, 1e-2, 0.1, 1]
-        axis.set_xticks(ticks, ["0.1 %", "1 %", "10 %", "all"])
-        axis.set_xticks([], minor=True)
+        named_ticks(axis, "x", [1e-3, 1e-2, 0.1, 1], ["0.1 %", "1 %", "10 %", "all"])
         axis.set(xlim=(8e-4, 1), ylim=(0, 1.02), title=step, xlabel="strongest edges, share of all",
                  ylabel="their share of the effect")  # fmt: skip
     names = [name for name in GRAPHS if name != "own"]

@@ -20,7 +20,7 @@ from pandas import DataFrame, Series
 from ired.instruments.comparison.paired_seeds import LARGEST
 from ired.instruments.comparison.similarity import BOTH, GENERAL, MINING, PARTS, SEEDS
 from ired.instruments.statistics.intervals import student_interval
-from ired.plotting.axes import reference_lines, reference_stroke, value_axis
+from ired.plotting.axes import reference_lines, reference_stroke, signed_log, value_axis
 from ired.plotting.style import COLOURS, DIVERGING, LABELS, SEQUENTIAL, canvas
 
 HUES = {"none": "#4d4d4d", "random": "#0173b2", "adversarial": "#cc78bc", "property": "#029e73"}
@@ -428,15 +428,7 @@ def _signed_axis(axis: Axes, table: DataFrame) -> None:
     if largest <= 8 * usual or not usual:
         axis.set_xlim(-1.08 * largest or -1, 1.08 * largest or 1)
         return
-    linear = 10.0 ** np.round(np.log10(usual))
-    axis.set_xscale("symlog", linthresh=linear, linscale=0.9)
-    powers = linear * 10.0 ** np.arange(0, 8)
-    powers = powers[powers <= 1.3 * largest]
-    powers = powers[:: max(1, len(powers) // 3)]
-    ticks = [*(-powers[::-1]), 0.0, *powers]
-    axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
-    axis.set_xticks([], minor=True)
-    axis.set_xlim(-1.4 * largest, 1.4 * largest)
+    signed_log(axis, 10.0 ** np.round(np.log10(usual)), "x", most=3, ends=(-largest, largest))
 
 
 def _deviations(value: float) -> str:

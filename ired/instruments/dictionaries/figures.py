@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
-from ired.plotting.style import canvas, landscape_axis
+from ired.plotting.axes import landscape_axis, named_ticks, plain_ticks
+from ired.plotting.style import canvas
 
 LAYERS = {"fc1": "#0173b2", "fc2": "#de8f05", "fc3": "#029e73"}
 
@@ -96,15 +97,6 @@ def log_or_linear(axis: Axes) -> str:
     return "linear" if 0 < low and high < 3 * low else "log"
 
 
-def plain_ticks(axis: Axes) -> None:
-    """Ticks of a logarithmic x-axis as plain numbers, few enough not to run into each other."""
-    low, high = axis.get_xlim()
-    steps = (1, 2, 5) if high / low < 30 else (1,)
-    ticks = [m * 10.0**e for e in range(-6, 4) for m in steps if low <= m * 10.0**e <= high]
-    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axis.set_xticks([], minor=True)
-
-
 def dictionary_training(tables: Mapping[str, DataFrame], layer: str, studied: str) -> Figure:
     """Learning curves, agreement of seeds, and how often the features of the `studied` architecture
     fire. tables: "curves", "stability" and "features"."""
@@ -171,8 +163,7 @@ def frontier(table: DataFrame, chosen: dict[str, str]) -> Figure:
                 axis.set_yscale(log_or_linear(axis))
             axis.set_xscale("log")
             aimed = sorted(table["sparsity"].unique())
-            axis.set_xticks(aimed, [str(value) for value in aimed])
-            axis.set_xticks([], minor=True)
+            named_ticks(axis, "x", aimed)
             if layer == layers[0]:
                 axis.set_title(title)
             if layer == layers[-1]:

@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from pandas import DataFrame
 
-from ired.plotting.style import COLOURS, MARKERS, canvas, signed_log
+from ired.plotting.axes import named_ticks, plain_ticks, signed_log
+from ired.plotting.style import COLOURS, MARKERS, canvas
 
 # Tol's muted palette: none of them means anything else in this project.
 METRICS = {"affine-invariant": "#332288", "log-Euclidean": "#44aa99", "Bures-Wasserstein": "#882255",
@@ -74,8 +75,7 @@ def laws(table: dict[str, list]) -> Figure:
                 axis.plot(shown[some], place[some], marker, color=colour, mfc=face, mec=colour, markersize=7,
                           clip_on=False, zorder=4)  # fmt: skip
         axis.set(xscale="log", xlim=(1e-17, 1e2), title=metric, xlabel="relative error")
-        axis.set_xticks([1e-16, 1e-12, 1e-8, 1e-4, 1])
-        axis.set_xticks([], minor=True)
+        plain_ticks(axis, most=5)
         axis.tick_params(labelsize=10)
         axis.set_ylim(len(names) - 0.4, -0.6)
     axes[0, 0].set_yticks(range(len(names)), names, fontsize=10.5)
@@ -112,9 +112,7 @@ def means(spectra: DataFrame, table: DataFrame) -> Figure:
         low, high = axis.get_ylim()
         high *= (high / low) ** 0.8  # room for the legend
         axis.set_ylim(low, high)
-        ticks = [m * 10.0**p for p in range(-4, 4) for m in (1, 1.5, 2, 3, 5, 7) if low <= m * 10.0**p <= high]
-        axis.set_yticks(ticks, [f"{t:.2g}" for t in ticks])
-        axis.set_yticks([], minor=True)
+        plain_ticks(axis, "y", most=8)
     axes[0, 0].set_ylabel("eigenvalue of the mean")
     axis = axes[0, -1]
     y = np.arange(len(METRICS))
@@ -130,8 +128,7 @@ def means(spectra: DataFrame, table: DataFrame) -> Figure:
     axis.set(xscale="log", xlim=(1e-16, 1e2), ylim=(len(y) - 0.5, -1.9), title="Against the mean A, inverted",
              xlabel="affine-invariant distance")  # fmt: skip
     axis.set_yticks(y, [name.replace("-", "-\n") for name in METRICS], fontsize=10)
-    axis.set_xticks([1e-15, 1e-10, 1e-5, 1])
-    axis.set_xticks([], minor=True)
+    plain_ticks(axis, most=5)
     axis.grid(False, axis="y")
     handles = [Line2D([], [], linestyle="none", marker=marker, color="0.25", markersize=8, fillstyle=filled,
                       label=label) for _, marker, label, filled in kinds]  # fmt: skip
@@ -171,9 +168,7 @@ def closeness(table: DataFrame) -> Figure:
     low, high = axis.get_xlim()
     low, high = 0.8 * min(low, 0.8), 1.2 * max(high, 1.2)
     axis.set(xscale="log", xlim=(low, high))
-    ticks = [m * 10.0**p for p in range(-3, 4) for m in (1, 2, 5) if low <= m * 10.0**p <= high]
-    axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
-    axis.set_xticks([], minor=True)
+    plain_ticks(axis)
 
     axis, rows = axes[0, 2], table[table["metric"] == "affine-invariant"].set_index("who")
     for i, who in enumerate(makers):

@@ -10,7 +10,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
-from ired.plotting.style import COLOURS, DIVERGING, LABELS, MARKERS, canvas, landscape_axis
+from ired.plotting.axes import landscape_axis, named_ticks
+from ired.plotting.style import COLOURS, DIVERGING, LABELS, MARKERS, canvas
 
 EIGENVALUE, EIGENVECTOR = COLOURS["least_squares"], COLOURS["trained"]
 WHO = {**COLOURS, "blind": COLOURS["least_squares_squared"]}
@@ -155,10 +156,7 @@ def condition(strata: DataFrame, isotropic: float) -> Figure:
             _line(axis, rows, WHO[who], named, x="condition",
                   marker=MARKERS.get(who, "v"))  # fmt: skip
         axis.set_xscale("log")
-        low, high = axis.dataLim.intervalx
-        ticks = [float(f"{tick:.2g}") for tick in np.geomspace(low, high, 5)]
-        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        axis.set_xticks([], minor=True)
+        named_ticks(axis, "x", [float(f"{tick:.2g}") for tick in np.geomspace(*axis.dataLim.intervalx, 5)])
         axis.set(xlabel="condition number of A", ylabel=label)
         if level is None:
             axis.set_yscale("log")

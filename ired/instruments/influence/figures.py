@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from ired.instruments.influence.gradients import METHODS
 from ired.instruments.influence.outcomes import OUTCOMES
 from ired.instruments.influence.removal import ARMS
+from ired.plotting.axes import plain_ticks
 from ired.plotting.style import COLOURS, DIVERGING, canvas, centred
 
 NAMES = {
@@ -156,7 +156,7 @@ def properties(helps: np.ndarray, kappa: np.ndarray, rows: DataFrame) -> Figure:
     axes[0].axhline(0, color="0.4", linewidth=1)
     axes[0].set(xscale="log", xlabel="condition number of the training problem",
                 ylabel="mean help / mean |help|", title="Size: spread over test problems")  # fmt: skip
-    _plain_ticks(axes[0], kappa)
+    plain_ticks(axes[0], most=8)
     traits = list(dict.fromkeys(rows["trait"]))
     looks = {"help": (COLOURS["trained"], "o", 0.14), "weight": (COLOURS["least_squares"], "s", -0.14)}
     words = {"help": "with help", "weight": "with |help|"}
@@ -225,18 +225,6 @@ def pulls(cosines: np.ndarray, train: np.ndarray, test: np.ndarray) -> Figure:
     axes[1].axhline(0, color="0.4", linewidth=1)
     axes[1].set(xscale="log", xlabel="condition number of the fresh problem", ylabel="mean cosine",
                 title="By thirds of test problems")  # fmt: skip
-    _plain_ticks(axes[1], np.array(x))
+    plain_ticks(axes[1], most=8)
     axes[1].legend()
     return figure
-
-
-def _plain_ticks(axis: Axes, values: np.ndarray) -> None:
-    """Ticks of a logarithmic x-axis as people write numbers: 2, 5, 10, 20, … where there is room for
-    three, else 60, 70, 80, …"""
-    for steps in ((1, 2, 5), range(1, 10)):
-        ticks = [m * 10.0**p for p in range(-2, 12) for m in steps]
-        ticks = [t for t in ticks if values.min() / 1.2 <= t <= 1.2 * values.max()]
-        if len(ticks) > 2:
-            break
-    axis.set_xticks(ticks[:: 1 + len(ticks) // 9], [f"{t:g}" for t in ticks[:: 1 + len(ticks) // 9]])
-    axis.set_xticks([], minor=True)

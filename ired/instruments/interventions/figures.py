@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from pandas import DataFrame
 
+from ired.plotting.axes import plain_ticks
 from ired.plotting.style import COLOURS, canvas
 
 SOURCES = {"attribution": COLOURS["algebraic"], "concept": COLOURS["trained"],
@@ -120,7 +121,7 @@ def _distances(axis: Axes, rows: DataFrame) -> None:
     axis.set(xscale="log", yscale="log", ylabel="RMS change of the sampled inverse, per entry",
              xlabel="Mahalanobis distance of the edited activation / unedited")  # fmt: skip
     axis.set_title("Effect and distance from the manifold")
-    _plain_ticks(axis)
+    plain_ticks(axis)
     axis.legend()
 
 
@@ -142,19 +143,10 @@ def _margins(axis: Axes, rows: DataFrame) -> None:
     axis.axvline(1, color="0.3", linewidth=1)
     axis.set(xscale="log", xlabel="own / random, of equal norm", ylim=(places[-1] + 1, -1))
     axis.set_title("Effect beside random directions")
-    _plain_ticks(axis)
+    plain_ticks(axis)
     names = [short(name).replace("\n", " ") for name in rows["direction"]]
     axis.set_yticks(places, names, fontsize=8)
     axis.grid(False, axis="y")
-
-
-def _plain_ticks(axis: Axes) -> None:
-    """Few ticks in plain numbers on a logarithmic x-axis."""
-    low, high = axis.get_xlim()
-    steps = (1, 1.5, 2, 3, 5) if high / low < 8 else (1, 2, 5) if high / low < 200 else (1,)
-    ticks = [m * 10.0**e for e in range(-4, 5) for m in steps if low <= m * 10.0**e <= high]
-    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axis.set_xticks([], minor=True)
 
 
 def short(name: str) -> str:

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from pandas import DataFrame
 
+from ired.plotting.axes import plain_ticks, signed_log
 from ired.plotting.style import COLOURS, DIVERGING, canvas
 
 SOURCES = {"attribution": COLOURS["algebraic"], "concept": COLOURS["trained"],
@@ -49,7 +50,7 @@ def verdicts(table: DataFrame) -> Figure:
     ):  # fmt: skip
         nothing = np.full(len(rows), np.nan)
         _dots(axis, places, rows, 0.0, rows[passed], *(rows.get(name, nothing) for name in parts))
-        _symmetric_log(axis, linear)
+        signed_log(axis, linear, "x", most=2)
         axis.set_title(title)
         axis.set_xlabel(label)
     for axis in axes:
@@ -106,7 +107,7 @@ def mediation(table: DataFrame) -> Figure:
         axis.axhline(line + 0.5, color="0.88", linewidth=0.8)
     axis.axvline(0, color="0.4", linewidth=1)
     axis.axvline(1, color="0.4", linewidth=1, linestyle=":")
-    _symmetric_log(axis, 0.01)
+    signed_log(axis, 0.01, "x")
     axis.set(ylim=(len(rows) - 0.5, -0.5), xlabel="share of the total effect (1: all of it)")
     axis.set_yticks(y, [name.replace("_", " ") for name in rows["direction"]], fontsize=10.5)
     axis.grid(False, axis="y")
@@ -169,10 +170,7 @@ def _times(axis: Axes, y: np.ndarray, rows: DataFrame) -> None:
           largest, other)  # fmt: skip
     axis.set(xscale="log", xlim=(least, most), title="Change of the answer")
     axis.set_xlabel("times that of\nrandom directions")
-    ticks = [t for p in range(-4, 5) for t in (10.0**p, 3 * 10.0**p) if least <= t <= most]
-    ticks = ticks if len(ticks) < 6 else [t for t in ticks if f"{t:e}".startswith("1")]
-    axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
-    axis.set_xticks([], minor=True)
+    plain_ticks(axis, most=5)
 
 
 def _dots(axis: Axes, y, rows: DataFrame, nothing: float, passed, value, low, high, random, largest,
@@ -186,19 +184,6 @@ def _dots(axis: Axes, y, rows: DataFrame, nothing: float, passed, value, low, hi
     axis.hlines(y, low, high, color=colours, linewidth=2)
     for x, at, colour, full in zip(value, y, colours, passed, strict=True):
         axis.plot(x, at, "o", color=colour, mfc=colour if full else "white", markersize=7)
-
-
-def _symmetric_log(axis: Axes, linear: float) -> None:
-    low, high = axis.dataLim.intervalx
-    axis.set_xscale("symlog", linthresh=linear, linscale=0.5)
-    powers = [10.0**p for p in range(-3, 4)]
-    ticks = [t for t in (*(-p for p in powers[::-1]), 0.0, *powers) if abs(t) >= linear or t == 0]
-    ticks = [t for t in ticks if min(low, 0) * 1.5 - linear <= t <= max(high, 0) * 1.5 + linear]
-    if len(ticks) > 5 and axis.get_figure().get_figwidth() > 12:  # a narrow panel of many
-        ticks = [t for t in ticks if abs(t) > 1.5 * linear or t == 0]
-    axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
-    axis.set_xticks([], minor=True)
-    axis.set_xlim(min(low, 0) * 1.5 - 0.4 * linear, max(high, 0) * 1.5 + 0.4 * linear)
 
 
 def _label(row) -> str:

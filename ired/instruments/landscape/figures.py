@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from ired.instruments.landscape.slices import Slices
-from ired.plotting.style import COLOURS, DIVERGING, SEQUENTIAL, band, canvas, landscape_axis, signed_log
+from ired.plotting.axes import landscape_axis, signed_log
+from ired.plotting.style import COLOURS, DIVERGING, SEQUENTIAL, band, canvas
 
 ENERGIES = ("trained", "untrained", "ideal", "algebraic")
 SHOWN = (0, 2, 4, 6, 9)  # landscapes that small multiples show

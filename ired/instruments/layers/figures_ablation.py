@@ -11,6 +11,7 @@ from matplotlib.patches import Rectangle
 from pandas import DataFrame
 
 from ired.instruments.layers.ablation import HALF, KINDS, LAYERS, WHOLE
+from ired.plotting.axes import named_ticks
 from ired.plotting.style import COLOURS, SEQUENTIAL, canvas
 
 NAMES = dict(zip(LAYERS, ("fc1", "fc2", "fc3", "f"), strict=True))
@@ -128,8 +129,7 @@ def rank_curves(summary: DataFrame, whole: float) -> Figure:
                              "rank_components": "components of the activations"}[kind])  # fmt: skip
         column[1].set_xlabel("share of the full rank that is kept")
         shares = sorted(summary.loc[summary["kind"] == kind, "share"].unique())
-        column[1].set_xticks(shares, [f"1/{round(1 / s)}" for s in shares])
-        column[1].set_xticks([], minor=True)
+        named_ticks(column[1], "x", shares, [f"1/{round(1 / s)}" for s in shares])
     axes[0, 0].set_ylabel("score error\n(dashed: no score)")
     axes[1, 0].set_ylabel("sampled MSE\n(dashed: whole network)")
     _legend(figure)

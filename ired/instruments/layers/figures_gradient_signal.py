@@ -17,7 +17,8 @@ from ired.instruments.layers.gradient_signal import EVERY, KINDS, PLACES, WEIGHT
 from ired.instruments.layers.jacobians import MAPS
 from ired.instruments.layers.score_decomposition import ROUTES, TOP, UNITS
 from ired.instruments.layers.unit_activity import SORTS
-from ired.plotting.style import COLOURS, DIVERGING, MARKERS, SEQUENTIAL, canvas, landscape_axis
+from ired.plotting.axes import landscape_axis
+from ired.plotting.style import COLOURS, DIVERGING, MARKERS, SEQUENTIAL, canvas
 
 TITLES = {
     "denoising": "Denoising loss",

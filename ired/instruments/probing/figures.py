@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from pandas import DataFrame
 
-from ired.plotting.style import COLOURS, DIVERGING, SEQUENTIAL, canvas, centred, landscape_axis
+from ired.plotting.axes import landscape_axis
+from ired.plotting.style import COLOURS, DIVERGING, SEQUENTIAL, canvas, centred
 
 LAYERS = ("fc1", "fc2", "fc3", "f")
 STATE, GIVEN = "A, y", "A, A², y"

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from pandas import DataFrame
 
+from ired.plotting.axes import signed_log
 from ired.plotting.style import COLOURS, canvas
 
 ROBUST, NOT, CHANCE = COLOURS["trained"], COLOURS["least_squares"], "0.55"
@@ -53,9 +54,12 @@ def findings(table: DataFrame, kinds: tuple[str, ...], title: str) -> Figure:
         left.set_yticks(y, [_name(row) for row in part.itertuples()], fontsize=_INK - 0.5)
         right.set_yticks(y, [""] * len(y))
         title, label = LABELS[kind]
+        ends = _seen(part)
         if kind == "carried":  # over orders of magnitude, since late edits do more
-            left.set_xscale("symlog", linthresh=1e-3, linscale=0.4)
-        _clip(left, part)
+            signed_log(left, 1e-3, "x", most=3, ends=ends)
+        else:
+            room = 0.12 * max(ends[1] - ends[0], 1e-9)
+            left.set_xlim(ends[0] - room, ends[1] + room)
         left.set_title(title)
         left.set_xlabel(label, fontsize=_INK - 0.5)
         right.set_title("Robustness score")
@@ -194,20 +198,10 @@ def _name(row) -> str:
     return row.name.replace("_", " ").replace("concept ", "").replace("attribution", "attribution by")
 
 
-def _clip(axis: Axes, part: DataFrame) -> None:
-    """Limits that show all networks; an interval of few may be much longer than what was seen."""
+def _seen(part: DataFrame) -> tuple[float, float]:
+    """From where to where all networks are; an interval of few may be much longer than that."""
     values = part[[name for name in part if name.startswith("effect_")]].to_numpy()
-    low, high = min(values.min(), 0), max(values.max(), 0)
-    if axis.get_xscale() == "symlog":
-        axis.set_xlim(2 * min(low, -1e-3), 2 * max(high, 1e-3))
-        ticks = [10.0**p for p in range(-3, 2)]
-        ticks = [t for t in (*(-t for t in ticks[::-1]), 0.0, *ticks) if 2 * low <= t <= 2 * high]
-        ticks = [t for t in ticks if t == 0 or abs(t) > 1e-3]
-        axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
-        axis.set_xticks([], minor=True)
-        return
-    room = 0.12 * max(high - low, 1e-9)
-    axis.set_xlim(low - room, high + room)
+    return min(values.min(), 0), max(values.max(), 0)
 
 
 def _layers(axis: Axes, layers: list[str], title: str, label: str) -> None:

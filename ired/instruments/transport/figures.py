@@ -13,6 +13,7 @@ from pandas import DataFrame
 
 from ired.instruments.transport.annealing import Annealing
 from ired.instruments.transport.energy_ranking import DISTANCES, TRANSPORT
+from ired.plotting.axes import plain_ticks
 from ired.plotting.style import COLOURS, MARKERS, SEQUENTIAL, canvas
 
 NULL = "0.8"
@@ -52,7 +53,7 @@ def answers(table: DataFrame) -> Figure:
         axis.set_title(f"{cost} cost")
         axis.set_xlabel("W2, times that of the null")
         axis.grid(False, axis="y")
-    _plain_ticks(axes[0], "x")
+    plain_ticks(axes[0], "x")
     axes[0].set_yticks(range(len(measures)), [SHORT.get(m, m) for m in measures])
     axes[0].set_ylim(len(measures) - 0.4, -0.6)
     for name in names:
@@ -81,7 +82,7 @@ def spectra(ranks: DataFrame, entropy: DataFrame) -> Figure:
         axis.set_title("eigenvalues" if cost == costs[0] else "their logarithms")
         axis.set_xlabel("rank of the eigenvalue (1 smallest)")
         axis.set_ylabel("W2")
-        _plain_ticks(axis, "y")
+        plain_ticks(axis, "y")
         last = int(rows["rank"].max()) + 1
         axis.set_xticks(range(1, last + 1, max(1, last // 6)))
     axis = axes[-1]
@@ -94,7 +95,7 @@ def spectra(ranks: DataFrame, entropy: DataFrame) -> Figure:
     axis.axhline(1, color="0.45", linewidth=1)
     axis.set(xscale="log", ylim=(0, None), title="True answers to true ones",
              xlabel="ε / median squared distance", ylabel="times the exact W2")  # fmt: skip
-    _plain_ticks(axis, "x")
+    plain_ticks(axis, "x")
     for name in ranks["answers"].unique():
         axes[0].plot([], [], MARKERS[name], linestyle="-", color=COLOURS[name], label=name)
     axes[0].bar([np.nan], [np.nan], color=NULL, label="null, middle 95 %")
@@ -148,7 +149,7 @@ def path(steps: DataFrame, straightness: DataFrame, scale: str = "clean") -> Fig
         axis.set_title(f"{name}, {scale} scale")
         axis.set_xlabel("between landscapes")
         axis.set_yscale("log")
-        _plain_ticks(axis, "y")
+        plain_ticks(axis, "y")
     axes[0].set_ylabel("root mean squared step")
     axis, names = axes[2], list(straightness["answers"].unique())
     for j, way in enumerate(straightness["scale"].unique()):
@@ -196,16 +197,6 @@ def correlations(summary: DataFrame, place: str = "noised") -> Figure:
         axes[0, 0].plot([], [], MARKERS[name], color=COLOURS[name], label=name)
     figure.legend(loc="outside lower center", ncols=4)
     return figure
-
-
-def _plain_ticks(axis: Axes, which: str) -> None:
-    """Ticks of a logarithmic axis at 1 and 3 of every power of ten, or at powers where these are many."""
-    low, high = getattr(axis, f"get_{which}lim")()
-    ticks = [t for p in range(-9, 9) for t in (10.0**p, 3 * 10.0**p) if low <= t <= high]
-    ticks = ticks if len(ticks) < 7 else ticks[::2]
-    set_ticks = getattr(axis, f"set_{which}ticks")
-    set_ticks(ticks, [f"{t:g}" for t in ticks])
-    set_ticks([], minor=True)
 
 
 def _dots(axis: Axes, rows: DataFrame, by: str, names: list[str]) -> None:
