@@ -62,11 +62,13 @@ def signed_log(
         low, high = low - 0.4 * linear, high + 0.2 * linear
     scale, limits = (axis.set_xscale, axis.set_xlim) if which == "x" else (axis.set_yscale, axis.set_ylim)
     scale("symlog", linthresh=linear, linscale=0.6)
-    steps = (1, 2, 5) if max(high, -low) < 20 * linear else (1,)
-    marked = np.outer(linear * 10.0 ** np.arange(8), steps).ravel()
-    marked = marked[marked <= max(high, -low)]
-    marked = marked[:: max(1, -(-len(marked) // most))]
-    named_ticks(axis, which, [t for t in (*-marked[::-1], 0.0, *marked) if low <= t <= high])
+    for steps in ((1, 2, 5), (1,)) if max(high, -low) < 20 * linear else ((1,),):
+        marked = np.outer(linear * 10.0 ** np.arange(8), steps).ravel()
+        marked = marked[marked <= max(high, -low)]
+        if len(marked) <= most:
+            break
+    marked = marked[:: -max(1, -(-len(marked) // most))]
+    named_ticks(axis, which, [t for t in (*-marked, 0.0, *marked[::-1]) if low <= t <= high])
     limits(low, high)
 
 
