@@ -24,17 +24,24 @@ def landscape_axis(axis: Axes, count: int) -> None:
 def named_ticks(axis: Axes, which: str, ticks: Sequence[float], names: Sequence[str] | None = None) -> None:
     """Ticks of the axis `which` ("x" or "y") with their names, or as plain numbers, and no others."""
     put = axis.set_xticks if which == "x" else axis.set_yticks
-    put(ticks, [_plain(tick) for tick in ticks] if names is None else names)
+    put(ticks, _plain(ticks) if names is None else names)
     put([], minor=True)
 
 
-def _plain(tick: float) -> str:
-    """A number as people write it; powers of ten that are far from 1 as such."""
-    power = int(np.floor(np.log10(abs(tick)) + 1e-9)) if tick else 0
-    if -4 < power < 6:
-        return f"{tick:g}"
-    head = {"1": "", "-1": "-"}.get(f"{tick / 10.0**power:g}", f"{tick / 10.0**power:g} \\cdot ")
-    return f"${head}10^{{{power}}}$"
+def _plain(ticks: Sequence[float]) -> list[str]:
+    """Numbers as people write them; where any is very small or large, powers of ten."""
+    sizes = [abs(tick) for tick in ticks if tick]
+    few, many = (1e-2, 1e4) if sizes and (min(sizes) < 1e-4 or max(sizes) >= 1e6) else (0.0, np.inf)
+    names = []
+    for tick in ticks:
+        if not tick or few <= abs(tick) < many:
+            names.append(f"{tick:g}")
+            continue
+        power = int(np.floor(np.log10(abs(tick)) + 1e-9))
+        head = f"{tick / 10.0**power:g}"
+        head = {"1": "", "-1": "-"}.get(head, f"{head} \\cdot ")
+        names.append(f"${head}10^{{{power}}}$")
+    return names
 
 
 def plain_ticks(axis: Axes, which: str = "x", most: int = 6) -> None:

@@ -30,6 +30,6 @@ def test_ticks_of_a_logarithmic_axis_are_few_and_inside(ends, most):
 
 def test_numbers_far_from_1_are_powers_of_ten():
     axis = Figure().subplots()
-    axes.named_ticks(axis, "y", [-1e-8, 0, 0.002, 20, 3e7])
+    axes.named_ticks(axis, "y", [-1e-8, 0, 0.02, 20, 3e7])
     names = [label.get_text() for label in axis.get_yticklabels()]
-    assert names == ["$-10^{-8}$", "0", "0.002", "20", r"$3 \cdot 10^{7}$"]
+    assert names == ["$-10^{-8}$", "0", "0.02", "20", r"$3 \cdot 10^{7}$"]

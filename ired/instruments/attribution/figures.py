@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pandas import DataFrame
 
+from ired.plotting.plots import matrix
 from ired.plotting.style import COLOURS, DIVERGING, MARKERS, band, canvas, centred
 
 Place = tuple[str, str, int, str]
@@ -41,10 +42,8 @@ def heatmaps(maps: Mapping[Place, NDArray], ideal: Mapping[Place, NDArray], targ
             tiles = np.full((n, len(names) * (n + 1) - 1), np.nan)
             for i, name in enumerate(names):
                 tiles[:, i * (n + 1) : i * (n + 1) + n] = source[target, name, k, part]
-            axis.imshow(tiles, cmap=DIVERGING, norm=scale)
-            axis.grid(False)
+            matrix(axis, tiles, DIVERGING, scale)
             axis.spines[:].set_visible(False)
-            axis.set(yticks=[], xticks=[])
             axis.set_ylabel(f"k = {k}\n±{scale.vmax:.2g}" if part == "A" else "", fontsize=9)
             if k == landscapes[0]:
                 axis.set_title(title)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from ired.plotting.axes import landscape_axis, named_ticks
+from ired.plotting.plots import matrix
 from ired.plotting.style import COLOURS, DIVERGING, canvas, centred
 
 SOURCES = {
@@ -109,10 +110,7 @@ def pictures(table: DataFrame, matrices: np.ndarray) -> Figure:
             axis.set_visible(False)
         for axis, place in zip(line, places, strict=False):
             row = table.iloc[place]
-            image = axis.imshow(matrices[place], cmap=DIVERGING, norm=norm)
-            axis.grid(False)
-            axis.set_xticks([])
-            axis.set_yticks([])
+            image = matrix(axis, matrices[place], DIVERGING, norm)
             axis.set_title(f"k={row.landscape} #{row.component}", fontsize=10)
             notes = [f"{row.share:.1%}, {'real' if row.real else 'within chance'}"]
             notes += [f"{words} {row[part]:.0%}" for part, words in PARTS.items() if row[part] >= 0.005]

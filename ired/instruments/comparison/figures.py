@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
@@ -21,6 +20,7 @@ from ired.instruments.comparison.paired_seeds import LARGEST
 from ired.instruments.comparison.similarity import BOTH, GENERAL, MINING, PARTS, SEEDS
 from ired.instruments.statistics.intervals import student_interval
 from ired.plotting.axes import reference_lines, reference_stroke, signed_log, value_axis
+from ired.plotting.plots import heat_map
 from ired.plotting.style import COLOURS, DIVERGING, LABELS, SEQUENTIAL, canvas
 
 HUES = {"none": "#4d4d4d", "random": "#0173b2", "adversarial": "#cc78bc", "property": "#029e73"}
@@ -204,7 +204,7 @@ def heatmap(table: DataFrame, reference: str = "none", title: str = "") -> Figur
     width = max(0.62 * len(variants), 2.2)
     figure, axes = canvas(1, 1, (width + 4.0, 1.6 + 0.27 * max(len(metrics), 3)), title=title)
     axis = axes[0, 0]
-    image = _cells(axis, values, DIVERGING, (-bound, bound), _deviations, marked)
+    image = heat_map(axis, values, DIVERGING, Normalize(-bound, bound), _deviations, 8, marked)
     axis.set_xticks(range(len(variants)), variants, rotation=40, ha="right", rotation_mode="anchor")
     axis.set_yticks(range(len(metrics)), metrics)
     at = -0.5
@@ -261,8 +261,7 @@ def consistency(table: DataFrame, title: str = "") -> Figure:
         names = known[total]
         axis.set_title(TOTALS[total].capitalize())
         if full[total]:
-            _cells(axis, grids[total], SEQUENTIAL, bounds, "{:.2f}".format)
-            axis.set_aspect("equal")
+            heat_map(axis, grids[total], SEQUENTIAL, Normalize(*bounds), "{:.2f}", 8, aspect="equal")
             axis.set_anchor("N")
             axis.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
             axis.set_yticks(range(len(names)), names)
@@ -437,30 +436,6 @@ def _deviations(value: float) -> str:
     if abs(value) < 0.05:
         return "0"
     return f"{value:.0f}" if abs(value) >= 10 else f"{value:.1f}"
-
-
-def _cells(
-    axis: Axes, values: np.ndarray, colours: str, limits: tuple[float, float], form, marked=None
-):
-    """A heat map with its numbers, cells that do not exist left grey, marked ones framed."""
-    seen = np.ma.masked_invalid(values)
-    image = axis.imshow(seen, cmap=colours, norm=Normalize(*limits), aspect="auto")
-    axis.set_facecolor("0.85")
-    axis.grid(False)
-    for (i, j), value in np.ndenumerate(values):
-        if not np.isfinite(value):
-            continue
-        red, green, blue, _ = colormaps[colours](image.norm(value))
-        ink = "w" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else "0.1"
-        bold = marked is not None and marked[i, j]
-        axis.text(j, i, form(value), ha="center", va="center", fontsize=8, color=ink,
-                  fontweight="bold" if bold else "normal")  # fmt: skip
-        if bold:
-            x, y = j + np.array([-1, 1, 1, -1, -1]) * 0.46, i + np.array([-1, -1, 1, 1, -1]) * 0.44
-            axis.plot(x, y, color="0.05", linewidth=1.6)
-    axis.set_xlim(-0.5, values.shape[1] - 0.5)
-    axis.set_ylim(values.shape[0] - 0.5, -0.5)
-    return image
 
 
 def _limits(values) -> tuple[float, float]:

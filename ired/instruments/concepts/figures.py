@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from pandas import DataFrame
 
+from ired.plotting.plots import heat_map
 from ired.plotting.style import COLOURS, DIVERGING, canvas
 
 _SHADE, _PALE = "0.85", "#8fbfe0"
@@ -82,17 +84,12 @@ def confusion(table: DataFrame, best: DataFrame, primary: str) -> Figure:
                 & (table["landscape"] == at[layer, concept])
             ].set_index("pairs")  # fmt: skip
             values[r] = own["auroc"].loc[concepts]
-        image = axis.imshow(values, cmap=DIVERGING, vmin=0, vmax=1, aspect="auto")
-        for (r, c), value in np.ndenumerate(values):
-            ink = "white" if abs(value - 0.5) > 0.32 else "black"
-            axis.text(c, r, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=9,
-                      fontweight="bold" if r == c else "normal")  # fmt: skip
+        image = heat_map(axis, values, DIVERGING, Normalize(0, 1), "{:.2f}", framed=np.eye(len(concepts), dtype=bool))
         axis.set_title(f"{layer}: {words}")
         names = [f"{_words(c)}, k={at[layer, c]}" if j == 0 else f"k={at[layer, c]}" for c in concepts]
         axis.set_yticks(range(len(concepts)), names)
         ticks = [_words(c) if i else "" for c in concepts]
         axis.set_xticks(range(len(concepts)), ticks, rotation=40, ha="right", rotation_mode="anchor")
-        axis.grid(False)
     for axis in axes[:, 0]:
         axis.set_ylabel("CAV of")
     for axis in axes[-1]:

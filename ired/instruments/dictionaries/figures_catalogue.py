@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from pandas import DataFrame
 
+from ired.plotting.plots import matrix
 from ired.plotting.style import COLOURS, DIVERGING, canvas, centred
 
 _PAGE = """<!doctype html>
@@ -268,13 +269,11 @@ def overview(
         for axis in (above, below):
             axis.set_axis_on()
         row, picture = table.iloc[i], arrays["state"][i]
-        above.imshow(picture, cmap=DIVERGING, norm=centred(picture))
+        matrix(above, picture, DIVERGING, centred(picture))
         share = row["picture_agreement"]
         size = f"{_sign(row['signed'])}{row['attribution']:.2g}"
         above.set_title(f"{row['feature']}: {size}", fontsize=10)
         above.set_xlabel("never fired" if not np.isfinite(share) else f"alike: {share:.2f}", fontsize=9)
-        above.grid(False)
-        above.set(xticks=[], yticks=[])
         rates = arrays["by_landscape"][i]
         below.bar(range(len(rates)), rates, color=COLOURS["trained"], width=0.85)
         below.set(ylim=(0, 1), xticks=[0, len(rates) - 1], yticks=[0, 1])

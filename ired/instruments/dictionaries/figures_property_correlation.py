@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
+from ired.plotting.plots import heat_map, ink
 from ired.plotting.style import COLOURS, SEQUENTIAL, canvas
 
 # Colour, marker and name of each kind of units.
@@ -43,17 +45,15 @@ def best_correlations(best: DataFrame, level: float = 0.95) -> Figure:
             for c in ("rho", "limit")
         )
         size = np.abs(size)
-        image = axis.imshow(size, cmap=SEQUENTIAL, vmin=0, vmax=1, aspect="auto")
+        image = heat_map(axis, size, SEQUENTIAL, Normalize(0, 1))
         for (i, j), value in np.ndenumerate(size):
             text = f"{value:.2f}" if value > limit[i, j] else f"({value:.2f})"
-            ink = "black" if value > 0.55 else "white"
-            axis.text(j, i - 0.12, text, ha="center", va="center", color=ink, fontsize=11)
-            axis.text(j, i + 0.26, f"chance {limit[i, j]:.2f}", ha="center", va="center", color=ink,
-                      fontsize=8)  # fmt: skip
+            look = {"ha": "center", "va": "center", "color": ink(image, value)}
+            axis.text(j, i - 0.12, text, fontsize=11, **look)
+            axis.text(j, i + 0.26, f"chance {limit[i, j]:.2f}", fontsize=8, **look)
         axis.set_title(layer)
         axis.set_xticks(range(len(kinds)), [SHORT.get(k, k) for k in kinds])
         axis.set_yticks(range(len(properties)), [_words(p) for p in properties])
-        axis.grid(False)
     figure.colorbar(image, ax=axes[0, -1], label="largest |ρ| over units", shrink=0.8)
     return figure
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from pandas import DataFrame
 
-from ired.plotting.axes import named_ticks, plain_ticks, signed_log
+from ired.plotting.axes import plain_ticks, signed_log
 from ired.plotting.style import COLOURS, MARKERS, canvas
 
 # Tol's muted palette: none of them means anything else in this project.

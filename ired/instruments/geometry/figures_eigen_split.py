@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from ired.plotting.axes import landscape_axis, named_ticks
+from ired.plotting.plots import heat_map
 from ired.plotting.style import COLOURS, DIVERGING, LABELS, MARKERS, canvas
 
 EIGENVALUE, EIGENVECTOR = COLOURS["least_squares"], COLOURS["trained"]
@@ -104,17 +105,12 @@ def ranks(profiles: Mapping[str, np.ndarray], table: DataFrame) -> Figure:
     grids = {who: np.asarray(profiles[who]) / level for who in ("trained", "least_squares")}
     bound = min(100.0, max(max(float(g.max()), 1 / max(float(g.min()), 1e-3)) for g in grids.values()))
     for axis, (who, grid) in zip(axes[0], grids.items(), strict=True):
-        norm = LogNorm(1 / bound, bound)
-        image = axis.imshow(grid.clip(1e-6), cmap=DIVERGING, norm=norm, origin="lower")
+        image = heat_map(axis, grid.clip(1e-6), DIVERGING, LogNorm(1 / bound, bound),
+                         (lambda v: f"{v:.2g}" if v >= 0.01 else "0") if n <= 8 else None,
+                         origin="lower", aspect="equal")  # fmt: skip
         axis.set(title=f"Squared error, {NAMES.get(who, who)}", xlabel=RANK, ylabel=RANK.split("  ")[0])
-        axis.grid(False)
         _rank_ticks(axis.set_xticks, n)
         _rank_ticks(axis.set_yticks, n)
-        if n <= 8:
-            for (i, j), value in np.ndenumerate(grid):
-                ink = "white" if abs(np.log(max(value, 1e-6))) > 0.6 * np.log(bound) else "black"
-                text = f"{value:.2g}" if value >= 0.01 else "0"
-                axis.text(j, i, text, ha="center", va="center", color=ink, fontsize=9)
     figure.colorbar(image, ax=axes[0], label="relative to isotropic noise", shrink=0.8,
                     extend="both")  # fmt: skip
     for axis, measure, label in ((axes[1, 0], "size", "mean |λ̂ − λ| / λ"),

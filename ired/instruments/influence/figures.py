@@ -10,6 +10,7 @@ from ired.instruments.influence.gradients import METHODS
 from ired.instruments.influence.outcomes import OUTCOMES
 from ired.instruments.influence.removal import ARMS
 from ired.plotting.axes import plain_ticks
+from ired.plotting.plots import heat_map, matrix
 from ired.plotting.style import COLOURS, DIVERGING, canvas, centred
 
 NAMES = {
@@ -126,13 +127,9 @@ def matrices(
             (train[i], f"κ = {kappa[1][i]:.3g}\n{helps[t, i] / scale:+.2f}") for i in chosen
         ]
         for axis, (A, words) in zip(line, pictures, strict=True):
-            image = axis.imshow(A, cmap=DIVERGING, norm=norm)
-            axis.set_xticks([])
-            axis.set_yticks([])
+            image = matrix(axis, A, DIVERGING, norm)
             axis.set_xlabel(words, fontsize=9)
-            axis.grid(False)
-            for side in axis.spines.values():
-                side.set_visible(False)
+            axis.spines[:].set_visible(False)
     axes[0, 0].set_title("test problem", fontsize=10)
     for j in range(SHOWN):
         axes[0, 1 + j].set_title(f"helps {j + 1}", fontsize=10, color=COLOURS["trained"])
@@ -210,11 +207,9 @@ def pulls(cosines: np.ndarray, train: np.ndarray, test: np.ndarray) -> Figure:
     figure, (axes,) = canvas(1, 2, (5.4, 3.6), width_ratios=(1.35, 1),
                              title="Which problems pull this model's score the same way")  # fmt: skip
     rows, columns = np.argsort(test), np.argsort(train)
-    image = axes[0].imshow(cosines[rows][:, columns], cmap=DIVERGING, norm=centred(cosines),
-                           aspect="auto", interpolation="nearest")  # fmt: skip
+    image = heat_map(axes[0], cosines[rows][:, columns], DIVERGING, centred(cosines), interpolation="nearest")
     axes[0].set(xlabel="fresh problem, by condition number →", ylabel="test problem, by κ →",
                 title="Cosine of gradients", xticks=[], yticks=[])  # fmt: skip
-    axes[0].grid(False)
     figure.colorbar(image, ax=axes[0], pad=0.02)
     third = np.array_split(rows, 3)
     for part, words, shade in zip(third, ("low", "middle", "high"), (0.75, 0.45, 0.0), strict=True):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from pandas import DataFrame
 
 from ired.plotting.axes import plain_ticks, signed_log
-from ired.plotting.style import COLOURS, DIVERGING, canvas
+from ired.plotting.plots import heat_map
+from ired.plotting.style import COLOURS, DIVERGING, canvas, centred
 
 SOURCES = {"attribution": COLOURS["algebraic"], "concept": COLOURS["trained"],
            "gradient": COLOURS["ideal"], "feature": COLOURS["least_squares_squared"]}  # fmt: skip
@@ -50,7 +50,7 @@ def verdicts(table: DataFrame) -> Figure:
     ):  # fmt: skip
         nothing = np.full(len(rows), np.nan)
         _dots(axis, places, rows, 0.0, rows[passed], *(rows.get(name, nothing) for name in parts))
-        signed_log(axis, linear, "x", most=2)
+        signed_log(axis, linear, "x", most=1)
         axis.set_title(title)
         axis.set_xlabel(label)
     for axis in axes:
@@ -126,21 +126,14 @@ def counterfactuals(differences: DataFrame) -> Figure:
     grid = differences.pivot(index="concept", columns="property", values="difference")
     grid = grid.loc[concepts, properties].to_numpy()
     roles = differences.pivot(index="concept", columns="property", values="role")
-    bound = max(float(np.abs(grid).max()), 1e-9)
-    image = axis.imshow(grid, cmap=DIVERGING, norm=TwoSlopeNorm(0, -bound, bound), aspect="auto")
-    for (i, j), value in np.ndenumerate(grid):
-        role = roles.loc[concepts[i], properties[j]]
-        box = {"xy": (j - 0.47, i - 0.45), "width": 0.94, "height": 0.9, "fill": False}
-        if role == "moved":
-            axis.add_patch(Rectangle(**box, edgecolor="black", linewidth=2.2))
-        elif role == "held":
-            axis.add_patch(Rectangle(**box, edgecolor="0.8", linewidth=0, hatch="///"))
-        ink = "white" if abs(value) > 0.6 * bound else "black"
-        axis.text(j, i, f"{value + 0:.2f}".replace("-0.00", "0.00"), ha="center", va="center", color=ink,
-                  fontsize=11)  # fmt: skip
+    roles = roles.loc[concepts, properties].to_numpy()
+    image = heat_map(axis, grid, DIVERGING, centred(grid), lambda v: f"{v:.2f}".replace("-0.00", "0.00"), 11,
+                     framed=roles == "moved")  # fmt: skip
+    for i, j in np.argwhere(roles == "held"):
+        axis.add_patch(Rectangle((j - 0.47, i - 0.45), 0.94, 0.9, fill=False, edgecolor="0.8", linewidth=0,
+                                 hatch="///"))  # fmt: skip
     axis.set_xticks(range(len(properties)), [p.replace("_", "\n") for p in properties], fontsize=10.5)
     axis.set_yticks(range(len(concepts)), [c.replace("_", " ") for c in concepts], fontsize=11)
-    axis.grid(False)
     figure.colorbar(image, ax=axis, label="change, deviations", shrink=0.9)
     return figure
 

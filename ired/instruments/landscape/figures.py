@@ -7,12 +7,13 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import TwoSlopeNorm
+from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from ired.instruments.landscape.slices import Slices
 from ired.plotting.axes import landscape_axis, signed_log
+from ired.plotting.plots import heat_map
 from ired.plotting.style import COLOURS, DIVERGING, SEQUENTIAL, band, canvas
 
 ENERGIES = ("trained", "untrained", "ideal", "algebraic")
@@ -143,13 +144,10 @@ def gradient_field(summary: DataFrame) -> Figure:
     axis = axes[0, 1]
     trained = measure["cosine"][measure["cosine"]["energy"] == "trained"]
     grid = trained.pivot(index="distance", columns="landscape", values="mean")
-    image = axis.imshow(
-        grid, cmap=DIVERGING, norm=TwoSlopeNorm(0, -1, 1), aspect="auto", origin="lower"
-    )
+    image = heat_map(axis, grid, DIVERGING, TwoSlopeNorm(0, -1, 1), origin="lower")
     axis.set_yticks(range(len(grid)), [f"{r:g}" for r in grid.index])
     axis.set(title="trained, at every distance", ylabel="distance  (noise radii)")
     landscape_axis(axis, grid.shape[1])
-    axis.grid(False)
     figure.colorbar(image, ax=axis, label="cosine to the answer")
     score = measure["relative_shrunk"]
     by_landscape(axes[1, 0], score[score["energy"] != "algebraic"], "score error / A-blind error", 1)
@@ -236,12 +234,11 @@ def basins(summary: DataFrame, distances) -> Figure:
     for axis, name in zip(axes[0], energies, strict=True):
         rows = summary[(summary["energy"] == name) & summary["measure"].isin(names)]
         grid = rows.pivot(index="measure", columns="landscape", values="mean").loc[names]
-        image = axis.imshow(grid, vmin=0, vmax=1, cmap=SEQUENTIAL, aspect="auto", origin="lower")
+        image = heat_map(axis, grid, SEQUENTIAL, Normalize(0, 1), origin="lower")
         axis.set_title(name)
         landscape_axis(axis, grid.shape[1])
         axis.set_xlabel("landscape k")
         axis.set_yticks(range(len(names)), [f"{distance:g}" for distance in distances])
-        axis.grid(False)
     axes[0, 0].set_ylabel("start's distance (noise radii)")
     figure.colorbar(image, ax=axes, label="share of descents\nthat end there")
     return figure

@@ -7,11 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from pandas import DataFrame
 
 from ired.instruments.layers.ablation import HALF, KINDS, LAYERS, WHOLE
 from ired.plotting.axes import named_ticks
+from ired.plotting.plots import heat_map
 from ired.plotting.style import COLOURS, SEQUENTIAL, canvas
 
 NAMES = dict(zip(LAYERS, ("fc1", "fc2", "fc3", "f"), strict=True))
@@ -53,20 +53,11 @@ def heatmap(summary: DataFrame, share: float, whole: float) -> Figure:
         else:
             low = whole if measure == "mse" else 1e-3
             norm = LogNorm(low, max(np.nanmax(values), 2 * low), clip=True)
-        image = axis.imshow(np.ma.masked_invalid(values), cmap=SEQUENTIAL, norm=norm, aspect="auto")
-        for (i, j), value in np.ndenumerate(values):
-            if np.isnan(value):
-                box = Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor="0.93", hatch="////",
-                                edgecolor="0.8", linewidth=0)  # fmt: skip
-                axis.add_patch(box)
-                continue
-            ink = "black" if norm(value) > 0.55 else "white"
-            axis.text(j, i, _short(value), ha="center", va="center", color=ink, fontsize=_INK - 1)
+        image = heat_map(axis, values, SEQUENTIAL, norm, _short, _INK - 1)
         for line in (len(WHOLE), len(WHOLE + HALF), len(kinds) - ("rounding" in kinds)):
             axis.axhline(line - 0.5, color="white", linewidth=3)
         axis.set_title(TITLES[measure], fontsize=_INK + 1)
         axis.set_xticks(range(len(LAYERS)), [NAMES[layer] for layer in LAYERS], fontsize=_INK)
-        axis.grid(False)
         bar = figure.colorbar(image, ax=axis, location="bottom", shrink=0.9, aspect=30)
         bar.set_label(UNITS[measure] + (f"; whole network {whole:.2g}" if measure == "mse" else ""))
     words = [WORDS[k] + (f" ({share:.0%})" if k.startswith("rank") else "") for k in kinds]
@@ -167,14 +158,10 @@ def ranking(votes: dict[str, DataFrame]) -> Figure:
     figure, (axes,) = canvas(1, len(votes), (2.5, 3.1), title="Which layer is missed most", sharey=True)
     for axis, (title, table) in zip(axes, votes.items(), strict=True):
         ranks = table.rank(axis=1, ascending=False).to_numpy()
-        axis.imshow(-ranks, cmap=SEQUENTIAL, aspect="auto", vmin=-ranks.shape[1], vmax=-1)
-        for (i, j), value in np.ndenumerate(ranks):
-            ink = "black" if value < ranks.shape[1] / 2 + 0.6 else "white"
-            axis.text(j, i, f"{value:g}", ha="center", va="center", color=ink, fontsize=13)
+        heat_map(axis, -ranks, SEQUENTIAL, Normalize(-ranks.shape[1], -1), lambda v: f"{-v:g}", 13)
         axis.set_title(title)
         axis.set_xticks(range(ranks.shape[1]), [NAMES[layer] for layer in table.columns], fontsize=_INK)
         axis.set_yticks(range(len(table)), [WORDS[voter] for voter in table.index], fontsize=_INK)
-        axis.grid(False)
     return figure
 
 

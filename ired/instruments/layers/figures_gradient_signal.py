@@ -18,6 +18,7 @@ from ired.instruments.layers.jacobians import MAPS
 from ired.instruments.layers.score_decomposition import ROUTES, TOP, UNITS
 from ired.instruments.layers.unit_activity import SORTS
 from ired.plotting.axes import landscape_axis
+from ired.plotting.plots import heat_map, ink
 from ired.plotting.style import COLOURS, DIVERGING, MARKERS, SEQUENTIAL, canvas
 
 TITLES = {
@@ -124,14 +125,12 @@ def signals(table: DataFrame, agreement: DataFrame) -> Figure:
                 [*WEIGHTS, WHOLE], columns
             ]
             grid = grid.to_numpy()
-            image = axis.imshow(grid.clip(norm.vmin), cmap=SEQUENTIAL, norm=norm, aspect="auto")
-            last = (
-                len(grid) - 1
-            )  # numbers for all layers; of the others only where there is no signal
+            image = heat_map(axis, grid.clip(norm.vmin), SEQUENTIAL, norm)
+            last = len(grid) - 1  # numbers for all layers; of the others only where there is no signal
             for (i, j), value in np.ndenumerate(grid):
                 if i == last or value <= 0:
-                    ink = "white" if norm(max(value, norm.vmin)) < 0.55 else "black"
-                    axis.text(j, i, _short(value), ha="center", va="center", fontsize=8.5, color=ink)
+                    axis.text(j, i, _short(value), ha="center", va="center", fontsize=8.5,
+                              color=ink(image, max(value, norm.vmin)))  # fmt: skip
             axis.set_title(TITLES[kind])
         own = agreement[agreement["energy"] == energy]
         grids = {
@@ -142,15 +141,13 @@ def signals(table: DataFrame, agreement: DataFrame) -> Figure:
         }
         cosine, sure = grids["cosine"].to_numpy(), (grids["low"] > 0) | (grids["high"] < 0)
         axis = line[-1]
-        colours = axis.imshow(cosine, cmap=DIVERGING, vmin=-1, vmax=1, aspect="auto")
+        colours = heat_map(axis, cosine, DIVERGING, Normalize(-1, 1))
         for (i, j), value in np.ndenumerate(cosine):
             if sure.to_numpy()[i, j]:
                 axis.text(j, i + 0.1, "*", ha="center", va="center", fontsize=13,
-                          color="white" if abs(value) > 0.65 else "black")  # fmt: skip
+                          color=ink(colours, value))  # fmt: skip
         axis.set_title("Cosine of the two losses")
         line[0].set_ylabel(energy, fontweight="bold")
-        for axis in line:
-            axis.grid(False)
     axes[0, 0].set_xticks(range(len(columns)), ["all" if k == EVERY else k for k in columns])
     axes[0, 0].set_yticks(range(len(WEIGHTS) + 1), [*WEIGHTS, "all"])
     for axis in axes[1]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from pandas import DataFrame
 
 from ired.plotting.axes import landscape_axis
+from ired.plotting.plots import heat_map
 from ired.plotting.style import COLOURS, DIVERGING, SEQUENTIAL, canvas, centred
 
 LAYERS = ("fc1", "fc2", "fc3", "f")
@@ -72,27 +73,22 @@ def inverse(r2: DataFrame, ahead: DataFrame) -> Figure:
         rows = [("input", name) for name in ("A", "A, A²", STATE, GIVEN)]
         rows += [(source, layer) for layer in LAYERS]
         table = seen.pivot(index=["source", "layer"], columns="landscape", values="r2").loc[rows]
-        image = axis.imshow(table.clip(0), cmap=SEQUENTIAL, vmin=0, vmax=1, aspect="auto")
+        image = heat_map(axis, table.clip(0), SEQUENTIAL, Normalize(0, 1))
         labels = [f"[{layer}]" if place == "input" else layer for place, layer in rows]
         axis.set_yticks(range(len(rows)), labels)
         axis.axhline(3.5, color="white", linewidth=2)
         axis.set_title(source)
         landscape_axis(axis, table.shape[1])
-        axis.grid(False)
     figure.colorbar(image, ax=axes[0], label="out-of-fold R²", shrink=0.85)
     # f is narrow and far behind: on its scale the others' differences could not be seen.
     limits = centred(ahead.loc[ahead["layer"] != "f", ["given", "untrained"]].to_numpy())
     for axis, what in zip(axes[1], ("given", "untrained"), strict=True):
         table = ahead.pivot(index="layer", columns="landscape", values=what).loc[list(LAYERS)]
         sure = ahead.pivot(index="layer", columns="landscape", values=f"{what}_low").loc[list(LAYERS)]
-        image = axis.imshow(table, cmap=DIVERGING, norm=limits, aspect="auto")
-        for i, k in np.argwhere(sure.to_numpy() > 0):
-            corner, side = (k - 0.44, i - 0.44), 0.88
-            axis.add_patch(Rectangle(corner, side, side, fill=False, edgecolor="black", linewidth=1.6))
+        image = heat_map(axis, table, DIVERGING, limits, framed=sure.to_numpy() > 0)
         axis.set_yticks(range(len(LAYERS)), LAYERS)
         axis.set_title(f"trained − {'[A, A², y]' if what == 'given' else 'untrained'}")
         landscape_axis(axis, table.shape[1])
-        axis.grid(False)
     figure.colorbar(image, ax=axes[1], label="difference of R²", shrink=0.85,
                     extend="both")  # fmt: skip
     return figure

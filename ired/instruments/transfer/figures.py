@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from ired.instruments.transfer.ood_detection import CONTROL, ENERGIES, INPUTS
+from ired.plotting.plots import heat_map
 from ired.plotting.style import COLOURS, DIVERGING, LABELS, SEQUENTIAL, canvas
 
 LOOKS = {
@@ -78,7 +80,7 @@ def transfer(summary: DataFrame) -> Figure:
     grid = summary[summary["kind"] != "all"].pivot(index="family", columns="kind", values="score")
     grid = grid.reindex(index=families, columns=kinds)
     if kinds:
-        _grid(right, grid.to_numpy(dtype=float), SEQUENTIAL, 0, 1, "{:.2f}")
+        heat_map(right, grid, SEQUENTIAL, Normalize(0, 1), "{:.2f}", 8)
     counts = summary.drop_duplicates("kind").set_index("kind")["findings"]
     right.set_xticks(range(len(kinds)), [f"{kind}\n({counts[kind]})" for kind in kinds])
     right.set_title("By kind (findings that hold)")
@@ -98,7 +100,10 @@ def detection(table: DataFrame) -> Figure:
     }  # fmt: skip
     open_ = (grids["low"] <= 0.5) & (grids["high"] >= 0.5)
     axis = axes[0, 0]
-    _grid(axis, grids["auroc"], DIVERGING, 0, 1, "{:.2f}", open_)
+    heat_map(axis, grids["auroc"], DIVERGING, Normalize(0, 1), "{:.2f}", 8)
+    for number, unsure in zip(axis.texts, open_[np.isfinite(grids["auroc"])], strict=True):
+        if unsure:
+            number.set_text(f"({number.get_text()})")
     axis.set_xticks(range(len(detectors)), [WORDS[d] for d in detectors])
     axis.set_title("AUROC, shifted against training distribution (½: not seen)")
     edge = len([d for d in detectors if d in ENERGIES]) - 0.5
@@ -141,20 +146,3 @@ def pathologies(table: DataFrame) -> Figure:
 def _names(axis: Axes, names: Sequence[str]) -> None:
     axis.set_yticks(range(len(names)), names)
     axis.set_ylim(len(names) - 0.5, -0.5)
-
-
-def _grid(
-    axis: Axes, values: np.ndarray, colours: str, low: float, high: float, form: str,
-    brackets: np.ndarray | None = None,
-) -> None:  # fmt: skip
-    """A heat map with its numbers written in; missing cells are left grey."""
-    image = axis.imshow(np.ma.masked_invalid(values), cmap=colours, vmin=low, vmax=high, aspect="auto")
-    axis.set_facecolor("0.85")
-    axis.grid(False)
-    for (i, j), value in np.ndenumerate(values):
-        if np.isfinite(value):
-            red, green, blue, _ = image.cmap(image.norm(value))
-            dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
-            text = form.format(value)
-            text = f"({text})" if brackets is not None and brackets[i, j] else text
-            axis.text(j, i, text, ha="center", va="center", fontsize=8, color="w" if dark else "0.1")

@@ -7,6 +7,7 @@ import numpy as np
 import pandas
 import pytest
 from matplotlib.colors import same_color, to_rgba
+from matplotlib.patches import Rectangle
 
 from ired.instruments.accuracy import figures_training_curves
 from ired.instruments.comparison import figures, similarity
@@ -246,7 +247,7 @@ def test_the_heat_map_frames_what_is_significant_and_leaves_gaps():
     table = compared(MINING, 4, phases=False)
     figure = figures.heatmap(table)
     axis = figure.axes[0]
-    frames = [line for line in axis.lines if len(line.get_xdata()) == 5]
+    frames = [patch for patch in axis.patches if isinstance(patch, Rectangle) and not patch.get_fill()]
     assert len(frames) == table["significant"].sum() >= 1
     numbers = [t for t in axis.texts if t.get_text()]
     assert len(numbers) == len(table) == 3 * 4 - 1
