@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,9 +10,47 @@ from matplotlib.colors import Colormap, Normalize
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
+from pandas import DataFrame
 
 # seaborn draws heat maps too, but in other coordinates than the frames, lines and notes of these figures,
 # and importing it takes longer than drawing most of them.
+
+
+def interval(rows: DataFrame, value: str) -> tuple[NDArray, NDArray]:
+    """Lower and upper ends of a column of a table: its `_low` and `_high`, or "low" and "high"."""
+    names = [f"{value}_{end}" if f"{value}_{end}" in rows else end for end in ("low", "high")]
+    low, high = (np.asarray(rows[name], dtype=float) for name in names)
+    return low, high
+
+
+def dots(
+    axis: Axes, rows: DataFrame, at: ArrayLike, value: str, colour: str, marker: str = "o", *,
+    filled: ArrayLike = True, upright: bool = False, label: str | None = None, size: float = 6.0,
+    width: float = 1.8,
+) -> None:  # fmt: skip
+    """A point with its interval for each row, at heights `at`; `upright`: above places `at` of the x-axis.
+
+    rows: columns `value` and its `interval`; filled: which points (one for all, or one a row) are filled.
+    """
+    middle, (low, high) = np.asarray(rows[value], dtype=float), interval(rows, value)
+    at, filled = np.broadcast_to(at, middle.shape), np.broadcast_to(np.asarray(filled, dtype=bool), middle.shape)
+    (axis.vlines if upright else axis.hlines)(at, low, high, color=colour, linewidth=width)
+    look = {"linestyle": "none", "marker": marker, "markersize": size, "color": colour}
+    for shown, face in ((filled, colour), (~filled, "white")):
+        if shown.any():
+            places = (at[shown], middle[shown]) if upright else (middle[shown], at[shown])
+            axis.plot(*places, markerfacecolor=face, **look)
+    if label:
+        axis.plot([], [], label=label, **look)
+
+
+def row_names(axis: Axes, names: Sequence[str], between: bool = False, **text) -> None:
+    """A row for each name, the first on top, and no lines across but those `between` rows, if asked for."""
+    axis.set_yticks(range(len(names)), names, **text)
+    axis.set_ylim(len(names) - 0.5, -0.5)
+    axis.grid(False, axis="y")
+    for y in range(len(names) - 1 if between else 0):
+        axis.axhline(y + 0.5, color="0.85", linewidth=0.8)
 
 
 def heat_map(

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pandas import DataFrame
 
-from ired.plotting.plots import matrix
+from ired.plotting.plots import dots, matrix
 from ired.plotting.style import COLOURS, DIVERGING, MARKERS, band, canvas, centred
 
 Place = tuple[str, str, int, str]
@@ -94,12 +94,8 @@ def _dots(axis: Axes, table: DataFrame, places: Sequence[str]) -> None:
     for i, (name, measure) in enumerate(kinds):
         rows = table[(table["energy"] == name) & (table["measure"] == measure)]
         x = rows["at"].map(places.index).to_numpy() + 0.16 * (i - (len(kinds) - 1) / 2)
-        reach = [rows["mean"] - rows["low"], rows["high"] - rows["mean"]]
-        other = measure == "shuffled"
-        axis.errorbar(
-            x, rows["mean"], np.abs(reach), fmt="x" if other else MARKERS[name],
-            color=SHUFFLED if other else COLOURS[name],
-        )  # fmt: skip
+        colour, marker = (SHUFFLED, "x") if measure == "shuffled" else (COLOURS[name], MARKERS[name])
+        dots(axis, rows, x, "mean", colour, marker, upright=True, size=5)
     axis.set_xticks(range(len(places)), places)
     axis.set_xlim(-0.6, len(places) - 0.4)
 

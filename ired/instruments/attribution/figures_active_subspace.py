@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from ired.plotting.axes import landscape_axis, named_ticks
-from ired.plotting.plots import matrix
+from ired.plotting.plots import dots, matrix, row_names
 from ired.plotting.style import COLOURS, DIVERGING, canvas, centred
 
 SOURCES = {
@@ -150,8 +150,8 @@ def subspaces(stability: DataFrame, captures: DataFrame, power: DataFrame) -> Fi
         if own.empty:
             continue
         x = own["landscape"] + 0.11 * (place - 2.5)
-        middle.vlines(x, own["low"] / own["chance"], own["high"] / own["chance"], color=colour)
-        middle.plot(x, own["share"] / own["chance"], marker, color=colour, label=words)
+        times = own[["share", "low", "high"]].div(own["chance"], axis=0)
+        dots(middle, times, x, "share", colour, marker, upright=True, label=words, size=5)
     middle.step(own["landscape"], own["limit"] / own["chance"], where="mid", color="black",
                 linestyle=":", linewidth=1.3, label="95 % of random subspaces")  # fmt: skip
     middle.axhline(1, color="0.4", linewidth=1)
@@ -160,8 +160,7 @@ def subspaces(stability: DataFrame, captures: DataFrame, power: DataFrame) -> Fi
     for place, ((energy, states), (colour, marker, words)) in enumerate(FIELDS.items()):
         own = power[(power["energy"] == energy) & (power["states"] == states)]
         x = own["landscape"] + 0.1 * (place - 1.5)
-        right.vlines(x, own["low"], own["high"], color=colour)
-        right.plot(x, own["share"], marker, color=colour, label=words)
+        dots(right, own, x, "share", colour, marker, upright=True, label=words, size=5)
     right.axhline(own["chance"].iloc[0], color="black", linestyle=":", linewidth=1.3, label="isotropic")
     right.set(ylabel="share of the field along q qᵀ", ylim=(0, 1.05),
               title="Field in each A's own eigenvectors")  # fmt: skip
@@ -188,11 +187,8 @@ def alignment(axes_of_A: DataFrame, captures: DataFrame, cosines: DataFrame) -> 
         (axes[1], captures, "Sensitivity −Y dA Y"),
     ):
         own = table.set_index(["landscape", "component"]).loc[lines]
-        for place, row in enumerate(own.itertuples()):
-            colour = COLOURS["trained"]
-            axis.plot([row.low / row.limit, row.high / row.limit], [place] * 2, color=colour)
-            axis.plot(row.share / row.limit, place, "o", color=colour,
-                      markerfacecolor=colour if row.agrees else "white")  # fmt: skip
+        times = own[["share", "low", "high"]].div(own["limit"], axis=0)
+        dots(axis, times, range(len(own)), "share", COLOURS["trained"], filled=own["agrees"], size=5)
         axis.set(title=title, xlabel="share")
     for axis, source, title in (
         (axes[2], "concept", "Concepts (CAVs)"),
@@ -204,9 +200,7 @@ def alignment(axes_of_A: DataFrame, captures: DataFrame, cosines: DataFrame) -> 
         axis.axvline(1, color="black", linestyle=":", linewidth=1.3)
         axis.set_xlim(0, max(1.2, 1.08 * axis.dataLim.xmax))
         axis.set_xlabel(f"{axis.get_xlabel()} / 95 % of random")
-        axis.grid(False, axis="y")
-    axes[0].set_yticks(range(len(lines)), [f"k={k} #{c}" for k, c in lines])
-    axes[0].set_ylim(len(lines) - 0.5, -0.5)
+        row_names(axis, [f"k={k} #{c}" for k, c in lines])
     handles, labels = axes[3].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5, handletextpad=0.2)
     return figure

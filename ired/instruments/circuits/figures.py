@@ -12,6 +12,7 @@ from matplotlib.path import Path
 from pandas import DataFrame
 
 from ired.plotting.axes import named_ticks
+from ired.plotting.plots import dots
 from ired.plotting.style import COLOURS, DIVERGING, canvas, centred
 
 GRAPHS = {
@@ -160,12 +161,8 @@ def sparsity(curves: DataFrame, graphs: DataFrame) -> Figure:
         for m, step in enumerate(steps):
             own = graphs[(graphs["step"] == step) & (graphs["graph"] != "own")]
             y = own["graph"].map(place) + (2 * n + m - 1.5) * 0.17
-            x, low, high = (own[f"{what}_beside{end}"] for end in ("", "_low", "_high"))
-            right.errorbar(
-                x, y, xerr=[x - low, high - x], fmt=marks[what, m], markersize=4.5, linewidth=1.3,
-                color=(COLOURS["trained"], COLOURS["ideal"])[n], label=f"{words}, {step}",
-                markerfacecolor="white" if m else None,
-            )  # fmt: skip
+            dots(right, own, y, f"{what}_beside", (COLOURS["trained"], COLOURS["ideal"])[n], marks[what, m],
+                 filled=not m, label=f"{words}, {step}", size=4.5, width=1.3)  # fmt: skip
     right.axvline(0, color="0.3", linewidth=1)
     right.set_yticks(range(len(names)), [GRAPHS[name][2].replace(" of an ", "\nof an ").replace(
         " over ", "\nover ").replace(", ", ",\n") for name in names])  # fmt: skip

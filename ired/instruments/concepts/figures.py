@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from pandas import DataFrame
 
-from ired.plotting.plots import heat_map
+from ired.plotting.plots import dots, heat_map, row_names
 from ired.plotting.style import COLOURS, DIVERGING, canvas
 
 _SHADE, _PALE = "0.85", "#8fbfe0"
@@ -48,10 +48,9 @@ def scores(tcav: DataFrame) -> Figure:
         along = y[(rows["adjusted_mean"] < 0.05).to_numpy()]
         axis.plot(np.full(len(along), 1.06), along, "D", color=COLOURS["least_squares"], markersize=4)
         axis.axvline(0.5, color="0.4", linewidth=1)
-        axis.set(xlim=(-0.02, 1.11), ylim=(len(rows) - 0.5, -0.5))
+        axis.set_xlim(-0.02, 1.11)
         axis.set_xticks((0, 0.25, 0.5, 0.75, 1), ("0", "¼", "½", "¾", "1"))
-        axis.set_yticks(y, [_words(c) for c in concepts])
-        axis.grid(False, axis="y")
+        row_names(axis, [_words(c) for c in concepts])
         axis.set_title(f"{layer}, k = {k}")
     for axis in axes[-1]:
         axis.set_xlabel("share of positive derivatives")
@@ -118,21 +117,15 @@ def readers(auroc: DataFrame, untrained: DataFrame, best: DataFrame, primary: st
                     & (source["layer"] == ("input" if name == "input" else layer))
                     & (source["method"] == (primary if name == "primary" else "filter"))
                     & (source["labels"] == ("random" if name == "random" else "own"))
-                ].iloc[0]  # fmt: skip
+                ].iloc[:1]  # fmt: skip
                 colour, marker, label = _READERS[name]
                 y = r + (place - (len(_READERS) - 1) / 2) * 0.15
-                axis.hlines(y, row["low"], row["high"], color=colour, linewidth=1.6)
-                axis.plot(row["auroc"], y, marker, color=colour, label=label if r == 0 else None,
-                          linestyle="none")  # fmt: skip
+                dots(axis, row, y, "auroc", colour, marker, label=label if r == 0 else None, size=5, width=1.6)
             axis.text(1.03, r, f"k={k}", fontsize=9, va="center")
-        for i in range(len(concepts) - 1):
-            axis.axhline(i + 0.5, color="0.85", linewidth=0.8)
         axis.axvline(0.5, color="0.4", linewidth=1)
         axis.set(title=layer, xlabel="held-out AUROC", xlim=(least - 0.02, 1.13))
-        axis.set_ylim(len(concepts) - 0.5, -0.5)
+        row_names(axis, [_words(c) for c in concepts], between=True)
         axis.set_xticks([t for t in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0) if t >= least - 0.02])
-        axis.set_yticks(range(len(concepts)), [_words(c) for c in concepts])
-        axis.grid(False, axis="y")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 

@@ -8,7 +8,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
-from ired.plotting.plots import heat_map, ink
+from ired.plotting.plots import dots, heat_map, ink, row_names
 from ired.plotting.style import COLOURS, SEQUENTIAL, canvas
 
 # Colour, marker and name of each kind of units.
@@ -92,12 +92,9 @@ def _dots(
             rows = rows.set_index("property").loc[properties]
             y = np.arange(len(properties)) + (place - (len(kinds) - 1) / 2) * 0.8 / len(kinds)
             _row(axis, rows, value, y, kind, floor)
-        for i in range(len(properties) - 1):
-            axis.axhline(i + 0.5, color="0.85", linewidth=0.8)
         axis.axvline(0, color="0.4", linewidth=1)
-        axis.set(title=layer, xlabel=label, ylim=(len(properties) - 0.5, -0.5))
-        axis.set_yticks(range(len(properties)), [_words(p) for p in properties])
-        axis.grid(False, axis="y")
+        axis.set(title=layer, xlabel=label)
+        row_names(axis, [_words(p) for p in properties], between=True)
     low = table["low"].min() if floor is None else max(floor, table["low"].min())
     axes[0, 0].set_xlim(min(low, 0) - 0.04, 1.04)
     _legend(figure, axes[0, 0], len(kinds))
@@ -108,11 +105,9 @@ def _row(
     axis: Axes, rows: DataFrame, value: str, y: np.ndarray, kind: str, floor: float | None
 ) -> None:
     colour, marker, name = KINDS[kind]
-    x, low, high = (rows[c].to_numpy() for c in (value, "low", "high"))
+    x = rows[value].to_numpy()
     shown = x >= (-np.inf if floor is None else floor)
-    axis.hlines(y[shown], low[shown], high[shown], color=colour, linewidth=1.6)
-    axis.plot(np.where(shown, x, np.nan), y, linestyle="none", color=colour, marker=marker,
-              markersize=5.5, label=name)  # fmt: skip
+    dots(axis, rows[shown], y[shown], value, colour, marker, label=name, size=5.5, width=1.6)
     for at, real in zip(y[~shown], x[~shown], strict=True):  # far below: written, not drawn
         axis.text(floor, at, f"← {real:.1f}", fontsize=7, color=colour, va="center")
 

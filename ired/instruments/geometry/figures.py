@@ -8,6 +8,7 @@ from matplotlib.lines import Line2D
 from pandas import DataFrame
 
 from ired.plotting.axes import plain_ticks, signed_log
+from ired.plotting.plots import dots
 from ired.plotting.style import COLOURS, MARKERS, canvas
 
 # Tol's muted palette: none of them means anything else in this project.
@@ -153,8 +154,7 @@ def closeness(table: DataFrame) -> Figure:
         for i, who in enumerate(makers):
             rows = table[table["who"] == who].set_index("metric").loc[list(METRICS)]
             at, (colour, name) = y + 0.22 * (i - (len(makers) - 1) / 2), WHO[who]
-            axis.hlines(at, rows[f"{what}_low"], rows[f"{what}_high"], color=colour, linewidth=2.4)
-            axis.plot(rows[what], at, MARKERS.get(who, "D"), color=colour, label=name, markersize=7)
+            dots(axis, rows, at, what, colour, MARKERS.get(who, "D"), label=name, size=7, width=2.4)
         axis.set(title=title, xlabel=label, ylim=(len(y) - 0.5, -0.5))
         axis.grid(False, axis="y")
     known = table.groupby("metric")["ratio"].count().reindex(list(METRICS))

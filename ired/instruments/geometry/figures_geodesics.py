@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 
 from ired.instruments.geometry.figures import METRICS, SHAPES
+from ired.plotting.plots import dots
 from ired.plotting.style import COLOURS, DIVERGING, MARKERS, canvas
 
 ENERGIES = ("trained", "untrained", "ideal", "algebraic")
@@ -76,7 +77,7 @@ def comparison(means: DataFrame) -> Figure:
     lower = means[(means["measure"] == "lower") & (means["metric"] == "affine-invariant")]
     groups = {name: (lower[lower["energy"] == name], COLOURS[name], MARKERS[name]) for name in ENERGIES}
     bent = means.query("measure == 'lower' and metric == 'turned' and energy == 'trained'")
-    _dots(axes[0], groups | {"trained, bent at random": (bent, "black", "x")}, "kind", kinds)
+    _groups(axes[0], groups | {"trained, bent at random": (bent, "black", "x")}, "kind", kinds)
     axes[0].set(title="affine-invariant", ylabel="share below the straight line", ylim=(-0.03, 1.03))
     axes[0].axhline(0.5, color="0.4", linewidth=1, linestyle=":")
     for axis, measure, label in (
@@ -85,7 +86,7 @@ def comparison(means: DataFrame) -> Figure:
     ):
         trained = means[(means["measure"] == measure) & (means["energy"] == "trained")]
         groups = {m: (trained[trained["metric"] == m], c, SHAPES[m]) for m, c in METRICS.items()}
-        _dots(axis, groups, "kind", kinds)
+        _groups(axis, groups, "kind", kinds)
         axis.axhline(1.0 if measure == "rise" else 0.0, color="0.4", linewidth=1, linestyle=":")
         axis.set(title="trained", ylabel=label)
     for axis in axes:
@@ -143,7 +144,7 @@ def conditioning(means: DataFrame) -> Figure:
         here = means[(means["measure"] == measure) & (means["place"] == place)]
         metrics = [m for m in METRICS if measure == "log_condition" or m != "Euclidean"]
         groups = {n: (here[here["energy"] == n], COLOURS[n], MARKERS[n]) for n in ENERGIES}
-        _dots(axis, groups, "metric", metrics)
+        _groups(axis, groups, "metric", metrics)
         axis.set_xticks(range(len(metrics)), [SHORT[m] for m in metrics])
         axis.axhline(0, color="0.4", linewidth=1, linestyle=":")
         axis.set(ylabel=label, title="at the answer" if place == "answer" else "at a perturbed inverse")
@@ -166,7 +167,7 @@ def convexity(means: DataFrame) -> Figure:
         for column, kind in enumerate(kinds):
             axis, here = axes[row, column], means[(means["kind"] == kind) & (means["measure"] == measure)]
             groups = {n: (here[here["energy"] == n], COLOURS[n], MARKERS[n]) for n in ENERGIES}
-            _dots(axis, groups, "metric", list(METRICS))
+            _groups(axis, groups, "metric", list(METRICS))
             axis.set_xticks(range(len(METRICS)), [SHORT[m] for m in METRICS])
             axis.set_title(f"pairs: {kind}" if row == 0 else "")
         axes[row, 0].set_ylabel(label)
@@ -178,15 +179,14 @@ def convexity(means: DataFrame) -> Figure:
     return figure
 
 
-def _dots(
+def _groups(
     axis: Axes, groups: Mapping[str, tuple[DataFrame, str, str]], column: str, places: Sequence[str]
 ) -> None:
     """Means with intervals: a place a value of column, a dot a group (rows, colour, marker)."""
     for i, (name, (rows, colour, marker)) in enumerate(groups.items()):
         rows = rows[rows[column].isin(places)]
         x = rows[column].map(list(places).index).to_numpy() + 0.15 * (i - (len(groups) - 1) / 2)
-        reach = np.abs([rows["mean"] - rows["low"], rows["high"] - rows["mean"]])
-        axis.errorbar(x, rows["mean"], reach, fmt=marker, color=colour, label=name)
+        dots(axis, rows, x, "mean", colour, marker, upright=True, label=name, size=5)
     axis.set_xlim(-0.6, len(places) - 0.4)
 
 

@@ -10,7 +10,7 @@ from ired.instruments.influence.gradients import METHODS
 from ired.instruments.influence.outcomes import OUTCOMES
 from ired.instruments.influence.removal import ARMS
 from ired.plotting.axes import plain_ticks
-from ired.plotting.plots import heat_map, matrix
+from ired.plotting.plots import dots, heat_map, matrix
 from ired.plotting.style import COLOURS, DIVERGING, canvas, centred
 
 NAMES = {
@@ -75,10 +75,9 @@ def validation(table: DataFrame, sweep: DataFrame) -> Figure:
     for outcome, above, below in zip(OUTCOMES, *axes, strict=True):
         own = table[table["outcome"] == outcome].set_index("method").loc[list(METHODS)]
         places = np.arange(len(METHODS))[::-1]
-        for place, (method, row) in zip(places, own.iterrows(), strict=True):
-            above.plot([row["low"], row["high"]], [place, place], color=SHADES[method], linewidth=2.4)
-            above.plot(row["lds"], place, MARKS[method], color=SHADES[method], markersize=7)
-            above.plot(row["other_weights"], place, MARKS[method], color=SHADES[method], markersize=7,
+        for place, method in zip(places, own.index, strict=True):
+            dots(above, own.loc[[method]], place, "lds", SHADES[method], MARKS[method], size=7, width=2.4)
+            above.plot(own.loc[method, "other_weights"], place, MARKS[method], color=SHADES[method], markersize=7,
                        fillstyle="none")  # fmt: skip
         ceiling = own["ceiling"].iloc[0]
         above.axvline(0, color="0.4", linewidth=1)
@@ -158,13 +157,9 @@ def properties(helps: np.ndarray, kappa: np.ndarray, rows: DataFrame) -> Figure:
     looks = {"help": (COLOURS["trained"], "o", 0.14), "weight": (COLOURS["least_squares"], "s", -0.14)}
     words = {"help": "with help", "weight": "with |help|"}
     for measure, (colour, mark, shift) in looks.items():
-        for place, trait in enumerate(traits[::-1]):
-            row = rows[(rows["measure"] == measure) & (rows["trait"] == trait)].iloc[0]
-            y = place + shift
-            axes[1].plot([row["low"], row["high"]], [y, y], color=colour, linewidth=1.8)
-            axes[1].plot(row["rho"], y, mark, color=colour, markersize=6,
-                         fillstyle="full" if row["p_adjusted"] < 0.05 else "none",
-                         label=words[measure] if place == 0 else None)  # fmt: skip
+        part = rows[rows["measure"] == measure].set_index("trait").loc[traits[::-1]]
+        dots(axes[1], part, np.arange(len(part)) + shift, "rho", colour, mark, filled=part["p_adjusted"] < 0.05,
+             label=words[measure])  # fmt: skip
     axes[1].axvline(0, color="0.4", linewidth=1)
     axes[1].set_yticks(range(len(traits)), [t.replace("_", " ") for t in traits[::-1]])
     axes[1].set(xlabel="rank correlation", title="With properties")
@@ -190,10 +185,10 @@ def removal(problems: DataFrame, arms: DataFrame) -> Figure:
     spread = np.ptp(both[:, 0]) or 1.0
     axes[0].set_xlim(both[:, 0].min() - 0.15 * spread, both[:, 0].max() + 0.15 * spread)
     places = np.arange(len(arms))[::-1]
-    for place, row in zip(places, arms.itertuples(), strict=True):
-        colour = COLOURS["untrained"] if "random" in row.arm else COLOURS["trained"]
-        axes[1].plot([100 * row.low, 100 * row.high], [place, place], color=colour, linewidth=2.4)
-        axes[1].plot(100 * row.mean, place, "o", color=colour, markersize=7)
+    drawn = arms["arm"].str.contains("random")
+    for part, colour in ((drawn, COLOURS["untrained"]), (~drawn, COLOURS["trained"])):
+        percent = 100 * arms.loc[part, ["mean", "low", "high"]]
+        dots(axes[1], percent, places[part], "mean", colour, size=7, width=2.4)
     axes[1].axvline(0, color="0.4", linewidth=1)
     axes[1].set_yticks(places, arms["arm"])
     axes[1].set(

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from pandas import DataFrame
 
 from ired.plotting.axes import plain_ticks, signed_log
-from ired.plotting.plots import heat_map
+from ired.plotting.plots import dots, heat_map, row_names
 from ired.plotting.style import COLOURS, DIVERGING, canvas, centred
 
 SOURCES = {"attribution": COLOURS["algebraic"], "concept": COLOURS["trained"],
@@ -97,20 +97,13 @@ def mediation(table: DataFrame) -> Figure:
         ("whole", "all of the layer (or state) there", "0.25", "D", 0.24),
     )
     for name, label, colour, marker, shift in kinds:
-        axis.hlines(y + shift, rows[f"{name}_low"], rows[f"{name}_high"], color=colour, linewidth=1.8)
-        filled = rows["mediates"].to_numpy(bool) if name == "mediated" else np.ones(len(rows), bool)
-        for some, face in ((filled, colour), (~filled, "white")):
-            axis.plot(rows[name][some], (y + shift)[some], marker, color=colour, mfc=face, mec=colour,
-                      markersize=6.5)  # fmt: skip
-        axis.plot([], [], marker, color=colour, label=label, markersize=6.5)
-    for line in y[:-1]:
-        axis.axhline(line + 0.5, color="0.88", linewidth=0.8)
+        filled = rows["mediates"] if name == "mediated" else True
+        dots(axis, rows, y + shift, name, colour, marker, filled=filled, label=label, size=6.5)
     axis.axvline(0, color="0.4", linewidth=1)
     axis.axvline(1, color="0.4", linewidth=1, linestyle=":")
     signed_log(axis, 0.01, "x")
-    axis.set(ylim=(len(rows) - 0.5, -0.5), xlabel="share of the total effect (1: all of it)")
-    axis.set_yticks(y, [name.replace("_", " ") for name in rows["direction"]], fontsize=10.5)
-    axis.grid(False, axis="y")
+    axis.set_xlabel("share of the total effect (1: all of it)")
+    row_names(axis, [name.replace("_", " ") for name in rows["direction"]], between=True, fontsize=10.5)
     figure.legend(loc="outside lower center", ncols=2, fontsize=10.5)
     return figure
 

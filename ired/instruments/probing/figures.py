@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from ired.plotting.axes import landscape_axis
-from ired.plotting.plots import heat_map
+from ired.plotting.plots import dots, heat_map
 from ired.plotting.style import COLOURS, DIVERGING, SEQUENTIAL, canvas, centred
 
 LAYERS = ("fc1", "fc2", "fc3", "f")
@@ -111,12 +111,8 @@ def gains(rises: DataFrame) -> Figure:
     axis = axes[0, 0]
     for place, (what, (label, colour, marker)) in enumerate(rivals.items()):
         height = np.arange(len(rises)) + 0.14 * (place - 2)
-        value, low, high = (rises[f"{what}{end}"].to_numpy() for end in ("", "_low", "_high"))
-        axis.hlines(height, low, high, color=colour, linewidth=1.6)
-        for h, v, sure in zip(height, value, low > 0, strict=True):
-            axis.plot(v, h, marker=marker, color=colour, linestyle="none",
-                      markerfacecolor=colour if sure else "white")  # fmt: skip
-        axis.plot([], [], marker=marker, color=colour, label=label)
+        dots(axis, rises, height, what, colour, marker, filled=rises[f"{what}_low"] > 0, label=label, size=5,
+             width=1.6)  # fmt: skip
     axis.axvline(0, color="0.3", linewidth=1)
     marks = [" ✓" if beyond else "" for beyond in rises["beyond"]]
     labels = [NAMES[name] + mark for name, mark in zip(rises["property"], marks, strict=True)]
@@ -140,13 +136,12 @@ def success(table: DataFrame) -> Figure:
         here = table[table["landscape"] == k]
         own = here[here["task"] == "property"].reset_index(drop=True)
         chance = here[here["task"] == "permuted"]
+        place = {name: i for i, name in enumerate(zip(own["source"], own["layer"], strict=True))}
         for shift, rows, ink in ((-0.12, own, None), (0.2, chance, "0.55")):
-            for _, row in rows.iterrows():
-                i = own.index[(own["source"] == row["source"]) & (own["layer"] == row["layer"])][0]
-                colour = ink or COLOURS.get(row["source"], COLOURS["algebraic"])
-                axis.plot([row["low"], row["high"]], [i + shift] * 2, color=colour, linewidth=1.6)
-                axis.plot(row["auroc"], i + shift, "o", color=colour,
-                          markerfacecolor="white" if ink else colour)  # fmt: skip
+            for source, part in rows.groupby("source", sort=False):
+                at = np.array([place[source, layer] for layer in part["layer"]]) + shift
+                colour = ink or COLOURS.get(source, COLOURS["algebraic"])
+                dots(axis, part, at, "auroc", colour, filled=ink is None, size=5, width=1.6)
         axis.axvline(0.5, color="0.3", linewidth=1)
         labels = [f"[{x}]" if s == "input" else f"{s} {x}" for s, x in zip(own["source"], own["layer"])]
         axis.set_yticks(range(len(own)), labels)

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from pandas import DataFrame
 
 from ired.plotting.axes import signed_log
+from ired.plotting.plots import dots
 from ired.plotting.style import COLOURS, canvas
 
 ROBUST, NOT, CHANCE = COLOURS["trained"], COLOURS["least_squares"], "0.55"
@@ -147,8 +148,7 @@ def overview(tables: Mapping[str, DataFrame]) -> Figure:
     kinds.grid(False, axis="y")
     part = tables["strata"]
     x = np.arange(len(part))
-    strata.errorbar(x - 0.12, part["share_robust"], yerr=_reach(part), fmt="o", color=ROBUST,
-                    label="robust", markersize=7, linewidth=2)  # fmt: skip
+    dots(strata, part, x - 0.12, "share_robust", ROBUST, upright=True, label="robust", size=7, width=2)
     strata.plot(x, part["keeps_sign"], "^", color=COLOURS["algebraic"], markersize=8, label="keep sign")
     strata.plot(x + 0.12, part["score"], "s", color=COLOURS["ideal"], markersize=7, label="score")
     strata.set_xticks(x, [s.replace(" ", "\n") for s in part["stratum"]])
@@ -209,7 +209,3 @@ def _layers(axis: Axes, layers: list[str], title: str, label: str) -> None:
     axis.set_title(title)
     axis.set_ylabel(label)
     axis.grid(False, axis="x")
-
-
-def _reach(part: DataFrame) -> np.ndarray:
-    return np.abs(np.stack([part["share_robust"] - part["low"], part["high"] - part["share_robust"]]))

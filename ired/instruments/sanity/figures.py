@@ -13,6 +13,7 @@ from pandas import DataFrame
 
 from ired.instruments.sanity.randomisation import LAYERS, NULL, TRAINED
 from ired.instruments.sanity.survival_table import ABSENT, CHECKS, FAILED, NEITHER, NO_CONTROL, SURVIVED
+from ired.plotting.plots import dots, row_names
 from ired.plotting.style import COLOURS, canvas
 
 VERDICTS = {SURVIVED: "#8ecbe8", FAILED: "#f2a65a", NEITHER: "0.94"}
@@ -151,10 +152,9 @@ def surrogate(shares: DataFrame, directions: DataFrame, ordering: DataFrame) -> 
     for place, (kind, colour) in enumerate(FEATURES.items()):
         rows = shares[shares["features"] == kind]
         y = rows["what"].map(names.index).to_numpy() + 0.22 * (place - 1)
-        reach = np.abs(rows[["low", "high"]].to_numpy() - rows[["share"]].to_numpy()).T
-        axes[0].errorbar(rows["share"], y, xerr=reach, fmt="o", color=colour, label=f"map of [{kind}]")
-    axes[0].set_yticks(range(len(names)), names)
-    axes[0].set(ylim=(len(names) - 0.5, -0.5), title="Variance explained", xlabel="share")
+        dots(axes[0], rows, y, "share", colour, label=f"map of [{kind}]", size=5)
+    row_names(axes[0], names, between=True)
+    axes[0].set(title="Variance explained", xlabel="share")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=3)
     sources = list(dict.fromkeys(directions["source"]))
     rng = np.random.default_rng(0)  # where dots lie beside each other says nothing
@@ -164,18 +164,16 @@ def surrogate(shares: DataFrame, directions: DataFrame, ordering: DataFrame) -> 
         spot = spot + 0.07 * rng.uniform(-1, 1, len(spot))
         share = rows["share"].clip(lower=-0.05)
         axes[1].plot(share, spot, "o", color=colour, markersize=4.5, alpha=0.75)
-    axes[1].set_yticks(range(len(sources)), [f"{s}\ndirections" for s in sources])
-    axes[1].set(ylim=(len(sources) - 0.5, -0.5), title="Along directions", xlabel="share explained")
+    row_names(axes[1], [f"{s}\ndirections" for s in sources], between=True)
+    axes[1].set(title="Along directions", xlabel="share explained")
     labels = {
         "truth": "energy, distance\nto the inverse",
         "surrogate": "energy, distance to\nthe affine map's",
         "surrogate_truth": "the two distances", "left": "energy and inverse,\naffine map's out",
     }  # fmt: skip
-    y = np.arange(len(ordering))
-    reach = np.abs(ordering[["low", "high"]].to_numpy() - ordering[["share"]].to_numpy()).T
-    axes[2].errorbar(ordering["share"], y, xerr=reach, fmt="o", color=COLOURS["trained"], markersize=7)
-    axes[2].set_yticks(y, [labels[what] for what in ordering["what"]])
-    axes[2].set(ylim=(len(y) - 0.5, -0.5), title="Ranks of states, k = 0", xlabel="rank correlation")
+    dots(axes[2], ordering, range(len(ordering)), "share", COLOURS["trained"], size=7)
+    row_names(axes[2], [labels[what] for what in ordering["what"]], between=True)
+    axes[2].set(title="Ranks of states, k = 0", xlabel="rank correlation")
     for axis in axes:
         axis.axvline(0, color="0.5", linewidth=1)
         axis.set_xlim(right=1.04)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from ired.instruments.transfer.ood_detection import CONTROL, ENERGIES, INPUTS
-from ired.plotting.plots import heat_map
+from ired.plotting.plots import dots, heat_map, row_names
 from ired.plotting.style import COLOURS, DIVERGING, LABELS, SEQUENTIAL, canvas
 
 LOOKS = {
@@ -36,21 +35,18 @@ def accuracy(table: DataFrame, predictors: Sequence[str] = tuple(LOOKS)) -> Figu
     for axis, (measure, title) in zip(
         axes[0], {"mse": "MSE per entry", "relative": "Relative to ‖Y‖²"}.items(), strict=True
     ):
-        seen = table[table["measure"] == measure].set_index(["family", "predictor"])
+        low = np.maximum(table["low"], 1e-3 * table["mean"])  # nothing below 0 on a logarithmic axis
+        seen = table.assign(low=low)[table["measure"] == measure]
         for j, name in enumerate(known):
             colour, marker, label = LOOKS[name]
-            here = [(i, seen.loc[(f, name)]) for i, f in enumerate(families) if (f, name) in seen.index]
-            x = np.array([row["mean"] for _, row in here])
-            y = np.array([i for i, _ in here]) + 0.13 * (j - (len(known) - 1) / 2)
-            reach = np.abs([[row["mean"] - row["low"], row["high"] - row["mean"]] for _, row in here]).T
-            reach[0] = np.minimum(reach[0], 0.999 * x)  # nothing below 0 on a logarithmic axis
-            axis.errorbar(x, y, xerr=reach, color=colour, marker=marker, linestyle="", label=label,
-                          markersize=4.5, elinewidth=1.2)  # fmt: skip
+            here = seen[seen["predictor"] == name]
+            y = here["family"].map(families.index).to_numpy() + 0.13 * (j - (len(known) - 1) / 2)
+            dots(axis, here, y, "mean", colour, marker, label=label, size=4.5, width=1.2)
         axis.set_xscale("log")
         axis.set_title(title)
         axis.set_xlabel("error (log scale)")
+        row_names(axis, families, between=True)
     axes[0, 1].axvline(1.0, color="0.4", linestyle=":", linewidth=1.2)
-    _names(axes[0, 0], families)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(known)))
     return figure
@@ -66,9 +62,7 @@ def transfer(summary: DataFrame) -> Figure:
     whole = summary[summary["kind"] == "all"].set_index("family").loc[families]
     left, right = axes[0]
     y = np.arange(len(families))
-    reach = np.abs([whole["score"] - whole["low"], whole["high"] - whole["score"]])
-    left.errorbar(whole["score"], y, xerr=reach, color=COLOURS["trained"], marker="o", linestyle="",
-                  label="score, 95 %")  # fmt: skip
+    dots(left, whole, y, "score", COLOURS["trained"], label="score, 95 %", size=5)
     left.plot(whole["chance"], y, marker="|", markersize=13, markeredgewidth=2, linestyle="",
               color=COLOURS["least_squares"], label="chance (placebo)")  # fmt: skip
     left.axvline(0.6, color="0.4", linestyle=":", linewidth=1.2)
@@ -84,7 +78,7 @@ def transfer(summary: DataFrame) -> Figure:
     counts = summary.drop_duplicates("kind").set_index("kind")["findings"]
     right.set_xticks(range(len(kinds)), [f"{kind}\n({counts[kind]})" for kind in kinds])
     right.set_title("By kind (findings that hold)")
-    _names(left, families)
+    row_names(left, families)
     return figure
 
 
@@ -109,7 +103,7 @@ def detection(table: DataFrame) -> Figure:
     edge = len([d for d in detectors if d in ENERGIES]) - 0.5
     for x in (edge, edge + 1) if CONTROL in detectors else (edge,):
         axis.axvline(x, color="0.2", linewidth=1.5)
-    _names(axis, families)
+    row_names(axis, families)
     return figure
 
 
@@ -137,12 +131,7 @@ def pathologies(table: DataFrame) -> Figure:
     axes[0, 2].set_xlim(0, 1.02)
     axes[0, 2].set_title("Energy's place")
     axes[0, 2].set_xlabel("share of usual energies below")
-    _names(axes[0, 0], [name if exists[name] else f"{name} (no inverse)" for name in inputs])
+    row_names(axes[0, 0], [name if exists[name] else f"{name} (no inverse)" for name in inputs])
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
-
-
-def _names(axis: Axes, names: Sequence[str]) -> None:
-    axis.set_yticks(range(len(names)), names)
-    axis.set_ylim(len(names) - 0.5, -0.5)

@@ -14,6 +14,7 @@ from pandas import DataFrame
 from ired.instruments.transport.annealing import Annealing
 from ired.instruments.transport.energy_ranking import DISTANCES, TRANSPORT
 from ired.plotting.axes import plain_ticks
+from ired.plotting.plots import dots, row_names
 from ired.plotting.style import COLOURS, MARKERS, SEQUENTIAL, canvas
 
 NULL = "0.8"
@@ -154,10 +155,9 @@ def path(steps: DataFrame, straightness: DataFrame, scale: str = "clean") -> Fig
     axis, names = axes[2], list(straightness["answers"].unique())
     for j, way in enumerate(straightness["scale"].unique()):
         for i, name in enumerate(names):
-            row = straightness[(straightness["answers"] == name) & (straightness["scale"] == way)].iloc[0]
+            row = straightness[(straightness["answers"] == name) & (straightness["scale"] == way)].iloc[:1]
             y = j * (len(names) + 0.7) + i
-            axis.hlines(y - 0.15, row["low"], row["high"], color=COLOURS[name], linewidth=2.2)
-            axis.plot(row["blocks"], y - 0.15, MARKERS[name], color=COLOURS[name], markersize=8)
+            dots(axis, row, y - 0.15, "blocks", COLOURS[name], MARKERS[name], size=8, width=2.2)
             style = {"color": COLOURS[name], "markersize": 8}
             axis.plot(row["particle"], y + 0.2, MARKERS[name], mfc="white", **style)
             axis.plot(row["optimality"], y + 0.2, "|", markeredgewidth=2, **style)
@@ -189,7 +189,7 @@ def correlations(summary: DataFrame, place: str = "noised") -> Figure:
     for column, k in enumerate(landscapes):
         for axis, measure, label in ((axes[0, column], "rho", "Spearman's ρ within a problem"),
                                      (axes[1, column], "partial", "partial ρ given L2")):  # fmt: skip
-            _dots(axis, rows[(rows["landscape"] == k) & (rows["measure"] == measure)], "energy",
+            _distances(axis, rows[(rows["landscape"] == k) & (rows["measure"] == measure)], "energy",
                   list(rows["energy"].unique()))  # fmt: skip
             axis.set_xlabel(label)
         axes[0, column].set_title(f"landscape k = {k}")
@@ -199,22 +199,11 @@ def correlations(summary: DataFrame, place: str = "noised") -> Figure:
     return figure
 
 
-def _dots(axis: Axes, rows: DataFrame, by: str, names: list[str]) -> None:
+def _distances(axis: Axes, rows: DataFrame, by: str, names: list[str]) -> None:
     for i, name in enumerate(names):
-        shift = 0.2 * (i - (len(names) - 1) / 2)
-        _row(axis, rows[rows[by] == name], shift, MARKERS[name], COLOURS[name], None)
-    _finish(axis)
-
-
-def _row(axis: Axes, rows: DataFrame, shift: float, marker: str, colour: str, label: str | None) -> None:
-    y = np.array([DISTANCES.index(d) for d in rows["distance"]]) + shift
-    axis.hlines(y, rows["low"], rows["high"], color=colour, linewidth=2)
-    axis.plot(rows["mean"], y, marker, color=colour, label=label, markersize=6)
-
-
-def _finish(axis: Axes) -> None:
+        part = rows[rows[by] == name]
+        y = part["distance"].map(DISTANCES.index).to_numpy() + 0.2 * (i - (len(names) - 1) / 2)
+        dots(axis, part, y, "mean", COLOURS[name], MARKERS[name], width=2)
     axis.axvline(0, color="0.45", linewidth=1)
     axis.axhline(len(TRANSPORT) - 0.5, color="0.75", linewidth=0.8)
-    axis.set_yticks(range(len(DISTANCES)), [WORDS.get(d, d) for d in DISTANCES])
-    axis.set_ylim(len(DISTANCES) - 0.4, -0.6)
-    axis.grid(False, axis="y")
+    row_names(axis, [WORDS.get(d, d) for d in DISTANCES])
