@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, Normalize
+from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
@@ -51,6 +52,15 @@ def row_names(axis: Axes, names: Sequence[str], between: bool = False, **text) -
     axis.grid(False, axis="y")
     for y in range(len(names) - 1 if between else 0):
         axis.axhline(y + 0.5, color="0.85", linewidth=0.8)
+
+
+def legend_below(figure: Figure, axes: Sequence[Axes], ncols: int, **style) -> None:
+    """One legend of several axes, each name once, under the figure."""
+    handles: dict = {}
+    for axis in axes:
+        for handle, name in zip(*axis.get_legend_handles_labels(), strict=True):
+            handles.setdefault(name, handle)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=ncols, **style)
 
 
 def heat_map(

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from ired.plotting.axes import landscape_axis, named_ticks
-from ired.plotting.plots import dots, matrix, row_names
+from ired.plotting.plots import dots, legend_below, matrix, row_names
 from ired.plotting.style import COLOURS, DIVERGING, canvas, centred
 
 SOURCES = {
@@ -87,7 +87,7 @@ def scree(spectra: DataFrame) -> Figure:
         axis.set_xlabel("component")
     for axis in axes[:, 0]:
         axis.set_ylabel("variance / mean")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    legend_below(figure, [axes[0, 0]], 5)
     return figure
 
 
@@ -201,8 +201,7 @@ def alignment(axes_of_A: DataFrame, captures: DataFrame, cosines: DataFrame) -> 
         axis.set_xlim(0, max(1.2, 1.08 * axis.dataLim.xmax))
         axis.set_xlabel(f"{axis.get_xlabel()} / 95 % of random")
         row_names(axis, [f"k={k} #{c}" for k, c in lines])
-    handles, labels = axes[3].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5, handletextpad=0.2)
+    legend_below(figure, [axes[3]], 5, handletextpad=0.2)
     return figure
 
 

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from pandas import DataFrame
 
-from ired.plotting.plots import dots, heat_map, row_names
+from ired.plotting.plots import dots, heat_map, legend_below, row_names
 from ired.plotting.style import COLOURS, DIVERGING, canvas
 
 _SHADE, _PALE = "0.85", "#8fbfe0"
@@ -126,7 +126,7 @@ def readers(auroc: DataFrame, untrained: DataFrame, best: DataFrame, primary: st
         axis.set(title=layer, xlabel="held-out AUROC", xlim=(least - 0.02, 1.13))
         row_names(axis, [_words(c) for c in concepts], between=True)
         axis.set_xticks([t for t in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0) if t >= least - 0.02])
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    legend_below(figure, [axes[0, 0]], 3)
     return figure
 
 

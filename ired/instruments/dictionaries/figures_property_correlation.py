@@ -8,7 +8,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
-from ired.plotting.plots import dots, heat_map, ink, row_names
+from ired.plotting.plots import dots, heat_map, ink, legend_below, row_names
 from ired.plotting.style import COLOURS, SEQUENTIAL, canvas
 
 # Colour, marker and name of each kind of units.
@@ -97,7 +97,7 @@ def _dots(
         row_names(axis, [_words(p) for p in properties], between=True)
     low = table["low"].min() if floor is None else max(floor, table["low"].min())
     axes[0, 0].set_xlim(min(low, 0) - 0.04, 1.04)
-    _legend(figure, axes[0, 0], len(kinds))
+    legend_below(figure, [axes[0, 0]], -(-len(kinds) // -(-len(kinds) // 5)), handletextpad=0.2)
     return figure
 
 
@@ -110,13 +110,6 @@ def _row(
     dots(axis, rows[shown], y[shown], value, colour, marker, label=name, size=5.5, width=1.6)
     for at, real in zip(y[~shown], x[~shown], strict=True):  # far below: written, not drawn
         axis.text(floor, at, f"← {real:.1f}", fontsize=7, color=colour, va="center")
-
-
-def _legend(figure: Figure, axis: Axes, count: int) -> None:
-    figure.legend(
-        *axis.get_legend_handles_labels(), loc="outside lower center", ncols=-(-count // -(-count // 5)),
-        handletextpad=0.2,
-    )  # fmt: skip
 
 
 def _words(name: str) -> str:

@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from pandas import DataFrame
 
 from ired.plotting.axes import plain_ticks, signed_log
-from ired.plotting.plots import dots
+from ired.plotting.plots import dots, legend_below
 from ired.plotting.style import COLOURS, MARKERS, canvas
 
 # Tol's muted palette: none of them means anything else in this project.
@@ -48,8 +48,7 @@ def path(steps: DataFrame) -> Figure:
             axis.set_ylim(bottom=0.0)
         else:
             axis.set_ylim(-0.03, max(1.05 * axis.get_ylim()[1], 0.1))
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3, fontsize=11)
+    legend_below(figure, [axes[0, 0]], 3, fontsize=11)
     return figure
 
 
@@ -181,9 +180,7 @@ def closeness(table: DataFrame) -> Figure:
     axis.set(title="Positive definite", xlabel="share", xlim=(0, 1), ylim=(len(makers) - 0.5, -0.5))
     axis.set_yticks(range(len(makers)), [WHO[who][1].replace(" ", "\n") for who in makers], fontsize=11)
     axis.grid(False, axis="y")
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    more = axis.get_legend_handles_labels()
-    figure.legend(handles + more[0], names + more[1], loc="outside lower center", ncols=4, fontsize=11)
+    legend_below(figure, [axes[0, 0], axis], 4, fontsize=11)
     return figure
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 
 from ired.instruments.geometry.figures import METRICS, SHAPES
-from ired.plotting.plots import dots
+from ired.plotting.plots import dots, legend_below
 from ired.plotting.style import COLOURS, DIVERGING, MARKERS, canvas
 
 ENERGIES = ("trained", "untrained", "ideal", "algebraic")
@@ -93,7 +93,7 @@ def comparison(means: DataFrame) -> Figure:
         labels = [KINDS[k].replace(" of ", "\nof ").replace("d i", "d\ni") for k in kinds]
         axis.set_xticks(range(len(kinds)), labels)
         axis.tick_params(axis="x", labelsize=8)
-    _below(figure, axes[0], axes[1])
+    legend_below(figure, axes[:2], 5)
     return figure
 
 
@@ -148,7 +148,7 @@ def conditioning(means: DataFrame) -> Figure:
         axis.set_xticks(range(len(metrics)), [SHORT[m] for m in metrics])
         axis.axhline(0, color="0.4", linewidth=1, linestyle=":")
         axis.set(ylabel=label, title="at the answer" if place == "answer" else "at a perturbed inverse")
-    _below(figure, axes[0])
+    legend_below(figure, [axes[0]], 4)
     return figure
 
 
@@ -175,7 +175,7 @@ def convexity(means: DataFrame) -> Figure:
     if means.loc[means["measure"] == "bend", "mean"].abs().max() > 20:  # an algebraic energy of raw matrices
         axes[1, 0].set_yscale("symlog", linthresh=1.0)
         axes[1, 0].autoscale(axis="y")
-    _below(figure, axes[0, 0])
+    legend_below(figure, [axes[0, 0]], 4)
     return figure
 
 
@@ -188,10 +188,3 @@ def _groups(
         x = rows[column].map(list(places).index).to_numpy() + 0.15 * (i - (len(groups) - 1) / 2)
         dots(axis, rows, x, "mean", colour, marker, upright=True, label=name, size=5)
     axis.set_xlim(-0.6, len(places) - 0.4)
-
-
-def _below(figure: Figure, *axes: Axes) -> None:
-    """One legend of several axes, under the figure."""
-    pairs = [pair for axis in axes for pair in zip(*axis.get_legend_handles_labels(), strict=True)]
-    handles, labels = zip(*pairs, strict=True)
-    figure.legend(handles, labels, loc="outside lower center", ncols=5 if len(labels) > 5 else 4)

@@ -10,7 +10,7 @@ from ired.instruments.influence.gradients import METHODS
 from ired.instruments.influence.outcomes import OUTCOMES
 from ired.instruments.influence.removal import ARMS
 from ired.plotting.axes import plain_ticks
-from ired.plotting.plots import dots, heat_map, matrix
+from ired.plotting.plots import dots, heat_map, legend_below, matrix
 from ired.plotting.style import COLOURS, DIVERGING, canvas, centred
 
 NAMES = {
@@ -99,8 +99,7 @@ def validation(table: DataFrame, sweep: DataFrame) -> Figure:
         below.minorticks_off()
         below.axhline(0, color="0.4", linewidth=1)
     axes[1, 0].set_ylabel("linear datamodeling score")
-    handles, labels = axes[1, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(METHODS))
+    legend_below(figure, [axes[1, 0]], len(METHODS))
     return figure
 
 

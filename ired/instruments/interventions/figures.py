@@ -9,6 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from pandas import DataFrame
 
 from ired.plotting.axes import plain_ticks
+from ired.plotting.plots import legend_below
 from ired.plotting.style import COLOURS, canvas
 
 SOURCES = {"attribution": COLOURS["algebraic"], "concept": COLOURS["trained"],
@@ -61,8 +62,7 @@ def dose_response(
         last = axes[[place + columns * row < len(shown) for row in range(len(axes))], place][-1]
         last.set_xlabel(UNIT, fontsize=_INK)
         last.tick_params(labelbottom=True)
-    handles, names = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=2 if columns < 3 else 4)
+    legend_below(figure, [axes.flat[0]], 2 if columns < 3 else 4)
     return figure
 
 

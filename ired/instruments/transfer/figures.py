@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from ired.instruments.transfer.ood_detection import CONTROL, ENERGIES, INPUTS
-from ired.plotting.plots import dots, heat_map, row_names
+from ired.plotting.plots import dots, heat_map, legend_below, row_names
 from ired.plotting.style import COLOURS, DIVERGING, LABELS, SEQUENTIAL, canvas
 
 LOOKS = {
@@ -47,8 +47,7 @@ def accuracy(table: DataFrame, predictors: Sequence[str] = tuple(LOOKS)) -> Figu
         axis.set_xlabel("error (log scale)")
         row_names(axis, families, between=True)
     axes[0, 1].axvline(1.0, color="0.4", linestyle=":", linewidth=1.2)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(known)))
+    legend_below(figure, [axes[0, 0]], min(3, len(known)))
     return figure
 
 
@@ -132,6 +131,5 @@ def pathologies(table: DataFrame) -> Figure:
     axes[0, 2].set_title("Energy's place")
     axes[0, 2].set_xlabel("share of usual energies below")
     row_names(axes[0, 0], [name if exists[name] else f"{name} (no inverse)" for name in inputs])
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    legend_below(figure, [axes[0, 0]], 3)
     return figure

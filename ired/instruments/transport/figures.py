@@ -14,7 +14,7 @@ from pandas import DataFrame
 from ired.instruments.transport.annealing import Annealing
 from ired.instruments.transport.energy_ranking import DISTANCES, TRANSPORT
 from ired.plotting.axes import plain_ticks
-from ired.plotting.plots import dots, row_names
+from ired.plotting.plots import dots, legend_below, row_names
 from ired.plotting.style import COLOURS, MARKERS, SEQUENTIAL, canvas
 
 NULL = "0.8"
@@ -171,9 +171,7 @@ def path(steps: DataFrame, straightness: DataFrame, scale: str = "clean") -> Fig
     axis.plot([], [], "o", color="0.3", label="of the clouds, 95 %")
     axis.plot([], [], "o", color="0.3", mfc="white", label="of particles")
     axis.plot([], [], "|", color="0.3", markersize=12, markeredgewidth=2, label="optimality")
-    found = [x.get_legend_handles_labels() for x in axes[[0, 2]]]
-    handles, labels = (first + second for first, second in zip(*found, strict=True))
-    figure.legend(handles, labels, loc="outside lower center", ncols=7)
+    legend_below(figure, axes[[0, 2]], 7)
     return figure
 
 
