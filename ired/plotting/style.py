@@ -33,6 +33,9 @@ LABELS = {
     "least_squares_squared": "least squares on [A, A²]",
     "regression": "regression network",
 }
+# What directions were found by, and hidden layers, where they are told apart.
+DIRECTIONS = {"attribution": _PALETTE[1], "concept": _PALETTE[0], "gradient": _PALETTE[2], "feature": _PALETTE[4]}
+LAYERS = {"fc1": _PALETTE[0], "fc2": _PALETTE[1], "fc3": _PALETTE[2]}
 MARKERS = {"trained": "o", "untrained": "s", "ideal": "^", "algebraic": "D"}
 DIVERGING = "RdBu_r"
 SEQUENTIAL = "cividis"

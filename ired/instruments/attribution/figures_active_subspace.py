@@ -11,7 +11,7 @@ from pandas import DataFrame
 
 from ired.plotting.axes import landscape_axis, named_ticks
 from ired.plotting.plots import dots, legend_below, matrix, row_names
-from ired.plotting.style import COLOURS, DIVERGING, canvas, centred
+from ired.plotting.style import COLOURS, DIVERGING, LAYERS, canvas, centred
 
 SOURCES = {
     "trained": (COLOURS["trained"], "o", "trained, at noised answers"),
@@ -33,7 +33,6 @@ PARTS = {
     "identity": "identity", "diagonal": "diagonal", "off_diagonal": "off-diagonal",
     "antisymmetric": "antisymmetric",
 }  # fmt: skip
-SPACES = {"fc1": COLOURS["trained"], "fc2": COLOURS["algebraic"], "fc3": COLOURS["ideal"]}
 
 
 def all_of_them(tables: dict[str, DataFrame], matrices: np.ndarray) -> list[tuple]:
@@ -207,7 +206,7 @@ def alignment(axes_of_A: DataFrame, captures: DataFrame, cosines: DataFrame) -> 
 
 def _cosines(axis: Axes, table: DataFrame, lines: Sequence[tuple[int, int]]) -> None:
     """A dot a direction in the colour of its layer, filled where it agrees more than chance would."""
-    for layer, colour in SPACES.items():
+    for layer, colour in LAYERS.items():
         label: str | None = layer
         for place, (k, c) in enumerate(lines):
             own = table[(table["landscape"] == k) & (table["component"] == c)]
@@ -216,7 +215,7 @@ def _cosines(axis: Axes, table: DataFrame, lines: Sequence[tuple[int, int]]) -> 
                 continue
             times = (own["cosine"].abs() / own["limit"]).to_numpy()
             agrees = own["agrees"].to_numpy(dtype=bool)
-            y = place + 0.24 * (list(SPACES).index(layer) - 1) + np.zeros(len(own))
+            y = place + 0.24 * (list(LAYERS).index(layer) - 1) + np.zeros(len(own))
             axis.plot(times[~agrees], y[~agrees], "o", color=colour, markerfacecolor="none",
                       markersize=3.5, markeredgewidth=0.8, label=label)  # fmt: skip
             axis.plot(times[agrees], y[agrees], "o", color=colour, markersize=5)

@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from ired.plotting.axes import landscape_axis, named_ticks, plain_ticks
-from ired.plotting.style import canvas
+from ired.plotting.style import LAYERS, canvas
 
-LAYERS = {"fc1": "#0173b2", "fc2": "#de8f05", "fc3": "#029e73"}
 
 
 def activations(summary: DataFrame, moments: dict[str, tuple]) -> Figure:

@@ -10,10 +10,8 @@ from pandas import DataFrame
 
 from ired.plotting.axes import plain_ticks
 from ired.plotting.plots import legend_below
-from ired.plotting.style import COLOURS, canvas
+from ired.plotting.style import DIRECTIONS, canvas
 
-SOURCES = {"attribution": COLOURS["algebraic"], "concept": COLOURS["trained"],
-           "gradient": COLOURS["ideal"], "feature": COLOURS["least_squares_squared"]}  # fmt: skip
 SHAPES = {"attribution": "D", "concept": "o", "gradient": "^", "feature": "s"}
 CHANCE, COVARIANCE = "0.55", "0.3"
 WORDS = {
@@ -45,7 +43,7 @@ def dose_response(
         count, columns, (2.5, 2.3), title=f"{title}: {source} directions", sharex=True
     )
     for axis, one in zip(axes.flat, shown.itertuples(), strict=False):
-        _curves(axis, rows[rows["direction"] == one.name], SOURCES[source])
+        _curves(axis, rows[rows["direction"] == one.name], DIRECTIONS[source])
         axis.set_title(short(one.name), fontsize=_INK)
         axis.yaxis.set_major_locator(MaxNLocator(3))
         if rows.loc[rows["direction"] == one.name, "mean"].abs().max() < 10 * _NOTHING:
@@ -113,7 +111,7 @@ def _distances(axis: Axes, rows: DataFrame) -> None:
     moved, off = rows[["moved", "random"]], rows[["off_manifold", "random_off"]]
     axis.plot(off.T, moved.T, color="0.85", linewidth=0.8, zorder=1)
     axis.plot(off["random_off"], moved["random"], "o", color=CHANCE, markersize=4, label="random")
-    for source, colour in SOURCES.items():
+    for source, colour in DIRECTIONS.items():
         own = rows["source"] == source
         if own.any():
             axis.plot(rows.loc[own, "off_manifold"], rows.loc[own, "moved"], SHAPES[source],
@@ -126,14 +124,14 @@ def _distances(axis: Axes, rows: DataFrame) -> None:
 
 
 def _margins(axis: Axes, rows: DataFrame) -> None:
-    rows = rows.assign(order=rows["source"].map(list(SOURCES).index))
+    rows = rows.assign(order=rows["source"].map(list(DIRECTIONS).index))
     rows = rows.sort_values("order", kind="stable")
     places = np.arange(len(rows)) + 0.7 * rows["order"].to_numpy()
     for y, one in zip(places, rows.itertuples(), strict=True):
         if one.unmoved:
             axis.text(1, y, " no change", color="0.45", fontsize=8, va="center")
             continue
-        colour, ends = SOURCES[one.source], (one.random + one.low, one.random + one.high)
+        colour, ends = DIRECTIONS[one.source], (one.random + one.low, one.random + one.high)
         low, high = (max(end / one.random, 0.03) for end in ends)
         axis.hlines(y, low, high, color=colour)
         axis.plot(one.most / one.random, y, "|", color=CHANCE, markersize=9, markeredgewidth=2)

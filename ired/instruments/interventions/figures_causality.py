@@ -11,10 +11,8 @@ from pandas import DataFrame
 
 from ired.plotting.axes import plain_ticks, signed_log
 from ired.plotting.plots import dots, heat_map, row_names
-from ired.plotting.style import COLOURS, DIVERGING, canvas, centred
+from ired.plotting.style import COLOURS, DIRECTIONS, DIVERGING, canvas, centred
 
-SOURCES = {"attribution": COLOURS["algebraic"], "concept": COLOURS["trained"],
-           "gradient": COLOURS["ideal"], "feature": COLOURS["least_squares_squared"]}  # fmt: skip
 CHANCE = "0.55"
 VERDICTS = {
     "causal and specific": COLOURS["ideal"], "causal": COLOURS["trained"],
@@ -66,7 +64,7 @@ def verdicts(table: DataFrame) -> Figure:
         axes[0].annotate(
             f"{source} directions (evidence)", (0, y), xycoords=("axes fraction", "data"),
             xytext=(-8, 0), textcoords="offset points", ha="right", va="center", fontsize=_INK,
-            fontweight="bold", color=SOURCES[source], annotation_clip=False,
+            fontweight="bold", color=DIRECTIONS[source], annotation_clip=False,
         )  # fmt: skip
     right = axes[4].secondary_yaxis("right")
     right.spines["right"].set_visible(False)
@@ -134,7 +132,7 @@ def counterfactuals(differences: DataFrame) -> Figure:
 def _grouped(table: DataFrame) -> tuple[DataFrame, np.ndarray, list[tuple[float, str]]]:
     """Rows by source, their places with a line left free above each group, and these lines."""
     rows, places, heads, line = [], [], [], 0
-    for source in SOURCES:
+    for source in DIRECTIONS:
         some = table[table["source"] == source]
         if len(some):
             heads.append((line, source))
@@ -166,7 +164,7 @@ def _dots(axis: Axes, y, rows: DataFrame, nothing: float, passed, value, low, hi
     axis.plot(random, y, "|", color=CHANCE, markersize=10, markeredgewidth=1.8)
     axis.plot(largest, y, ">", color=CHANCE, markersize=6, markeredgewidth=0)
     axis.plot(other, y, "o", mfc="none", color=CHANCE, markersize=7, markeredgewidth=1.3)
-    colours = [SOURCES[source] for source in rows["source"]]
+    colours = [DIRECTIONS[source] for source in rows["source"]]
     axis.hlines(y, low, high, color=colours, linewidth=2)
     for x, at, colour, full in zip(value, y, colours, passed, strict=True):
         axis.plot(x, at, "o", color=colour, mfc=colour if full else "white", markersize=7)

@@ -12,11 +12,9 @@ from pandas import DataFrame
 
 from ired.plotting.axes import signed_log
 from ired.plotting.plots import dots
-from ired.plotting.style import COLOURS, canvas
+from ired.plotting.style import COLOURS, DIRECTIONS, canvas
 
 ROBUST, NOT, CHANCE = COLOURS["trained"], COLOURS["least_squares"], "0.55"
-SOURCES = {"attribution": COLOURS["algebraic"], "concept": COLOURS["trained"],
-           "gradient": COLOURS["ideal"], "feature": COLOURS["least_squares_squared"]}  # fmt: skip
 LABELS = {
     "moved": ("Moves answers", "log₂ of movement over\nrandom directions'"),
     "carried": ("Its property grows", "growth per dose beyond random,\ndeviations"),
@@ -104,7 +102,7 @@ def matching(table: DataFrame, alignment: DataFrame, likeness: DataFrame) -> Fig
     spaces.axhline(0, color="0.4", linewidth=1)
     _layers(spaces, layers, "Layers, turned", "variance explained on the other half\nof the problems")
     ticks = []
-    for x, (source, colour) in enumerate(SOURCES.items()):
+    for x, (source, colour) in enumerate(DIRECTIONS.items()):
         rows = likeness[likeness["source"] == source]
         if not len(rows):
             continue
