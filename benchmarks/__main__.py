@@ -28,11 +28,11 @@ def main() -> None:
         raise UserError("--pairs: a spread over fewer than 5 pairs says nothing")
     store = record.begin()
 
-    from benchmarks import core, dictionaries, geometry, lab, official, plain, seeds
+    from benchmarks import core, dictionaries, lab, official, plain, seeds
     from benchmarks.harness import cells, measure, table
 
     peer = official.use(options.official) if options.official else plain.Plain
-    rows = core.rows(peer, not options.no_bfloat16) + dictionaries.rows() + geometry.rows() + seeds.rows()
+    rows = core.rows(peer, not options.no_bfloat16) + dictionaries.rows() + seeds.rows()
     rows += lab.rows()
     rows = [row for row in rows if options.only in row.name]
     if not rows:
