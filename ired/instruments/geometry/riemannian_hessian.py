@@ -3,7 +3,7 @@
 f(Y) = E_k(√ᾱ_k·encode(Y))/σ_k as a function of symmetric matrices. Its Riemannian gradient is the
 Euclidean one with its index raised, its Riemannian Hessian the second derivative along geodesics,
 d²/dt² f(γ(t)) = vᵀHv + ⟨∇f, γ̈⟩, in a basis that is orthonormal under the metric at Y (Absil, Mahony &
-Sepulchre 2008, ch. 5; conventions of geomstats by `spd`). A condition number is the largest over the
+Sepulchre 2008, ch. 5; conventions of geomstats by `metrics`). A condition number is the largest over the
 smallest |eigenvalue|.
 
 What is known at the answer P = A⁻¹ (κ the condition number of A, which is P's): the ideal energy has

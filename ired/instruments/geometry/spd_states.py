@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ired.instruments.core import states as points
+from ired.instruments.geometry import metrics
 from ired.model.protocol import Energy
 
 STATES = 16384  # evaluated at a time
@@ -68,12 +69,7 @@ def perturbed(
     """
     U = symmetric_noise(Y, count, generator)
     U = U / U.flatten(-2).norm(dim=-1)[..., None, None]
-    L = torch.linalg.cholesky(Y)[:, None]
-    half = torch.linalg.solve_triangular(L, U, upper=False)
-    white = torch.linalg.solve_triangular(L, half.mT, upper=False)
-    # Y ± rU is SPD while r·max|eigenvalue of L⁻¹UL⁻ᵀ| < 1.
-    border = 1 / torch.linalg.eigvalsh((white + white.mT) / 2).abs().amax((-2, -1))
-    reach = (depth * border).clamp_max(radius)
+    reach = (depth * metrics.border(Y[:, None], U).amin(-1)).clamp_max(radius)
     return Y[:, None] + reach[:, None, None, None] * U, reach
 
 

@@ -1,4 +1,8 @@
-"""The four metrics: their laws, geomstats to 1e-8, and what is refused."""
+"""The four metrics: their laws, what is ours beside geomstats, and what is refused."""
+
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -27,31 +31,77 @@ def close(a, b, tolerance=1e-8):
 
 
 @pytest.fixture(scope="module")
-def geomstats():
+def plain():
+    """geomstats' metrics on SPD(4) as they come, by our names."""
+    metrics._library()
     from geomstats.geometry import spd_matrices as g
 
-    kinds = (g.SPDAffineMetric, g.SPDLogEuclideanMetric, g.SPDBuresWassersteinMetric, g.SPDEuclideanMetric)
     made = {}
-    for name, kind in zip(METRICS, kinds, strict=True):
+    for metric in METRICS.values():
         space = g.SPDMatrices(4, equip=False)
-        space.equip_with_metric(kind)
-        made[name] = space.metric
+        space.equip_with_metric(getattr(g, metric.kind))
+        made[metric.name] = space.metric
     return made
 
 
-@every
-def test_agrees_with_geomstats(metric, geomstats):
-    theirs, P, Q = geomstats[metric.name], drawn(5), drawn(5, purpose="others")
-    V, W = 0.2 * tangents(5), tangents(5, purpose="more")
+def test_what_is_ours_agrees_with_geomstats(plain):
+    """Where matrices are far from each other and eigenvalues from theirs, geomstats' own have their digits."""
+    P, Q, V, W = drawn(5), drawn(5, purpose="others"), 0.2 * tangents(5), tangents(5, purpose="more")
     p, q, v, w = (x.numpy() for x in (P, Q, V, W))
-    close(metric.distance(P, Q), theirs.dist(p, q))
-    close(metric.log(P, Q), theirs.log(q, p))
-    close(metric.exp(P, V), theirs.exp(v, p))
-    close(metric.inner(P, V, W), theirs.inner_product(v, w, p))
-    t = torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)
-    close(metric.geodesic(P, Q, t), theirs.geodesic(p, end_point=q)(t.numpy()))
-    more = {"n_steps": 100} if metric is BURES else {}
-    close(metric.transport(P, Q, W), theirs.parallel_transport(w, p, end_point=q, **more))
+    close(BURES.distance(P, Q), plain[BURES.name].dist(p, q), 1e-10)
+    theirs = plain[LOG.name]
+    close(LOG.log(P, Q), theirs.log(q, p), 1e-10)
+    close(LOG.exp(P, V), theirs.exp(v, p), 1e-10)
+    close(LOG.inner(P, V, W), theirs.inner_product(v, w, p), 1e-10)
+    close(LOG.transport(P, Q, W), theirs.parallel_transport(w, p, end_point=q), 1e-10)
+    close(metrics.nearest(W, 1e-12), theirs._space.projection(w), 1e-10)
+
+
+@every
+def test_weights_are_the_inner_product(metric):
+    """What gradients, bases and Hessians are made of, beside geomstats' inner product."""
+    P, V, W = drawn(5), tangents(5), tangents(5, purpose="more")
+    values, U = torch.linalg.eigh(P)
+    parts = (U.mT @ V @ U) * (U.mT @ W @ U) / metric._weights(values) ** 2
+    close(metric.inner(P, V, W), parts.sum((-2, -1)), 1e-10)
+
+
+def test_geomstats_needs_what_is_ours(plain):
+    """Each is a reason of a docstring; one that no longer fails is one to take ours out."""
+    P = drawn(4)
+    far = BURES.distance(P, P.roll(1, 0))
+    assert (torch.tensor(plain[BURES.name].dist(P.numpy(), P.numpy())) > 1e-8 * far).any()
+    assert (BURES.distance(P, P) < 1e-13 * far).all()
+    U, V = torch.linalg.eigh(P[0]).eigenvectors, tangents(1)[0]
+    for values, least in (((5.0, 5 + 1e-9, 7, 8), 1e-8), ((1e4, 1e4, 1e4, 1e4), 1e-2)):
+        M = metrics.symmetric(U * torch.tensor(values, dtype=V.dtype) @ U.mT)
+        smooth = torch.tensor(values, dtype=V.dtype)  # D log in the eigenbasis, with all digits:
+        quotient = torch.log1p((smooth[:, None] - smooth) / smooth) / (smooth[:, None] - smooth)
+        expected = U @ (torch.where(smooth[:, None] == smooth, 1 / smooth, quotient) * (U.mT @ V @ U)) @ U.mT
+        diffeo = plain[LOG.name].diffeo
+        theirs, ours = (torch.tensor(which.tangent(V.numpy(), base_point=M.numpy(), image_point=diffeo(M.numpy())))
+                        for which in (diffeo, LOG._peer(P).diffeo))  # fmt: skip
+        size = expected.norm()
+        assert (theirs - expected).norm() > least * size and (ours - expected).norm() < 1e-12 * size
+    for metric in (BURES, STRAIGHT):
+        plain[metric.name].exp(-5 * P.numpy(), P.numpy())  # beyond the cone without a word
+
+
+@every
+def test_batches_broadcast_and_a_batch_of_one_stays_one(metric):
+    P, Q, V = drawn(2), drawn(3, purpose="others"), 0.1 * tangents(3)
+    t = torch.tensor([0.2, 0.7])
+    for method, shape in (("distance", ()), ("log", (4, 4)), ("exp", (4, 4)), ("geodesic", (2, 4, 4))):
+        other, more = (V if method == "exp" else Q), ((t,) if method == "geodesic" else ())
+        call = getattr(metric, method)
+        together = call(P[:, None], other, *more)
+        close(together, torch.stack([torch.stack([call(p, q, *more) for q in other]) for p in P]), 1e-12)
+        assert call(P[:1], other[:1], *more).shape == (1, *shape)
+        close(call(P[:1, None], other, *more), together[:1], 1e-12)
+    moved = metric.transport(P[:, None], Q, V)
+    close(moved, torch.stack([metric.transport(p.expand_as(Q), Q, V) for p in P]), 1e-12)
+    close(metric.inner(P[:, None, None], V[:, None], V), metric.inner(P[:, None, None], V, V[:, None]), 1e-12)
+    assert metric.mean(P[:1]).shape == (4, 4)
 
 
 @every
@@ -219,27 +269,28 @@ def test_a_geodesic_that_leaves_the_cone_is_refused(metric):
         metric.exp(P, -5 * P)
 
 
-@pytest.fixture
-def two_threads():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(threads)
+@every
+def test_what_geomstats_would_do_in_silence_is_refused(metric, monkeypatch):
+    P, t = drawn(4), torch.tensor([1.5])
+    with pytest.raises(ValueError, match="from time 0 to time 1"):
+        metric.geodesic(P, P.roll(1, 0), t)
+    with pytest.raises(RuntimeError, match="requires grad"):
+        metric.log(P.requires_grad_(), P)
+    monkeypatch.setattr(metrics, "ROUNDS", 1)
+    if metric in (AFFINE, BURES):
+        with pytest.raises(RuntimeError, match=f"the {metric.name} mean has not converged"):
+            metric.mean(drawn(4))
 
 
-def test_large_batches_are_shared_out(two_threads):
-    P, Q = drawn(1200, n=3).unflatten(0, (2, 600)), drawn(1200, n=3, purpose="others").unflatten(0, (2, 600))
-    for metric in (AFFINE, LOG, BURES):
-        for name in ("distance", "log"):
-            together = getattr(metric, name)(P, Q)
-            assert torch.get_num_threads() == 2
-            alone = torch.stack([getattr(metric, name)(p, q) for p, q in zip(P, Q, strict=True)])
-            close(together, alone, 1e-11)
-    close(LOG.exp(P, LOG.log(P, Q)), Q, 1e-9)
-
-
-def test_a_bad_matrix_of_a_large_batch_is_named_by_its_place_in_it(two_threads):
-    P = drawn(1100, n=3)
-    P[1042] *= -1
-    with pytest.raises(ValueError, match="matrix 1042 is not positive definite"):
-        AFFINE.distance(P, P.roll(1, 0))
+def test_geomstats_comes_when_it_is_needed_and_changes_nothing_else():
+    code = """
+import logging, sys, torch
+from ired.instruments.geometry import metrics
+assert "geomstats" not in sys.modules
+metrics.METRICS["affine-invariant"].distance(torch.eye(2), 2 * torch.eye(2))
+assert "geomstats" in sys.modules and torch.get_default_dtype() == torch.float32
+assert (logging.root.level, logging.root.handlers, logging.root.manager.disable) == (logging.WARNING, [], 0)
+"""
+    environment = os.environ | {"GEOMSTATS_BACKEND": "pytorch"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout == done.stderr == "", done.stderr
