@@ -46,7 +46,6 @@ def main(run):
 
     from ired.instruments.core import states
     from ired.instruments.influence import figures, outcomes, removal, study, validation
-    from ired.instruments.influence.study import Trained
     from ired.model import problems
     from ired.model.checkpoint import load_energy
     from ired.model.energy import EnergyConfig
@@ -54,76 +53,92 @@ def main(run):
     from ired.model.sampling import Sampler
 
     run.gate("SETUP-5")
-    size, c, own = run.params, run.profile.problem["c"], run.profile.model
+    size, c = run.params, run.profile.problem["c"]
     sampler, recipe = Sampler(**run.profile.sampling), Recipe(size.steps)
-    config = EnergyConfig.for_problems(size.n, c, **own | {"hidden": size.hidden})
+    config = EnergyConfig.for_problems(size.n, c, **run.profile.model | {"hidden": size.hidden})
+    single = torch.zeros(1, device=run.device)
+    double = single.double()
+
+    # A finite world: N problems to train on, T to ask about, and what is drawn for each, once.
     generator = problems.generator(run.seed, "influence")
     N, T = size.training, size.tests
     A = problems.draw(N + T, size.n, c, generator, torch.float64)
     run.dataset(f"P6-02 n={size.n}", problems.digest(A), "finite", "ired.model.problems.draw")
-    single = torch.zeros(1, device=run.device)
-    double = single.double()
+    untrained = TableEnergy(config).to(double)
+    test = outcomes.Draws.of(untrained, A[N:].to(double), size.draws, size.draws, generator)
+    train = outcomes.Draws.of(untrained, A[:N].to(double), 1, 1, generator)
 
     def retrained(name, masks, seeds, weights, keep=()):
+        """Networks trained on the problems of each mask, their weights on the way, and their outcomes."""
         with run.progress(recipe.steps, f"steps of {len(masks)} networks") as bar:
-            members, past = retrain(config, A[:N], masks, seeds, weights, recipe,
-                                    lambda what: problems.generator(run.seed, f"influence {what}"),
-                                    single, keep, bar.update, run.checkpoint(name))  # fmt: skip
-        found = outcomes.measured(members, test.to(single), sampler, len(masks))
-        return members, past, {name: states.array(values) for name, values in found.items()}
+            networks, past = retrain(
+                config, A[:N], masks, seeds, weights, recipe,
+                lambda what: problems.generator(run.seed, f"influence {what}"),
+                single, keep, bar.update, run.checkpoint(name),
+            )  # fmt: skip
+        values = outcomes.measured(networks, test.to(single), sampler, len(masks))
+        return networks, past, {outcome: states.array(value) for outcome, value in values.items()}
 
-    # Retraining on random halves: twice from the same first weights as the whole set, once from others.
-    first, runs = TableEnergy(config).to(double), torch.arange(2)
-    test = outcomes.Draws.of(first, A[N:].to(double), size.draws, size.draws, generator)
-    train = outcomes.Draws.of(first, A[:N].to(double), 1, 1, generator)
+    # Two networks on everything; random halves: twice from the same first weights as these, once from others.
+    whole = torch.arange(2)
     halves = validation.halves(size.halves, N, generator)
     masks = torch.cat([torch.ones(2, N, dtype=torch.bool), *[halves] * 3])
-    seeds = torch.cat([runs, runs.repeat_interleave(len(halves)), 2 + torch.arange(len(halves))])
+    seeds = torch.cat([whole, whole.repeat_interleave(len(halves)), 2 + torch.arange(len(halves))])
     marks = tuple(round(size.steps * part) for part in (0.1, 0.3, 0.5, 0.7, 0.9))
-    members, past, measured = retrained("halves", masks, seeds, seeds * (seeds > 1), marks)
+    ensemble, past, measured = retrained("halves", masks, seeds, seeds * (seeds > 1), marks)
     networks = []
-    for m in runs.tolist():
-        older = [(rate, members.member(m, weights).to(double)) for rate, weights in past]
-        networks.append(Trained.of(members.member(m).to(double), as_function, older))
-    with run.progress(len(networks), "networks whose influences are computed") as bar:
-        found = study.influences(networks, train, test, sampler, size.dampings, size.rounds,
-                                 tick=bar.update)  # fmt: skip
-    parts = {name: v[2:].reshape(3, -1, T) for name, v in measured.items()}
-    seen = study.validate(found, halves.numpy(), parts)
+    for m in whole.tolist():
+        earlier = [(rate, ensemble.member(m, weights).to(double)) for rate, weights in past]
+        networks.append(study.Trained.of(ensemble.member(m).to(double), as_function, earlier))
 
-    # Retraining without the problems that help most.
-    helps = study.helpfulness(found, seen.judged)
+    # Their influences, and whether these predict what training on a half does.
+    with run.progress(len(networks), "networks whose influences are computed") as bar:
+        influences = study.compute_influences(
+            networks, train, test, sampler, size.dampings, size.rounds, tick=bar.update
+        )
+    of_halves = {outcome: values[2:].reshape(3, -1, T) for outcome, values in measured.items()}
+    validated = study.validate(influences, halves.numpy(), of_halves)
+
+    # Retraining without the problems that help most, beside random and harmful ones.
+    helps = study.helpfulness(influences, validated.judged)
     arms = removal.arms(torch.as_tensor(helps), size.share, size.sets, generator)
     again = torch.arange(size.seeds).repeat_interleave(len(arms))
     *_, without = retrained("removal", arms.repeat(size.seeds, 1), again, again * 0)
-    gone = removal.compare(without["score_error"].reshape(size.seeds, len(arms), T), T)
+    removed = removal.compare(without["score_error"].reshape(size.seeds, len(arms), T), T)
 
     # The same question to SETUP-3's own model, which no finite set made: whose gradients agree?
     model = load_energy(run.upstream("SETUP-3").path("model.safetensors"), run.device).requires_grad_()
     near = run.upstream("SETUP-2").tensors("problems")["test.A"][:T].to(single)
     fresh = problems.draw(size.fresh, model.config.n, c, generator, torch.float64).to(single)
-    asked = [outcomes.Draws.of(model, B, size.draws, 1, generator) for B in (fresh, near)]
-    cosines = study.pull(model, list(model.parameters()), *asked)
+    draws = [outcomes.Draws.of(model, B, size.draws, 1, generator) for B in (fresh, near)]
+    cosines = study.pull(model, list(model.parameters()), *draws)
 
-    traits = [{name: states.array(v) for name, v in problems.properties(B).items() if name != "rank"}
-              for B in (A[:N], A[N:], fresh, near)]  # fmt: skip
-    kappa = [one["condition_number"] for one in traits]
-    apart = states.array(torch.cdist(A[N:].flatten(1), A[:N].flatten(1)))
-    tables = {"lds": seen.table, "sweep": seen.sweep, "problems": seen.problems, "solved": found.solved,
-              "matter": study.what_matters(helps, *traits[:2], apart), "removal": gone.rows(),
-              "removed": gone.by, "training": traits[0] | study.by_problem(helps)}  # fmt: skip
+    properties = [
+        {name: states.array(values) for name, values in problems.properties(B).items() if name != "rank"}
+        for B in (A[:N], A[N:], fresh, near)
+    ]
+    kappa = [values["condition_number"] for values in properties]
+    distances = states.array(torch.cdist(A[N:].flatten(1), A[:N].flatten(1)))
+    tables = {
+        "lds": validated.table,
+        "sweep": validated.sweep,
+        "problems": validated.problems,
+        "solved": influences.solved,
+        "matter": study.what_matters(helps, *properties[:2], distances),
+        "removal": removed.rows(),
+        "removed": removed.by,
+        "training": properties[0] | study.by_problem(helps),
+    }
     tables = {name: pandas.DataFrame(rows) for name, rows in tables.items()}
     for name, table in tables.items():
         run.table(name, table)
-    drawn = {"train.A": A[:N], "test.A": A[N:], "halves": halves, "pull": cosines}
-    run.tensors("influences", found.by | drawn)
-    for name, (met, numbers) in study.verdicts(seen, gone).items():
+    run.tensors("influences", influences.by | {"train.A": A[:N], "test.A": A[N:], "halves": halves, "pull": cosines})
+    for name, (met, numbers) in study.verdicts(validated, removed).items():
         run.criterion(name, met, **numbers)
-    best = seen.row("gauss_newton", "score_error")
+    best = validated.row("gauss_newton", "score_error")
     run.headline("LDS of Gauss-Newton influence on score error", best["lds"], best["low"], best["high"])
-    away = study.away_from_captum(networks[0], train[slice(12)], test[slice(4)])
-    run.metrics({"tracin.from_captum": away})
-    run.metrics(study.numbers(found, seen, gone, measured) | study.pull_numbers(cosines, *kappa[2:]))
+    run.metrics({"tracin.from_captum": study.difference_from_captum(networks[0], train[:12], test[:4])})
+    run.metrics(study.numbers(influences, validated, removed, measured) | study.pull_numbers(cosines, *kappa[2:]))
     for name, figure, caption in figures.all_of_them(tables, A.numpy(), helps, kappa, cosines):
         run.figure(name, figure, caption)
 

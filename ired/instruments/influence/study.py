@@ -1,5 +1,5 @@
-"""All methods of influence on the same networks, their validation, and what the problems that
-matter are."""
+"""Influence functions beside TracIn and gradient similarity on the same networks, validated by retraining
+(linear datamodeling score), and what the influential problems have in common."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ class Trained:
     def of(cls, energy: Any, as_function: Callable, past: Sequence[tuple[float, Any]]) -> Trained:
         """Of a torch module, with what makes it a function of its weights, and (rate, module)
         before."""
-        older = [(rate, one, list(one.parameters())) for rate, one in past]
+        older = [(rate, module, list(module.parameters())) for rate, module in past]
         return cls(energy, list(energy.parameters()), as_function(energy), older)
 
 
 @dataclass
-class Found:
+class Influences:
     """Influences by method, each (S, outcome, T, N), S dampings or 1, means over networks.
 
     dampings: multiples of the largest eigenvalue; solved: a row for each network and damping;
@@ -77,12 +77,12 @@ def outcome_gradients(
     energy: Energy, parameters: Sequence[Tensor], test: Draws, sampler: Sampler
 ) -> Tensor:
     """∇θ of every outcome of every test problem, (outcomes · T, p)."""
-    asked = (
+    outcomes = (
         lambda rows: score_errors(energy, test[rows]),
         lambda rows: energy_gaps(energy, test[rows]),
         lambda rows: sampled_errors(energy, test[rows], sampler),
     )
-    return torch.cat([gradients.gradients(one, parameters, len(test.A)) for one in asked])
+    return torch.cat([gradients.gradients(outcome, parameters, len(test.A)) for outcome in outcomes])
 
 
 def loss_gradients(energy: Energy, parameters: Sequence[Tensor], train: Draws) -> Tensor:
@@ -90,18 +90,18 @@ def loss_gradients(energy: Energy, parameters: Sequence[Tensor], train: Draws) -
     return gradients.gradients(lambda rows: score_errors(energy, train[rows]), parameters, len(train.A))
 
 
-def all_points(energy: Energy, at: Draws) -> tuple[Tensor, Tensor, Tensor]:
+def all_points(energy: Energy, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
     """A, y and k of every draw of every problem in every landscape, problem by problem."""
-    K, P, R = at.noise.shape[:3]
+    K, P, R = draws.noise.shape[:3]
     y = torch.stack([
-        states.centre(energy, at.y0, k)[:, None] + states.sigma(energy, k) * noise
-        for k, noise in enumerate(at.noise)
+        states.centre(energy, draws.y0, k)[:, None] + states.sigma(energy, k) * noise
+        for k, noise in enumerate(draws.noise)
     ], dim=1)  # fmt: skip
-    k = torch.arange(K, device=at.A.device).repeat_interleave(R).repeat(P)
-    return at.A.repeat_interleave(K * R, 0), y.flatten(0, 2), k
+    k = torch.arange(K, device=draws.A.device).repeat_interleave(R).repeat(P)
+    return draws.A.repeat_interleave(K * R, 0), y.flatten(0, 2), k
 
 
-def influences(
+def compute_influences(
     networks: Sequence[Trained],
     train: Draws,
     test: Draws,
@@ -110,9 +110,9 @@ def influences(
     rounds: int,
     tolerance: float = 1e-2,
     tick: Callable[[int], None] = lambda done: None,
-) -> Found:
+) -> Influences:
     """Influences of the training problems on all outcomes of the test problems, by every method."""
-    found = Found(dampings)
+    result = Influences(dampings)
     shape = len(OUTCOMES), len(test.A), len(train.A)
     for net in networks:
         F = outcome_gradients(net.energy, net.parameters, test, sampler)
@@ -133,34 +133,34 @@ def influences(
         }
         for name, values in by.items():
             mean = states.array(values.view(-1, *shape)) / len(networks)
-            found.by[name] = found.by.get(name, 0.0) + mean
-        found.convergence.append(float(g.mean(0).norm() / g.square().sum(1).mean().sqrt()))
-        found.solved += [
+            result.by[name] = result.by.get(name, 0.0) + mean
+        result.convergence.append(float(g.mean(0).norm() / g.square().sum(1).mean().sqrt()))
+        result.solved += [
             {"damping": d, "lambda": used, "residual_mean": r.mean().item(),
              "residual_max": r.max().item(), "products": solved.products, "top": solved.top}
             for d, used, r in zip(dampings, solved.dampings.tolist(), solved.residual, strict=True)
         ]  # fmt: skip
         tick(1)
-    return found
+    return result
 
 
-def away_from_captum(net: Trained, train: Draws, test: Draws) -> float:
+def difference_from_captum(net: Trained, train: Draws, test: Draws) -> float:
     """How far TracIn on score errors is from captum's exact one, as a share of its largest value."""
     past = [(rate, {name: w.detach().clone() for name, w in e.state_dict().items()})
             for rate, e, _ in net.past]  # fmt: skip
-    own = gradients.by_tracin(*zip(*[
+    ours = gradients.by_tracin(*zip(*[
         (rate, loss_gradients(e, w, test), loss_gradients(e, w, train)) for rate, e, w in net.past
     ], strict=True))  # fmt: skip
 
-    def rows(at: Draws) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        A, y, k = all_points(net.energy, at)
+    def rows(draws: Draws) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        A, y, k = all_points(net.energy, draws)
         basis = net.energy.coordinates.to_basis
-        found = net.energy.inputs(A), basis(y), k
-        noise = basis(at.noise.transpose(0, 1).flatten(1, 2))
-        return (*(t.unflatten(0, (len(at.A), -1)) for t in found), noise)
+        inputs = net.energy.inputs(A), basis(y), k
+        noise = basis(draws.noise.transpose(0, 1).flatten(1, 2))
+        return (*(t.unflatten(0, (len(draws.A), -1)) for t in inputs), noise)
 
-    theirs = -captum_tracin(copy.deepcopy(net.energy), past, rows(train), rows(test)).to(own)
-    return float((own - theirs).abs().max() / theirs.abs().max())
+    theirs = -captum_tracin(copy.deepcopy(net.energy), past, rows(train), rows(test)).to(ours)
+    return float((ours - theirs).abs().max() / theirs.abs().max())
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class Validated:
         return next(r for r in self.table if (r["method"], r["outcome"]) == (method, outcome))
 
 
-def validate(found: Found, masks: NDArray, outcomes: dict[str, NDArray]) -> Validated:
+def validate(influences: Influences, masks: NDArray, outcomes: dict[str, NDArray]) -> Validated:
     """LDS of every method for every outcome.
 
     masks (M, N) subsets; outcomes: name → (3, M, T) of two retrainings on each subset, and of a
@@ -189,39 +189,39 @@ def validate(found: Found, masks: NDArray, outcomes: dict[str, NDArray]) -> Vali
     for outcome in OUTCOMES:
         actual = outcomes[outcome][:2].mean(0)
         top = validation.ceiling(outcomes[outcome][:2].swapaxes(0, 1))
-        ours = found.at(METHODS[0], outcome)
+        ours = influences.at(METHODS[0], outcome)
         for method in METHODS:
-            values = found.at(method, outcome)
-            one = judged[method, outcome] = validation.judge(values, masks, actual)
-            own = validation.interval(values, one, masks, actual)
-            elsewhere = validation.scores(values[one.chosen[0]], masks, outcomes[outcome][2])
-            row = {"outcome": outcome, "method": method, "lds": own.estimate, "low": own.low,
-                   "high": own.high, "ceiling": top, "other_weights": float(elsewhere.mean()),
-                   "damping": found.dampings[one.chosen[0]] if len(values) > 1 else 0.0}  # fmt: skip
+            values = influences.at(method, outcome)
+            judgement = judged[method, outcome] = validation.judge(values, masks, actual)
+            lds = validation.interval(values, judgement, masks, actual)
+            elsewhere = validation.scores(values[judgement.chosen[0]], masks, outcomes[outcome][2])
+            row = {"outcome": outcome, "method": method, "lds": lds.estimate, "low": lds.low,
+                   "high": lds.high, "ceiling": top, "other_weights": float(elsewhere.mean()),
+                   "damping": influences.dampings[judgement.chosen[0]] if len(values) > 1 else 0.0}  # fmt: skip
             if method != METHODS[0]:
                 lead = validation.interval(
-                    ours, judged[METHODS[0], outcome], masks, actual, (values, one)
+                    ours, judged[METHODS[0], outcome], masks, actual, (values, judgement)
                 )
                 row |= {"ahead": lead.estimate, "ahead_low": lead.low, "ahead_high": lead.high}
             table.append(row)
             problems += [{"outcome": outcome, "method": method, "problem": t, "lds": float(s)}
-                         for t, s in enumerate(one.scores)]  # fmt: skip
+                         for t, s in enumerate(judgement.scores)]  # fmt: skip
             every = validation.scores(values, masks, actual)
             sweep += [
                 {"outcome": outcome, "method": method, "lds": float(s.mean()),
-                 "damping": found.dampings[i] if len(values) > 1 else 0.0}
+                 "damping": influences.dampings[i] if len(values) > 1 else 0.0}
                 for i, s in enumerate(every)
             ]  # fmt: skip
     return Validated(table, sweep, problems, judged)
 
 
-def helpfulness(found: Found, judged: dict, outcome: str = "score_error") -> NDArray:
+def helpfulness(influences: Influences, judged: dict, outcome: str = "score_error") -> NDArray:
     """By how much each training problem betters an outcome, (T, N), by Gauss-Newton influence.
 
     At the damping that was best on the first part of the subsets.
     """
     chosen = judged["gauss_newton", outcome].chosen[0]
-    return BETTER[outcome] * found.at("gauss_newton", outcome)[chosen]
+    return BETTER[outcome] * influences.at("gauss_newton", outcome)[chosen]
 
 
 def by_problem(helps: NDArray) -> dict[str, NDArray]:
@@ -255,10 +255,10 @@ def what_matters(
 
     for measure, values in {"help": helps, "weight": np.abs(helps)}.items():
         for trait, x in gaps.items():
-            each = intervals.rank_correlation(x, values, axis=1)
-            mean = intervals.mean_interval(each)
+            correlations = intervals.rank_correlation(x, values, axis=1)
+            mean = intervals.mean_interval(correlations)
             rows.append({"measure": measure, "trait": trait, "rho": mean.estimate, "low": mean.low,
-                         "high": mean.high, "p": float(ttest_1samp(each, 0).pvalue)})  # fmt: skip
+                         "high": mean.high, "p": float(ttest_1samp(correlations, 0).pvalue)})  # fmt: skip
     adjusted = intervals.adjust([row["p"] for row in rows])
     return [row | {"p_adjusted": float(p)} for row, p in zip(rows, adjusted, strict=True)]
 
@@ -271,19 +271,19 @@ def pull(
 
     Only the test problems' gradients are kept, so that large networks are no trouble.
     """
-    own = torch.nn.functional.normalize(loss_gradients(energy, parameters, test), dim=1)
-    found = []
+    directions = torch.nn.functional.normalize(loss_gradients(energy, parameters, test), dim=1)
+    cosines = []
     for start in range(0, len(train.A), chunk):
         g = loss_gradients(energy, parameters, train[slice(start, start + chunk)])
-        found.append(own @ torch.nn.functional.normalize(g, dim=1).T)
-    return states.array(torch.cat(found, dim=1))
+        cosines.append(directions @ torch.nn.functional.normalize(g, dim=1).T)
+    return states.array(torch.cat(cosines, dim=1))
 
 
-def verdicts(seen: Validated, gone: Removal) -> dict[str, tuple[bool, dict[str, float]]]:
+def verdicts(validated: Validated, removal: Removal) -> dict[str, tuple[bool, dict[str, float]]]:
     """The criteria of P6-02, met or not, with the numbers behind them."""
-    ours = [seen.row("gauss_newton", outcome) for outcome in OUTCOMES]
-    rivals = [seen.row(m, outcome) for m in ("product", "cosine") for outcome in OUTCOMES]
-    hurt = gone.paired()
+    ours = [validated.row("gauss_newton", outcome) for outcome in OUTCOMES]
+    rivals = [validated.row(m, outcome) for m in ("product", "cosine") for outcome in OUTCOMES]
+    hurt = removal.paired()
     return {
         "lds_above_zero": (
             all(row["low"] > 0 for row in ours),
@@ -301,12 +301,12 @@ def verdicts(seen: Validated, gone: Removal) -> dict[str, tuple[bool, dict[str, 
 
 
 def numbers(
-    found: Found, seen: Validated, gone: Removal, measured: dict[str, NDArray]
+    influences: Influences, validated: Validated, removal: Removal, measured: dict[str, NDArray]
 ) -> dict[str, float]:
     """Metrics of P6-02: LDS of every method and outcome, ceilings, convergence, removal."""
-    logged = {f"lds.{r['outcome']}.{r['method']}": r["lds"] for r in seen.table}
+    logged = {f"lds.{r['outcome']}.{r['method']}": r["lds"] for r in validated.table}
     for outcome in OUTCOMES:
-        row = seen.row("gauss_newton", outcome)
+        row = validated.row("gauss_newton", outcome)
         logged |= {
             f"ceiling.{outcome}": row["ceiling"],
             f"damping.{outcome}": row["damping"],
@@ -314,14 +314,14 @@ def numbers(
             f"whole.{outcome}": float(measured[outcome][:2].mean()),
             f"halved.{outcome}": float(measured[outcome][2:].mean()),
         }
-    logged |= {f"removal.{r['arm'].replace(' ', '_')}": r["mean"] for r in gone.rows()}
-    harm = gone.paired("random", "most harmful to all")
+    logged |= {f"removal.{r['arm'].replace(' ', '_')}": r["mean"] for r in removal.rows()}
+    harm = removal.paired("random", "most harmful to all")
     return logged | {
-        "removal.noise": gone.noise,
+        "removal.noise": removal.noise,
         "removal.harmful_below_random": harm.estimate,
         "removal.harmful_below_random.low": harm.low,
-        "convergence": float(np.mean(found.convergence)),
-        "residual": max(row["residual_max"] for row in found.solved),
+        "convergence": float(np.mean(influences.convergence)),
+        "residual": max(row["residual_max"] for row in influences.solved),
     }
 
 
@@ -331,7 +331,7 @@ def pull_numbers(cosines: NDArray, fresh: NDArray, near: NDArray) -> dict[str, f
     alike = intervals.mean_interval(intervals.rank_correlation(-apart, cosines, axis=1))
     mean = intervals.mean_interval(cosines.mean(1))
     return {
-        f"pull.{name}{end}": getattr(one, part)
-        for name, one in (("cosine", mean), ("alike", alike))
+        f"pull.{name}{end}": getattr(interval, part)
+        for name, interval in (("cosine", mean), ("alike", alike))
         for part, end in (("estimate", ""), ("low", ".low"), ("high", ".high"))
     }

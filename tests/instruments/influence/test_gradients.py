@@ -131,7 +131,7 @@ def test_all_methods_on_one_network_have_one_sign_and_their_shapes(generator):
     energy = trained()
     train, test = some(energy, 8, generator, 2), some(energy, 3, generator, 2)
     net = study.Trained.of(energy, as_function, [(0.1, energy)])
-    found = study.influences([net, net], train, test, SAMPLER, (1e-2, 1e3), 5)
+    found = study.compute_influences([net, net], train, test, SAMPLER, (1e-2, 1e3), 5)
     for method, values in found.by.items():
         assert values.shape[1:] == (3, 3, 8) and np.isfinite(values).all(), method
     # At a very large damping all curvature is forgotten: gradient products remain.
@@ -152,10 +152,10 @@ def test_tracin_is_captums(generator, monkeypatch):
     train, test = some(energies[0], 5, generator, 2), some(energies[0], 2, generator, 2)
     net = study.Trained.of(energies[1], as_function, list(zip((0.3, 0.1), energies, strict=True)))
     before = [w.clone() for w in net.parameters]
-    assert study.away_from_captum(net, train, test) < 1e-5
+    assert study.difference_from_captum(net, train, test) < 1e-5
     assert all(torch.equal(a, b) for a, b in zip(before, net.parameters, strict=True))
     monkeypatch.setattr(gradients, "by_tracin", lambda rates, a, b: -a[0] @ b[0].T)
-    assert study.away_from_captum(net, train, test) > 1e-2  # one checkpoint is not two
+    assert study.difference_from_captum(net, train, test) > 1e-2  # one checkpoint is not two
 
 
 def test_pull_is_the_cosine_of_gradients(generator):
