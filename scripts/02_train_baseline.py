@@ -36,76 +36,43 @@ from ired.lab.command import command
     },
 )
 def main(run):
-    from dataclasses import asdict, replace
+    from dataclasses import replace
     from functools import partial
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
     import pandas
 
-    from ired.instruments.accuracy import figures, learning_curve
+    from ired.experiments.baseline import train
+    from ired.instruments.accuracy import figures
     from ired.instruments.accuracy.metrics import accuracy
     from ired.instruments.statistics.intervals import mean_interval, paired_interval
     from ired.model import checkpoint, problems
-    from ired.model.architectures import configured, trained
-    from ired.model.graph_training import trainer
+    from ired.model.architectures import configured
     from ired.model.sampling import SamplingConfig, solve
-    from ired.model.training import LOSSES, TrainingConfig
 
-    upstream, problem, params = run.upstream("SETUP-2"), run.profile.problem, run.params
+    upstream, params = run.upstream("SETUP-2"), run.params
     sets, references = upstream.tensors("problems"), upstream.table("predictors")
-    means = references.pivot(index="family", columns="predictor", values="mse")
-    descent = SamplingConfig(**run.profile.sampling)
+    reference_errors = references.pivot(index="family", columns="predictor", values="mse")
+    sampling = SamplingConfig(**run.profile.sampling)
 
-    def sampled(model, A, inner_steps=descent.inner_steps):
+    def sampled(model, A, inner_steps=sampling.inner_steps):
         start = problems.generator(run.seed, "start", run.device)
-        return solve(model, A, replace(descent, inner_steps=inner_steps), start)
+        return solve(model, A, replace(sampling, inner_steps=inner_steps), start)
 
-    def errors_of(model, family):
+    def mse(model, family):
         A = sets[f"{family}.A"]
         return mean_interval((sampled(model, A) - problems.inverse(A)).pow(2).mean((-2, -1)))
 
-    energy = configured(run.variant, problem, run.profile.model)
+    # The model: one that is kept or handed in, or a new one.
+    energy = configured(run.variant, run.profile.problem, run.profile.model)
     kept = None if params.retrain or params.checkpoint else run.kept()
     if params.checkpoint or kept:
         path, provenance = kept or (params.checkpoint, {"checkpoint": params.checkpoint})
         print(f"  takes {path}, trained for {provenance.get('steps', 'an unknown number of')} steps")
         model = checkpoint.load_energy(path, run.device, like=energy)
     else:
-        given = {name: getattr(params, name) for name in ("steps", "learning_rate", "batch")}
-        config = TrainingConfig(c=problem["c"], **trained(run.variant, run.profile.training))
-        config = replace(config, precision=params.precision, **{k: v for k, v in given.items() if v})
-        training = trainer(energy, config, run.seed, run.device)
-        A = sets["validation.A"][:256].to(run.device)
-        Y = problems.inverse(A)
-
-        def observe(model):
-            seen = (x.float() for x in (A, Y, sampled(model, A)))
-            return learning_curve.snapshot(model, *seen, problems.generator(run.seed, "curve", run.device))
-
-        end = min(params.until or config.steps, config.steps)
-        work = run.workdir("ired.model.training", "ired.model.graph_training", "ired.instruments.accuracy.learning_curve",
-                           ignoring=("until", "retrain", "checkpoint"), goes_on=end < config.steps)
-        with run.progress(end, f"training, {run.variant}") as bar:
-            curve = training.complete(
-                work / "training.safetensors", observe,
-                lambda steps, losses: bar.update(steps, denoising=losses[0]), until=end,
-            )  # fmt: skip
-        model, curves = training.average, pandas.DataFrame(curve)
-        losses = pandas.DataFrame(learning_curve.smooth(training.history, LOSSES))
-        at_the_end = {family: asdict(errors_of(training.model, family)) for family in ("test", "harder")}
-        provenance = {"steps": training.step, "training": asdict(config), "model": model.describe(),
-                      "seed": run.seed, "device": run.device, "curve": curve, "at_the_end": at_the_end}  # fmt: skip
-        for table, name in ((curves, "curves"), (losses, "losses")):
-            run.table(name, table)
-            points = table.set_index("step")
-            run.series({f"{name}.{c}": list(points[c].items()) for c in points})
-        run.figure(
-            "learning_curves",
-            figures.training(curves, losses, means.loc["validation", ["mean", "least_squares"]].to_dict()),
-            "Averaged weights on 256 validation problems; losses are running means. Dashed: reference "
-            "predictors. E, ‖∇E‖ and the gap together show a score that dies, if it does.",
-        )
+        model, provenance = train(run, energy, sets["validation.A"][:256], reference_errors, sampled, mse)
     run.json("training", provenance)
     run.metrics({"trained_steps": provenance.get("steps", 0)})
     with TemporaryDirectory(prefix="ired-") as folder:
@@ -114,41 +81,45 @@ def main(run):
         run.file(path)
         run.file(path.with_suffix(".json"))
 
-    found, rows, ladder = {}, [], sorted({0, 1, 2, descent.inner_steps})
+    # How accurate its samples are, with more and more steps of descent, and how linear.
+    measured, rows = {}, []
     for family in ("test", "harder"):
         A = sets[f"{family}.A"]
-        seen = found[family] = accuracy(partial(sampled, model), A, problems.inverse(A), ladder)
-        rows += [(family, 10 * steps, mse.estimate, mse.low, mse.high) for steps, mse in seen.mse.items()]
-        for name, share in (("affine_share", seen.affine), ("recovered", seen.recovered)):
-            ends = {"": share.estimate, ".low": share.low, ".high": share.high}
-            run.metrics({f"{name}.{family}{end}": value for end, value in ends.items()})
-    errors = pandas.DataFrame(rows, columns=["family", "steps", "mse", "low", "high"])
+        ladder = sorted({0, 1, 2, sampling.inner_steps})
+        measured[family] = accuracy(partial(sampled, model), A, problems.inverse(A), ladder)
+        for steps, error in measured[family].mse.items():
+            rows.append({"family": family, "steps": 10 * steps} | error.row("mse"))
+            run.metrics({f"mse.{family}.steps_{10 * steps}": error.estimate})
+        for name, share in (("affine_share", measured[family].affine), ("recovered", measured[family].recovered)):
+            run.metrics(share.metrics(f"{name}.{family}"))
+    errors = pandas.DataFrame(rows)
     run.table("accuracy", errors)
-    run.metrics({f"mse.{f}.steps_{s}": mse for f, s, mse, *_ in rows})
     run.figure(
         "accuracy",
         figures.accuracy(errors, references[references["family"].isin(["test", "harder"])]),
         "Sampled MSE per entry with 95 % intervals over problems; 10 landscapes times the inner "
         "steps; at 0 steps the answer is denoised only. Dashed: reference predictors.",
     )
+
+    # Is it better than predictors that know less, and does the average stand for the weights themselves?
     for name, family, rival in (
         ("beats_mean", "test", "mean"),
         ("beats_least_squares", "test", "least_squares"),
         ("harder_beats_least_squares", "harder", "least_squares"),
     ):
-        theirs = upstream.tensors("errors")[f"{family}.{rival}"]
-        seen = paired_interval(found[family].errors[descent.inner_steps], theirs)
-        numbers = {"difference": seen.estimate, "low": seen.low, "high": seen.high}
-        run.criterion(name, seen.high < 0, rival=means.loc[family, rival], **numbers)
-    gained = found["test"].recovered
-    run.criterion("more_than_affine", gained.low > 0.05, recovered=gained.estimate, low=gained.low)
-    unaveraged = provenance.get("at_the_end", {})
-    run.metrics({f"mse_at_the_end.{family}": seen["estimate"] for family, seen in unaveraged.items()})
-    averaged, numbers = found["test"].mse[descent.inner_steps], unaveraged.get("test", {})
+        rival_errors = upstream.tensors("errors")[f"{family}.{rival}"]
+        difference = paired_interval(measured[family].errors[sampling.inner_steps], rival_errors)
+        numbers = difference.row("difference") | {"rival": reference_errors.loc[family, rival]}
+        run.criterion(name, difference.high < 0, **numbers)
+    recovered, averaged = measured["test"].recovered, measured["test"].mse[sampling.inner_steps]
+    run.criterion("more_than_affine", recovered.low > 0.05, recovered=recovered.estimate, low=recovered.low)
+    at_the_end = provenance.get("at_the_end", {})
+    run.metrics({f"mse_at_the_end.{family}": interval["estimate"] for family, interval in at_the_end.items()})
+    last = at_the_end.get("test", {})
     run.criterion(
-        "average_agrees", numbers and averaged.low <= numbers["high"] and numbers["low"] <= averaged.high,
-        averaged=averaged.estimate, **{name: numbers[name] for name in ("estimate", "low", "high") if numbers},
-    )
+        "average_agrees", last and averaged.low <= last["high"] and last["low"] <= averaged.high,
+        averaged=averaged.estimate, **{name: last[name] for name in ("estimate", "low", "high") if last},
+    )  # fmt: skip
     run.headline("sampled MSE", averaged.estimate, averaged.low, averaged.high)
 
 

@@ -32,9 +32,9 @@ CRITERIA = {
 def recipe(result: Result) -> dict[str, Any]:
     """How a model was trained: steps, the sections "training" and "model". Mining left out, so that
     models which differ in their negatives alone have one recipe."""
-    known = result.json("training")
-    training = {name: v for name, v in known.get("training", {}).items() if name != "mining"}
-    return {"steps": known.get("steps"), "training": training, "model": known.get("model")}
+    provenance = result.json("training")
+    training = {name: v for name, v in provenance.get("training", {}).items() if name != "mining"}
+    return {"steps": provenance.get("steps"), "training": training, "model": provenance.get("model")}
 
 
 def present(run: Run, variant: str) -> None:
@@ -44,7 +44,7 @@ def present(run: Run, variant: str) -> None:
     from ired.instruments.accuracy import figures_training_curves as figures
     from ired.instruments.statistics.intervals import student_interval
 
-    models = {seed: found for (_, seed), found in run.upstreams("SETUP-3").items()}
+    models = {seed: model for (_, seed), model in run.upstreams("SETUP-3").items()}
     references = run.upstream("SETUP-2").table("predictors")
     rivals = references.pivot(index="family", columns="predictor", values="mse")
     recipes = {seed: recipe(model) for seed, model in models.items()}
@@ -53,10 +53,10 @@ def present(run: Run, variant: str) -> None:
     for seed, model in models.items():
         ladder = model.table("accuracy")
         accuracy.append(ladder.assign(seed=seed, variant=variant))
-        known = model.json("training")
-        curve = pandas.DataFrame(known.get("curve", []))
+        provenance = model.json("training")
+        curve = pandas.DataFrame(provenance.get("curve", []))
         curves.append(curve.assign(seed=seed))
-        if not {"sha256", "checkpoint"} & set(known):  # of a model that was kept or handed in none are left
+        if not {"sha256", "checkpoint"} & set(provenance):  # of a model that was kept or handed in none are left
             losses.append(model.table("losses").assign(seed=seed))
         options = {name: v for name, v in recipes[seed]["training"].items() if not isinstance(v, list)}
         measured = {name: v for name, v in model.metrics.items()
@@ -81,10 +81,8 @@ def present(run: Run, variant: str) -> None:
     full = int(10 * run.profile.sampling["inner_steps"])
     for family in FAMILIES:
         for steps in (0, full):
-            seen = student_interval(at(family, steps))
-            ends = {"": seen.estimate, ".low": seen.low, ".high": seen.high}
-            run.metrics({f"mse.{family}.steps_{steps}{end}": v for end, v in ends.items()})
-    run.criterion("one_recipe", all(one == first for one in recipes.values()), seeds=len(recipes))
+            run.metrics(student_interval(at(family, steps)).metrics(f"mse.{family}.steps_{steps}"))
+    run.criterion("one_recipe", all(other == first for other in recipes.values()), seeds=len(recipes))
     run.criterion(
         "every_seed_beats_mean", all(model.criteria["beats_mean"] for model in models.values()),
         seeds=sum(model.criteria["beats_mean"] for model in models.values()),
@@ -94,15 +92,15 @@ def present(run: Run, variant: str) -> None:
         ("harder_beats_least_squares", at("harder", full) - rivals.loc["harder", "least_squares"]),
         ("descent_helps", at("test", full) - at("test", 0)),
     ):
-        seen = student_interval(difference)
-        run.criterion(name, seen.high < 0, difference=seen.estimate, low=seen.low, high=seen.high)
+        interval = student_interval(difference)
+        run.criterion(name, interval.high < 0, **interval.row("difference"))
     last = curves.groupby("seed").last() if len(curves) else pandas.DataFrame(
         columns=["score_error", "blind_error"]
     )
     alive = last["score_error"] < last["blind_error"]
     run.criterion("score_alive", len(alive) == len(models) and alive.all(), seeds=int(alive.sum()))
-    seen = student_interval(at("test", full))
-    run.headline(f"sampled MSE, {len(models)} seeds", seen.estimate, seen.low, seen.high)
+    error = student_interval(at("test", full))
+    run.headline(f"sampled MSE, {len(models)} seeds", error.estimate, error.low, error.high)
     run.figure(
         "training",
         figures.training(curves, losses, rivals.loc["validation", ["mean", "least_squares"]].to_dict()),

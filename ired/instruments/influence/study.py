@@ -330,8 +330,4 @@ def pull_numbers(cosines: NDArray, fresh: NDArray, near: NDArray) -> dict[str, f
     apart = np.abs(np.log(fresh)[None] - np.log(near)[:, None])
     alike = intervals.mean_interval(intervals.rank_correlation(-apart, cosines, axis=1))
     mean = intervals.mean_interval(cosines.mean(1))
-    return {
-        f"pull.{name}{end}": getattr(interval, part)
-        for name, interval in (("cosine", mean), ("alike", alike))
-        for part, end in (("estimate", ""), ("low", ".low"), ("high", ".high"))
-    }
+    return mean.metrics("pull.cosine") | alike.metrics("pull.alike")

@@ -39,6 +39,14 @@ class Interval:
         """Whether `value` lies outside the interval."""
         return (np.asarray(self.low) > value) | (np.asarray(self.high) < value)
 
+    def row(self, name: str = "estimate") -> dict[str, float | NDArray]:
+        """As columns of a table or numbers behind a criterion: the estimate as `name`, low, high."""
+        return {name: self.estimate, "low": self.low, "high": self.high}
+
+    def metrics(self, name: str) -> dict[str, float | NDArray]:
+        """As metrics of a run: `name`, `name`.low and `name`.high."""
+        return {name: self.estimate, f"{name}.low": self.low, f"{name}.high": self.high}
+
 
 def unit_means(values: ArrayLike, groups: ArrayLike | None = None) -> NDArray:
     """Values (N,) averaged within each group (N,) of labels, in the order of the sorted labels."""

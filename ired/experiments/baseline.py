@@ -1,0 +1,86 @@
+"""SETUP-3's training: the recipe of the profile, watched on validation problems, resumed where it was cut.
+
+Heavy imports wait until there is work to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from torch import Tensor
+
+    from ired.instruments.statistics.intervals import Interval
+    from ired.lab.run import Run
+    from ired.model.protocol import Energy
+
+
+def train(
+    run: Run,
+    energy: Energy,
+    A: Tensor,
+    reference_errors: DataFrame,
+    sampled: Callable[[Energy, Tensor], Tensor],
+    mse: Callable[[Energy, str], Interval],
+) -> tuple[Energy, dict[str, Any]]:
+    """Train an energy by the profile's recipe and log its curves, measured on validation problems A (B, n, n).
+
+    reference_errors: mean squared errors of the predictors, families by rows; sampled(model, A) and
+    mse(model, family) say how answers are sampled and judged. Returns the averaged model and its provenance:
+    recipe, curve, and the errors of the weights that training ended with.
+    """
+    from dataclasses import asdict, replace
+
+    import pandas
+
+    from ired.instruments.accuracy import figures, learning_curve
+    from ired.model import problems
+    from ired.model.architectures import trained
+    from ired.model.graph_training import trainer
+    from ired.model.training import LOSSES, TrainingConfig
+
+    params = run.params
+    config = TrainingConfig(c=run.profile.problem["c"], **trained(run.variant, run.profile.training))
+    options = {name: getattr(params, name) for name in ("steps", "learning_rate", "batch", "precision")}
+    config = replace(config, **{name: value for name, value in options.items() if value})
+    training = trainer(energy, config, run.seed, run.device)
+    A = A.to(run.device)
+    Y = problems.inverse(A)
+
+    def observe(model):
+        batch = (x.float() for x in (A, Y, sampled(model, A)))
+        return learning_curve.snapshot(model, *batch, problems.generator(run.seed, "curve", run.device))
+
+    end = min(params.until or config.steps, config.steps)
+    folder = run.workdir(
+        "ired.model.training", "ired.model.graph_training", "ired.instruments.accuracy.learning_curve",
+        ignoring=("until", "retrain", "checkpoint"), goes_on=end < config.steps,
+    )  # fmt: skip
+    with run.progress(end, f"training, {run.variant}") as bar:
+        curve = training.complete(
+            folder / "training.safetensors", observe,
+            lambda steps, losses: bar.update(steps, denoising=losses[0]), until=end,
+        )  # fmt: skip
+    curves = pandas.DataFrame(curve)
+    losses = pandas.DataFrame(learning_curve.smooth(training.history, LOSSES))
+    for name, table in (("curves", curves), ("losses", losses)):
+        run.table(name, table)
+        points = table.set_index("step")
+        run.series({f"{name}.{column}": list(points[column].items()) for column in points})
+    run.figure(
+        "learning_curves",
+        figures.training(curves, losses, reference_errors.loc["validation", ["mean", "least_squares"]].to_dict()),
+        "Averaged weights on 256 validation problems; losses are running means. Dashed: reference "
+        "predictors. E, ‖∇E‖ and the gap together show a score that dies, if it does.",
+    )
+    return training.average, {
+        "steps": training.step,
+        "training": asdict(config),
+        "model": training.average.describe(),
+        "seed": run.seed,
+        "device": run.device,
+        "curve": curve,
+        "at_the_end": {family: asdict(mse(training.model, family)) for family in ("test", "harder")},
+    }
