@@ -70,24 +70,24 @@ def study(run: Run, layer: str) -> None:
     params, bench = run.params, layers(run, (layer,), run.params.problems)[layer]
     features = params.expansion * bench.shards.width(layer)
     with run.progress(params.steps, f"dictionaries of {layer}") as bar:
-        found = study.study(
+        results = study.study(
             bench, params.architecture, features, params.sparsity, params.seeds,
             Plan(params.steps, params.rate), params.batch, bar.update, run.checkpoint(layer),
         )  # fmt: skip
 
-    run.tensors("dictionaries", *found.pack())
-    run.json("chosen", found.chosen | {"source": run.upstream("SETUP-3").run_id})
-    tables = found.tables()
+    run.tensors("dictionaries", *results.pack())
+    run.json("chosen", results.chosen | {"source": run.upstream("SETUP-3").run_id})
+    tables = results.tables()
     for name, table in tables.items():
         run.table(name, table)
-    own, mse = found.own, bench.answer(bench.energy).mean().item()
-    run.metrics(own | {"mse_of_the_model": mse})
-    for name, (met, numbers) in found.verdicts().items():
+    chosen_numbers, mse = results.own, bench.answer(bench.energy).mean().item()
+    run.metrics(chosen_numbers | {"mse_of_the_model": mse})
+    for name, (met, numbers) in results.verdicts().items():
         run.criterion(name, met, **numbers)
-    run.headline(f"score recovered, {layer}", own["score"], own["score_low"], own["score_high"])
+    run.headline(f"score recovered, {layer}", chosen_numbers["score"], chosen_numbers["score_low"], chosen_numbers["score_high"])
     run.figure(
         "dictionaries",
-        figures.dictionaries(found.rows, mse, layer),
+        figures.dictionaries(results.rows, mse, layer),
         f"Dictionaries of {features} features with about {params.sparsity} active, on {params.problems} held-out "
         "problems, with 95 % intervals over problems. 1 is a constant in the layer's place (gaps), or the "
         "score that is blind to A; 0 the network as it is. Dotted: what the criteria ask for. Rings: the "

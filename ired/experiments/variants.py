@@ -88,20 +88,20 @@ def measured(run: Run, count: int) -> Measured:
               study.UNTRAINED: plain["untrained"], study.IDEAL: plain["ideal"]}  # fmt: skip
     numbers, taken, landscapes = {}, {}, []
     with run.progress(len(models) + len(others), "models") as bar:
-        beside = {name: representation.fingerprint(one, ground, sampler, asked) for name, one in others.items()}
+        beside = {name: representation.fingerprint(energy, ground, sampler, asked) for name, energy in others.items()}
         untrained = beside[study.UNTRAINED].scalars
         bar.update(len(others))
         for model, source in models.items():
             energy = load(model)
-            seen = model_metrics.take(energy, sampler, scene, looked, bulk=load(model, torch.float32))
-            own = taken[model] = representation.fingerprint(energy, ground, sampler, asked)
-            numbers[model] = seen.numbers | own.scalars
-            numbers[model] |= representation.beyond_untrained(own.scalars, untrained)
+            portrait = model_metrics.take(energy, sampler, scene, looked, bulk=load(model, torch.float32))
+            fingerprint = taken[model] = representation.fingerprint(energy, ground, sampler, asked)
+            numbers[model] = portrait.numbers | fingerprint.scalars
+            numbers[model] |= representation.beyond_untrained(fingerprint.scalars, untrained)
             for family in SETS:  # on all problems of these sets, as SETUP-3 measured it
                 for name, steps in (("mse", 10 * sampler.inner_steps), ("mse_denoised", 0)):
                     known = source.metrics[f"mse.{family}.steps_{steps}"]
                     numbers[model][f"accuracy.{name}.{family}"] = known
-            landscapes.append(seen.tables["landscapes"].assign(variant=model[0], seed=model[1]))
+            landscapes.append(portrait.tables["landscapes"].assign(variant=model[0], seed=model[1]))
             bar.update(1)
     return Measured(
         networks, [variant for variant in variants if variant not in networks], numbers, taken, beside,
@@ -121,11 +121,11 @@ def _families(run: Run, energy: Any, count: int, stream: Any) -> dict[str, tuple
     shifts = {name: shifted_problems.SHIFTED[name] for name in FAMILIES}
     for name, family in shifted_problems.drawn(shifts, count, *run.profile.problem.values(), stream).items():
         drawn[FAMILIES[name]] = family.A, family.Y
-    found = {}
+    families = {}
     for name, pair in drawn.items():
         A, Y = (given.double().to(run.device) for given in pair)
-        found[name] = A, Y, states.noise(energy, len(A), generator=stream(f"start {name}"), like=A)
-    return found
+        families[name] = A, Y, states.noise(energy, len(A), generator=stream(f"start {name}"), like=A)
+    return families
 
 
 def rivals(run: Run, families: Mapping[str, tuple], count: int) -> DataFrame:
@@ -141,9 +141,9 @@ def rivals(run: Run, families: Mapping[str, tuple], count: int) -> DataFrame:
     A = problems.draw(count, *run.profile.problem.values(),
                       problems.generator(run.seed, f"{run.exp_id} fitted"), torch.float64)  # fmt: skip
     fitted = predictors.fit([(A, problems.inverse(A))])
-    rows = [(family, name, one.mse(A, Y).mean().item())
+    rows = [(family, name, predictor.mse(A, Y).mean().item())
             for family, (A, Y, _) in families.items() if family not in SETS
-            for name, one in fitted.items()]  # fmt: skip
+            for name, predictor in fitted.items()]  # fmt: skip
     every = pandas.concat([known[known["family"].isin(SETS)], pandas.DataFrame(rows, columns=list(known))])
     return every[every["predictor"].isin(RIVALS)].reset_index(drop=True)
 

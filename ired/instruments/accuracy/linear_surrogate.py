@@ -67,10 +67,10 @@ def fitted(X: Tensor, T: Tensor, fold: NDArray, others: Rows | None = None) -> T
         parts = [(fold == f, x[fold != f], t[fold != f]) for f in np.unique(fold)]
     else:
         parts = [(np.full(len(x), True), array(others[0]), array(others[1].flatten(1)))]
-    found = np.empty_like(t)
-    for test, own, values in parts:
-        found[test] = ridge(own, values, ALPHAS).predict(x[test]).reshape(test.sum(), -1)
-    return torch.from_numpy(found).to(T).view_as(T)
+    predictions = np.empty_like(t)
+    for test, inputs, values in parts:
+        predictions[test] = ridge(inputs, values, ALPHAS).predict(x[test]).reshape(test.sum(), -1)
+    return torch.from_numpy(predictions).to(T).view_as(T)
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,8 @@ def column_shares(
     for kind in FEATURES if y is not None else FEATURES[:2]:
         missed = T - fitted(features(A, kind, y), T, fold), T - blind(T, fold)
         both = zip(*(array(v.pow(2)).T for v in missed), strict=True)
-        own = [Explained(left, around, T).share() for left, around in both]
-        tables += [(name, kind, s.estimate, s.low, s.high) for name, s in zip(names, own, strict=True)]
+        shares = [Explained(left, around, T).share() for left, around in both]
+        tables += [(name, kind, s.estimate, s.low, s.high) for name, s in zip(names, shares, strict=True)]
     return DataFrame(tables, columns=["what", "features", "share", "low", "high"])
 
 
@@ -151,20 +151,20 @@ class Ordering:
         """Rows of what, share, low, high: mean correlations over problems."""
         rows = [(name, mean_interval(values)) for name, values in vars(self).items()]
         return DataFrame(
-            [(name, seen.estimate, seen.low, seen.high) for name, seen in rows],
+            [(name, interval.estimate, interval.low, interval.high) for name, interval in rows],
             columns=["what", "share", "low", "high"],
         )
 
 
 def ordering(energies: NDArray, truth: NDArray, surrogate: NDArray) -> Ordering:
     """Of energies and distances (P, M)."""
-    own, other, both = (
+    to_truth, to_surrogate, between = (
         rank_correlation(a, b)
         for a, b in ((energies, truth), (energies, surrogate), (surrogate, truth))
     )
-    rest = np.sqrt(((1 - other**2) * (1 - both**2)).clip(0))
-    partial = np.divide(own - other * both, rest, out=np.zeros_like(own), where=rest > 1e-6)
-    return Ordering(own, other, both, partial.clip(-1, 1))
+    rest = np.sqrt(((1 - to_surrogate**2) * (1 - between**2)).clip(0))
+    partial = np.divide(to_truth - to_surrogate * between, rest, out=np.zeros_like(to_truth), where=rest > 1e-6)
+    return Ordering(to_truth, to_surrogate, between, partial.clip(-1, 1))
 
 
 def distances(energy: Energy, y: Tensor, answers: Tensor, k: int) -> Tensor:

@@ -137,7 +137,7 @@ def fit(batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Predictor]:
     covariance = products / count - torch.outer(shift, shift)
     target = slice(2 * half, 3 * half)
     none = mean.new_zeros(0, half)
-    found = {
+    predictors = {
         "zero": Predictor("zero", n, 0, none, torch.zeros_like(mean[target])),
         "mean": Predictor("mean", n, 0, none, mean[target]),
     }
@@ -145,8 +145,8 @@ def fit(batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Predictor]:
         used = slice(0, degree * half)
         weights = _solve(covariance[used, used], covariance[used, target])
         intercept = mean[target] - mean[used] @ weights
-        found[name] = Predictor(name, n, degree, weights, intercept)
-    return found
+        predictors[name] = Predictor(name, n, degree, weights, intercept)
+    return predictors
 
 
 def _network(width: int, hidden: int, seed: int) -> nn.Sequential:

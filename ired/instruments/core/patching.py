@@ -51,10 +51,10 @@ class Spliced:
 
     def _energy(self, A: Any, y: Tensor, k: int | Tensor, through: bool) -> Tensor:
         prepared = self.inner.prepare(A)
-        own = self.inner.activations(prepared, y, k)[self.layer]
-        h = self.replaced(own, y, k)
+        activations = self.inner.activations(prepared, y, k)[self.layer]
+        h = self.replaced(activations, y, k)
         if through:
-            h = own + (h - own).detach()
+            h = activations + (h - activations).detach()
         return self.inner.resume(self.layer, h, prepared, k)
 
     def energy_and_gradient(

@@ -139,12 +139,12 @@ def columns(axes: dict[str, Sequence], **arrays: NDArray) -> dict[str, NDArray]:
     labels = [np.asarray(values) for values in axes.values()][:depth]
     shape = tuple(len(values) for values in labels)
     grid = np.meshgrid(*labels, indexing="ij")
-    found = {name: g.ravel() for name, g in zip(axes, grid, strict=False)}
+    tidy = {name: g.ravel() for name, g in zip(axes, grid, strict=False)}
     for name, a in arrays.items():
         a = np.asarray(a)
         a = a.reshape(a.shape + (1,) * (depth - a.ndim))
-        found[name] = np.broadcast_to(a, shape).ravel()
-    return found
+        tidy[name] = np.broadcast_to(a, shape).ravel()
+    return tidy
 
 
 def _matrix_basis(n: int, like: Tensor, offset: int, sign: float) -> Tensor:

@@ -56,15 +56,15 @@ class Paths:
 
 def record(sample: Sampler | Callable[..., Tensor], energy: Energy, A: Any, start: Tensor) -> Paths:
     """Everything that a sampler, or a sampler's `answers`, passes from `start` (P, d) on to problems A (P, n, n)."""
-    seen: list[Any] = []
-    end = sample(energy, A, start, callback=lambda step: seen.append(step) if step.stage in KEPT else None)
-    if not seen:
+    steps: list[Any] = []
+    end = sample(energy, A, start, callback=lambda step: steps.append(step) if step.stage in KEPT else None)
+    if not steps:
         raise ValueError("the sampler has shown no step")
     return Paths(
-        tuple(step.stage for step in seen),
-        np.array([step.landscape for step in seen]),
-        np.array([step.inner for step in seen]),
-        torch.stack([step.y.detach() for step in seen]),
+        tuple(step.stage for step in steps),
+        np.array([step.landscape for step in steps]),
+        np.array([step.inner for step in steps]),
+        torch.stack([step.y.detach() for step in steps]),
         end.detach(),
     )
 

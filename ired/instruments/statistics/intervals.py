@@ -187,16 +187,16 @@ def sign_flip(differences: ArrayLike, resamples: int = 4999, seed: int = 0) -> N
     count = differences.shape[-1]
     if 2**count <= resamples + 1:
         signs = 1.0 - 2 * ((np.arange(2**count)[:, None] >> np.arange(count)) & 1)
-        own = 0
+        itself = 0
     else:
         rng = np.random.default_rng(seed)
-        signs, own = rng.choice([-1.0, 1.0], (resamples, count)), 1
+        signs, itself = rng.choice([-1.0, 1.0], (resamples, count)), 1
     means = np.abs(differences @ signs.T)  # (..., N)
-    seen = np.abs(differences.sum(-1))
+    observed = np.abs(differences.sum(-1))
     # Sums of the same numbers in another order are equal but for rounding.
     ties = 1e-12 * np.abs(differences).sum(-1)
-    reached = (means >= (seen - ties)[..., None]).sum(-1)
-    return (reached + own) / (len(signs) + own)
+    reached = (means >= (observed - ties)[..., None]).sum(-1)
+    return (reached + itself) / (len(signs) + itself)
 
 
 def adjust(p_values: ArrayLike) -> NDArray:

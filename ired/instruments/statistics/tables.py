@@ -37,8 +37,8 @@ def summarise(
         for measure in measures:
             x = values[measure].to_numpy(dtype=float)
             few = len(x) < FEW
-            seen = student_interval(x, level) if few else bootstrap_interval(x, level, resamples=1999)
-            rows.append((*cell, measure, seen.estimate, seen.low, seen.high, len(x)))
+            interval = student_interval(x, level) if few else bootstrap_interval(x, level, resamples=1999)
+            rows.append((*cell, measure, interval.estimate, interval.low, interval.high, len(x)))
     return DataFrame(rows, columns=[*by, "measure", "mean", "low", "high", "units"])
 
 
