@@ -73,29 +73,29 @@ def rows(gathered: Gathered, words: Words) -> tuple[Row, ...]:
     from ired.report.page import Row
 
     phases = {exp.id: exp.phase for exp in gathered.experiments}
-    return tuple(Row(one, phases[one.claim.experiments()[0]], words.written(one.claim.found))
-                 for one in gathered.judged())  # fmt: skip
+    return tuple(Row(judged, phases[judged.claim.experiments()[0]], words.written(judged.claim.sentence))
+                 for judged in gathered.judged())  # fmt: skip
 
 
 def shown(gathered: Gathered, shelf: Shelf, pictures: bool = True) -> tuple[Shown, ...]:
     """All experiments of the queue, in order."""
     from ired.report.page import Shown
 
-    found = []
+    experiments = []
     for exp in gathered.experiments:
         common = {"id": exp.id, "title": exp.title, "question": readme_table.question(exp), "phase": exp.phase,
                   "method": readme_table.method(exp), "command": exp.target(gathered.at)}  # fmt: skip
         result = gathered.results.get(exp.id)
         if result is None:
-            found.append(Shown(**common, state=gathered.missing[exp.id]))
+            experiments.append(Shown(**common, state=gathered.missing[exp.id]))
             continue
-        criteria = tuple(one for one in gathered.criteria.values() if one.experiment == exp.id)
-        found.append(Shown(
+        criteria = tuple(criterion for criterion in gathered.criteria.values() if criterion.experiment == exp.id)
+        experiments.append(Shown(
             **common, state="done", headline=result.headline, run_id=result.run_id, link=shelf.link(result),
             seconds=result.metrics.get("wall_seconds", 0.0), made=_made(result), params=_params(result),
             data=tuple(result.data), criteria=criteria,
             pictures=_pictures(result) if pictures and exp.id != synthesis.ITSELF else ()))  # fmt: skip
-    return tuple(found)
+    return tuple(experiments)
 
 
 def _made(result: Result) -> dict[str, str]:
@@ -118,11 +118,11 @@ def _params(result: Result) -> dict[str, str]:
 
 
 def _pictures(result: Result) -> tuple[Picture, ...]:
-    names, found = result.names("figures"), []
+    names, pictures = result.names("figures"), []
     for stem in (name.removesuffix(".png") for name in names if name.endswith(".png")):
         caption = result.path(f"figures/{stem}.txt").read_text() if f"{stem}.txt" in names else ""
-        found.append(_picture(stem, " ".join(caption.split()), result.path(f"figures/{stem}.png").read_bytes()))
-    return tuple(found)
+        pictures.append(_picture(stem, " ".join(caption.split()), result.path(f"figures/{stem}.png").read_bytes()))
+    return tuple(pictures)
 
 
 def _picture(name: str, caption: str, png: bytes) -> Picture:
@@ -136,43 +136,43 @@ def _picture(name: str, caption: str, png: bytes) -> Picture:
 
 def figures(gathered: Gathered, elsewhere: Sequence[Gathered] = ()) -> list[published.Figure]:
     """Published ones first, then those of this store: this profile's, and models of other profiles."""
-    found = list(published.PUBLISHED)
-    for one in (gathered, *elsewhere):
-        data, steps = one.results.get("SETUP-2"), PROFILES[one.at.profile].sampling["inner_steps"]
+    shown = list(published.PUBLISHED)
+    for of_profile in (gathered, *elsewhere):
+        data, steps = of_profile.results.get("SETUP-2"), PROFILES[of_profile.at.profile].sampling["inner_steps"]
         if data is None:
             continue
-        found += [one for one in published.references(data) if one.setting not in {other.setting for other in found}]
-        if "P7-04" in one.results:
-            found += published.seeds(data, one.results["P7-04"], steps)
-        elif "SETUP-3" in one.results:
-            found.append(published.ours(data, one.results["SETUP-3"], steps))
-            found += [published.ours(data, own["SETUP-3"], steps)
-                      for own in one.others.values() if "SETUP-3" in own]  # fmt: skip
-    return found
+        shown += [reference for reference in published.references(data) if reference.setting not in {other.setting for other in shown}]
+        if "P7-04" in of_profile.results:
+            shown += published.seeds(data, of_profile.results["P7-04"], steps)
+        elif "SETUP-3" in of_profile.results:
+            shown.append(published.ours(data, of_profile.results["SETUP-3"], steps))
+            shown += [published.ours(data, results["SETUP-3"], steps)
+                      for results in of_profile.others.values() if "SETUP-3" in results]  # fmt: skip
+    return shown
 
 
-def ratios(found: Iterable[published.Figure]) -> Any:
+def ratios(rows: Iterable[published.Figure]) -> Any:
     """As rows setting, family, ratio, low, high, kind."""
     import pandas
 
     return pandas.DataFrame(
-        [{"setting": one.setting, "family": family, "kind": one.kind}
-         | dict(zip(("ratio", "low", "high"), one.ratio(family), strict=True))
-         for one in found for family in published.FAMILIES if one.ratio(family)])  # fmt: skip
+        [{"setting": figure.setting, "family": family, "kind": figure.kind}
+         | dict(zip(("ratio", "low", "high"), figure.ratio(family), strict=True))
+         for figure in rows for family in published.FAMILIES if figure.ratio(family)])  # fmt: skip
 
 
-def compared(found: Iterable[published.Figure], link: Any) -> tuple[Compared, ...]:
+def compared(rows: Iterable[published.Figure], link: Any) -> tuple[Compared, ...]:
     from ired.report.page import Compared
 
-    def cell(one: published.Figure, values: tuple[float, float, float] | None) -> Any:
+    def cell(figure: published.Figure, values: tuple[float, float, float] | None) -> Any:
         if values is None:
             return "–"
         value, low, high = (synthesis.formed(value, ".4g") for value in values)
         text = value + (f" [{low}, {high}]" if high != low else "")
-        return link(text, one.run) if one.run else text
+        return link(text, figure.run) if figure.run else text
 
-    return tuple(Compared(one.setting, cell(one, one.mse.get("test")), cell(one, one.mse.get("harder")),
-                          cell(one, one.ratio("test")), one.source) for one in found)  # fmt: skip
+    return tuple(Compared(figure.setting, cell(figure, figure.mse.get("test")), cell(figure, figure.mse.get("harder")),
+                          cell(figure, figure.ratio("test")), figure.source) for figure in rows)  # fmt: skip
 
 
 # The whole
@@ -184,8 +184,8 @@ def advised(gathered: Gathered) -> Advised:
     if "P7-04" not in gathered.results:
         return [], [], ["P7-04 is missing: until it has run, nothing is said about negatives."]
     compared = gathered.results["P7-04"]
-    found = recommendation.advise(compared.table("comparison"), compared.table("costs"))
-    return found, recommendation_sentences.recommendations(found), recommendation_sentences.next_trainings(found)
+    advice = recommendation.advise(compared.table("comparison"), compared.table("costs"))
+    return advice, recommendation_sentences.recommendations(advice), recommendation_sentences.next_trainings(advice)
 
 
 def drawn(gathered: Gathered, advice: Sequence[Advice], elsewhere: Sequence[Gathered] = ()) -> dict[str, Any]:
@@ -194,12 +194,12 @@ def drawn(gathered: Gathered, advice: Sequence[Advice], elsewhere: Sequence[Gath
 
     judged = gathered.judged()
     phases = {exp.id: exp.phase for exp in gathered.experiments}
-    found = {"claims": figures_of.claims(judged, [phases[one.claim.experiments()[0]] for one in judged]),
+    pictures = {"claims": figures_of.claims(judged, [phases[claim.claim.experiments()[0]] for claim in judged]),
              "published": figures_of.published(ratios(figures(gathered, elsewhere)))}  # fmt: skip
-    return found | ({"decision": figures_of.decision(advice)} if advice else {})
+    return pictures | ({"decision": figures_of.decision(advice)} if advice else {})
 
 
-def report(gathered: Gathered, shelf: Shelf, link: Any, own: Mapping[str, bytes], advice: Advised, escape: bool = True,
+def report(gathered: Gathered, shelf: Shelf, link: Any, drawings: Mapping[str, bytes], advice: Advised, escape: bool = True,
            pictures: bool = True, elsewhere: Sequence[Gathered] = ()) -> Report:
     """Everything that the page says. own: the page's figures as PNG; link: how a number names its run."""
     from markupsafe import Markup
@@ -209,14 +209,14 @@ def report(gathered: Gathered, shelf: Shelf, link: Any, own: Mapping[str, bytes]
     words = synthesis.Words(gathered, link, escape)
     claims = rows(gathered, words)
     by_name = {row.judged.claim.name: row for row in claims}
-    found, recommended, next_ = advice
+    goals, recommended, next_ = advice
     compared_by = gathered.results.get("P7-04")
 
     def cited(text: str) -> Any:
         """A sentence with the run that its numbers come from."""
         return Markup("{} ({})").format(text, link("P7-04", compared_by)) if escape and compared_by else text
 
-    published_ = [one.ratio("test")[0] for one in published.PUBLISHED]
+    published_ = [figure.ratio("test")[0] for figure in published.PUBLISHED]
     profile = PROFILES[gathered.at.profile]
     n, seeds = profile.problem["n"], sorted({gathered.at.seed, *gathered.others})
     shown_ = shown(gathered, shelf, pictures)
@@ -235,11 +235,11 @@ def report(gathered: Gathered, shelf: Shelf, link: Any, own: Mapping[str, bytes]
         compared=compared(figures(gathered, elsewhere), link),
         comparison_note=NOTE.format(low=f"{min(published_):.3f}", high=f"{max(published_):.3f}"),
         advice=tuple(form.Advice(
-            one.goal.name, {kind: link(f"{cell.verdict}, {cell.text}", compared_by)
-                            for kind, cell in (one.cells | one.others).items()},
-            one.take + (f" (or the energy {one.instead})" if one.instead else ""), one.why) for one in found),
+            goal.goal.name, {kind: link(f"{cell.verdict}, {cell.text}", compared_by)
+                            for kind, cell in (goal.cells | goal.others).items()},
+            goal.take + (f" (or the energy {goal.instead})" if goal.instead else ""), goal.why) for goal in goals),
         recommendations=tuple(map(cited, recommended)), next=tuple(map(cited, next_)),
-        pictures={name: _picture(name, PICTURES[name], png) for name, png in own.items()},
+        pictures={name: _picture(name, PICTURES[name], png) for name, png in drawings.items()},
         warnings=tuple(_warnings(gathered)), environment=_environment(shown_),
         seeds=f"seed {gathered.at.seed} for everything"
         + (f"; the same criteria at seeds {', '.join(map(str, seeds))}" if gathered.others else "")
@@ -250,9 +250,9 @@ def report(gathered: Gathered, shelf: Shelf, link: Any, own: Mapping[str, bytes]
 
 def _warnings(gathered: Gathered) -> Iterable[str]:
     """What makes everything else doubtful."""
-    for one in gathered.criteria.values():
-        if not one.met and one.experiment == stated.INSTRUMENTS:
-            yield f"The instrument '{one.name}' missed a known answer on this machine: no claim is above low."
+    for criterion in gathered.criteria.values():
+        if not criterion.met and criterion.experiment == stated.INSTRUMENTS:
+            yield f"The instrument '{criterion.name}' missed a known answer on this machine: no claim is above low."
     if left := gathered.unclaimed():
         yield f"No claim takes account of {', '.join(left)}: what came of them is in the story, and in no verdict."
     commits = {made["commit"] for made in map(_made, gathered.results.values())}
@@ -262,19 +262,19 @@ def _warnings(gathered: Gathered) -> Iterable[str]:
 
 def _environment(experiments: Iterable[Shown]) -> dict[str, str]:
     """What the runs ran in, each value once."""
-    found: dict[str, dict[str, None]] = {}
-    for one in experiments:
+    values_of: dict[str, dict[str, None]] = {}
+    for experiment in experiments:
         for name in ("commit", "device", "threads", "packages"):
-            if one.made.get(name):
-                found.setdefault(name, {})[one.made[name]] = None
-    return {name: "; ".join(values) for name, values in found.items()}
+            if experiment.made.get(name):
+                values_of.setdefault(name, {})[experiment.made[name]] = None
+    return {name: "; ".join(values) for name, values in values_of.items()}
 
 
 # The command
 
 def others_of(shelf: Shelf, at: RunCoordinates) -> list[Gathered]:
     """Models of other profiles that this store has, for the comparison with published figures."""
-    found = []
+    gathered = []
     for profile in PROFILES:
         there = replace(at, profile=profile)
         data = shelf.find(shelf.queue["SETUP-2"], there)
@@ -284,9 +284,9 @@ def others_of(shelf: Shelf, at: RunCoordinates) -> list[Gathered]:
             models = {seed: {exp.id: model} for seed, model in models.items() if model}
             if models:
                 first = min(models)
-                found.append(synthesis.Gathered(replace(there, seed=first), (), {"SETUP-2": data} | models.pop(first),
+                gathered.append(synthesis.Gathered(replace(there, seed=first), (), {"SETUP-2": data} | models.pop(first),
                                                 {}, models))  # fmt: skip
-    return found
+    return gathered
 
 
 def png(figure: Any, dpi: int = 150) -> bytes:

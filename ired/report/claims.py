@@ -1,6 +1,6 @@
 """What this project puts to the test: every claim with the criteria that it rests on and what doubts it.
 
-`found` says what was measured, in words that are true however it came out; whether the claim stands is for
+`sentence` says what was measured, in words that are true however it came out; whether the claim stands is for
 the rule to say (`ired.report.confidence`). In it, n("P3-01.headline") is a number of that run, i(...)
 the same with its interval, p(...) a share in per cent; the name of a criterion gives the numbers behind it.
 A criterion of an experiment belongs to a claim here, or to the assumptions or records below, or is a

@@ -62,7 +62,7 @@ class Criterion:
 class Claim:
     """What might be said, and what it rests on.
 
-    title: the claim in a few words; found: what was measured, true however it came out (a template, for
+    title: the claim in a few words; sentence: what was measured, true however it came out (a template, for
     whoever writes it out). evidence: criteria as "P1-04.bottom_at_the_answer".
     seeds, sanity, transfer: what tests it, each a criterion or the beginning of a finding's name as
     "P6-03: answers beat least squares"; None where the question makes no sense. over_seeds: the
@@ -73,7 +73,7 @@ class Claim:
     title: str
     kind: str
     evidence: tuple[str, ...]
-    found: str = ""
+    sentence: str = ""
     seeds: tuple[str, ...] | None = ()
     sanity: tuple[str, ...] | None = ()
     transfer: tuple[str, ...] | None = ()
@@ -145,19 +145,19 @@ class Evidence:
 
 def judge(claim: Claim, evidence: Evidence) -> Judged:
     """What the rules make of a claim."""
-    found = [evidence.criteria[ref] for ref in claim.evidence if ref in evidence.criteria]
+    criteria = [evidence.criteria[ref] for ref in claim.evidence if ref in evidence.criteria]
     missing = tuple(dict.fromkeys(
         _experiment(ref) if _experiment(ref) in evidence.missing else ref
         for ref in claim.evidence if ref not in evidence.criteria))  # fmt: skip
-    met = tuple(criterion for criterion in found if criterion.met)
-    unmet = tuple(criterion for criterion in found if not criterion.met)
-    if missing or not found:
+    met = tuple(criterion for criterion in criteria if criterion.met)
+    unmet = tuple(criterion for criterion in criteria if not criterion.met)
+    if missing or not criteria:
         verdict = OPEN
     else:
         verdict = SUPPORTED if not unmet else UNSUPPORTED if not met else DIVIDED
     checks = {name: _check(getattr(claim, name), evidence) for name in CHECKS}
     checks["seeds"] = _seeds(claim, checks["seeds"], evidence)
-    near = {other for one in claim.experiments() for other in (one, *evidence.upstream.get(one, ()))}
+    near = {other for experiment in claim.experiments() for other in (experiment, *evidence.upstream.get(experiment, ()))}
     violated = tuple(
         ref for ref, criterion in evidence.criteria.items()
         if not criterion.met and ref not in claim.evidence and (
@@ -182,7 +182,7 @@ def _check(refs: tuple[str, ...] | None, evidence: Evidence) -> Check:
     missing = []
     for ref in refs:
         if ":" in ref:
-            rows += [(one.ref, one.stood) for one in evidence.findings if one.ref.startswith(ref)]
+            rows += [(finding.ref, finding.stood) for finding in evidence.findings if finding.ref.startswith(ref)]
         elif ref in evidence.criteria:
             rows.append((ref, evidence.criteria[ref].met))
         if _experiment(ref) in evidence.missing:

@@ -62,8 +62,8 @@ def decision(advice: Sequence[Advice], title: str = "Which negatives, for what?"
 
     The last column: what the rule takes; its cell is framed, and the energy that is beyond all kinds.
     """
-    kinds = _unique(name for one in advice for name in one.cells)
-    others = _unique(name for one in advice for name in one.others)
+    kinds = _unique(name for goal_advice in advice for name in goal_advice.cells)
+    others = _unique(name for goal_advice in advice for name in goal_advice.others)
     wide, name, gap, tall = 1.66, 2.6, 0.18, 0.66
     starts = [name + i * wide for i in range(len(kinds))]
     starts += [name + len(kinds) * wide + gap + i * wide for i in range(len(others))]
@@ -77,19 +77,19 @@ def decision(advice: Sequence[Advice], title: str = "Which negatives, for what?"
             ends = starts[first] + 0.05, starts[end - 1] + wide - 0.05
             axis.plot(ends, [0.24, 0.24], color="0.6", linewidth=1)
             axis.text(sum(ends) / 2, 0.12, word, ha="center", va="center", fontsize=8.5, color="0.35")
-    for i, one in enumerate(advice):
+    for i, goal_advice in enumerate(advice):
         y = 0.62 + i * tall
-        useful = f", of use beyond {one.goal.chance:g}" if np.isfinite(one.goal.chance) else ""
-        axis.text(0, y + 0.24, one.goal.name, va="center", fontsize=10.5, fontweight="bold")
-        axis.text(0, y + 0.44, one.goal.metric + useful, va="center", fontsize=7.5, color="0.45")
-        cells = [one.cells.get(kind) for kind in kinds] + [one.others.get(energy) for energy in others]
+        useful = f", of use beyond {goal_advice.goal.chance:g}" if np.isfinite(goal_advice.goal.chance) else ""
+        axis.text(0, y + 0.24, goal_advice.goal.name, va="center", fontsize=10.5, fontweight="bold")
+        axis.text(0, y + 0.44, goal_advice.goal.metric + useful, va="center", fontsize=7.5, color="0.45")
+        cells = [goal_advice.cells.get(kind) for kind in kinds] + [goal_advice.others.get(energy) for energy in others]
         for x, cell in zip(starts, cells, strict=True):
-            cell = cell or Cell(one.goal.name, "", rule.MISSING)
-            chosen = cell.verdict != rule.MISSING and cell.kind in (one.take, one.instead)
-            _effect(axis, x, y, wide, tall, cell, one.goal.works(cell.mean), chosen)
-        known = one.take in kinds
-        lines = [f"▲ {one.take}" if known else one.take.replace(" (", "\n(")]
-        lines += [f"or the energy {one.instead}"] * bool(one.instead)
+            cell = cell or Cell(goal_advice.goal.name, "", rule.MISSING)
+            chosen = cell.verdict != rule.MISSING and cell.kind in (goal_advice.take, goal_advice.instead)
+            _effect(axis, x, y, wide, tall, cell, goal_advice.goal.works(cell.mean), chosen)
+        known = goal_advice.take in kinds
+        lines = [f"▲ {goal_advice.take}" if known else goal_advice.take.replace(" (", "\n(")]
+        lines += [f"or the energy {goal_advice.instead}"] * bool(goal_advice.instead)
         axis.text(last + 0.08, y + tall / 2, "\n".join(lines), va="center", fontsize=9, linespacing=1.15,
                   fontweight="bold" if known else "normal")  # fmt: skip
     _foot(axis, "Against none, paired by seed: share of none's mean with Student's 95 % interval; ÷ and ×: "
@@ -112,28 +112,28 @@ def claims(
     order = sorted(range(len(judged)), key=lambda i: phases[i])
     if len(phases) != len(judged):
         raise ValueError(f"{len(phases)} phases for {len(judged)} claims")
-    wrapped = [textwrap.wrap(one.claim.title, 66) or [""] for one in judged]
+    wrapped = [textwrap.wrap(claim.claim.title, 66) or [""] for claim in judged]
     tall = [_LINE * max(len(lines), 1) + 0.13 for lines in wrapped]
     shown = _unique(phases[i] for i in order)
     figure, axis = _sheet(starts[-1] + 0.05, 0.34 + 0.36 * len(shown) + sum(tall), title, foot=0.3)
     _heads(axis, [((a + b) / 2, word) for a, b, word in zip(starts, starts[1:], heads, strict=False)], 0.17)
     y, phase = 0.34, None
     for i in order:
-        one = judged[i]
+        claim = judged[i]
         if phases[i] != phase:
             phase = phases[i]
             word = f"Phase {phase}" + (f" · {names[phase]}" if names and phase in names else "")
             axis.plot([0, starts[-1]], [y + 0.08] * 2, color="0.55", linewidth=1)
             axis.text(0, y + 0.23, word, va="center", fontsize=10, fontweight="bold")
             y += 0.36
-        stands = one.verdict == sure.SUPPORTED
+        stands = claim.verdict == sure.SUPPORTED
         axis.text(0.12, y + tall[i] / 2, "\n".join(wrapped[i]), va="center", fontsize=9, linespacing=1.15,
                   color="0.1" if stands else "0.4", fontstyle="normal" if stands else "italic")  # fmt: skip
-        checks = [one.checks.get(check, sure.Check(sure.UNTESTED)) for check in sure.CHECKS]
+        checks = [claim.checks.get(check, sure.Check(sure.UNTESTED)) for check in sure.CHECKS]
         shares = [f" {c.stood}/{c.asked}" * (c.answer != sure.UNTESTED and c.asked > 1) for c in checks]
-        cells = [(VERDICTS, one.verdict, "")]
+        cells = [(VERDICTS, claim.verdict, "")]
         cells += [(ANSWERS, check.answer, share) for check, share in zip(checks, shares, strict=True)]
-        cells += [(KINDS, one.claim.kind, ""), (CONFIDENCES, one.confidence, "")]
+        cells += [(KINDS, claim.claim.kind, ""), (CONFIDENCES, claim.confidence, "")]
         for x, wide, (words, word, more) in zip(starts, widths, cells, strict=False):
             fill, ink, glyph = words[word]
             _box(axis, x, y, wide, tall[i], fill, word in DASHED)
@@ -141,7 +141,7 @@ def claims(
             axis.text(x + wide / 2, y + tall[i] / 2, told, ha="center", va="center", fontsize=8.5,
                       color=ink, fontweight="bold" if words is VERDICTS else "normal")  # fmt: skip
         y += tall[i]
-    counts = [(word, sum(one.verdict == word for one in judged)) for word in VERDICTS]
+    counts = [(word, sum(claim.verdict == word for claim in judged)) for word in VERDICTS]
     told = ", ".join(f"{count} {word}" for word, count in counts if count)
     _foot(axis, f"{len(judged)} claims: {told or 'none'}. Empty: the check does not apply.")
     return figure
@@ -169,9 +169,9 @@ def published(rows: DataFrame, title: str = "Beside the published figures") -> F
         axis.set_xscale("log")
         axis.set_xlim(floor, top)
         for setting, y in zip(settings, middles, strict=True):
-            own = part[part["setting"] == setting]
+            points = part[part["setting"] == setting]
             colour = SOURCES[rows.loc[rows["setting"] == setting, "kind"].iloc[0]][0]
-            good = own[np.isfinite(own["ratio"]) & (own["ratio"] > 0)]
+            good = points[np.isfinite(points["ratio"]) & (points["ratio"] > 0)]
             if good.empty:
                 axis.text(0.98, y, "not given", transform=axis.get_yaxis_transform(), ha="right", va="center",
                           fontsize=8.5, color="0.5")  # fmt: skip

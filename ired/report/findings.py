@@ -35,12 +35,12 @@ def findings(report: Report, stem: str = "findings") -> tuple[str, dict[str, byt
 
 def _met(criteria: Sequence[Criterion], met: bool) -> str:
     """Criteria that are met, or not, with the numbers behind them; many of them as a count."""
-    those = [one for one in criteria if one.met == met]
+    those = [criterion for criterion in criteria if criterion.met == met]
     if len(those) > _MOST:
         return f"{len(those)}"
     return "<br>".join(
-        words(one.name) + (f" ({'; '.join(numbers(one.numbers)[:_NUMBERS])})" if one.numbers else "")
-        for one in those)  # fmt: skip
+        words(criterion.name) + (f" ({'; '.join(numbers(criterion.numbers)[:_NUMBERS])})" if criterion.numbers else "")
+        for criterion in those)  # fmt: skip
 
 
 def _small(png: bytes) -> bytes:

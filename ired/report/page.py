@@ -143,7 +143,7 @@ class Report:
 
 def page(report: Report) -> str:
     """The whole page."""
-    shown = [*report.pictures.values(), *(p for one in report.experiments if one.done for p in one.pictures)]
+    shown = [*report.pictures.values(), *(p for experiment in report.experiments if experiment.done for p in experiment.pictures)]
     with ThreadPoolExecutor() as pool:  # pillow encodes without the interpreter's lock
         encoded = dict(zip(shown, pool.map(embedded, shown), strict=True))
     environment = Environment(
@@ -153,7 +153,7 @@ def page(report: Report) -> str:
     return environment.get_template("page.html").render(
         report=report, order=_ORDER, encoded=encoded, tally=tally(row.judged for row in report.rows),
         style=(_HERE / "page.css").read_text(), script=(_HERE / "page.js").read_text(),
-        runs={one.run_id[:8] for one in report.experiments if one.run_id})  # fmt: skip
+        runs={experiment.run_id[:8] for experiment in report.experiments if experiment.run_id})  # fmt: skip
 
 
 def dead_links(html: str) -> list[str]:
@@ -176,10 +176,10 @@ def embedded(picture: Picture) -> tuple[str, int, int]:
 
 def tally(claims: Iterable[Judged]) -> list[tuple[str, str, int]]:
     """(verdict, confidence or "", how many), best supported first, zeros too."""
-    found = [(one.verdict, one.confidence if one.verdict == rule.SUPPORTED else "") for one in claims]
+    kinds_of = [(claim.verdict, claim.confidence if claim.verdict == rule.SUPPORTED else "") for claim in claims]
     supported = [(rule.SUPPORTED, level) for level in _ORDER["confidence"][:3]]
     kinds = supported + [(verdict, "") for verdict in _ORDER["verdict"][1:]]
-    return [(*kind, found.count(kind)) for kind in kinds]
+    return [(*kind, kinds_of.count(kind)) for kind in kinds]
 
 
 def words(name: str) -> str:
@@ -209,15 +209,15 @@ def numbers(values: Mapping[str, float]) -> list[str]:
     owned: dict[str, dict[str, float]] = {name: {} for name in plain}
     for name, (stem, end) in ends.items():
         owners = [stem, f"{stem}.difference".lstrip("."), *([] if stem or len(plain) > 1 else plain)]
-        owner = next((one for one in owners if one in plain), f"{stem} 95 %")
+        owner = next((name_ for name_ in owners if name_ in plain), f"{stem} 95 %")
         owned.setdefault(owner, {})[end] = values[name]
     parts = []
-    for name, own in owned.items():
+    for name, ends_of in owned.items():
         text = words(name).strip() + (f" {number(values[name])}" if name in plain else "")
-        if len(own) == 2:
-            text += f" [{number(own['low'])}, {number(own['high'])}]"
+        if len(ends_of) == 2:
+            text += f" [{number(ends_of['low'])}, {number(ends_of['high'])}]"
         else:
-            one = "".join(f"{_ENDS[end]} {number(value)}" for end, value in own.items())
-            text += f" ({one})" if one and name in plain else f" {one}" if one else ""
+            text_of_ends = "".join(f"{_ENDS[end]} {number(value)}" for end, value in ends_of.items())
+            text += f" ({text_of_ends})" if text_of_ends and name in plain else f" {text_of_ends}" if text_of_ends else ""
         parts.append(text)
     return parts

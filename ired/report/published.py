@@ -77,29 +77,29 @@ def seeds(data: Result, compared: Result, inner_steps: int) -> list[Figure]:
     """Means over seeds of every variant that P7-04 compared, with Student's 95 % intervals."""
     from ired.instruments.statistics.intervals import student_interval
 
-    table, found = compared.table("models"), []
+    table, figures = compared.table("models"), []
     for name, rows in table.groupby("variant", sort=False):
         mse = {}
         for family in FAMILIES:
-            seen = student_interval(rows[rows["metric"] == f"accuracy.mse.{family}"]["value"].to_numpy())
-            mse[family] = seen.estimate, seen.low, seen.high
+            interval = student_interval(rows[rows["metric"] == f"accuracy.mse.{family}"]["value"].to_numpy())
+            mse[family] = interval.estimate, interval.low, interval.high
         count = rows["seed"].nunique()
-        found.append(Figure(f"{data.params['profile']}, {name if name != 'none' else 'no negatives'}", _side(data),
+        figures.append(Figure(f"{data.params['profile']}, {name if name != 'none' else 'no negatives'}", _side(data),
                             mse, linear(data), f"mean of {count} seeds, 95 %", "ours", compared))  # fmt: skip
-    return found
+    return figures
 
 
 def references(data: Result) -> list[Figure]:
     """Predictors that any model has to beat, measured by SETUP-2."""
     names = {"zero": "predict zero", "mean": "predict the training mean", "least_squares": "least squares on A",
              "least_squares_squared": "least squares on [A, A²]", "regression": "a plain regression network"}
-    found = []
+    figures = []
     for name, title in names.items():
         mse = {family: data.metrics.get(f"mse.{family}.{name}") for family in FAMILIES}
         if all(value is not None for value in mse.values()):
-            found.append(Figure(f"{title}, n = {_side(data)}", _side(data), _exact(**mse), linear(data),
+            figures.append(Figure(f"{title}, n = {_side(data)}", _side(data), _exact(**mse), linear(data),
                                 "measured here", "reference", data))  # fmt: skip
-    return found
+    return figures
 
 
 def variant(model: Result) -> str:

@@ -51,9 +51,9 @@ class Goal:
         """Least and most that is gained by differences between low and high, in the metric's unit."""
         if self.better != NEARER:
             return (-high, -low) if self.better == LOWER else (low, high)
-        away = abs(reference - self.ideal)
-        ends = [away - abs(reference + end - self.ideal) for end in (low, high)]
-        return min(ends), away if low <= self.ideal - reference <= high else max(ends)
+        distance = abs(reference - self.ideal)
+        ends = [distance - abs(reference + end - self.ideal) for end in (low, high)]
+        return min(ends), distance if low <= self.ideal - reference <= high else max(ends)
 
     def gain(self, cell: Cell) -> float:
         """What a cell gains by its mean, in the metric's unit."""
@@ -162,19 +162,19 @@ def advise(
         raise ValueError("a variant's metric stands twice in the comparison")
     others = [name for name in dict.fromkeys(table["variant"]) if name not in (*kinds, NONE)]
     ratios = _ratios(costs)
-    found = []
+    advice = []
     for goal in goals:
         rows = table[table["metric"] == goal.metric].set_index("variant")
         rows = rows[np.isfinite(rows[_NUMBERS].to_numpy(dtype=float)).all(1)]
         share = bool(np.isfinite(rows[_SHARES].to_numpy(dtype=float)).all())
-        own, apart = (_cells(goal, rows, names, share) for names in (kinds, others))
-        take = _take(goal, own, ratios)
-        found.append(Advice(goal, own, take, _why(own), apart, _instead(goal, own, apart)))
-    own, apart = ({name: _cost(name, ratios) for name in names} for names in (kinds, others))
-    known = {name: cell.relative for name, cell in own.items() if cell.verdict == MEASURED}
+        of_kinds, of_energies = (_cells(goal, rows, names, share) for names in (kinds, others))
+        take = _take(goal, of_kinds, ratios)
+        advice.append(Advice(goal, of_kinds, take, _why(of_kinds), of_energies, _instead(goal, of_kinds, of_energies)))
+    of_kinds, of_energies = ({name: _cost(name, ratios) for name in names} for names in (kinds, others))
+    known = {name: cell.relative for name, cell in of_kinds.items() if cell.verdict == MEASURED}
     least = min(known, key=known.__getitem__, default="")
     take = UNKNOWN if not known else least if known[least] < 0 else CHEAPEST
-    return *found, Advice(TRAINING, own, take, _why(own), apart)
+    return *advice, Advice(TRAINING, of_kinds, take, _why(of_kinds), of_energies)
 
 
 def _cells(goal: Goal, rows: DataFrame, names: Iterable[str], share: bool) -> dict[str, Cell]:
@@ -217,10 +217,10 @@ def _take(goal: Goal, cells: Mapping[str, Cell], ratios: Mapping[str, float]) ->
     return best.kind
 
 
-def _instead(goal: Goal, own: Mapping[str, Cell], apart: Mapping[str, Cell]) -> str:
+def _instead(goal: Goal, of_kinds: Mapping[str, Cell], of_energies: Mapping[str, Cell]) -> str:
     """The best of the other energies that gain more at the least than any kind does at the most."""
-    most = [cell.gains(goal)[1] for cell in own.values() if cell.verdict != MISSING]
-    beyond = [cell for cell in apart.values() if cell.verdict == BETTER and goal.works(cell.mean)
+    most = [cell.gains(goal)[1] for cell in of_kinds.values() if cell.verdict != MISSING]
+    beyond = [cell for cell in of_energies.values() if cell.verdict == BETTER and goal.works(cell.mean)
               and cell.gains(goal)[0] > max(most, default=np.inf)]  # fmt: skip
     return max(beyond, key=goal.gain).kind if beyond else ""
 
@@ -246,11 +246,11 @@ def _why(cells: Mapping[str, Cell]) -> str:
     """Every kind with its number, by verdict."""
     parts = []
     for verdict in (BETTER, PERHAPS_BETTER, NO_DIFFERENCE, PERHAPS_WORSE, WORSE, MEASURED, MISSING):
-        own = [cell for cell in cells.values() if cell.verdict == verdict]
-        if own:
+        alike = [cell for cell in cells.values() if cell.verdict == verdict]
+        if alike:
             told = (cell.kind + ("" if verdict == MISSING else f" {cell.text}") + (
                 f" (seen from {cell.smallest} on)" if verdict == NO_DIFFERENCE and cell.smallest else "")
-                for cell in own)  # fmt: skip
+                for cell in alike)  # fmt: skip
             parts.append(f"{verdict}: {', '.join(told)}")
     return "; ".join(parts)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ired.instruments.comparison.paired_seeds import seen
+from ired.instruments.comparison.paired_seeds import power_of_paired_t_test
 from ired.report.recommendation import (  # fmt: skip
     BETTER,
     COST,
@@ -33,29 +33,29 @@ DESCENDED, DENOISED = "accuracy.mse.test", "accuracy.mse_denoised.test"
 def seeds_needed(d_z: float, level: float = 0.95, power: float = 0.8, most: int = MOST) -> int | None:
     """Seeds with which the paired t-test, two-sided at 1 − level, sees a true d_z with this power
     (noncentral t); None beyond `most`."""
-    return next((count for count in range(2, most + 1) if seen(d_z, count, level) >= power), None)
+    return next((count for count in range(2, most + 1) if power_of_paired_t_test(d_z, count, level) >= power), None)
 
 
 def recommendations(advice: Sequence[Advice]) -> tuple[str, ...]:
     """Which negatives, when and why: what to take, what is open, what to leave, other energies."""
     tested = _tested(advice)
-    price = {kind: cell for one in advice if one.goal.metric == COST for kind, cell in one.cells.items()
+    price = {kind: cell for goal in advice if goal.goal.metric == COST for kind, cell in goal.cells.items()
              if cell.verdict == MEASURED}  # fmt: skip
     lines = []
     for kind in _kinds(tested):
-        taken = [one for one in tested if one.take == kind]
+        taken = [goal for goal in tested if goal.take == kind]
         if taken:
             cost = f" Training takes {digits(price[kind].mean)} times as long." if kind in price else ""
             lines.append(f"Take {kind} negatives when {_when(taken, kind)}.{cost}")
-        worse = [one for one in tested if one.take in one.cells and one.cells[kind].verdict == WORSE]
+        worse = [goal for goal in tested if goal.take in goal.cells and goal.cells[kind].verdict == WORSE]
         if worse:
             lines.append(f"Leave {kind} negatives when {_when(worse, kind)}.")
-    lines += [line for one in tested for line in _without(one)]
+    lines += [line for goal in tested for line in _without(goal)]
     lines += _descent(tested)
-    for energy in dict.fromkeys(one.instead for one in tested if one.instead):
-        told = "; ".join(_beyond(one, energy) for one in tested if one.instead == energy)
-        worse = [one for one in tested if one.others[energy].verdict == WORSE]
-        but = "; ".join(f"{one.goal.when} ({one.others[energy].text})" for one in worse)
+    for energy in dict.fromkeys(goal.instead for goal in tested if goal.instead):
+        told = "; ".join(_beyond(goal, energy) for goal in tested if goal.instead == energy)
+        worse = [goal for goal in tested if goal.others[energy].verdict == WORSE]
+        but = "; ".join(f"{goal.goal.when} ({goal.others[energy].text})" for goal in worse)
         lines.append(f"Changing the energy to {energy} gains more than any negatives when {told}."
                      + f" It is worse when {but}." * bool(but))  # fmt: skip
     lost = "; ".join(f"{kinds} ({goals})" for kinds, goals in _lost(tested).items())
@@ -69,77 +69,77 @@ def next_trainings(advice: Sequence[Advice]) -> tuple[str, ...]:
     found too large on average: these numbers are rather too small.
     """
     tested = _tested(advice)
-    counted = sorted((pair for one in tested for pair in _undecided(one)), key=lambda pair: pair[0])
+    counted = sorted((pair for goal in tested for pair in _undecided(goal)), key=lambda pair: pair[0])
     lines, divided, useful = [line for _, line in counted], {}, []
     for kind in _kinds(tested):
-        good = tuple(one.goal.name for one in tested if one.goal.works(one.cells[kind].mean)
-                     and one.cells[kind].verdict in (BETTER, PERHAPS_BETTER))  # fmt: skip
-        bad = tuple(one.goal.name for one in tested if one.cells[kind].verdict in (WORSE, PERHAPS_WORSE))
+        good = tuple(goal.goal.name for goal in tested if goal.goal.works(goal.cells[kind].mean)
+                     and goal.cells[kind].verdict in (BETTER, PERHAPS_BETTER))  # fmt: skip
+        bad = tuple(goal.goal.name for goal in tested if goal.cells[kind].verdict in (WORSE, PERHAPS_WORSE))
         useful += [kind] * bool(good)
         if good and bad:
             divided.setdefault((_listed(good), _listed(bad)), []).append(kind)
     for (good, bad), kinds in divided.items():
         lines.append(f"{_listed(kinds, 'or')} with smaller weights of the contrastive loss: better at "
                      f"{good}, worse at {bad}; is there a weight that only gains?")  # fmt: skip
-    known = {name for one in tested for name, cell in one.others.items() if cell.verdict != MISSING}
-    for energy in dict.fromkeys(one.instead for one in tested if one.instead):
+    known = {name for goal in tested for name, cell in goal.others.items() if cell.verdict != MISSING}
+    for energy in dict.fromkeys(goal.instead for goal in tested if goal.instead):
         untried = [kind for kind in useful if f"{energy}-{kind}" not in known]
         if untried and not any(energy.endswith(f"-{kind}") for kind in _kinds(tested)):
             lines.append(f"{energy} with {_listed(untried, 'or')} negatives: do they gain anything there?")
     return (*lines, *(f"{kinds}, not measured yet: {goals}." for kinds, goals in _lost(tested).items()))
 
 
-def _undecided(one: Advice) -> list[tuple[int, str]]:
+def _undecided(goal: Advice) -> list[tuple[int, str]]:
     """Seeds and a sentence for each "perhaps", and where no kind is better at all for the one that looks
     most like it."""
-    open_ = one.having(PERHAPS_BETTER, PERHAPS_WORSE)
-    gaining = [cell for cell in one.having(NO_DIFFERENCE) if one.goal.gain(cell) > 0]
-    if gaining and not one.having(BETTER, PERHAPS_BETTER):
+    open_ = goal.having(PERHAPS_BETTER, PERHAPS_WORSE)
+    gaining = [cell for cell in goal.having(NO_DIFFERENCE) if goal.goal.gain(cell) > 0]
+    if gaining and not goal.having(BETTER, PERHAPS_BETTER):
         open_.append(max(gaining, key=lambda cell: abs(cell.d_z)))
-    family, found = len(one.cells) - len(one.having(MISSING)), []
+    family, undecided = len(goal.cells) - len(goal.having(MISSING)), []
     for cell in open_:
         # The strictest that the correction can ask: all of it falls on this kind.
         count, strict = seeds_needed(cell.d_z), seeds_needed(cell.d_z, 1 - 0.05 / family)
         corrected = f" ({_seeds(strict)} if corrected for {family} kinds)" if family > 1 else ""
-        found.append((count or MOST + 1, f"{cell.kind} and {NONE} with {_seeds(count)} seeds{corrected} in "
-                      f"place of {cell.seeds}: {one.goal.name}, {cell.verdict}, {cell.text}."))  # fmt: skip
-    return found
+        undecided.append((count or MOST + 1, f"{cell.kind} and {NONE} with {_seeds(count)} seeds{corrected} in "
+                      f"place of {cell.seeds}: {goal.goal.name}, {cell.verdict}, {cell.text}."))  # fmt: skip
+    return undecided
 
 
-def _without(one: Advice) -> list[str]:
+def _without(goal: Advice) -> list[str]:
     """A goal for which no kind is taken."""
-    if one.take in one.cells:
+    if goal.take in goal.cells:
         return []
-    when, parts = f"When {one.goal.when}, ", []
-    perhaps = [cell for cell in one.having(PERHAPS_BETTER) if one.goal.works(cell.mean)]
-    known = [cell for cell in one.cells.values() if cell.verdict != MISSING]
+    when, parts = f"When {goal.goal.when}, ", []
+    perhaps = [cell for cell in goal.having(PERHAPS_BETTER) if goal.goal.works(cell.mean)]
+    known = [cell for cell in goal.cells.values() if cell.verdict != MISSING]
     if not known:
         return []
     if perhaps:
         told = _listed(f"{cell.kind} ({cell.text}, p {digits(cell.p)})" for cell in perhaps)
         parts.append(f"{when}perhaps {told}: corrected for the kinds, {perhaps[0].seeds} seeds do not "
                      "show it")  # fmt: skip
-    elif one.take == NOTHING:
+    elif goal.take == NOTHING:
         told = ", ".join(f"{cell.kind} {digits(cell.mean)}" for cell in known)
-        parts.append(f"{when}no kind of negatives does: chance is {one.goal.chance:g}, {NONE} "
+        parts.append(f"{when}no kind of negatives does: chance is {goal.goal.chance:g}, {NONE} "
                      f"{digits(known[0].reference)}, {told}")  # fmt: skip
-    elif one.having(WORSE, PERHAPS_WORSE):
+    elif goal.having(WORSE, PERHAPS_WORSE):
         parts.append(f"{when}train without negatives: no kind is better")
-    elif one.take == ENOUGH:
+    elif goal.take == ENOUGH:
         told = ", ".join(f"{cell.kind} {cell.smallest}" if cell.smallest else f"{cell.kind} is the same"
                          for cell in known)  # fmt: skip
         seen_ = f"no kind is seen to differ, where so much would have been: {told}"
         alike = "with every kind it is the same at all seeds"
         parts.append(f"{when}none is enough: {seen_ if any(c.smallest for c in known) else alike}")
-    if one.take != NOTHING:
-        parts += [f"{cell.kind} is {cell.verdict}, {cell.text}" for cell in one.having(PERHAPS_WORSE, WORSE)]
+    if goal.take != NOTHING:
+        parts += [f"{cell.kind} is {cell.verdict}, {cell.text}" for cell in goal.having(PERHAPS_WORSE, WORSE)]
     return ["; ".join(parts) + "."] if parts else []
 
 
 def _descent(tested: Sequence[Advice]) -> list[str]:
     """Whether answers need descent at all: negatives may mend no more than it breaks. Means, no test."""
-    found = {one.goal.metric: _means(one) for one in tested}
-    descended, denoised = found.get(DESCENDED), found.get(DENOISED)
+    errors = {goal.goal.metric: _means(goal) for goal in tested}
+    descended, denoised = errors.get(DESCENDED), errors.get(DENOISED)
     if not descended or NONE not in (denoised or {}):
         return []
     best = min(descended, key=descended.__getitem__)
@@ -150,43 +150,43 @@ def _descent(tested: Sequence[Advice]) -> list[str]:
             "not tested)."]  # fmt: skip
 
 
-def _means(one: Advice) -> dict[str, float]:
+def _means(goal: Advice) -> dict[str, float]:
     """Of none and every kind that was measured."""
-    known = [cell for cell in one.cells.values() if cell.verdict != MISSING]
+    known = [cell for cell in goal.cells.values() if cell.verdict != MISSING]
     return {NONE: known[0].reference} | {cell.kind: cell.mean for cell in known} if known else {}
 
 
-def _beyond(one: Advice, energy: str) -> str:
+def _beyond(goal: Advice, energy: str) -> str:
     """What another energy has beside the best of none and all kinds."""
-    cell = one.others[energy]
-    best = max((own for own in one.cells.values() if own.verdict != MISSING), key=one.goal.gain)
-    name, value = (best.kind, best.mean) if one.goal.gain(best) > 0 else (NONE, best.reference)
-    if one.goal.better == LOWER and 0 < cell.mean < value:
-        return f"{one.goal.when} ({digits(value / cell.mean)} times less than {name})"
-    return f"{one.goal.when} ({digits(cell.mean)}, {name} {digits(value)})"
+    cell = goal.others[energy]
+    best = max((cell for cell in goal.cells.values() if cell.verdict != MISSING), key=goal.goal.gain)
+    name, value = (best.kind, best.mean) if goal.goal.gain(best) > 0 else (NONE, best.reference)
+    if goal.goal.better == LOWER and 0 < cell.mean < value:
+        return f"{goal.goal.when} ({digits(value / cell.mean)} times less than {name})"
+    return f"{goal.goal.when} ({digits(cell.mean)}, {name} {digits(value)})"
 
 
 def _lost(tested: Sequence[Advice]) -> dict[str, str]:
     """Goals that the same kinds were not measured for."""
-    found: dict[str, list[str]] = {}
-    for one in tested:
-        kinds = [cell.kind for cell in one.having(MISSING)]
+    lost: dict[str, list[str]] = {}
+    for goal in tested:
+        kinds = [cell.kind for cell in goal.having(MISSING)]
         if kinds:
-            word = "every kind" if len(kinds) == len(one.cells) else _listed(kinds)
-            found.setdefault(word, []).append(one.goal.name)
-    return {kinds: ", ".join(goals) for kinds, goals in found.items()}
+            word = "every kind" if len(kinds) == len(goal.cells) else _listed(kinds)
+            lost.setdefault(word, []).append(goal.goal.name)
+    return {kinds: ", ".join(goals) for kinds, goals in lost.items()}
 
 
 def _tested(advice: Sequence[Advice]) -> list[Advice]:
-    return [one for one in advice if one.goal.metric != COST]
+    return [goal for goal in advice if goal.goal.metric != COST]
 
 
 def _kinds(tested: Sequence[Advice]) -> list[str]:
-    return list(dict.fromkeys(kind for one in tested for kind in one.cells))
+    return list(dict.fromkeys(kind for goal in tested for kind in goal.cells))
 
 
 def _when(goals: Sequence[Advice], kind: str) -> str:
-    return "; ".join(f"{one.goal.when} ({one.cells[kind].text})" for one in goals)
+    return "; ".join(f"{goal.goal.when} ({goal.cells[kind].text})" for goal in goals)
 
 
 def _seeds(count: int | None) -> str:

@@ -40,8 +40,8 @@ class Gathered:
     @cached_property
     def criteria(self) -> dict[str, Criterion]:
         """Every criterion that was decided, by "P1-04.bottom_at_the_answer"."""
-        found = [one for exp_id, result in self.results.items() for one in decided(exp_id, result)]
-        return {one.ref: one for one in found}
+        criteria = [criterion for exp_id, result in self.results.items() for criterion in decided(exp_id, result)]
+        return {criterion.ref: criterion for criterion in criteria}
 
     @cached_property
     def evidence(self) -> Evidence:
@@ -54,10 +54,10 @@ class Gathered:
 
     def _upstream(self) -> dict[str, set[str]]:
         """What every experiment was made from, near and far."""
-        found: dict[str, set[str]] = {}
-        for one in self.experiments:  # each stands after what it needs
-            found[one.id] = {far for need in one.needs for far in (need.id, *found.get(need.id, ()))}
-        return found
+        upstream: dict[str, set[str]] = {}
+        for experiment in self.experiments:  # each stands after what it needs
+            upstream[experiment.id] = {far for need in experiment.needs for far in (need.id, *upstream.get(need.id, ()))}
+        return upstream
 
     def doubted(self) -> Iterable[Doubt]:
         """What the experiments of Phase 6 said about findings of the others."""
@@ -72,8 +72,8 @@ class Gathered:
     def unclaimed(self, claims: Sequence[Claim] = stated.CLAIMS) -> list[str]:
         """Criteria that no claim and no assumption takes account of: evidence left out."""
         known = {*stated.ASSUMPTIONS, *stated.RECORDS} | {ref for claim in claims for ref in _used(claim)}
-        return [ref for ref, one in self.criteria.items()
-                if ref not in known and one.experiment not in (stated.INSTRUMENTS, ITSELF)]  # fmt: skip
+        return [ref for ref, criterion in self.criteria.items()
+                if ref not in known and criterion.experiment not in (stated.INSTRUMENTS, ITSELF)]  # fmt: skip
 
     def number(self, ref: str) -> tuple[float, Result] | None:
         """A number by "P3-01.headline" (or criterion and name behind it) with its run; None where the
@@ -91,8 +91,8 @@ class Gathered:
 def gather(shelf: Shelf, at: RunCoordinates, seeds: Iterable[int] = (), without: str = "") -> Gathered:
     """All that is fresh at `at` but the experiment `without`, and at other `seeds` what varies with them."""
     queue = tuple(exp for exp in shelf.queue.experiments if exp.id != without)
-    found = {exp.id: shelf.find(exp, at) for exp in queue}
-    missing = {exp.id: shelf.state(exp, at) for exp in queue if found[exp.id] is None}
+    fresh_results = {exp.id: shelf.find(exp, at) for exp in queue}
+    missing = {exp.id: shelf.state(exp, at) for exp in queue if fresh_results[exp.id] is None}
     others = {}
     for seed in seeds:
         if seed != at.seed:
@@ -100,18 +100,18 @@ def gather(shelf: Shelf, at: RunCoordinates, seeds: Iterable[int] = (), without:
             results = {exp.id: shelf.find(exp, there) for exp in queue if "seed" in exp.varies}
             if fresh := {exp_id: result for exp_id, result in results.items() if result}:
                 others[seed] = fresh
-    return Gathered(at, queue, {k: v for k, v in found.items() if v}, missing, others)
+    return Gathered(at, queue, {k: v for k, v in fresh_results.items() if v}, missing, others)
 
 
 def decided(exp_id: str, result: Result) -> list[Criterion]:
     """The criteria of a run with the numbers behind them."""
-    found = []
+    criteria = []
     for name, met in result.criteria.items():
         prefix = f"criterion.{name}."
         numbers = {k.removeprefix(prefix): v for k, v in result.metrics.items() if k.startswith(prefix)}
         asked = result.tags.get(f"criterion.{name}", "")
-        found.append(Criterion(exp_id, name, met, asked, numbers, result.run_id))
-    return found
+        criteria.append(Criterion(exp_id, name, met, asked, numbers, result.run_id))
+    return criteria
 
 
 def _used(claim: Claim) -> Iterable[str]:
@@ -144,18 +144,18 @@ def _transfer(result: Result) -> Iterable[tuple[str, bool]]:
 
 # Tables
 
-def claims_table(judged: Sequence[Judged], found: Sequence[str]) -> DataFrame:
+def claims_table(judged: Sequence[Judged], sentences: Sequence[str]) -> DataFrame:
     """The claims table as it is logged, a row for each claim; found: its sentences as plain text."""
     import pandas
 
     rows = []
-    for one, sentence in zip(judged, found, strict=True):
-        row = {"claim": one.claim.name, "title": one.claim.title, "verdict": one.verdict,
-               "confidence": one.confidence, "kind": one.claim.kind, "found": sentence}  # fmt: skip
-        row |= {"evidence_for": "; ".join(c.ref for c in one.met),
-                "evidence_against": "; ".join(c.ref for c in one.unmet),
-                "missing": "; ".join(one.missing), "assumptions_missed": "; ".join(one.violated)}  # fmt: skip
-        for name, check in one.checks.items():
+    for claim, sentence in zip(judged, sentences, strict=True):
+        row = {"claim": claim.claim.name, "title": claim.claim.title, "verdict": claim.verdict,
+               "confidence": claim.confidence, "kind": claim.claim.kind, "found": sentence}  # fmt: skip
+        row |= {"evidence_for": "; ".join(c.ref for c in claim.met),
+                "evidence_against": "; ".join(c.ref for c in claim.unmet),
+                "missing": "; ".join(claim.missing), "assumptions_missed": "; ".join(claim.violated)}  # fmt: skip
+        for name, check in claim.checks.items():
             row |= {name: check.answer, f"{name}_stood": check.stood, f"{name}_asked": check.asked}
             row[f"{name}_missing"] = "; ".join(check.missing)
         rows.append(row)
@@ -167,9 +167,9 @@ def criteria_table(gathered: Gathered) -> DataFrame:
     import pandas
 
     return pandas.DataFrame(
-        [{"experiment": one.experiment, "criterion": one.name, "met": one.met, "asked": one.asked,
-          "numbers": json.dumps(dict(one.numbers)), "run_id": one.run_id}
-         for one in gathered.criteria.values()],
+        [{"experiment": criterion.experiment, "criterion": criterion.name, "met": criterion.met, "asked": criterion.asked,
+          "numbers": json.dumps(dict(criterion.numbers)), "run_id": criterion.run_id}
+         for criterion in gathered.criteria.values()],
         columns=["experiment", "criterion", "met", "asked", "numbers", "run_id"],
     )  # fmt: skip
 
@@ -197,18 +197,18 @@ class Words:
         return " ".join(self._environment.from_string(template).render(**names).split())
 
     def number(self, ref: str, form: str = ".3g") -> Any:
-        found = self._gathered.number(ref)
-        return _absent(ref) if found is None else self._link(formed(found[0], form), found[1])
+        known = self._gathered.number(ref)
+        return _absent(ref) if known is None else self._link(formed(known[0], form), known[1])
 
     def share(self, ref: str, form: str = ".0%") -> Any:
         return self.number(ref, form)
 
     def interval(self, ref: str, form: str = ".3g") -> Any:
         """A number and its 95 % interval, as far as one was logged beside it."""
-        found = self._gathered.number(ref)
-        if found is None:
+        known = self._gathered.number(ref)
+        if known is None:
             return _absent(ref)
-        text = formed(found[0], form)
+        text = formed(known[0], form)
         for low, high in ((".low", ".high"), ("_low", "_high")):
             try:
                 ends = [self._gathered.number(ref + end)[0] for end in (low, high)]
@@ -216,7 +216,7 @@ class Words:
                 continue
             text += f" [{', '.join(formed(end, form) for end in ends)}]"
             break
-        return self._link(text, found[1])
+        return self._link(text, known[1])
 
 
 def formed(value: float, form: str) -> str:
@@ -233,7 +233,7 @@ def _absent(ref: str) -> str:
 
 def answer(judged: Sequence[Judged], words: Words) -> str:
     """What IRED learned, as far as it is known."""
-    by_name = {one.claim.name: one for one in judged}
+    by_name = {claim.claim.name: claim for claim in judged}
     verdicts = {confidence.SUPPORTED: True, confidence.UNSUPPORTED: False}
 
     def stands(name: str) -> bool | None:

@@ -24,6 +24,7 @@ ANSWERS = (sure.YES, sure.IN_PART, sure.NO, sure.UNTESTED, sure.NOT_ASKED)
 def no_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ResourceWarning)  # of what other tests left behind, collected now
         yield
 
 

@@ -19,7 +19,7 @@ AT = RunCoordinates("tiny")
 NAMES = ("SETUP-4", "P1-01", "P1-02", "P2-01", "P3-01", "P5-01", "P6-01", "P6-03", "P6-04", "P7-05")
 # Of each claim: verdict, confidence, and answers of seeds, sanity and transfer.
 CLAIMS = {
-    Claim("met", "All is met", CAUSAL, ("P1-01.up", "P1-02.down"), found='{{ i("P1-01.up.share", ".2f") }}',
+    Claim("met", "All is met", CAUSAL, ("P1-01.up", "P1-02.down"), sentence='{{ i("P1-01.up.share", ".2f") }}',
           seeds=("P6-01: moved",), sanity=("P6-03: it is so",), transfer=("P6-04: acts",)):
         ("supported", "high", "yes", "yes", "yes"),
     Claim("seen", "Seen together", CORRELATIONAL, ("P1-01.up",), seeds=("P6-01: moved",),
@@ -28,11 +28,11 @@ CLAIMS = {
     Claim("doubtful", "Met, but it does not go away", DESCRIPTIVE, ("P1-01.up",), sanity=("P6-03: only partly",),
           transfer=("P6-04: fires",)):
         ("supported", "low", "not tested", "no", "no"),
-    Claim("failed", "Failed", CAUSAL, ("P2-01.never",), found='{{ n("P2-01.never.share") }}'):
+    Claim("failed", "Failed", CAUSAL, ("P2-01.never",), sentence='{{ n("P2-01.never.share") }}'):
         ("not supported", "none", "not tested", "not tested", "not tested"),
     Claim("contradictory", "Met and failed", CAUSAL, ("P1-01.up", "P2-01.never"), seeds=("P6-01: shaky",)):
         ("divided", "none", "in part", "not tested", "not tested"),
-    Claim("missing", "Not run", CAUSAL, ("P1-01.up", "P3-01.unseen"), found='{{ n("P3-01.unseen.share") }}'):
+    Claim("missing", "Not run", CAUSAL, ("P1-01.up", "P3-01.unseen"), sentence='{{ n("P3-01.unseen.share") }}'):
         ("open", "none", "not tested", "not tested", "not tested"),
     Claim("died", "Its run failed", CAUSAL, ("P5-01.would",)):
         ("open", "none", "not tested", "not tested", "not tested"),
@@ -139,7 +139,7 @@ def test_other_seeds_are_read_when_they_are_asked_for(shelf):
 
 def test_sentences_hold_the_numbers_of_runs_or_say_what_is_missing(gathered):
     words = synthesis.Words(gathered, lambda text, result: f"<{text} of {result.name[:5]}>", autoescape=False)
-    by_name = {claim.name: words.written(claim.found) for claim in CLAIMS if claim.found}
+    by_name = {claim.name: words.written(claim.sentence) for claim in CLAIMS if claim.sentence}
     assert by_name == {"met": "<0.50 [0.25, 0.75] of P1-01>", "failed": "<0.001 of P2-01>",
                        "missing": "(missing: P3-01)"}  # fmt: skip
     with pytest.raises(KeyError, match="P1-01 logged no 'up.shares'"):

@@ -97,12 +97,12 @@ def detectable(seeds: int, power: float = 0.8, level: float = 0.95) -> float:
     from scipy.optimize import brentq
 
     high = 1.0
-    while seen(high, seeds, level) < power:
+    while power_of_paired_t_test(high, seeds, level) < power:
         high *= 2
-    return float(brentq(lambda d: seen(d, seeds, level) - power, 0.0, high))
+    return float(brentq(lambda d: power_of_paired_t_test(d, seeds, level) - power, 0.0, high))
 
 
-def seen(d_z: float, seeds: int, level: float = 0.95) -> float:
+def power_of_paired_t_test(d_z: float, seeds: int, level: float = 0.95) -> float:
     """Power of the two-sided t-test of `seeds` differences whose true mean is d_z deviations."""
     freedom, shift = seeds - 1, abs(d_z) * np.sqrt(seeds)
     critical = special.stdtrit(freedom, (1 + level) / 2)

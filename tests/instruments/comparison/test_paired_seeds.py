@@ -204,7 +204,7 @@ def test_power_at_the_smallest_detectable_effect_is_eighty_percent(seeds, about)
     second, first = planted(rng, (20000,), seeds, deviation=2.0)
     found = paired(first + 2.0 * least, second)
     assert abs((found.p_t < 0.05).mean() - 0.8) < 0.015
-    np.testing.assert_allclose(paired_seeds.seen(least, seeds), 0.8, atol=1e-9)
+    np.testing.assert_allclose(paired_seeds.power_of_paired_t_test(least, seeds), 0.8, atol=1e-9)
 
 
 def test_detectable_effects_shrink_with_seeds_and_exist_for_two():
