@@ -22,6 +22,7 @@ TWELVE = tuple(e + m for e in ("", "polynomial-", "product-") for m in MINING)
 def no_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ResourceWarning)  # of what other tests left behind, collected now
         yield
 
 
