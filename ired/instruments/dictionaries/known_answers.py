@@ -6,8 +6,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ired.instruments.calibration.checks import Check, Layered, References, compare
 from ired.instruments.core import patching, states
+from ired.instruments.core.check import Check, compare
+from ired.instruments.core.reference_energies import Layered, References
 from ired.instruments.dictionaries import dictionary, features, property_correlation, rule_descriptions
 from ired.instruments.dictionaries.dictionary import given
 from ired.instruments.dictionaries.training import Member, Plan, train

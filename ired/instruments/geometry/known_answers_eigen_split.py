@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ired.instruments.calibration.checks import Check, References, compare, relative
 from ired.instruments.core import states
+from ired.instruments.core.check import Check, compare, relative
+from ired.instruments.core.reference_energies import References
 from ired.instruments.geometry import eigen_exchange, eigen_split
 from ired.instruments.geometry.eigen_split import Frame
 
