@@ -9,7 +9,7 @@ import torch
 from ired.instruments.core import patching, states
 from ired.instruments.core.check import Check, compare
 from ired.instruments.core.reference_energies import Layered, References
-from ired.instruments.dictionaries import dictionary, features, property_correlation, rule_descriptions
+from ired.instruments.dictionaries import dictionary, features, property_correlation, recovery, rule_descriptions
 from ired.instruments.dictionaries.dictionary import given
 from ired.instruments.dictionaries.training import Member, Plan, train
 from ired.instruments.statistics import intervals
@@ -63,10 +63,10 @@ def check_dictionary(generator: torch.Generator) -> list[Check]:
 def check_splice(references: References, generator: torch.Generator) -> list[Check]:
     """Nothing changed, everything hidden, f halved: on the ideal energy as a network of one layer."""
     name, energy, A = "splice", Layered(references.ideal), references.A
-    at = patching.situations(energy, A, states.answers(energy, A), generator)
+    at = recovery.situations(energy, A, states.answers(energy, A), generator)
 
     def shares(replace):
-        seen = patching.recovery(energy, "fc1", replace, A, at)
+        seen = recovery.recovery(energy, "fc1", replace, A, at)
         return [seen.share(what) for what in ("gap", "score_of_constant")]
 
     nothing = torch.zeros(energy.coordinates.size)

@@ -11,6 +11,7 @@ from ired.instruments.dictionaries import (
     features,
     known_answers as phase2,
     property_correlation,
+    recovery,
     rule_descriptions,
 )
 from ired.model import problems as model_problems
@@ -41,7 +42,7 @@ def spoiled(instrument, name, spoil, monkeypatch):
     "instrument, name, spoil, room",
     [
         (patching.Spliced, "_energy", lambda energy: 1.1 * energy, "splice"),
-        (patching, "centred", lambda energies: energies.relu(), "splice"),
+        (recovery, "centred", lambda energies: energies.relu(), "splice"),
         (features, "attribute", lambda found: replace(found, size=1.1 * found.size), "features"),
         (rule_descriptions, "shuffled_auroc", lambda auroc: 1.0, "features"),
     ],
