@@ -17,11 +17,8 @@ from ired.instruments.concepts import known_answers as concepts
 from ired.instruments.core.check import Check
 from ired.instruments.core.reference_energies import References
 from ired.instruments.dictionaries import known_answers as dictionaries
-from ired.instruments.geometry import (
-    known_answers as geometry,
-    known_answers_eigen_split as eigen_split,
-    known_answers_geodesics as geodesics,
-)
+from ired.instruments.eigen_decomposition import known_answers as eigen_decomposition
+from ired.instruments.geometry import known_answers as geometry, known_answers_geodesics as geodesics
 from ired.instruments.influence import known_answers as influence
 from ired.instruments.interventions import (
     known_answers as interventions,
@@ -67,7 +64,7 @@ ON_ENERGIES = {
         geodesics.check_geodesics,
         geodesics.check_riemannian,
         geodesics.check_tangent,
-        eigen_split.check_eigenparts,
+        eigen_decomposition.check_eigenparts,
         transport.check_transport_energy,
     ),
     5: (
@@ -89,7 +86,7 @@ ON_PLANTED_DATA = {
     4: (
         geometry.check_spd_laws,
         geometry.check_spd_answers,
-        eigen_split.check_planted_eigenparts,
+        eigen_decomposition.check_planted_eigenparts,
         transport.check_transport,
         transport.check_transport_answers,
         transport.check_transport_path,

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pandas import DataFrame, Series, concat
 from torch import Tensor
 
 from ired.instruments.core.states import array
@@ -166,6 +167,10 @@ class Examined:
         return {f"{who}.{what}": values for who, seen in self.departures.items()
                 for what, values in seen.columns().items()}  # fmt: skip
 
+    def closest(self, who: str, metric: str = "affine-invariant") -> Series:
+        """The row of `closeness` of that maker and metric."""
+        return DataFrame(self.closeness).set_index(["who", "metric"]).loc[(who, metric)]
+
     def numbers(self) -> dict[str, float]:
         """Means over problems: measure.who, and measure.who.noise."""
         both = self.departures | {f"{who}.noise": seen for who, seen in self.noise.items()}
@@ -206,6 +211,43 @@ def along(M: Tensor, Y: Tensor, epsilon: Tensor | None = None) -> dict[str, list
             row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
         rows.append(row)
     return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def over_steps(
+    states: dict[str, Tensor], Y: Tensor, epsilon: Tensor, steps: dict[str, list]
+) -> DataFrame:
+    """`along` of states (S, P, n, n) by who made them, and of "noise": truths off along ε (P, n, n) by as much as
+    the trained model's at each step. steps: columns that name the steps."""
+    errors = {who: along(M, Y) for who, M in states.items()}
+    errors["noise"] = along(states["trained"], Y, epsilon)
+    return concat(DataFrame(steps | columns).assign(who=who) for who, columns in errors.items())
+
+
+def verdicts(examined: Examined) -> dict[str, tuple[bool, dict[str, float]]]:
+    """P4-01's criteria on the answers of "trained", each with the numbers behind it."""
+    trained, noise = examined.departures["trained"], examined.noise["trained"]
+    share = intervals.proportion_interval(trained.definite.sum(), len(trained.definite))
+    apart = intervals.paired_interval(trained.distance, noise.distance.mean(0))
+    closest = examined.closest("trained")
+    return {
+        "samples_are_spd": (share.low >= 0.95, {"share": share.estimate, "low": share.low}),
+        "nearer_to_the_cone_than_noise": (
+            apart.high < 0, {"difference": apart.estimate, "high": apart.high}
+        ),
+        "closer_than_noise": (closest["nearer_low"] > 0.5, {"nearer": closest["nearer"]}),
+    }  # fmt: skip
+
+
+def headline(examined: Examined) -> tuple[str, float, float, float]:
+    """What the answers of "trained" come to, with its interval: how often they are nearer to the truth than
+    noise, or, where fewer than two are positive definite, how many are."""
+    definite = examined.departures["trained"].definite
+    if definite.sum() < 2:
+        share = intervals.proportion_interval(definite.sum(), len(definite))
+        return "sampled answers that are positive definite", share.estimate, share.low, share.high
+    closest = examined.closest("trained")
+    nearer = (closest[name] for name in ("nearer", "nearer_low", "nearer_high"))
+    return ("nearer to the truth than noise of equal size, affine-invariant", *nearer)
 
 
 def means(groups: dict[str, Tensor]) -> tuple[dict[str, list], dict[str, list]]:

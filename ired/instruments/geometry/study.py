@@ -1,4 +1,4 @@
-"""Several energies on the same curves, pairs, points and slices: tables for a whole experiment.
+"""Does an energy know the manifold? Several energies on the same curves, pairs, points and slices (P4-02).
 
 Rows are tidy, with columns energy and problem; what is drawn once is shown to every energy.
 """
@@ -20,9 +20,18 @@ from ired.instruments.core.trajectories import Paths
 from ired.instruments.geometry import exponential_slices, geodesics, riemannian_hessian, spd_states
 from ired.instruments.landscape import slices
 from ired.instruments.landscape.slices import Directions
+from ired.instruments.statistics.intervals import mean_interval, paired_interval
+from ired.instruments.statistics.tables import per_unit, summarise
 from ired.model.protocol import Energy
 
 Targets = dict[str, tuple[Tensor, Tensor]]
+# Of each table: what its cells are, beside energy, landscape and metric, and what is averaged in them.
+MEASURES = {
+    "profiles": (["kind", "view"], ["rise", "lower", "minimum", "position"]),
+    "convexity": (["kind"], ["share", "bend"]),
+    "curvature": (["place"], ["log_condition", "negative", "saved", "saved_spread", "gradient"]),
+    "slices": (["kind"], ["ideal_correlation", "below", "minimum_distance", "fit"]),
+}
 COMPLETE = ("affine-invariant", "log-Euclidean")  # metrics whose exponential map is defined everywhere
 
 
@@ -197,6 +206,77 @@ def redrawn(
             pictures[f"{plane.kind}.{name}.{metric}"] = one.gap[:pictured].astype(np.float32)
             pictures[f"{plane.kind}.line"] = one.u.astype(np.float32)
     return concat(tables, ignore_index=True), pictures, off
+
+
+def all_redrawn(
+    energies: Mapping[str, Energy],
+    A: Tensor,
+    Y: Tensor,
+    planes: Sequence[Directions],
+    pictures: Mapping[str, Tensor],
+) -> tuple[DataFrame, dict[str, NDArray], dict[str, float]]:
+    """`redrawn` slices of the first problems A (P, n, n) along every plane, with the differences by kind.
+
+    planes: of at least P problems; pictures: P1-01's, "trained.kind.k0.gap" and "….line" of each plane.
+    """
+    tables, arrays, differences = [], {}, {}
+    for plane in planes:
+        known = {what: pictures[f"trained.{plane.kind}.k0.{what}"] for what in ("gap", "line")}
+        table, drawn, differences[plane.kind] = redrawn(energies, A, Y, _first(plane, len(A)), known)
+        tables.append(table)
+        arrays |= drawn
+    return concat(tables, ignore_index=True), arrays, differences
+
+
+def means(name: str, table: DataFrame) -> DataFrame:
+    """Means over problems, with intervals, of the table that MEASURES has by that name."""
+    cell, measures = MEASURES[name]
+    return summarise(table, [*cell, "energy", "landscape", "metric"], measures)
+
+
+def saved_at_answers(curvature: DataFrame) -> dict[str, NDArray]:
+    """log₁₀ of the condition number that the affine-invariant metric saves at the answers of k = 0: (P,)."""
+    return _by_energy(curvature, "saved", place="answer", landscape=0)
+
+
+def verdicts(
+    profiles: DataFrame, convexity: DataFrame, curvature: DataFrame
+) -> dict[str, tuple[bool, dict[str, float]]]:
+    """P4-02's criteria on the trained energy, each with the numbers behind it."""
+    geodesic, straight = (
+        _by_energy(convexity, "share", metric) for metric in ("affine-invariant", "Euclidean")
+    )
+    more_convex = {name: geodesic[name] - straight[name] for name in geodesic}
+    near = {"view": "near", "landscape": 0}
+    lower = _by_energy(profiles, "lower", **near)
+    lower["turned"] = _by_energy(profiles, "lower", "turned", **near)["trained"]
+    return {
+        "geodesically_convex_rather_than_euclidean": _beyond(more_convex, 0, "ideal"),
+        "lower_along_geodesics": _beyond(lower, 0.5, "untrained", "turned"),
+        "better_conditioned_on_manifold": _beyond(saved_at_answers(curvature), 0, "untrained"),
+    }
+
+
+def _by_energy(
+    table: DataFrame, measure: str, metric: str = "affine-invariant", **at: Any
+) -> dict[str, NDArray]:
+    """A measure of every energy under one metric, problem by problem (P,)."""
+    return {
+        name: per_unit(table, measure, energy=name, metric=metric, **at)
+        for name in table["energy"].unique()
+    }
+
+
+def _beyond(
+    values: Mapping[str, NDArray], level: float, *controls: str
+) -> tuple[bool, dict[str, float]]:
+    """Whether "trained" (P,) is above a level on average, and in pairs above each control: all 95 %
+    intervals above 0. With lower ends, and everybody's mean."""
+    trained = mean_interval(values["trained"])
+    margins = {name: paired_interval(values["trained"], values[name]) for name in controls}
+    met = trained.low > level and all(margin.low > 0 for margin in margins.values())
+    numbers = {f"beyond_{name}.low": margin.low for name, margin in margins.items()}
+    return met, {"low": trained.low} | numbers | {name: mine.mean() for name, mine in values.items()}
 
 
 def _first(plane: Directions, count: int) -> Directions:

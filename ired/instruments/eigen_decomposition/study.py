@@ -12,9 +12,9 @@ from pandas import DataFrame, concat
 from torch import Tensor
 
 from ired.instruments.core import states
-from ired.instruments.geometry import eigen_exchange, eigen_split
-from ired.instruments.geometry.eigen_exchange import Swap
-from ired.instruments.geometry.eigen_split import Aim, Frame, Parts, Score
+from ired.instruments.eigen_decomposition import eigen_exchange, eigen_split
+from ired.instruments.eigen_decomposition.eigen_exchange import Swap
+from ired.instruments.eigen_decomposition.eigen_split import Aim, Frame, Parts, Score
 from ired.instruments.statistics.intervals import Interval, mean_interval, paired_interval, student_interval
 from ired.instruments.statistics.tables import per_unit
 from ired.model.protocol import Energy
@@ -83,6 +83,10 @@ class Walk:
         named = {part.name: getattr(self.parts, part.name) for part in fields(Parts)}
         alignment = self.swap.alignment.mean(-1)
         return DataFrame(states.columns(axes, **named, **swaps, alignment=alignment))
+
+    def tables(self) -> dict[str, DataFrame | dict[str, NDArray]]:
+        """What is worth keeping: steps (see `table`) and halving."""
+        return {"steps": self.table(), "halving": self.halving()}
 
     def curves(self, rows: dict[str, Sequence], **labels: str) -> list[dict]:
         """Means over problems: shares, parts per dimension, and the exchanged halves' errors relative
@@ -196,6 +200,10 @@ class Finals:
     ranks: DataFrame
     strata: DataFrame
     profiles: dict[str, NDArray]
+
+    def tables(self) -> dict[str, DataFrame]:
+        """What is worth keeping: answers, ranks, condition."""
+        return {"answers": self.table, "ranks": self.ranks, "condition": self.strata}
 
 
 def finals(
