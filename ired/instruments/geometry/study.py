@@ -47,23 +47,23 @@ def targets(
     how many problems each has, at which step paths enter the cone, and how asymmetric ends are.
     """
     P, D = perturbed.shape[:2]
-    own = torch.arange(P)
-    found = {
-        "perturbed": (own.repeat_interleave(D), perturbed.flatten(0, 1)),
-        "A": (own, A),
-        "I": (own, torch.eye(A.shape[-1]).to(A).expand_as(A)),
+    rows_of_all = torch.arange(P)
+    goals = {
+        "perturbed": (rows_of_all.repeat_interleave(D), perturbed.flatten(0, 1)),
+        "A": (rows_of_all, A),
+        "I": (rows_of_all, torch.eye(A.shape[-1]).to(A).expand_as(A)),
     }
     numbers = {}
     ways = {"start": walked.clean(energy), "end": energy.coordinates.decode(walked.end[None])}
     for kind, way in ways.items():
         step, matrix, askew = spd_states.entered(way[:, :P].to(A))
         there = step >= 0
-        found[kind] = own[there.cpu()], matrix[there]
+        goals[kind] = rows_of_all[there.cpu()], matrix[there]
         numbers[f"{kind}.asymmetry"] = askew.mean().item()
         if kind == "start" and there.any():
             numbers["start.step"] = step[there].double().mean().item()
-    numbers |= {f"targets.{kind}": float(len(rows.unique())) for kind, (rows, _) in found.items()}
-    return {kind: pair for kind, pair in found.items() if len(pair[0].unique()) > 1}, numbers
+    numbers |= {f"targets.{kind}": float(len(rows.unique())) for kind, (rows, _) in goals.items()}
+    return {kind: pair for kind, pair in goals.items() if len(pair[0].unique()) > 1}, numbers
 
 
 def along(
@@ -90,10 +90,10 @@ def along(
         for view, drawn in (("near", near), ("whole", whole)):
             drawn = geodesics.turned(drawn, turn)
             for name, energy in energies.items():
-                seen = geodesics.profiles(energy, A[at], drawn, landscapes)
-                found = DataFrame(seen.columns()).assign(energy=name, view=view)
-                table.append(found.assign(problem=rows.numpy()[found["problem"]]))
-                shape.append(DataFrame(seen.shape()).assign(energy=name, view=view))
+                along_curves = geodesics.profiles(energy, A[at], drawn, landscapes)
+                columns = DataFrame(along_curves.columns()).assign(energy=name, view=view)
+                table.append(columns.assign(problem=rows.numpy()[columns["problem"]]))
+                shape.append(DataFrame(along_curves.shape()).assign(energy=name, view=view))
     return concat(table, ignore_index=True), concat(shape, ignore_index=True)
 
 
@@ -104,12 +104,12 @@ def between(
     landscapes: Sequence[int],
 ) -> DataFrame:
     """Midpoint convexity between pairs (P, S, n, n), by kind."""
-    seen = [
+    tables = [
         DataFrame(geodesics.convexity(energy, A, kind, X, Z, landscapes).columns()).assign(energy=name)
         for name, energy in energies.items()
         for kind, (X, Z) in pairs.items()
     ]
-    return concat(seen, ignore_index=True)
+    return concat(tables, ignore_index=True)
 
 
 def curved(
@@ -117,15 +117,15 @@ def curved(
 ) -> DataFrame:
     """Riemannian gradients and Hessians at places (P, n, n), by name; saved: log₁₀ of the Euclidean
     condition number over the metric's (`log_spread` likewise), positive where the metric helps."""
-    seen = [
+    tables = [
         DataFrame(riemannian_hessian.curvature(energy, A, at, landscapes, place).columns()).assign(energy=name)
         for name, energy in energies.items()
         for place, at in places.items()
     ]
-    table = concat(seen, ignore_index=True)
-    own = ["energy", "place", "landscape", "problem"]
-    plain = table[table["metric"] == "Euclidean"].set_index(own)
-    at = [tuple(row) for row in table[own].itertuples(index=False)]
+    table = concat(tables, ignore_index=True)
+    cell = ["energy", "place", "landscape", "problem"]
+    plain = table[table["metric"] == "Euclidean"].set_index(cell)
+    at = [tuple(row) for row in table[cell].itertuples(index=False)]
     for measure, name in (("log_condition", "saved"), ("log_spread", "saved_spread")):
         table[name] = plain.loc[at, measure].to_numpy() - table[measure].to_numpy()
     return table
@@ -141,8 +141,8 @@ def others(Y: Tensor, problems: int, count: int, generator: torch.Generator) -> 
     # Any of the others but the first one chosen.
     apart = torch.randint(1, len(Y) - 1, (problems, count), generator=generator, device=device)
     second = (first - 1 + apart) % (len(Y) - 1) + 1
-    own = torch.arange(problems, device=device)[:, None]
-    X, Z = (Y[((own + shift) % len(Y)).to(Y.device)] for shift in (first, second))
+    problem = torch.arange(problems, device=device)[:, None]
+    X, Z = (Y[((problem + shift) % len(Y)).to(Y.device)] for shift in (first, second))
     return X, Z
 
 
@@ -189,23 +189,23 @@ def redrawn(
     axes' symmetric part, which the slices are made of. Arrays: "kind.line" (G,), "kind.smallest" and
     "kind.energy.metric" (pictured, G, G).
     """
-    some, then = next(iter(energies.values())), known["gap"].numpy()[: len(A)]
-    y0, extent, resolution = some.coordinates.encode(Y), float(known["line"][-1]), len(known["line"])
-    now = slices.measure(some, A, y0, 0, plane, extent, resolution).gap[: len(then)]
-    off = float(np.abs(now - then[: len(now)]).max() / np.abs(then).max())
-    plane, size = exponential_slices.symmetric_plane(some, plane)
-    sheets = {m: exponential_slices.sheet(some, Y, 0, plane, m, extent, resolution) for m in COMPLETE}
-    low = exponential_slices.smallest(some, Y[:pictured], 0, _first(plane, pictured), extent, resolution)
+    reference, then = next(iter(energies.values())), known["gap"].numpy()[: len(A)]
+    y0, extent, resolution = reference.coordinates.encode(Y), float(known["line"][-1]), len(known["line"])
+    now = slices.measure(reference, A, y0, 0, plane, extent, resolution).gap[: len(then)]
+    difference = float(np.abs(now - then[: len(now)]).max() / np.abs(then).max())
+    plane, size = exponential_slices.symmetric_plane(reference, plane)
+    sheets = {m: exponential_slices.sheet(reference, Y, 0, plane, m, extent, resolution) for m in COMPLETE}
+    low = exponential_slices.smallest(reference, Y[:pictured], 0, _first(plane, pictured), extent, resolution)
     pictures, tables = {f"{plane.kind}.smallest": low.astype(np.float32)}, []
     for name, energy in energies.items():
-        seen = {metric: exponential_slices.measure(energy, A, one) for metric, one in sheets.items()}
-        seen["Euclidean"] = slices.measure(energy, A, y0, 0, plane, extent, resolution)
-        for metric, one in seen.items():
-            shape = DataFrame(slices.shape_of(one).columns())
+        measured = {metric: exponential_slices.measure(energy, A, sheet) for metric, sheet in sheets.items()}
+        measured["Euclidean"] = slices.measure(energy, A, y0, 0, plane, extent, resolution)
+        for metric, gaps in measured.items():
+            shape = DataFrame(slices.shape_of(gaps).columns())
             tables.append(shape.assign(energy=name, metric=metric, symmetric=size.mean(-1)))
-            pictures[f"{plane.kind}.{name}.{metric}"] = one.gap[:pictured].astype(np.float32)
-            pictures[f"{plane.kind}.line"] = one.u.astype(np.float32)
-    return concat(tables, ignore_index=True), pictures, off
+            pictures[f"{plane.kind}.{name}.{metric}"] = gaps.gap[:pictured].astype(np.float32)
+            pictures[f"{plane.kind}.line"] = gaps.u.astype(np.float32)
+    return concat(tables, ignore_index=True), pictures, difference
 
 
 def all_redrawn(

@@ -12,8 +12,8 @@ from ired.instruments.core.check import Check, compare
 from ired.instruments.core.random_directions import normal
 from ired.instruments.core.reference_energies import References
 from ired.instruments.core.states import array
-from ired.instruments.geometry import answer_errors, metrics
 from ired.instruments.eigen_decomposition.eigen_split import Frame
+from ired.instruments.geometry import answer_errors, metrics
 from ired.instruments.layers.known_answers_ablation import background
 from ired.instruments.sanity import findings_answers, findings_geometry, randomisation, survival_table
 from ired.instruments.sanity.findings_answers import Networks

@@ -1,8 +1,8 @@
 """Dictionaries: by hand, on planted directions, and their gradients against autograd."""
 
-import numpy as np
 import json
 
+import numpy as np
 import pytest
 import torch
 

@@ -163,3 +163,23 @@ def test_a_feature_beats_neurons_only_if_it_survives_and_is_not_confounded(rng):
     }  # fmt: skip
     tests["p_adjusted"] = 0.06
     assert not held_out_correlation.decided(found, tests)["beaten"].any()
+
+
+def test_layers_are_corrected_together_and_decided_one_by_one(rng):
+    planted, neuron = units(rng), units(rng, "neuron")
+    properties = property_correlation.problem_properties({
+        "trace": np.exp(planted.mean[:, 4]), "norm": rng.normal(size=P)
+    })  # fmt: skip
+    layers = [
+        held_out_correlation.of_layer(layer, kinds, [units(rng, "untrained")], properties, rng, 5, 0)
+        for layer, kinds in (("fc1", [planted, neuron]), ("fc2", [units(rng), neuron]))
+    ]
+    inputs = held_out_correlation.predictability([units(rng, "input")], properties, resamples=10)
+    tables = held_out_correlation.tables(layers, inputs)
+    tests = tables["correlations"]
+    np.testing.assert_array_equal(tests["p_adjusted"], intervals.adjust(tests["p"]))
+    assert len(tests) == 2 * 2 * 30 * 2 and set(tables["ridge"]["kind"]) == {"sae", "neuron", "untrained", "input"}
+    decisions = held_out_correlation.verdicts(tests, tables["selected"])
+    assert decisions["some_feature_survives"] == (True, {"surviving": 1, "tests": 120})
+    assert decisions["fc1_says_more_than_neurons"][0] and decisions["fc1_says_more_than_neurons"][1]["ahead"] > 0.5
+    assert not decisions["fc2_says_more_than_neurons"][0]

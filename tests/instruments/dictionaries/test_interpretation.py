@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
 from ired.instruments.core import states
 from ired.instruments.dictionaries import figures_catalogue, interpretation
@@ -161,3 +161,20 @@ def test_the_catalogue_is_one_page_that_needs_nothing_else(interpreted):
     assert "not the operating point of P2-05, l1 with 64 features" in other and "none meets" in other
     layer["arrays"]["state"][:] = 0
     assert figures_catalogue.page("x", [layer]).count("<img") == 8
+
+
+def test_verdicts_are_the_weakest_layers_and_pages_hold_what_is_shown(interpreted):
+    found, columns, properties = interpreted
+    agreement = interpretation.weakest_agreement([found, found])
+    decided = interpretation.verdicts([found, found])
+    met, numbers = decided["attribution_agrees_with_ablation"]
+    assert numbers == {"low": agreement.low} and met == (agreement.low > 0.8)
+    assert decided["rules_hold_on_new_problems"][1]["mean"] == pytest.approx(found.aurocs().mean())
+    assert decided["rules_beat_random_directions"][1]["mean"] == pytest.approx(found.beyond_null().mean())
+    without = replace(found, rules=[replace(rule, auroc=None) for rule in found.rules])
+    assert interpretation.verdicts([without])["rules_hold_on_new_problems"] == (None, {})
+    page = found.page("fc2", Series(0.5, index=found.features[1:]), columns, properties)
+    assert page["table"]["layer"].eq("fc2").all() and np.isnan(page["table"]["stability"][0])
+    assert page["table"]["stability"][1:].eq(0.5).all() and set(page["arrays"]) == set(found.arrays())
+    effects = interpretation.effects({"fc1": found, "fc2": found})
+    assert effects["layer"].value_counts().to_dict() == {"fc1": 10, "fc2": 10}
