@@ -29,8 +29,9 @@ def main(run):
     import pandas
     import torch
 
-    from ired.instruments.calibration import checks, registry
+    from ired.instruments.calibration import registry
     from ired.instruments.calibration.figures import calibration as picture
+    from ired.instruments.core.reference_energies import References
     from ired.model import problems
     from ired.model.coordinates import Coordinates
     from ired.model.energy import EnergyConfig
@@ -52,27 +53,31 @@ def main(run):
     def streams(purpose):
         return lambda phase: problems.generator(0, f"{purpose}, {phase}")
 
-    found = {}
+    answers = {}
     for setting, coordinates in settings.items():
-        references = checks.References(
+        references = References(
             ideal=IdealEnergy(coordinates, schedule),
             algebraic=AlgebraicEnergy(coordinates, schedule),
             well=DoubleWell(Coordinates(2, symmetric=coordinates.symmetric), schedule),
             quadratic=lambda H, centre, c=coordinates: Quadratic(c, schedule, H, centre),
             A=A,
         )
-        found[setting] = registry.on_energies(references, streams(setting))
-    found["planted data"] = registry.on_planted_data(streams("planted"))
+        answers[setting] = registry.on_energies(references, streams(setting))
+    answers["planted data"] = registry.on_planted_data(streams("planted"))
     table = pandas.DataFrame(
-        [
-            (setting, c.instrument, c.what, float(c.expected), float(c.measured), c.tolerance,
-             bool(c.passed), float(c.share))
-            for setting, checks in found.items()
-            for c in checks
-        ],
-        columns=["setting", "instrument", "what", "expected", "measured", "tolerance", "passed",
-                 "share_of_tolerance"],
-    )  # fmt: skip
+        {
+            "setting": setting,
+            "instrument": check.instrument,
+            "what": check.what,
+            "expected": float(check.expected),
+            "measured": float(check.measured),
+            "tolerance": check.tolerance,
+            "passed": bool(check.passed),
+            "share_of_tolerance": float(check.share),
+        }
+        for setting, checks in answers.items()
+        for check in checks
+    )
     run.table("checks", table)
     run.figure(
         "calibration",
@@ -82,9 +87,9 @@ def main(run):
     for name, group in table.groupby("instrument"):
         run.criterion(name, group.passed.all(), checks=len(group), missed=(~group.passed).sum())
     run.headline("known answers recovered", table.passed.mean())
-    missed = [str(check) for checks in found.values() for check in checks if not check.passed]
+    missed = [str(check) for checks in answers.values() for check in checks if not check.passed]
     if missed:
-        raise checks.Miscalibrated("; ".join(missed))
+        raise registry.Miscalibrated("; ".join(missed))
 
 
 if __name__ == "__main__":

@@ -29,69 +29,54 @@ AGREE = 1e-5
 def main(run):
     import pandas
 
-    from ired.instruments.core import states
     from ired.instruments.dictionaries import activations, figures
-    from ired.instruments.dictionaries.activations import LAYERS, SPLITS, Moments, Shards
+    from ired.instruments.dictionaries.activations import SPLITS, Shards, ShardWriter
     from ired.model import problems
     from ired.model.checkpoint import load_energy
     from ired.model.sampling import Sampler
 
     run.gate("SETUP-5")
-    source = run.upstream("SETUP-3")
+    source, params = run.upstream("SETUP-3"), run.params
     energy = load_energy(source.path("model.safetensors"), run.device)
-    K, n, params = energy.schedule.K, energy.coordinates.n, run.params
-    sampler = Sampler(**run.profile.sampling)
-    tokens, sets, moments = {s: [] for s in SPLITS}, {}, {layer: Moments(K) for layer in LAYERS}
+    n, c, sampler = energy.coordinates.n, run.profile.problem["c"], Sampler(**run.profile.sampling)
+    writer, sets = ShardWriter(run.tensors, energy.schedule.K, source.run_id), {}
     for split, count in zip(SPLITS, (params.problems, params.held_out), strict=True):
-        drawn = problems.generator(run.seed, f"activations {split}")
-        A = problems.draw(count, n, run.profile.problem["c"], drawn)
-        sets[f"{split}.A"] = A
+        generator = problems.generator(run.seed, f"activations {split}")
+        A = problems.draw(count, n, c, generator)
+        sets[f"{split}.A"] = A.to(run.device)
+        shards = activations.in_shards(
+            energy, sets[f"{split}.A"], sampler, params.draws, generator, size=params.shard
+        )
         with run.progress(count, f"activations, {split}") as bar:
-            for number, first in enumerate(range(0, count, params.shard)):
-                part = A[first : first + params.shard].to(run.device)
-                start = energy.coordinates.noise(len(part), generator=drawn).to(part)
-                seen = activations.collect(
-                    energy, part, states.answers(energy, part),
-                    sampler, start, params.draws, drawn, first,
-                )  # fmt: skip
-                tokens[split].append(len(seen.y))
-                run.tensors(Shards.name(split, number, "tokens"), seen.columns())
-                for layer, x in seen.activations.items():
-                    run.tensors(Shards.name(split, number, layer), {"x": x})
-                    if split == "train":
-                        moments[layer].add(x, seen.landscape)
-                bar.update(len(part))
+            for tokens in shards:
+                writer.add(split, tokens)
+                bar.update(len(tokens.problem.unique()))
         run.dataset(f"activations {split} n={n}", problems.digest(A), split, "ired.model.problems.draw")
-
-    index = {"widths": {layer: len(m.mean) for layer, m in moments.items()}, "tokens": tokens,
-             "landscapes": K, "source": source.run_id}  # fmt: skip
-    run.json("index", index)
+    run.json("index", writer.index)
     run.tensors("problems", sets)
-    run.tensors("moments", {
-        f"{layer}.{name}": getattr(m, name) for layer, m in moments.items()
-        for name in ("mean", "covariance", "means")
-    })  # fmt: skip
+    run.tensors("moments", writer.moment_tensors())
 
-    stored = Shards(index, run.logged().tensors)
-    there = {name: A.to(run.device) for name, A in sets.items()}
-    worst = activations.disagreement(stored, energy, there, problems.generator(run.seed, "recomputed"))
+    stored = Shards(writer.index, run.logged().tensors)
+    worst = activations.disagreement(stored, energy, sets, problems.generator(run.seed, "recomputed"))
     run.criterion("stored_is_computed", worst < AGREE, worst=worst)
 
-    rows = [{"layer": layer} | m.summary() for layer, m in moments.items()]
-    summary = pandas.DataFrame(rows)
+    summaries = {layer: of_layer.summary() for layer, of_layer in writer.moments.items()}
+    summary = pandas.DataFrame([{"layer": layer} | numbers for layer, numbers in summaries.items()])
     run.table("summary", summary)
-    for row in rows:
-        run.metrics({f"{row['layer']}.{name}": v for name, v in row.items() if name != "layer"})
-    run.metrics({f"tokens.{split}": sum(counts) for split, counts in tokens.items()})
+    for layer, numbers in summaries.items():
+        run.metrics({f"{layer}.{name}": value for name, value in numbers.items()})
+    run.metrics({f"tokens.{split}": sum(of_split) for split, of_split in writer.index["tokens"].items()})
     within = 1 - summary["between_landscapes"]
     run.criterion("variance_within_landscapes", within.min() > 0.05, smallest=within.min())
-    run.headline("share of variance between landscapes, fc2", rows[1]["between_landscapes"])
+    run.headline("share of variance between landscapes, fc2", summaries["fc2"]["between_landscapes"])
+    count = sum(writer.index["tokens"]["train"])
+    moments = {layer: (of_layer.means, of_layer.covariance) for layer, of_layer in writer.moments.items()}
     run.figure(
         "activations",
-        figures.activations(summary, {layer: (m.means, m.covariance) for layer, m in moments.items()}),
-        f"{sum(tokens['train'])} tokens of {params.problems} problems. Left: how far each landscape's mean "
-        "lies from the overall mean, in units of the root mean square deviation. Middle: variance by "
-        "principal component. Right: what the activations are made of.",
+        figures.activations(summary, moments),
+        f"{count} tokens of {params.problems} problems. Left: how far each landscape's mean lies from the overall "
+        "mean, in units of the root mean square deviation. Middle: variance by principal component. "
+        "Right: what the activations are made of.",
     )
 
 

@@ -11,6 +11,7 @@ that fire as often are described as well; against the ranking, that ablations ra
 from ired.lab.arguments import Param
 from ired.lab.command import command
 
+LAYERS = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}  # and who trained their dictionaries
 
 @command(
     "P2-06",
@@ -34,69 +35,65 @@ def main(run):
     import torch
 
     from ired.instruments.core import states
-    from ired.instruments.dictionaries import features, figures_catalogue
-    from ired.instruments.dictionaries.activations import LAYERS, Shards
+    from ired.instruments.dictionaries import figures_catalogue as figures, interpretation
+    from ired.instruments.dictionaries.activations import Shards
     from ired.instruments.dictionaries.dictionary import studied
     from ired.model import problems
     from ired.model.checkpoint import load_energy
 
     source, up = run.upstream("SETUP-3"), run.upstream("P2-01")
     model = load_energy(source.path("model.safetensors"), run.device, torch.float64)
-    swept = run.upstream("P2-05").json("operating_point")
-    shards = Shards.of(up.json("index"), up.tensors, source.run_id)
-    A = up.tensors("problems")["held_out.A"][: run.params.problems].to(run.device, torch.float64)
+    operating_points, params = run.upstream("P2-05").json("operating_point"), run.params
+    shards, moments = Shards.of(up.json("index"), up.tensors, source.run_id), up.tensors("moments")
+    A = up.tensors("problems")["held_out.A"][: params.problems].to(run.device, torch.float64)
     y0, columns = states.answers(model, A), shards.columns("held_out")
     kept = columns["problem"] < len(A)
     columns = {name: value[kept] for name, value in columns.items()}
-    properties = {name.replace("norm", "‖A‖").replace("_", " "): states.array(value)
-                  for name, value in problems.properties(A).items() if name != "rank"}  # fmt: skip
-    sizes = features.Sizes(run.params.top, run.params.others, run.params.tokens, run.params.pictures)
+    properties = {
+        name.replace("norm", "‖A‖").replace("_", " "): states.array(value)
+        for name, value in problems.properties(A).items()
+        if name != "rank"
+    }
+    sizes = interpretation.Sizes(params.top, params.others, params.tokens, params.pictures)
 
-    layers, effects, seen = [], [], {}
-    for layer, exp_id in zip(LAYERS, ("P2-02", "P2-03", "P2-04"), strict=True):
-        learned = run.upstream(exp_id)
-        note, best = learned.json("chosen"), swept[layer]
+    interpreted, pages = {}, []
+    for layer, exp_id in LAYERS.items():
+        learned, best = run.upstream(exp_id), operating_points[layer]
         packed = learned.tensors("dictionaries"), learned.meta("dictionaries")
+        chosen = learned.json("chosen")
+        dictionary = studied(chosen, packed, source.run_id)
         x = torch.cat(list(shards.activations("held_out", layer)))[kept].to(run.device)
-        found = seen[layer] = features.interpret(
-            model, layer, studied(note, packed, source.run_id),
-            up.tensors("moments")[f"{layer}.covariance"], x, A, y0, columns, properties, sizes,
-            problems.generator(run.seed, f"features {layer}"),
+        of_layer = interpreted[layer] = interpretation.interpret(
+            model, layer, dictionary, covariance=moments[f"{layer}.covariance"],
+            x=x, A=A, y0=y0, columns=columns, properties=properties, sizes=sizes,
+            generator=problems.generator(run.seed, f"features {layer}"),
         )  # fmt: skip
+        numbers, name = of_layer.summary(), chosen["primary"]
+        is_best = name.startswith("{architecture}-{features}-l0_{sparsity}-".format(**best))
+        run.metrics({f"{layer}.{n}": value for n, value in numbers.items() if np.isfinite(value)})
+        run.metrics({f"{layer}.is_operating_point": bool(is_best)})
         stability = learned.table("features").set_index("feature")["stability"]
-        table = pandas.DataFrame(found.columns()).assign(layer=layer)
-        table["stability"] = stability.reindex(table["feature"]).to_numpy(dtype=float)
-        numbers = found.summary()
-        effects.append(pandas.DataFrame(found.checked_columns()).assign(layer=layer))
-        name = note["primary"]
-        chosen = name.startswith("{architecture}-{features}-l0_{sparsity}-".format(**best))
-        run.metrics({f"{layer}.{n}": v for n, v in numbers.items() if np.isfinite(v)})
-        run.metrics({f"{layer}.is_operating_point": bool(chosen)})
-        words = figures_catalogue.note(name, numbers, best, chosen)
-        examples = pandas.DataFrame(found.top_examples(columns, properties))
-        shown = {"name": layer, "note": words, "table": table, "examples": examples}
-        layers.append(shown | {"arrays": found.arrays()})
-        run.figure(f"overview_{layer}", figures_catalogue.overview(layer, table, found.arrays()), words)
-    effects = pandas.concat(effects, ignore_index=True)
+        page = of_layer.page(layer, stability, columns, properties)
+        page["note"] = figures.note(name, numbers, best, is_best)
+        pages.append(page)
+        run.figure(f"overview_{layer}", figures.overview(layer, page["table"], page["arrays"]), page["note"])
+    effects = interpretation.effects(interpreted)
     run.table("effects", effects)
-    run.table("features", pandas.concat([layer["table"] for layer in layers], ignore_index=True))
-    run.tensors("pictures", {f"{one['name']}.{name}": values
-                             for one in layers for name, values in one["arrays"].items()})  # fmt: skip
+    run.table("features", pandas.concat([page["table"] for page in pages], ignore_index=True))
+    arrays = {f"{page['name']}.{name}": x for page in pages for name, x in page["arrays"].items()}
+    run.tensors("pictures", arrays)
     title = f"Feature catalogue ({run.profile.name}, seed {run.seed}, negatives: {run.variant})"
-    run.html("catalogue", figures_catalogue.page(title, layers))
-    run.figure("agreement", figures_catalogue.agreement(effects), "Mean effect of a feature on the energy "
-               "gap to the answer: by gradient × activation, and exactly.")  # fmt: skip
+    run.html("catalogue", figures.page(title, pages))
+    run.figure(
+        "agreement",
+        figures.agreement(effects),
+        "Mean effect of a feature on the energy gap to the answer: by gradient × activation, and exactly.",
+    )
 
-    least = min((found.agreement.size for found in seen.values()), key=lambda v: v.low)
-    run.criterion("attribution_agrees_with_ablation", least.low > 0.8, low=least.low)
-    run.headline("agreement with ablation, weakest layer", least.estimate, least.low, least.high)
-    for criterion, measure, bound in (
-        ("rules_hold_on_new_problems", features.Interpretation.aurocs, 0.8),
-        ("rules_beat_random_directions", features.Interpretation.beyond_null, 0.0),
-    ):
-        worst = features.weakest_mean([measure(found) for found in seen.values()])
-        numbers = {"mean": worst.estimate, "low": worst.low} if worst else {}
-        run.criterion(criterion, worst and worst.low > bound, **numbers)
+    for criterion, (met, numbers) in interpretation.verdicts(interpreted.values()).items():
+        run.criterion(criterion, met, **numbers)
+    weakest = interpretation.weakest_agreement(interpreted.values())
+    run.headline("agreement with ablation, weakest layer", weakest.estimate, weakest.low, weakest.high)
 
 
 if __name__ == "__main__":

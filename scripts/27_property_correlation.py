@@ -33,84 +33,58 @@ AHEAD = (
 )
 def main(run):
     import numpy as np
-    import pandas
-    import torch
 
     from ired.instruments.dictionaries import (
         dictionary,
-        figures_property_correlation as figures,
+        figures,
+        held_out_correlation,
         property_correlation,
     )
     from ired.instruments.dictionaries.activations import Shards
-    from ired.instruments.statistics import intervals
     from ired.model import problems
     from ired.model.checkpoint import load_energy
     from ired.model.reference import controls
 
-    source, model, split = run.upstream("P2-01"), run.upstream("SETUP-3"), "held_out"
+    source, model = run.upstream("P2-01"), run.upstream("SETUP-3")
     shards = Shards.of(source.json("index"), source.tensors, model.run_id)
-    columns, A = shards.columns(split), source.tensors("problems")[f"{split}.A"]
-    moments, trained = source.tensors("moments"), model.path("model.safetensors")
-    fresh = controls(load_energy(trained, "cpu", torch.float32), run.seed)["untrained"]
+    columns, A = shards.columns("held_out"), source.tensors("problems")["held_out.A"]
+    moments, trained = source.tensors("moments"), load_energy(model.path("model.safetensors"), "cpu")
+    untrained = controls(trained, run.seed)["untrained"]
     generator = problems.generator(run.seed, "correlation")
     rng = np.random.default_rng(generator.initial_seed())
 
-    token = property_correlation.one_token_each(columns["problem"], rng)
-    values = problems.properties(A) | {"effective_rank": property_correlation.effective_rank(A)}
-    drawn = (columns[name][token] for name in ("distance", "landscape", "kind"))
-    properties = property_correlation.problem_properties({name: values[name] for name in property_correlation.MATRIX})
-    properties += property_correlation.token_properties(*drawn)
+    problem, token = columns["problem"], property_correlation.one_token_each(columns["problem"], rng)
+    properties = property_correlation.properties_of(A, problems.properties(A), columns, token)
     inputs = property_correlation.inputs(A, columns["y"][token])
-    reached = property_correlation.predictability(inputs, properties, run.seed)
+    by_inputs = held_out_correlation.predictability(inputs, properties, run.seed)
 
-    tests, best, ridge, chosen = [], [], [], {}
+    layers = []
     for layer, dictionaries in LAYERS.items():
         up = run.upstream(dictionaries)
         packed = up.tensors("dictionaries"), up.meta("dictionaries")
-        own = dictionary.studied(up.json("chosen"), packed, model.run_id)
+        sae = dictionary.studied(up.json("chosen"), packed, model.run_id)
         frozen = dictionary.Dictionary.unpack("frozen", *packed)
-        of_layer = (moments[f"{layer}.{what}"] for what in ("mean", "covariance"))
-        kinds = property_correlation.encoders(own, frozen, *of_layer, generator)
-        held = shards.activations(split, layer)
-        units = property_correlation.gather(kinds, held, columns["problem"], token)
-        other = property_correlation.activations_of(fresh, A, columns, layer)
-        control = property_correlation.gather({"untrained": lambda x: x}, other, columns["problem"], token)
-        found = [property_correlation.correlate(u, properties, rng, run.params.permutations) for u in units]
-        tests += [f.table().assign(layer=layer) for f in found]
-        best += [f.best().assign(layer=layer) for f in found]
-        chosen[layer] = property_correlation.select(units, properties, run.seed)
-        rows = property_correlation.predictability([*units, *control], properties, run.seed)
-        ridge.append(pandas.concat([rows, reached]).assign(layer=layer))
-    tests, best, ridge = (pandas.concat(t, ignore_index=True) for t in (tests, best, ridge))
-    tests["p_adjusted"] = intervals.adjust(tests["p"])
-    selected = pandas.concat([
-        property_correlation.decided(chosen[layer].table(), rows).assign(layer=layer)
-        for layer, rows in tests.groupby("layer", sort=False)
-    ], ignore_index=True)  # fmt: skip
-    tables = {"correlations": tests, "best": best, "selected": selected, "ridge": ridge,
-              "confounded": property_correlation.between(properties)}  # fmt: skip
+        mean, covariance = (moments[f"{layer}.{what}"] for what in ("mean", "covariance"))
+        kinds = property_correlation.encoders(sae, frozen, mean, covariance, generator)
+        units = property_correlation.gather(kinds, shards.activations("held_out", layer), problem, token)
+        x = property_correlation.activations_of(untrained, A, columns, layer)
+        control = property_correlation.gather({"untrained": lambda x: x}, x, problem, token)
+        layers.append(held_out_correlation.of_layer(
+            layer, units, control, properties, rng, run.params.permutations, run.seed
+        ))  # fmt: skip
+    tables = held_out_correlation.tables(layers, by_inputs)
     for name, table in tables.items():
         run.table(name, table)
+    run.table("confounded", property_correlation.between(properties))
 
-    fair = tests[~tests["property"].isin(property_correlation.CONFOUNDED) & (tests["kind"] == "sae")]
-    count = (fair["p_adjusted"] < 0.05).sum()
-    run.criterion("some_feature_survives", count > 0, surviving=count, tests=len(fair))
-    for layer in LAYERS:
-        rows = selected.query("layer == @layer and kind == 'neuron' and fair")
-        most = rows.loc[rows["ahead_low"].idxmax()]
-        run.criterion(f"{layer}_says_more_than_neurons", rows["beaten"].any(),
-                      properties=rows["beaten"].sum(), ahead=most.ahead, low=most.ahead_low)  # fmt: skip
-    gain = property_correlation.mean_advantage(chosen.values(), "sae", "neuron")
+    verdicts = held_out_correlation.verdicts(tables["correlations"], tables["selected"])
+    for criterion, (met, numbers) in verdicts.items():
+        run.criterion(criterion, met, **numbers)
+    gain = held_out_correlation.mean_advantage([each.selected for each in layers], "sae", "neuron")
     run.headline("held-out ρ, feature − neuron", gain.estimate, gain.low, gain.high)
-    for name, figure, caption in (
-        ("best", figures.best_correlations(best), "Largest |ρ| over the units of each kind; below it, "
-         "what the largest stays under by chance (95 %). In brackets: not above that."),
-        ("held_out", figures.held_out(selected), "Units chosen on one half of the problems, measured "
-         "on the other, both ways; 95 % intervals over problems."),
-        ("ridge", figures.predictability(ridge), "Cross-validated R² with 95 % intervals over "
-         "problems; logarithms of condition number, smallest eigenvalue and error."),
-    ):  # fmt: skip
-        run.figure(name, figure, f"{caption} {len(A)} held-out problems.")
+    shown = figures.with_captions(tables["best"], tables["selected"], tables["ridge"], len(A))
+    for name, (figure, caption) in shown.items():
+        run.figure(name, figure, caption)
 
 
 if __name__ == "__main__":

@@ -32,88 +32,71 @@ from ired.lab.command import command
     },
 )
 def main(run):
-
     import pandas
     import torch
 
     from ired.instruments.accuracy import predictors
-    from ired.instruments.core import states as points, trajectories
+    from ired.instruments.core import states, trajectories
     from ired.instruments.geometry import answer_errors, figures, metric_laws, metrics
-    from ired.instruments.statistics import intervals
     from ired.model import problems
     from ired.model.reference import panel
     from ired.model.sampling import Sampler
 
     run.gate("SETUP-5")
     energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
-    model, sampler = energies["trained"], Sampler(**run.profile.sampling)
-    A = run.upstream("SETUP-2").tensors("problems")["test.A"][: run.params.samples].to(run.device)
-    Y, n = problems.inverse(metrics.check(A, "problem")), run.profile.problem["n"]
-    laws = metric_laws.check(A[: run.params.laws], problems.generator(run.seed, "laws"))
+    model, sampler, params = energies["trained"], Sampler(**run.profile.sampling), run.params
+    n, c = run.profile.problem["n"], run.profile.problem["c"]
+    A = run.upstream("SETUP-2").tensors("problems")["test.A"][: params.samples].to(run.device)
+    Y = problems.inverse(metrics.check(A, "problem"))
+    laws = metric_laws.check(A[: params.laws], problems.generator(run.seed, "laws"))
     run.table("laws", metric_laws.columns(laws))
-    broken = [str(law) for law in laws if not law.holds]
+    broken = [law for law in laws if not law.holds]
     run.criterion("laws_hold", not broken, checked=len(laws), broken=len(broken))
 
-    # The sampler's own starts, for the untrained network as well.
-    start = points.noise(model, len(A), generator=problems.generator(run.seed, "paths"), like=A)
-
-    walked = {name: trajectories.record(sampler.answers, energies[name], A, start)
-              for name in ("trained", "untrained")}  # fmt: skip
+    # Every step of sampling; the untrained network's from the same starts.
+    start = states.noise(model, len(A), generator=problems.generator(run.seed, "paths"), like=A)
+    walked = {
+        who: trajectories.record(sampler.answers, energies[who], A, start) for who in ("trained", "untrained")
+    }
     tensors, note = trajectories.pack(walked["trained"])
     run.tensors("paths", tensors | {"A": A}, note)
-
-    shape, source = (run.params.draws, len(A)), problems.generator(run.seed, "noise")
-    blur = points.noise(model, *shape, generator=source, like=A).unflatten(-1, (n, n))
-    states = {name: path.clean(model) for name, path in walked.items()}
-    seen = {name: answer_errors.along(M, Y) for name, M in states.items()}
-    seen["noise"] = answer_errors.along(states["trained"], Y, blur[0])
-    steps = pandas.concat(pandas.DataFrame(note | found).assign(who=who) for who, found in seen.items())
+    generator = problems.generator(run.seed, "noise")
+    noise = states.noise(model, params.draws, len(A), generator=generator, like=A).unflatten(-1, (n, n))
+    clean = {who: path.clean(model) for who, path in walked.items()}
+    steps = answer_errors.over_steps(clean, Y, noise[0], note)
     run.table("steps", steps)
 
-    source = problems.generator(0, "predictors")
-    batch = problems.draw(run.params.fit, n, run.profile.problem["c"], source, torch.float64)
-    linear = predictors.fit((B, problems.inverse(B)) for B in batch.split(5000))["least_squares"]
-    answers = {name: model.coordinates.decode(path.end) for name, path in walked.items()}
-    examined = answer_errors.examine(answers | {"least_squares": linear(A)}, Y, blur)
+    # The answers, beside least squares and noise.
+    generator = problems.generator(0, "predictors")
+    batch = problems.draw(params.fit, n, c, generator, torch.float64)
+    linear = predictors.fit((part, problems.inverse(part)) for part in batch.split(5000))["least_squares"]
+    answers = {who: model.coordinates.decode(path.end) for who, path in walked.items()}
+    examined = answer_errors.examine(answers | {"least_squares": linear(A)}, Y, noise)
     closeness = pandas.DataFrame(examined.closeness)
     run.table("closeness", closeness)
     run.table("answers", examined.columns())
     run.metrics(examined.numbers())
-    own, noise = examined.departures["trained"], examined.noise["trained"]
-    sampled = metrics.symmetric(answers["trained"])[torch.as_tensor(own.definite)]
-    groups = {"problems": A, "answers": Y} | ({"sampled": sampled} if len(sampled) > 1 else {})
+
+    # Means of the problems, of their answers, and of the sampled ones, where these have means.
+    definite = torch.as_tensor(examined.departures["trained"].definite)
+    groups = {"problems": A, "answers": Y}
+    if definite.sum() > 1:
+        groups["sampled"] = metrics.symmetric(answers["trained"])[definite]
+    else:
+        print(f"{definite.sum()} of {len(A)} sampled answers are positive definite: the others are infinitely far "
+              "from every truth, and tie with noise that is too")  # fmt: skip
     spectra, means = (pandas.DataFrame(columns) for columns in answer_errors.means(groups))
     run.table("mean_spectra", spectra)
     run.table("means", means)
-    run.metrics({f"inversion.{row.group}.{row.metric}": row.inversion
-                 for row in means.itertuples() if row.group != "problems"})  # fmt: skip
+    inverted = means[means["group"] != "problems"].itertuples()
+    run.metrics({f"inversion.{row.group}.{row.metric}": row.inversion for row in inverted})
 
-    share = intervals.proportion_interval(own.definite.sum(), len(A))
-    comparable = own.definite.sum() >= 2
-    if not comparable:
-        print(f"{own.definite.sum()} of {len(A)} sampled answers are positive definite: the others are infinitely "
-              "far from every truth, and tie with noise that is too")  # fmt: skip
-    run.criterion("samples_are_spd", share.low >= 0.95, share=share.estimate, low=share.low)
-    apart = intervals.paired_interval(own.distance, noise.distance.mean(0))
-    run.criterion("nearer_to_the_cone_than_noise", apart.high < 0, difference=apart.estimate,
-                  high=apart.high)  # fmt: skip
-    row = closeness.set_index(["who", "metric"]).loc[("trained", "affine-invariant")]
-    run.criterion("closer_than_noise", row["nearer_low"] > 0.5, nearer=row["nearer"])
-    if comparable:
-        run.headline("nearer to the truth than noise of equal size, affine-invariant",
-                     *row[["nearer", "nearer_low", "nearer_high"]])  # fmt: skip
-    else:
-        run.headline("sampled answers that are positive definite", share.estimate, share.low, share.high)
-    for name, figure, caption in (
-        ("path", figures.path(steps), f"Every step of sampling {len(A)} problems, read as an answer; means, "
-         "95 % intervals. Dashed: the truth with isotropic noise of the size of each trained state's error."),
-        ("laws", figures.laws(metric_laws.columns(laws)), f"Largest relative error over {run.params.laws} test "
-         "problems; 0 stands at the left end. Hollow: must not hold under that metric."),
-        ("means", figures.means(spectra, means), "Karcher means: spectra (with log det of the mean minus mean "
-         "log det, over n), and how far means of answers are from the inverse of the mean problem."),
-        ("closeness", figures.closeness(closeness), f"Symmetric parts beside {run.params.draws} draws of noise "
-         "of equal Frobenius norm each; 95 % intervals over problems. Ratios: where both are definite."),
-    ):  # fmt: skip
+    for criterion, (met, numbers) in answer_errors.verdicts(examined).items():
+        run.criterion(criterion, met, **numbers)
+    run.headline(*answer_errors.headline(examined))
+    counts = {"problems": len(A), "laws": params.laws, "draws": params.draws}
+    shown = figures.with_captions(steps, metric_laws.columns(laws), spectra, means, closeness, counts)
+    for name, (figure, caption) in shown.items():
         run.figure(name, figure, caption)
 
 

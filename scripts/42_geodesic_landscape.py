@@ -39,107 +39,65 @@ LANDSCAPES = (0, 2, 4)
     },
 )
 def main(run):
-    import pandas
-
     from ired.instruments.core import states, trajectories
     from ired.instruments.geometry import figures_geodesics as figures, metrics, spd_states, study
-    from ired.instruments.landscape import slices
-    from ired.instruments.statistics.intervals import mean_interval, paired_interval
-    from ired.instruments.statistics.tables import per_unit, summarise
+    from ired.instruments.statistics.intervals import mean_interval
     from ired.model import problems
     from ired.model.reference import panel
     from ired.model.sampling import Sampler
 
+    # What is given: a model and its controls, the problems of P4-01 and its sampling paths.
     energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
-    model, params, up = energies["trained"], run.params, run.upstream("P4-01")
-    stored, source = up.tensors("paths"), problems.generator(run.seed, "geodesics")
-    every = metrics.check(stored.pop("A"), "problem").to(run.device)
-    A, inverses = every[: params.problems], problems.inverse(every)
-    Y = inverses[: params.problems]
+    model, params, generator = energies["trained"], run.params, problems.generator(run.seed, "geodesics")
+    stored = run.upstream("P4-01").tensors("paths")
+    all_A = metrics.check(stored.pop("A"), "problem").to(run.device)
+    all_Y = problems.inverse(all_A)
+    A, Y = all_A[: params.problems], all_Y[: params.problems]
+    walked = trajectories.unpack(stored, run.upstream("P4-01").meta("paths"))
 
-    shares = spd_states.inside(model, Y, range(model.schedule.K), 64, source).mean(-1)
-    run.table("cone", {"landscape": range(len(shares)), "inside": shares})
-    perturbed, reach = spd_states.perturbed(Y, spd_states.noise_radius(model, 0), 2 * params.pairs, source)
-    walked = trajectories.unpack(stored, up.meta("paths"))
-    goals, numbers = study.targets(model, A, perturbed[:, : params.draws], walked)
-    if absent := [kind for kind in ("start", "end") if kind not in goals]:
-        print(f"no geodesics to {' and '.join(absent)} of sampling paths: fewer than two paths are positive "
-              "definite there")  # fmt: skip
-    run.metrics(numbers | {"reach.noise_radii": reach.mean() / spd_states.noise_radius(model, 0)}
-                | {f"inside.k{k}": shares[k] for k in LANDSCAPES})  # fmt: skip
-    profiles, shapes = study.along(
-        energies, A, Y, goals, reach, params.steps, LANDSCAPES, source
-    )
-    pairs = {"perturbed": perturbed.chunk(2, 1),
-             "other answers": study.others(inverses, len(A), params.pairs, source)}  # fmt: skip
+    # Where the cone is narrower than the noise, and what geodesics from the answers Y lead to.
+    inside = spd_states.inside(model, Y, range(model.schedule.K), 64, generator).mean(-1)
+    run.table("cone", {"landscape": range(len(inside)), "inside": inside})
+    radius = spd_states.noise_radius(model, 0)
+    perturbed, reach = spd_states.perturbed(Y, radius, 2 * params.pairs, generator)
+    targets, counts = study.targets(model, A, perturbed[:, : params.draws], walked)
+    if absent := [kind for kind in ("start", "end") if kind not in targets]:
+        print(f"no geodesics to {' and '.join(absent)} of sampling paths: fewer than two are positive definite there")
+    run.metrics(counts | {"reach.noise_radii": reach.mean() / radius} | {f"inside.k{k}": inside[k] for k in LANDSCAPES})
+
+    # The energies along these geodesics, at the middle of pairs, and to second order at points.
+    profiles, shapes = study.along(energies, A, Y, targets, reach, params.steps, LANDSCAPES, generator)
+    others = study.others(all_Y, len(A), params.pairs, generator)
+    pairs = {"perturbed": perturbed.chunk(2, 1), "other answers": others}
     convexity = study.between(energies, A, pairs, LANDSCAPES)
-    places = {"answer": Y, "perturbed": perturbed[:, 0]}
-    curvature = study.curved(energies, A, places, LANDSCAPES)
+    points = {"answer": Y, "perturbed": perturbed[:, 0]}
+    curvature = study.curved(energies, A, points, LANDSCAPES)
 
+    # P1-01's slices in the same planes, straight and bent by the exponential map.
     before, sampler = run.upstream("P1-01"), Sampler(**run.profile.sampling)
-    known, first = before.tensors("pictures"), every[: int(before.params["slices"])]
-    planes = study.planes(
-        model, first, states.answers(model, first),
-        sampler, problems.generator(run.seed, "slices"),
-    )  # fmt: skip
-    sheets, pictures, few = [], {}, slice(min(params.sliced, len(first)))
-    for plane in planes:
-        there = {what: known[f"trained.{plane.kind}.k0.{what}"] for what in ("gap", "line")}
-        part = slices.Directions(plane.kind, plane.axes[few], plane.share[few])
-        shape, drawn, off = study.redrawn(energies, first[few], inverses[few], part, there)
-        run.metrics({f"redrawn.{plane.kind}": off})
-        sheets.append(shape)
-        pictures |= drawn
-    run.tensors("pictures", pictures)
-    measures = {  # table, what its cells are, what is averaged
-        "profiles": (profiles, ["kind", "view"], ["rise", "lower", "minimum", "position"]),
-        "convexity": (convexity, ["kind"], ["share", "bend"]),
-        "curvature": (curvature, ["place"],
-                      ["log_condition", "negative", "saved", "saved_spread", "gradient"]),
-        "slices": (pandas.concat(sheets, ignore_index=True), ["kind"],
-                   ["ideal_correlation", "below", "minimum_distance", "fit"]),
-    }  # fmt: skip
-    means = {}
-    for name, (table, cell, what) in measures.items():
+    first = all_A[: int(before.params["slices"])]
+    source, few = problems.generator(run.seed, "slices"), min(params.sliced, len(first))
+    planes = study.planes(model, first, states.answers(model, first), sampler, source)
+    slices, pictures, differences = study.all_redrawn(
+        energies, first[:few], all_Y[:few], planes, before.tensors("pictures")
+    )
+    run.metrics({f"redrawn.{kind}": difference for kind, difference in differences.items()})
+
+    # What is kept, and what it decides.
+    tables = {"profiles": profiles, "convexity": convexity, "curvature": curvature, "slices": slices}
+    means = {name: study.means(name, table) for name, table in tables.items()}
+    for name, table in tables.items():
         run.table(name, table)
-        means[name] = summarise(table, [*cell, "energy", "landscape", "metric"], what)
         run.table(f"{name}_means", means[name])
     run.table("shapes", shapes)
-
-    def seen(table, measure, metric="affine-invariant", **at):
-        return {name: per_unit(table, measure, energy=name, metric=metric, **at) for name in energies}
-
-    def decide(name, values, level, *controls):
-        own = mean_interval(values["trained"])
-        beyond = {c: paired_interval(values["trained"], values[c]) for c in controls}
-        run.criterion(name, own.low > level and all(margin.low > 0 for margin in beyond.values()),
-                      low=own.low, **{f"beyond_{c}.low": margin.low for c, margin in beyond.items()},
-                      **{c: value.mean() for c, value in values.items()})  # fmt: skip
-        return own
-
-    geodesic, straight = (seen(convexity, "share", metric) for metric in ("affine-invariant", "Euclidean"))
-    more = {name: geodesic[name] - straight[name] for name in energies}
-    decide("geodesically_convex_rather_than_euclidean", more, 0, "ideal")
-    near = {"view": "near", "landscape": 0}
-    turned = {"turned": seen(profiles, "lower", "turned", **near)["trained"]}
-    decide("lower_along_geodesics", seen(profiles, "lower", **near) | turned, 0.5, "untrained", "turned")
-    saved = seen(curvature, "saved", place="answer", landscape=0)
-    own = decide("better_conditioned_on_manifold", saved, 0, "untrained")
+    run.tensors("pictures", pictures)
+    for criterion, (met, numbers) in study.verdicts(profiles, convexity, curvature).items():
+        run.criterion(criterion, met, **numbers)
+    saved = mean_interval(study.saved_at_answers(curvature)["trained"])
     run.headline("log₁₀ of the condition number that the affine-invariant metric saves, k=0",
-                 own.estimate, own.low, own.high)  # fmt: skip
-    for name, figure, caption in (
-        ("profiles", figures.profiles(shapes), f"k = 0; medians and middle halves over {len(A)} problems. "
-         "Every metric's points are equally far from the answer, at most one noise radius (reach) but for "
-         "the last row. The affine-invariant geodesic to A passes I."),
-        ("comparison", figures.comparison(means["profiles"]), "As far as the reach, k = 0; means over "
-         "problems, 95 % intervals. Ties count half. ×: bent as much as the affine-invariant one, elsewhere."),
-        ("slices", figures.slices(pictures), "Gap to the answer's energy of one problem in P1-01's planes, "
-         "trained energy, at equal distance from the answer. Hatched: straight lines have left the cone."),
-        ("conditioning", figures.conditioning(means["curvature"]), "Means over problems, 95 % intervals, "
-         "k = 0. Known at the answer: ideal 0 and 2 log κ, algebraic 2 log κ and log (κ + 1/κ)/2."),
-        ("convexity", figures.convexity(means["convexity"]), f"{params.pairs} pairs of a kind and problem, "
-         "the same under all metrics; 95 % intervals over problems. Bend: how far the middle lies below."),
-    ):  # fmt: skip
+                 saved.estimate, saved.low, saved.high)  # fmt: skip
+    shown = figures.with_captions(shapes, means, pictures, problems=len(A), pairs=params.pairs)
+    for name, (figure, caption) in shown.items():
         run.figure(name, figure, caption)
 
 

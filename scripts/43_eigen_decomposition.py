@@ -37,65 +37,62 @@ def main(run):
     import torch
 
     from ired.instruments.accuracy import predictors
-    from ired.instruments.core import states as points, trajectories
-    from ired.instruments.geometry import eigen_split, eigen_study, figures_eigen_split as figures
+    from ired.instruments.core import states, trajectories
+    from ired.instruments.eigen_decomposition import eigen_split, figures, study
     from ired.instruments.statistics import intervals
     from ired.model import problems
     from ired.model.reference import panel
     from ired.model.sampling import Sampler
 
     energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
-    model, sampler = energies["trained"], Sampler(**run.profile.sampling)
-    up, params = run.upstream("P4-01"), run.params
-    A = (kept := up.tensors("paths"))["A"].to(run.device)
-    walked = trajectories.unpack(kept, up.meta("paths"))
-    Y, few = problems.inverse(A), min(params.controls, len(A))
-    frame, y0 = eigen_split.Frame.of(Y, params.tolerances[0]), points.answers(model, A)
-    some, level = frame.first(few), points.array(frame.isotropic).mean()
-    source, problem = problems.generator(0, "predictors"), run.profile.problem
-    batch = problems.draw(params.fit, problem["n"], problem["c"], source, torch.float64)
+    model, sampler, params = energies["trained"], Sampler(**run.profile.sampling), run.params
+    n, c = run.profile.problem["n"], run.profile.problem["c"]
+    up = run.upstream("P4-01")
+    stored = up.tensors("paths")
+    A, walked = stored["A"].to(run.device), trajectories.unpack(stored, up.meta("paths"))
+    Y, y0, few = problems.inverse(A), states.answers(model, A), min(params.controls, len(A))
+    frame = eigen_split.Frame.of(Y, params.tolerances[0])
+    first, level = frame.first(few), states.array(frame.isotropic).mean()
+    batch = problems.draw(params.fit, n, c, problems.generator(0, "predictors"), torch.float64)
     linear = predictors.fit([(batch, problems.inverse(batch))])
-    known = {name: linear[name](A) for name in ("least_squares", "mean")}
-    taken = model.coordinates.encode(known["least_squares"][:few])
+    answers = {name: linear[name](A) for name in ("least_squares", "mean")}
+
+    # The score at noised answers.
     scores = {name: eigen_split.of_energy(energy, A[:few]) for name, energy in energies.items()}
-    scores["least_squares"] = eigen_split.of_answers(model, taken)
-    source, place = problems.generator(run.seed, "eigenparts"), (some, y0[:few])
-    noised, landscapes = eigen_study.scores(model, scores, *place, params.draws, source, sampler.clip)
+    encoded = model.coordinates.encode(answers["least_squares"][:few])
+    scores["least_squares"] = eigen_split.of_answers(model, encoded)
+    generator = problems.generator(run.seed, "eigenparts")
+    noised, landscapes = study.scores(model, scores, first, y0[:few], params.draws, generator, sampler.clip)
 
-    # The untrained network walks from the same starts; its ∇E is seen at the trained one's states.
-    states, stops, fresh = walked.y[:, :few].to(A), walked.landscape, energies["untrained"]
-    blank = trajectories.record(sampler, fresh, A[:few], states[0])
-    ways = {"trained": eigen_study.Walk.of(walked.clean(model).to(A), frame, Y),
-            "untrained": eigen_study.Walk.of(blank.clean(model), some, Y[:few])}  # fmt: skip
-    aims = {who: eigen_split.aim(energies[who], A[:few], *place, states, stops) for who in ways}
-    curves = eigen_study.curves(ways, aims, stops)
+    # On the way. The untrained network walks from the same starts; its ∇E is seen at the trained one's states.
+    y, untrained = walked.y[:, :few].to(A), energies["untrained"]
+    blank = trajectories.record(sampler, untrained, A[:few], start=y[0])
+    walks = {
+        "trained": study.Walk.of(walked.clean(model).to(A), frame, Y),
+        "untrained": study.Walk.of(blank.clean(model), first, Y[:few]),
+    }
+    aims = {
+        who: eigen_split.aim(energies[who], A[:few], first, y0[:few], y, walked.landscape) for who in walks
+    }
+    curves = study.curves(walks, aims, walked.landscape)
 
-    answers = {"trained": model.coordinates.decode(walked.end.to(A))} | known
+    # The final answers.
+    answers = {"trained": model.coordinates.decode(walked.end.to(A))} | answers
     answers["untrained"] = blank.clean(model)[-1]
-    ends = eigen_study.finals(answers, frame, Y, problems.generator(run.seed, "random eigenvectors"))
-    for name, table in {
-        "noised": noised, "landscapes": landscapes, "curves": curves, "steps": ways["trained"].table(),
-        "halving": ways["trained"].halving(), "answers": ends.table, "ranks": ends.ranks,
-        "condition": ends.strata,
-        "tolerances": eigen_study.joined(answers["trained"] - Y, Y, params.tolerances),
-    }.items():  # fmt: skip
+    ends = study.finals(answers, frame, Y, problems.generator(run.seed, "random eigenvectors"))
+    tolerances = study.joined(answers["trained"] - Y, Y, params.tolerances)
+
+    tables = {"noised": noised, "landscapes": landscapes, "curves": curves, "tolerances": tolerances}
+    for name, table in (tables | walks["trained"].tables() | ends.tables()).items():
         run.table(name, table)
     run.tensors("profiles", ends.profiles)
-
-    for name, (met, numbers) in eigen_study.verdicts(ways["trained"], ends.table, noised).items():
-        run.criterion(name, met, **numbers)
+    for criterion, (met, numbers) in study.verdicts(walks["trained"], ends.table, noised).items():
+        run.criterion(criterion, met, **numbers)
     share = intervals.mean_interval(ends.table.loc[ends.table["who"] == "trained", "share"])
     run.headline("eigenvalue share of the final error", share.estimate, share.low, share.high)
-    run.metrics(eigen_study.means(ends))
-    for name, figure, caption in (
-        ("steps", figures.over_steps(curves, level), f"{len(A)} problems (untrained, ∇E: {few}), 95 % "
-         "intervals. An answer that has not seen A is a multiple of I and errs in eigenvalues only."),
-        ("landscapes", figures.over_landscapes(landscapes, level), f"{few} problems, {params.draws} "
-         "noised answers each, 95 % intervals. Least squares: as if its answer were the truth."),
-        ("ranks", figures.ranks(ends.profiles, ends.ranks), "Above: mean share of the squared error in "
-         "each entry of UᵀDU, by isotropic noise's. Below: 95 % intervals over problems."),
-        ("condition", figures.condition(ends.strata, level), "Quarters of problems; ρ: Spearman's."),
-    ):  # fmt: skip
+    run.metrics(study.means(ends))
+    counts = {"problems": len(A), "controls": few, "draws": params.draws}
+    for name, (figure, caption) in figures.with_captions(curves, landscapes, ends, level, counts).items():
         run.figure(name, figure, caption)
 
 

@@ -46,7 +46,7 @@ def main(run):
     import pandas
 
     from ired.experiments.variants import costs, measured, rivals
-    from ired.instruments.comparison import figures, study
+    from ired.instruments.comparison import figures, figures_differences, study
     from ired.model.architectures import parse
 
     found = measured(run, run.params.problems)
@@ -75,11 +75,11 @@ def main(run):
     for name, figure, caption in (
         ("accuracy", figures.accuracy(accuracy, references), f"{words} Small dots are seeds, large ones means "
          "with Student's 95 % intervals. Dashed: reference predictors."),
-        *((name, figures.differences(rows), f"{words} Differences to none, paired by seed, in their own "
+        *((name, figures_differences.differences(rows), f"{words} Differences to none, paired by seed, in their own "
            "deviations. Filled: significant after correction over all cells. Grey: what so few seeds cannot "
            "see with 80 % power.") for name, rows in seen.cells()),
-        ("changes", figures.heatmap(seen.changed()), f"{words} Differences to none in units of the deviation "
-         "between seeds; metrics that are the same in all models are left out."),
+        ("changes", figures_differences.heatmap(seen.changed()), f"{words} Differences to none in units of the "
+         "deviation between seeds; metrics that are the same in all models are left out."),
         ("consistency", figures.consistency(pairs), f"{words} What two models share, from 0 to 1, beside a "
          "copy, a model with its weights shuffled, an untrained one and the ideal energy."),
         ("landscapes", figures.landscapes(landscapes[several]), f"{words} Means over seeds with the range of "

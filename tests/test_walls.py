@@ -22,6 +22,32 @@ ALLOWED = {
     # What several scripts share stands in the corridor: it may go everywhere, and only scripts call it.
     "experiments": ("model", "instruments", "figures", "lab"),
 }
+# Rooms of instruments from the ground up: none imports one above it.
+FLOORS = (
+    "core", "statistics",
+    "accuracy", "landscape", "dictionaries", "attribution", "concepts",
+    "influence", "layers", "probing", "geometry", "eigen_decomposition",
+    "interventions", "transport", "circuits",
+    "robustness", "sanity", "transfer", "comparison",
+    "calibration",
+)  # fmt: skip
+# Imports that still run upwards.
+UPWARDS = {
+    ("ired/instruments/landscape/known_answers.py", "ired.instruments.interventions.known_answers_causality.denoised"),
+}
+MODULES, LINES = 14, 400  # of a folder, of a file, at most
+# What is larger: it may shrink and not grow, and leaves this list when it is small enough.
+CROWDED = {"ired/lab": 28, "ired/model": 19}
+LONG = {
+    "ired/instruments/attribution/active_subspace.py": 591,
+    "ired/instruments/attribution/integrated_gradients.py": 905,
+    "ired/instruments/concepts/cav.py": 785,
+    "ired/instruments/interventions/mediation.py": 637,
+    "ired/instruments/interventions/pushes.py": 551,
+    "ired/instruments/landscape/gradient_field.py": 403,
+    "ired/instruments/landscape/minima.py": 465,
+    "ired/report/claims.py": 559,
+}
 # Outside packages that belong to one place.
 ONLY_IN = {
     "mlflow": ("ired/lab/tracking.py",),
@@ -84,15 +110,31 @@ def breaches(path):
             yield name
 
 
+def upwards(path):
+    """What a file of instruments imports from a room above its own; a room that has no floor is above all."""
+    relative = path.relative_to(ROOT).as_posix()
+    floor = {room: number for number, room in enumerate(FLOORS)}
+    own = floor.get(relative.split("/")[2], -1)
+    for name in imports(path):
+        if name.startswith("ired.instruments.") and (relative, name) not in UPWARDS:
+            if floor.get(name.split(".")[2], len(FLOORS)) > own:
+                yield name
+
+
+def modules(folder):
+    """How many modules there are in a folder, its index not counted."""
+    return len([path for path in folder.glob("*.py") if path.name != "__init__.py"])
+
+
 def circle():
     """Modules of which each imports the next, the last one the first; empty where there is no such circle."""
-    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
-               for path in sources("ired")}
+    files = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+             for path in sources("ired")}
     graph = {}
-    for module, path in modules.items():
+    for module, path in files.items():
         names = imports(path, types=False)  # of modules, or of what a module holds
-        named = {name if name in modules else name.rpartition(".")[0] for name in names}
-        graph[module] = named & modules.keys()
+        named = {name if name in files else name.rpartition(".")[0] for name in names}
+        graph[module] = named & files.keys()
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -108,6 +150,27 @@ def test_no_wall_is_crossed(folder):
 
 def test_no_imports_run_in_a_circle():
     assert circle() == []
+
+
+def test_rooms_stand_on_each_other():
+    rooms = {path.relative_to(ROOT).parts[2] for path in sources("ired/instruments")} - {"__init__.py"}
+    assert rooms == set(FLOORS)
+    files = [path for path in sources("ired/instruments") if path.parent.name != "instruments"]
+    assert {str(path): found for path in files if (found := list(upwards(path)))} == {}
+
+
+def test_no_folder_is_crowded():
+    folders = {path.parent for path in sources("ired")}
+    counts = {folder.relative_to(ROOT).as_posix(): modules(folder) for folder in folders}
+    assert {name: count for name, count in counts.items() if count > CROWDED.get(name, MODULES)} == {}
+    assert {name for name in CROWDED if counts.get(name, 0) <= MODULES} == set(), "no exceptions any more"
+
+
+def test_no_file_is_long():
+    lines = {path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines())
+             for folder in ("ired", "scripts") for path in sources(folder)}  # fmt: skip
+    assert {name: count for name, count in lines.items() if count > LONG.get(name, LINES)} == {}
+    assert {name for name in LONG if lines.get(name, 0) <= LINES} == set(), "no exceptions any more"
 
 
 def test_scripts_stay_readable():
@@ -145,6 +208,26 @@ def test_the_test_sees_breaches(place, line, tmp_path, monkeypatch):
     path.write_text(line)
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     assert list(breaches(path))
+
+
+@pytest.mark.parametrize(
+    "room, line",
+    [
+        ("landscape", "from ired.instruments.geometry import metrics"),
+        ("core", "def f():\n    from ired.instruments.statistics import intervals"),
+        ("dictionaries", "from ired.instruments.calibration import registry"),
+        ("attic", "from ired.instruments.core import states"),
+        ("calibration", "from ired.instruments.attic import x"),
+    ],
+)
+def test_the_test_sees_who_looks_up(room, line, tmp_path, monkeypatch):
+    path = tmp_path / "ired" / "instruments" / room / "x.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(line)
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    assert list(upwards(path))
+    path.write_text("from ired.instruments.calibration.registry import x")
+    assert bool(list(upwards(path))) == (room != "calibration")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ired.instruments.calibration import checks
+from ired.instruments.core.reference_energies import References
 from ired.instruments.dictionaries import rule_descriptions
 from ired.model import problems as model_problems
 from ired.model.coordinates import Coordinates
@@ -72,7 +72,7 @@ def network(coordinates):
 def references(request, schedule):
     coordinates = Coordinates(4, shift=0.3, scale=0.5, symmetric=request.param)
     A = model_problems.draw(4, 4, 0.5, model_problems.generator(0, "calibration"), torch.float64)
-    return checks.References(
+    return References(
         ideal=IdealEnergy(coordinates, schedule),
         algebraic=AlgebraicEnergy(coordinates, schedule),
         well=DoubleWell(Coordinates(2, symmetric=True), schedule),

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from ired.instruments.attribution import integrated_gradients
 from ired.instruments.attribution.integrated_gradients import Baseline, Paths, Target
-from ired.instruments.calibration.checks import Check, Layered, References, compare, relative, to_scale
 from ired.instruments.core import states
+from ired.instruments.core.check import Check, compare, relative, to_scale
+from ired.instruments.core.reference_energies import Layered, References
 
 NAME = "attribution"
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ired.instruments.attribution import active_subspace
-from ired.instruments.calibration.checks import Around, Check, References, compare
 from ired.instruments.core import random_directions, states as points
+from ired.instruments.core.check import Check, compare
+from ired.instruments.core.reference_energies import Around, References
 
 NAME = "active_subspace"
 

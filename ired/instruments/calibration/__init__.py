@@ -1,6 +1,5 @@
-"""All known answers that the instruments must recover.
+"""All known answers that the instruments must recover. The topmost room: it knows all others.
 
-checks.py    Known answers: every instrument on energies whose landscapes are known in closed form
 figures.py   How well the instruments recover known answers
-registry.py  All known answers, by phase, each in the file of its instrument's calibration
+registry.py  All known answers, by phase: the list of what every room's known_answers check
 """

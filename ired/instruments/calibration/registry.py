@@ -1,4 +1,4 @@
-"""All known answers, by phase, each in the file of its instrument's calibration."""
+"""All known answers, by phase: the list of what every room's known_answers check."""
 
 from __future__ import annotations
 
@@ -6,95 +6,108 @@ from collections.abc import Callable
 
 import torch
 
+from ired.instruments.accuracy import known_answers as accuracy
 from ired.instruments.attribution import (
-    known_answers as calibration_attribution,
-    known_answers_active_subspace,
+    known_answers as attribution,
+    known_answers_active_subspace as active_subspace,
 )
-from ired.instruments.calibration import checks
-from ired.instruments.calibration.checks import Check, References
-from ired.instruments.circuits import known_answers as calibration_composition
-from ired.instruments.comparison import known_answers as calibration_comparison, known_answers_similarity
-from ired.instruments.concepts import known_answers as calibration_concepts
-from ired.instruments.dictionaries import known_answers as calibration_phase2
-from ired.instruments.geometry import (
-    known_answers as calibration_spd,
-    known_answers_eigen_split,
-    known_answers_geodesics,
-)
-from ired.instruments.influence import known_answers as calibration_influence
+from ired.instruments.circuits import known_answers as circuits
+from ired.instruments.comparison import known_answers as comparison, known_answers_similarity as similarity
+from ired.instruments.concepts import known_answers as concepts
+from ired.instruments.core.check import Check
+from ired.instruments.core.reference_energies import References
+from ired.instruments.dictionaries import known_answers as dictionaries
+from ired.instruments.eigen_decomposition import known_answers as eigen_decomposition
+from ired.instruments.geometry import known_answers as geometry, known_answers_geodesics as geodesics
+from ired.instruments.influence import known_answers as influence
 from ired.instruments.interventions import (
-    known_answers as calibration_interventions,
-    known_answers_causality,
+    known_answers as interventions,
+    known_answers_causality as causality,
 )
-from ired.instruments.landscape import known_answers as calibration_equivariance
-from ired.instruments.layers import known_answers_ablation, known_answers_gradient_signal
-from ired.instruments.probing import known_answers as calibration_probes
-from ired.instruments.robustness import known_answers as calibration_robustness
-from ired.instruments.sanity import known_answers as calibration_sanity
-from ired.instruments.transfer import known_answers as calibration_transfer
-from ired.instruments.transport import known_answers as calibration_transport
+from ired.instruments.landscape import (
+    known_answers as equivariance,
+    known_answers_curvature as curvature,
+    known_answers_gradient_field as gradient_field,
+    known_answers_slices as slices,
+)
+from ired.instruments.layers import (
+    known_answers_ablation as ablation,
+    known_answers_gradient_signal as gradient_signal,
+)
+from ired.instruments.probing import known_answers as probing
+from ired.instruments.robustness import known_answers as robustness
+from ired.instruments.sanity import known_answers as sanity
+from ired.instruments.statistics import known_answers as statistics
+from ired.instruments.transfer import known_answers as transfer
+from ired.instruments.transport import known_answers as transport
 
+# Checks of a phase share one stream of random numbers: their order decides what each is handed.
 ON_ENERGIES = {
-    1: (checks.calibrate,),
-    2: (calibration_phase2.calibrate,),
+    1: (
+        statistics.check_statistics,
+        slices.check_slices,
+        gradient_field.check_field,
+        curvature.check_hessian,
+        curvature.check_minima,
+        accuracy.check_predictors,
+    ),
+    2: (dictionaries.check_splice, dictionaries.check_features),
     3: (
-        calibration_attribution.check_attribution,
-        calibration_concepts.check_tcav,
-        known_answers_active_subspace.check_active_subspace,
-        calibration_interventions.check_interventions,
-        known_answers_causality.check_causality,
-        known_answers_causality.check_counterfactuals,
+        attribution.check_attribution,
+        concepts.check_tcav,
+        active_subspace.check_active_subspace,
+        interventions.check_interventions,
+        causality.check_causality,
+        causality.check_counterfactuals,
     ),
     4: (
-        known_answers_geodesics.check_geodesics,
-        known_answers_geodesics.check_riemannian,
-        known_answers_geodesics.check_tangent,
-        known_answers_eigen_split.check_eigenparts,
-        calibration_transport.check_transport_energy,
+        geodesics.check_geodesics,
+        geodesics.check_riemannian,
+        geodesics.check_tangent,
+        eigen_decomposition.check_eigenparts,
+        transport.check_transport_energy,
     ),
     5: (
-        calibration_probes.check_probed_states,
-        known_answers_gradient_signal.check_gradient_flow,
-        known_answers_gradient_signal.check_jacobians,
-        known_answers_gradient_signal.check_score_paths,
-        known_answers_gradient_signal.check_unit_census,
-        known_answers_ablation.check_layer_ablation,
-        calibration_composition.check_energy_terms,
-        calibration_composition.check_composition,
+        probing.check_probed_states,
+        gradient_signal.check_gradient_flow,
+        gradient_signal.check_jacobians,
+        gradient_signal.check_score_paths,
+        gradient_signal.check_unit_census,
+        ablation.check_layer_ablation,
+        circuits.check_energy_terms,
+        circuits.check_composition,
     ),
-    6: (
-        calibration_sanity.check_surrogate,
-        calibration_sanity.check_sanity_findings,
-        calibration_transfer.check_shift,
-    ),
-    7: (calibration_equivariance.check_equivariance, known_answers_similarity.check_consistency),
+    6: (sanity.check_surrogate, sanity.check_sanity_findings, transfer.check_shift),
+    7: (equivariance.check_equivariance, similarity.check_consistency),
 }
 ON_PLANTED_DATA = {
-    2: (calibration_phase2.calibrate_planted,),
-    3: (calibration_concepts.check_concepts, known_answers_active_subspace.check_planted_subspace),
+    2: (dictionaries.check_dictionary, dictionaries.check_correlation),
+    3: (concepts.check_concepts, active_subspace.check_planted_subspace),
     4: (
-        calibration_spd.check_spd_laws,
-        calibration_spd.check_spd_answers,
-        known_answers_eigen_split.check_planted_eigenparts,
-        calibration_transport.check_transport,
-        calibration_transport.check_transport_answers,
-        calibration_transport.check_transport_path,
+        geometry.check_spd_laws,
+        geometry.check_spd_answers,
+        eigen_decomposition.check_planted_eigenparts,
+        transport.check_transport,
+        transport.check_transport_answers,
+        transport.check_transport_path,
     ),
-    5: (
-        calibration_probes.check_probes,
-        known_answers_gradient_signal.check_signals,
-        known_answers_ablation.check_layer_ranking,
-    ),
+    5: (probing.check_probes, gradient_signal.check_signals, ablation.check_layer_ranking),
     6: (
-        calibration_robustness.check_matching,
-        calibration_robustness.check_robust,
-        calibration_influence.check_influence,
-        calibration_influence.check_datamodel,
-        calibration_sanity.check_sanity,
-        calibration_transfer.check_transfer,
+        robustness.check_matching,
+        robustness.check_robust,
+        influence.check_influence,
+        influence.check_datamodel,
+        sanity.check_sanity,
+        transfer.check_transfer,
     ),
-    7: (calibration_comparison.check_comparison,),
+    7: (comparison.check_comparison,),
 }
+
+
+class Miscalibrated(Exception):
+    """Instruments missed known answers (which must not be believed then): which, with the two numbers."""
+
+    exit_status = 1
 
 
 def on_energies(
@@ -104,17 +117,24 @@ def on_energies(
 
     generators(phase) gives a phase its randomness, so that a new phase leaves the others' checks alone.
     """
-    found = []
-    for phase, checks in ON_ENERGIES.items():
-        generator = generators(phase)
-        found += [one for check in checks for one in check(references, generator)]
-    return found
+    return [
+        answer
+        for phase, checks in ON_ENERGIES.items()
+        for answer in of_phase(checks, generators(phase), references)
+    ]
 
 
 def on_planted_data(generators: Callable[[int], torch.Generator]) -> list[Check]:
     """The same for checks on planted data, which know no energy and no coordinates."""
-    found = []
-    for phase, checks in ON_PLANTED_DATA.items():
-        generator = generators(phase)
-        found += [one for check in checks for one in check(generator)]
-    return found
+    return [
+        answer
+        for phase, checks in ON_PLANTED_DATA.items()
+        for answer in of_phase(checks, generators(phase))
+    ]
+
+
+def of_phase(
+    checks: tuple[Callable[..., list[Check]], ...], generator: torch.Generator, *references: References
+) -> list[Check]:
+    """The known answers of one phase, whose checks draw from one generator in turn."""
+    return [answer for check in checks for answer in check(*references, generator)]

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ired.instruments.calibration.checks import Check, References, compare
 from ired.instruments.circuits import energy_outputs, feature_graph, feature_paths, output_entries
 from ired.instruments.circuits.energy_outputs import Frames
 from ired.instruments.core import states
+from ired.instruments.core.check import Check, compare
+from ired.instruments.core.reference_energies import References
 from ired.instruments.dictionaries.dictionary import Dictionary, given
 from ired.instruments.dictionaries.features import Places, attribute
 from ired.model.protocol import Energy

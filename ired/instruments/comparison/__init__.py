@@ -1,6 +1,7 @@
 """Models of several variants and seeds against one another (P7-04).
 
-figures.py                   Figures of P7-04: what variants differ in that learned from different negatives
+figures.py                   Figures of P7-04: accuracy, landscapes and consistency of variants
+figures_differences.py       Figures of P7-04: paired differences of variants, as a forest plot and as a heat map
 known_answers.py             Known answers of the comparison of variants: copies, planted shifts, relabelled seeds
 known_answers_similarity.py  Known answers of fingerprints and their comparison: copies, equivalents
 metric_names.py              What the numbers of a portrait are called, what they mean and which way is better

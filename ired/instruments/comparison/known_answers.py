@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from pandas import DataFrame
 
-from ired.instruments.calibration.checks import Check, compare
 from ired.instruments.comparison import paired_seeds
+from ired.instruments.core.check import Check, compare
 
 SEEDS, DRAWS = 5, 20000
 

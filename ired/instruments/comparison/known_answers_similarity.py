@@ -13,10 +13,11 @@ from pandas import DataFrame
 from torch import Tensor
 
 from ired.instruments.attribution import integrated_gradients
-from ired.instruments.calibration.checks import Check, References, compare
 from ired.instruments.comparison import representation, similarity
 from ired.instruments.comparison.representation import Fingerprint, Ground, Size
 from ired.instruments.core import states
+from ired.instruments.core.check import Check, compare
+from ired.instruments.core.reference_energies import References
 from ired.instruments.core.states import array
 from ired.instruments.interventions.known_answers_causality import denoised
 from ired.instruments.layers.known_answers_ablation import Chain, Upside, background

@@ -17,7 +17,8 @@ from ired.instruments.attribution import integrated_gradients  # fmt: skip
 from ired.instruments.core import states, trajectories
 from ired.instruments.core.sampler import Sampler
 from ired.instruments.core.states import array
-from ired.instruments.geometry import answer_errors, eigen_exchange, eigen_split, eigen_study, metrics
+from ired.instruments.eigen_decomposition import eigen_exchange, eigen_split, study as eigen_study
+from ired.instruments.geometry import answer_errors, metrics
 from ired.instruments.transfer import ood_detection
 from ired.model.protocol import Energy
 

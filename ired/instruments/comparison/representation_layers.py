@@ -18,11 +18,12 @@ from torch import Tensor
 
 from ired.instruments.comparison.representation_inputs import Ground
 from ired.instruments.concepts import cav
-from ired.instruments.core import patching, states
+from ired.instruments.core import states
 from ired.instruments.core.directions import CONCEPTS, OF_STATES, Direction
 from ired.instruments.core.random_directions import isotropic_in
 from ired.instruments.core.sampler import Sampler
 from ired.instruments.core.states import array
+from ired.instruments.dictionaries import recovery
 from ired.instruments.dictionaries.dictionary import Dictionary, quality
 from ired.instruments.interventions import mediation, pushes  # fmt: skip
 from ired.instruments.interventions.mediation import DOSE, LEVEL, Path, Place
@@ -77,9 +78,9 @@ def kept(
         found |= {f"sae.{layer}.explained": good.explained_within, f"sae.{layer}.l0": good.l0,
                   f"sae.{layer}.dead": good.dead}  # fmt: skip
     A, y0 = (x[: size.spliced] for x in (ground.A, ground.y0))
-    at = patching.situations(energy, A, y0, ground.generator(2))
+    at = recovery.situations(energy, A, y0, ground.generator(2))
     for layer, one in own.items():
-        left = patching.recovery(energy, layer, one.to(y0), A, at)
+        left = recovery.recovery(energy, layer, one.to(y0), A, at)
         found |= {f"sae.{layer}.{what}": left.share(what) for what in ("gap", "score")}
     return found
 

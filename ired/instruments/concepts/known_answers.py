@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ired.instruments.calibration.checks import Around, Check, References, compare
 from ired.instruments.concepts import cav as concepts
 from ired.instruments.concepts.cav import METHODS, PRIMARY
 from ired.instruments.core import states
+from ired.instruments.core.check import Check, compare
+from ired.instruments.core.reference_energies import Around, References
 
 NAME = "concepts"
 

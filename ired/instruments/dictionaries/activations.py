@@ -69,18 +69,18 @@ def collect(
             path[step.landscape, min(step.inner, 1)] = (step.inner, step.y)  # the last one stays
 
     sampler(energy, A, start, callback=see)
-    prepared, seen = energy.prepare(A), []
+    prepared, parts = energy.prepare(A), []
     for k in range(K):
         noised, _ = points.noised(energy, y0, k, draws, generator)
         steps, states = zip(*(path[k, late] for late in (0, 1) if (k, late) in path), strict=True)
         y = torch.cat([noised, torch.stack(states, 1)], 1)
-        away = (y - points.centre(energy, y0, k)[:, None]).norm(dim=-1)
+        distance = (y - points.centre(energy, y0, k)[:, None]).norm(dim=-1)
         kind = torch.tensor([0] * draws + [1] * len(steps))
-        seen.append((
+        parts.append((
             torch.full((y.shape[1],), k), kind, torch.tensor([0] * draws + list(steps)), y,
-            away / points.noise_radius(energy, k), energy.activations(prepared, y, k),
+            distance / points.noise_radius(energy, k), energy.activations(prepared, y, k),
         ))  # fmt: skip
-    landscape, kind, step, y, distance, activations = zip(*seen, strict=True)
+    landscape, kind, step, y, distance, activations = zip(*parts, strict=True)
     count = sum(map(len, landscape))
 
     def rows(parts: tuple[Tensor, ...]) -> Tensor:
@@ -92,6 +92,17 @@ def collect(
         rows(y), rows(distance),
         {layer: rows(tuple(a[layer] for a in activations)) for layer in LAYERS},
     )  # fmt: skip
+
+
+def in_shards(
+    energy: Energy, A: Tensor, sampler: Sampler, draws: int, generator: torch.Generator, size: int
+) -> Iterator[Tokens]:
+    """`collect` of problems A (P, n, n), `size` of them at a time, sampled from noise: a shard each."""
+    for first in range(0, len(A), size):
+        part = A[first : first + size]
+        start = energy.coordinates.noise(len(part), generator=generator).to(part)
+        y0 = points.answers(energy, part)
+        yield collect(energy, part, y0, sampler, start, draws, generator, first)
 
 
 @dataclass
@@ -150,6 +161,39 @@ class Moments:
             "positive": (self.positive.mean() / self.count.sum()).item(),
             "mean_square": ((mean.pow(2).sum() + variance) / len(mean)).item(),
         }
+
+
+class ShardWriter:
+    """Writes tokens shard by shard through `write(name, tensors)`, and notes what is needed to read them.
+
+    index: see `Shards`; moments: of the split "train", by layer.
+    """
+
+    def __init__(self, write: Callable[[str, dict[str, Tensor]], None], landscapes: int, source: str):
+        self.write = write
+        self.index: dict[str, Any] = {
+            "widths": {},
+            "tokens": {split: [] for split in SPLITS},
+            "landscapes": landscapes,
+            "source": source,
+        }
+        self.moments = {layer: Moments(landscapes) for layer in LAYERS}
+
+    def add(self, split: str, tokens: Tokens) -> None:
+        """The next shard of a split."""
+        counts = self.index["tokens"][split]
+        self.write(Shards.name(split, len(counts), "tokens"), tokens.columns())
+        for layer, x in tokens.activations.items():
+            self.write(Shards.name(split, len(counts), layer), {"x": x})
+            self.index["widths"][layer] = x.shape[1]
+            if split == "train":
+                self.moments[layer].add(x, tokens.landscape)
+        counts.append(len(tokens.y))
+
+    def moment_tensors(self) -> dict[str, Tensor]:
+        """mean, covariance and means of every layer, as "layer.name": what later experiments need of them."""
+        names = ("mean", "covariance", "means")
+        return {f"{layer}.{n}": getattr(of_layer, n) for layer, of_layer in self.moments.items() for n in names}
 
 
 @dataclass
@@ -262,10 +306,10 @@ def disagreement(
     for split in SPLITS:
         stored = (shards.tokens(split), *(shards.activations(split, layer) for layer in LAYERS))
         for columns, *xs in zip(*stored, strict=True):
-            some = torch.randperm(len(xs[0]), generator=generator)[:tokens]
-            problem, y, k = (columns[name][some] for name in ("problem", "y", "landscape"))
-            own = energy.activations(problems[f"{split}.A"][problem], y.to(device), k.to(device))
+            tried = torch.randperm(len(xs[0]), generator=generator)[:tokens]
+            problem, y, k = (columns[name][tried] for name in ("problem", "y", "landscape"))
+            computed = energy.activations(problems[f"{split}.A"][problem], y.to(device), k.to(device))
             for layer, x in zip(LAYERS, xs, strict=True):
-                away = (x[some] - own[layer].cpu()).abs().max() / x.abs().max()
-                worst = max(worst, away.item())
+                difference = (x[tried] - computed[layer].cpu()).abs().max() / x.abs().max()
+                worst = max(worst, difference.item())
     return worst

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ired.instruments.core.random_directions import covariance_matched
+from ired.instruments.dictionaries.sparse_codes import largest, sparse_product, starts_of
 from ired.instruments.statistics.intervals import Interval
 
 ARCHITECTURES = ("l1", "topk", "batchtopk", "jumprelu")
@@ -142,40 +143,6 @@ def standardisation(mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
     if not variance > 0:
         raise DictionaryError("these activations do not vary: there is nothing to learn from them")
     return mean.float(), variance.sqrt().float()
-
-
-# Sparse codes
-
-
-def largest(u: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k largest of u (..., F) along its last dimension, in no order: values and places (..., k).
-
-    torch on a CPU is fast for k ≤ F/64. Beyond, what is largest lies where the largest of the four
-    entries F/4 apart are, so that most need no second look.
-    """
-    count = u.shape[-1]
-    if u.device.type != "cpu" or count % 4 or not count / 64 < k <= count / 8:
-        return u.topk(k, dim=-1, sorted=False)
-    quarters = u.unflatten(-1, (4, -1))
-    places = quarters.amax(-2, keepdim=True).topk(k, dim=-1, sorted=False).indices
-    places = places.expand(*quarters.shape[:-1], k)
-    value, which = quarters.gather(-1, places).flatten(-2).topk(k, dim=-1, sorted=False)
-    places = places + torch.arange(0, count, count // 4, device=u.device)[:, None]
-    return value, places.flatten(-2).gather(-1, which)
-
-
-def starts_of(rows: Tensor, count: int) -> Tensor:
-    """Where each of `count` rows begins among row numbers that are, or shall be, sorted: (count + 1,)."""
-    starts = torch.zeros(count + 1, dtype=torch.long, device=rows.device)
-    torch.cumsum(torch.bincount(rows, minlength=count), 0, out=starts[1:])
-    return starts
-
-
-def sparse_product(starts: Tensor, column: Tensor, value: Tensor, dense: Tensor) -> Tensor:
-    """A sparse matrix times a dense one: weighted sums of rows, for which this is the fast way."""
-    return torch.nn.functional.embedding_bag(
-        column, dense, starts, mode="sum", per_sample_weights=value, include_last_offset=True
-    )
 
 
 # What a dictionary of given directions would do

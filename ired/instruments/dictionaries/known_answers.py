@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 import torch
 
-from ired.instruments.calibration.checks import Check, Layered, References, compare
 from ired.instruments.core import patching, states
-from ired.instruments.dictionaries import dictionary, features, property_correlation, rule_descriptions
+from ired.instruments.core.check import Check, compare
+from ired.instruments.core.reference_energies import Layered, References
+from ired.instruments.dictionaries import (
+    dictionary,
+    features,
+    held_out_correlation,
+    interpretation,
+    property_correlation,
+    recovery,
+    rule_descriptions,
+)
 from ired.instruments.dictionaries.dictionary import given
 from ired.instruments.dictionaries.training import Member, Plan, train
 from ired.instruments.statistics import intervals
-
-
-def calibrate(references: References, generator: torch.Generator) -> list[Check]:
-    """All checks on energies of all instruments of the second phase."""
-    return check_splice(references, generator) + check_features(references, generator)
-
-
-def calibrate_planted(generator: torch.Generator) -> list[Check]:
-    """All checks on planted data, which know no energy and no coordinates."""
-    return check_dictionary(generator) + check_correlation(generator)
 
 
 def check_dictionary(generator: torch.Generator) -> list[Check]:
@@ -62,10 +60,10 @@ def check_dictionary(generator: torch.Generator) -> list[Check]:
 def check_splice(references: References, generator: torch.Generator) -> list[Check]:
     """Nothing changed, everything hidden, f halved: on the ideal energy as a network of one layer."""
     name, energy, A = "splice", Layered(references.ideal), references.A
-    at = patching.situations(energy, A, states.answers(energy, A), generator)
+    at = recovery.situations(energy, A, states.answers(energy, A), generator)
 
     def shares(replace):
-        seen = patching.recovery(energy, "fc1", replace, A, at)
+        seen = recovery.recovery(energy, "fc1", replace, A, at)
         return [seen.share(what) for what in ("gap", "score_of_constant")]
 
     nothing = torch.zeros(energy.coordinates.size)
@@ -107,7 +105,7 @@ def check_features(references: References, generator: torch.Generator) -> list[C
     agree = features.agreement(found, exact, np.arange(few))
     rows = states.state_basis(energy, A)[:few]
     fires = torch.ones(len(every), few, dtype=torch.bool)
-    seen = features.pictures(
+    seen = interpretation.pictures(
         energy, "fc1", eye[:few], eye[:few], A, columns, fires, 10, generator
     )  # fmt: skip
     expected = states.array(rows).reshape(few, n, n)
@@ -147,7 +145,7 @@ def check_correlation(generator: torch.Generator) -> list[Check]:
     features = property_correlation.Units("sae", x, x)
     others = property_correlation.Units("neuron", *(rng.normal(size=(count, 10)) for _ in range(2)))
     found = property_correlation.correlate(features, properties, rng, 99)
-    picked = property_correlation.select([features, others], properties, resamples=300)
+    picked = held_out_correlation.select([features, others], properties, resamples=300)
     independent = property_correlation.problem_properties({str(i): rng.normal(size=count) for i in range(50)})
     p = property_correlation.correlate(features, independent, rng, 1).p
     checks = [
@@ -179,7 +177,7 @@ def check_correlation(generator: torch.Generator) -> list[Check]:
         Check(name, "the same at equal landscape", 0.0, rho["error at one landscape"].mean(), 0.15),
     ]
     linear = property_correlation.problem_properties({"trace": x @ rng.normal(size=width), "norm": noise})
-    r2 = property_correlation.predictability([features], linear, resamples=10)["r2"]
+    r2 = held_out_correlation.predictability([features], linear, resamples=10)["r2"]
     checks += [
         Check(name, "R² of a planted linear property", 1.0, r2[0], 1e-3),
         Check(name, "R² of noise, where it exceeds 0", 0.0, max(r2[1], 0.0), 0.1),

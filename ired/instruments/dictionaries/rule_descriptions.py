@@ -1,4 +1,4 @@
-"""When something fires, in words: a short rule, and how well it holds on problems that it has not seen.
+"""When a feature fires, in numbers and in words: a shallow decision tree, judged on problems it has not seen.
 
 A rule is judged beside three others: labels shuffled over all tokens, the landscape alone, and a random
 direction that fires as often, since nearly anything in these networks can be told from the landscape.
@@ -16,14 +16,91 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ired.instruments.core.random_directions import covariance_matched
 from ired.instruments.core.states import array
 from ired.instruments.statistics.auroc import auroc, of_tally, tally
-from ired.instruments.statistics.intervals import Interval, bootstrap_interval
+from ired.instruments.statistics.intervals import (
+    Interval,
+    adjust,
+    bootstrap_interval,
+    rank_correlation,
+    rank_p_values,
+)
 
 DEPTH, LEAVES = 3, 4  # questions in a row that a rule may ask, and how many cases it may tell apart
 FEWEST = 10  # tokens that fire, and that do not, which a rule needs in either half
 WHOLE = ("landscape", "step")  # descriptors that are whole numbers
 SHORT = {"landscape": "k"}
+
+
+@dataclass(frozen=True)
+class Firing:
+    """When m features fire, on N tokens.
+
+    rate (m,); by_landscape (m, K), by_distance (m, bins), by_kind (m, kinds): rates there; edges
+    (bins + 1,): quantiles of the distance, in noise radii; strength (m,): mean activation where it
+    fires; rho, p (m, Q): Spearman's correlation of the mean activation of a problem with Q properties
+    of its matrix, and its p-value, Benjamini-Hochberg adjusted over all of them; properties: names.
+    """
+
+    rate: NDArray
+    by_landscape: NDArray
+    by_distance: NDArray
+    by_kind: NDArray
+    edges: NDArray
+    strength: NDArray
+    rho: NDArray
+    p: NDArray
+    properties: tuple[str, ...]
+
+
+def firing(
+    f: NDArray, columns: Mapping[str, NDArray], properties: Mapping[str, NDArray], bins: int = 5
+) -> Firing:
+    """f (N, m) on tokens with columns problem, landscape, kind, distance (N,); properties (P,) each."""
+    fires = f != 0
+    edges = np.quantile(columns["distance"], np.linspace(0, 1, bins + 1))
+    near = np.searchsorted(edges[1:-1], columns["distance"], side="right")
+    count, problems = fires.sum(0), np.unique(columns["problem"])
+    means = group_means(f, columns["problem"])[problems]
+    of_matrix = np.stack([np.asarray(values)[problems] for values in properties.values()])
+    rho = rank_correlation(means.T[:, None], of_matrix[None])
+    return Firing(
+        fires.mean(0), group_means(fires, columns["landscape"]).T, group_means(fires, near, bins).T,
+        group_means(fires, columns["kind"], 2).T, edges,
+        np.where(fires, f, 0).sum(0) / np.maximum(count, 1),
+        rho, adjust(rank_p_values(rho, len(problems) - 2)), tuple(properties),
+    )  # fmt: skip
+
+
+def strongest(f: NDArray, problem: NDArray, count: int) -> NDArray:
+    """Tokens (m, count) on which m features f (N, m) are largest, one of each problem; −1 where
+    fewer problems make a feature fire."""
+    tokens = np.full((f.shape[1], count), -1)
+    for i, values in enumerate(np.abs(f.T)):
+        order = np.argsort(-values, kind="stable")
+        order = order[: int((values > 0).sum())]
+        _, first = np.unique(problem[order], return_index=True)
+        best = order[np.sort(first)[:count]]
+        tokens[i, : len(best)] = best
+    return tokens
+
+
+def null_firing(
+    x: Tensor, covariance: Tensor, rates: Sequence[float], generator: torch.Generator
+) -> tuple[NDArray, Tensor]:
+    """Firing (N, m) of random directions of the data's covariance on activations x (N, width), each
+    as often as its feature, and the directions (m, width). One direction for each of `rates`."""
+    directions = covariance_matched(covariance.cpu(), len(rates), generator, x.dtype)
+    along = x @ directions.to(x.device).mT
+    fires = torch.zeros(along.shape, dtype=torch.bool)
+    for i, rate in enumerate(rates):
+        count = round(rate * len(x))
+        fires[along[:, i].topk(count).indices.cpu(), i] = True
+    return fires.numpy(), directions
+
+
+# A rule in words
 
 
 @dataclass(frozen=True)

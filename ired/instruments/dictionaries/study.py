@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 from torch import Tensor
 
-from ired.instruments.core import patching
-from ired.instruments.core.patching import Recovery
+from ired.instruments.core.patching import Spliced
 from ired.instruments.core.random_directions import covariance_matched
-from ired.instruments.dictionaries import dictionary
+from ired.instruments.dictionaries import dictionary, recovery
 from ired.instruments.dictionaries.activations import Shards
 from ired.instruments.dictionaries.dictionary import Dictionary, Quality, Stability
+from ired.instruments.dictionaries.recovery import Recovery
 from ired.instruments.dictionaries.training import Member, Plan, train
 from ired.instruments.statistics.intervals import Interval, mean_interval, ratio_interval
 from ired.model.protocol import Energy
@@ -100,14 +100,14 @@ class Bench:
     def judge(self, dictionaries: Mapping[str, Dictionary]) -> dict[str, Judged]:
         """Each on held-out tokens and spliced into the network, all at the same places."""
         landscape = self.shards.columns("held_out")["landscape"]
-        at = patching.situations(self.energy, self.A, self.y0, self.generator(3))
+        at = recovery.situations(self.energy, self.A, self.y0, self.generator(3))
         return {
             name: Judged(
                 dictionary.quality(
                     one, self.shards.activations("held_out", self.layer), landscape, self.means
                 ),
-                patching.recovery(self.energy, self.layer, one, self.A, at),
-                self.answer(patching.Spliced(self.energy, self.layer, one)).cpu().numpy(),
+                recovery.recovery(self.energy, self.layer, one, self.A, at),
+                self.answer(Spliced(self.energy, self.layer, one)).cpu().numpy(),
             )
             for name, one in dictionaries.items()
         }

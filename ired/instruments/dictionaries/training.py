@@ -12,7 +12,6 @@ Gradients are written out; the tests hold them against autograd.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -22,17 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ired.instruments.dictionaries.dictionary import (
-    ARCHITECTURES,
-    Dictionary,
-    largest,
-    sparse_product,
-    starts_of,
-)
+from ired.instruments.dictionaries.dictionary import ARCHITECTURES, Dictionary
+from ired.instruments.dictionaries.sparse_codes import Codes, largest, sampled_product, sparse_product, starts_of
 
-# What is used of it here is tested here.
-warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
-
+_WEIGHTS = ("decoder", "encoder", "encoder_bias", "threshold", "bias")
 _LIFT = 1e-2  # small beside what a feature that takes part learns from; Adam makes it a step where alone
 
 
@@ -86,27 +78,6 @@ class Plan:
         return self.rate * min(1.0, rising, falling)
 
 
-@dataclass(frozen=True)
-class _Codes:
-    """The entries of a sparse matrix of features, sorted by row; there is a row for every member and
-    token, and for every member whose dead features are being revived and token.
-
-    row, token, member, column: long (E,); value (E,): what is decoded; slope (E,): its derivative by
-    the pre-activation; near (E,): how strongly a JumpReLU threshold is felt, 0 elsewhere.
-    """
-
-    row: Tensor
-    token: Tensor
-    member: Tensor
-    column: Tensor
-    value: Tensor
-    slope: Tensor
-    near: Tensor
-
-    def joined(self, other: _Codes) -> _Codes:
-        return _Codes(*map(torch.cat, zip(vars(self).values(), vars(other).values(), strict=True)))
-
-
 class DictionaryTrainer:
     """Trains `members` together on standardised activations (mean square 1 per entry)."""
 
@@ -132,7 +103,7 @@ class DictionaryTrainer:
         self.encoder_bias = self.encoder.new_zeros(len(self.encoder))
         self.threshold = self.encoder.new_zeros(len(self.encoder))
         self.bias = self.encoder.new_zeros(len(members), width)
-        self.weights = (self.decoder, self.encoder, self.encoder_bias, self.threshold, self.bias)
+        self.weights = tuple(getattr(self, name) for name in _WEIGHTS)
         self.since = torch.zeros(len(self.encoder), dtype=torch.long, device=first.device)
         self.price = like.new_full((len(members),), 1e-2)  # L1's, led to the L0 that is aimed at
         self.level = like.new_zeros(len(members))  # BatchTopK's threshold when it is used
@@ -195,7 +166,7 @@ class DictionaryTrainer:
         self.step += 1
         return {"error": errors, "l0": l0}
 
-    def encode(self, z: Tensor) -> tuple[_Codes, Tensor]:
+    def encode(self, z: Tensor) -> tuple[Codes, Tensor]:
         """What is active for standardised z (B, width), and pre-activations (B, all features)."""
         if self._u is None or len(self._u) != len(z):
             self._u = z.new_empty(len(z), len(self.encoder))
@@ -208,7 +179,7 @@ class DictionaryTrainer:
             near = ((value - threshold).abs() * window < 0.5) * window
         else:
             slope, near = (value > 0).to(value), torch.zeros_like(value)
-        return _Codes(row, token, member, column, value * slope, slope, near), u
+        return Codes(row, token, member, column, value * slope, slope, near), u
 
     def _selected(self, u: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Which entries of u (B, all features) members look at: row, column, value (E,), member by member."""
@@ -239,7 +210,7 @@ class DictionaryTrainer:
         self.level[place] = lowest if level == 0 else level.lerp(lowest, 0.02)
         return lowest
 
-    def differentiate(self, z: Tensor, u: Tensor, codes: _Codes) -> tuple[Tensor, Tensor]:
+    def differentiate(self, z: Tensor, u: Tensor, codes: Codes) -> tuple[Tensor, Tensor]:
         """The gradients of all losses by all weights; the errors (M,) and L0 (M,) of the members."""
         B, width, M = *z.shape, len(self.members)
         active = (codes.value > 0).to(z)
@@ -262,7 +233,7 @@ class DictionaryTrainer:
             priced = torch.cat([priced, torch.zeros_like(extra.value)])
         pull.mul_(2 / (B * width))
 
-        by_value = _at(codes, pull, self.decoder)
+        by_value = sampled_product(starts_of(codes.row, len(pull)), codes.column, pull, self.decoder)
         # A decoder row's gradient along itself: rows move on the sphere.
         along = torch.zeros_like(self.encoder_bias).index_add_(0, codes.column, by_value * codes.value)
         by_value += priced
@@ -284,11 +255,11 @@ class DictionaryTrainer:
             self.decoder.grad.mul_(self.thawed[:, None])
         return errors, l0
 
-    def _decode(self, codes: _Codes, first: int, rows: int) -> Tensor:
+    def _decode(self, codes: Codes, first: int, rows: int) -> Tensor:
         """Rows (rows, width), from row number `first` on."""
         return sparse_product(starts_of(codes.row - first, rows), codes.column, codes.value, self.decoder)
 
-    def _revive(self, u: Tensor, dead: Tensor) -> tuple[_Codes | None, list[int]]:
+    def _revive(self, u: Tensor, dead: Tensor) -> tuple[Codes | None, list[int]]:
         """The strongest dead features of every member with any, as codes, and those members."""
         found, revived, B = [], [], len(u)
         counts = torch.bincount(self._member[dead], minlength=len(self.members)).tolist()
@@ -301,10 +272,10 @@ class DictionaryTrainer:
             token = torch.arange(B, device=u.device).repeat_interleave(kept.indices.shape[1])
             slope = (value > 0).to(value)
             row = token + B * (len(self.members) + len(revived))
-            found.append(_Codes(row, token, torch.full_like(token, place), column, value * slope, slope,
+            found.append(Codes(row, token, torch.full_like(token, place), column, value * slope, slope,
                                 torch.zeros_like(value)))  # fmt: skip
             revived.append(place)
-        return (reduce(_Codes.joined, found) if found else None), revived
+        return (reduce(Codes.joined, found) if found else None), revived
 
     def _crowding(self, l0: Tensor, B: int) -> Tensor:
         """d pressure·(L0/target − 1)² / dL0, per token, of JumpReLU members (M,)."""
@@ -318,19 +289,17 @@ class DictionaryTrainer:
 
     def state(self) -> dict[str, Tensor]:
         """All that the next step depends on."""
-        names = ("decoder", "encoder", "encoder_bias", "threshold", "bias")
-        found = dict(zip(names, self.weights, strict=True))
-        found |= {name: getattr(self, name) for name in ("since", "price", "level")}
-        for name, weight in zip(names, self.weights, strict=True):
-            found |= {f"adam.{name}.{key}": value for key, value in self._adam.state[weight].items()}
-        return found
+        tensors = {name: getattr(self, name) for name in (*_WEIGHTS, "since", "price", "level")}
+        for name, weight in zip(_WEIGHTS, self.weights, strict=True):
+            tensors |= {f"adam.{name}.{key}": value for key, value in self._adam.state[weight].items()}
+        return tensors
 
     def restore(self, state: dict[str, Tensor], step: int) -> None:
         """Go on after `step` steps from what `state` returned then."""
         for name, value in state.items():
             if not name.startswith("adam."):
                 getattr(self, name).copy_(value)
-        for name, weight in zip(("decoder", "encoder", "encoder_bias", "threshold", "bias"), self.weights, strict=True):
+        for name, weight in zip(_WEIGHTS, self.weights, strict=True):
             prefix = f"adam.{name}."
             self._adam.state[weight] = {
                 key.removeprefix(prefix): value.to(weight.device) for key, value in state.items()
@@ -390,12 +359,3 @@ def train(
         if on_step:
             on_step(1)
     return trainer.dictionaries(), curve
-
-
-def _at(codes: _Codes, rows: Tensor, columns: Tensor) -> Tensor:
-    """⟨rows[r], columns[c]⟩ for every entry (r, c): (E,)."""
-    pattern = torch.sparse_csr_tensor(
-        starts_of(codes.row, len(rows)), codes.column, torch.zeros_like(codes.value),
-        (len(rows), len(columns)), check_invariants=False,
-    )  # fmt: skip
-    return torch.sparse.sampled_addmm(pattern, rows, columns.mT, beta=0.0).values()

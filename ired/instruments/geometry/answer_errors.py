@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pandas import DataFrame, Series, concat
 from torch import Tensor
 
 from ired.instruments.core.states import array
@@ -81,15 +82,15 @@ def distances(M: Tensor, Y: Tensor) -> dict[str, NDArray]:
     """
     S, Y = torch.broadcast_tensors(metrics.symmetric(M.double()), Y)
     definite = torch.as_tensor(departure(S).definite, device=S.device)
-    found = {}
+    by_metric = {}
     for name, metric in METRICS.items():
-        away = torch.full(S.shape[:-2], torch.inf, dtype=S.dtype, device=S.device)
+        distance = torch.full(S.shape[:-2], torch.inf, dtype=S.dtype, device=S.device)
         if name == "Euclidean":
-            away = (S - Y).flatten(-2).norm(dim=-1)
+            distance = (S - Y).flatten(-2).norm(dim=-1)
         elif definite.any():
-            away[definite] = metric.distance(Y[definite], S[definite])
-        found[name] = array(away)
-    return found
+            distance[definite] = metric.distance(Y[definite], S[definite])
+        by_metric[name] = array(distance)
+    return by_metric
 
 
 @dataclass(frozen=True)
@@ -105,16 +106,16 @@ class Comparison:
     log_ratio: NDArray
 
 
-def compare(own: NDArray, noise: NDArray) -> Comparison:
-    """Distances own (P,) beside noise (D, P), infinite where there is none."""
-    own, noise = np.asarray(own, dtype=np.float64), np.asarray(noise, dtype=np.float64)
-    tie = np.isclose(own, noise, rtol=TIE, atol=0)  # infinite is close to infinite
-    wins = np.where(tie, 0.5, own < noise).mean(0)
+def compare(answer: NDArray, noise: NDArray) -> Comparison:
+    """Distances answer (P,) beside noise (D, P), infinite where there is none."""
+    answer, noise = np.asarray(answer, dtype=np.float64), np.asarray(noise, dtype=np.float64)
+    tie = np.isclose(answer, noise, rtol=TIE, atol=0)  # infinite is close to infinite
+    wins = np.where(tie, 0.5, answer < noise).mean(0)
     finite = np.isfinite(noise)
     logs = np.where(finite, np.log(np.where(finite, np.maximum(noise, 1e-300), 1.0)), 0.0)
     middle = logs.sum(0) / np.maximum(finite.sum(0), 1)
-    usable = finite.any(0) & np.isfinite(own)
-    mine = np.log(np.maximum(np.where(usable, own, 1.0), 1e-300))
+    usable = finite.any(0) & np.isfinite(answer)
+    mine = np.log(np.maximum(np.where(usable, answer, 1.0), 1e-300))
     return Comparison(wins, np.where(usable, mine - middle, np.nan))
 
 
@@ -128,21 +129,21 @@ def compare_all(M: Tensor, Y: Tensor, epsilon: Tensor) -> dict[str, list]:
     """
     S = metrics.symmetric(M.double())
     other = matched(Y, S, metrics.symmetric(epsilon))
-    own, noise = distances(S, Y), distances(other, Y)
+    answer, noise = distances(S, Y), distances(other, Y)
     rows = []
     for name in METRICS:
-        seen = compare(own[name], noise[name])
-        usable = seen.log_ratio[np.isfinite(seen.log_ratio)]
+        beside = compare(answer[name], noise[name])
+        usable = beside.log_ratio[np.isfinite(beside.log_ratio)]
         ratio = [np.nan] * 3
         if len(usable) > 1:
-            found = intervals.mean_interval(usable)
-            ratio = np.exp([found.estimate, found.low, found.high]).tolist()
-        nearer = intervals.mean_interval(seen.wins)
+            interval = intervals.mean_interval(usable)
+            ratio = np.exp([interval.estimate, interval.low, interval.high]).tolist()
+        nearer = intervals.mean_interval(beside.wins)
         row = {"metric": name}
-        for side, values in (("answers", own[name]), ("noise", noise[name])):
-            some = values[np.isfinite(values)]
-            row |= {side: float(np.median(some)) if len(some) else np.nan}
-            row |= {f"{side}_without": 1 - some.size / values.size}
+        for side, values in (("answers", answer[name]), ("noise", noise[name])):
+            finite = values[np.isfinite(values)]
+            row |= {side: float(np.median(finite)) if len(finite) else np.nan}
+            row |= {f"{side}_without": 1 - finite.size / values.size}
         row |= {"nearer": nearer.estimate, "nearer_low": nearer.low, "nearer_high": nearer.high}
         row |= dict(zip(("ratio", "ratio_low", "ratio_high"), ratio, strict=True))
         rows.append(row | {"pairs": len(usable)})
@@ -163,14 +164,18 @@ class Examined:
 
     def columns(self) -> dict[str, NDArray]:
         """A row per problem: who.measure."""
-        return {f"{who}.{what}": values for who, seen in self.departures.items()
-                for what, values in seen.columns().items()}  # fmt: skip
+        return {f"{who}.{what}": values for who, errors in self.departures.items()
+                for what, values in errors.columns().items()}  # fmt: skip
+
+    def closest(self, who: str, metric: str = "affine-invariant") -> Series:
+        """The row of `closeness` of that maker and metric."""
+        return DataFrame(self.closeness).set_index(["who", "metric"]).loc[(who, metric)]
 
     def numbers(self) -> dict[str, float]:
         """Means over problems: measure.who, and measure.who.noise."""
-        both = self.departures | {f"{who}.noise": seen for who, seen in self.noise.items()}
-        return {f"{what}.{who}": float(values.mean()) for who, seen in both.items()
-                for what, values in vars(seen).items()}  # fmt: skip
+        both = self.departures | {f"{who}.noise": errors for who, errors in self.noise.items()}
+        return {f"{what}.{who}": float(values.mean()) for who, errors in both.items()
+                for what, values in vars(errors).items()}  # fmt: skip
 
 
 def examine(answers: dict[str, Tensor], Y: Tensor, epsilon: Tensor) -> Examined:
@@ -196,16 +201,53 @@ def along(M: Tensor, Y: Tensor, epsilon: Tensor | None = None) -> dict[str, list
     rows, size = [], Y.flatten(-2).norm(dim=-1)
     for step in M:
         step = step if epsilon is None else matched(Y, step, epsilon)
-        seen = departure(step)
+        departed = departure(step)
         error = array((step - Y).flatten(-2).norm(dim=-1) / size)
-        found = {"indefinite": intervals.proportion_interval(int((~seen.definite).sum()), len(step))}
-        shown = {"distance": seen.distance, "asymmetry": seen.asymmetry, "error": error}
-        found |= {name: intervals.student_interval(values) for name, values in shown.items()}
-        row = {"negative": float(seen.negative.mean()), "lowest": float(seen.lowest.mean())}
-        for name, interval in found.items():
+        by_measure = {"indefinite": intervals.proportion_interval(int((~departed.definite).sum()), len(step))}
+        shown = {"distance": departed.distance, "asymmetry": departed.asymmetry, "error": error}
+        by_measure |= {name: intervals.student_interval(values) for name, values in shown.items()}
+        row = {"negative": float(departed.negative.mean()), "lowest": float(departed.lowest.mean())}
+        for name, interval in by_measure.items():
             row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
         rows.append(row)
     return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def over_steps(
+    states: dict[str, Tensor], Y: Tensor, epsilon: Tensor, steps: dict[str, list]
+) -> DataFrame:
+    """`along` of states (S, P, n, n) by who made them, and of "noise": truths off along ε (P, n, n) by as much as
+    the trained model's at each step. steps: columns that name the steps."""
+    errors = {who: along(M, Y) for who, M in states.items()}
+    errors["noise"] = along(states["trained"], Y, epsilon)
+    return concat(DataFrame(steps | columns).assign(who=who) for who, columns in errors.items())
+
+
+def verdicts(examined: Examined) -> dict[str, tuple[bool, dict[str, float]]]:
+    """P4-01's criteria on the answers of "trained", each with the numbers behind it."""
+    trained, noise = examined.departures["trained"], examined.noise["trained"]
+    share = intervals.proportion_interval(trained.definite.sum(), len(trained.definite))
+    apart = intervals.paired_interval(trained.distance, noise.distance.mean(0))
+    closest = examined.closest("trained")
+    return {
+        "samples_are_spd": (share.low >= 0.95, {"share": share.estimate, "low": share.low}),
+        "nearer_to_the_cone_than_noise": (
+            apart.high < 0, {"difference": apart.estimate, "high": apart.high}
+        ),
+        "closer_than_noise": (closest["nearer_low"] > 0.5, {"nearer": closest["nearer"]}),
+    }  # fmt: skip
+
+
+def headline(examined: Examined) -> tuple[str, float, float, float]:
+    """What the answers of "trained" come to, with its interval: how often they are nearer to the truth than
+    noise, or, where fewer than two are positive definite, how many are."""
+    definite = examined.departures["trained"].definite
+    if definite.sum() < 2:
+        share = intervals.proportion_interval(definite.sum(), len(definite))
+        return "sampled answers that are positive definite", share.estimate, share.low, share.high
+    closest = examined.closest("trained")
+    nearer = (closest[name] for name in ("nearer", "nearer_low", "nearer_high"))
+    return ("nearer to the truth than noise of equal size, affine-invariant", *nearer)
 
 
 def means(groups: dict[str, Tensor]) -> tuple[dict[str, list], dict[str, list]]:
@@ -223,15 +265,15 @@ def means(groups: dict[str, Tensor]) -> tuple[dict[str, list], dict[str, list]]:
     }
     measure = METRICS["affine-invariant"].distance
     for name, metric in METRICS.items():
-        found = {group: metric.mean(X) for group, X in groups.items()}
-        mirrored = metrics.power(found["problems"], -1)
+        of_group = {group: metric.mean(X) for group, X in groups.items()}
+        mirrored = metrics.power(of_group["problems"], -1)
         for group, X in groups.items():
-            values = torch.linalg.eigvalsh(found[group])
-            own = torch.linalg.eigvalsh(X).log().mean()
+            values = torch.linalg.eigvalsh(of_group[group])
+            level = torch.linalg.eigvalsh(X).log().mean()
             half = len(X) // 2
-            row = (group, name, len(X), values.log().mean() - own,
+            row = (group, name, len(X), values.log().mean() - level,
                    measure(metric.mean(X[:half]), metric.mean(X[half:])),
-                   measure(mirrored, found[group]) if group != "problems" else float("nan"))  # fmt: skip
+                   measure(mirrored, of_group[group]) if group != "problems" else float("nan"))  # fmt: skip
             for column, value in zip(table.values(), row, strict=True):
                 column.append(float(value) if isinstance(value, Tensor) else value)
             spectra["group"] += [group] * len(values)

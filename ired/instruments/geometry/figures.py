@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -18,6 +20,36 @@ SHAPES = dict(zip(METRICS, "os^D"))
 WHO = {"trained": (COLOURS["trained"], "trained model"), "untrained": (COLOURS["untrained"], "untrained"),
        "noise": ("0.15", "truth + noise of equal size"),
        "least_squares": (COLOURS["least_squares"], "least squares")}  # fmt: skip
+
+
+def with_captions(
+    steps: DataFrame, laws_table: Mapping[str, Sequence], spectra: DataFrame, mean_table: DataFrame,
+    closeness_table: DataFrame, counts: Mapping[str, int],
+) -> dict[str, tuple[Figure, str]]:
+    """P4-01's figures by name, each with its caption; counts: how many "problems", "laws" (problems that
+    these are checked on) and "draws" of noise."""  # fmt: skip
+    return {
+        "path": (
+            path(steps),
+            f"Every step of sampling {counts['problems']} problems, read as an answer; means, 95 % intervals. "
+            "Dashed: the truth with isotropic noise of the size of each trained state's error.",
+        ),
+        "laws": (
+            laws(laws_table),
+            f"Largest relative error over {counts['laws']} test problems; 0 stands at the left end. Hollow: must "
+            "not hold under that metric.",
+        ),
+        "means": (
+            means(spectra, mean_table),
+            "Karcher means: spectra (with log det of the mean minus mean log det, over n), and how far means of "
+            "answers are from the inverse of the mean problem.",
+        ),
+        "closeness": (
+            closeness(closeness_table),
+            f"Symmetric parts beside {counts['draws']} draws of noise of equal Frobenius norm each; 95 % intervals "
+            "over problems. Ratios: where both are definite.",
+        ),
+    }
 
 
 def path(steps: DataFrame) -> Figure:

@@ -24,6 +24,44 @@ TURNED = "0.55"  # the control: bent as much, elsewhere
 PLANES = {"random": "random plane", "gradient": "gradient PCA", "path": "sampling path"}
 
 
+def with_captions(
+    shapes: DataFrame, means: Mapping[str, DataFrame], pictures: Mapping[str, NDArray], problems: int, pairs: int
+) -> dict[str, tuple[Figure, str]]:
+    """P4-02's figures by name, each with its caption.
+
+    shapes: of `study.along`; means: of `study.means`, by the name of the table; pictures: of `study.all_redrawn`;
+    problems: how many; pairs: how many of a kind and problem.
+    """
+    return {
+        "profiles": (
+            profiles(shapes),
+            f"k = 0; medians and middle halves over {problems} problems. Every metric's points are equally far "
+            "from the answer, at most one noise radius (reach) but for the last row. The affine-invariant "
+            "geodesic to A passes I.",
+        ),
+        "comparison": (
+            comparison(means["profiles"]),
+            "As far as the reach, k = 0; means over problems, 95 % intervals. Ties count half. ×: bent as much "
+            "as the affine-invariant one, elsewhere.",
+        ),
+        "slices": (
+            slices(pictures),
+            "Gap to the answer's energy of one problem in P1-01's planes, trained energy, at equal distance from "
+            "the answer. Hatched: straight lines have left the cone.",
+        ),
+        "conditioning": (
+            conditioning(means["curvature"]),
+            "Means over problems, 95 % intervals, k = 0. Known at the answer: ideal 0 and 2 log κ, algebraic "
+            "2 log κ and log (κ + 1/κ)/2.",
+        ),
+        "convexity": (
+            convexity(means["convexity"]),
+            f"{pairs} pairs of a kind and problem, the same under all metrics; 95 % intervals over problems. "
+            "Bend: how far the middle lies below.",
+        ),
+    }
+
+
 def profiles(shapes: DataFrame) -> Figure:
     """Energy against distance from the answer at k = 0, a column a kind of target.
 

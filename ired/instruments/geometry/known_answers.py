@@ -7,8 +7,8 @@ import math
 import numpy as np
 import torch
 
-from ired.instruments.calibration.checks import Check, compare
 from ired.instruments.core import states
+from ired.instruments.core.check import Check, compare
 from ired.instruments.geometry import answer_errors, metric_laws, metrics
 
 

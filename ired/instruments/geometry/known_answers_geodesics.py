@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ired.instruments.calibration.checks import Around, Check, References, compare
 from ired.instruments.core import states
+from ired.instruments.core.check import Check, compare
+from ired.instruments.core.reference_energies import Around, References
 from ired.instruments.geometry import exponential_slices, geodesics, riemannian_hessian, spd_states
 from ired.instruments.geometry.metrics import METRICS
 from ired.instruments.landscape import slices

@@ -7,14 +7,10 @@ Four metrics:
     Bures-Wasserstein    ⟨V, W⟩ = ½ tr L_P(V) W, LP + PL = V      Bhatia et al. 2019
     Euclidean            ⟨V, W⟩ = tr VW
 
-geomstats 2.8 has their distances, exponentials, logarithms, geodesics, parallel transport, inner products and
-means, in its backend of numpy: that of torch makes float64 the default of the whole process. Tensors on a
-CPU are shared with it; those of a GPU pass through the host and back. No caller differentiates these functions by
-autograd, and none can: there a tensor that requires a gradient raises RuntimeError.
-
-Ours is what it lacks: gradients, orthonormal bases and Hessians. In the eigenbasis of P, with eigenvalues λ, each
-metric is Σ V_ij W_ij / w_ij² with weights w(λ) (a kernel metric, Thanwerdas and Pennec 2023), and a geodesic γ
-through P with velocity V has γ̈_ij = 2 Σ_l b_ilj V_il V_lj: they are written once, for w and b.
+geomstats has their distances, exponentials, logarithms, geodesics, parallel transport, inner products and
+means (`geomstats_manifold`). Ours is what it lacks: gradients, orthonormal bases and Hessians. In the eigenbasis of
+P, with eigenvalues λ, each metric is Σ V_ij W_ij / w_ij² with weights w(λ) (a kernel metric, Thanwerdas and Pennec
+2023), and a geodesic γ through P with velocity V has γ̈_ij = 2 Σ_l b_ilj V_il V_lj: they are written once, for w and b.
 
 Matrices are (..., n, n) tensors, float64 where digits matter; leading dimensions are batches and
 broadcast. What is not finite, not symmetric or not positive definite raises ValueError with its
@@ -23,22 +19,23 @@ index and its smallest eigenvalue (geomstats would go on): nothing is projected.
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ired.instruments.core import states
+from ired.instruments.geometry.geomstats_manifold import (
+    ask,
+    ask_in_a_row,
+    exponential_quotients,
+    library,
+    space,
+    sums,
+)
 
 ASYMMETRY = 1e-9  # of the largest entry: more than rounding
-STEPS = 100  # of Runge and Kutta's fourth order, for Bures-Wasserstein transport: about nine digits
 ROUNDS = 500  # of gradient descent for Karcher means
 STILL = 1e-12  # norm of the mean logarithm at which it stops
 
@@ -60,17 +57,17 @@ def symmetric(M: Tensor) -> Tensor:
 
 def logm(P: Tensor) -> Tensor:
     """The symmetric logarithm of P."""
-    return symmetric(_ask(_library().logmh, check(P)))
+    return symmetric(ask(library().logmh, check(P)))
 
 
 def expm(S: Tensor) -> Tensor:
     """The exponential of symmetric matrices S, which is SPD."""
-    return symmetric(_ask(_library().expmh, _symmetric(S, "matrix")))
+    return symmetric(ask(library().expmh, _symmetric(S, "matrix")))
 
 
 def power(P: Tensor, exponent: float) -> Tensor:
     """The SPD power P^exponent."""
-    return symmetric(_ask(lambda matrix: _library().powermh(matrix, exponent), check(P)))
+    return symmetric(ask(lambda matrix: library().powermh(matrix, exponent), check(P)))
 
 
 def nearest(M: Tensor, floor: float = 0.0) -> Tensor:
@@ -86,7 +83,7 @@ def nearest(M: Tensor, floor: float = 0.0) -> Tensor:
 
 def border(P: Tensor, V: Tensor) -> Tensor:
     """How far (...) the straight lines from P along V and −V both stay in the cone, in units of V."""
-    ends = _ask(_space("SPDEuclideanMetric", P.shape[-1]).metric.exp_domain, V, check(P))
+    ends = ask(space("SPDEuclideanMetric", P.shape[-1]).metric.exp_domain, V, check(P))
     return ends.abs().amin(-1)  # of a line that never leaves it, geomstats puts both ends at −∞
 
 
@@ -102,24 +99,24 @@ class Metric:
 
     def distance(self, P: Tensor, Q: Tensor) -> Tensor:
         """Geodesic distance (...)."""
-        return _ask(self._peer(P).squared_dist, check(P), check(Q)).clamp_min(0).sqrt()
+        return ask(self._peer(P).squared_dist, check(P), check(Q)).clamp_min(0).sqrt()
 
     def log(self, P: Tensor, Q: Tensor) -> Tensor:
         """Velocity at P of the geodesic that reaches Q at time 1."""
-        return symmetric(_ask(self._peer(P).log, check(Q), check(P)))
+        return symmetric(ask(self._peer(P).log, check(Q), check(P)))
 
     def exp(self, P: Tensor, V: Tensor) -> Tensor:
         """Where the geodesic from P with velocity V is at time 1.
 
         Raises ValueError where it has left the cone by then (Bures-Wasserstein, Euclidean).
         """
-        return symmetric(_ask(self._peer(P).exp, _symmetric(V, "tangent vector"), check(P)))
+        return symmetric(ask(self._peer(P).exp, _symmetric(V, "tangent vector"), check(P)))
 
     def transport(self, P: Tensor, Q: Tensor, V: Tensor) -> Tensor:
         """V, tangent at P, transported in parallel along the geodesic from P to Q."""
         _symmetric(V, "tangent vector")
         move = self._peer(P).parallel_transport
-        return symmetric(_ask_in_a_row(lambda v, p, q: move(v, p, end_point=q), V, check(P), check(Q)))
+        return symmetric(ask_in_a_row(lambda v, p, q: move(v, p, end_point=q), V, check(P), check(Q)))
 
     def geodesic(self, P: Tensor, Q: Tensor, t: Tensor) -> Tensor:
         """Points (..., T, n, n) at times t (T,) in [0, 1] on the geodesic with P at 0 and Q at 1.
@@ -129,7 +126,7 @@ class Metric:
         if not ((t >= 0) & (t <= 1)).all():
             raise ValueError(f"a geodesic leads from time 0 to time 1, not to {t.tolist()}")
         line, times = self._peer(P).geodesic, t.to(P).cpu().numpy()
-        return symmetric(_ask_in_a_row(lambda p, q: line(p, end_point=q)(times), check(P), check(Q)))
+        return symmetric(ask_in_a_row(lambda p, q: line(p, end_point=q)(times), check(P), check(Q)))
 
     def mean(self, X: Tensor) -> Tensor:
         """Karcher mean (n, n) of X (N, n, n): where the logarithms of X sum to 0.
@@ -138,7 +135,7 @@ class Metric:
         """
         from geomstats.learning.frechet_mean import FrechetMean
 
-        fit = FrechetMean(_space(self.kind, X.shape[-1]))
+        fit = FrechetMean(space(self.kind, X.shape[-1]))
         points = check(X).cpu().numpy()
         if hasattr(fit, "set"):  # what has a closed form (the Euclidean mean) has nothing to set
             # It stops at a squared norm of epsilon times the manifold's dimension, and epsilon is 1e-4 unless set.
@@ -152,7 +149,7 @@ class Metric:
 
     def inner(self, P: Tensor, V: Tensor, W: Tensor) -> Tensor:
         """⟨V, W⟩ (...) at P."""
-        return _ask(self._peer(P).inner_product, V, W, check(P))
+        return ask(self._peer(P).inner_product, V, W, check(P))
 
     def raise_index(self, P: Tensor, G: Tensor) -> Tensor:
         """The Riemannian gradient at P of a function whose Euclidean gradient there is symmetric G."""
@@ -182,7 +179,7 @@ class Metric:
         return straight @ H @ straight.mT + frame @ (form + form.mT) @ frame.mT
 
     def _peer(self, P: Tensor) -> Any:
-        return _space(self.kind, P.shape[-1]).metric
+        return space(self.kind, P.shape[-1]).metric
 
     def _weights(self, values: Tensor) -> Tensor:
         """w (..., n, n) at eigenvalues (..., n)."""
@@ -210,7 +207,7 @@ class AffineInvariant(Metric):
 
 class LogEuclidean(Metric):
     def _weights(self, values: Tensor) -> Tensor:
-        return _exponential_quotients(values.log())
+        return exponential_quotients(values.log())
 
     def _bend(self, values: Tensor) -> Tensor:
         # Second divided differences of exp, as an entry of the exponential of a bidiagonal matrix
@@ -239,16 +236,16 @@ class BuresWasserstein(Metric):
     def exp(self, P: Tensor, V: Tensor) -> Tensor:
         """As in `Metric`. geomstats goes on beyond the cone's border, where I + L is no longer definite."""
         values, U = _spectrum(P)
-        lift = U @ ((U.mT @ _symmetric(V, "tangent vector") @ U) / _sums(values)) @ U.mT
+        lift = U @ ((U.mT @ _symmetric(V, "tangent vector") @ U) / sums(values)) @ U.mT
         check(symmetric(torch.eye(P.shape[-1]).to(P) + lift), "end of a Bures-Wasserstein geodesic")
         return super().exp(P, V)
 
     def _weights(self, values: Tensor) -> Tensor:
-        return (2 * _sums(values)).sqrt()
+        return (2 * sums(values)).sqrt()
 
     def _bend(self, values: Tensor) -> Tensor:
-        sums = _sums(values)
-        return values[..., None, :, None] / (sums[..., :, :, None] * sums[..., None, :, :])
+        pairs = sums(values)
+        return values[..., None, :, None] / (pairs[..., :, :, None] * pairs[..., None, :, :])
 
 
 class Euclidean(Metric):
@@ -257,7 +254,7 @@ class Euclidean(Metric):
         return check(super().exp(P, V), "end of a straight line")
 
     def _weights(self, values: Tensor) -> Tensor:
-        return torch.ones_like(_sums(values))
+        return torch.ones_like(sums(values))
 
     def _bend(self, values: Tensor) -> Tensor:
         n = values.shape[-1]
@@ -273,90 +270,6 @@ METRICS: dict[str, Metric] = {
         Euclidean("Euclidean", "SPDEuclideanMetric"),
     )
 }
-
-
-@cache
-def _library() -> Any:
-    """geomstats' module of SPD matrices. Its import takes a second, hence not before it is needed, and says which
-    backend it takes: logging is left as it was."""
-    root = logging.getLogger()
-    level, handlers, disabled = root.level, list(root.handlers), logging.root.manager.disable
-    os.environ["GEOMSTATS_BACKEND"] = "numpy"
-    try:
-        logging.disable(logging.INFO)
-        from geomstats.geometry import spd_matrices
-    finally:
-        logging.disable(disabled)
-        root.setLevel(level)
-        root.handlers[:] = handlers
-    return spd_matrices
-
-
-@cache
-def _space(kind: str, n: int) -> Any:
-    """SPD(n) of geomstats with a metric of that class."""
-    library = _library()
-    space = library.SPDMatrices(n, equip=False)
-    space.equip_with_metric(getattr(library, kind))
-    if kind == "SPDLogEuclideanMetric":
-        space.metric.diffeo = _logarithm()
-    if kind == "SPDBuresWassersteinMetric":  # its own ten steps leave five digits
-        space.metric.parallel_transport = partial(space.metric.parallel_transport, n_steps=STEPS)
-    return space
-
-
-@cache
-def _logarithm() -> Any:
-    """geomstats' matrix logarithm with a differential that keeps its digits.
-
-    Its own takes (log λ − log μ)/(λ − μ) wherever |λ − μ| > 1e-12: an error of 2e-8 where two eigenvalues are 5 and
-    5 + 1e-9, and of a half where all are 1e4 up to rounding.
-    """
-
-    class Logarithm(_library().SymMatrixLog):
-        @classmethod
-        def tangent(cls, tangent_vec: NDArray, base_point: Any, image_point: NDArray) -> NDArray:
-            U, weights = _weighted(image_point)
-            return U @ ((U.swapaxes(-1, -2) @ tangent_vec @ U) / weights) @ U.swapaxes(-1, -2)
-
-        @classmethod
-        def inverse_tangent(cls, image_tangent_vec: NDArray, image_point: NDArray, base_point: Any) -> NDArray:
-            U, weights = _weighted(image_point)
-            return U @ ((U.swapaxes(-1, -2) @ image_tangent_vec @ U) * weights) @ U.swapaxes(-1, -2)
-
-    return Logarithm()
-
-
-def _weighted(logarithm: NDArray) -> tuple[NDArray, NDArray]:
-    """Eigenvectors of log P, and the differential of exp there in their basis."""
-    values, U = np.linalg.eigh(logarithm)
-    return U, _exponential_quotients(torch.from_numpy(values)).numpy()
-
-
-def _exponential_quotients(x: Tensor) -> Tensor:
-    """(eˣ − eʸ)/(x − y) (..., n, n) between all x (..., n)."""
-    # e^((x+y)/2) sinh(h)/h, h = (x − y)/2: no digits lost where x ≈ y.
-    h = (x[..., :, None] - x[..., None, :]) / 2
-    ratio = torch.where(h == 0, 1.0, h.sinh() / torch.where(h == 0, 1.0, h))
-    return (_sums(x) / 2).exp() * ratio
-
-
-def _ask(function: Callable[..., NDArray], first: Tensor, *matrices: Tensor) -> Tensor:
-    """What a function of geomstats gives for matrices (..., n, n). It takes the shape of the batch from the first."""
-    first = first.expand(torch.broadcast_shapes(first.shape, *(M.shape for M in matrices)))
-    found = function(*(M.cpu().numpy() for M in (first, *matrices)))
-    return torch.from_numpy(np.array(found)).to(first)
-
-
-def _ask_in_a_row(function: Callable[..., NDArray], *matrices: Tensor) -> Tensor:
-    """The same where it wants matrices (N, n, n), all of one shape: geodesics, Bures-Wasserstein transport."""
-    matrices = torch.broadcast_tensors(*matrices)
-    found = _ask(function, *(M.reshape(-1, *M.shape[-2:]) for M in matrices))
-    return found.reshape(matrices[0].shape[:-2] + found.shape[1:])
-
-
-def _sums(values: Tensor) -> Tensor:
-    return values[..., :, None] + values[..., None, :]
 
 
 def _spectrum(P: Tensor) -> tuple[Tensor, Tensor]:

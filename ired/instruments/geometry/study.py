@@ -1,4 +1,4 @@
-"""Several energies on the same curves, pairs, points and slices: tables for a whole experiment.
+"""Does an energy know the manifold? Several energies on the same curves, pairs, points and slices (P4-02).
 
 Rows are tidy, with columns energy and problem; what is drawn once is shown to every energy.
 """
@@ -20,9 +20,18 @@ from ired.instruments.core.trajectories import Paths
 from ired.instruments.geometry import exponential_slices, geodesics, riemannian_hessian, spd_states
 from ired.instruments.landscape import slices
 from ired.instruments.landscape.slices import Directions
+from ired.instruments.statistics.intervals import mean_interval, paired_interval
+from ired.instruments.statistics.tables import per_unit, summarise
 from ired.model.protocol import Energy
 
 Targets = dict[str, tuple[Tensor, Tensor]]
+# Of each table: what its cells are, beside energy, landscape and metric, and what is averaged in them.
+MEASURES = {
+    "profiles": (["kind", "view"], ["rise", "lower", "minimum", "position"]),
+    "convexity": (["kind"], ["share", "bend"]),
+    "curvature": (["place"], ["log_condition", "negative", "saved", "saved_spread", "gradient"]),
+    "slices": (["kind"], ["ideal_correlation", "below", "minimum_distance", "fit"]),
+}
 COMPLETE = ("affine-invariant", "log-Euclidean")  # metrics whose exponential map is defined everywhere
 
 
@@ -38,23 +47,23 @@ def targets(
     how many problems each has, at which step paths enter the cone, and how asymmetric ends are.
     """
     P, D = perturbed.shape[:2]
-    own = torch.arange(P)
-    found = {
-        "perturbed": (own.repeat_interleave(D), perturbed.flatten(0, 1)),
-        "A": (own, A),
-        "I": (own, torch.eye(A.shape[-1]).to(A).expand_as(A)),
+    rows_of_all = torch.arange(P)
+    goals = {
+        "perturbed": (rows_of_all.repeat_interleave(D), perturbed.flatten(0, 1)),
+        "A": (rows_of_all, A),
+        "I": (rows_of_all, torch.eye(A.shape[-1]).to(A).expand_as(A)),
     }
     numbers = {}
     ways = {"start": walked.clean(energy), "end": energy.coordinates.decode(walked.end[None])}
     for kind, way in ways.items():
         step, matrix, askew = spd_states.entered(way[:, :P].to(A))
         there = step >= 0
-        found[kind] = own[there.cpu()], matrix[there]
+        goals[kind] = rows_of_all[there.cpu()], matrix[there]
         numbers[f"{kind}.asymmetry"] = askew.mean().item()
         if kind == "start" and there.any():
             numbers["start.step"] = step[there].double().mean().item()
-    numbers |= {f"targets.{kind}": float(len(rows.unique())) for kind, (rows, _) in found.items()}
-    return {kind: pair for kind, pair in found.items() if len(pair[0].unique()) > 1}, numbers
+    numbers |= {f"targets.{kind}": float(len(rows.unique())) for kind, (rows, _) in goals.items()}
+    return {kind: pair for kind, pair in goals.items() if len(pair[0].unique()) > 1}, numbers
 
 
 def along(
@@ -81,10 +90,10 @@ def along(
         for view, drawn in (("near", near), ("whole", whole)):
             drawn = geodesics.turned(drawn, turn)
             for name, energy in energies.items():
-                seen = geodesics.profiles(energy, A[at], drawn, landscapes)
-                found = DataFrame(seen.columns()).assign(energy=name, view=view)
-                table.append(found.assign(problem=rows.numpy()[found["problem"]]))
-                shape.append(DataFrame(seen.shape()).assign(energy=name, view=view))
+                along_curves = geodesics.profiles(energy, A[at], drawn, landscapes)
+                columns = DataFrame(along_curves.columns()).assign(energy=name, view=view)
+                table.append(columns.assign(problem=rows.numpy()[columns["problem"]]))
+                shape.append(DataFrame(along_curves.shape()).assign(energy=name, view=view))
     return concat(table, ignore_index=True), concat(shape, ignore_index=True)
 
 
@@ -95,12 +104,12 @@ def between(
     landscapes: Sequence[int],
 ) -> DataFrame:
     """Midpoint convexity between pairs (P, S, n, n), by kind."""
-    seen = [
+    tables = [
         DataFrame(geodesics.convexity(energy, A, kind, X, Z, landscapes).columns()).assign(energy=name)
         for name, energy in energies.items()
         for kind, (X, Z) in pairs.items()
     ]
-    return concat(seen, ignore_index=True)
+    return concat(tables, ignore_index=True)
 
 
 def curved(
@@ -108,15 +117,15 @@ def curved(
 ) -> DataFrame:
     """Riemannian gradients and Hessians at places (P, n, n), by name; saved: log₁₀ of the Euclidean
     condition number over the metric's (`log_spread` likewise), positive where the metric helps."""
-    seen = [
+    tables = [
         DataFrame(riemannian_hessian.curvature(energy, A, at, landscapes, place).columns()).assign(energy=name)
         for name, energy in energies.items()
         for place, at in places.items()
     ]
-    table = concat(seen, ignore_index=True)
-    own = ["energy", "place", "landscape", "problem"]
-    plain = table[table["metric"] == "Euclidean"].set_index(own)
-    at = [tuple(row) for row in table[own].itertuples(index=False)]
+    table = concat(tables, ignore_index=True)
+    cell = ["energy", "place", "landscape", "problem"]
+    plain = table[table["metric"] == "Euclidean"].set_index(cell)
+    at = [tuple(row) for row in table[cell].itertuples(index=False)]
     for measure, name in (("log_condition", "saved"), ("log_spread", "saved_spread")):
         table[name] = plain.loc[at, measure].to_numpy() - table[measure].to_numpy()
     return table
@@ -132,8 +141,8 @@ def others(Y: Tensor, problems: int, count: int, generator: torch.Generator) -> 
     # Any of the others but the first one chosen.
     apart = torch.randint(1, len(Y) - 1, (problems, count), generator=generator, device=device)
     second = (first - 1 + apart) % (len(Y) - 1) + 1
-    own = torch.arange(problems, device=device)[:, None]
-    X, Z = (Y[((own + shift) % len(Y)).to(Y.device)] for shift in (first, second))
+    problem = torch.arange(problems, device=device)[:, None]
+    X, Z = (Y[((problem + shift) % len(Y)).to(Y.device)] for shift in (first, second))
     return X, Z
 
 
@@ -180,23 +189,94 @@ def redrawn(
     axes' symmetric part, which the slices are made of. Arrays: "kind.line" (G,), "kind.smallest" and
     "kind.energy.metric" (pictured, G, G).
     """
-    some, then = next(iter(energies.values())), known["gap"].numpy()[: len(A)]
-    y0, extent, resolution = some.coordinates.encode(Y), float(known["line"][-1]), len(known["line"])
-    now = slices.measure(some, A, y0, 0, plane, extent, resolution).gap[: len(then)]
-    off = float(np.abs(now - then[: len(now)]).max() / np.abs(then).max())
-    plane, size = exponential_slices.symmetric_plane(some, plane)
-    sheets = {m: exponential_slices.sheet(some, Y, 0, plane, m, extent, resolution) for m in COMPLETE}
-    low = exponential_slices.smallest(some, Y[:pictured], 0, _first(plane, pictured), extent, resolution)
+    reference, then = next(iter(energies.values())), known["gap"].numpy()[: len(A)]
+    y0, extent, resolution = reference.coordinates.encode(Y), float(known["line"][-1]), len(known["line"])
+    now = slices.measure(reference, A, y0, 0, plane, extent, resolution).gap[: len(then)]
+    difference = float(np.abs(now - then[: len(now)]).max() / np.abs(then).max())
+    plane, size = exponential_slices.symmetric_plane(reference, plane)
+    sheets = {m: exponential_slices.sheet(reference, Y, 0, plane, m, extent, resolution) for m in COMPLETE}
+    low = exponential_slices.smallest(reference, Y[:pictured], 0, _first(plane, pictured), extent, resolution)
     pictures, tables = {f"{plane.kind}.smallest": low.astype(np.float32)}, []
     for name, energy in energies.items():
-        seen = {metric: exponential_slices.measure(energy, A, one) for metric, one in sheets.items()}
-        seen["Euclidean"] = slices.measure(energy, A, y0, 0, plane, extent, resolution)
-        for metric, one in seen.items():
-            shape = DataFrame(slices.shape_of(one).columns())
+        measured = {metric: exponential_slices.measure(energy, A, sheet) for metric, sheet in sheets.items()}
+        measured["Euclidean"] = slices.measure(energy, A, y0, 0, plane, extent, resolution)
+        for metric, gaps in measured.items():
+            shape = DataFrame(slices.shape_of(gaps).columns())
             tables.append(shape.assign(energy=name, metric=metric, symmetric=size.mean(-1)))
-            pictures[f"{plane.kind}.{name}.{metric}"] = one.gap[:pictured].astype(np.float32)
-            pictures[f"{plane.kind}.line"] = one.u.astype(np.float32)
-    return concat(tables, ignore_index=True), pictures, off
+            pictures[f"{plane.kind}.{name}.{metric}"] = gaps.gap[:pictured].astype(np.float32)
+            pictures[f"{plane.kind}.line"] = gaps.u.astype(np.float32)
+    return concat(tables, ignore_index=True), pictures, difference
+
+
+def all_redrawn(
+    energies: Mapping[str, Energy],
+    A: Tensor,
+    Y: Tensor,
+    planes: Sequence[Directions],
+    pictures: Mapping[str, Tensor],
+) -> tuple[DataFrame, dict[str, NDArray], dict[str, float]]:
+    """`redrawn` slices of the first problems A (P, n, n) along every plane, with the differences by kind.
+
+    planes: of at least P problems; pictures: P1-01's, "trained.kind.k0.gap" and "….line" of each plane.
+    """
+    tables, arrays, differences = [], {}, {}
+    for plane in planes:
+        known = {what: pictures[f"trained.{plane.kind}.k0.{what}"] for what in ("gap", "line")}
+        table, drawn, differences[plane.kind] = redrawn(energies, A, Y, _first(plane, len(A)), known)
+        tables.append(table)
+        arrays |= drawn
+    return concat(tables, ignore_index=True), arrays, differences
+
+
+def means(name: str, table: DataFrame) -> DataFrame:
+    """Means over problems, with intervals, of the table that MEASURES has by that name."""
+    cell, measures = MEASURES[name]
+    return summarise(table, [*cell, "energy", "landscape", "metric"], measures)
+
+
+def saved_at_answers(curvature: DataFrame) -> dict[str, NDArray]:
+    """log₁₀ of the condition number that the affine-invariant metric saves at the answers of k = 0: (P,)."""
+    return _by_energy(curvature, "saved", place="answer", landscape=0)
+
+
+def verdicts(
+    profiles: DataFrame, convexity: DataFrame, curvature: DataFrame
+) -> dict[str, tuple[bool, dict[str, float]]]:
+    """P4-02's criteria on the trained energy, each with the numbers behind it."""
+    geodesic, straight = (
+        _by_energy(convexity, "share", metric) for metric in ("affine-invariant", "Euclidean")
+    )
+    more_convex = {name: geodesic[name] - straight[name] for name in geodesic}
+    near = {"view": "near", "landscape": 0}
+    lower = _by_energy(profiles, "lower", **near)
+    lower["turned"] = _by_energy(profiles, "lower", "turned", **near)["trained"]
+    return {
+        "geodesically_convex_rather_than_euclidean": _beyond(more_convex, 0, "ideal"),
+        "lower_along_geodesics": _beyond(lower, 0.5, "untrained", "turned"),
+        "better_conditioned_on_manifold": _beyond(saved_at_answers(curvature), 0, "untrained"),
+    }
+
+
+def _by_energy(
+    table: DataFrame, measure: str, metric: str = "affine-invariant", **at: Any
+) -> dict[str, NDArray]:
+    """A measure of every energy under one metric, problem by problem (P,)."""
+    return {
+        name: per_unit(table, measure, energy=name, metric=metric, **at)
+        for name in table["energy"].unique()
+    }
+
+
+def _beyond(
+    values: Mapping[str, NDArray], level: float, *controls: str
+) -> tuple[bool, dict[str, float]]:
+    """Whether "trained" (P,) is above a level on average, and in pairs above each control: all 95 %
+    intervals above 0. With lower ends, and everybody's mean."""
+    trained = mean_interval(values["trained"])
+    margins = {name: paired_interval(values["trained"], values[name]) for name in controls}
+    met = trained.low > level and all(margin.low > 0 for margin in margins.values())
+    numbers = {f"beyond_{name}.low": margin.low for name, margin in margins.items()}
+    return met, {"low": trained.low} | numbers | {name: mine.mean() for name, mine in values.items()}
 
 
 def _first(plane: Directions, count: int) -> Directions:

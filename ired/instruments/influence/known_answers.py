@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ired.instruments.calibration.checks import Check, compare
+from ired.instruments.core.check import Check, compare
 from ired.instruments.core.random_directions import normal
 from ired.instruments.influence import gradients, removal, validation
 

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ired.instruments.calibration.checks import Check, Layered, References, compare
 from ired.instruments.core import states
+from ired.instruments.core.check import Check, compare
 from ired.instruments.core.directions import STATE, Direction
+from ired.instruments.core.reference_energies import Layered, References
 from ired.instruments.interventions import pushes
 from ired.instruments.interventions.pushes import Nature, Scene
 from ired.model.protocol import Energy

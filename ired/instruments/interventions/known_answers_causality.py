@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ired.instruments.calibration.checks import Check, References, compare
 from ired.instruments.core import states as points
+from ired.instruments.core.check import Check, compare
 from ired.instruments.core.directions import EVERYWHERE, Direction
+from ired.instruments.core.reference_energies import References
 from ired.instruments.interventions import counterfactuals, mediation
 from ired.instruments.interventions.counterfactuals import MOVED, describe
 from ired.instruments.interventions.mediation import Bench, Place, Twins

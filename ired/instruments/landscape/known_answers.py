@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ired.instruments.calibration.checks import Check, References, compare
+from ired.instruments.core.check import Check, compare
+from ired.instruments.core.reference_energies import References
 from ired.instruments.core import states
 from ired.instruments.interventions.known_answers_causality import denoised
 from ired.instruments.landscape import equivariance

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ired.instruments.calibration.checks import Around, Check, Layered, References, compare
 from ired.instruments.core import states as points
+from ired.instruments.core.check import Check, compare
+from ired.instruments.core.reference_energies import Around, Layered, References
 from ired.instruments.layers import ablation, ablation_damage, ablation_ranking
 from ired.instruments.layers.ablation import LAYERS, Ablated, Habits, instead
 from ired.instruments.statistics.regression import least_squares

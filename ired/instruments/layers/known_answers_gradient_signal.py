@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ired.instruments.calibration.checks import Check, References, compare, relative
 from ired.instruments.core import states
+from ired.instruments.core.check import Check, compare, relative
+from ired.instruments.core.reference_energies import References
 from ired.instruments.layers import gradient_signal, jacobians, score_decomposition, unit_activity
 from ired.instruments.layers.forward_backward import LAYERS, noised, passage
 from ired.model.protocol import Energy

@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ired.instruments.calibration.checks import Check, References, compare
 from ired.instruments.core import random_directions, states
+from ired.instruments.core.check import Check, compare
+from ired.instruments.core.reference_energies import References
 from ired.instruments.core.states import array
 from ired.instruments.probing import description_length, logistic, ridge, scores as probe_scores
 

@@ -14,11 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ired.instruments.core import patching, states
+from ired.instruments.core import states
 from ired.instruments.core.directions import CONCEPTS, EVERYWHERE, OF_STATES, STATE, Direction
 from ired.instruments.core.random_directions import isotropic_in
 from ired.instruments.core.sampler import Sampler
 from ired.instruments.core.states import array
+from ired.instruments.dictionaries import recovery
 from ired.instruments.dictionaries.dictionary import Dictionary
 from ired.instruments.interventions import mediation
 from ired.instruments.interventions.mediation import DOSE, Path, Place
@@ -136,11 +137,11 @@ def recovered(
     energy: Energy, dictionaries: Mapping[str, Dictionary], A: Tensor, generator: torch.Generator
 ) -> dict[tuple[str, str], NDArray]:
     """What each layer's dictionary leaves, by (layer, "gap" or "score"): (P,) values whose mean is the
-    share of `patching.Recovery`, linearised around it."""
+    share of `recovery.Recovery`, linearised around it."""
     y0, found = states.answers(energy, A), {}
     for layer, one in dictionaries.items():
-        at = patching.situations(energy, A, y0, generator)
-        seen = patching.recovery(energy, layer, one.to(y0), A, at)
+        at = recovery.situations(energy, A, y0, generator)
+        seen = recovery.recovery(energy, layer, one.to(y0), A, at)
         for what in ("gap", "score"):
             error, floor = seen.per_problem(what)
             left = error.sum() / floor.sum()

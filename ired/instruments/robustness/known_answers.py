@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ired.instruments.calibration.checks import Check
+from ired.instruments.core.check import Check
 from ired.instruments.robustness import matching, score as robustness_score
 from ired.instruments.robustness.matching import Tokens
 

@@ -19,8 +19,9 @@ from ired.instruments.accuracy import linear_surrogate
 from ired.instruments.circuits.energy_outputs import OUTPUT
 from ired.instruments.core import random_directions, states
 from ired.instruments.core.states import array
-from ired.instruments.geometry import answer_errors, eigen_split, metrics
-from ired.instruments.geometry.eigen_split import Frame
+from ired.instruments.eigen_decomposition import eigen_split
+from ired.instruments.eigen_decomposition.eigen_split import Frame
+from ired.instruments.geometry import answer_errors, metrics
 from ired.instruments.probing import ridge
 from ired.instruments.probing.logistic import widening
 from ired.instruments.sanity.findings_answers import DRAWS, Answer, Background, Finding, Networks

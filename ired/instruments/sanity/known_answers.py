@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from ired.instruments.accuracy import linear_surrogate
-from ired.instruments.calibration.checks import Check, References, compare
 from ired.instruments.core import states as points
+from ired.instruments.core.check import Check, compare
 from ired.instruments.core.random_directions import normal
+from ired.instruments.core.reference_energies import References
 from ired.instruments.core.states import array
+from ired.instruments.eigen_decomposition.eigen_split import Frame
 from ired.instruments.geometry import answer_errors, metrics
-from ired.instruments.geometry.eigen_split import Frame
 from ired.instruments.layers.known_answers_ablation import background
 from ired.instruments.sanity import findings_answers, findings_geometry, randomisation, survival_table
 from ired.instruments.sanity.findings_answers import Networks

@@ -1,8 +1,9 @@
 """Intervals, corrections and tables: how sure a number is.
 
-auroc.py       The area under the ROC curve, with DeLong's covariance
-intervals.py   Intervals, tests and corrections: how sure a number is
-regression.py  Least squares and ridge regression
-spectra.py     Spectra in a number: inertia, participation ratio, entropy rank
-tables.py      Long tables of measurements, one row a point, condensed to means with intervals
+auroc.py          The area under the ROC curve, with DeLong's covariance
+intervals.py      Intervals, tests and corrections: how sure a number is
+known_answers.py  Known answers of intervals and corrections: coverage on simulated data, numbers by hand
+regression.py     Least squares and ridge regression
+spectra.py        Spectra in a number: inertia, participation ratio, entropy rank
+tables.py         Long tables of measurements, one row a point, condensed to means with intervals
 """

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ired.instruments.accuracy import predictors
-from ired.instruments.calibration.checks import Check, References, compare
+from ired.instruments.core.check import Check, compare
+from ired.instruments.core.reference_energies import References
 from ired.instruments.transfer import ood_detection, score
 from ired.instruments.transfer.score import Block
 

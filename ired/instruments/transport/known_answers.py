@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ired.instruments.calibration.checks import Check, References, compare
 from ired.instruments.core import states
+from ired.instruments.core.check import Check, compare
 from ired.instruments.core.random_directions import normal
+from ired.instruments.core.reference_energies import References
 from ired.instruments.core.states import array
 from ired.instruments.geometry import metrics
 from ired.instruments.transport import annealing, answer_clouds, distances, energy_ranking

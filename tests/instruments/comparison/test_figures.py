@@ -7,10 +7,9 @@ import numpy as np
 import pandas
 import pytest
 from matplotlib.colors import same_color, to_rgba
-from matplotlib.patches import Rectangle
 
 from ired.instruments.accuracy import figures_training_curves
-from ired.instruments.comparison import figures, similarity
+from ired.instruments.comparison import figures, figures_differences, similarity
 from ired.instruments.comparison.paired_seeds import compare
 from ired.plotting.style import COLOURS
 
@@ -112,7 +111,8 @@ def shapes(variants, seeds=2, landscapes=4):
 
 
 def figures_of(table):
-    return figures.heatmap(table), figures.differences(table), figures.differences(table, "relative")
+    forests = (figures_differences.differences(table, measure) for measure in ("d_z", "relative"))
+    return figures_differences.heatmap(table), *forests
 
 
 def panel(figure, title):
@@ -195,7 +195,7 @@ def test_values_that_stop_being_finite_are_crossed_and_absent_columns_left_out()
         words(figures_training_curves.training(one, two, {"mean": 1.0}))
 
 
-# Accuracy, differences, heat map
+# Accuracy
 
 
 def test_accuracy_shows_seeds_means_and_references():
@@ -224,35 +224,6 @@ def test_an_error_of_0_stands_on_the_axis():
     low, high = axis.get_xlim()
     assert axis.get_xscale() == "symlog" and low < 0 < high
     assert any(x.get_markersize() > 7 and x.get_xdata()[0] == 0 for x in axis.lines)
-
-
-def test_forests_fill_what_is_significant_and_grey_what_cannot_be_seen():
-    table = compared(("none", "random", "property"), 5)
-    figure = figures.differences(table)
-    filled = {}
-    for axis, name in itertools.product(figure.axes, ("random", "property")):
-        own = figures.looks(MINING)[name].colour
-        points = [x for x in marks(axis, "o") if same_color(x.get_color(), own)]
-        filled.setdefault(name, []).extend(same_color(x.get_markerfacecolor(), own) for x in points)
-    expected = table.groupby("variant")["significant"].sum()
-    assert {name: sum(own) for name, own in filled.items()} == expected.to_dict()
-    assert expected["property"] >= 1
-    (band,) = [p for p in figure.axes[0].patches if same_color(p.get_facecolor(), "0.88")]
-    assert band.get_x() == pytest.approx(-table["detectable_d"].iloc[0])
-    # A metric that is 0 throughout has no share of the reference.
-    assert "metric.2" in words(figure)
-    assert "metric.2" not in words(figures.differences(table, "relative"))
-
-
-def test_the_heat_map_frames_what_is_significant_and_leaves_gaps():
-    table = compared(MINING, 4, phases=False)
-    figure = figures.heatmap(table)
-    axis = figure.axes[0]
-    frames = [patch for patch in axis.patches if isinstance(patch, Rectangle) and not patch.get_fill()]
-    assert len(frames) == table["significant"].sum() >= 1
-    numbers = [t for t in axis.texts if t.get_text()]
-    assert len(numbers) == len(table) == 3 * 4 - 1
-    assert {"0"} <= set(words(figure))
 
 
 # Consistency, landscapes

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from ired.instruments.attribution import integrated_gradients  # fmt: skip
-from ired.instruments.calibration.checks import Around
 from ired.instruments.comparison import representation, representation_layers
 from ired.instruments.comparison.metric_names import METRICS as OF_PORTRAITS
 from ired.instruments.comparison.representation import METRICS, Size
 from ired.instruments.core import states
 from ired.instruments.core.directions import CONCEPTS
+from ired.instruments.core.reference_energies import Around
 from ired.instruments.interventions import pushes
 from ired.instruments.robustness import effects
 from ired.model import problems as model_problems

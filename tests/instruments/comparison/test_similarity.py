@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from ired.instruments.calibration.checks import Around
 from ired.instruments.comparison import known_answers_similarity as calibration, representation, similarity
 from ired.instruments.comparison.similarity import BOTH, GENERAL, MINING, PARTS, SEEDS, Pair
+from ired.instruments.core.reference_energies import Around
 from ired.model.reference import AlgebraicEnergy, IdealEnergy
 from tests.instruments.comparison.test_representation import SIZE, a_ground, a_network, walk
 

@@ -5,7 +5,7 @@ import torch
 
 from ired.instruments.core import states
 from ired.instruments.dictionaries import activations
-from ired.instruments.dictionaries.activations import BadActivations, Moments, Shards
+from ired.instruments.dictionaries.activations import BadActivations, Moments, Shards, ShardWriter
 from ired.model.sampling import Sampler
 
 
@@ -123,3 +123,23 @@ def test_a_layer_that_does_not_exist_and_a_batch_too_large_are_named(generator):
         list(shards.activations("train", "fc7"))
     with pytest.raises(BadActivations, match="batch of 9"):
         next(shards.batches("fc1", 9, generator))
+
+
+def test_shards_that_are_written_can_be_read(network, problems):
+    """Three problems a shard: numbered on, drawn from one stream, with the moments of what is learned from."""
+    stored, sampler = {}, Sampler(inner_steps=3)
+    writer = ShardWriter(stored.__setitem__, landscapes=10, source="run")
+    for split, seed in zip(activations.SPLITS, (1, 2), strict=True):
+        generator = torch.Generator().manual_seed(seed)
+        for tokens in activations.in_shards(network, problems, sampler, 2, generator, size=3):
+            writer.add(split, tokens)
+    shards = Shards.of(writer.index, stored.__getitem__, "run")
+    assert writer.index["tokens"] == {"train": [120, 120], "held_out": [120, 120]}
+    assert shards.columns("train")["problem"].unique().tolist() == list(range(6))
+    sets = {f"{split}.A": problems.float() for split in activations.SPLITS}
+    assert activations.disagreement(shards, network.float(), sets, torch.Generator()) < 1e-5
+    moments = writer.moment_tensors()
+    x = torch.cat(list(shards.activations("train", "fc2"))).double()
+    torch.testing.assert_close(moments["fc2.mean"], x.mean(0))
+    torch.testing.assert_close(moments["fc2.covariance"], torch.cov(x.mT, correction=0))
+    assert moments["fc3.means"].shape == (10, 32)

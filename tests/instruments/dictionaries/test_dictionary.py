@@ -1,15 +1,15 @@
 """Dictionaries: by hand, on planted directions, and their gradients against autograd."""
 
-import numpy as np
 import json
 
+import numpy as np
 import pytest
 import torch
 
 from ired.instruments.core.random_directions import covariance_matched
 from ired.instruments.dictionaries import dictionary as dictionaries, study
 from ired.instruments.dictionaries.dictionary import Dictionary, DictionaryError
-from ired.instruments.dictionaries.training import DictionaryTrainer, Member, Plan, largest, train
+from ired.instruments.dictionaries.training import DictionaryTrainer, Member, Plan, train
 
 ARCHITECTURES = dictionaries.ARCHITECTURES
 
@@ -297,14 +297,3 @@ def test_a_frozen_decoder_stays_and_wrong_members_are_named():
         Member("sparse", 8, 2)
     with pytest.raises(ValueError, match="9 of 8 features"):
         Member("topk", 8, 9)
-
-
-@pytest.mark.parametrize("count, k", [(512, 4), (512, 16), (512, 32), (512, 64), (512, 65), (510, 32), (24, 3)])
-def test_the_largest_are_found_by_quarters_too(count, k):
-    """Also where many are equal, as pre-activations of a dead dictionary are."""
-    u = torch.randn(5, 3, count, generator=torch.Generator().manual_seed(0))
-    for values in (u, u.round(), torch.zeros_like(u)):
-        value, place = largest(values, k)
-        assert torch.equal(values.gather(-1, place), value) and value.shape == (5, 3, k)
-        assert torch.equal(value.sort(-1).values, values.sort(-1).values[..., -k:])
-        assert all(len(set(row)) == k for row in place.flatten(0, 1).tolist())

@@ -5,15 +5,26 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ired.instruments.core import patching
+from ired.instruments.core.patching import Spliced
 from ired.instruments.dictionaries import (
     dictionary,
     features,
-    known_answers as phase2,
+    known_answers,
     property_correlation,
+    recovery,
     rule_descriptions,
 )
 from ired.model import problems as model_problems
+
+
+def on_energies(references):
+    generator = torch.Generator().manual_seed(3)
+    return known_answers.check_splice(references, generator) + known_answers.check_features(references, generator)
+
+
+def on_planted_data():
+    generator = model_problems.generator(0, "planted")
+    return known_answers.check_dictionary(generator) + known_answers.check_correlation(generator)
 
 
 def missed(checks):
@@ -21,13 +32,13 @@ def missed(checks):
 
 
 def test_sound_instruments_pass(references):
-    checks = phase2.calibrate(references, torch.Generator().manual_seed(3))
+    checks = on_energies(references)
     assert [str(check) for check in checks if not check.passed] == []
     assert {check.instrument for check in checks} == {"splice", "features"}
 
 
 def test_planted_data_are_found():
-    checks = phase2.calibrate_planted(model_problems.generator(0, "planted"))
+    checks = on_planted_data()
     assert [str(check) for check in checks if not check.passed] == []
     assert {check.instrument for check in checks} == {"dictionary", "correlation"}
 
@@ -40,8 +51,8 @@ def spoiled(instrument, name, spoil, monkeypatch):
 @pytest.mark.parametrize(
     "instrument, name, spoil, room",
     [
-        (patching.Spliced, "_energy", lambda energy: 1.1 * energy, "splice"),
-        (patching, "centred", lambda energies: energies.relu(), "splice"),
+        (Spliced, "_energy", lambda energy: 1.1 * energy, "splice"),
+        (recovery, "centred", lambda energies: energies.relu(), "splice"),
         (features, "attribute", lambda found: replace(found, size=1.1 * found.size), "features"),
         (rule_descriptions, "shuffled_auroc", lambda auroc: 1.0, "features"),
     ],
@@ -49,7 +60,7 @@ def spoiled(instrument, name, spoil, monkeypatch):
 )
 def test_a_broken_instrument_is_named(references, monkeypatch, instrument, name, spoil, room):
     spoiled(instrument, name, spoil, monkeypatch)
-    assert missed(phase2.calibrate(references, torch.Generator().manual_seed(3))) == {room}
+    assert missed(on_energies(references)) == {room}
 
 
 @pytest.mark.parametrize(
@@ -62,5 +73,5 @@ def test_a_broken_instrument_is_named(references, monkeypatch, instrument, name,
 )
 def test_a_broken_instrument_is_named_on_planted_data(monkeypatch, instrument, name, spoil, room):
     spoiled(instrument, name, spoil, monkeypatch)
-    seen = missed(phase2.calibrate_planted(model_problems.generator(0, "planted")))
+    seen = missed(on_planted_data())
     assert seen == {room}

@@ -1,6 +1,8 @@
 """Rules whose words and worth are known."""
 
 import numpy as np
+import pytest
+import torch
 
 from ired.instruments.dictionaries import rule_descriptions
 
@@ -51,3 +53,35 @@ def test_a_feature_that_always_or_never_fires_has_no_rule(described):
     rare[:3] = True
     assert "0.2%" in rule_descriptions.describe(rare, tokens).text
     assert np.isnan(rule_descriptions.shuffled_auroc(rare, tokens, np.random.default_rng(0)))
+
+
+def test_firing_by_what_there_is(tokens):
+    k, problem, kind, distance = (tokens[c] for c in ("landscape", "problem", "kind", "distance"))
+    steep = np.arange(40.0)
+    f = np.stack(
+        [2.0 * (k <= 2), (distance > 0.6) * 1.0, kind * steep[problem], np.zeros(len(k))], 1
+    )
+    found = rule_descriptions.firing(f, tokens, {"size": steep, "other": np.arange(40) % 2})
+    np.testing.assert_array_equal(found.by_landscape[0], np.arange(10) <= 2)
+    np.testing.assert_array_equal(found.by_kind[2], [0, 39 / 40])
+    assert found.by_distance[1, :2].max() == 0 and found.by_distance[1, -1] == 1
+    np.testing.assert_allclose(found.rate[[0, 3]], [0.3, 0])
+    np.testing.assert_allclose(found.strength[[0, 3]], [2, 0])
+    assert found.rho[2, 0] == pytest.approx(1) and found.p[2, 0] < 1e-6
+    assert abs(found.rho[2, 1]) < 0.1 and found.p[2, 1] > 0.5
+    assert found.rho[0, 0] == 0 and found.p[0, 0] > 0.9  # the same mean in every problem
+
+
+def test_strongest_tokens_are_of_different_problems():
+    problem = np.repeat(np.arange(3), 3)
+    f = np.array([[1, 9, 8, 2, 7, 0, 0, 0, 0]]).T
+    assert rule_descriptions.strongest(f, problem, 3).tolist() == [[1, 4, -1]]
+
+
+def test_null_directions_fire_as_often_as_asked(generator):
+    x = torch.randn(500, 6, generator=generator) * torch.tensor([9.0, 1, 1, 1, 1, 1])
+    fires, directions = rule_descriptions.null_firing(x, torch.cov(x.T), [0.0, 0.1, 0.5], generator)
+    np.testing.assert_allclose(fires.mean(0), [0, 0.1, 0.5])
+    assert directions.shape == (3, 6)
+    along = x @ directions[1]
+    assert along[fires[:, 1]].min() > along[~fires[:, 1]].max()

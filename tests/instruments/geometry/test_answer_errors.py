@@ -137,3 +137,22 @@ def test_means_of_answers_and_problems(problems):
         assert table["halves"][rows["answers", name]] > 0.01
         assert math.isnan(table["inversion"][rows["problems", name]])
     assert len(spectra["eigenvalue"]) == 2 * 4 * 4 and min(spectra["eigenvalue"]) > 0
+
+
+def test_verdicts_and_headline_of_answers(answers, epsilon):
+    near = answer_errors.examine({"trained": 1.01 * answers}, answers, epsilon)
+    decided = answer_errors.verdicts(near)
+    assert decided["samples_are_spd"][1]["share"] == 1 and decided["closer_than_noise"][1]["nearer"] == 1
+    assert answer_errors.headline(near)[:2] == ("nearer to the truth than noise of equal size, affine-invariant", 1)
+    outside = answer_errors.examine({"trained": -answers}, answers, epsilon)
+    assert not any(met for met, _ in answer_errors.verdicts(outside).values())
+    assert answer_errors.headline(outside)[:2] == ("sampled answers that are positive definite", 0)
+
+
+def test_steps_of_everybody_and_of_noise(answers, epsilon):
+    M = torch.stack([-answers, 1.5 * answers])
+    steps = answer_errors.over_steps({"trained": M, "other": 2 * M}, answers, epsilon[0], {"inner": [0, 1]})
+    assert steps.groupby("who", sort=False).size().to_dict() == {"trained": 2, "other": 2, "noise": 2}
+    assert steps["inner"].tolist() == [0, 1] * 3
+    by = steps.set_index(["who", "inner"])["error"]
+    assert by["noise"].to_numpy() == pytest.approx(by["trained"].to_numpy())

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from pandas import DataFrame
 
 from ired.instruments.core import states, trajectories
 from ired.instruments.geometry import geodesics, spd_states, study
@@ -119,3 +120,31 @@ def test_slices_are_those_that_were_drawn_before(energies, ideal, problems, answ
     assert pictures["random.smallest"].shape == (3, 5, 5)
     bent, straight = (pictures[f"random.ideal.{metric}"] for metric in ("affine-invariant", "Euclidean"))
     np.testing.assert_allclose(bent, straight, atol=1e-5)
+
+
+def test_verdicts_need_every_control_to_lie_below():
+    """The trained energy gains 2 to 3, everybody else what is given."""
+    rng = np.random.default_rng(0)
+
+    def rows(measure, gains, metric="affine-invariant", **at):
+        return [
+            {"energy": name, "metric": metric, "problem": p, "landscape": 0, **at,
+             measure: (2 + rng.random() if name == "trained" else gains[name])}
+            for name in ("trained", *gains) for p in range(12)
+        ]  # fmt: skip
+
+    def decided(gains):
+        curvature = DataFrame(rows("saved", gains, place="answer"))
+        flat = [{**row, "metric": "Euclidean", "share": 0.0} for row in rows("share", gains)]
+        turned = [{**row, "lower": 0.5} for row in rows("lower", gains, "turned", view="near")]
+        profiles = DataFrame(rows("lower", gains, view="near") + turned)
+        return study.verdicts(profiles, DataFrame(rows("share", gains) + flat), curvature)
+
+    found = decided({"untrained": 1.0, "ideal": 0.0})
+    assert all(met for met, _ in found.values())
+    numbers = found["lower_along_geodesics"][1]
+    margins = {"beyond_untrained.low", "beyond_turned.low"}
+    assert set(numbers) == {"low", "trained", "untrained", "ideal", "turned"} | margins
+    assert numbers["turned"] == 0.5 and numbers["untrained"] == 1 and numbers["trained"] == pytest.approx(2.5, abs=0.3)
+    found = decided({"untrained": 3.0, "ideal": 0.0})
+    assert [met for met, _ in found.values()] == [True, False, False]

@@ -9,6 +9,7 @@ import torch
 
 from ired.instruments.concepts import cav
 from ired.instruments.core import patching, states
+from ired.instruments.dictionaries import recovery
 from ired.instruments.dictionaries.dictionary import neurons
 from ired.instruments.interventions import pushes
 from ired.model import problems
@@ -37,11 +38,11 @@ def generator(purpose="x"):
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_splices(energy, A, layer):
-    at = patching.situations(energy, A, states.answers(energy, A), generator())
-    own = patching.recovery(energy, layer, lambda h: h, A, at)
+    at = recovery.situations(energy, A, states.answers(energy, A), generator())
+    own = recovery.recovery(energy, layer, lambda h: h, A, at)
     for what in ("gap", "score", "through"):
         assert own.share(what) == pytest.approx(1, abs=1e-12)
-    hidden = patching.recovery(energy, layer, patching.constant(torch.ones(N * N)), A, at)
+    hidden = recovery.recovery(energy, layer, patching.constant(torch.ones(N * N)), A, at)
     assert hidden.share("gap") == pytest.approx(0, abs=1e-9)
     start = energy.coordinates.noise(6, generator=generator(), dtype=torch.float64)
     spliced = patching.Spliced(energy, layer, lambda h: h)
@@ -50,16 +51,16 @@ def test_splices(energy, A, layer):
 
 
 def test_the_last_pass_halved_leaves_a_quarter_of_energy_and_score(energy, A):
-    at = patching.situations(energy, A, states.answers(energy, A), generator())
-    seen = patching.recovery(energy, LAST, lambda h: h / 2, A, at)
+    at = recovery.situations(energy, A, states.answers(energy, A), generator())
+    seen = recovery.recovery(energy, LAST, lambda h: h / 2, A, at)
     assert seen.share("gap") == pytest.approx(1 - 0.75**2, abs=1e-9)
     assert seen.share("score_of_constant") == pytest.approx(1 - 0.75**2, abs=1e-9)
 
 
 def test_a_dictionary_of_all_neurons_keeps_everything(energy, A):
-    at = patching.situations(energy, A, states.answers(energy, A), generator())
+    at = recovery.situations(energy, A, states.answers(energy, A), generator())
     whole = neurons(torch.zeros(N * N), torch.ones(()), N * N).to(at.noised)
-    seen = patching.recovery(energy, LAYERS[0], whole, A, at)
+    seen = recovery.recovery(energy, LAYERS[0], whole, A, at)
     assert seen.share("gap") == pytest.approx(1, abs=1e-6)
 
 

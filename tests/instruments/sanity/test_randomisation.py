@@ -10,8 +10,8 @@ from ired.instruments.core import random_directions, states
 from ired.instruments.core.directions import Direction
 from ired.instruments.core.states import array
 from ired.instruments.dictionaries.dictionary import given
+from ired.instruments.eigen_decomposition.eigen_split import Frame
 from ired.instruments.geometry import answer_errors
-from ired.instruments.geometry.eigen_split import Frame
 from ired.instruments.sanity import (
     findings_answers,
     findings_geometry as later,

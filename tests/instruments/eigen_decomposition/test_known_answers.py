@@ -1,11 +1,11 @@
-"""The eigenvalue/eigenvector calibration passes on sound instruments, and names broken ones."""
+"""The eigenvalue/eigenvector known_answers passes on sound instruments, and names broken ones."""
 
 from dataclasses import replace
 
 import pytest
 import torch
 
-from ired.instruments.geometry import eigen_exchange, eigen_split, known_answers_eigen_split as calibration
+from ired.instruments.eigen_decomposition import eigen_exchange, eigen_split, known_answers
 from ired.model import problems as model_problems
 
 
@@ -15,14 +15,14 @@ def missed(checks):
 
 @pytest.mark.parametrize("seed", [3, 4])
 def test_sound_instruments_pass(references, seed):
-    checks = calibration.check_eigenparts(references, torch.Generator().manual_seed(seed))
+    checks = known_answers.check_eigenparts(references, torch.Generator().manual_seed(seed))
     assert [str(check) for check in checks if not check.passed] == []
     assert {check.instrument for check in checks} == {"eigenparts"}
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_planted_data_are_found(seed):
-    checks = calibration.check_planted_eigenparts(model_problems.generator(seed, "planted"))
+    checks = known_answers.check_planted_eigenparts(model_problems.generator(seed, "planted"))
     assert [str(check) for check in checks if not check.passed] == []
     assert {check.instrument for check in checks} == {"eigenparts", "eigenswap"}
 
@@ -35,7 +35,7 @@ def spoiled(instrument, name, spoil, monkeypatch):
 def test_a_broken_instrument_is_named(references, monkeypatch):
     spoiled(eigen_split, "_cosine", lambda cosine: 0.9 * cosine, monkeypatch)
     generator = torch.Generator().manual_seed(3)
-    assert missed(calibration.check_eigenparts(references, generator)) == {"eigenparts"}
+    assert missed(known_answers.check_eigenparts(references, generator)) == {"eigenparts"}
 
 
 @pytest.mark.parametrize(
@@ -50,17 +50,17 @@ def test_a_broken_instrument_is_named(references, monkeypatch):
 )
 def test_a_broken_instrument_is_named_on_planted_data(monkeypatch, instrument, name, spoil, room):
     spoiled(instrument, name, spoil, monkeypatch)
-    seen = missed(calibration.check_planted_eigenparts(model_problems.generator(0, "planted")))
+    seen = missed(known_answers.check_planted_eigenparts(model_problems.generator(0, "planted")))
     assert seen == {room}
 
 
 def test_a_wrong_split_is_found(monkeypatch):
     spoiled(eigen_split, "split", lambda p: replace(p, eigenvalue=1.1 * p.eigenvalue), monkeypatch)
-    checks = calibration.check_planted_eigenparts(model_problems.generator(0, "planted"))
+    checks = known_answers.check_planted_eigenparts(model_problems.generator(0, "planted"))
     assert "eigenparts" in missed(checks)
 
 
 def test_forgotten_groups_are_found(monkeypatch):
     monkeypatch.setattr(eigen_split.Frame.of.__func__, "__defaults__", (-1.0,))
-    checks = calibration.check_planted_eigenparts(model_problems.generator(0, "planted"))
+    checks = known_answers.check_planted_eigenparts(model_problems.generator(0, "planted"))
     assert "eigenparts" in missed(checks)

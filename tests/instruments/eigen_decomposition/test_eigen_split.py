@@ -9,8 +9,8 @@ import torch
 from scipy.linalg import expm, subspace_angles
 
 from ired.instruments.core import states
-from ired.instruments.geometry import eigen_exchange, eigen_split
-from ired.instruments.geometry.eigen_split import Frame, Parts
+from ired.instruments.eigen_decomposition import eigen_exchange, eigen_split
+from ired.instruments.eigen_decomposition.eigen_split import Frame, Parts
 
 
 def orthogonal(generator, *shape):

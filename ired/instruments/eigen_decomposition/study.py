@@ -12,9 +12,9 @@ from pandas import DataFrame, concat
 from torch import Tensor
 
 from ired.instruments.core import states
-from ired.instruments.geometry import eigen_exchange, eigen_split
-from ired.instruments.geometry.eigen_exchange import Swap
-from ired.instruments.geometry.eigen_split import Aim, Frame, Parts, Score
+from ired.instruments.eigen_decomposition import eigen_exchange, eigen_split
+from ired.instruments.eigen_decomposition.eigen_exchange import Swap
+from ired.instruments.eigen_decomposition.eigen_split import Aim, Frame, Parts, Score
 from ired.instruments.statistics.intervals import Interval, mean_interval, paired_interval, student_interval
 from ired.instruments.statistics.tables import per_unit
 from ired.model.protocol import Energy
@@ -25,9 +25,9 @@ def per_dimension(frame: Frame, eigenvalue: NDArray, eigenvector: NDArray) -> tu
 
     Where all eigenvalues are one group there are no eigenvectors to be wrong about: NaN."""
     whole = frame.n * (frame.n + 1) / 2
-    own = states.array(frame.isotropic) * whole
-    rest = np.where(whole - own > 0.5, whole - own, np.nan)
-    return eigenvalue / own, eigenvector / rest
+    values = states.array(frame.isotropic) * whole
+    rest = np.where(whole - values > 0.5, whole - values, np.nan)
+    return eigenvalue / values, eigenvector / rest
 
 
 def scores(
@@ -49,8 +49,8 @@ def scores(
     tables, rows = [], []
     for name, score in {"blind": eigen_split.blind, **looked_at}.items():
         generator.set_state(state)  # the same points for every score: comparisons are paired
-        found = eigen_split.at_noise(energy, score, frame, y0, landscapes, draws, generator, clip)
-        for quantity, parts in found.items():
+        by_quantity = eigen_split.at_noise(energy, score, frame, y0, landscapes, draws, generator, clip)
+        for quantity, parts in by_quantity.items():
             axes = {"landscape": landscapes, "problem": range(len(y0))}
             tables.append(DataFrame(parts.columns(axes)).assign(energy=name, quantity=quantity))
             eigenvalue, eigenvector = per_dimension(frame, parts.eigenvalue, parts.eigenvector)
@@ -83,6 +83,10 @@ class Walk:
         named = {part.name: getattr(self.parts, part.name) for part in fields(Parts)}
         alignment = self.swap.alignment.mean(-1)
         return DataFrame(states.columns(axes, **named, **swaps, alignment=alignment))
+
+    def tables(self) -> dict[str, DataFrame | dict[str, NDArray]]:
+        """What is worth keeping: steps (see `table`) and halving."""
+        return {"steps": self.table(), "halving": self.halving()}
 
     def curves(self, rows: dict[str, Sequence], **labels: str) -> list[dict]:
         """Means over problems: shares, parts per dimension, and the exchanged halves' errors relative
@@ -120,12 +124,12 @@ def sooner(walk: Walk, early: str, late: str) -> tuple[bool, dict[str, float]]:
     of steps, shares of problems where each never happened, where the first was sooner and where it was
     later; and the difference of the steps until a tenth is left."""
     half, tenth = (walk.halving(share) for share in (0.5, 0.1))
-    one, other, never = half[early], half[late], len(walk.parts.share) - 1
-    seen, small = paired_interval(one, other), paired_interval(tenth[early], tenth[late])
-    counts = {early: one.mean(), late: other.mean(), f"{early}_never": (one == never).mean(),
-              f"{late}_never": (other == never).mean(), "sooner": (one < other).mean(),
-              "later": (one > other).mean()}  # fmt: skip
-    return seen.high < 0, _numbers(seen) | counts | _numbers(small, "tenth_difference", "tenth_")
+    first, second, never = half[early], half[late], len(walk.parts.share) - 1
+    difference, small = paired_interval(first, second), paired_interval(tenth[early], tenth[late])
+    counts = {early: first.mean(), late: second.mean(), f"{early}_never": (first == never).mean(),
+              f"{late}_never": (second == never).mean(), "sooner": (first < second).mean(),
+              "later": (first > second).mean()}  # fmt: skip
+    return difference.high < 0, _numbers(difference) | counts | _numbers(small, "tenth_difference", "tenth_")
 
 
 def verdicts(
@@ -141,7 +145,7 @@ def verdicts(
           for name in ("trained", "untrained", "blind")}  # fmt: skip
     less, fresh = (paired_interval(k0[name], k0["blind"]) for name in ("trained", "untrained"))
     touching = mean_interval(final["touching"])
-    away = mean_interval((final["share"] - final["swapped_share"]).abs())
+    apart_by = mean_interval((final["share"] - final["swapped_share"]).abs())
     n = walk.frame.n
     return {
         "eigenvalues_first": sooner(walk, "eigenvalue", "eigenvector"),
@@ -157,25 +161,25 @@ def verdicts(
         "largest_dominates": (
             touching.low > 0.5, _numbers(touching, "share") | {"isotropic": 2 / (n + 1)}
         ),
-        "first_order_holds": (away.high < 0.05, _numbers(away)),
+        "first_order_holds": (apart_by.high < 0.05, _numbers(apart_by)),
     }  # fmt: skip
 
 
-def _numbers(seen: Interval, what: str = "difference", ends: str = "") -> dict[str, float]:
-    return {what: seen.estimate, f"{ends}low": seen.low, f"{ends}high": seen.high}
+def _numbers(interval: Interval, what: str = "difference", ends: str = "") -> dict[str, float]:
+    return {what: interval.estimate, f"{ends}low": interval.low, f"{ends}high": interval.high}
 
 
 def curves(walks: dict[str, Walk], aims: dict[str, Aim], landscapes: Sequence[int]) -> DataFrame:
     """Means over problems at every step of walks, and of how gradients lie to the displacement (who is
     then "gradient …"): columns who, step, landscape, measure, mean, low, high, units."""
     rows = {"step": range(len(landscapes)), "landscape": landscapes}
-    found = [row for who, walk in walks.items() for row in walk.curves(rows, who=who)]
+    means = [row for who, walk in walks.items() for row in walk.curves(rows, who=who)]
     for who, aim in aims.items():
-        found += eigen_split.curves(
+        means += eigen_split.curves(
             {"share": aim.gradient.share, "cosine_eigenvalue": aim.cosine_eigenvalue,
              "cosine_eigenvector": aim.cosine_eigenvector}, rows, who=f"gradient {who}",
         )  # fmt: skip
-    return DataFrame(found)
+    return DataFrame(means)
 
 
 @dataclass(frozen=True)
@@ -197,6 +201,10 @@ class Finals:
     strata: DataFrame
     profiles: dict[str, NDArray]
 
+    def tables(self) -> dict[str, DataFrame]:
+        """What is worth keeping: answers, ranks, condition."""
+        return {"answers": self.table, "ranks": self.ranks, "condition": self.strata}
+
 
 def finals(
     answers: dict[str, Tensor], frame: Frame, Y: Tensor, generator: torch.Generator
@@ -209,28 +217,28 @@ def finals(
     matched_chance = eigen_exchange.matched_alignment(frame, answers["random_vectors"]).mean(0)
     half = frame.n // 2
     for who, M in answers.items():
-        some, M, count = frame.first(len(M)), M.to(Y), len(M)
-        D, seen = M - Y[:count], eigen_exchange.swap(some, Y[:count], M)
-        parts = eigen_split.split(some, D).array()
-        profile = eigen_split.profile(some, D)
-        halves = seen.values_error + seen.vectors_error
-        whole = (some.groups[:, -half] != some.groups[:, -half - 1]).all()
+        axes, M, count = frame.first(len(M)), M.to(Y), len(M)
+        D, exchanged = M - Y[:count], eigen_exchange.swap(axes, Y[:count], M)
+        parts = eigen_split.split(axes, D).array()
+        profile = eigen_split.profile(axes, D)
+        halves = exchanged.values_error + exchanged.vectors_error
+        whole = (axes.groups[:, -half] != axes.groups[:, -half - 1]).all()
         angle = torch.full((count,), torch.nan)
         if whole:
-            angle = eigen_exchange.leading_angles(some, M, half)[:, 0]
+            angle = eigen_exchange.leading_angles(axes, M, half)[:, 0]
         columns = parts.columns({"problem": range(count)})
-        sizes = {"mse": parts.total, "values_mse": seen.values_error, "vectors_mse": seen.vectors_error}
+        sizes = {"mse": parts.total, "values_mse": exchanged.values_error, "vectors_mse": exchanged.vectors_error}
         columns |= {name: size / frame.n**2 for name, size in sizes.items()}
-        columns |= {"who": np.repeat(who, count), "condition": some.condition,
+        columns |= {"who": np.repeat(who, count), "condition": axes.condition,
                     "odd_share": parts.odd_share,
-                    "swapped_share": seen.values_error / np.where(halves > 0, halves, np.nan),
+                    "swapped_share": exchanged.values_error / np.where(halves > 0, halves, np.nan),
                     "touching": states.array(eigen_split.touching_largest(profile)),
                     "top_angle": states.array(angle)}  # fmt: skip
         tables.append(DataFrame(columns))
         profiles[who] = states.array(profile.mean(0))
-        by_rank = {"relative": (seen.relative, None), "size": (abs(seen.relative), None),
-                   "alignment": (seen.alignment, eigen_exchange.chance_alignment(some).mean(0)),
-                   "matched": (eigen_exchange.matched_alignment(some, M), matched_chance)}  # fmt: skip
+        by_rank = {"relative": (exchanged.relative, None), "size": (abs(exchanged.relative), None),
+                   "alignment": (exchanged.alignment, eigen_exchange.chance_alignment(axes).mean(0)),
+                   "matched": (eigen_exchange.matched_alignment(axes, M), matched_chance)}  # fmt: skip
         for measure, (values, chance) in by_rank.items():
             for rank, each in enumerate(values.T):
                 at = student_interval(each)
@@ -246,13 +254,13 @@ def by_condition(table: DataFrame, measures: Sequence[str], strata: int = 4) -> 
     """Each measure of each who's final answers against the condition number: strata (see
     `eigen_split.Against`) with columns who, measure, rho, rho_low, rho_high."""
     rows = []
-    for (who,), some in table.groupby(["who"], sort=False):
+    for (who,), answers in table.groupby(["who"], sort=False):
         for measure in measures:
-            values, condition = some[measure].to_numpy(), some["condition"].to_numpy()
-            seen = eigen_split.against_condition(values, condition, strata)
-            labels = {"who": who, "measure": measure, "rho": seen.rho.estimate,
-                      "rho_low": seen.rho.low, "rho_high": seen.rho.high}  # fmt: skip
-            rows += [labels | row for row in seen.strata]
+            values, condition = answers[measure].to_numpy(), answers["condition"].to_numpy()
+            against = eigen_split.against_condition(values, condition, strata)
+            labels = {"who": who, "measure": measure, "rho": against.rho.estimate,
+                      "rho_low": against.rho.low, "rho_high": against.rho.high}  # fmt: skip
+            rows += [labels | row for row in against.strata]
     return DataFrame(rows)
 
 
@@ -261,11 +269,11 @@ def means(ends: Finals) -> dict[str, float]:
     measures = ["share", "swapped_share", "touching", "mse", "values_mse", "vectors_mse", "odd_share",
                 "top_angle"]  # fmt: skip
     by = ends.table.groupby("who", sort=False)
-    found = {f"{who}.{measure}": each[measure].mean() for who, each in by for measure in measures}
+    numbers = {f"{who}.{measure}": each[measure].mean() for who, each in by for measure in measures}
     for row in ends.strata.drop_duplicates(["who", "measure"]).itertuples():
         name = f"condition.{row.who}.{row.measure}"
-        found |= {name: row.rho, f"{name}.low": row.rho_low, f"{name}.high": row.rho_high}
-    return {name: float(value) for name, value in found.items() if np.isfinite(value)}
+        numbers |= {name: row.rho, f"{name}.low": row.rho_low, f"{name}.high": row.rho_high}
+    return {name: float(value) for name, value in numbers.items() if np.isfinite(value)}
 
 
 def joined(D: Tensor, Y: Tensor, tolerances: Sequence[float]) -> DataFrame:
@@ -275,8 +283,8 @@ def joined(D: Tensor, Y: Tensor, tolerances: Sequence[float]) -> DataFrame:
     for tolerance in tolerances:
         frame = Frame.of(Y, tolerance)
         share = eigen_split.split(frame, D).array().share
-        seen, level = student_interval(share), states.array(frame.isotropic)
-        rows.append({"tolerance": tolerance, "share": seen.estimate, "low": seen.low, "high": seen.high,
+        interval, level = student_interval(share), states.array(frame.isotropic)
+        rows.append({"tolerance": tolerance, "share": interval.estimate, "low": interval.low, "high": interval.high,
                      "isotropic": level.mean(),
                      "grouped": states.array(frame.groups[:, -1] < frame.n - 1).mean()})  # fmt: skip
     return DataFrame(rows)

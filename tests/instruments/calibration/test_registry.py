@@ -7,7 +7,9 @@ than coefficients. At n = 20 there are 210 or 400 coordinates, and nothing small
 import pytest
 import torch
 
-from ired.instruments.calibration import checks, registry
+from ired.instruments.calibration import registry
+from ired.instruments.core import states
+from ired.instruments.core.reference_energies import References
 from ired.model import problems
 from ired.model.coordinates import Coordinates
 from ired.model.energy import EnergyConfig
@@ -18,6 +20,7 @@ CHECKS = {
     for phase, checks in registry.ON_ENERGIES.items()
     for check in checks
 }
+assert len(CHECKS) == sum(map(len, registry.ON_ENERGIES.values())), "two checks of one name: one is not tried"
 SETTINGS = {"raw": (False, False), "standardised": (True, True)}  # symmetric, standardised
 
 
@@ -31,7 +34,7 @@ def setting(request, schedule):
     symmetric, standardised = SETTINGS[name]
     config = EnergyConfig.for_problems(n, 0.5, symmetric=symmetric, standardised=standardised)
     coordinates = Coordinates(n, config.shift, config.scale, config.symmetric)
-    return name, checks.References(
+    return name, References(
         ideal=IdealEnergy(coordinates, schedule),
         algebraic=AlgebraicEnergy(coordinates, schedule),
         well=DoubleWell(Coordinates(2, symmetric=symmetric), schedule),
@@ -44,5 +47,22 @@ def setting(request, schedule):
 def test_known_answers_are_recovered(setting, name):
     coordinates, references = setting
     phase, check = CHECKS[name]
-    found = check(references, problems.generator(0, f"{coordinates}, {phase}, {name}"))
-    assert [str(one) for one in found if not one.passed] == []
+    answers = check(references, problems.generator(0, f"{coordinates}, {phase}, {name}"))
+    assert [str(answer) for answer in answers if not answer.passed] == []
+
+
+def test_the_checks_of_a_phase_draw_from_one_generator(references):
+    answers = registry.of_phase(registry.ON_ENERGIES[1], torch.Generator().manual_seed(3), references)
+    assert [str(answer) for answer in answers if not answer.passed] == []
+    assert {answer.instrument for answer in answers} == {
+        "statistics", "slices", "field", "hessian", "minima", "predictors"
+    }
+
+
+def test_one_broken_instrument_fails_the_whole_calibration_by_name(references, monkeypatch):
+    sigma = states.sigma
+    monkeypatch.setattr(states, "sigma", lambda energy, k: 2 * sigma(energy, k))
+    answers = registry.of_phase(registry.ON_ENERGIES[1], torch.Generator().manual_seed(1), references)
+    blamed = {answer.instrument for answer in answers if not answer.passed}
+    assert {"slices", "field", "hessian", "minima"} <= blamed
+    assert blamed.isdisjoint({"statistics", "predictors"})

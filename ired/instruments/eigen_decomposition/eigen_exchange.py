@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ired.instruments.core import states
 from ired.instruments.core.random_directions import rotations
-from ired.instruments.geometry.eigen_split import Frame
+from ired.instruments.eigen_decomposition.eigen_split import Frame
 
 
 @dataclass(frozen=True)

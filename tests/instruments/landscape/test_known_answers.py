@@ -1,4 +1,4 @@
-"""Calibration passes on sound instruments, and names the one that is broken."""
+"""Known answers of the landscape's instruments see every field of every record that is wrong."""
 
 from dataclasses import replace
 
@@ -6,48 +6,31 @@ import numpy as np
 import pytest
 import torch
 
-from ired.instruments.accuracy import predictors
-from ired.instruments.calibration import checks as calibration
 from ired.instruments.core import states
-from ired.instruments.landscape import descent, gradient_field, hessian, minima, slices
-from ired.instruments.statistics import intervals
+from ired.instruments.landscape import (
+    descent,
+    gradient_field,
+    hessian,
+    known_answers_curvature,
+    known_answers_gradient_field,
+    known_answers_slices,
+    minima,
+    slices,
+)
+
+CHECKS = {
+    slices: ("slices", known_answers_slices.check_slices),
+    gradient_field: ("field", known_answers_gradient_field.check_field),
+    hessian: ("hessian", known_answers_curvature.check_hessian),
+    minima: ("minima", known_answers_curvature.check_minima),
+}
 
 
-# Checks keep the names that stored runs know.
-CHECKED_AS = {gradient_field: "field"}
-
-
-def checked_as(module):
-    return CHECKED_AS.get(module, module.__name__.rpartition(".")[2])
-
-
-def failing(references, instrument):
-    check = getattr(calibration, f"check_{instrument}")
-    checks = check(references, torch.Generator().manual_seed(1))
-    assert {found.instrument for found in checks} == {instrument}
-    return [str(found) for found in checks if not found.passed]
-
-
-def test_sound_instruments_pass(references):
-    checks = calibration.calibrate(references, torch.Generator().manual_seed(3))
-    assert [str(check) for check in checks if not check.passed] == []
-    assert {check.instrument for check in checks} == {
-        "statistics", "slices", "field", "hessian", "minima", "predictors"
-    }
-
-
-def test_checks_say_what_was_expected_and_what_came():
-    check = calibration.Check("hessian", "ideal eigenvalues", 1.0, 2.0, 1e-9)
-    assert not check.passed
-    assert str(check) == "hessian: ideal eigenvalues: expected 1, measured 2 (tolerance 1e-09)"
-    assert not calibration.Check("x", "nan", 1.0, float("nan"), 1.0).passed
-    assert calibration.Check("x", "exact", 1.0, 1.0, 0.0).passed
-
-
-def test_the_worst_number_is_the_one_reported():
-    worst = calibration.compare("x", "w", np.array([1.0, 5.0]), np.array([1.1, 4.0]), 0.5)
-    assert (worst.expected, worst.measured) == (5.0, 4.0)
-    assert not calibration.compare("x", "w", 0.0, np.array([0.0, np.nan]), 1.0).passed
+def failing(references, module):
+    instrument, check = CHECKS[module]
+    answers = check(references, torch.Generator().manual_seed(1))
+    assert {answer.instrument for answer in answers} == {instrument}
+    return [str(answer) for answer in answers if not answer.passed]
 
 
 FIELDS = [
@@ -94,11 +77,11 @@ FIELDS = [
 def records(references):
     """What each function returned, call by call, in a sound calibration: spoilt and played again,
     they show what the checks see without measuring everything once more."""
-    found = {}
+    returned = {}
     with pytest.MonkeyPatch.context() as patch:
         for module, function, _ in FIELDS:
-            if (module, function) not in found:
-                calls = found[module, function] = []
+            if (module, function) not in returned:
+                calls = returned[module, function] = []
                 sound = getattr(module, function)
 
                 def recorded(*arguments, sound=sound, calls=calls, **options):
@@ -106,10 +89,10 @@ def records(references):
                     return calls[-1]
 
                 patch.setattr(module, function, recorded)
-        for module in {module for module, _ in found}:
-            assert failing(references, checked_as(module)) == []
-    assert all(found.values())
-    return found
+        for module in CHECKS:
+            assert failing(references, module) == []
+    assert all(returned.values())
+    return returned
 
 
 def spoil(value):
@@ -125,7 +108,7 @@ def spoil(value):
 
 
 @pytest.mark.parametrize(
-    ("module", "function", "name"), FIELDS, ids=[f"{checked_as(m)}.{f}.{n}" for m, f, n in FIELDS]
+    ("module", "function", "name"), FIELDS, ids=[f"{CHECKS[m][0]}.{f}.{n}" for m, f, n in FIELDS]
 )
 def test_no_field_of_any_record_can_be_wrong_unseen(
     references, records, monkeypatch, module, function, name
@@ -135,7 +118,7 @@ def test_no_field_of_any_record_can_be_wrong_unseen(
             if played == function:
                 sound = [replace(r, **{name: spoil(getattr(r, name))}) for r in sound]
             monkeypatch.setattr(module, played, lambda *a, left=iter(sound), **o: next(left))
-    assert failing(references, checked_as(module))
+    assert failing(references, module)
 
 
 def doubled(function):
@@ -145,14 +128,12 @@ def doubled(function):
 @pytest.mark.parametrize(
     ("owner", "attribute", "spoilt", "blamed"),
     [
-        (torch.linalg, "eigvalsh", doubled(torch.linalg.eigvalsh), "hessian"),
-        (states, "directions", doubled(states.directions), "field"),
-        (states, "noise_radius", doubled(states.noise_radius), "minima"),
-        (states, "centre", doubled(states.centre), "slices"),
-        (intervals.special, "stdtrit", lambda df, q: 0.7, "statistics"),
-        (predictors, "_solve", doubled(predictors._solve), "predictors"),
+        (torch.linalg, "eigvalsh", doubled(torch.linalg.eigvalsh), hessian),
+        (states, "directions", doubled(states.directions), gradient_field),
+        (states, "noise_radius", doubled(states.noise_radius), minima),
+        (states, "centre", doubled(states.centre), slices),
     ],
-    ids=["eigenvalues", "directions", "radius", "centre", "standard error", "weights"],
+    ids=["eigenvalues", "directions", "radius", "centre"],
 )
 def test_a_corrupted_part_fails_its_calibration(
     references, monkeypatch, owner, attribute, spoilt, blamed
@@ -161,18 +142,10 @@ def test_a_corrupted_part_fails_its_calibration(
     assert failing(references, blamed)
 
 
-def test_one_broken_instrument_fails_the_whole_calibration_by_name(references, monkeypatch):
-    monkeypatch.setattr(states, "sigma", doubled(states.sigma))
-    checks = calibration.calibrate(references, torch.Generator().manual_seed(1))
-    blamed = {check.instrument for check in checks if not check.passed}
-    assert {"slices", "field", "hessian", "minima"} <= blamed
-    assert blamed.isdisjoint({"statistics", "predictors"})
-
-
 def test_a_flipped_gradient_is_blamed_on_the_field(references, monkeypatch):
     normalise = torch.nn.functional.normalize
     monkeypatch.setattr(gradient_field.torch.nn.functional, "normalize", lambda *a, **o: -normalise(*a, **o))
-    assert failing(references, "field")
+    assert failing(references, gradient_field)
 
 
 def test_strata_that_are_not_are_seen(references, monkeypatch):
@@ -180,7 +153,7 @@ def test_strata_that_are_not_are_seen(references, monkeypatch):
         return torch.randperm(len(kappa), generator=generator)[:count]
 
     monkeypatch.setattr(hessian, "stratified_by_condition", simple)
-    assert failing(references, "hessian")
+    assert failing(references, hessian)
 
 
 def test_a_descent_that_stops_early_is_seen(references, monkeypatch):
@@ -191,4 +164,4 @@ def test_a_descent_that_stops_early_is_seen(references, monkeypatch):
         return replace(ends, converged=torch.ones_like(ends.converged))
 
     monkeypatch.setattr(minima, "descend", lazy)
-    assert failing(references, "minima")
+    assert failing(references, minima)

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ired.instruments.calibration.checks import Check, References, compare, relative
 from ired.instruments.core import states
-from ired.instruments.geometry import eigen_exchange, eigen_split
-from ired.instruments.geometry.eigen_split import Frame
+from ired.instruments.core.check import Check, compare, relative
+from ired.instruments.core.reference_energies import References
+from ired.instruments.eigen_decomposition import eigen_exchange, eigen_split
+from ired.instruments.eigen_decomposition.eigen_split import Frame
 
 SPECTRA = {"distinct": (1.0, 2.0, 4.0, 7.0), "repeated": (1.0, 3.0, 3.0, 7.0)}
 

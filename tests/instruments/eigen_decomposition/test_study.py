@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from ired.instruments.core import states
-from ired.instruments.geometry import eigen_exchange, eigen_split, eigen_study
-from ired.instruments.geometry.eigen_split import Frame
-from ired.instruments.geometry.eigen_study import Walk
-from ired.instruments.geometry.known_answers_eigen_split import planted, rotated
+from ired.instruments.eigen_decomposition import eigen_exchange, eigen_split, study
+from ired.instruments.eigen_decomposition.eigen_split import Frame
+from ired.instruments.eigen_decomposition.known_answers import planted, rotated
+from ired.instruments.eigen_decomposition.study import Walk
 
 VALUES = (1.0, 2.0, 4.0, 7.0)
 
@@ -31,17 +31,17 @@ def decaying(truth, frame, generator, eigenvalue, eigenvector):
 
 def test_parts_are_counted_by_their_dimensions(truth):
     frame = Frame.of(truth)
-    found = eigen_study.per_dimension(frame.first(1), np.array([4.0]), np.array([12.0]))
+    found = study.per_dimension(frame.first(1), np.array([4.0]), np.array([12.0]))
     assert [each.item() for each in found] == [1, 2]
     one = Frame.of(torch.eye(3, dtype=torch.float64)[None])
-    eigenvalue, eigenvector = eigen_study.per_dimension(one, np.array([6.0]), np.array([0.0]))
+    eigenvalue, eigenvector = study.per_dimension(one, np.array([6.0]), np.array([0.0]))
     assert eigenvalue == [1] and np.isnan(eigenvector).all()
 
 
 def test_scores_are_compared_at_the_same_points(network, problems, generator):
     y0, frame = states.answers(network, problems), Frame.of(torch.linalg.inv(problems))
     score = eigen_split.of_energy(network, problems)
-    table, means = eigen_study.scores(network, {"a": score, "b": score}, frame, y0, 2, generator, 6.0)
+    table, means = study.scores(network, {"a": score, "b": score}, frame, y0, 2, generator, 6.0)
     a, b = (table[table["energy"] == name]["share"].to_numpy() for name in "ab")
     assert np.array_equal(a, b) and len(a) == 3 * 10 * 6
     assert set(means["measure"]) == {"share", "random", "odd", "eigenvalue", "eigenvector"}
@@ -61,7 +61,7 @@ def test_which_part_halves_first(truth, generator, factors, first):
     # Counted from row 1: the squared error halves after log ½ / log f² steps.
     for name, factor in zip(("eigenvalue", "eigenvector"), factors, strict=True):
         assert (times[name] == np.ceil(np.log(0.5) / (2 * np.log(factor)))).all()
-    met, numbers = eigen_study.sooner(walk, "eigenvalue", "eigenvector")
+    met, numbers = study.sooner(walk, "eigenvalue", "eigenvector")
     assert met == first
     assert numbers["difference"] == times["eigenvalue"].mean() - times["eigenvector"].mean()
     assert numbers["sooner"] == float(first) and numbers["eigenvalue_never"] == 0
@@ -75,7 +75,7 @@ def test_walks_as_tables(truth, generator):
     assert len(table) == 96 and np.allclose(table["values_error"][:8], walk.swap.values_error[0])
     found = SimpleNamespace(gradient=walk.parts, cosine_eigenvalue=np.ones((12, 8)),
                             cosine_eigenvector=np.zeros((12, 8)))  # fmt: skip
-    curves = eigen_study.curves({"trained": walk}, {"trained": found}, [9] * 6 + [8] * 6)
+    curves = study.curves({"trained": walk}, {"trained": found}, [9] * 6 + [8] * 6)
     assert set(curves["who"]) == {"trained", "gradient trained"}
     last = curves[(curves["measure"] == "spectrum") & (curves["step"] == 11)].iloc[0]
     assert last["landscape"] == 8
@@ -88,7 +88,7 @@ def test_final_answers_and_their_chance(truth, generator):
     Omega = torch.zeros(8, 4, 4, dtype=torch.float64)
     Omega[:, 3, 0], Omega[:, 0, 3] = 0.01, -0.01
     answers = {"trained": rotated(frame, truth, Omega)[:5], "scaled": 1.1 * truth}
-    found = eigen_study.finals(answers, frame, truth, generator)
+    found = study.finals(answers, frame, truth, generator)
     by = {who: rows for who, rows in found.table.groupby("who")}
     assert len(by["trained"]) == 5 and len(by["scaled"]) == 8
     assert by["trained"]["share"].max() < 0.01 and by["trained"]["swapped_share"].max() < 1e-10
@@ -100,7 +100,7 @@ def test_final_answers_and_their_chance(truth, generator):
     sizes = found.ranks[(found.ranks["who"] == "scaled") & (found.ranks["measure"] == "relative")]
     assert sizes["mean"].to_numpy() == pytest.approx(0.1)
     assert found.profiles["scaled"].diagonal() == pytest.approx(np.square(VALUES) / 70)
-    numbers = eigen_study.means(found)
+    numbers = study.means(found)
     assert numbers["scaled.share"] == pytest.approx(1)
     assert {"condition.trained.share", "condition.trained.share.low"} <= set(numbers)
 
@@ -108,7 +108,7 @@ def test_final_answers_and_their_chance(truth, generator):
 def test_tolerances_join_eigenvalues(generator):
     Y = planted((1.0, 1.001, 4.0, 7.0), 6, generator)
     G = torch.randn(6, 4, 4, generator=generator, dtype=torch.float64)
-    table = eigen_study.joined(G + G.mT, Y, (1e-8, 1e-2))
+    table = study.joined(G + G.mT, Y, (1e-8, 1e-2))
     assert table["grouped"].tolist() == [0, 1]
     assert table["isotropic"].to_numpy() == pytest.approx([0.4, 0.5])
     assert table["share"][1] > table["share"][0]
@@ -121,12 +121,12 @@ def test_verdicts_of_a_planted_study(truth, generator):
     frame = Frame.of(Y)
     walk = Walk.of(decaying(Y, frame, generator, 0.6, 0.9), frame, Y)
     answers = {"trained": Y + 1e-3 * frame.vectors[..., -1:] @ frame.vectors[..., -1:].mT}
-    table = eigen_study.finals(answers, frame, Y, generator).table
+    table = study.finals(answers, frame, Y, generator).table
     shares = {"trained": 0.1, "untrained": 0.4, "blind": 0.4}
     noised = pandas.DataFrame([{"energy": name, "quantity": "score error", "landscape": 0, "problem": p,
                                 "share": share + 0.001 * p} for name, share in shares.items()
                                for p in range(8)])  # fmt: skip
-    found = eigen_study.verdicts(walk, table, noised)
+    found = study.verdicts(walk, table, noised)
     met = {name for name, (yes, _) in found.items() if yes}
     # The spectrum's halving is not asked here: its errors are small from the first step.
     assert met == {"eigenvalues_first", "not_isotropic", "gradient_sees_eigenvalues",

@@ -10,6 +10,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
+from ired.instruments.eigen_decomposition.study import Finals
 from ired.plotting.axes import landscape_axis, named_ticks
 from ired.plotting.plots import heat_map
 from ired.plotting.style import COLOURS, DIVERGING, LABELS, MARKERS, canvas
@@ -22,6 +23,38 @@ PARTS = {"eigenvalue": ("eigenvalue part", EIGENVALUE, "-"),
          "spectrum": ("eigenvalues / mean spectrum", EIGENVALUE, "-"),
          "directions": ("eigenvectors / random ones", EIGENVECTOR, "--")}  # fmt: skip
 RANK = "rank of Y's eigenvalue  (1: smallest)"
+
+
+def with_captions(
+    curves: DataFrame, landscapes: DataFrame, ends: Finals, level: float, counts: Mapping[str, int]
+) -> dict[str, tuple[Figure, str]]:
+    """P4-03's figures by name, each with its caption.
+
+    curves, landscapes: of `study.curves` and `study.scores`; ends: the final answers; level: the share of
+    isotropic noise; counts: how many "problems", "controls" (problems, too) and "draws" of noise.
+    """
+    problems, controls, draws = (counts[name] for name in ("problems", "controls", "draws"))
+    return {
+        "steps": (
+            over_steps(curves, level),
+            f"{problems} problems (untrained, ∇E: {controls}), 95 % intervals. An answer that has not seen A is a "
+            "multiple of I and errs in eigenvalues only.",
+        ),
+        "landscapes": (
+            over_landscapes(landscapes, level),
+            f"{controls} problems, {draws} noised answers each, 95 % intervals. Least squares: as if its answer "
+            "were the truth.",
+        ),
+        "ranks": (
+            ranks(ends.profiles, ends.ranks),
+            "Above: mean share of the squared error in each entry of UᵀDU, by isotropic noise's. Below: 95 % "
+            "intervals over problems.",
+        ),
+        "condition": (
+            condition(ends.strata, level),
+            "Quarters of problems; ρ: Spearman's.",
+        ),
+    }
 
 
 def over_steps(curves: DataFrame, isotropic: float) -> Figure:

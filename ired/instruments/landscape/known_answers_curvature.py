@@ -1,0 +1,193 @@
+"""Known answers of Hessians and minima: known spectra, planted valleys, hilltops and wells."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ired.instruments.core import states
+from ired.instruments.core.check import Check, compare, relative
+from ired.instruments.core.reference_energies import Around, References
+from ired.instruments.landscape import hessian, minima
+
+
+def check_hessian(references: References, generator: torch.Generator) -> list[Check]:
+    """Spectra of I, of A² ⊗ I, and of planted Hessians."""
+    name, A, ideal, algebraic = "hessian", references.A, references.ideal, references.algebraic
+    c, landscapes = ideal.coordinates, references.landscapes
+    m = c.size
+    y = states.at_answers(ideal, states.answers(ideal, A), landscapes)
+    spectra = hessian.spectra(ideal, A, y, landscapes)
+    exact = {
+        "eigenvalues": 1, "gauss_newton": 1, "residual": 0, "symmetric": 1, "coupling": 0,
+        "participation": m, "entropy_rank": m, "condition": 1, "ideal_scale": 1,
+        "ideal_distance": 0, "ideal_distance_raw": 0, "algebraic_cosine_centred": 0,
+        "algebraic_spearman": 0,
+    }  # fmt: skip
+    checks = [
+        compare(name, f"ideal {part.replace('_', ' ')}", value, getattr(spectra, part), 1e-7)
+        for part, value in exact.items()
+    ]
+    odd = 0 if c.symmetric else c.n * (c.n - 1) // 2
+    checks += [
+        compare(name, "ideal inertia", [0, 0, m], spectra.inertia, 0),
+        compare(name, "ideal antisymmetric trace", odd, spectra.antisymmetric.sum(-1), 1e-7),
+    ]
+
+    spectra = hessian.spectra(algebraic, A, y, landscapes)
+    squares = torch.linalg.svdvals(A).flip(-1) ** 2
+    if c.symmetric:
+        rows, cols = torch.triu_indices(c.n, c.n, device=A.device)
+        squares = (squares[:, rows] + squares[:, cols]) / 2
+    else:
+        squares = squares.repeat_interleave(c.n, dim=1)
+    scales = np.array([states.sigma(algebraic, k) for k in landscapes])[:, None, None]
+    expected = scales * c.scale**2 * states.array(squares.sort(-1).values)
+    checks += [
+        relative(name, "algebraic eigenvalues", expected, spectra.eigenvalues, 1e-6),
+        relative(name, "condition number of A", states.array(torch.linalg.cond(A)),
+                 spectra.kappa, 1e-7),
+        relative(name, "algebraic condition number is κ(A)²", spectra.kappa**2,
+                 spectra.condition, 1e-5),
+        compare(name, "cosine with the algebraic Hessian", 1, spectra.algebraic_cosine, 1e-9),
+        compare(name, "its centred cosine", 1, spectra.algebraic_cosine_centred, 1e-9),
+        compare(name, "rank correlation with the algebraic Hessian", 1,
+                spectra.algebraic_spearman, 1e-6),
+    ]  # fmt: skip
+    fold = np.linalg.norm(expected - expected.mean(-1, keepdims=True), axis=-1)
+    checks.append(
+        relative(name, "distance of the algebraic Hessian from multiples of I",
+                 fold / np.linalg.norm(expected, axis=-1), spectra.ideal_distance, 1e-6)
+    )  # fmt: skip
+
+    curvature = torch.ones(m, dtype=A.dtype)
+    curvature[:3] = torch.tensor([-2.0, -1e-3, 0.0])
+    k = landscapes[-1:]
+    split = _Parts(references.planted(curvature))
+    spectra = hessian.spectra(split, A, torch.zeros_like(y[:1]), k)
+    s, level = states.sigma(ideal, k[0]), np.sort(curvature.numpy())
+    checks += [
+        compare(name, "planted inertia", [2, 1, m - 3], spectra.inertia, 0),
+        compare(name, "planted eigenvalues", s * level, spectra.eigenvalues, 1e-8),
+        compare(name, "planted Gauss-Newton part", 3 * s * level, spectra.gauss_newton, 1e-8),
+        compare(name, "planted residual part", -2 * s * level[::-1], spectra.residual, 1e-8),
+        compare(name, "participation of planted eigenvalues",
+                np.abs(level).sum() ** 2 / (level**2).sum(), spectra.participation, 1e-7),
+    ]  # fmt: skip
+    if not c.symmetric:
+        first = states.symmetric_basis(c.n, A)[0]
+        last = states.antisymmetric_basis(c.n, A)[0]
+        H = torch.outer(first, last) + torch.outer(last, first)
+        coupled = references.quadratic(H, H.new_zeros(len(H)))
+        spectra = hessian.spectra(coupled, A, torch.zeros_like(y[:1]), k)
+        checks.append(compare(name, "planted coupling", 1, spectra.coupling, 1e-9))
+    kappa = torch.arange(100.0).flip(0)
+    strata = hessian.stratified_by_condition(kappa, 20, generator)
+    checks.append(
+        compare(name, "one problem per stratum", np.arange(20), kappa[strata].numpy() // 5, 0)
+    )
+    return checks
+
+
+def check_minima(references: References, generator: torch.Generator) -> list[Check]:
+    """Convex bowls have one minimum and every segment convex; a double well 2^m minima."""
+    name, A, ideal, algebraic = "minima", references.A, references.ideal, references.algebraic
+    c, landscapes = ideal.coordinates, references.landscapes
+    y0 = states.answers(ideal, A)
+    checks = []
+    for energy, label in ((ideal, "ideal"), (algebraic, "algebraic")):
+        measured = minima.convexity(energy, A, y0, landscapes, (0.1, 10.0), 10, generator)
+        checks += [
+            compare(name, f"{label} convexity: {part}", 1, getattr(measured, part), 0)
+            for part in ("share", "rays", "positive")
+        ]
+        if energy is ideal:
+            checks.append(compare(name, "ideal curvature", 1, measured.curvature, 1e-4))
+        # Far starts and ill-conditioned bowls: Newton's method finishes them.
+        measured = minima.find_minima(energy, A, y0, landscapes, (0.1, 1.0, 20.0), 2, generator)
+        expected = {
+            "minima": 1, "saddles": 0, "flat": 0, "unconverged": 0, "found": 1, "basin": 1,
+            "lowest_is_nearest": 1, "outcome": minima.MINIMUM, "label": 0,
+        }  # fmt: skip
+        checks += [
+            compare(name, f"{label} {part.replace('_', ' ')}", value, getattr(measured, part), 0)
+            for part, value in expected.items()
+        ]
+        checks += [
+            compare(name, f"{label} {part.replace('_', ' ')}", 0, getattr(measured, part), 1e-5)
+            for part in (
+                "distance", "gap", "gradient", "nearest_distance", "nearest_gap",
+                "lowest_distance", "lowest_gap",
+            )
+        ]  # fmt: skip
+
+    down = references.planted(-torch.ones(c.size))
+    measured = minima.convexity(down, A, y0, landscapes[:1], (1.0,), 10, generator)
+    checks.append(compare(name, "convexity of a hilltop", 0, measured.share + measured.rays, 0))
+    measured = minima.find_minima(down, A, y0, landscapes[:1], (1.0,), 2, generator)
+    checks.append(compare(name, "descents that escape down a hill", 2, measured.escaped, 0))
+    valley = torch.ones(c.size)
+    valley[0] = 0
+    measured = minima.find_minima(
+        references.planted(valley), A, y0, landscapes[:1], (1.0,), 2, generator
+    )
+    checks += [
+        compare(name, "descents into a flat valley", 2, measured.flat, 0),
+        compare(name, "minima of a flat valley", 0, measured.minima, 0),
+    ]
+
+    measured = minima.sharpness(ideal, A, y0, landscapes, generator, count=4)
+    checks += [
+        compare(name, "ideal sharpness", 1, measured.curvature, 1e-8),
+        compare(name, "ideal radius", 1, measured.radius, 1e-7),
+        compare(name, "ideal radius reached", 1, measured.reached, 0),
+        compare(name, "ideal profile is r²", measured.radii[:, None] ** 2, measured.profile, 1e-6),
+    ]
+    wrong = minima.other_answers(y0, 1)
+    measured = minima.energy_gaps(ideal, A, y0, landscapes, {"other": wrong}, generator, noised=200)
+    bar = np.array([ideal.schedule.alpha_bar[k].item() for k in landscapes])[:, None, None]
+    squares = states.array((wrong - y0[:, None]).pow(2).sum(-1))
+    checks += [
+        relative(name, "ideal gap of another answer", bar / (1 - bar) * squares / 2,
+                 measured.gap["other"], 1e-6),
+        relative(name, "ideal gap of noised answers", c.size / 2,
+                 measured.gap["noised"].mean((1, 2)), 0.15),
+        compare(name, "rate at which the ideal landscape is right", 1, measured.rate("other"), 0),
+    ]  # fmt: skip
+
+    well, m = references.well, references.well.coordinates.size
+    eye = torch.eye(well.coordinates.n, dtype=A.dtype, device=A.device)[None]
+    grid = torch.tensor(list(itertools.product([-1.0, 0.0, 1.0], repeat=m))).to(A)
+    start = well.coordinates.from_basis(grid)[None]
+    k = landscapes[:1]
+    measured = minima.find_minima(
+        well, eye, torch.zeros_like(start[:, 0]), k, (1.0,), 4, generator, extra=start[None]
+    )
+    reach = math.sqrt(m) / states.noise_radius(well, k[0])
+    checks += [
+        compare(name, "minima of a double well", 2**m, measured.minima, 0),
+        compare(name, "saddles and maxima of a double well", 3**m - 2**m, measured.saddles, 0),
+        relative(name, "distance of its minima", reach, measured.nearest_distance, 1e-7),
+        relative(name, "distance of its ends", reach, measured.distance, 1e-7),
+        relative(name, "depth of its minima", -m / states.sigma(well, k[0]),
+                 [measured.nearest_gap, measured.lowest_gap], 1e-9),
+    ]  # fmt: skip
+    critical = minima.critical_points(well, eye, start, k[0])
+    zeros = states.array((grid == 0).sum(-1))
+    checks.append(
+        compare(name, "inertia of its critical points", zeros, states.array(critical.negative[0]), 0)
+    )
+    return checks
+
+
+class _Parts(Around):
+    """A Hessian H that says that it is 3H − 2H."""
+
+    def hessian_parts(self, A: Any, y: Tensor, k: int | Tensor) -> tuple[Tensor, Tensor]:
+        H = self._energy.hessian(A, y, k)
+        return 3 * H, -2 * H
