@@ -34,69 +34,56 @@ def main(run):
     from math import prod
 
     from ired.instruments.core import states, trajectories
-    from ired.instruments.transport import (
-        annealing,
-        answer_clouds as answers,
-        distances,
-        energy_ranking as ranking,
-        figures,
-    )
+    from ired.instruments.transport import annealing, answer_clouds, energy_ranking, figures, study
     from ired.model import problems
     from ired.model.reference import panel
     from ired.model.sampling import Sampler
 
-    params, up, sampler = run.params, run.upstream("P4-01"), Sampler(**run.profile.sampling)
+    params, upstream, sampler = run.params, run.upstream("P4-01"), Sampler(**run.profile.sampling)
     energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
-    model, stored = energies["trained"], up.tensors("paths")
-    A, walked = stored["A"], {"trained": trajectories.unpack(stored, up.meta("paths"))}
-    stream = problems.generator(run.seed, "transport")
-    some = A[: max(params.clouds, params.particles)].to(run.device)
-    start = states.noise(model, len(some), generator=stream, like=some)
+    model, stored = energies["trained"], upstream.tensors("paths")
+    A, generator = stored["A"], problems.generator(run.seed, "transport")
 
-    def true(*shape):
-        drawn = problems.draw(prod(shape), A.shape[-1], run.profile.problem["c"], stream, A.dtype)
+    def true_answers(*shape):
+        """Of further problems, (*shape, n, n)."""
+        drawn = problems.draw(prod(shape), A.shape[-1], run.profile.problem["c"], generator, A.dtype)
         return problems.inverse(drawn).unflatten(0, shape)
 
+    # Sampling paths: the model's are those of P4-01, its controls start anew.
+    walked = {"trained": trajectories.unpack(stored, upstream.meta("paths"))}
+    sampled = A[: max(params.clouds, params.particles)].to(run.device)
+    start = states.noise(model, len(sampled), generator=generator, like=sampled)
     for name in ("untrained", "ideal"):
-        walked[name] = trajectories.record(sampler.answers, energies[name], some, start)
-    decode, count = model.coordinates.decode, params.clouds
-    clouds = {name: decode(path.end[:count].cpu()) for name, path in walked.items()}
-    truths, fit, draws = true(count), true(params.fit), true(params.draws, count)
-    tables = answers.study(clouds, truths, fit, draws, params.axes)
-    seen = tables["answers"].set_index(["answers", "cost", "measure"]).loc["trained"]
-    run.metrics({".".join(at).replace(",", ""): ratio for at, ratio in seen["ratio"].items()})
-    far = seen.loc[(answers.EUCLIDEAN, "principal axes")]
-    run.criterion("sampled_differs_from_true", far.distance > far.high, **far[["distance", "high", "p"]])
-    encoded, y0 = model.coordinates.to_basis(model.coordinates.encode(fit)), states.answers(model, A)
-    axes = distances.principal_axes(encoded, params.axes)
-    ways = annealing.examine(model, walked, y0, axes, params.blocks, params.particles)
-    tables |= {"straightness": annealing.table(ways), "steps": annealing.step_table(ways)}
-    run.tensors("matrices", {".".join(key): way.matrix for key, way in ways.items()})
-    own = tables["straightness"].set_index(["answers", "scale"]).loc[("trained", "clean")]
-    run.criterion("path_is_straight", own["low"] > 0.9, **own[["blocks", "low", "optimality"]])
+        walked[name] = trajectories.record(sampler.answers, energies[name], sampled, start)
 
-    chosen, K = A[: params.problems].to(run.device), model.schedule.K
-    made = ranking.candidates(problems.inverse(chosen), params.each, stream)
-    found = ranking.study(energies, chosen, made, (0, K // 3, 2 * K // 3), params.pairs, stream)
-    best, margins = ranking.margins(found, "Bures-Wasserstein", "trained")
-    tables |= {"correlations": found, "summary": ranking.condense(found), "margins": margins}
-    low = margins.set_index("over")["low"]
-    run.criterion("transport_explains_energy_best", low.min() > 0,
-                  **{f"margin_over_{name}.low": value for name, value in low.items()})  # fmt: skip
-    run.metrics({"asymmetry": answers.asymmetry(clouds["trained"]),
-                 "not_definite": 1 - answers.definite(clouds["trained"]).mean(),
-                 "noised_not_definite": 1 - made.definite[:, made.kind == 0].mean()})  # fmt: skip
-    run.headline("rank correlation of energy and Bures cost, k=0", best.estimate, best.low, best.high)
+    # Clouds of answers beside true ones, and the way that led to them.
+    clouds = {name: model.coordinates.decode(path.end[: params.clouds].cpu()) for name, path in walked.items()}
+    truths, fit = true_answers(params.clouds), true_answers(params.fit)
+    null = true_answers(params.draws, params.clouds)
+    tables = answer_clouds.study(clouds, truths, fit, null, params.axes)
+    ways = study.anneal(
+        model, walked, A, further=fit, axes=params.axes, blocks=params.blocks, particles=params.particles
+    )
+    tables |= {"straightness": annealing.table(ways), "steps": annealing.step_table(ways)}
+
+    # Energies of candidate answers, ranked against their distances to the truth.
+    ranked, K = A[: params.problems].to(run.device), model.schedule.K
+    made = energy_ranking.candidates(problems.inverse(ranked), params.each, generator)
+    correlations = energy_ranking.study(
+        energies, ranked, made, landscapes=(0, K // 3, 2 * K // 3), pairs=params.pairs, generator=generator
+    )
+    best, margins = energy_ranking.margins(correlations, "Bures-Wasserstein", "trained")
+    summary = energy_ranking.condense(correlations)
+    tables |= {"correlations": correlations, "summary": summary, "margins": margins}
+
     for name, table in tables.items():
         run.table(name, table)
-    for name, figure, caption in (
-        ("answers", figures.answers(tables["answers"]), "Filled: beyond the null's middle 95 %."),
-        ("spectra", figures.spectra(tables["ranks"], tables["entropy"]), "W2 of eigenvalues by rank."),
-        ("matrices", figures.matrices(ways), f"W2 along {params.axes} principal axes. Black: next to none."),
-        ("path", figures.path(tables["steps"], tables["straightness"]), "95 % intervals over blocks."),
-        ("correlations", figures.correlations(tables["summary"]), "Means over problems, 95 % intervals; all "
-         "kinds of candidates, noised states. *: transport. The ideal energy is a function of L2."),
-    ):  # fmt: skip
+    run.tensors("matrices", {".".join(key): way.matrix for key, way in ways.items()})
+    for name, (met, numbers) in study.verdicts(tables).items():
+        run.criterion(name, met, **numbers)
+    run.metrics(study.numbers(tables["answers"], clouds["trained"], made))
+    run.headline("rank correlation of energy and Bures cost, k=0", best.estimate, best.low, best.high)
+    for name, figure, caption in figures.all_of_them(tables, ways, params.axes):
         run.figure(name, figure, caption)
 
 

@@ -33,9 +33,8 @@ from ired.lab.command import command
     },
 )
 def main(run):
-    from ired.instruments.core import states as points
-    from ired.instruments.probing import figures, ridge, scores as probe_scores
-    from ired.instruments.probing.study import Study
+    from ired.instruments.core import states
+    from ired.instruments.probing import figures, study
     from ired.model import problems
     from ired.model.reference import panel
     from ired.model.sampling import Sampler
@@ -45,54 +44,28 @@ def main(run):
     energies = {name: energies[name] for name in ("trained", "untrained")}
     model, generator = energies["trained"], problems.generator(run.seed, "probes")
     A = run.upstream("SETUP-2").tensors("problems")["test.A"][: run.params.problems].to(run.device)
-    y0, landscapes = points.answers(model, A), range(model.schedule.K)
-    states = points.at_noise(model, y0, landscapes, generator)
+    y0, landscapes = states.answers(model, A), range(model.schedule.K)
+    y = states.at_noise(model, y0, landscapes, generator)
 
-    start = points.noise(model, len(A), generator=generator, like=A)
-    found = Sampler(**run.profile.sampling).answers(model, A, start)
-    missed = (found - y0).pow(2).mean(-1)
-    known = problems.properties(A)
-    known |= {name: known[name].log() for name in ("condition_number", "smallest_eigenvalue")}
-    entries = y0 @ points.symmetric_basis(A.shape[-1], y0).mT  # each once, in raw coordinates too
-    known |= {"success": missed < missed.median(), "inverse": entries}
-
-    study = Study.of(energies, A, y0, known, run.params.folds, generator)
+    # What is asked for, and where: one noised answer of each problem in every landscape.
+    start = states.noise(model, len(A), generator=generator, like=A)
+    errors = (Sampler(**run.profile.sampling).answers(model, A, start) - y0).pow(2).mean(-1)
+    properties = study.asked_for(problems.properties(A), A, y0, errors)
+    probes = study.Study.of(energies, A, y0, properties, run.params.folds, generator)
     with run.progress(len(landscapes), "landscapes") as bar:
         for k in landscapes:
-            study.look(states[k], k, describe=k in (0, *run.params.described))
+            probes.read(y[k], k, describe=k in (0, *run.params.described))
             bar.update(1)
-    scores, tables = study.scores, study.tables()
-    rises = probe_scores.rises(scores, ridge.PROPERTIES)
-    ahead = probe_scores.ahead(scores, ridge.LAYERS)
-    tables |= {"r2": scores.table(), "rises": rises, "ahead": ahead}
+
+    tables = probes.tables()
     for name, table in tables.items():
         run.table(name, table)
-
-    run.criterion("rises_with_depth_beyond_controls", rises["beyond"].mean() > 0.5, of=len(rises),
-                  beyond=rises["beyond"].sum(), **{f"above_{what}": (rises[f"{what}_low"] > 0).sum()
-                                                   for what in probe_scores.AGAINST})  # fmt: skip
-    most = ahead.loc[ahead["given_low"].idxmax()]
-    run.criterion("inverse_is_linear_somewhere", most["given_low"] > 0, gain=most["given"],
-                  low=most["given_low"], landscape=most["landscape"], cells=(ahead["given_low"] > 0).sum(),
-                  above_untrained=(ahead["untrained_low"] > 0).sum())  # fmt: skip
-    run.criterion("selective", rises["selective"].mean() > 0.5, selective=rises["selective"].sum())
-    area, fewer = study.foreseen(("trained", "fc3", 0), ("input", ridge.GIVEN, 0))
-    run.criterion("success_is_foreseen", area.low > 0.5 and fewer.low > 0, auroc=area.estimate,
-                  low=area.low, fewer_bits=fewer.estimate, fewer_bits_low=fewer.low)  # fmt: skip
-    gain, _ = scores.ahead(*(scores.mean(*way, ridge.PROPERTIES)
-                             for way in (("trained", "fc3"), ("input", ridge.GIVEN))))  # fmt: skip
+    for name, (met, numbers) in study.verdicts(probes, tables).items():
+        run.criterion(name, met, **numbers)
+    gain = probes.gain_over_given()
     run.headline("R², fc3 − [A, A², y]", gain.estimate, gain.low, gain.high)
-    whole = tables["r2"].query("landscape < 0 and task == 'property'").replace("A, A², y", "given")
-    whole = whole[(whole["source"] == "trained") | (whole["layer"] == "given")]
-    run.metrics({f"r2.{row.layer}.{row.property}": row.r2 for row in whole.itertuples()})
-    for name, figure, caption in (
-        ("depth", figures.depth(tables["r2"]), "Out-of-fold R², means over landscapes."),
-        ("inverse", figures.inverse(tables["r2"], ahead), "All entries together. Framed: interval of "
-         "the difference above 0, Bonferroni over cells."),
-        ("gains", figures.gains(rises), "Means over landscapes. ✓: above the first four, corrected."),
-        ("success", figures.success(tables["success"]), "Hollow: labels of other problems."),
-        ("data", figures.data(tables["curves"]), "Bits saved per number on the next problems."),
-    ):  # fmt: skip
+    run.metrics(study.numbers(tables["r2"]))
+    for name, figure, caption in figures.all_of_them(tables):
         run.figure(name, figure, f"{caption} {len(A)} problems, one state each; intervals: 95 %.")
 
 

@@ -1,4 +1,4 @@
-"""How many examples a probe needs: minimum description length by online coding.
+"""Minimum description length of probes by online coding (Voita & Titov 2020): how many examples a probe needs.
 
 A sender and a receiver share the representations of N problems; the values are sent block by block,
 each block coded with a probe that was fitted to the blocks before it (prequential code: Dawid 1984;
@@ -126,18 +126,18 @@ def of_labels(
     x, label = x[order], np.asarray(label, dtype=bool)[order]
     ends, bits = ends_of(len(x), shares), np.ones(len(x))
     for start, end in zip(ends[:-1], ends[1:], strict=True):
-        own, known = label[:start], np.arange(end) < start
+        sent, is_sent = label[:start], np.arange(end) < start
         # Classes dealt out evenly: every inner training part then holds both, if there are two of each.
         fold = np.empty(start, dtype=int)
         for side in (True, False):
-            places = rng.permutation(np.flatnonzero(own == side))
+            places = rng.permutation(np.flatnonzero(sent == side))
             fold[places] = np.arange(len(places)) % inner
-        experts = 1 if min(own.sum(), start - own.sum()) < 2 else 1 + len(strengths)
+        experts = 1 if min(sent.sum(), start - sent.sum()) < 2 else 1 + len(strengths)
         losses = np.zeros(experts)
         for f in range(inner):
-            words = _words(x[:start], own, fold != f, strengths[: experts - 1])
-            losses += [logistic.log_loss(own, z)[fold == f].sum() for z in words]
-        words = _words(x[:end], label[:end], known, strengths[: experts - 1])
+            words = _words(x[:start], sent, fold != f, strengths[: experts - 1])
+            losses += [logistic.log_loss(sent, z)[fold == f].sum() for z in words]
+        words = _words(x[:end], label[:end], is_sent, strengths[: experts - 1])
         each = np.stack([-logistic.log_loss(label[:end], z)[start:] for z in words])
         weights = special.log_softmax(-losses)[:, None]
         bits[start:end] = -special.logsumexp(each + weights, axis=0) / LOG_2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
@@ -21,6 +23,18 @@ NAMES = {
 }  # fmt: skip
 FLOOR = -0.1  # R² is drawn from here: a probe that is worse than the mean is of no use
 CONTROL = COLOURS["least_squares_squared"]
+
+
+def all_of_them(tables: Mapping[str, DataFrame]) -> list[tuple[str, Figure, str]]:
+    """Name, figure and caption of each, from the tables of P5-01."""
+    return [
+        ("depth", depth(tables["r2"]), "Out-of-fold R², means over landscapes."),
+        ("inverse", inverse(tables["r2"], tables["ahead"]), "All entries together. Framed: interval of the "
+         "difference above 0, Bonferroni over cells."),
+        ("gains", gains(tables["rises"]), "Means over landscapes. ✓: above the first four, corrected."),
+        ("success", success(tables["success"]), "Hollow: labels of other problems."),
+        ("data", data(tables["curves"]), "Bits saved per number on the next problems."),
+    ]  # fmt: skip
 
 
 def depth(r2: DataFrame, landscape: int = -1) -> Figure:
@@ -69,10 +83,10 @@ def inverse(r2: DataFrame, ahead: DataFrame) -> Figure:
         2, 2, (4.6, 3.0), title="Entries of the true inverse, read by an affine map"
     )
     for axis, source in zip(axes[0], ("trained", "untrained"), strict=True):
-        seen = r2[(r2["source"] == source) | (r2["source"] == "input")]
+        cells = r2[(r2["source"] == source) | (r2["source"] == "input")]
         rows = [("input", name) for name in ("A", "A, A²", STATE, GIVEN)]
         rows += [(source, layer) for layer in LAYERS]
-        table = seen.pivot(index=["source", "layer"], columns="landscape", values="r2").loc[rows]
+        table = cells.pivot(index=["source", "layer"], columns="landscape", values="r2").loc[rows]
         image = heat_map(axis, table.clip(0), SEQUENTIAL, Normalize(0, 1))
         labels = [f"[{layer}]" if place == "input" else layer for place, layer in rows]
         axis.set_yticks(range(len(rows)), labels)
@@ -134,17 +148,17 @@ def success(table: DataFrame) -> Figure:
     )
     for axis, k in zip(axes[0], landscapes, strict=True):
         here = table[table["landscape"] == k]
-        own = here[here["task"] == "property"].reset_index(drop=True)
+        probes = here[here["task"] == "property"].reset_index(drop=True)
         chance = here[here["task"] == "permuted"]
-        place = {name: i for i, name in enumerate(zip(own["source"], own["layer"], strict=True))}
-        for shift, rows, ink in ((-0.12, own, None), (0.2, chance, "0.55")):
+        place = {name: i for i, name in enumerate(zip(probes["source"], probes["layer"], strict=True))}
+        for shift, rows, ink in ((-0.12, probes, None), (0.2, chance, "0.55")):
             for source, part in rows.groupby("source", sort=False):
-                at = np.array([place[source, layer] for layer in part["layer"]]) + shift
+                heights = np.array([place[source, layer] for layer in part["layer"]]) + shift
                 colour = ink or COLOURS.get(source, COLOURS["algebraic"])
-                dots(axis, part, at, "auroc", colour, filled=ink is None, size=5, width=1.6)
+                dots(axis, part, heights, "auroc", colour, filled=ink is None, size=5, width=1.6)
         axis.axvline(0.5, color="0.3", linewidth=1)
-        labels = [f"[{x}]" if s == "input" else f"{s} {x}" for s, x in zip(own["source"], own["layer"])]
-        axis.set_yticks(range(len(own)), labels)
+        labels = [f"[{x}]" if s == "input" else f"{s} {x}" for s, x in zip(probes["source"], probes["layer"])]
+        axis.set_yticks(range(len(probes)), labels)
         axis.set_title(f"k = {k}")
         axis.set_xlabel("AUROC (hollow: another problem's label)")
     axes[0, 0].invert_yaxis()
@@ -172,13 +186,13 @@ def data(curves: DataFrame) -> Figure:
     )
     for axis, (name, title) in zip(axes.flat, NAMES.items(), strict=False):
         for (source, layer), (label, colour, marker, dash) in lines.items():
-            own = curves.query("property == @name and source == @source and layer == @layer")
-            axis.plot(range(len(own)), own["saved"], color=colour, marker=marker, linestyle=dash,
+            rows = curves.query("property == @name and source == @source and layer == @layer")
+            axis.plot(range(len(rows)), rows["saved"], color=colour, marker=marker, linestyle=dash,
                       label=label, markersize=4)  # fmt: skip
         axis.axhline(0, color="0.3", linewidth=1)
         low, high = axis.get_ylim()
         axis.set_ylim(min(low, -0.1), max(high, 0.3))
-        axis.set_xticks(range(len(own)), [str(count) for count in own["problems"]])
+        axis.set_xticks(range(len(rows)), [str(count) for count in rows["problems"]])
         axis.set_title(title)
     for axis in (*axes[1, :3], axes[0, 3]):
         axis.set_xlabel("problems fitted to")

@@ -28,24 +28,24 @@ def check_probes(generator: torch.Generator) -> list[Check]:
     linear = (x - x.mean(0)) / x.std(0) @ normal(F)
     fold = ridge.folds(np.arange(P), 4, rng)
     asked = ridge.targets({"linear": linear}, {"linear": x}, generator)
-    seen = ridge.read(x, asked.values, fold)
-    r2 = dict(zip(asked.cells, array(seen.shares(asked).mean(0)), strict=True))
+    planted_reading = ridge.read(x, asked.values, fold)
+    r2 = dict(zip(asked.cells, array(planted_reading.shares(asked).mean(0)), strict=True))
     checks = [
         Check(NAME, "R² of a planted linear property", 1, r2["linear", "property"], 1e-6),
         Check(NAME, "R² of its control task", 0, r2["linear", "permuted"], 0.15),
         compare(NAME, "predictions of scikit-learn's ridge",
-                _by_scikit_learn(x, asked.values, fold, seen), array(seen.predicted), 1e-8),
+                _by_scikit_learn(x, asked.values, fold, planted_reading), array(planted_reading.predicted), 1e-8),
     ]  # fmt: skip
 
     problem = np.repeat(np.arange(P // 4), 4)
-    states = normal(P // 4, 200)[problem] + 0.02 * normal(P, 200)
+    repeated = normal(P // 4, 200)[problem] + 0.02 * normal(P, 200)
     labels = ridge.Targets(normal(P // 4)[problem][:, None], {("labels", "property"): slice(0, 1)})
     for groups, what, expected in ((problem, "kept together", 0), (np.arange(P), "torn apart", 1)):
-        reading = ridge.read(states, labels.values, ridge.folds(groups, 4, rng))
+        reading = ridge.read(repeated, labels.values, ridge.folds(groups, 4, rng))
         # Worse than the mean is no leakage.
-        seen_of_it = max(reading.shares(labels).mean().item(), 0.0)
+        above_mean = max(reading.shares(labels).mean().item(), 0.0)
         checks.append(Check(NAME, f"R² of problems' random labels, states {what}", expected,
-                            seen_of_it, 0.4))  # fmt: skip
+                            above_mean, 0.4))  # fmt: skip
 
     flat, chance = array(x), rng.permutation(P) < P // 2
     nothing = logistic.judge(flat, chance, fold, (1e-5, 1e-1)).auroc(level=0.9999)
@@ -83,24 +83,24 @@ def check_probed_states(references: References, generator: torch.Generator) -> l
     trace, square = A.diagonal(dim1=1, dim2=2).sum(1), A.pow(2).sum((1, 2))
     values = torch.cat([trace[:, None], square[:, None], inverse], 1)
     places = {"trace": slice(0, 1), "square": slice(1, 2), "inverse": slice(2, None)}
-    asked = ridge.Targets(values, {(name, "property"): own for name, own in places.items()})
-    found = ridge.representations({"trained": ideal}, A, y, k)
+    asked = ridge.Targets(values, {(name, "property"): columns for name, columns in places.items()})
+    representations = ridge.representations({"trained": ideal}, A, y, k)
     fold = ridge.folds(np.arange(P), 4, np.random.default_rng(generator.initial_seed()))
     linear, scores = (("trace", "A"), ("square", "A, A²"), ("inverse", "A, y")), probe_scores.Scores(4)
     for _, layer in linear:
-        x = found["input", layer]
+        x = representations["input", layer]
         scores.add("input", layer, k, ridge.read(x, values, fold), asked)
     moved = states.around(ideal, y0, k, 0.7, 1, generator)[:, 0]
-    away = array(ridge.distance(ideal, y0, moved, k))
+    distances = array(ridge.distance(ideal, y0, moved, k))
     return [
         *(Check(NAME, f"R² of the {name} from [{layer}]", 1, scores.of("input", layer, name).mean(),
                 1e-6) for name, layer in linear),
-        compare(NAME, "distance in noise radii", 0.7, away, 1e-9),
+        compare(NAME, "distance in noise radii", 0.7, distances, 1e-9),
     ]  # fmt: skip
 
 
 def _by_scikit_learn(
-    x: Tensor, values: Tensor, fold: NDArray, seen: ridge.Reading
+    x: Tensor, values: Tensor, fold: NDArray, reading: ridge.Reading
 ) -> NDArray:
     """Out-of-fold predictions (N, T) at the strengths that were chosen."""
     from sklearn.linear_model import Ridge
@@ -109,8 +109,8 @@ def _by_scikit_learn(
 
     X, Y = array(x), array(values)
     predicted = np.empty_like(Y)
-    for f, alpha in enumerate(array(seen.alpha)):
-        own = fold != f
-        line = make_pipeline(StandardScaler(), Ridge(alpha)).fit(X[own], Y[own])
-        predicted[~own] = line.predict(X[~own])
+    for f, alpha in enumerate(array(reading.alpha)):
+        train = fold != f
+        line = make_pipeline(StandardScaler(), Ridge(alpha)).fit(X[train], Y[train])
+        predicted[~train] = line.predict(X[~train])
     return predicted

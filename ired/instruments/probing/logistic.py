@@ -79,7 +79,7 @@ def judge(
         test = fold == i
         logit[test] = fitted(x, label, ~test, [chosen[i]])[0][test]
         base[test] = label[~test].mean()
-    return Judgement(label, logit, base, fold, chosen)
+    return Judgement(label=label, logit=logit, base=base, fold=fold, strength=chosen)
 
 
 def fitted(
@@ -92,11 +92,11 @@ def fitted(
         raise ValueError("a probe cannot be fitted to labels that are all the same")
     mean, scale = x[train].mean(0), x[train].std(0)
     z = (x - mean) / np.where(scale > 1e-12 * np.abs(x).max(0), scale, 1.0)
-    found = []
+    logits = []
     for C in strengths:
         probe = LogisticRegression(C=C, max_iter=10_000).fit(z[train], label[train])
-        found.append(z @ probe.coef_[0] + probe.intercept_[0])
-    return found
+        logits.append(z @ probe.coef_[0] + probe.intercept_[0])
+    return logits
 
 
 def log_loss(label: NDArray, logit: NDArray) -> NDArray:
@@ -128,4 +128,4 @@ def auroc(label: NDArray, score: NDArray, fold: NDArray, level: float = 0.95) ->
         error *= widening(len(np.unique(fold)))
     reach = float(special.ndtri((1 + level) / 2) * error)
     low, high = max(estimate - reach, 0.0), min(estimate + reach, 1.0)
-    return Interval(estimate, low, high, level, len(label), "DeLong")
+    return Interval(estimate=estimate, low=low, high=high, level=level, units=len(label), method="DeLong")

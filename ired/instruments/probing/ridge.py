@@ -1,6 +1,6 @@
-"""Linear probes: what of a property can be read from a representation by an affine map.
+"""Linear probes (Alain & Bengio 2016, arXiv 1610.01644): what of a property an affine map reads from a layer.
 
-A probe (Alain & Bengio 2016, arXiv 1610.01644) says what is *there* to be read, not what is used, and
+A probe says what is *there* to be read, not what is used, and
 only against what else would be read: labels that belong to nothing (control tasks: Hewitt & Liang
 2019, arXiv 1909.03368), an untrained network, the input itself. Ridge regression of standardised
 features; its strength is chosen for every target on folds inside the training part (nested
@@ -14,7 +14,7 @@ is tested, in a fraction of its time.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 
@@ -53,17 +53,17 @@ def representations(
     (N, n, n): the layers of each energy under its name, f among them, and as source "input" what
     they are given: the upper triangle of A, beside it that of A², beside each the state. An energy
     without layers gives its input alone."""  # fmt: skip
-    found: dict[tuple[str, str], Tensor] = {}
-    one, two = features(A, 1), features(A, 2)
+    by_place: dict[tuple[str, str], Tensor] = {}
+    linear, squared = features(A, 1), features(A, 2)
     state = next(iter(energies.values())).coordinates.to_basis(y).double()
-    given = (one, two, *(torch.cat([x, state], 1) for x in (one, two)))
-    found |= {("input", name): x for name, x in zip(INPUTS, given, strict=True)}
+    given = (linear, squared, *(torch.cat([x, state], 1) for x in (linear, squared)))
+    by_place |= {("input", name): x for name, x in zip(INPUTS, given, strict=True)}
     for source, energy in energies.items():
         rows = torch.arange(len(y), device=y.device).split(chunk)
-        parts = [energy.activations(A[own], y[own], k) for own in rows]
+        parts = [energy.activations(A[piece], y[piece], k) for piece in rows]
         for layer, name in zip(LAYERS, parts[0], strict=bool(parts[0])):
-            found[source, layer] = torch.cat([part[name] for part in parts]).double()
-    return found
+            by_place[source, layer] = torch.cat([part[name] for part in parts]).double()
+    return by_place
 
 
 # Targets and their controls
@@ -82,7 +82,7 @@ class Targets:
 
     def pooled(self, columns: Tensor) -> Tensor:
         """(N, T) summed over the columns of each cell: (N, cells)."""
-        return torch.stack([columns[:, own].sum(1) for own in self.cells.values()], 1)
+        return torch.stack([columns[:, cell].sum(1) for cell in self.cells.values()], 1)
 
 
 def targets(
@@ -125,9 +125,9 @@ def permuted(
     if count.min() != count.max():
         raise ValueError("problems with different numbers of states cannot be permuted")
     rows = torch.as_tensor(np.argsort(place, kind="stable").reshape(len(count), -1))
-    other = rows[torch.randperm(len(rows), generator=generator)]
+    givers = rows[torch.randperm(len(rows), generator=generator)]
     shuffled = torch.empty_like(values)
-    shuffled[rows.flatten().to(values.device)] = values[other.flatten().to(values.device)]
+    shuffled[rows.flatten().to(values.device)] = values[givers.flatten().to(values.device)]
     return shuffled
 
 
@@ -190,12 +190,12 @@ class Reading:
         """What every state adds to R² = 1 − Σ(v − v̂)²/Σ(v − m)² of each cell, its columns pooled:
         (N, cells). Their mean is R², and the error of that mean is that of R², a ratio (delta
         method)."""  # fmt: skip
-        missed, away = (
+        missed, from_mean = (
             asked.pooled((asked.values - guess).pow(2)) for guess in (self.predicted, self.mean)
         )
-        whole = away.mean(0)
+        whole = from_mean.mean(0)
         ratio = missed.mean(0) / whole
-        return 1 - ratio - (missed - ratio * away) / whole
+        return 1 - ratio - (missed - ratio * from_mean) / whole
 
 
 def read(x: Tensor, values: Tensor, fold: NDArray, alphas: Sequence[float] = ALPHAS) -> Reading:
@@ -233,41 +233,51 @@ class Rows:
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums of products within each fold: any union of folds is fitted without its states."""
+    """Sums of products within each fold: any union of folds is fitted without its states.
+
+    rows: of each fold; count: states in each; x (folds, F), values (folds, T), xx (folds, F, F), xv (folds, F, T):
+    sums over its states; size (F,): the largest of each feature, to see what is constant.
+    """
 
     rows: list[Rows]
     count: list[int]
-    x: Tensor  # (folds, F)
-    values: Tensor  # (folds, T)
-    xx: Tensor  # (folds, F, F)
-    xv: Tensor  # (folds, F, T)
-    size: Tensor = field(repr=False)  # (F,): the largest of each feature, to see what is constant
+    x: Tensor
+    values: Tensor
+    xx: Tensor
+    xv: Tensor
+    size: Tensor
 
     @classmethod
     def of(cls, x: Tensor, values: Tensor, fold: NDArray) -> Sums:
+        """Of features x (N, F) and values (N, T) of states in the folds `fold` (N,), from 0."""
         x, values, size = x.double(), values.double(), x.double().abs().amax(0)
         x, rows = x - x.mean(0), []  # without it sums of a large constant would lose the rest
         for f in range(int(fold.max()) + 1):
             places = torch.as_tensor(np.flatnonzero(fold == f), device=x.device)
             rows.append(Rows(places, x[places], values[places]))
         return cls(
-            rows, [len(r.x) for r in rows], *(torch.stack(part) for part in (
-                [r.x.sum(0) for r in rows], [r.values.sum(0) for r in rows],
-                [r.x.mT @ r.x for r in rows], [r.x.mT @ r.values for r in rows],
-            )), size,
-        )  # fmt: skip
+            rows=rows,
+            count=[len(r.x) for r in rows],
+            x=torch.stack([r.x.sum(0) for r in rows]),
+            values=torch.stack([r.values.sum(0) for r in rows]),
+            xx=torch.stack([r.x.mT @ r.x for r in rows]),
+            xv=torch.stack([r.x.mT @ r.values for r in rows]),
+            size=size,
+        )
 
     def fit(self, left_out: set[int] = frozenset()) -> Fit:
         """Ridge regressions of all strengths on the folds that are not left out."""
-        own = [f for f in range(len(self.count)) if f not in left_out]
-        n = sum(self.count[f] for f in own)
-        x, values, xx, xv = (part[own].sum(0) for part in (self.x, self.values, self.xx, self.xv))
+        chosen = [f for f in range(len(self.count)) if f not in left_out]
+        n = sum(self.count[f] for f in chosen)
+        x, values, xx, xv = (part[chosen].sum(0) for part in (self.x, self.values, self.xx, self.xv))
         mean, level = x / n, values / n
         xx = xx - n * torch.outer(mean, mean)
         scale = _safe((xx.diagonal() / n).clamp_min(0).sqrt(), self.size)
         spectrum, vectors = torch.linalg.eigh(xx / torch.outer(scale, scale))
         moved = vectors.mT @ ((xv - n * torch.outer(mean, level)) / scale[:, None])
-        return Fit(mean, level, vectors / scale[:, None], spectrum.clamp_min(0), moved)
+        return Fit(
+            mean=mean, level=level, axes=vectors / scale[:, None], spectrum=spectrum.clamp_min(0), moved=moved
+        )
 
 
 @dataclass(frozen=True)
@@ -288,12 +298,12 @@ class Fit:
 
     def misses(self, rows: Rows, alphas: Sequence[float]) -> Tensor:
         """Summed squared errors (alphas, T) on rows that were not fitted."""
-        z, away = (rows.x - self.mean) @ self.axes, rows.values - self.level
+        z, centred = (rows.x - self.mean) @ self.axes, rows.values - self.level
         weights = (self.moved / (self.spectrum[:, None] + alpha) for alpha in alphas)
         if len(z) <= z.shape[1]:
-            return torch.stack([(away - z @ w).pow(2).sum(0) for w in weights])
+            return torch.stack([(centred - z @ w).pow(2).sum(0) for w in weights])
         # Of many rows, from sums that all strengths share.
-        square, zz, zv = away.pow(2).sum(0), z.mT @ z, z.mT @ away
+        square, zz, zv = centred.pow(2).sum(0), z.mT @ z, z.mT @ centred
         missed = [square + (w * (zz @ w - 2 * zv)).sum(0) for w in weights]
         return torch.stack(missed).clamp_min(0)
 

@@ -1,4 +1,4 @@
-"""Scores of many probes side by side, and which of them are better than which.
+"""Corrected resampled t-tests (Nadeau & Bengio 2003) of probes side by side: which are better than which?
 
 The problem is the unit, and two representations are compared problem by problem, both read by probes
 that had never seen it. Probes of different folds share training problems, and each pair of problems
@@ -42,16 +42,17 @@ class Scores:
     shares: dict[tuple[str, str, int], NDArray] = field(default_factory=dict)
 
     def add(
-        self, source: str, layer: str, landscape: int, seen: Reading, asked: Targets,
+        self, source: str, layer: str, landscape: int, reading: Reading, asked: Targets,
         groups: ArrayLike | None = None,
     ) -> None:
         """A reading, its states averaged within the problems `groups` (N,)."""  # fmt: skip
         self.cells = tuple(asked.cells)
-        columns = array(seen.shares(asked)).T
+        columns = array(reading.shares(asked)).T
         self.shares[source, layer, landscape] = np.stack([unit_means(c, groups) for c in columns], 1)
 
     @property
     def landscapes(self) -> list[int]:
+        """Those that were read, in order."""
         return list(dict.fromkeys(k for *_, k in self.shares))
 
     def of(
@@ -75,10 +76,12 @@ class Scores:
         units, centre = len(gain), float(gain.mean())
         error = widening(self.folds) * float(gain.std(ddof=1)) / np.sqrt(units)
         reach = float(special.stdtrit(units - 1, (1 + level) / 2)) * error
-        seen = Interval(centre, centre - reach, centre + reach, level, units, "t")
+        interval = Interval(
+            estimate=centre, low=centre - reach, high=centre + reach, level=level, units=units, method="t"
+        )
         if error == 0:
-            return seen, float(centre <= 0)
-        return seen, float(special.stdtr(units - 1, -centre / error))
+            return interval, float(centre <= 0)
+        return interval, float(special.stdtr(units - 1, -centre / error))
 
     def table(self, level: float = 0.95) -> DataFrame:
         """R² of all: source, layer, landscape (−1: on average over landscapes), property, task, r2,
@@ -87,11 +90,11 @@ class Scores:
         for source, layer in dict.fromkeys((s, name) for s, name, _ in self.shares):
             for k in (None, *self.landscapes):
                 for name, task in self.cells:
-                    seen, _ = self.ahead(self.of(source, layer, name, task, k), level=level)
-                    rows.append((source, layer, -1 if k is None else k, name, task, seen.estimate,
-                                 seen.low, seen.high))  # fmt: skip
-        names = ["source", "layer", "landscape", "property", "task", "r2", "low", "high"]
-        return DataFrame(rows, columns=names)
+                    interval, _ = self.ahead(self.of(source, layer, name, task, k), level=level)
+                    cell = {"source": source, "layer": layer, "landscape": -1 if k is None else k,
+                            "property": name, "task": task}  # fmt: skip
+                    rows.append(cell | interval.row("r2"))
+        return DataFrame(rows)
 
 
 def rises(scores: Scores, properties: Sequence[str], level: float = 0.95) -> DataFrame:
@@ -105,13 +108,13 @@ def rises(scores: Scores, properties: Sequence[str], level: float = 0.95) -> Dat
     """
     rows = []
     for name in properties:
-        own, row, p = scores.of("trained", "fc3", name), {"property": name}, []
-        others = {what: scores.of(*which, name) for what, which in AGAINST.items()}
-        others["selectivity"] = scores.of("trained", "fc3", name, "function")
-        for what, other in others.items():
-            seen, chance = scores.ahead(own, other, level)
+        fc3, row, p = scores.of("trained", "fc3", name), {"property": name}, []
+        rivals = {what: scores.of(*which, name) for what, which in AGAINST.items()}
+        rivals["selectivity"] = scores.of("trained", "fc3", name, "function")
+        for what, rival in rivals.items():
+            gain, chance = scores.ahead(fc3, rival, level)
             p.append(chance)
-            row |= {what: seen.estimate, f"{what}_low": seen.low, f"{what}_high": seen.high}
+            row |= gain.columns(what)
         rows.append(row | {"p": max(p[:-1]), "selective_p": p[-1]})
     table = DataFrame(rows)
     for name, decided in (("p", "beyond"), ("selective_p", "selective")):
@@ -129,10 +132,10 @@ def ahead(
     corrected, rows = 1 - (1 - level) / (len(layers) * len(scores.landscapes)), []
     for layer in layers:
         for k in scores.landscapes:
-            own = scores.of("trained", layer, name, landscape=k)
+            shares = scores.of("trained", layer, name, landscape=k)
             row = {"layer": layer, "landscape": k}
             for what, which in (("given", ("input", GIVEN)), ("untrained", ("untrained", layer))):
-                seen, _ = scores.ahead(own, scores.of(*which, name, landscape=k), corrected)
-                row |= {what: seen.estimate, f"{what}_low": seen.low, f"{what}_high": seen.high}
+                gain, _ = scores.ahead(shares, scores.of(*which, name, landscape=k), corrected)
+                row |= gain.columns(what)
             rows.append(row)
     return DataFrame(rows)

@@ -1,4 +1,5 @@
-"""All probes together: every representation, property and control in every landscape."""
+"""Linear probes with control tasks (Alain & Bengio 2016; Hewitt & Liang 2019) of all representations and properties
+in every landscape, as P5-01 asks for them, with its verdicts."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ from pandas import DataFrame
 from torch import Tensor
 
 from ired.instruments.accuracy.predictors import features
-from ired.instruments.core.states import array
-from ired.instruments.probing import description_length, logistic, ridge
+from ired.instruments.core.states import array, symmetric_basis
+from ired.instruments.probing import description_length, logistic, ridge, scores
 from ired.instruments.probing.description_length import Code
 from ired.instruments.probing.logistic import Judgement
 from ired.instruments.probing.ridge import Targets
@@ -30,12 +31,24 @@ DESCRIBED = (
 CONTROLLED = (("input", ridge.GIVEN), ("trained", "fc3"), ("untrained", "fc3"))
 
 
+def asked_for(properties: Mapping[str, Tensor], A: Tensor, y0: Tensor, errors: Tensor) -> dict[str, Tensor]:
+    """What no state changes of P problems A (P, n, n), (P,) or (P, m) each, in the unit that probes are asked for.
+
+    properties: those of the matrices (P,), of which condition number and smallest eigenvalue become logarithms;
+    y0 (P, d): the answers, whose entries are "inverse", each once; errors (P,) of sampled answers, which
+    "success" says to lie below their median.
+    """
+    logarithms = {name: properties[name].log() for name in ("condition_number", "smallest_eigenvalue")}
+    entries = y0 @ symmetric_basis(A.shape[-1], y0).mT  # each once, in raw coordinates too
+    return dict(properties) | logarithms | {"success": errors < errors.median(), "inverse": entries}
+
+
 @dataclass
 class Study:
     """Probes of P problems, each with one state a landscape, so that a row is a problem.
 
     energies: by name, "trained" and "untrained" among them; A (P, n, n); y0 (P, d): the answers;
-    known: the properties that no state changes, (P,) or (P, m), in the unit that is asked for; fold
+    properties: those that no state changes, (P,) or (P, m), in the unit that is asked for; fold
     (P,); order (P,): in which problems are sent. By place: judged and control, logistic probes of
     success and of other problems' success; sent, codes of every property with their columns.
     """
@@ -43,7 +56,7 @@ class Study:
     energies: Mapping[str, Energy]
     A: Tensor
     y0: Tensor
-    known: Mapping[str, Tensor]
+    properties: Mapping[str, Tensor]
     fold: NDArray
     generator: torch.Generator
     scores: Scores
@@ -55,26 +68,29 @@ class Study:
 
     @classmethod
     def of(
-        cls, energies: Mapping[str, Energy], A: Tensor, y0: Tensor, known: Mapping[str, Tensor],
+        cls, energies: Mapping[str, Energy], A: Tensor, y0: Tensor, properties: Mapping[str, Tensor],
         folds: int, generator: torch.Generator,
     ) -> Study:
+        """Before any state is read. Raises ValueError for fewer problems than folds."""  # fmt: skip
         rng = np.random.default_rng(generator.initial_seed())
         fold, order = ridge.folds(np.arange(len(A)), folds, rng), rng.permutation(len(A))
-        return cls(energies, A, y0, known, fold, generator, Scores(folds), order)
+        return cls(
+            energies=energies, A=A, y0=y0, properties=properties, fold=fold, generator=generator,
+            scores=Scores(folds), order=order,
+        )  # fmt: skip
 
-    def look(self, y: Tensor, k: int, describe: bool = False) -> None:
+    def read(self, y: Tensor, k: int, describe: bool = False) -> None:
         """Reads everything at states y (P, d) of landscape k; with `describe` also `DESCRIBED` by
         logistic probes and as description lengths."""  # fmt: skip
         model = next(iter(self.energies.values()))
-        away = ridge.distance(model, self.y0, y, k)
-        everything = {"distance": away, **self.known}
+        everything = {"distance": ridge.distance(model, self.y0, y, k), **self.properties}
         values = {name: everything[name] for name in ridge.PROPERTIES}
         matrix = features(self.A, 1)
         state = torch.cat([matrix, model.coordinates.to_basis(y).double()], 1)
         inputs = {name: state if name == "distance" else matrix for name in values}
         self.asked = ridge.targets(values, inputs, self.generator, ridge.OF_SPECTRUM)
-        found = ridge.representations(self.energies, self.A, y, k)
-        for (source, layer), x in found.items():
+        representations = ridge.representations(self.energies, self.A, y, k)
+        for (source, layer), x in representations.items():
             self.scores.add(source, layer, k, ridge.read(x, self.asked.values, self.fold), self.asked)
             if describe and (source, layer) in DESCRIBED:
                 self._describe(x, (source, layer, k))
@@ -84,31 +100,39 @@ class Study:
 
         cells, seed = self.asked.cells, self.generator.initial_seed()
         columns = {name: cells[name, "property"] for name in ridge.PROPERTIES if name != "success"}
-        success, other = (
+        success, permuted = (
             array(self.asked.values[:, cells["success", task]])[:, 0] > 0.5
             for task in ("property", "permuted")
         )
-        last = max(own.stop for own in columns.values())
+        last = max(place.stop for place in columns.values())
         code = description_length.of_values(
             x, self.asked.values[:, :last], self.order, np.random.default_rng(seed)
         )
-        self.sent[where] = {name: (code, own) for name, own in columns.items()}
+        self.sent[where] = {name: (code, place) for name, place in columns.items()}
         flat, rng = array(x), np.random.default_rng(seed)
         # Products of a matrix with a vector: a second thread is waited for longer than it helps.
         with threadpool_limits(1):
             self.judged[where] = logistic.judge(flat, success, self.fold)
             if where[:2] in CONTROLLED:
-                self.control[where] = logistic.judge(flat, other, self.fold)
+                self.control[where] = logistic.judge(flat, permuted, self.fold)
             labels = description_length.of_labels(flat, success, self.order, rng)
         self.sent[where]["success"] = (labels, slice(0, 1))
 
     def foreseen(self, first: Where, second: Where) -> tuple[Interval, Interval]:
-        """The first's AUROC, and the bits by which its log-loss is below the second's."""
-        one, two = self.judged[first], self.judged[second]
-        return one.auroc(), self.scores.ahead(two.bits, one.bits)[0]
+        """The first's AUROC of success, and the bits by which its log-loss is below the second's."""
+        judged, beside = self.judged[first], self.judged[second]
+        return judged.auroc(), self.scores.ahead(beside.bits, judged.bits)[0]
+
+    def gain_over_given(self) -> Interval:
+        """By how much R² at the trained fc3 exceeds that of [A, A², y], mean over properties and landscapes."""
+        fc3, given = (
+            self.scores.mean(*which, ridge.PROPERTIES) for which in (("trained", "fc3"), ("input", ridge.GIVEN))
+        )
+        return self.scores.ahead(fc3, given)[0]
 
     def tables(self) -> dict[str, DataFrame]:
-        """Tidy tables, each with source, layer, landscape.
+        """Tidy tables: r2 (`Scores.table`), rises, ahead (`ired.instruments.probing.scores`), and with source, layer,
+        landscape:
 
         success: task (property, permuted), auroc, low, high, bits, bits_of_base. lengths: property,
         saved (bits per problem and number), low, high, length, uniform (bits in all). curves:
@@ -116,23 +140,71 @@ class Study:
         """
         success, lengths, curves = [], [], []
         for task, judged in (("property", self.judged), ("permuted", self.control)):
-            for where, one in judged.items():
-                area = one.auroc()
-                success.append((*where, task, area.estimate, area.low, area.high, one.bits.mean(),
-                                one.bits_of_base.mean()))  # fmt: skip
+            for where, judgement in judged.items():
+                bits = {"bits": judgement.bits.mean(), "bits_of_base": judgement.bits_of_base.mean()}
+                success.append(_named(where) | {"task": task} | judgement.auroc().row("auroc") | bits)
         for where, codes in self.sent.items():
-            for name, (code, own) in codes.items():
-                seen = code.saved(own)
-                lengths.append((*where, name, seen.estimate, seen.low, seen.high,
-                                code.length[own].sum(), code.uniform[:, own].sum()))  # fmt: skip
-                grown = zip(*code.curve(own), strict=True)
-                curves += [(*where, name, count, saved) for count, saved in grown]
-        columns = {
-            "success": ("task", "auroc", "low", "high", "bits", "bits_of_base"),
-            "lengths": ("property", "saved", "low", "high", "length", "uniform"),
-            "curves": ("property", "problems", "saved"),
-        }
+            for name, (code, place) in codes.items():
+                of_property = _named(where) | {"property": name}
+                total = {"length": code.length[place].sum(), "uniform": code.uniform[:, place].sum()}
+                lengths.append(of_property | code.saved(place).row("saved") | total)
+                curves += [
+                    of_property | {"problems": count, "saved": saved}
+                    for count, saved in zip(*code.curve(place), strict=True)
+                ]
         return {
-            name: DataFrame(rows, columns=["source", "layer", "landscape", *columns[name]])
-            for name, rows in zip(columns, (success, lengths, curves), strict=True)
+            "r2": self.scores.table(),
+            "rises": scores.rises(self.scores, ridge.PROPERTIES),
+            "ahead": scores.ahead(self.scores, ridge.LAYERS),
+            "success": DataFrame(success),
+            "lengths": DataFrame(lengths),
+            "curves": DataFrame(curves),
         }
+
+
+def verdicts(
+    study: Study, tables: Mapping[str, DataFrame]
+) -> dict[str, tuple[bool, dict[str, float]]]:
+    """The criteria of P5-01, met or not, with the numbers behind them, of a study with its `Study.tables`."""
+    rises, ahead = tables["rises"], tables["ahead"]
+    best = ahead.loc[ahead["given_low"].idxmax()]
+    area, fewer = study.foreseen(("trained", "fc3", 0), ("input", ridge.GIVEN, 0))
+    above = {f"above_{rival}": (rises[f"{rival}_low"] > 0).sum() for rival in scores.AGAINST}
+    return {
+        "rises_with_depth_beyond_controls": (
+            rises["beyond"].mean() > 0.5,
+            {"of": len(rises), "beyond": rises["beyond"].sum()} | above,
+        ),
+        "inverse_is_linear_somewhere": (
+            best["given_low"] > 0,
+            {
+                "gain": best["given"],
+                "low": best["given_low"],
+                "landscape": best["landscape"],
+                "cells": (ahead["given_low"] > 0).sum(),
+                "above_untrained": (ahead["untrained_low"] > 0).sum(),
+            },
+        ),
+        "selective": (rises["selective"].mean() > 0.5, {"selective": rises["selective"].sum()}),
+        "success_is_foreseen": (
+            area.low > 0.5 and fewer.low > 0,
+            {
+                "auroc": area.estimate,
+                "low": area.low,
+                "fewer_bits": fewer.estimate,
+                "fewer_bits_low": fewer.low,
+            },
+        ),
+    }
+
+
+def numbers(r2: DataFrame) -> dict[str, float]:
+    """Metrics of P5-01: R² of every property at the trained network's layers and from [A, A², y], mean over
+    landscapes."""
+    means = r2[(r2["landscape"] < 0) & (r2["task"] == "property")].replace(ridge.GIVEN, "given")
+    means = means[(means["source"] == "trained") | (means["layer"] == "given")]
+    return {f"r2.{row.layer}.{row.property}": row.r2 for row in means.itertuples()}
+
+
+def _named(where: Where) -> dict[str, str | int]:
+    return dict(zip(("source", "layer", "landscape"), where, strict=True))

@@ -43,6 +43,10 @@ class Interval:
         """As columns of a table or numbers behind a criterion: the estimate as `name`, low, high."""
         return {name: self.estimate, "low": self.low, "high": self.high}
 
+    def columns(self, name: str) -> dict[str, float | NDArray]:
+        """As columns of a table that holds several intervals: `name`, `name`_low and `name`_high."""
+        return {name: self.estimate, f"{name}_low": self.low, f"{name}_high": self.high}
+
     def metrics(self, name: str) -> dict[str, float | NDArray]:
         """As metrics of a run: `name`, `name`.low and `name`.high."""
         return {name: self.estimate, f"{name}.low": self.low, f"{name}.high": self.high}

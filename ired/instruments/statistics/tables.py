@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from numpy.typing import NDArray
-from pandas import DataFrame
+from pandas import DataFrame, concat
 
 from ired.instruments.statistics.intervals import (
     FEW,
@@ -40,6 +40,11 @@ def summarise(
             interval = student_interval(x, level) if few else bootstrap_interval(x, level, resamples=1999)
             rows.append((*cell, measure, interval.estimate, interval.low, interval.high, len(x)))
     return DataFrame(rows, columns=[*by, "measure", "mean", "low", "high", "units"])
+
+
+def stacked(tables: Mapping[str, DataFrame], label: str) -> DataFrame:
+    """Tables one below the other, each with its name in a column `label`."""
+    return concat([table.assign(**{label: name}) for name, table in tables.items()], ignore_index=True)
 
 
 def per_unit(table: DataFrame, measure: str, unit: str = "problem", **at) -> NDArray:

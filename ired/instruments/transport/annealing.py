@@ -1,4 +1,4 @@
-"""Is the way from guess to answer the shortest one? Transport along the annealing path.
+"""Straightness of the annealing path (Liu et al. 2022): is the way from guess to answer the shortest transport?
 
 The particles are the sampled answers of P problems. A *station* is where they stand when the sampler
 leaves a landscape. A curve of distributions is a geodesic of transport exactly where the distances
@@ -117,10 +117,10 @@ def clouds(energy: Energy, paths: Paths, scale: str) -> Tensor:
     """Where the particles stand at the stations, (S, P, size), in basis coordinates of `scale`."""
     if scale not in SCALES:
         raise ValueError(f"scale must be one of {', '.join(SCALES)}, not {scale}")
-    at = stations(energy, paths)
-    Z = energy.coordinates.to_basis(paths.y[at])
+    steps = stations(energy, paths)
+    Z = energy.coordinates.to_basis(paths.y[steps])
     if scale == "clean":
-        Z = Z / energy.schedule.sqrt_alpha_bar.to(Z)[paths.landscape[at]][:, None, None]
+        Z = Z / energy.schedule.sqrt_alpha_bar.to(Z)[paths.landscape[steps]][:, None, None]
     return Z
 
 
@@ -139,19 +139,21 @@ def measure(
         raise ValueError(f"{blocks} blocks need at least {2 * blocks} particles, not {P}")
     everything = torch.cat([Z, truths[None]])
     thin = axes(everything)
-    some = min(largest, P)
+    count = min(largest, P)
     pairs = [(i, j) for i in range(S + 1) for j in range(i + 1, S + 1)]
     matrix, gaussian = np.zeros((2, S + 1, S + 1))
     for i, j in pairs:
-        matrix[i, j] = matrix[j, i] = _between(thin[i, :some], thin[j, :some])
+        matrix[i, j] = matrix[j, i] = _between(thin[i, :count], thin[j, :count])
         gaussian[i, j] = gaussian[j, i] = distances.gaussian(everything[i], everything[j])
     ways = [(i, i + 1) for i in range(S - 1)] + [(0, S - 1)]
-    costs = [distances.squared(thin[i, :some], thin[j, :some]) for i, j in ways]
+    costs = [distances.squared(thin[i, :count], thin[j, :count]) for i, j in ways]
     each = min(P // blocks, largest)
     split = [thin[:S, b * each : (b + 1) * each] for b in range(blocks)]
     spread = (truths - truths.mean(0)).pow(2).sum(-1).mean().sqrt().item()
     return Annealing(
-        np.asarray(landscapes), matrix, gaussian,
+        landscapes=np.asarray(landscapes),
+        matrix=matrix,
+        gaussian=gaussian,
         particle=array((Z[1:] - Z[:-1]).norm(dim=-1)),
         direct=array((Z[-1] - Z[0]).norm(dim=-1)),
         cost=np.array([np.diagonal(cost).mean() for cost in costs]),
@@ -159,7 +161,7 @@ def measure(
         chance=np.array([cost.mean() for cost in costs]),
         blocks=np.array([_straightness(part, spread) for part in split]),
         spread=spread,
-    )  # fmt: skip
+    )
 
 
 def examine(
@@ -167,13 +169,13 @@ def examine(
     largest: int,
 ) -> dict[tuple[str, str], Annealing]:  # fmt: skip
     """`measure` by (name, scale), of paths of the first problems with encoded answers y0 (P, d)."""
-    truths, found = energy.coordinates.to_basis(y0), {}
+    truths, ways = energy.coordinates.to_basis(y0), {}
     for name, paths in walked.items():
         k = paths.landscape[stations(energy, paths)]
         for scale in SCALES:
             Z = clouds(energy, paths, scale).to(axes.mean)
-            found[name, scale] = measure(k, Z, truths[: Z.shape[1]].to(Z), axes, blocks, largest)
-    return found
+            ways[name, scale] = measure(k, Z, truths[: Z.shape[1]].to(Z), axes, blocks, largest)
+    return ways
 
 
 def table(ways: Mapping[tuple[str, str], Annealing]) -> DataFrame:
@@ -214,8 +216,8 @@ def _straight(matrix: NDArray, spread: float) -> float:
 
 def _share(direct: ArrayLike, along: ArrayLike, spread: float) -> NDArray:
     direct, along = np.asarray(direct, dtype=float), np.asarray(along, dtype=float)
-    found = np.divide(direct, along, out=np.ones_like(direct), where=along > STILL * spread)
-    return np.minimum(found, 1.0)  # distances obey the triangle inequality; their rounding does not
+    share = np.divide(direct, along, out=np.ones_like(direct), where=along > STILL * spread)
+    return np.minimum(share, 1.0)  # distances obey the triangle inequality; their rounding does not
 
 
 def _between(x: Tensor, y: Tensor) -> float:

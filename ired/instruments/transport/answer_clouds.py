@@ -1,4 +1,4 @@
-"""Are sampled answers distributed as true ones? Distances between the clouds, beside their null.
+"""Two-sample tests by optimal transport: are sampled answers distributed as true ones?
 
 A cloud of answers is held against a cloud of true answers of *other* problems, in six measures and
 under two ground costs:
@@ -97,7 +97,7 @@ def affine_squared(X: Tensor, Y: Tensor, pairs: int = 2**16) -> NDArray:
     """Squared affine-invariant distances (N, M) of SPD matrices' symmetric parts, `pairs` at a time."""
     X, Y = metrics.symmetric(X), metrics.symmetric(Y)
     rows = X[:, None].split(max(1, pairs // len(Y)))
-    return array(torch.cat([metrics.METRICS[AFFINE].distance(some, Y) for some in rows]) ** 2)
+    return array(torch.cat([metrics.METRICS[AFFINE].distance(part, Y) for part in rows]) ** 2)
 
 
 @dataclass
@@ -113,16 +113,17 @@ class Yardstick:
     axes: transport.Axes
     epsilon: float
     few: int
-    _own: dict[str, object] = field(default_factory=dict)
+    _cache: dict[str, object] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls, ground: Ground, truths: Tensor, fit: Tensor, axes: int, share: float, few: int
     ) -> Yardstick:
         """Axes fitted on `fit` (F, n, n); ε is `share` of the truths' median cost along the axes."""
-        found = cls(ground, truths, transport.principal_axes(ground.points(fit), axes), 0.0, few)
-        found.epsilon = share * float(np.median(found.within))
-        return found
+        fitted = transport.principal_axes(ground.points(fit), axes)
+        yardstick = cls(ground=ground, truths=truths, axes=fitted, epsilon=0.0, few=few)
+        yardstick.epsilon = share * float(np.median(yardstick.within))
+        return yardstick
 
     @property
     def along(self) -> Tensor:
@@ -137,50 +138,44 @@ class Yardstick:
     def distances(self, Y: Tensor) -> dict[str, float]:
         """W2 of matrices Y (N, n, n) to the truths in every one of `MEASURES`."""
         points, spectra = self.ground.points(Y), self.ground.spectra(Y)
-        own = self._kept("spectra", lambda: self.ground.spectra(self.truths))
+        true_spectra = self._kept("spectra", lambda: self.ground.spectra(self.truths))
         along = self.axes(points)
         between = transport.squared(along, self.along)
-        ranks = transport.sorted_line(spectra, own)
+        ranks = transport.sorted_line(spectra, true_spectra)
         everything = self.ground.squared(Y[: self.few], self.truths[: self.few])
         # √S_ε with the truths' own term computed once.
         itself = transport.entropic_to_itself
         halves = itself(transport.squared(along, along), self.epsilon)
         halves += self._kept("entropy", lambda: itself(self.within, self.epsilon))
-        seen = transport.entropic(between, self.epsilon) - halves / 2
-        return dict(
-            zip(
-                MEASURES,
-                (
-                    float(transport.sorted_line(spectra.ravel(), own.ravel())),
-                    float(np.sqrt((ranks**2).sum())),
-                    transport.exact(between),
-                    float(np.sqrt(max(seen, 0.0))),
-                    transport.gaussian(points, self._points),
-                    transport.exact(everything),
-                ),
-                strict=True,
-            )
-        )
+        divergence = transport.entropic(between, self.epsilon) - halves / 2
+        return {
+            "spectra": float(transport.sorted_line(spectra.ravel(), true_spectra.ravel())),
+            "eigenvalues by rank": float(np.sqrt((ranks**2).sum())),
+            "principal axes": transport.exact(between),
+            SINKHORN: float(np.sqrt(max(divergence, 0.0))),
+            "Gaussians": transport.gaussian(points, self._points),
+            "all entries": transport.exact(everything),
+        }
 
     def ranks(self, Y: Tensor) -> NDArray:
         """W2 between the eigenvalues of each rank, (n,), ascending."""
-        own = self._kept("spectra", lambda: self.ground.spectra(self.truths))
-        return transport.sorted_line(self.ground.spectra(Y), own)
+        true_spectra = self._kept("spectra", lambda: self.ground.spectra(self.truths))
+        return transport.sorted_line(self.ground.spectra(Y), true_spectra)
 
     @property
     def _points(self) -> Tensor:
         return self._kept("points", lambda: self.ground.points(self.truths))
 
     def _kept(self, name: str, make: Callable[[], object]) -> object:
-        if name not in self._own:
-            self._own[name] = make()
-        return self._own[name]
+        if name not in self._cache:
+            self._cache[name] = make()
+        return self._cache[name]
 
 
 def null(yardstick: Yardstick, draws: Tensor) -> dict[str, NDArray]:
     """Distances (R,) by measure of R clouds of true answers (R, N, n, n)."""
-    seen = [yardstick.distances(cloud) for cloud in draws]
-    return {measure: np.array([row[measure] for row in seen]) for measure in MEASURES}
+    measured = [yardstick.distances(cloud) for cloud in draws]
+    return {measure: np.array([row[measure] for row in measured]) for measure in MEASURES}
 
 
 def compare(yardstick: Yardstick, clouds: dict[str, Tensor], draws: Tensor) -> list[dict]:
@@ -195,14 +190,14 @@ def compare(yardstick: Yardstick, clouds: dict[str, Tensor], draws: Tensor) -> l
     for name, kept, left_out in _kept(yardstick.ground, clouds):
         if len(kept) not in nulls:
             nulls[len(kept)] = null(yardstick, draws[:, : len(kept)])
-        known, seen = nulls[len(kept)], yardstick.distances(kept)
-        p = {m: (1 + (known[m] >= seen[m]).sum()) / (len(draws) + 1) for m in MEASURES}
+        null_distances, measured = nulls[len(kept)], yardstick.distances(kept)
+        p = {m: (1 + (null_distances[m] >= measured[m]).sum()) / (len(draws) + 1) for m in MEASURES}
         for measure, q in zip(MEASURES, adjust(list(p.values())), strict=True):
-            mean, low, high = _middle(known[measure])
+            mean, low, high = _middle(null_distances[measure])
             rows.append({
                 "cost": yardstick.ground.name, "answers": name, "measure": measure,
-                "distance": seen[measure], "null": mean, "low": low, "high": high,
-                "ratio": seen[measure] / mean if mean else 1.0, "p": p[measure], "adjusted": q,
+                "distance": measured[measure], "null": mean, "low": low, "high": high,
+                "ratio": measured[measure] / mean if mean else 1.0, "p": p[measure], "adjusted": q,
                 "points": len(kept), "left_out": left_out,
             })  # fmt: skip
     return rows
@@ -212,10 +207,10 @@ def by_rank(yardstick: Yardstick, clouds: dict[str, Tensor], draws: Tensor) -> l
     """Rows of W2 between the eigenvalues of each rank (0 the smallest), beside the null."""
     rows = []
     for name, kept, _ in _kept(yardstick.ground, clouds):
-        known = np.stack([yardstick.ranks(cloud[: len(kept)]) for cloud in draws], -1)
-        for rank, seen in enumerate(yardstick.ranks(kept)):
-            mean, low, high = _middle(known[rank])
-            rows.append({"cost": yardstick.ground.name, "answers": name, "rank": rank, "distance": seen,
+        null_distances = np.stack([yardstick.ranks(cloud[: len(kept)]) for cloud in draws], -1)
+        for rank, distance in enumerate(yardstick.ranks(kept)):
+            mean, low, high = _middle(null_distances[rank])
+            rows.append({"cost": yardstick.ground.name, "answers": name, "rank": rank, "distance": distance,
                          "null": mean, "low": low, "high": high})  # fmt: skip
     return rows
 
@@ -226,14 +221,14 @@ def bias(yardstick: Yardstick, Y: Tensor, shares: Sequence[float]) -> list[dict]
     Rows of cost, share, entropic (√OT_ε), debiased (√S_ε) and exact (W2).
     """
     along = yardstick.axes(yardstick.ground.points(Y))
-    between, own = transport.squared(along, yardstick.along), transport.squared(along, along)
-    known, median, rows = transport.exact(between), float(np.median(yardstick.within)), []
+    between, within = transport.squared(along, yardstick.along), transport.squared(along, along)
+    exact, median, rows = transport.exact(between), float(np.median(yardstick.within)), []
     for share in shares:
         epsilon = share * median
         rows.append({
             "cost": yardstick.ground.name, "share": share,
             "entropic": np.sqrt(max(transport.entropic(between, epsilon), 0.0)),
-            "debiased": transport.debiased(between, own, yardstick.within, epsilon), "exact": known,
+            "debiased": transport.debiased(between, within, yardstick.within, epsilon), "exact": exact,
         })  # fmt: skip
     return rows
 
@@ -248,11 +243,11 @@ def study(
     """
     rows: dict[str, list] = {"answers": [], "ranks": [], "entropy": []}
     for ground in (euclidean(), affine_invariant(fit)):
-        rule = Yardstick.of(ground, truths, fit, axes, ENTROPY, FEW)
-        rows["answers"] += compare(rule, clouds, draws)
-        rows["ranks"] += by_rank(rule, clouds, draws)
-        rows["entropy"] += bias(rule, draws[0], SHARES)
-    return {name: DataFrame(found) for name, found in rows.items()}
+        yardstick = Yardstick.of(ground, truths, fit, axes, ENTROPY, FEW)
+        rows["answers"] += compare(yardstick, clouds, draws)
+        rows["ranks"] += by_rank(yardstick, clouds, draws)
+        rows["entropy"] += bias(yardstick, draws[0], SHARES)
+    return {name: DataFrame(table) for name, table in rows.items()}
 
 
 def _kept(ground: Ground, clouds: dict[str, Tensor]) -> Iterator[tuple[str, Tensor, int]]:

@@ -1,4 +1,4 @@
-"""Does an answer's energy say how far transport would have to carry it to the truth?
+"""Rank correlation of energies with transport distances: how far would an answer have to be carried to the truth?
 
 To each problem candidate answers Ŷ are made around the true one Y, and at a fixed landscape k their
 energy gap to the truth, in units of σ_k, is ranked against five distances:
@@ -88,17 +88,17 @@ def candidates(
     middle, root, G = Y[:, None], metrics.power(Y, 0.5)[:, None], torch.randn(3, P, each, n, n, **source).to(Y)
     E, S, turn = metrics.symmetric(G[0]), metrics.symmetric(G[1]), (G[2] - G[2].mT) / 2
     # Each of the other problems' answers in turn, and no further than to itself.
-    other = torch.stack([Y.roll(i % (P - 1) + 1, 0) - Y for i in range(each)], 1)
-    share = (t[1] / _size(other)).clamp_max(1)
+    toward = torch.stack([Y.roll(i % (P - 1) + 1, 0) - Y for i in range(each)], 1)
+    share = (t[1] / _size(toward)).clamp_max(1)
     S = S * (t[2] / _size(root @ S @ root))[..., None, None]
     Q = torch.linalg.matrix_exp(turn * (t[3] / _size(turn @ middle - middle @ turn))[..., None, None])
-    found = (
+    kinds = (
         middle + E * (t[0] / _size(E))[..., None, None],
-        middle + share[..., None, None] * other,
+        middle + share[..., None, None] * toward,
         metrics.symmetric(root @ metrics.expm(S) @ root),
         metrics.symmetric(Q @ middle @ Q.mT),
     )
-    C = torch.cat(found, 1)
+    C = torch.cat(kinds, 1)
     kind = np.repeat(np.arange(len(KINDS)), each)
     return Candidates(Y, C, kind, array(torch.linalg.cholesky_ex(C).info == 0))
 
@@ -107,18 +107,18 @@ def distances(made: Candidates) -> dict[str, NDArray]:
     """Distances (P, M) of candidates to the truth by name; NaN where a candidate is not SPD."""
     ok = torch.as_tensor(made.definite, device=made.Y.device)
     Y = made.Y[:, None].expand_as(made.C)
-    C, away = torch.where(ok[..., None, None], made.C, Y), made.C - Y
-    values = [torch.linalg.eigvalsh(M) for M in (made.Y, made.C, away)]
+    C, error = torch.where(ok[..., None, None], made.C, Y), made.C - Y
+    values = [torch.linalg.eigvalsh(M) for M in (made.Y, made.C, error)]
     spectra = (values[1] - values[0][:, None]).pow(2).mean(-1).sqrt()
     # Rotations change eigenvalues by rounding, which must not be ranked.
-    found = {
+    measured = {
         "spectra": torch.where(spectra > 1e-12 * values[0][:, None, -1], spectra, 0.0),
         "Bures-Wasserstein": metrics.METRICS["Bures-Wasserstein"].distance(Y, C),
-        "L2": _size(away),
+        "L2": _size(error),
         "spectral norm": values[2].abs().amax(-1),
         "affine-invariant": metrics.METRICS["affine-invariant"].distance(Y, C),
     }
-    return {name: np.where(made.definite, array(found[name]), np.nan) for name in DISTANCES}
+    return {name: np.where(made.definite, array(measured[name]), np.nan) for name in DISTANCES}
 
 
 @torch.no_grad()
@@ -132,38 +132,38 @@ def gaps(
     y = states.centre(energy, energy.coordinates.encode(answers), k)
     epsilon = states.noise(energy, len(A), pairs, generator=generator, like=y) * states.sigma(energy, k)
     shifts = [torch.zeros_like(epsilon[:, 0]), *(e for pair in epsilon.unbind(1) for e in (pair, -pair))]
-    chunk, seen = max(1, states_per_call // y.shape[1]), []
+    chunk, parts = max(1, states_per_call // y.shape[1]), []
     for start in range(0, len(A), chunk):
         part = slice(start, start + chunk)
         prepared = energy.prepare(A[part])
         E = [energy.energy(prepared, y[part] + shift[part, None], k) for shift in shifts]
-        seen.append(torch.stack([above_first(e)[:, 1:] / states.sigma(energy, k) for e in E]))
-    found = torch.cat(seen, 1)
-    return {"noised": array(found[1:].mean(0)), "clean": array(found[0])}
+        parts.append(torch.stack([above_first(e)[:, 1:] / states.sigma(energy, k) for e in E]))
+    gap = torch.cat(parts, 1)
+    return {"noised": array(gap[1:].mean(0)), "clean": array(gap[0])}
 
 
-def correlate(gap: NDArray, away: dict[str, NDArray], made: Candidates) -> DataFrame:
+def correlate(gap: NDArray, distances: dict[str, NDArray], made: Candidates) -> DataFrame:
     """Spearman's ρ within each problem, for all kinds together ("all") and for each alone.
 
-    gap (P, M), away by name (P, M). Columns kind, problem, distance, rho, partial (given L2's ranks),
+    gap (P, M), distances by name (P, M). Columns kind, problem, distance, rho, partial (given L2's ranks),
     of (candidates ranked); a problem with less than `FEWEST` SPD candidates of a kind has no row.
     """
-    l2, found = DISTANCES.index("L2"), []
+    l2, tables = DISTANCES.index("L2"), []
     for number, kind in enumerate(("all", *KINDS)):
         chosen = np.ones(len(made.kind), bool) if kind == "all" else made.kind == number - 1
         ok = made.definite[:, chosen]
-        some = ok.sum(1) >= FEWEST
-        if not some.any():
+        enough = ok.sum(1) >= FEWEST
+        if not enough.any():
             continue
-        ok = ok[some]
-        x = np.stack([_ranks(away[name][some][:, chosen], ok) for name in DISTANCES])
-        y = _ranks(gap[some][:, chosen], ok)
+        ok = ok[enough]
+        x = np.stack([_ranks(distances[name][enough][:, chosen], ok) for name in DISTANCES])
+        y = _ranks(gap[enough][:, chosen], ok)
         rho, between = (x * y).sum(-1), (x * x[l2]).sum(-1)
-        found.append(states.columns(
-            {"distance": DISTANCES, "problem": np.flatnonzero(some)}, kind=np.full(rho.shape, kind),
+        tables.append(states.columns(
+            {"distance": DISTANCES, "problem": np.flatnonzero(enough)}, kind=np.full(rho.shape, kind),
             rho=rho, partial=_partial(rho, rho[l2], between), of=np.broadcast_to(ok.sum(1), rho.shape),
         ))  # fmt: skip
-    return concat([DataFrame(columns) for columns in found], ignore_index=True)
+    return concat([DataFrame(columns) for columns in tables], ignore_index=True)
 
 
 def study(
@@ -171,14 +171,14 @@ def study(
     generator: torch.Generator,
 ) -> DataFrame:  # fmt: skip
     """`correlate` of all energies in these landscapes, at both places, with the same noise for all."""
-    away, found = distances(made), []
+    measured, tables = distances(made), []
     for k in landscapes:
         seed = generator.get_state()
         for name, energy in energies.items():
             generator.set_state(seed)
             for place, gap in gaps(energy, A, made, k, pairs, generator).items():
-                found.append(correlate(gap, away, made).assign(place=place, landscape=k, energy=name))
-    return concat(found, ignore_index=True)
+                tables.append(correlate(gap, measured, made).assign(place=place, landscape=k, energy=name))
+    return concat(tables, ignore_index=True)
 
 
 def condense(table: DataFrame) -> DataFrame:
@@ -194,11 +194,10 @@ def margins(
 
     At noised candidates of all kinds in one landscape.
     """
-    at = {"place": "noised", "kind": "all", "energy": energy, "landscape": landscape}
-    rho = {name: per_unit(table, "rho", distance=name, **at) for name in (first, *COMPETITORS)}
-    seen = {name: paired_interval(rho[first], rho[name]) for name in COMPETITORS}
-    rows = [{"over": name.replace(" ", "_"), "mean": above.estimate, "low": above.low, "high": above.high}
-            for name, above in seen.items()]  # fmt: skip
+    where = {"place": "noised", "kind": "all", "energy": energy, "landscape": landscape}
+    rho = {name: per_unit(table, "rho", distance=name, **where) for name in (first, *COMPETITORS)}
+    gains = {name: paired_interval(rho[first], rho[name]) for name in COMPETITORS}
+    rows = [{"over": name.replace(" ", "_")} | gain.row("mean") for name, gain in gains.items()]
     return mean_interval(rho[first]), DataFrame(rows)
 
 

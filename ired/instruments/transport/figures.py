@@ -23,6 +23,20 @@ SHORT = {"principal axes, Sinkhorn": "principal axes,\nSinkhorn",
 WORDS = {"Bures-Wasserstein": "Bures–Wasserstein*", "spectra": "spectra*"}
 
 
+def all_of_them(
+    tables: Mapping[str, DataFrame], ways: Mapping[tuple[str, str], Annealing], axes: int
+) -> list[tuple[str, Figure, str]]:
+    """Name, figure and caption of each, from the tables of P4-04 and transport by (answers, scale) along `axes`."""
+    return [
+        ("answers", answers(tables["answers"]), "Filled: beyond the null's middle 95 %."),
+        ("spectra", spectra(tables["ranks"], tables["entropy"]), "W2 of eigenvalues by rank."),
+        ("matrices", matrices(ways), f"W2 along {axes} principal axes. Black: next to none."),
+        ("path", path(tables["steps"], tables["straightness"]), "95 % intervals over blocks."),
+        ("correlations", correlations(tables["summary"]), "Means over problems, 95 % intervals; all kinds of "
+         "candidates, noised states. *: transport. The ideal energy is a function of L2."),
+    ]  # fmt: skip
+
+
 def answers(table: DataFrame) -> Figure:
     """Distances of sampled to true answers in units of the null's mean, one panel a ground cost.
 
@@ -34,17 +48,17 @@ def answers(table: DataFrame) -> Figure:
                              title="How far sampled answers lie from true ones")  # fmt: skip
     for axis, cost in zip(axes, costs, strict=True):
         rows = table[table["cost"] == cost].set_index(["answers", "measure"])
-        known = rows.groupby("measure")[["low", "high", "null"]].first()
-        known = known[["low", "high"]].div(known["null"], axis=0)
+        null = rows.groupby("measure")[["low", "high", "null"]].first()
+        null = null[["low", "high"]].div(null["null"], axis=0)
         for y, measure in enumerate(measures):
-            low, high = known.loc[measure]
+            low, high = null.loc[measure]
             axis.barh(y, high - low, left=low, height=0.8, color=NULL, linewidth=0, zorder=1)
             for i, name in enumerate(names):
                 if (name, measure) not in rows.index:
                     continue
-                row, at = rows.loc[(name, measure)], y + 0.25 * (i - (len(names) - 1) / 2)
+                row, height = rows.loc[(name, measure)], y + 0.25 * (i - (len(names) - 1) / 2)
                 beyond = row["distance"] > row["high"]
-                axis.plot(row["ratio"], at, MARKERS[name], color=COLOURS[name], markersize=8,
+                axis.plot(row["ratio"], height, MARKERS[name], color=COLOURS[name], markersize=8,
                           mfc=COLOURS[name] if beyond else "white")  # fmt: skip
         axis.axvline(1, color="0.45", linewidth=1, zorder=1)
         axis.set_xscale("log")
@@ -73,11 +87,11 @@ def spectra(ranks: DataFrame, entropy: DataFrame) -> Figure:
     figure, (axes,) = canvas(1, len(costs) + 1, (4.3, 3.7), title="Spectra, and the price of entropy")
     for axis, cost in zip(axes, costs, strict=False):
         rows = ranks[ranks["cost"] == cost]
-        for i, (name, some) in enumerate(rows.groupby("answers", sort=False)):
+        for i, (name, group) in enumerate(rows.groupby("answers", sort=False)):
             if i == 0:
-                axis.fill_between(some["rank"] + 1, some["low"], some["high"], color=NULL, linewidth=0)
-                axis.plot(some["rank"] + 1, some["null"], color="0.55", linewidth=1.2)
-            axis.plot(some["rank"] + 1, some["distance"], MARKERS[name], linestyle="-", color=COLOURS[name],
+                axis.fill_between(group["rank"] + 1, group["low"], group["high"], color=NULL, linewidth=0)
+                axis.plot(group["rank"] + 1, group["null"], color="0.55", linewidth=1.2)
+            axis.plot(group["rank"] + 1, group["distance"], MARKERS[name], linestyle="-", color=COLOURS[name],
                       zorder=3 if name == "trained" else 2)  # fmt: skip
         axis.set_yscale("log")
         axis.set_title("eigenvalues" if cost == costs[0] else "their logarithms")

@@ -22,7 +22,7 @@ def check_transport(generator: torch.Generator) -> list[Check]:
     name = "transport"
     X, shift = normal(60, 3, generator=generator), torch.tensor([1.0, -2.0, 0.5]).double()
     moved = X[torch.randperm(60, generator=generator)] + shift
-    cost, within, other = (distances.squared(*pair) for pair in ((X, moved), (X, X), (moved, moved)))
+    cost, within, within_moved = (distances.squared(*pair) for pair in ((X, moved), (X, X), (moved, moved)))
     scale = float(np.median(within))
     least = shift.pow(2).sum().item()
     ladder = [distances.entropic(cost, share * scale) - least for share in (1, 0.3, 0.1)]
@@ -39,7 +39,7 @@ def check_transport(generator: torch.Generator) -> list[Check]:
         Check(name, "Gaussian transport of a shifted cloud", shift.norm().item(),
               distances.gaussian(X, moved), 1e-7),
         Check(name, "debiased transport of a shifted cloud", shift.norm().item(),
-              distances.debiased(cost, within, other, 0.3 * scale), 1e-4),
+              distances.debiased(cost, within, within_moved, 0.3 * scale), 1e-4),
         # A root: 1e-10 of rounding and of mass still misplaced is 1e-5.
         Check(name, "debiased transport of a cloud to itself", 0,
               distances.debiased(within, within, within, 0.3 * scale), 1e-5),
@@ -71,10 +71,10 @@ def check_transport_answers(generator: torch.Generator) -> list[Check]:
     ]
     draws = _spd(24 * 40, 3, generator).unflatten(0, (24, 40))
     for ground in (answer_clouds.euclidean(), answer_clouds.affine_invariant(Y[60:])):
-        rule = answer_clouds.Yardstick.of(ground, Y[:40], Y[60:], 6, 0.3, 40)  # all axes
+        yardstick = answer_clouds.Yardstick.of(ground, Y[:40], Y[60:], 6, 0.3, 40)  # all axes
         clouds = {"scaled": 3.0 * draws[0]} | {f"same {i}": draws[i] for i in range(1, 5)}
-        found = answer_clouds.compare(rule, clouds, draws[5:])
-        p = [[row["p"] for row in found if row["answers"].startswith(name)] for name in ("scaled", "same")]
+        compared = answer_clouds.compare(yardstick, clouds, draws[5:])
+        p = [[row["p"] for row in compared if row["answers"].startswith(name)] for name in ("scaled", "same")]
         checks += [
             compare(name, f"p of three times the answers, {ground.name}", 1 / 20, p[0], 1e-12),
             # Uniform where nothing has changed; four clouds share one null and one set of truths.
@@ -90,12 +90,12 @@ def check_transport_path(generator: torch.Generator) -> list[Check]:
     t = torch.linspace(1, 2, 4, dtype=torch.float64)[:, None, None]
     east, north = 9 * torch.eye(3, dtype=torch.float64)[:2]
     axes = distances.principal_axes(X, 3)
-    seen = {
+    measured = {
         "scaled": _measure(X * t, X, axes),
         "square": _measure(torch.stack([X, X + east, X + east + north]), X, axes),
         "mirrored": _measure(torch.stack([X + 0 * t[0], 0 * X, -X]), X, axes),
     }
-    scaled, square, mirrored = seen.values()
+    scaled, square, mirrored = measured.values()
     size = X.pow(2).sum(-1).mean().sqrt().item()
     return [
         Check(name, "straightness of scaling", 1, scaled.straightness, 1e-9),
@@ -118,13 +118,13 @@ def check_transport_energy(references: References, generator: torch.Generator) -
     name, energy = "transport_energy", references.ideal
     Y = metrics.symmetric(torch.linalg.inv(references.A))
     made = energy_ranking.candidates(Y, 8, generator)
-    away = energy_ranking.distances(made)
+    measured = energy_ranking.distances(made)
     k, sigma = references.landscapes[1], states.sigma(energy, references.landscapes[1])
     gaps = energy_ranking.gaps(energy, references.A, made, k, 2, generator)
     # E = ‖y − √ᾱ_k y₀‖²/(2σ_k), in units of σ_k.
     ratio = energy.schedule.alpha_bar[k].item() / (2 * sigma**2 * energy.coordinates.scale**2)
-    expected, ok = ratio * away["L2"] ** 2, made.definite
-    rows = energy_ranking.correlate(gaps["noised"], away, made)
+    expected, ok = ratio * measured["L2"] ** 2, made.definite
+    rows = energy_ranking.correlate(gaps["noised"], measured, made)
     rho = rows["rho"][rows["distance"] == "L2"]
     turned = made.kind == energy_ranking.KINDS.index("turned")
     covariance = distances.bures(Y[:, None].expand_as(made.C), made.C)
@@ -133,9 +133,9 @@ def check_transport_energy(references: References, generator: torch.Generator) -
         compare(name, "gaps of the ideal energy, clean", expected[ok], gaps["clean"][ok], 1e-8),
         compare(name, "its rank correlation with L2", 1, rho, 1e-12),
         compare(name, "what it knows beyond L2", 0, rows["partial"], 1e-12),
-        compare(name, "spectra of turned candidates", 0, away["spectra"][:, turned], 0),
+        compare(name, "spectra of turned candidates", 0, measured["spectra"][:, turned], 0),
         compare(name, "Bures distances, by rotated roots", array(covariance)[ok],
-                away["Bures-Wasserstein"][ok], 1e-7),
+                measured["Bures-Wasserstein"][ok], 1e-7),
     ]  # fmt: skip
 
 

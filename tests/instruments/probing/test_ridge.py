@@ -13,7 +13,6 @@ from ired.instruments.accuracy.predictors import features
 from ired.instruments.core import states
 from ired.instruments.probing import description_length, logistic, ridge, scores as probe_scores
 from ired.instruments.probing.scores import Scores
-from ired.instruments.probing.study import DESCRIBED, Study
 from ired.instruments.statistics.intervals import Interval
 from ired.model import problems as model_problems
 
@@ -334,35 +333,3 @@ def test_shares_add_up_to_r2_with_its_error(generator):
     pick = np.random.default_rng(0).integers(0, 200, (2000, 200))
     resampled = 1 - missed[pick].sum(1) / away[pick].sum(1)
     assert shares.std() / 200**0.5 == pytest.approx(resampled.std(), rel=0.1)
-
-
-# All together
-
-
-@pytest.mark.parametrize("coordinates", [False], indirect=True)
-def test_a_study_reads_everything_everywhere(network, generator):
-    A = model_problems.draw(36, 4, 0.5, generator, torch.float64)
-    y0 = states.answers(network, A)
-    known = model_problems.properties(A)
-    known |= {"success": torch.arange(36) % 2 == 0, "inverse": network.coordinates.to_basis(y0)}
-    study = Study.of({"trained": network, "untrained": network}, A, y0, known, 3, generator)
-    for k in (0, 4):
-        study.look(states.noised(network, y0, k, 1, generator)[0][:, 0], k, describe=k == 4)
-    r2 = study.scores.table()
-    assert r2.notna().all(axis=None)
-    assert len(r2) == (len(ridge.INPUTS) + 8) * 3 * len(study.asked.cells)
-    tasks = r2.groupby("task")["property"].nunique()
-    assert tasks.to_dict() == {"property": 7, "permuted": 7, "function": 7, "beyond others": 4}
-    one = r2.query("layer == 'A' and property == 'trace' and task == 'property'")
-    assert one["r2"].tolist() == pytest.approx([1] * 3, abs=1e-6)
-    tables = study.tables()
-    assert len(tables["success"]) == len(DESCRIBED) + 3 and set(tables["lengths"]["landscape"]) == {4}
-    assert (tables["lengths"].groupby(["source", "layer"]).size() == 7).all()
-    assert tables["curves"].notna().all(axis=None)
-    # One network under two names: no layer is ahead of itself.
-    ahead = probe_scores.ahead(study.scores, ridge.LAYERS)
-    assert (ahead["untrained"] == 0).all()
-    area, fewer = study.foreseen(("trained", "fc3", 4), ("untrained", "fc3", 4))
-    assert area.low < area.estimate < area.high and fewer.estimate == 0
-    rises = probe_scores.rises(study.scores, ridge.PROPERTIES)
-    assert not rises["beyond"].any() and len(rises) == 7

@@ -1,0 +1,39 @@
+"""All probes of P5-01 together, on one network under two names."""
+
+import pytest
+import torch
+
+from ired.instruments.core import states
+from ired.instruments.probing import ridge, study
+from ired.model import problems as model_problems
+
+
+@pytest.mark.parametrize("coordinates", [False], indirect=True)
+def test_a_study_reads_everything_everywhere(network, generator):
+    A = model_problems.draw(36, 4, 0.5, generator, torch.float64)
+    y0 = states.answers(network, A)
+    errors = 7 * torch.arange(36) % 36  # half of them below the median
+    properties = study.asked_for(model_problems.properties(A), A, y0, errors)
+    probes = study.Study.of({"trained": network, "untrained": network}, A, y0, properties, 3, generator)
+    for k in (0, 4):
+        probes.read(states.noised(network, y0, k, 1, generator)[0][:, 0], k, describe=k == 0)
+    tables = probes.tables()
+    r2 = tables["r2"]
+    assert r2.notna().all(axis=None)
+    assert len(r2) == (len(ridge.INPUTS) + 8) * 3 * len(probes.asked.cells)
+    tasks = r2.groupby("task")["property"].nunique()
+    assert tasks.to_dict() == {"property": 7, "permuted": 7, "function": 7, "beyond others": 4}
+    one = r2.query("layer == 'A' and property == 'trace' and task == 'property'")
+    assert one["r2"].tolist() == pytest.approx([1] * 3, abs=1e-6)
+    assert len(tables["success"]) == len(study.DESCRIBED) + 3 and set(tables["lengths"]["landscape"]) == {0}
+    assert (tables["lengths"].groupby(["source", "layer"]).size() == 7).all()
+    assert tables["curves"].notna().all(axis=None)
+    # One network under two names: no layer is ahead of itself.
+    assert (tables["ahead"]["untrained"] == 0).all()
+    area, fewer = probes.foreseen(("trained", "fc3", 0), ("untrained", "fc3", 0))
+    assert area.low < area.estimate < area.high and fewer.estimate == 0
+    assert not tables["rises"]["beyond"].any() and len(tables["rises"]) == 7
+    met, numbers = study.verdicts(probes, tables)["rises_with_depth_beyond_controls"]
+    assert not met and numbers["of"] == 7 and numbers["above_untrained"] == 0
+    assert set(study.numbers(r2)) == {f"r2.{layer}.{name}" for layer in (*ridge.LAYERS, "given")
+                                      for name in ridge.PROPERTIES}  # fmt: skip
