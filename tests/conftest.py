@@ -22,8 +22,9 @@ def needs_store(item):
 def pytest_collection_modifyitems(items):
     """What needs the tiny store comes last: it is made meanwhile."""
     items.sort(key=needs_store)
-    for item in filter(needs_store, items):
-        item.add_marker(pytest.mark.slow)
+    for item in items:
+        if needs_store(item) or "browser" in item.fixturenames:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session", autouse=True)
