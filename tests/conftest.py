@@ -1,7 +1,9 @@
-"""What all tests share: few threads, no window system, nothing sent anywhere, one order."""
+"""What all tests share: few threads, no window system, nothing sent anywhere, one store, one order."""
 
 import os
 
+import pytest
+import tiny_store
 from browser import browser  # noqa: F401, a fixture of several files
 
 # Two workers share the machine (pytest.ini): one thread each unless somebody says otherwise.
@@ -12,6 +14,21 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ.pop("MLFLOW_TRACKING_URI", None)  # a test never writes into somebody's store
 
 
+def needs_store(item):
+    """Whether a test reads the tiny store, see tests/pipeline/conftest.py."""
+    return "finished" in item.fixturenames
+
+
 def pytest_collection_modifyitems(items):
-    """The longest file first, so that two workers end at about the same time."""
-    items.sort(key=lambda item: item.path.name != "test_pipeline.py")
+    """What needs the tiny store comes last: it is made meanwhile."""
+    items.sort(key=needs_store)
+    for item in items:
+        if needs_store(item) or "browser" in item.fixturenames:
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tiny_store(request, tmp_path_factory):
+    """Begun before the first test, if any of them needs it."""
+    if any(map(needs_store, request.session.items)):
+        tiny_store.begin(tiny_store.shared(tmp_path_factory))

@@ -10,23 +10,23 @@ import pytest
 import whole_queue
 from mlflow import MlflowClient
 
-pytestmark = pytest.mark.published_size
+pytestmark = [pytest.mark.published_size, pytest.mark.slow]
 PROFILE = "tiny-published"
 MOST = 2.5  # GiB; a process that has imported everything has half of one
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    project = whole_queue.copied(tmp_path_factory.mktemp("published") / "size", "checkpoints")
+def project(tmp_path_factory):
+    folder = whole_queue.copied(tmp_path_factory.mktemp("published") / "size", "checkpoints")
     # Forty steps teach nothing, and nothing is taken apart that has learned nothing.
-    for kept in (project / "checkpoints").glob("paper-std-none-seed0.*"):
+    for kept in (folder / "checkpoints").glob("paper-std-none-seed0.*"):
         shutil.copy(kept, kept.with_stem(f"{PROFILE}-none-seed0"))
-    whole_queue.run(project, PROFILE, tmp_path_factory.mktemp("streams"), limit=1200)
-    return project
+    whole_queue.run(folder, PROFILE, tmp_path_factory.mktemp("streams"), limit=1200)
+    return folder
 
 
-def test_every_script_runs_in_little_memory(finished):
-    client = MlflowClient(f"sqlite:///{finished}/mlruns/mlflow.db")
+def test_every_script_runs_in_little_memory(project):
+    client = MlflowClient(f"sqlite:///{project}/mlruns/mlflow.db")
     everywhere = [e.experiment_id for e in client.search_experiments()]
     runs = client.search_runs(everywhere, "tags.exp_id LIKE '%'", max_results=1000)
     assert {run.data.tags["exp_id"] for run in runs} == {exp.id for exp in whole_queue.QUEUE.experiments}

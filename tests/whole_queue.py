@@ -11,6 +11,7 @@ from ired.lab import queue
 
 ROOT = Path(__file__).resolve().parents[1]
 QUEUE = queue.load()
+BUILT = [exp for exp in QUEUE.experiments if (ROOT / exp.script).exists()]
 
 
 def copied(folder, *more):

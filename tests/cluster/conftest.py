@@ -10,12 +10,16 @@ from projects import fresh, inside, mother, project  # noqa: F401, fixtures
 
 HERE = Path(__file__).parent
 REAL = ("test_phase", "test_postgres", "test_slurm", "test_submit", "test_wrappers")
+SERVED = ("test_server", "test_staging")
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if HERE in item.path.parents and item.path.stem in REAL:
-            item.add_marker(pytest.mark.cluster)
+        if HERE in item.path.parents:
+            if item.path.stem in REAL:
+                item.add_marker(pytest.mark.cluster)
+            if item.path.stem in (*REAL, *SERVED):
+                item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

@@ -15,15 +15,16 @@ import sys
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 LIBRARIES = ["torch", "mlflow", "mlflow.store.tracking.sqlalchemy_store", "pandas", "pyarrow.parquet",
-             "safetensors.torch", "seaborn", "matplotlib.backends.backend_svg"]  # fmt: skip
+             "safetensors.torch", "seaborn", "matplotlib.backends.backend_svg", "sklearn.linear_model", "captum.attr",
+             "ot"]  # fmt: skip
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(LIBRARIES)
 
 
 def run(folder, script, words, environment, captured, limit=300):
     """What subprocess.run(…, capture_output=True, text=True) gives, for `python script words…` in
-    folder; the streams go through two files whose names begin with `captured`. Raises
-    subprocess.TimeoutExpired after `limit` seconds."""
+    folder, or `python -m script words…` where script is no file; the streams go through two files
+    whose names begin with `captured`. Raises subprocess.TimeoutExpired after `limit` seconds."""
     out, err = f"{captured}.out", f"{captured}.err"
     process = _CONTEXT.Process(
         target=_be, args=(str(folder), script, list(words), environment, out, err)
@@ -49,4 +50,8 @@ def _be(folder, script, words, environment, out, err):
     assert not [name for name in sys.modules if name.split(".")[0] == "ired"]
     sys.path[0:0] = [folder]
     sys.argv = [script, *words]
-    runpy.run_path(script, run_name="__main__")
+    sys.dont_write_bytecode = False  # all scripts of a folder share its modules
+    if script.endswith(".py"):
+        runpy.run_path(script, run_name="__main__")
+    else:
+        runpy.run_module(script, run_name="__main__", alter_sys=True)

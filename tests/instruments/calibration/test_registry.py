@@ -26,7 +26,7 @@ SETTINGS = {"raw": (False, False), "standardised": (True, True)}  # symmetric, s
 
 @pytest.fixture(
     scope="module",
-    params=[(n, setting) for n in (3, 6, 20) for setting in SETTINGS],
+    params=[pytest.param((n, setting), marks=[pytest.mark.slow] * (n > 6)) for n in (3, 6, 20) for setting in SETTINGS],
     ids=lambda case: f"{case[0]}-{case[1]}",
 )
 def setting(request, schedule):

@@ -284,12 +284,6 @@ def test_spread_where_nothing_varies_is_finite():
 # Calibration
 
 
-def test_calibration_passes():
-    checks = known_answers.check_comparison(model_problems.generator(0, "comparison"))
-    assert [str(check) for check in checks if not check.passed] == []
-    assert {check.instrument for check in checks} == {"comparison"}
-
-
 @pytest.mark.parametrize("name, spoil", [
     ("_flips", lambda p: np.minimum(p, 1 - p)),
     ("sign_flip", lambda p: p / 2),

@@ -228,10 +228,6 @@ def missed(checks):
     return [check.what for check in checks if not check.passed]
 
 
-def test_sound_instruments_pass(references):
-    assert missed(calibration.check_consistency(references, torch.Generator().manual_seed(5))) == []
-
-
 @pytest.mark.parametrize(
     "module, name, broken, named",
     [

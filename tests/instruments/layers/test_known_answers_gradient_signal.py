@@ -1,4 +1,4 @@
-"""Calibration of gradient flow passes on sound instruments, and names the one that is broken."""
+"""Calibration of gradient flow names the instrument that is broken."""
 
 from dataclasses import replace
 
@@ -21,17 +21,7 @@ CHECKS = {
 
 
 def missed(checks):
-    return [str(check) for check in checks if not check.passed]
-
-
-@pytest.mark.parametrize("name", CHECKS)
-def test_sound_instruments_pass(references, name):
-    checks = CHECKS[name](references, torch.Generator().manual_seed(3))
-    assert missed(checks) == [] and {check.instrument for check in checks} == {name}
-
-
-def test_planted_signals_are_found():
-    assert missed(calibration.check_signals(torch.Generator().manual_seed(3))) == []
+    return {check.instrument for check in checks if not check.passed}
 
 
 def spoiled(instrument, name, spoil, monkeypatch):
@@ -53,7 +43,7 @@ def spoiled(instrument, name, spoil, monkeypatch):
 )
 def test_a_broken_instrument_is_named(references, monkeypatch, room, instrument, name, spoil):
     spoiled(instrument, name, spoil, monkeypatch)
-    assert missed(CHECKS[room](references, torch.Generator().manual_seed(3)))
+    assert missed(CHECKS[room](references, torch.Generator().manual_seed(3))) == {room}
 
 
 def test_noise_that_counts_as_signal_is_named(monkeypatch):

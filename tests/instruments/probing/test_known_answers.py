@@ -22,12 +22,6 @@ def test_sound_probes_pass(seed):
     assert planted(seed) == set()
 
 
-def test_sound_probes_pass_on_states(references):
-    found = known_answers.check_probed_states(references, torch.Generator().manual_seed(3))
-    assert missed(found) == set()
-    assert {check.instrument for check in found} == {"probes"}
-
-
 def test_folds_that_tear_problems_apart_are_named(monkeypatch):
     own = ridge.folds
     monkeypatch.setattr(ridge, "folds", lambda groups, *a: own(np.arange(len(groups)), *a))

@@ -1,4 +1,4 @@
-"""The calibration of P6-01 passes on sound instruments, and names the one that is broken."""
+"""The calibration of P6-01 names the known answer that a broken instrument misses."""
 
 import pytest
 import torch
@@ -12,11 +12,6 @@ def missed(checks):
 
 def generator():
     return torch.Generator().manual_seed(5)
-
-
-@pytest.mark.parametrize("check", [calibration.check_matching, calibration.check_robust])
-def test_sound_instruments_pass(check):
-    assert missed(check(generator())) == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""P6-04's calibration passes on sound instruments and names a broken one."""
+"""P6-04's calibration names the instrument that is broken."""
 
 from dataclasses import replace
 
@@ -17,12 +17,6 @@ def checks(references):
 
 def missed(found):
     return {check.instrument for check in found if not check.passed}
-
-
-def test_sound_instruments_pass(references):
-    found = checks(references)
-    assert [str(check) for check in found if not check.passed] == []
-    assert {check.instrument for check in found} == {"shift", "transfer"}
 
 
 @pytest.mark.parametrize(
