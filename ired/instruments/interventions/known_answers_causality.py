@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,7 @@ from torch import Tensor
 from ired.instruments.calibration.checks import Check, References, compare
 from ired.instruments.core import states as points
 from ired.instruments.core.directions import EVERYWHERE, Direction
+from ired.instruments.core.sampler import denoised
 from ired.instruments.interventions import counterfactuals, mediation
 from ired.instruments.interventions.counterfactuals import MOVED, describe
 from ired.instruments.interventions.mediation import Bench, Place, Twins
@@ -60,23 +59,6 @@ class Planted:
 
     def axis(self, place: int, like: Tensor) -> Tensor:
         return torch.nn.functional.one_hot(torch.tensor(place), self.width).to(like)
-
-
-def denoised(
-    energy: Energy, A: Any, start: Tensor, first: int | None = None,
-    callback: Callable[[Any], None] = lambda step: None, clip: float = float("inf"),
-) -> Tensor:
-    """A sampler of one denoising step in every landscape: exact on ideal landscapes. Estimates of the
-    answer are clipped on the way to the next landscape, and the last one is not."""
-    y, first = start, energy.schedule.K - 1 if first is None else first
-    for k in reversed(range(first + 1)):
-        root = energy.schedule.at("sqrt_alpha_bar", k, y)
-        y = y - energy.schedule.at("sigma", k, y) * energy.gradient(A, y, k)
-        callback(SimpleNamespace(stage="denoise", landscape=k, inner=0, y=y))
-        y = y / root
-        if k:
-            y = y.clamp(-clip, clip) * energy.schedule.at("sqrt_alpha_bar", k - 1, y)
-    return y
 
 
 def planted_twins(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ired.instruments.calibration.checks import Check, References, compare
 from ired.instruments.core import states
-from ired.instruments.interventions.known_answers_causality import denoised
+from ired.instruments.core.sampler import denoised
 from ired.instruments.landscape import equivariance
 from ired.instruments.landscape.equivariance import TURNS
 from ired.model.protocol import Energy

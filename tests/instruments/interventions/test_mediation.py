@@ -7,13 +7,9 @@ import torch
 
 from ired.instruments.core import states
 from ired.instruments.core.directions import EVERYWHERE, STATE, Direction
+from ired.instruments.core.sampler import denoised
 from ired.instruments.interventions import counterfactuals, known_answers_causality, mediation
-from ired.instruments.interventions.known_answers_causality import (
-    Planted,
-    denoised,
-    first_entry,
-    planted_twins,
-)
+from ired.instruments.interventions.known_answers_causality import Planted, first_entry, planted_twins
 from ired.instruments.interventions.mediation import Bench, Path, Place, Twins
 from ired.instruments.statistics import intervals
 from ired.model import problems as model_problems

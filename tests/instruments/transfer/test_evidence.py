@@ -9,9 +9,10 @@ from pandas import DataFrame
 
 from ired.instruments.core import states
 from ired.instruments.core.directions import EVERYWHERE, Direction
+from ired.instruments.core.sampler import denoised
 from ired.instruments.dictionaries.dictionary import given
 from ired.instruments.interventions import pushes
-from ired.instruments.interventions.known_answers_causality import Planted, denoised
+from ired.instruments.interventions.known_answers_causality import Planted
 from ired.instruments.statistics.intervals import rank_correlation
 from ired.instruments.transfer import evidence, study
 from ired.model import problems as model_problems, shifted_problems
