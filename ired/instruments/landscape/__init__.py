@@ -7,6 +7,8 @@ figures_surface.py  An interactive 3-D view of energy slices: one self-contained
 gradient_field.py   The gradient field ∇_y E: where it points, whether it is one, and where following it leads
 hessian.py          Curvature: spectra of exact Hessians, in units of the ideal landscape's 1/σ_k
 known_answers.py    Known answers of equivariance: reference energies have no axes, planted ones err as they must
-minima.py           Landscape metrics: convexity, sharpness, energy gaps, minima and their basins
+metrics.py          Landscape metrics: midpoint convexity, sharpness, energy gaps between answers
+minima.py           Minima and their basins, from descents and the inertia of the Hessian
 slices.py           Two-dimensional slices of an energy landscape through the true answer
+study.py            The experiments of Phase 1 on several energies at once
 """

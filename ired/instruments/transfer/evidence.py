@@ -36,7 +36,7 @@ from ired.instruments.dictionaries.dictionary import Dictionary, given
 from ired.instruments.dictionaries.property_correlation import MATRIX, effective_rank
 from ired.instruments.interventions import pushes
 from ired.instruments.interventions.pushes import Cloud, Condition, Push, Pushed
-from ired.instruments.landscape import minima
+from ired.instruments.landscape import metrics
 from ired.instruments.transfer.score import Block
 from ired.model.protocol import Energy
 
@@ -261,10 +261,10 @@ def acting(bench: Bench, A: Tensor, y0: Tensor) -> Block:
 def shape(bench: Bench, energy: Energy, A: Tensor, y0: Tensor) -> dict[str, NDArray]:
     """P1-04's MEASURES (P,) of an energy of problems A around answers y0, by name and landscape."""
     found: dict[str, NDArray] = {}
-    ks, wrong = bench.landscapes, {"other": minima.other_answers(y0, min(8, len(y0) - 1))}
-    one = minima.convexity(energy, A, y0, ks, (1.0,), 16, bench.stream())
-    gaps = minima.energy_gaps(energy, A, y0, ks, wrong, bench.stream(), noised=8)
-    sharp = minima.sharpness(energy, A, y0, ks, bench.stream(), radii=(1.0,), count=4)
+    ks, wrong = bench.landscapes, {"other": metrics.other_answers(y0, min(8, len(y0) - 1))}
+    one = metrics.convexity(energy, A, y0, ks, (1.0,), 16, bench.stream())
+    gaps = metrics.energy_gaps(energy, A, y0, ks, wrong, bench.stream(), noised=8)
+    sharp = metrics.sharpness(energy, A, y0, ks, bench.stream(), radii=(1.0,), count=4)
     for i, k in enumerate(ks):
         numbers = (
             one.share[i, 0], one.rays[i, 0], one.curvature[i, 0], sharp.curvature[i],
