@@ -43,7 +43,7 @@ def main(run):
     start = model.coordinates.noise(len(A), generator=random, dtype=A.dtype).to(run.device)
     walked = record(Sampler(**run.profile.sampling).answers, model, A, start)
     with run.progress(model.schedule.K, "slices, landscapes") as bar:
-        table, pictures = study.slices_of(
+        table, pictures = study.slice_tables(
             energies, A, y0, walked, extent=extent, resolution=run.params.resolution, generator=random, done=bar.update
         )
     measures = ["below", "minimum_distance", "ideal_correlation", "fit"]

@@ -44,10 +44,10 @@ def main(run):
     A = run.upstream("SETUP-2").tensors("problems")["test.A"][: params.problems].to(run.device)
     y0, stream = states.answers(model, A), partial(problems.generator, run.seed)
     with run.progress(len(energies), "field, energies") as bar:
-        tables = study.fields(
+        tables = study.field_tables(
             energies, A, y0, params.distances, count=params.count, steps=params.steps, stream=stream, done=bar.update
         )
-    tables |= study.derivatives(model, A[:20], y0[:20], stream)
+    tables |= study.derivative_tables(model, A[:20], y0[:20], stream)
     summary = study.field_summary(tables)
     for name, table in (tables | {"summary": summary}).items():
         run.table(name, table)

@@ -44,7 +44,7 @@ def main(run):
         "noised": states.at_noise(model, y0, landscapes, problems.generator(run.seed, "hessian")),
     }
     with run.progress(len(places) * len(energies), "spectra, energies at two places") as bar:
-        table, summary, spectra = study.curvatures(energies, A, places, bar.update)
+        table, summary, spectra = study.curvature_tables(energies, A, places, bar.update)
     run.table("hessians", table)
     run.table("summary", summary)
     run.tensors("spectra", spectra)

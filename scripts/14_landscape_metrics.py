@@ -52,7 +52,7 @@ def main(run):
     run.dataset(f"P1-04 n={n}", problems.digest(A), "fresh", "ired.model.problems.FAMILIES")
     y0, stream = states.answers(energies["trained"], A), partial(problems.generator, run.seed)
     with run.progress(len(energies), "metrics and descents, energies") as bar:
-        tables = study.basins(
+        tables = study.basin_tables(
             energies, A, y0, distances=size.distances, starts=size.starts, patience=size.patience, stream=stream,
             done=bar.update,
         )  # fmt: skip

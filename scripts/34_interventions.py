@@ -66,7 +66,7 @@ def main(run):
     draws = {name: getattr(size, name) for name in pushes.CONTROLS[1:]}
     with run.progress(len(tried), "directions") as bar:
         how = {"doses": size.doses, "draws": draws, "generator": generator, "done": bar.update}
-        tables = study.pushed(energy, tried, scene, background, sampler, **how)
+        tables = study.push_tables(energy, tried, scene, background, sampler, **how)
     for name, table in tables.items():
         run.table(name, table)
     run.tensors("directions", *directions.pack(tried))

@@ -63,7 +63,7 @@ def main(run):
         for direction in concepts:
             examined.append(study.examine(bench, direction, spreads[direction.name], generator))
             bar.update()
-    table = study.judged(known, pushed.table("responses"), examined)
+    table = study.verdict_table(known, pushed.table("responses"), examined)
     run.table("verdicts", table)
     run.table("counterfactuals", apart)
     run.table("pairs", pandas.concat([pandas.DataFrame(made.columns()) for made in pairs.values()]))

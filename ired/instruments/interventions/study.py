@@ -29,7 +29,7 @@ Read = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 """read(answers (B, d), y0 (B, d)): the property (B,) that each concept is about, of sampled answers."""
 
 
-def pushed(
+def push_tables(
     energy: Energy,
     directions: Sequence[Direction],
     scene: Scene,
@@ -166,15 +166,15 @@ def examine(bench: Bench, direction: Direction, spread: float, generator: torch.
     }
 
 
-def judged(known: DataFrame, pushes_made: DataFrame, examined: Sequence[Mapping[str, Any]]) -> DataFrame:
-    """`verdicts.verdicts` on directions, a row each: all that are known (table "directions" of `pushed`) by the pushes
-    made along them (table "responses"), and those with a concept by what `examine` said of them."""
+def verdict_table(known: DataFrame, pushed: DataFrame, examined: Sequence[Mapping[str, Any]]) -> DataFrame:
+    """`verdicts.verdicts` on directions, a row each: all that are known (table "directions" of `push_tables`) by what
+    followed pushes along them (its table "responses"), and those with a concept by what `examine` said of them."""
     every = list(known["name"])
     named = list(known.loc[known["concept"] != "", "name"])
     return verdicts.verdicts(
         known,
-        moved=effects.effects(pushes_made, every, "moved"),
-        carried=effects.effects(pushes_made, named, "carried"),
-        error=effects.effects(pushes_made, every, "mse"),
+        moved=effects.effects(pushed, every, "moved"),
+        carried=effects.effects(pushed, named, "carried"),
+        error=effects.effects(pushed, every, "mse"),
         examined=DataFrame(examined),
     )

@@ -36,7 +36,7 @@ CURVATURES = (
 )
 
 
-def slices_of(
+def slice_tables(
     energies: Mapping[str, Energy],
     A: Tensor,
     y0: Tensor,
@@ -83,7 +83,7 @@ def within(walked: Paths, k: int) -> Tensor:
     return walked.y[steps].transpose(0, 1).contiguous()
 
 
-def fields(
+def field_tables(
     energies: Mapping[str, Energy],
     A: Tensor,
     y0: Tensor,
@@ -115,7 +115,7 @@ def fields(
     return _compared(energies, measure, done)
 
 
-def derivatives(energy: Energy, A: Tensor, y0: Tensor, stream: Stream) -> dict[str, DataFrame]:
+def derivative_tables(energy: Energy, A: Tensor, y0: Tensor, stream: Stream) -> dict[str, DataFrame]:
     """Tables "conservation" and "divergence" of a gradient field at noised answers of y0 (P, d), float64."""
     landscapes = range(energy.schedule.K)
     conservation = gradient_field.conservation(energy, A, y0, landscapes, stream("conservation"))
@@ -126,7 +126,7 @@ def derivatives(energy: Energy, A: Tensor, y0: Tensor, stream: Stream) -> dict[s
 
 
 def field_summary(tables: Mapping[str, DataFrame]) -> DataFrame:
-    """Means of what `fields` gave with intervals over problems, `end` being the distance of a descent's end."""
+    """Means of what `field_tables` gave with intervals over problems, `end` being the distance of a descent's end."""
     by = ["energy", "distance", "landscape"]
     descents = tables["descents"].rename(columns={"distance": "end", "start": "distance"})
     parts = [
@@ -137,7 +137,7 @@ def field_summary(tables: Mapping[str, DataFrame]) -> DataFrame:
     return concat(parts, ignore_index=True)
 
 
-def curvatures(
+def curvature_tables(
     energies: Mapping[str, Energy],
     A: Tensor,
     places: Mapping[str, Tensor],
@@ -176,7 +176,7 @@ def curvatures(
     return table, concat([summary, DataFrame(rows)], ignore_index=True), spectra
 
 
-def basins(
+def basin_tables(
     energies: Mapping[str, Energy],
     A: Tensor,
     y0: Tensor,
@@ -216,8 +216,8 @@ def basins(
 
 
 def basin_summary(tables: Mapping[str, DataFrame]) -> DataFrame:
-    """Means of what `basins` gave with intervals over problems: convexity at the scale of the noise, and where the
-    minima lie in problems that have any."""
+    """Means of what `basin_tables` gave with intervals over problems: convexity at the scale of the noise, and where
+    the minima lie in problems that have any."""
     convexity, ends = tables["convexity"], tables["minima"]
     shares = [name for name in ends if name.startswith("basin_")]
     parts = [

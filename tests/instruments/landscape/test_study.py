@@ -23,8 +23,8 @@ def energies(ideal, algebraic):
 def test_the_same_energy_is_measured_the_same_twice(energies, problems):
     """What is drawn is drawn anew, and alike, for every energy."""
     y0 = states.answers(energies["ideal"], problems)
-    tables = study.fields(energies, problems, y0, (1.0,), count=2, steps=5, stream=stream)
-    tables |= study.basins(energies, problems, y0, (1.0,), starts=1, patience=0, stream=stream)
+    tables = study.field_tables(energies, problems, y0, (1.0,), count=2, steps=5, stream=stream)
+    tables |= study.basin_tables(energies, problems, y0, (1.0,), starts=1, patience=0, stream=stream)
     assert set(tables) == {"field", "score", "descents", "convexity", "sharpness", "gaps", "minima"}
     for table in tables.values():
         first, again = (table[table["energy"] == name].drop(columns="energy") for name in ("trained", "again"))
@@ -37,7 +37,7 @@ def test_slices_are_taken_along_three_kinds_of_planes(energies, problems, genera
     y0 = states.answers(model, problems)
     start = states.noise(model, 6, generator=generator, like=y0)
     walked, counted = record(partial(denoised, clip=2.0), model, problems, start), []
-    table, pictures = study.slices_of(
+    table, pictures = study.slice_tables(
         energies, problems, y0, walked, extent=3.0, resolution=5, generator=generator, done=lambda: counted.append(1)
     )
     assert len(counted) == 10 and len(table) == 10 * 3 * 3 * 6
