@@ -25,12 +25,9 @@ from ired.lab.command import command
     },
 )
 def main(run):
-    import numpy as np
-    import pandas
-    import torch
-
     from ired.instruments.core import states
-    from ired.instruments.landscape import figures, slices
+    from ired.instruments.core.trajectories import record
+    from ired.instruments.landscape import figures, study
     from ired.instruments.statistics.intervals import mean_interval
     from ired.instruments.statistics.tables import per_unit, summarise, weakest_margin
     from ired.model import problems
@@ -38,65 +35,29 @@ def main(run):
     from ired.model.sampling import Sampler
 
     run.gate("SETUP-5")
-    trained = run.upstream("SETUP-3").path("model.safetensors")
-    energies = panel(trained, run.seed, run.device)
-    model = energies["trained"]
+    energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
+    model, extent = energies["trained"], run.params.extent
     A = run.upstream("SETUP-2").tensors("problems")["test.A"][: run.params.slices].to(run.device)
     y0 = states.answers(model, A)
     random = problems.generator(run.seed, "slices")
-
-    paths = {k: [] for k in range(model.schedule.K)}
     start = model.coordinates.noise(len(A), generator=random, dtype=A.dtype).to(run.device)
-    found = Sampler(**run.profile.sampling).answers(
-        model, A, start,
-        callback=lambda s: s.stage in ("denoise", "descend") and paths[s.landscape].append(s.y),
-    )  # fmt: skip
-
-    tables, pictures = [], {}
-    with run.progress(len(paths), "slices, landscapes") as bar:
-        for k, path in paths.items():
-            path = torch.stack(path, dim=1)
-            marks = {"model answer": states.centre(model, found, k), "path": path}
-            planes = (
-                slices.random_directions(model, y0, random),
-                slices.gradient_directions(model, A, y0, k, random),
-                slices.path_directions(model, y0, k, path, random),
-            )
-            for plane in planes:
-                extent = run.params.extent
-                if plane.kind == "path":  # wide enough to hold nine paths in ten
-                    u, v, _ = slices.in_plane(model, y0, k, plane, path)
-                    extent = max(extent, 1.2 * np.quantile(np.maximum(abs(u), abs(v)).max(-1), 0.9))
-                for name, energy in energies.items():
-                    seen = slices.measure(
-                        energy, A, y0, k, plane, extent, run.params.resolution, marks
-                    )
-                    shape = pandas.DataFrame(slices.shape_of(seen).columns())
-                    tables.append(shape.assign(energy=name))
-                    pictures |= figures.picture(f"{name}.{plane.kind}.k{k}", seen, problems=3)
-            bar.update()
-    table = pandas.concat(tables, ignore_index=True)
+    walked = record(Sampler(**run.profile.sampling).answers, model, A, start)
+    with run.progress(model.schedule.K, "slices, landscapes") as bar:
+        table, pictures = study.slice_tables(
+            energies, A, y0, walked, extent=extent, resolution=run.params.resolution, generator=random, done=bar.update
+        )
+    measures = ["below", "minimum_distance", "ideal_correlation", "fit"]
+    summary = summarise(table, ["kind", "energy", "landscape"], measures)
     run.table("slices", table)
-    run.tensors("pictures", pictures, meta={"extent": run.params.extent})
-
-    summary = summarise(
-        table,
-        ["kind", "energy", "landscape"],
-        ["below", "minimum_distance", "ideal_correlation", "fit"],
-    )
     run.table("summary", summary)
+    run.tensors("pictures", pictures, meta={"extent": extent})
 
-    table = table[table.kind == "random"]
+    table = table[table["kind"] == "random"]
     below = mean_interval(per_unit(table, "below", energy="trained", landscape=0))
-    run.criterion(
-        "answer_lowest_in_its_slice", below.high < 0.05, share=below.estimate, high=below.high
-    )
+    run.criterion("answer_lowest_in_its_slice", below.high < 0.05, share=below.estimate, high=below.high)
     margin = weakest_margin(table, "ideal_correlation", "trained", "untrained")
-    run.criterion(
-        "closer_to_the_bowl_than_untrained", margin.low > 0, worst=margin.estimate, low=margin.low
-    )
+    run.criterion("closer_to_the_bowl_than_untrained", margin.low > 0, worst=margin.estimate, low=margin.low)
     run.headline("share of slice below the answer, k=0", below.estimate, below.low, below.high)
-    extent = run.params.extent
     run.figure(
         "slices_by_energy",
         figures.slices_by_energy(pictures, list(energies), extent),
@@ -109,11 +70,8 @@ def main(run):
         "Trained energy of the same problem along three kinds of planes. +: answer, ×: where "
         "sampling ended, line: the sampling path's shadow in the plane.",
     )
-    run.figure(
-        "slice_shapes",
-        figures.slice_shapes(summary),
-        f"Means over {len(A)} problems with 95 % intervals; random planes.",
-    )
+    caption = f"Means over {len(A)} problems with 95 % intervals; random planes."
+    run.figure("slice_shapes", figures.slice_shapes(summary), caption)
 
 
 if __name__ == "__main__":

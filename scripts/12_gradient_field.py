@@ -29,70 +29,28 @@ from ired.lab.command import command
     },
 )
 def main(run):
-    import pandas
-    import torch
+    from functools import partial
 
     from ired.instruments.core import states
-    from ired.instruments.landscape import figures, gradient_field
+    from ired.instruments.landscape import figures, study
     from ired.instruments.statistics.intervals import mean_interval
-    from ired.instruments.statistics.tables import per_unit, summarise, weakest_margin
+    from ired.instruments.statistics.tables import per_unit, weakest_margin
     from ired.model import problems
     from ired.model.reference import panel
 
     run.gate("SETUP-5")
-    trained = run.upstream("SETUP-3").path("model.safetensors")
-    energies = panel(trained, run.seed, run.device)
-    model = energies["trained"]
-    A = run.upstream("SETUP-2").tensors("problems")["test.A"][: run.params.problems].to(run.device)
-    y0, landscapes = states.answers(model, A), range(model.schedule.K)
-    distances, count = run.params.distances, run.params.count
-
-    found = {"field": [], "score": [], "descents": []}
+    energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
+    model, params = energies["trained"], run.params
+    A = run.upstream("SETUP-2").tensors("problems")["test.A"][: params.problems].to(run.device)
+    y0, stream = states.answers(model, A), partial(problems.generator, run.seed)
     with run.progress(len(energies), "field, energies") as bar:
-        for name, energy in energies.items():
-            for kind, seen in {
-                # The same random points for every energy: comparisons are paired.
-                "field": gradient_field.gradient_field(
-                    energy, A, y0, landscapes, distances, count, problems.generator(run.seed, "field")
-                ),
-                "score": gradient_field.score_error(
-                    energy, A, y0, landscapes, 64, problems.generator(run.seed, "score")
-                ),
-                "descents": gradient_field.descents(
-                    energy, A, y0, landscapes, distances, 1, problems.generator(run.seed, "descent"),
-                    steps=run.params.steps,
-                ),
-            }.items():
-                found[kind].append(pandas.DataFrame(seen.columns()).assign(energy=name))
-            bar.update()
-    tables = {kind: pandas.concat(parts, ignore_index=True) for kind, parts in found.items()}
-    some = slice(0, 20)
-    tables["conservation"] = pandas.DataFrame(
-        gradient_field.conservation(
-            model, A[some], y0[some], landscapes, problems.generator(run.seed, "conservation")
-        ).columns()
-    )
-    source = problems.generator(run.seed, "divergence")
-    noised = [states.noised(model, y0[some], k, 1, source)[0][:, 0] for k in landscapes]
-    tables["divergence"] = pandas.DataFrame(
-        gradient_field.divergence(model, A[some], torch.stack(noised), landscapes).columns()
-    )
-    for name, table in tables.items():
+        tables = study.field_tables(
+            energies, A, y0, params.distances, count=params.count, steps=params.steps, stream=stream, done=bar.update
+        )
+    tables |= study.derivative_tables(model, A[:20], y0[:20], stream)
+    summary = study.field_summary(tables)
+    for name, table in (tables | {"summary": summary}).items():
         run.table(name, table)
-
-    summary = pandas.concat(
-        [
-            summarise(tables["field"], ["energy", "distance", "landscape"], ["cosine", "radial"]),
-            summarise(tables["score"], ["energy", "landscape"], ["relative", "relative_shrunk"]),
-            summarise(
-                tables["descents"].rename(columns={"distance": "end", "start": "distance"}),
-                ["energy", "distance", "landscape"],
-                ["end", "converged"],
-            ),
-        ],
-        ignore_index=True,
-    )
-    run.table("summary", summary)
 
     worst = tables["conservation"][["asymmetry", "loop", "path", "hessian"]].max()
     run.criterion("field_is_a_gradient", worst.max() < 1e-5, **worst)
@@ -103,8 +61,8 @@ def main(run):
     run.criterion("sees_the_problem", ratio.high < 1, ratio=ratio.estimate, high=ratio.high)
     ends = mean_interval(per_unit(tables["descents"], "distance", **sharpest, start=1.0))
     run.criterion("descent_finds_the_answer", ends.high < 0.5, end=ends.estimate, high=ends.high)
-    seen = mean_interval(per_unit(tables["field"], "cosine", **sharpest, distance=1.0))
-    run.headline("cosine to the answer, k=0", seen.estimate, seen.low, seen.high)
+    cosine = mean_interval(per_unit(tables["field"], "cosine", **sharpest, distance=1.0))
+    run.headline("cosine to the answer, k=0", cosine.estimate, cosine.low, cosine.high)
     run.figure(
         "gradient_field",
         figures.gradient_field(summary),

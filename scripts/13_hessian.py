@@ -24,76 +24,47 @@ from ired.lab.command import command
     },
 )
 def main(run):
-    import pandas
-
     from ired.instruments.core import states
-    from ired.instruments.landscape import figures, hessian
+    from ired.instruments.landscape import figures, hessian, study
     from ired.instruments.statistics.intervals import mean_interval, paired_interval
-    from ired.instruments.statistics.tables import per_unit, summarise
+    from ired.instruments.statistics.tables import per_unit
     from ired.model import problems
     from ired.model.reference import panel
 
     run.gate("SETUP-5")
-    trained = run.upstream("SETUP-3").path("model.safetensors")
-    energies = panel(trained, run.seed, run.device)
+    energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
     model = energies["trained"]
     A = run.upstream("SETUP-2").tensors("problems")["test.A"]
-    chosen = hessian.stratified_by_condition(
-        problems.properties(A)["condition_number"],
-        run.params.points,
-        problems.generator(run.seed, "strata"),
-    )
-    A, landscapes = A[chosen].to(run.device), range(model.schedule.K)
-    y0 = states.answers(model, A)
+    condition = problems.properties(A)["condition_number"]
+    strata = problems.generator(run.seed, "strata")
+    A = A[hessian.stratified_by_condition(condition, run.params.points, strata)].to(run.device)
+    y0, landscapes = states.answers(model, A), range(model.schedule.K)
     places = {
         "answer": states.at_answers(model, y0, landscapes),
         "noised": states.at_noise(model, y0, landscapes, problems.generator(run.seed, "hessian")),
     }
-
-    tables, spectra, follows = [], {}, []
     with run.progress(len(places) * len(energies), "spectra, energies at two places") as bar:
-        for place, y in places.items():
-            for name, energy in energies.items():
-                seen = hessian.spectra(energy, A, y, landscapes)
-                tables.append(pandas.DataFrame(seen.columns()).assign(energy=name, place=place))
-                for part in ("eigenvalues", "gauss_newton", "residual", "symmetric", "antisymmetric"):
-                    spectra[f"{name}.{place}.{part}"] = getattr(seen, part).astype("float32")
-                correlation = hessian.condition_correlation(seen)
-                follows += [
-                    (place, name, k, correlation.estimate[k], correlation.low[k], correlation.high[k])
-                    for k in landscapes
-                ]
-                bar.update()
-    table = pandas.concat(tables, ignore_index=True)
-    table["negative_share"] = table["negative"] / model.coordinates.size
-    columns = ["place", "energy", "landscape", "mean", "low", "high"]
-    follows = pandas.DataFrame(follows, columns=columns).assign(measure="condition_correlation")
-    measures = ["ideal_scale", "ideal_distance", "negative_share", "participation",
-                "algebraic_cosine_centred", "algebraic_spearman"]  # fmt: skip
-    summary = summarise(table, columns[:3], measures)
-    summary = pandas.concat([summary, follows], ignore_index=True)
+        table, summary, spectra = study.curvature_tables(energies, A, places, bar.update)
     run.table("hessians", table)
     run.table("summary", summary)
     run.tensors("spectra", spectra)
 
-    sharpest = {"place": "noised", "landscape": 0}
-    seen = {
-        (measure, name): per_unit(table, measure, energy=name, **sharpest)
-        for measure in measures
-        for name in energies
-    }
-    share = mean_interval(seen["negative_share", "trained"])
-    run.criterion("curved_upwards_at_noise", share.high < 0.05, share=share.estimate)
-    nearer = paired_interval(*(seen["ideal_distance", n] for n in ("trained", "untrained")))
-    run.criterion(
-        "nearer_to_the_ideal_than_untrained", nearer.high < 0, difference=nearer.estimate
+    sharpest = table[(table["place"] == "noised") & (table["landscape"] == 0)]
+    negative = mean_interval(per_unit(sharpest, "negative_share", energy="trained"))
+    run.criterion("curved_upwards_at_noise", negative.high < 0.05, share=negative.estimate)
+    nearer = paired_interval(
+        per_unit(sharpest, "ideal_distance", energy="trained"), per_unit(sharpest, "ideal_distance", energy="untrained")
     )
-    aligned = mean_interval(seen["algebraic_cosine_centred", "trained"])
+    run.criterion("nearer_to_the_ideal_than_untrained", nearer.high < 0, difference=nearer.estimate)
+    aligned = mean_interval(per_unit(sharpest, "algebraic_cosine_centred", energy="trained"))
     run.criterion(
-        "curvature_knows_the_problem", aligned.low > 0, cosine=aligned.estimate, low=aligned.low,
-        untrained=seen["algebraic_cosine_centred", "untrained"].mean(),
-    )  # fmt: skip
-    scale = mean_interval(seen["ideal_scale", "trained"])
+        "curvature_knows_the_problem",
+        aligned.low > 0,
+        cosine=aligned.estimate,
+        low=aligned.low,
+        untrained=per_unit(sharpest, "algebraic_cosine_centred", energy="untrained").mean(),
+    )
+    scale = mean_interval(per_unit(sharpest, "ideal_scale", energy="trained"))
     run.headline("mean curvature × σ, k=0", scale.estimate, scale.low, scale.high)
     run.figure(
         "spectra",

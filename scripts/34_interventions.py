@@ -36,12 +36,11 @@ LAYERS = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}
     },
 )
 def main(run):
-    import pandas
     import torch
 
     from ired.instruments.core import directions
     from ired.instruments.dictionaries.dictionary import studied
-    from ired.instruments.interventions import figures, pushes
+    from ired.instruments.interventions import figures, manifold, pushes, responses, study
     from ired.instruments.statistics import intervals
     from ired.model import problems
     from ired.model.checkpoint import load_energy
@@ -49,51 +48,46 @@ def main(run):
 
     size, source = run.params, run.upstream("SETUP-3")
     energy = load_energy(source.path("model.safetensors"), run.device, torch.float64)
-    generator, (n, c) = problems.generator(run.seed, "interventions"), run.profile.problem.values()
+    generator, n, c = problems.generator(run.seed, "interventions"), run.profile.problem["n"], run.profile.problem["c"]
     A = problems.draw(size.problems + size.natural, n, c, generator, torch.float64).to(run.device)
     A, others = A.split([size.problems, size.natural])
     run.dataset(f"P3-04 n={n}", problems.digest(A), "fresh", "ired.model.problems.draw")
-    sampler, found = Sampler(**run.profile.sampling), []
-    seen = pushes.nature(energy, others, generator)
-    at = pushes.scene(energy, A, sampler, generator)
+    sampler, tried = Sampler(**run.profile.sampling), []
+    background = manifold.nature(energy, others, generator)
+    scene = pushes.scene(energy, A, sampler, generator)
     for exp_id in ("P3-01", "P3-02", "P3-03"):
         up = run.upstream(exp_id)
-        found += directions.unpack(up.tensors("directions"), up.meta("directions"))
+        tried += directions.unpack(up.tensors("directions"), up.meta("directions"))
     for layer, exp_id in LAYERS.items():
         up = run.upstream(exp_id)
         packed = up.tensors("dictionaries"), up.meta("dictionaries")
         dictionary = studied(up.json("chosen"), packed, source.run_id)
-        found += pushes.strongest_features(energy, layer, dictionary, seen, size.features)
+        tried += pushes.strongest_features(energy, layer, dictionary, background, size.features)
     draws = {name: getattr(size, name) for name in pushes.CONTROLS[1:]}
-    with run.progress(len(found), "directions") as bar:
-        responses, spreads = pushes.respond(
-            energy, found, at, seen, sampler, size.doses, draws, generator, done=lambda _: bar.update(1)
-        )
-    columns = pandas.DataFrame(directions.table(found) | {"spread": spreads})
-    summary, moved = pushes.summarised(responses), pushes.movement(responses)
-    tables = {"responses": responses, "directions": columns, "summary": summary, "movement": moved}
-    tables["steering"] = steered = pushes.steering(responses)
+    with run.progress(len(tried), "directions") as bar:
+        how = {"doses": size.doses, "draws": draws, "generator": generator, "done": bar.update}
+        tables = study.push_tables(energy, tried, scene, background, sampler, **how)
     for name, table in tables.items():
         run.table(name, table)
-    run.tensors("directions", *directions.pack(found))
+    run.tensors("directions", *directions.pack(tried))
     run.json("settings", {"problems": problems.digest(A), "count": len(A), "doses": size.doses})
 
-    share = intervals.proportion_interval(moved["beyond"].sum(), len(moved))
-    usual = (moved["p_covariance_adjusted"] < pushes.LEVEL).sum()
-    run.criterion("moves_more_than_random", share.estimate > 0.5, directions=len(moved),
-                  beyond=moved["beyond"].sum(), beyond_covariance=usual)  # fmt: skip
-    run.criterion("concept_moves_its_property", steered["moves"].any(), concepts=len(steered),
-                  moving=steered["moves"].sum())  # fmt: skip
-    far = intervals.mean_interval(pushes.farthest(responses))
+    moved, steered = tables["movement"], tables["steering"]
+    beyond = moved["beyond"].sum()
+    share = intervals.proportion_interval(beyond, len(moved))
+    usual = (moved["p_covariance_adjusted"] < responses.LEVEL).sum()
+    met = share.estimate > 0.5
+    run.criterion("moves_more_than_random", met, directions=len(moved), beyond=beyond, beyond_covariance=usual)
+    moving = steered["moves"].sum()
+    run.criterion("concept_moves_its_property", steered["moves"].any(), concepts=len(steered), moving=moving)
+    far = intervals.mean_interval(responses.farthest(tables["responses"]))
     run.criterion("edits_stay_near_manifold", far.high < 0.99, quantile=far.estimate, high=far.high)
     run.headline("share of directions beyond random", share.estimate, share.low, share.high)
     words = f"{len(A)} problems, same start noise; 95 % intervals over problems."
-    known = [s for s in directions.SOURCES if s in list(columns["source"])]
-    for of, measure in [(s, "moved") for s in known] + [("concept", "changed")] * ("concept" in known):
-        grid = figures.dose_response(summary, columns, of, measure, size.panels)
-        run.figure(f"{measure}_{of}", grid, f"{words} Controls are displaced by the same norm.")
-    run.figure("overview", figures.overview(moved, columns), f"{words} Filled: beyond random. Tick: "
-               "random draw that moves most; cross: covariance; at the foot: no change.")  # fmt: skip
+    for name, figure in figures.dose_responses(tables["summary"], tables["directions"], size.panels).items():
+        run.figure(name, figure, f"{words} Controls are displaced by the same norm.")
+    words += " Filled: beyond random. Tick: random draw that moves most; cross: covariance; at the foot: no change."
+    run.figure("overview", figures.overview(moved, tables["directions"]), words)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ directions that are to carry a property, on problems of this experiment's own: i
 when the coordinate is ablated, does it go over when the coordinate is taken from a twin problem that
 differs in this property only (natural indirect effect: Pearl 2001; Vig et al. 2020, arXiv 2004.12265), and
 do other properties stay? Against the claim that directions are causes: random directions of the same
-space, or of its covariance, do as much. The rule of the verdicts stands in `ired.instruments.interventions.mediation`.
+space, or of its covariance, do as much. The rule of the verdicts stands in `ired.instruments.interventions.verdicts`.
 """
 
 from ired.lab.arguments import Param
@@ -35,63 +35,60 @@ def main(run):
     import torch
 
     from ired.instruments.core.directions import unpack
-    from ired.instruments.interventions import counterfactuals, figures_causality as figures, mediation
-    from ired.instruments.statistics import intervals
+    from ired.instruments.interventions import counterfactuals, figures_causality as figures, study
+    from ired.instruments.interventions.verdicts import VERDICTS
+    from ired.instruments.statistics.intervals import proportion_interval
     from ired.model import problems
     from ired.model.checkpoint import load_energy
     from ired.model.sampling import Sampler
 
     energy = load_energy(run.upstream("SETUP-3").path("model.safetensors"), run.device)
-    up, params, n = run.upstream("P3-04"), run.params, run.profile.problem["n"]
-    found = unpack(up.tensors("directions"), up.meta("directions"))
-    known, responses = up.table("directions"), up.table("responses")
+    pushed, size, n, c = run.upstream("P3-04"), run.params, run.profile.problem["n"], run.profile.problem["c"]
+    directions = unpack(pushed.tensors("directions"), pushed.meta("directions"))
+    known = pushed.table("directions")
     spreads = known.set_index("name")["spread"]
     generator = problems.generator(run.seed, "causality")
-    pool = problems.draw(params.pool, n, run.profile.problem["c"], generator, torch.float64)
+    pool = problems.draw(size.pool, n, c, generator, torch.float64)
     run.dataset(f"causality n={n}", problems.digest(pool), "fresh", "ired.model.problems.draw")
-    sampler = Sampler(**run.profile.sampling)
 
-    made = {c: counterfactuals.pairs(pool, c, params.pairs) for c in counterfactuals.MOVED}
-    apart = [pandas.DataFrame(counterfactuals.differences(pool, pairs)) for pairs in made.values()]
-    A = pool[: params.problems].to(run.device, torch.float32)
-    bench = mediation.Bench.of(energy, sampler, A, made, params.draws, generator)
-    concepts, examined = [d for d in found if d.concept], []
+    pairs = {concept: counterfactuals.pairs(pool, concept, size.pairs) for concept in counterfactuals.MOVED}
+    apart = pandas.concat(
+        [pandas.DataFrame(counterfactuals.differences(pool, made)) for made in pairs.values()], ignore_index=True
+    )
+    A = pool[: size.problems].to(run.device, torch.float32)
+    sampler = Sampler(**run.profile.sampling)
+    bench = study.Bench.of(energy, sampler, A, pairs=pairs, draws=size.draws, generator=generator)
+    concepts, examined = [direction for direction in directions if direction.concept], []
     with run.progress(len(concepts), "concept directions") as bar:
         for direction in concepts:
-            examined.append(mediation.examine(bench, direction, spreads[direction.name], generator))
-            bar.update(1)
-    every, named = ([d.name for d in some] for some in (found, concepts))
-    measures = {"moved": every, "carried": named, "mse": every}
-    effects = [mediation.effects(responses, names, what) for what, names in measures.items()]
-    table = mediation.verdicts(known, *effects, pandas.DataFrame(examined))
+            examined.append(study.examine(bench, direction, spreads[direction.name], generator))
+            bar.update()
+    table = study.verdict_table(known, pushed.table("responses"), examined)
     run.table("verdicts", table)
-    run.table("counterfactuals", pandas.concat(apart, ignore_index=True))
-    run.table("pairs", pandas.concat([pandas.DataFrame(p.columns()) for p in made.values()]))
+    run.table("counterfactuals", apart)
+    run.table("pairs", pandas.concat([pandas.DataFrame(made.columns()) for made in pairs.values()]))
 
-    beyond = table["moved_beyond"]
-    share = intervals.proportion_interval(beyond.sum(), len(table))
-    run.criterion("directions_are_causal", share.estimate > 0.5, beyond=beyond.sum(), of=len(table),
-                  of_random=table["moved_placebo"].fillna(1).mean())  # fmt: skip
+    beyond, mediates = table["moved_beyond"], table["mediates"]
+    share = proportion_interval(beyond.sum(), len(table))
+    by_chance = table["moved_placebo"].fillna(1).mean()
+    met = share.estimate > 0.5
+    run.criterion("directions_are_causal", met, beyond=beyond.sum(), of=len(table), of_random=by_chance)
     run.headline("share of directions beyond random", share.estimate, share.low, share.high)
-    run.criterion("some_concept_mediates", table["mediates"].any(), mediating=table["mediates"].sum(),
-                  of=table["mediated"].count(), of_covariance=table["mediated_placebo"].sum())  # fmt: skip
+    numbers = {"of": table["mediated"].count(), "of_covariance": table["mediated_placebo"].sum()}
+    run.criterion("some_concept_mediates", mediates.any(), mediating=mediates.sum(), **numbers)
     causal = table[table["carried_beyond"]]
-    run.criterion("specific", 2 * causal["is_specific"].sum() > len(causal),
-                  specific=causal["is_specific"].sum(), of=len(causal))  # fmt: skip
-    counts = {verdict: (table["verdict"] == verdict).sum() for verdict in mediation.VERDICTS}
-    run.metrics({f"verdict.{name.replace(',', '')}": count for name, count in counts.items()})
+    specific = causal["is_specific"].sum()
+    run.criterion("specific", 2 * specific > len(causal), specific=specific, of=len(causal))
+    run.metrics({f"verdict.{name.replace(',', '')}": (table["verdict"] == name).sum() for name in VERDICTS})
     run.metrics({f"beyond.{source}": rows.mean() for source, rows in beyond.groupby(table["source"])})
     run.metrics({name: table[name].sum() for name in ("necessary", "mediates", "sufficient")})
-    for name, figure, caption in (
-        ("verdicts", figures.verdicts(table), f"{len(table)} directions; 95 % intervals over problems. "
-         "Filled: beyond random directions by the rule of the instrument."),
-        ("mediation", figures.mediation(table), "Share of a property's total effect on the answer, "
-         f"{params.pairs} pairs that differ in it, 95 % bootstrap intervals. Missing: directions whose "
-         "property does not surely differ. Negative, of states: what the layer undoes."),
-        ("counterfactuals", figures.counterfactuals(pandas.concat(apart)), "Mean change within pairs, in "
-         "standard deviations of the problems drawn. Framed: what was moved; hatched: what was held."),
-    ):  # fmt: skip
-        run.figure(name, figure, caption)
+    drawn = {
+        "verdicts": figures.verdicts(table),
+        "mediation": figures.mediation(table),
+        "counterfactuals": figures.counterfactuals(apart),
+    }
+    for name, figure in drawn.items():
+        run.figure(name, figure, figures.CAPTIONS[name].format(directions=len(table), pairs=size.pairs))
 
 
 if __name__ == "__main__":

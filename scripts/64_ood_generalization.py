@@ -46,7 +46,7 @@ def main(run):
     import torch
 
     from ired.instruments.dictionaries.dictionary import studied
-    from ired.instruments.interventions import pushes
+    from ired.instruments.interventions import manifold
     from ired.instruments.transfer import evidence, figures, score, study
     from ired.model import problems, shifted_problems
     from ired.model.reference import panel
@@ -67,7 +67,7 @@ def main(run):
     for layer, up in ((layer, run.upstream(name)) for layer, name in LAYERS.items()):
         packed = up.tensors("dictionaries"), up.meta("dictionaries")
         dictionaries[layer] = studied(up.json("chosen"), packed, source.run_id)
-    seen = pushes.nature(model, draw(size.chosen, "chosen"), stream("nature"))
+    seen = manifold.nature(model, draw(size.chosen, "chosen"), stream("nature"))
     bench = evidence.settle(
         model, plain, sampler, problems.properties, dictionaries, run.upstream("P3-05").table("verdicts"),
         seen, size.features, size.directions, size.landscapes, stream("bench").initial_seed(),

@@ -18,8 +18,8 @@ from ired.instruments.comparison.representation import Fingerprint, Ground, Size
 from ired.instruments.core import states
 from ired.instruments.core.check import Check, compare
 from ired.instruments.core.reference_energies import References
+from ired.instruments.core.sampler import denoised
 from ired.instruments.core.states import array
-from ired.instruments.interventions.known_answers_causality import denoised
 from ired.instruments.layers.known_answers_ablation import Chain, Upside, background
 from ired.model.protocol import Energy
 

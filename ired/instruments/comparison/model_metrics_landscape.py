@@ -16,7 +16,7 @@ from pandas import DataFrame
 from torch import Tensor
 
 from ired.instruments.core import states as points
-from ired.instruments.landscape import gradient_field, hessian, minima
+from ired.instruments.landscape import gradient_field, hessian, metrics, minima
 from ired.instruments.statistics.spectra import inertia
 from ired.model.protocol import Energy
 
@@ -37,10 +37,10 @@ def shape(
     problem where gradients and gaps are taken.
     """  # fmt: skip
     y0, few = points.answers(energy, A), slice(0, curved)
-    convex = minima.convexity(energy, A, y0, landscapes, (1.0,), segments, stream("convexity"))
-    sharp = minima.sharpness(energy, A, y0, landscapes, stream("sharpness"), RADII, states)
-    wrong = {"other": minima.other_answers(y0, min(OTHERS, len(A) - 1))}
-    gaps = minima.energy_gaps(energy, A, y0, landscapes, wrong, stream("gaps"), noised=1)
+    convex = metrics.convexity(energy, A, y0, landscapes, (1.0,), segments, stream("convexity"))
+    sharp = metrics.sharpness(energy, A, y0, landscapes, stream("sharpness"), RADII, states)
+    wrong = {"other": metrics.other_answers(y0, min(OTHERS, len(A) - 1))}
+    gaps = metrics.energy_gaps(energy, A, y0, landscapes, wrong, stream("gaps"), noised=1)
     home = gradient_field.gradient_field(energy, A, y0, landscapes, (1.0,), states, stream("field"))
     wrongly = gradient_field.score_error(energy, A, y0, landscapes, states, stream("score"))
     y = points.at_noise(energy, y0[few], landscapes, stream("hessian"))

@@ -25,9 +25,12 @@ from ired.instruments.core.sampler import Sampler
 from ired.instruments.core.states import array
 from ired.instruments.dictionaries import recovery
 from ired.instruments.dictionaries.dictionary import Dictionary, quality
-from ired.instruments.interventions import mediation, pushes  # fmt: skip
-from ired.instruments.interventions.mediation import DOSE, LEVEL, Path, Place
+from ired.instruments.interventions import manifold
+from ired.instruments.interventions.edits import Path, Place, added
+from ired.instruments.interventions.effects import DOSE, contrast
 from ired.instruments.interventions.pushes import RESOLUTION
+from ired.instruments.interventions.responses import LEVEL
+from ired.instruments.interventions.study import Bench, reading
 from ired.instruments.layers import ablation, ablation_damage
 from ired.instruments.robustness import effects, matching
 from ired.instruments.robustness.rediscovery import LAYERS
@@ -162,7 +165,7 @@ def on_energy(
 ) -> dict[str, NDArray]:
     """Mean derivative of the gap to the answer along each, a spread's worth, in standard deviations of
     that landscape's gaps; random: root mean square of random CAVs'; beyond: by rank, 5 % by chance."""
-    deviation = pushes.nature(energy, ground.A, ground.generator(4)).gap
+    deviation = manifold.nature(energy, ground.A, ground.generator(4)).gap
     slopes = {
         k: cav.slopes(energy, ground.A, ground.y0, k, LAYERS, ground.generator(5))
         for k in dict.fromkeys(one.direction.landscape for one in found)
@@ -186,7 +189,7 @@ def on_answers(
     (`causality`), in either direction."""
     tried, generator = ground.layers, ground.generator(6)
     path = Path.of(energy, sampler, tried.tried, tried.start)
-    bench = mediation.Bench(energy, sampler, mediation.reading(energy), path, {}, size.draws)
+    bench = Bench(energy, sampler, reading(energy), path, {}, size.draws)
     base, truth = (bench.properties(y[None]) for y in (path.answers, path.y0))
     spread_of = {name: (base if name in OF_STATES else truth)[name].std() for name in base}
     grown: dict[str, NDArray] = {}
@@ -201,7 +204,7 @@ def on_answers(
             for one, spread in here
         ])  # fmt: skip
         # All at once, up and down; what is added is the row itself (as in P6-01).
-        pushed = mediation.added(energy, sampler, path, place, torch.cat([V, -V]).flatten(0, 1), 1.0)
+        pushed = added(energy, sampler, path, place, torch.cat([V, -V]).flatten(0, 1), 1.0)
         up, down = pushed.unflatten(0, (2, len(here), 1 + size.draws))
         for (one, _), *sides in zip(here, up, down, strict=True):
             concept = one.direction.concept
@@ -211,7 +214,7 @@ def on_answers(
                 2 * DOSE * max(spread_of[concept], 1e-12)
             )
     every = np.stack([grown[one.direction.name] for one in found])  # (D, 1 + draws, P)
-    seen = mediation.contrast(every[:, 0], every[:, 1:], signed=True)
+    seen = contrast(every[:, 0], every[:, 1:], signed=True)
     sure = (seen["p_adjusted"] < LEVEL) & (seen["rank"] == 1)
     sure &= np.abs(seen["difference"]) >= RESOLUTION
     random = np.sqrt(np.square(every[:, 1:].mean(-1)).mean(1))

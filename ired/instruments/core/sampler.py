@@ -1,8 +1,9 @@
-"""What an instrument is handed in order to sample from any energy: annealed inference with its settings fixed."""
+"""Samplers: what an instrument is handed in order to sample from any energy, and one that is known to be exact."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -25,3 +26,23 @@ class Sampler(Protocol):
 
     def answers(self, energy: Energy, A: Any, start: Tensor, **how: Any) -> Tensor:
         """The same, as answers (B, d) at noise zero."""
+
+
+def denoised(
+    energy: Energy, A: Any, start: Tensor, first: int | None = None,
+    callback: Callable[[Any], None] = lambda step: None, clip: float = float("inf"),
+) -> Tensor:
+    """One denoising step in every landscape, from states `start` (B, d) of landscape `first` on, to states (B, d).
+
+    Exact on ideal landscapes: what known answers are sampled with. Estimates of the answer are clipped on the way
+    to the next landscape, and the last one is not.
+    """
+    y, first = start, energy.schedule.K - 1 if first is None else first
+    for k in reversed(range(first + 1)):
+        root = energy.schedule.at("sqrt_alpha_bar", k, y)
+        y = y - energy.schedule.at("sigma", k, y) * energy.gradient(A, y, k)
+        callback(SimpleNamespace(stage="denoise", landscape=k, inner=0, y=y))
+        y = y / root
+        if k:
+            y = y.clamp(-clip, clip) * energy.schedule.at("sqrt_alpha_bar", k - 1, y)
+    return y

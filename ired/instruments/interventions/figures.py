@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from pandas import DataFrame
 
+from ired.instruments.core.directions import SOURCES
 from ired.plotting.axes import plain_ticks
 from ired.plotting.plots import legend_below
 from ired.plotting.style import DIRECTIONS, canvas
@@ -30,7 +31,7 @@ def dose_response(
     """A panel a direction of one source: `measure` by added dose, own with its interval, the draws of
     random directions as a grey range and those of the covariance hatched, orthogonal dashed.
 
-    summary: that of `pushes.summarised`; directions: columns name, source, concept, evidence.
+    summary: that of `responses.summarised`; directions: columns name, source, concept, evidence.
     `measure` is moved or changed. Of more directions than `most`, those with the strongest evidence.
     """
     shown = directions[directions["source"] == source]
@@ -64,6 +65,19 @@ def dose_response(
     return figure
 
 
+def dose_responses(summary: DataFrame, directions: DataFrame, most: int) -> dict[str, Figure]:
+    """`dose_response` by name: how far answers move, for every source that has directions; and what they carry, for
+    concept directions."""
+    sources = [source for source in SOURCES if source in set(directions["source"])]
+    drawn = [("moved", source) for source in sources]
+    if "concept" in sources:
+        drawn.append(("changed", "concept"))
+    return {
+        f"{measure}_{source}": dose_response(summary, directions, source, measure, most)
+        for measure, source in drawn
+    }
+
+
 def _curves(axis: Axes, rows: DataFrame, colour: str) -> None:
     still = rows[(rows["control"] == "own") & (rows["dose"] == 0)]
     looks = {
@@ -94,7 +108,7 @@ def overview(movement: DataFrame, directions: DataFrame) -> Figure:
     """Left: effect against the distance from the manifold, own and random (grey, joined by a line);
     right: own over random with its interval, a row a direction.
 
-    movement: that of `pushes.movement`; directions: columns name, source.
+    movement: that of `responses.movement`; directions: columns name, source.
     """
     rows = movement.merge(directions[["name", "source"]], left_on="direction", right_on="name")
     rows["unmoved"] = rows[["moved", "random"]].max(axis=1) < _NOTHING

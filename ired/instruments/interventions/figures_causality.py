@@ -19,13 +19,21 @@ VERDICTS = {
     "moves its property backwards": COLOURS["least_squares"],
     "moves things, not its property": COLOURS["algebraic"], "not beyond random": "0.45",
 }  # fmt: skip
+CAPTIONS = {
+    "verdicts": "{directions} directions; 95 % intervals over problems. Filled: beyond random directions by the rule "
+    "of the instrument.",
+    "mediation": "Share of a property's total effect on the answer, {pairs} pairs that differ in it, 95 % bootstrap "
+    "intervals. Missing: directions whose property does not surely differ. Negative, of states: what the layer undoes.",
+    "counterfactuals": "Mean change within pairs, in standard deviations of the problems drawn. Framed: what was "
+    "moved; hatched: what was held.",
+}
 _ROW, _INK = 0.3, 12  # inches; points
 
 
 def verdicts(table: DataFrame) -> Figure:
     """One row a direction, grouped by source: evidence, effects beside random directions, verdict.
 
-    table: that of `ired.instruments.interventions.mediation.verdicts`.
+    table: that of `ired.instruments.interventions.verdicts.verdicts`.
     """
     rows, places, heads = _grouped(table)
     figure, (axes,) = canvas(

@@ -13,8 +13,9 @@ from ired.instruments.core import states
 from ired.instruments.core.check import Check, compare
 from ired.instruments.core.directions import STATE, Direction
 from ired.instruments.core.reference_energies import Layered, References
-from ired.instruments.interventions import pushes
-from ired.instruments.interventions.pushes import Nature, Scene
+from ired.instruments.interventions import answer_properties, manifold, pushes
+from ired.instruments.interventions.manifold import Nature
+from ired.instruments.interventions.pushes import Scene
 from ired.model.protocol import Energy
 
 DOSES = (-2.0, 1.0)
@@ -60,15 +61,23 @@ def check_interventions(references: References, generator: torch.Generator) -> l
     noised = states.at_noise(energy, y0, K, generator)
     donor = torch.arange(1, len(A) + 1, device=A.device) % len(A)
     at = Scene(A, y0, noised, noised, donor)
-    seen = pushes.nature(energy, A.repeat(200, 1, 1), generator)
+    background = manifold.nature(energy, A.repeat(200, 1, 1), generator)
     v = torch.randn(size, generator=generator, dtype=torch.float64)
     v = (v / v.norm()).to(A)
     state = Direction("state", "gradient", STATE, k, "", 0.0, "", coordinates.from_basis(v))
     layer = Direction("layer", "feature", "fc1", k, "large_norm", 0.0, "", v)
 
-    def responses(energy: Energy, direction: Direction, seen: Nature = seen):
+    def responses(energy: Energy, direction: Direction, background: Nature = background):
         return pushes.respond(
-            energy, [direction], at, seen, halfway, DOSES, DRAWS, generator, rows=64
+            energy,
+            [direction],
+            at,
+            background,
+            sampler=halfway,
+            doses=DOSES,
+            draws=DRAWS,
+            generator=generator,
+            rows=64,
         )
 
     sigma, root = (getattr(energy.schedule, w)[k].item() for w in ("sigma", "sqrt_alpha_bar"))
@@ -83,7 +92,7 @@ def check_interventions(references: References, generator: torch.Generator) -> l
         t, p = (add[c].to_numpy() for c in ("dose", "problem"))
         # Moved states leave the answer's energy alone; an edited layer does not, hence no (ts)² there.
         gap = t * s * along[p] + (what == "state") * (t * s) ** 2 / 2
-        gap, still = gap / sigma / seen.gap[k].item(), own[(own["edit"] == "add") & (own["dose"] == 0)]
+        gap, still = gap / sigma / background.gap[k].item(), own[(own["edit"] == "add") & (own["dose"] == 0)]
         changed = still[["energy", "score", "moved"]].abs().to_numpy()
         checks += [
             compare(name, f"what dose 0 changes, {what}", 0, changed, 0),
@@ -102,7 +111,7 @@ def check_interventions(references: References, generator: torch.Generator) -> l
 
     # What a state is given in place of its component, half of which survives one denoising.
     y = states.array(coordinates.to_basis(noised[k]) @ v)
-    mean = pushes.cloud(energy, STATE, k, seen).mean[0] @ v
+    mean = manifold.cloud(energy, STATE, k, background).mean[0] @ v
     for edit, value in {"ablate": states.array(mean), "patch": y[states.array(donor)]}.items():
         rows = moves[(moves["edit"] == edit) & (moves["control"] == "own")]
         known = abs(value - y) * unit
@@ -111,7 +120,7 @@ def check_interventions(references: References, generator: torch.Generator) -> l
     # The component that another problem has in the same state is another answer away.
     other = root * states.array((y0[donor] - y0) @ coordinates.from_basis(v))
     planted = _Mediated(references.ideal, v)
-    table, _ = responses(planted, layer, pushes.nature(planted, A.repeat(200, 1, 1), generator))
+    table, _ = responses(planted, layer, manifold.nature(planted, A.repeat(200, 1, 1), generator))
     within = table[table["edit"] == "ablate"]
     score = within.loc[within["control"] == "own", "score"]
     checks.append(compare(name, "ablate, score of a planted mediator", 1, score, 1e-9))
@@ -124,7 +133,7 @@ def check_interventions(references: References, generator: torch.Generator) -> l
         ]
     own_donor = replace(at, donor=torch.arange(len(A), device=A.device))
     itself, _ = pushes.respond(
-        energy, [layer], own_donor, seen, halfway, DOSES, DRAWS, generator
+        energy, [layer], own_donor, background, sampler=halfway, doses=DOSES, draws=DRAWS, generator=generator
     )
     same = itself.loc[itself["edit"] == "patch", ["energy", "score", "moved"]]
     checks.append(compare(name, "a patch with a problem's own component", 0, same, 1e-9))
@@ -132,5 +141,5 @@ def check_interventions(references: References, generator: torch.Generator) -> l
     Y = torch.diag(torch.tensor([1.0, 0.5, 0.25] + [0.25] * (n - 3), dtype=torch.float64))
     norm = math.sqrt(1 + 4 + 16 * (n - 2))
     expected = (math.log(4), math.log(norm), 0.0, 1.0, -2.0, 2.0)
-    values = [v.item() for v in pushes.properties(Y, Y + 0.1).values()]
+    values = [v.item() for v in answer_properties.properties(Y, Y + 0.1).values()]
     return [*checks, compare(name, "what a known matrix carries", expected, values, 1e-9)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,9 +12,11 @@ from ired.instruments.core import states as points
 from ired.instruments.core.check import Check, compare
 from ired.instruments.core.directions import EVERYWHERE, Direction
 from ired.instruments.core.reference_energies import References
+from ired.instruments.core.sampler import denoised
 from ired.instruments.interventions import counterfactuals, mediation
 from ired.instruments.interventions.counterfactuals import MOVED, describe
-from ired.instruments.interventions.mediation import Bench, Place, Twins
+from ired.instruments.interventions.edits import Path, Place, Twins
+from ired.instruments.interventions.study import Bench, examine
 from ired.instruments.statistics import intervals
 from ired.model.protocol import Energy
 
@@ -63,26 +63,7 @@ class Planted:
         return torch.nn.functional.one_hot(torch.tensor(place), self.width).to(like)
 
 
-def denoised(
-    energy: Energy, A: Any, start: Tensor, first: int | None = None,
-    callback: Callable[[Any], None] = lambda step: None, clip: float = float("inf"),
-) -> Tensor:
-    """A sampler of one denoising step in every landscape: exact on ideal landscapes. Estimates of the
-    answer are clipped on the way to the next landscape, and the last one is not."""
-    y, first = start, energy.schedule.K - 1 if first is None else first
-    for k in reversed(range(first + 1)):
-        root = energy.schedule.at("sqrt_alpha_bar", k, y)
-        y = y - energy.schedule.at("sigma", k, y) * energy.gradient(A, y, k)
-        callback(SimpleNamespace(stage="denoise", landscape=k, inner=0, y=y))
-        y = y / root
-        if k:
-            y = y.clamp(-clip, clip) * energy.schedule.at("sqrt_alpha_bar", k - 1, y)
-    return y
-
-
-def planted_twins(
-    energy: Planted, count: int, generator: torch.Generator
-) -> tuple[mediation.Path, mediation.Path]:
+def planted_twins(energy: Planted, count: int, generator: torch.Generator) -> tuple[Path, Path]:
     """Runs of `count` random problems and of the same ones with a larger first entry."""
     n = energy.coordinates.n
     A = 0.3 * torch.rand(count, n, n, generator=generator, dtype=torch.float64)
@@ -90,7 +71,7 @@ def planted_twins(
     more = A.clone()
     more[:, 0, 0] += 0.2 + 0.5 * torch.rand(count, generator=generator, dtype=torch.float64)
     start = points.noise(energy, count, generator=generator, like=A)
-    return tuple(mediation.Path.of(energy, denoised, matrix, start) for matrix in (A, more))
+    return tuple(Path.of(energy, denoised, matrix, start) for matrix in (A, more))
 
 
 def first_entry(y: Tensor, y0: Tensor) -> Tensor:
@@ -105,32 +86,43 @@ def check_causality(references: References, generator: torch.Generator) -> list[
     twins = Twins.problems(base, changed, energy.schedule.K - 1)
     mediator, beside = energy.axis(0, base.A), energy.axis(1, base.A)
     V = torch.stack([mediator, beside, energy.axis(energy.coordinates.n, base.A)])
-    found = mediation.mediation(
-        energy, denoised, first_entry, twins, Place("fc1", EVERYWHERE), V
-    )
+    everywhere = Place("fc1", EVERYWHERE)
+    effects = mediation.mediation(energy, denoised, first_entry, twins=twins, place=everywhere, V=V)
     less, more = (run.A[:, 0, 0] for run in (base, changed))
     through = points.array(more.tanh() - less.tanh())
     total = through + 0.4 * points.array(more - less)
     share = through.mean() / total.mean()
-    one = Place("fc1", 0)  # the last landscape decides alone what a denoiser of ideal landscapes answers
-    late = mediation.mediation(energy, denoised, first_entry, Twins.problems(base, changed, 0), one, V)
+    last = Place("fc1", 0)  # that landscape decides alone what a denoiser of ideal landscapes answers
+    twins = Twins.problems(base, changed, 0)
+    late = mediation.mediation(energy, denoised, first_entry, twins=twins, place=last, V=V)
     read = {"near_singular": first_entry, "large_norm": lambda y, y0: y[:, 1]}
     bench = Bench(
-        energy, denoised, lambda y, y0: {c: of(y, y0) for c, of in read.items()}, base,
-        {"near_singular": (base, changed)}, draws=3,
-    )  # fmt: skip
+        energy=energy,
+        sampler=denoised,
+        read=lambda y, y0: {concept: of(y, y0) for concept, of in read.items()},
+        path=base,
+        runs={"near_singular": (base, changed)},
+        draws=3,
+    )
     planted = Direction(
-        "planted", "concept", "fc1", EVERYWHERE, "near_singular", 1.0, "planted", mediator
-    )  # fmt: skip
-    row = mediation.examine(bench, planted, 0.1, generator)
+        name="planted",
+        source="concept",
+        space="fc1",
+        landscape=EVERYWHERE,
+        concept="near_singular",
+        evidence=1.0,
+        measure="planted",
+        vector=mediator,
+    )
+    row = examine(bench, planted, 0.1, generator)
     return [
-        compare(name, "total effect of a planted cause", total, found.total, 1e-9),
-        compare(name, "indirect effect through the planted mediator", through, found.indirect[0], 1e-9),
-        compare(name, "indirect effect through directions beside it", 0, found.indirect[1:], 1e-9),
-        compare(name, "direct effect past it", total - through, found.direct[0], 1e-9),
-        compare(name, "direct effect past the others", total, found.direct[1], 1e-9),
-        compare(name, "effect through the whole layer", through, found.whole, 1e-9),
-        Check(name, "share mediated", share, found.share(found.indirect[0]).estimate, 1e-9),
+        compare(name, "total effect of a planted cause", total, effects.total, 1e-9),
+        compare(name, "indirect effect through the planted mediator", through, effects.indirect[0], 1e-9),
+        compare(name, "indirect effect through directions beside it", 0, effects.indirect[1:], 1e-9),
+        compare(name, "direct effect past it", total - through, effects.direct[0], 1e-9),
+        compare(name, "direct effect past the others", total, effects.direct[1], 1e-9),
+        compare(name, "effect through the whole layer", through, effects.whole, 1e-9),
+        Check(name, "share mediated", share, effects.share(effects.indirect[0]).estimate, 1e-9),
         compare(name, "indirect effect in the last landscape", through, late.indirect[0], 1e-9),
         Check(name, "share mediated, of a whole examination", share, row["mediated"], 1e-9),
         Check(name, "whether it is found to mediate", 1, row["mediates"], 0),
@@ -161,8 +153,8 @@ def check_counterfactuals(references: References, generator: torch.Generator) ->
     pool = 2 * R @ R.mT + 0.5 * torch.eye(n, dtype=torch.float64)
     checks = []
     for concept, (moved, sign) in MOVED.items():
-        found = counterfactuals.pairs(pool, concept, 10)
-        before, after = describe(found.base), describe(found.changed)
+        pairs = counterfactuals.pairs(pool, concept, 10)
+        before, after = describe(pairs.base), describe(pairs.changed)
         held = [points.array(after[p] - before[p]) for p in counterfactuals.HELD[concept]]
         checks.append(compare(name, f"what pairs of {concept} hold", 0, np.stack(held), 1e-8))
         up = float((sign * (after[moved] - before[moved]) > 0).double().mean())
@@ -171,7 +163,6 @@ def check_counterfactuals(references: References, generator: torch.Generator) ->
     y0 = points.answers(energy, references.A)
     states = counterfactuals.states(energy, y0, 3, "noisy_answer", generator)
     home, radius = points.centre(energy, y0, 3), points.noise_radius(energy, 3)
-    away = [(y - home).norm(dim=1) / radius for y in states]
-    aimed = [[counterfactuals.NEAR], [counterfactuals.FAR]]
-    return [*checks, compare(name, "distances of clean and noisy states",
-                             np.repeat(aimed, len(y0), 1), torch.stack(away), 1e-9)]  # fmt: skip
+    distances = torch.stack([(y - home).norm(dim=1) / radius for y in states])
+    aimed = np.repeat([[counterfactuals.NEAR], [counterfactuals.FAR]], len(y0), 1)
+    return [*checks, compare(name, "distances of clean and noisy states", aimed, distances, 1e-9)]

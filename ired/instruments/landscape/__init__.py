@@ -4,12 +4,14 @@ descent.py                       Descents to critical points, batched over probl
 equivariance.py                  Does an energy treat a problem and the same problem in other axes alike?
 figures.py                       Figures of Phase 1: energy landscapes
 figures_surface.py               An interactive 3-D view of energy slices: one self-contained HTML page
-gradient_field.py                The gradient field ∇_y E: where it points, whether it is one, where it leads
+gradient_field.py                The gradient field ∇_y E: where it points, whether it is one, and where following it leads
 hessian.py                       Curvature: spectra of exact Hessians, in units of the ideal landscape's 1/σ_k
-known_answers.py                 Known answers of equivariance: reference energies have no axes, a planted one has
+known_answers.py                 Known answers of equivariance: reference energies have no axes, planted ones err as they must
 known_answers_curvature.py       Known answers of Hessians and minima: known spectra, planted valleys and wells
 known_answers_gradient_field.py  Known answers of the gradient field: ideal gradients, planted faults
 known_answers_slices.py          Known answers of slices: bowls are their quadratic forms
-minima.py                        Landscape metrics: convexity, sharpness, energy gaps, minima and their basins
+metrics.py                       Landscape metrics: midpoint convexity, sharpness, energy gaps between answers
+minima.py                        Minima and their basins, from descents and the inertia of the Hessian
 slices.py                        Two-dimensional slices of an energy landscape through the true answer
+study.py                         The experiments of Phase 1 on several energies at once
 """

@@ -11,24 +11,12 @@ from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
-from ired.instruments.landscape.slices import Slices
 from ired.plotting.axes import landscape_axis, signed_log
 from ired.plotting.plots import heat_map
 from ired.plotting.style import COLOURS, DIVERGING, SEQUENTIAL, band, canvas
 
 ENERGIES = ("trained", "untrained", "ideal", "algebraic")
 SHOWN = (0, 2, 4, 6, 9)  # landscapes that small multiples show
-
-
-def picture(name: str, slices: Slices, problems: int) -> dict[str, np.ndarray]:
-    """What drawing the first few slices needs, as arrays to log: gap, and (u, v) of the marks."""
-    arrays = {
-        f"{name}.gap": slices.gap[:problems].astype(np.float32),
-        f"{name}.line": slices.u.astype(np.float32),
-    }
-    for mark, at in slices.marks.items():
-        arrays[f"{name}.{mark}"] = np.stack((at.u, at.v), -1)[:problems].astype(np.float32)
-    return arrays
 
 
 def draw_slice(

@@ -1,6 +1,6 @@
 """The gradient field ∇_y E: where it points, whether it is one, and where following it leads.
 
-Distances are in noise radii σ_k·√size (see `points`), gradients in units of the ideal landscape's,
+Distances are in noise radii σ_k·√size (see `states`), gradients in units of the ideal landscape's,
 r/σ_k at distance r from the answer.
 """
 
@@ -42,12 +42,7 @@ class GradientField:
         """Tidy columns, one row per point."""
         _, _, P, M = self.cosine.shape
         return points.columns(
-            {
-                "landscape": self.landscapes,
-                "distance": self.distances,
-                "problem": range(P),
-                "point": range(M),
-            },
+            {"landscape": self.landscapes, "distance": self.distances, "problem": range(P), "point": range(M)},
             cosine=self.cosine,
             radial=self.radial,
             tangential=self.tangential,
@@ -165,12 +160,7 @@ class Descents:
         """Tidy columns, one row per descent."""
         _, _, P, M = self.distance.shape
         return points.columns(
-            {
-                "landscape": self.landscapes,
-                "start": self.distances,
-                "problem": range(P),
-                "point": range(M),
-            },
+            {"landscape": self.landscapes, "start": self.distances, "problem": range(P), "point": range(M)},
             distance=self.distance,
             gap=self.gap,
             gradient=self.gradient,
@@ -191,7 +181,7 @@ def gradient_field(
 ) -> GradientField:
     """Gradients at `count` random points at each distance from each answer y₀ (P, d)."""
     prepared, n = energy.prepare(A), energy.coordinates.n
-    found = {name: [] for name in ("cosine", "radial", "tangential", "antisymmetric")}
+    parts = {name: [] for name in ("cosine", "radial", "tangential", "antisymmetric")}
     for k in landscapes:
         middle, s = points.centre(energy, y0, k)[:, None], points.sigma(energy, k)
         for distance in distances:
@@ -201,15 +191,15 @@ def gradient_field(
             ideal = distance * points.noise_radius(energy, k) / s
             along = (g * out).sum(-1)
             size = g.norm(dim=-1).clamp_min(torch.finfo(g.dtype).tiny)
-            found["cosine"].append(along / size)
-            found["radial"].append(along / ideal)
-            found["tangential"].append((g - along[..., None] * out).norm(dim=-1) / ideal)
-            found["antisymmetric"].append((points.antisymmetric(g, n).norm(dim=-1) / size) ** 2)
+            parts["cosine"].append(along / size)
+            parts["radial"].append(along / ideal)
+            parts["tangential"].append((g - along[..., None] * out).norm(dim=-1) / ideal)
+            parts["antisymmetric"].append((points.antisymmetric(g, n).norm(dim=-1) / size) ** 2)
     shape = (len(landscapes), len(distances), len(y0), count)
     return GradientField(
         np.array(landscapes),
         np.array(distances, dtype=np.float64),
-        **{name: points.array(torch.stack(parts)).reshape(shape) for name, parts in found.items()},
+        **{name: points.array(torch.stack(values)).reshape(shape) for name, values in parts.items()},
     )
 
 
@@ -225,7 +215,7 @@ def score_error(
     """Error of ∇E as a denoiser's score at `samples` noised answers of each problem."""
     prepared, c = energy.prepare(A), energy.coordinates
     odd = 0 if c.symmetric else c.n * (c.n - 1) // 2
-    found = {name: [] for name in ("error", "blind", "shrunk", "symmetric", "antisymmetric")}
+    parts = {name: [] for name in ("error", "blind", "shrunk", "symmetric", "antisymmetric")}
     for k in landscapes:
         y, epsilon = points.noised(energy, y0, k, samples, generator)
         y = c.project(y)
@@ -234,14 +224,14 @@ def score_error(
         whole = wrong.pow(2).sum(-1).mean(-1)
         blind = y / points.sigma(energy, k) - epsilon
         multiple = (y * epsilon).sum() / (y * y).sum()
-        found["error"].append(whole / c.size)
-        found["blind"].append(blind.pow(2).sum(-1).mean(-1) / c.size)
-        found["shrunk"].append((multiple * y - epsilon).pow(2).sum(-1).mean(-1) / c.size)
-        found["symmetric"].append((whole - twisted) / (c.size - odd))
-        found["antisymmetric"].append(twisted / max(odd, 1))
+        parts["error"].append(whole / c.size)
+        parts["blind"].append(blind.pow(2).sum(-1).mean(-1) / c.size)
+        parts["shrunk"].append((multiple * y - epsilon).pow(2).sum(-1).mean(-1) / c.size)
+        parts["symmetric"].append((whole - twisted) / (c.size - odd))
+        parts["antisymmetric"].append(twisted / max(odd, 1))
     return ScoreError(
         np.array(landscapes),
-        **{name: points.array(torch.stack(parts)) for name, parts in found.items()},
+        **{name: points.array(torch.stack(values)) for name, values in parts.items()},
     )
 
 
@@ -264,7 +254,7 @@ def conservation(
     points.demand_double(y0, "finite differences")
     prepared, c = energy.prepare(A), energy.coordinates
     tiny = torch.finfo(y0.dtype).tiny
-    found = {name: [] for name in ("asymmetry", "loop", "path", "hessian")}
+    parts = {name: [] for name in ("asymmetry", "loop", "path", "hessian")}
 
     def gradient(y: Tensor) -> Tensor:
         return c.project(energy.gradient(prepared, y, k))
@@ -282,9 +272,9 @@ def conservation(
         # For independent uniform unit a, b: E(aᵀ(J − Jᵀ)b)² = ‖J − Jᵀ‖²/m², E‖Jb‖² = ‖J‖²/m.
         skew = ((a * Jb).sum(-1) - (b * Ja).sum(-1)).pow(2).mean(-1)
         size = Ju.pow(2).sum(-1).mean(-1).clamp_min(tiny)
-        found["asymmetry"].append((c.size * skew / size).sqrt())
+        parts["asymmetry"].append((c.size * skew / size).sqrt())
         Hu = c.project(u @ energy.hessian(prepared, here[:, 0], k).mT)
-        found["hessian"].append(((Hu - Ju).pow(2).sum(-1).mean(-1) / size).sqrt())
+        parts["hessian"].append(((Hu - Ju).pow(2).sum(-1).mean(-1) / size).sqrt())
 
         p, q = a[:, :1], b[:, :1] - (a[:, :1] * b[:, :1]).sum(-1, keepdim=True) * a[:, :1]
         q = torch.nn.functional.normalize(q, dim=-1)
@@ -305,11 +295,11 @@ def conservation(
             size = (g.norm(dim=-1) * along.norm(dim=-1) * w).sum(-1)
             return (work - rise).abs() / size.clamp_min(tiny)
 
-        found["loop"].append(_settled(loop))
-        found["path"].append(_settled(path))
+        parts["loop"].append(_settled(loop))
+        parts["path"].append(_settled(path))
     return Conservation(
         np.array(landscapes),
-        **{name: points.array(torch.stack(parts)) for name, parts in found.items()},
+        **{name: points.array(torch.stack(values)) for name, values in parts.items()},
     )
 
 
@@ -337,10 +327,10 @@ def divergence(
     odd = c.size - even
     twisted = (total - symmetric) / odd if odd else torch.zeros_like(total)
     return Divergence(
-        np.array(landscapes),
-        points.array((total if odd else symmetric) / c.size),
-        points.array(symmetric / even),
-        points.array(twisted),
+        landscapes=np.array(landscapes),
+        total=points.array((total if odd else symmetric) / c.size),
+        symmetric=points.array(symmetric / even),
+        antisymmetric=points.array(twisted),
     )
 
 
@@ -358,8 +348,7 @@ def descents(
 ) -> Descents:
     """Plain gradient descent (backtracking, see `descent`) from random points at each distance."""
     prepared = energy.prepare(A)
-    names = ("distance", "gap", "gradient", "converged", "steps")
-    found = {name: [] for name in names}
+    parts = {name: [] for name in ("distance", "gap", "gradient", "converged", "steps")}
     for k in landscapes:
         middle, s = points.centre(energy, y0, k), points.sigma(energy, k)
         base = energy.energy(prepared, middle, k)[:, None]
@@ -367,20 +356,20 @@ def descents(
             [points.around(energy, y0, k, r, count, generator) for r in distances], dim=1
         )
         ends = descend(energy, A, start, k, steps=steps, newton=0, tolerance=tolerance)
-        away = energy.coordinates.project(ends.y - middle[:, None]).norm(dim=-1)
-        results = (
-            away / points.noise_radius(energy, k),
-            (ends.energy - base) / s,
-            ends.gradient,
-            ends.converged,
-            ends.steps,
-        )
-        for name, value in zip(names, results, strict=True):
-            found[name].append(value.unflatten(1, (len(distances), count)).transpose(0, 1))
+        length = energy.coordinates.project(ends.y - middle[:, None]).norm(dim=-1)
+        results = {
+            "distance": length / points.noise_radius(energy, k),
+            "gap": (ends.energy - base) / s,
+            "gradient": ends.gradient,
+            "converged": ends.converged,
+            "steps": ends.steps,
+        }
+        for name, value in results.items():
+            parts[name].append(value.unflatten(1, (len(distances), count)).transpose(0, 1))
     return Descents(
         np.array(landscapes),
         np.array(distances, dtype=np.float64),
-        **{name: points.array(torch.stack(parts)) for name, parts in found.items()},
+        **{name: points.array(torch.stack(values)) for name, values in parts.items()},
     )
 
 

@@ -76,6 +76,14 @@ class Slices:
     share: NDArray
     marks: dict[str, Mark] = field(default_factory=dict)
 
+    def picture(self, name: str, problems: int) -> dict[str, NDArray]:
+        """What drawing the first few slices needs, as float32 arrays: "name.gap" (problems, G, G), "name.line" (G,),
+        and (u, v) of every mark, "name.mark" (problems, ..., 2)."""
+        arrays = {f"{name}.gap": self.gap[:problems], f"{name}.line": self.u}
+        for mark, at in self.marks.items():
+            arrays[f"{name}.{mark}"] = np.stack((at.u, at.v), -1)[:problems]
+        return {key: values.astype(np.float32) for key, values in arrays.items()}
+
 
 @dataclass(frozen=True)
 class SliceShape:
@@ -176,18 +184,18 @@ def path_directions(
     the path's displacements from the answer leave orthogonal to the first. A direction that the
     path does not define (it is straight, or starts at the answer) is drawn at random.
     """
-    away = energy.coordinates.project(path - points.centre(energy, y0, k)[:, None])
+    offset = energy.coordinates.project(path - points.centre(energy, y0, k)[:, None])
     spare = points.noise(energy, len(y0), 2, generator=generator, like=y0)
-    length = away.flatten(1).norm(dim=-1)
+    length = offset.flatten(1).norm(dim=-1)
     scale = torch.maximum(length, points.centre(energy, y0, k).norm(dim=-1))
     tiny = (torch.finfo(y0.dtype).eps ** 0.75 * scale)[:, None]
-    first = torch.where(away[:, 0].norm(dim=-1, keepdim=True) > tiny, away[:, 0], spare[:, 0])
+    first = torch.where(offset[:, 0].norm(dim=-1, keepdim=True) > tiny, offset[:, 0], spare[:, 0])
     first = torch.nn.functional.normalize(first, dim=-1)
-    rest = away - (away @ first[..., None]) * first[:, None]
+    rest = offset - (offset @ first[..., None]) * first[:, None]
     _, size, axes = torch.linalg.svd(rest, full_matrices=False)
     second = torch.where(size[:, :1] > tiny, axes[:, 0], spare[:, 1])
     axes = _orthonormal(torch.stack([first, second], 1))
-    along = (away @ axes.mT).pow(2).sum(1)
+    along = (offset @ axes.mT).pow(2).sum(1)
     return Directions("path", axes, along / length.pow(2).clamp_min(tiny[:, 0] ** 2)[:, None])
 
 
@@ -197,13 +205,11 @@ def in_plane(
 ) -> tuple[NDArray, NDArray, NDArray]:
     """Coordinates u, v and distance from the plane, in σ_k, of states (P, d) or (P, T, d)."""
     single = states.dim() == 2
-    away = states[:, None] if single else states
-    away = away - points.centre(energy, y0, k)[:, None]
-    away = energy.coordinates.project(away) / points.sigma(energy, k)
-    uv = away @ chosen.axes.mT
-    out = (away - uv @ chosen.axes).norm(dim=-1)
-    found = uv[..., 0], uv[..., 1], out
-    return tuple(points.array(x[:, 0] if single else x) for x in found)
+    offset = (states[:, None] if single else states) - points.centre(energy, y0, k)[:, None]
+    offset = energy.coordinates.project(offset) / points.sigma(energy, k)
+    uv = offset @ chosen.axes.mT
+    out = (offset - uv @ chosen.axes).norm(dim=-1)
+    return tuple(points.array(x[:, 0] if single else x) for x in (uv[..., 0], uv[..., 1], out))
 
 
 @torch.no_grad()
@@ -247,21 +253,21 @@ def measure(
         for name, states in marked.items():
             at_marks[name].append((energy.energy(prepared, states[part], k) - base) / s)
 
-    found = {}
+    placed = {}
     for name, states in marks.items():
         gap = torch.cat(at_marks[name])
         gap = gap[:, 0] if states.dim() == 2 else gap
-        found[name] = Mark(*in_plane(energy, y0, k, chosen, states), points.array(gap))
+        placed[name] = Mark(*in_plane(energy, y0, k, chosen, states), points.array(gap))
     return Slices(
-        chosen.kind,
-        k,
-        s,
-        points.array(line),
-        points.array(line),
-        points.array(torch.cat(gaps).unflatten(-1, (resolution, resolution))),
-        points.array(torch.cat(rounding)),
-        points.array(chosen.share),
-        found,
+        kind=chosen.kind,
+        landscape=k,
+        sigma=s,
+        u=points.array(line),
+        v=points.array(line),
+        gap=points.array(torch.cat(gaps).unflatten(-1, (resolution, resolution))),
+        rounding=points.array(torch.cat(rounding)),
+        share=points.array(chosen.share),
+        marks=placed,
     )
 
 
@@ -290,18 +296,18 @@ def shape_of(slices: Slices) -> SliceShape:
     norm = np.sqrt(total) * np.linalg.norm(ideal)
     correlation = np.divide(gap @ ideal, norm, out=np.zeros_like(norm), where=norm > 0)
     return SliceShape(
-        slices.kind,
-        slices.landscape,
-        minimum,
-        np.linalg.norm(minimum, axis=-1),
-        border,
-        gap[np.arange(len(gap)), lowest],
-        (gap < -slices.rounding[:, None]).mean(-1),
-        fit,
-        curvature,
-        np.linalg.norm(weights[:, 1:3], axis=-1),
-        anisotropy,
-        correlation,
+        kind=slices.kind,
+        landscape=slices.landscape,
+        minimum=minimum,
+        minimum_distance=np.linalg.norm(minimum, axis=-1),
+        minimum_on_border=border,
+        minimum_gap=gap[np.arange(len(gap)), lowest],
+        below=(gap < -slices.rounding[:, None]).mean(-1),
+        fit=fit,
+        curvature=curvature,
+        slope=np.linalg.norm(weights[:, 1:3], axis=-1),
+        anisotropy=anisotropy,
+        ideal_correlation=correlation,
     )
 
 

@@ -1,6 +1,6 @@
 """What directions and dictionaries do in one network, on its own ground.
 
-Interventions are P3-04's and P3-05's (`mediation.added`, with its rule and verdicts), at one dose,
+Interventions are P3-04's and P3-05's (`edits.added`, with its rule and verdicts), at one dose,
 beside isotropic random directions of equal norm; dictionaries are put into the network as in Phase 2.
 """
 
@@ -21,9 +21,12 @@ from ired.instruments.core.sampler import Sampler
 from ired.instruments.core.states import array
 from ired.instruments.dictionaries import recovery
 from ired.instruments.dictionaries.dictionary import Dictionary
-from ired.instruments.interventions import mediation
-from ired.instruments.interventions.mediation import DOSE, Path, Place
+from ired.instruments.interventions.edits import Path, Place, added
+from ired.instruments.interventions.effects import DOSE, contrast, specificity
 from ired.instruments.interventions.pushes import RESOLUTION
+from ired.instruments.interventions.responses import LEVEL
+from ired.instruments.interventions.study import Bench, reading
+from ired.instruments.interventions.verdicts import verdict
 from ired.instruments.robustness.rediscovery import Ground
 from ired.model.protocol import Energy
 
@@ -57,7 +60,7 @@ def effects_of(
     """Each direction added at DOSE spreads up and down, beside `draws` isotropic random ones of equal
     norm, on the same runs; verdicts by the rule of `causality`, corrected over the directions."""
     path = Path.of(energy, sampler, ground.tried, ground.start)
-    bench = mediation.Bench(energy, sampler, mediation.reading(energy), path, {}, draws)
+    bench = Bench(energy, sampler, reading(energy), path, {}, draws)
     base, truth = (bench.properties(y[None]) for y in (path.answers, path.y0))
     spreads = {name: (base if name in OF_STATES else truth)[name].std() for name in base}
     plain = energy.coordinates.decode(path.answers)
@@ -72,7 +75,7 @@ def effects_of(
             pushes.append(DOSE * spread_of(energy, one, ground) * torch.cat([own, random]))
         # All directions of a place at once, up and down: what is added is the row itself.
         V = torch.stack(pushes)  # (here, 1 + draws, width)
-        pushed = mediation.added(energy, sampler, path, place, torch.cat([V, -V]).flatten(0, 1), 1.0)
+        pushed = added(energy, sampler, path, place, torch.cat([V, -V]).flatten(0, 1), 1.0)
         up, down = pushed.unflatten(0, (2, len(here), 1 + draws))
         answers |= dict(zip((one.name for one in here), zip(up, down, strict=True), strict=True))
         done(len(here))
@@ -92,18 +95,18 @@ def effects_of(
             carried[one.name] = changes[one.concept] / (2 * DOSE)
             # Where nothing moves nothing is specific, and there is nothing to resample.
             specific[one.name] = bool(changes[one.concept][0].any()) and (
-                mediation.specificity(changes, one.concept)["specific_low"] > 0
+                specificity(changes, one.concept)["specific_low"] > 0
             )
     names, every = tuple(one.name for one in found), np.stack(moved)
     with_concept = tuple(one.name for one in found if one.concept)
     grown = np.stack([carried[name] for name in with_concept])
-    first = mediation.contrast(every[:, 0], every[:, 1:])
-    second = mediation.contrast(grown[:, 0], grown[:, 1:], signed=True)
-    sure = (second["p_adjusted"] < mediation.LEVEL) & (second["rank"] == 1)
+    first = contrast(every[:, 0], every[:, 1:])
+    second = contrast(grown[:, 0], grown[:, 1:], signed=True)
+    sure = (second["p_adjusted"] < LEVEL) & (second["rank"] == 1)
     sure &= np.abs(second["difference"]) >= RESOLUTION
     way = dict(zip(with_concept, np.where(sure, np.sign(second["difference"]), 0), strict=True))
     verdicts = np.array([
-        mediation.verdict(one.concept, bool(beyond), way.get(one.name, 0) > 0,
+        verdict(one.concept, bool(beyond), way.get(one.name, 0) > 0,
                           way.get(one.name, 0) < 0, specific.get(one.name, False))
         for one, beyond in zip(found, first["beyond"], strict=True)
     ])  # fmt: skip

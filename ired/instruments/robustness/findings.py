@@ -28,8 +28,9 @@ from torch import Tensor
 from ired.instruments.core.directions import STATE, Direction
 from ired.instruments.core.random_directions import covariance_matched
 from ired.instruments.core.states import array
-from ired.instruments.interventions.mediation import BACKWARDS
-from ired.instruments.interventions.pushes import RESOLUTION, p_above
+from ired.instruments.interventions.pushes import RESOLUTION
+from ired.instruments.interventions.responses import p_above
+from ired.instruments.interventions.verdicts import BACKWARDS
 from ired.instruments.robustness import matching, score
 from ired.instruments.robustness.effects import Effects
 from ired.instruments.robustness.matching import Matching, Tokens

@@ -34,9 +34,11 @@ from ired.instruments.core.patching import DISTANCES, Spliced
 from ired.instruments.core.sampler import Sampler
 from ired.instruments.dictionaries.dictionary import Dictionary, given
 from ired.instruments.dictionaries.property_correlation import MATRIX, effective_rank
-from ired.instruments.interventions import pushes
-from ired.instruments.interventions.pushes import Cloud, Condition, Push, Pushed
-from ired.instruments.landscape import minima
+from ired.instruments.interventions import manifold, pushes
+from ired.instruments.interventions.answer_properties import carried
+from ired.instruments.interventions.manifold import Cloud, Nature
+from ired.instruments.interventions.pushes import Condition, Push, Pushed
+from ired.instruments.landscape import metrics
 from ired.instruments.transfer.score import Block
 from ired.model.protocol import Energy
 
@@ -90,7 +92,7 @@ class Bench:
 
 def named(
     verdicts: DataFrame, dictionaries: Mapping[str, Dictionary], energy: Energy,
-    seen: pushes.Nature, count: int,
+    seen: Nature, count: int,
 ) -> list[Direction]:
     """`count` directions of P3-05's verdicts and of either source, those first that were beyond random
     and then by standardised effect: features, by their number in the dictionary, and concepts of
@@ -115,12 +117,12 @@ def named(
 
 @torch.no_grad()
 def difference(
-    energy: Energy, seen: pushes.Nature, space: str, landscape: int, concept: str
+    energy: Energy, seen: Nature, space: str, landscape: int, concept: str
 ) -> Tensor:
     """Mean activation (width,) of the problems with the most of a property minus that of those with the
     least, a quarter each."""
     Y = torch.linalg.inv(seen.A)
-    order = pushes.carried(Y, Y, concept).argsort()
+    order = carried(Y, Y, concept).argsort()
     h = energy.activations(energy.prepare(seen.A), seen.noised[landscape], landscape)[space]
     quarter = max(1, len(order) // 4)
     return h[order[-quarter:]].mean(0) - h[order[:quarter]].mean(0)
@@ -129,7 +131,7 @@ def difference(
 @torch.no_grad()
 def settle(
     energy: Energy, untrained: Energy, sampler: Sampler, properties: Properties,
-    dictionaries: Mapping[str, Dictionary], verdicts: DataFrame, seen: pushes.Nature,
+    dictionaries: Mapping[str, Dictionary], verdicts: DataFrame, seen: Nature,
     features: int, directions: int, landscapes: Sequence[int], seed: int,
 ) -> Bench:
     """Chooses `features` of each layer by gradient × activation on energy gaps, their properties,
@@ -150,7 +152,7 @@ def settle(
         others = np.resize(alive[order], len(chosen)) if len(alive) else chosen
         rho = np.nan_to_num(np.stack([_products(mean[:, chosen], v).mean(0) for v in values.values()]))
         meaning = tuple(list(values)[i] for i in np.abs(rho).argmax(0)) if len(chosen) else ()
-        covariance = pushes.cloud(energy, name, EVERYWHERE, seen).covariance
+        covariance = manifold.cloud(energy, name, EVERYWHERE, seen).covariance
         drawn = random_directions.covariance_matched(covariance.cpu(), one.features, generator).to(one.decoder)
         active = one.k or max(1, round(float(rate.sum(1).mean())))
         random = given("topk", drawn, one.mean, one.scale, active)
@@ -159,7 +161,7 @@ def settle(
     for direction in named(verdicts, dictionaries, energy, seen, directions):
         v = pushes.axis(energy, direction, seen.A)
         blind = random_directions.isotropic(DRAWS + 1, len(v), generator, v)
-        home = pushes.cloud(energy, direction.space, direction.landscape, seen)
+        home = manifold.cloud(energy, direction.space, direction.landscape, seen)
         along.append(Along(direction, v, blind, home))
     return replace(bench, layers=tuple(layers), along=tuple(along))
 
@@ -244,7 +246,7 @@ def acting(bench: Bench, A: Tensor, y0: Tensor) -> Block:
         truth = energy.coordinates.decode(y0)
         measured = {"moves": states.array((Y[1:] - Y[:1]).pow(2).mean((2, 3)).sqrt())}
         if one.direction.concept:
-            read = pushes.carried(Y, truth.expand_as(Y), one.direction.concept)
+            read = carried(Y, truth.expand_as(Y), one.direction.concept)
             measured[f"raises {one.direction.concept}"] = states.array(read[1:] - read[:1])
         for what, change in measured.items():
             usual = change[1:-1].mean(0)
@@ -261,10 +263,10 @@ def acting(bench: Bench, A: Tensor, y0: Tensor) -> Block:
 def shape(bench: Bench, energy: Energy, A: Tensor, y0: Tensor) -> dict[str, NDArray]:
     """P1-04's MEASURES (P,) of an energy of problems A around answers y0, by name and landscape."""
     found: dict[str, NDArray] = {}
-    ks, wrong = bench.landscapes, {"other": minima.other_answers(y0, min(8, len(y0) - 1))}
-    one = minima.convexity(energy, A, y0, ks, (1.0,), 16, bench.stream())
-    gaps = minima.energy_gaps(energy, A, y0, ks, wrong, bench.stream(), noised=8)
-    sharp = minima.sharpness(energy, A, y0, ks, bench.stream(), radii=(1.0,), count=4)
+    ks, wrong = bench.landscapes, {"other": metrics.other_answers(y0, min(8, len(y0) - 1))}
+    one = metrics.convexity(energy, A, y0, ks, (1.0,), 16, bench.stream())
+    gaps = metrics.energy_gaps(energy, A, y0, ks, wrong, bench.stream(), noised=8)
+    sharp = metrics.sharpness(energy, A, y0, ks, bench.stream(), radii=(1.0,), count=4)
     for i, k in enumerate(ks):
         numbers = (
             one.share[i, 0], one.rays[i, 0], one.curvature[i, 0], sharp.curvature[i],

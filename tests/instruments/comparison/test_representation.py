@@ -13,7 +13,7 @@ from ired.instruments.comparison.representation import METRICS, Size
 from ired.instruments.core import states
 from ired.instruments.core.directions import CONCEPTS
 from ired.instruments.core.reference_energies import Around
-from ired.instruments.interventions import pushes
+from ired.instruments.interventions import manifold
 from ired.instruments.robustness import effects
 from ired.model import problems as model_problems
 from ired.model.energy import EnergyConfig, MLPEnergy
@@ -156,7 +156,7 @@ def test_effects_on_the_energy_are_derivatives(network, ground):
             network.resume(one.space, h + way * one.vector, prepared, 0) for way in (step, -step)
         )
         ends.append((up - down) / (2 * step))
-    deviation = pushes.nature(network, ground.A, ground.generator(4)).gap[0]
+    deviation = manifold.nature(network, ground.A, ground.generator(4)).gap[0]
     expected = (ends[0] - ends[1]).mean() * table["spread"][1] / deviation
     assert table["energy"][1] == pytest.approx(expected.item(), rel=1e-5)
 

@@ -1,6 +1,4 @@
-"""Pushes along directions: nothing, known amounts, planted mediators; and what is made of them."""
-
-import math
+"""Pushes along directions: nothing, known amounts, planted mediators."""
 
 import numpy as np
 import pandas
@@ -10,7 +8,7 @@ import torch
 from ired.instruments.core import patching, states
 from ired.instruments.core.directions import EVERYWHERE, STATE, Direction
 from ired.instruments.dictionaries.dictionary import given
-from ired.instruments.interventions import pushes
+from ired.instruments.interventions import answer_properties, manifold, pushes
 from ired.instruments.interventions.known_answers import check_interventions
 from ired.model import problems as model_problems
 from ired.model.sampling import SamplingConfig, sample
@@ -36,7 +34,7 @@ def at(still, problems, generator):
 @pytest.fixture
 def seen(still, generator):
     A = model_problems.draw(60, 4, 0.5, generator, torch.float64)
-    return pushes.nature(still, A, generator)
+    return manifold.nature(still, A, generator)
 
 
 def direction(space, landscape, width, concept=""):
@@ -61,10 +59,10 @@ def test_known_answers(references):
     "owner, name, broken",
     [
         (pushes.Push, "__call__", lambda p, x, k, given: x + p.shift[:, None] * p.along),
-        (pushes.Cloud, "spread", lambda self, v: 1.0),
+        (manifold.Cloud, "spread", lambda self, v: 1.0),
         (pushes, "component", lambda x, v: 1.1 * (x * v).sum(-1)),
         (pushes, "_span", lambda vectors: vectors[:0]),
-        (pushes, "FLOOR", 0.5),
+        (answer_properties, "FLOOR", 0.5),
     ],
     ids=["ablation", "spread", "component", "orthogonal", "floor"],
 )
@@ -135,7 +133,7 @@ def test_batches_do_not_matter(still, found, at, seen):
 
 
 def test_controls_are_what_they_are_called(still, seen, generator):
-    cloud = pushes.cloud(still, "fc2", EVERYWHERE, seen)
+    cloud = manifold.cloud(still, "fc2", EVERYWHERE, seen)
     own = torch.nn.functional.normalize(torch.randn(3, 32, generator=generator).double(), dim=1)
     draws = {"random": 300, "covariance": 300, "orthogonal": 5}
     drawn = pushes.controls(own[0], (own,), cloud, draws, generator)
@@ -171,69 +169,3 @@ def test_directions_that_cannot_be_pushed_are_refused(still, problems):
         one = Direction("odd", "gradient", STATE, 1, "", 1.0, "", odd)
         with pytest.raises(ValueError, match="does not lie"):
             pushes.axis(still, one, problems)
-
-
-def test_what_an_answer_carries():
-    Q, _ = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)).double())
-    Y = Q @ torch.diag(torch.tensor([2.0, 0.5, 0.25]).double()) @ Q.mT
-    A = torch.linalg.inv(Y)
-    values = {k: v.item() for k, v in pushes.properties(Y, Y + 0.01).items()}
-    assert values["ill_conditioned"] == pytest.approx(math.log(8))
-    assert values["large_norm"] == pytest.approx(A.norm().log().item())
-    assert values["near_singular"] == pytest.approx(math.log(2))
-    share = A.diagonal().pow(2).sum() / A.pow(2).sum()
-    assert values["dominant_diagonal"] == pytest.approx(share.item())
-    assert values["noisy_answer"] == pytest.approx(-4) == -values["correct_answer"]
-    # Answers that are no inverse of anything, and right ones, still have finite values.
-    for odd in (-Y, 0 * Y, Y):
-        assert all(v.isfinite() for v in pushes.properties(odd, Y).values())
-    assert pushes.carried(Y[None], Y[None], "").isnan().all()
-    with pytest.raises(ValueError, match="unknown concept"):
-        pushes.carried(Y, Y, "beauty")
-
-
-def planted(slope, move):
-    """Responses by hand: own moves by `move`, random draws by 1, a property by `slope` per dose."""
-    rng, rows = np.random.default_rng(0), []
-    for control, draws in (("own", 1), ("random", 3), ("covariance", 2), ("orthogonal", 1)):
-        for draw in range(draws):
-            gain, size = (slope, move) if control == "own" else (0.05 * (-1) ** draw, 1.0)
-            for dose in (-2.0, 1.0, 2.0) if control != "own" else (-2.0, 0.0, 1.0, 2.0):
-                for problem in range(20):
-                    noise = rng.normal(0, 0.1, 4)
-                    rows.append(("v", control, draw, "add", dose, problem, 0.0, 0.0, 1.0,
-                                 abs(dose) * size + noise[0], 1 + noise[1], 1.0,
-                                 3 + gain * dose + noise[2], 1 + noise[3], 0.5))  # fmt: skip
-    return pandas.DataFrame(rows, columns=[*pushes.KEYS, *pushes.MEASURES])
-
-
-def test_movement_and_steering_of_planted_responses():
-    table = planted(0.3, 1.5)
-    moved, steered = pushes.movement(table).iloc[0], pushes.steering(table).iloc[0]
-    assert moved["ahead"] == pytest.approx(1, abs=0.1) and moved["low"] > 0.8 and moved["above_all"]
-    assert moved["p_covariance"] < 1e-6 and moved["beyond"] and moved["most"] < 2.1
-    assert moved["p_adjusted"] < 1e-6 and moved["random"] == pytest.approx(2, abs=0.1)
-    assert steered["slope"] == pytest.approx(0.3, abs=0.05) and steered["low"] > 0
-    assert steered["null"] == pytest.approx(0.05, abs=0.04) and steered["ahead_low"] > 0.1
-    for slope in (-0.3, 0.02):
-        assert pushes.steering(planted(slope, 0.5))["p_adjusted"][0] > 0.05
-    still = pushes.movement(planted(0, 0.5)).iloc[0]
-    assert still["ahead"] < 0 and still["p"] > 0.99 and not still["above_all"]
-    assert not still["beyond"] and steered["moves"]
-    assert pushes.steering(table.assign(carried=np.nan)).empty
-    np.testing.assert_allclose(pushes.farthest(table), 0.5)
-
-
-def test_summary_counts_problems_not_draws():
-    seen = pushes.summarised(planted(0.3, 1.5)).set_index(
-        ["control", "edit", "dose", "measure"]
-    )  # fmt: skip
-    changed = seen.xs("changed", level="measure")["mean"]
-    assert changed["own", "add", 0.0] == 0
-    assert changed["own", "add", 2.0] == pytest.approx(0.6, abs=0.1)
-    one = seen.loc[("random", "add", 2.0, "moved")]
-    assert one["units"] == 20 and one["low"] < one["mean"] < one["high"]
-    assert one["least"] < one["mean"] < one["most"]
-    # Three draws averaged: noise of 0.1/√3 over 20 problems.
-    assert one["high"] - one["low"] == pytest.approx(2 * 2.09 * 0.1 / math.sqrt(60), rel=0.5)
-    assert pushes.p_above([1, 1, 1]) == 0 and pushes.p_above([0, 0]) == 1

@@ -5,7 +5,7 @@ import torch
 
 from ired.instruments.core import states
 from ired.instruments.core.random_directions import rotations
-from ired.instruments.interventions.known_answers_causality import denoised
+from ired.instruments.core.sampler import denoised
 from ired.instruments.landscape import equivariance, known_answers as calibration
 from ired.instruments.landscape.equivariance import PERMUTATIONS, ROTATIONS
 from ired.model import problems as model_problems

@@ -11,7 +11,7 @@ from ired.instruments.concepts import cav
 from ired.instruments.core import patching, states
 from ired.instruments.dictionaries import recovery
 from ired.instruments.dictionaries.dictionary import neurons
-from ired.instruments.interventions import pushes
+from ired.instruments.interventions import manifold
 from ired.model import problems
 from ired.model.architectures import build, configured
 from ired.model.sampling import SamplingConfig, sample
@@ -76,8 +76,8 @@ def test_slopes_at_the_last_pass_are_known(energy, A):
 
 def test_noised_answers_lie_in_their_own_cloud(energy):
     many = problems.draw(40, N, 0.5, generator(), torch.float64)
-    seen = pushes.nature(energy, many, generator())
+    seen = manifold.nature(energy, many, generator())
     for layer in LAYERS:
-        own = pushes.cloud(energy, layer, 0, seen)
-        x = pushes.located(energy, layer, energy.prepare(many), seen.noised[0], 0)
+        own = manifold.cloud(energy, layer, 0, seen)
+        x = manifold.located(energy, layer, energy.prepare(many), seen.noised[0], 0)
         assert own.covariance.shape == (N * N, N * N) and own.quantile(own.distance(x, 0)).mean() > 0.2

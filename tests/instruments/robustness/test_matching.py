@@ -288,7 +288,8 @@ def test_one_network_three_times_agrees_with_itself(small):
 
 def test_pushed_together_is_pushed_alone(small):
     """Directions of one place go through one batch: the same answers as each by itself."""
-    from ired.instruments.interventions import mediation
+    from ired.instruments.interventions.edits import Path, Place, added
+    from ired.instruments.interventions.effects import DOSE
 
     energies, ground, verdicts, size = small
     looked_for = [one for one in rediscovery.wanted(verdicts) if one.source == "concept"]
@@ -297,12 +298,12 @@ def test_pushed_together_is_pushed_alone(small):
     one = network.own["concept near_singular fc1 k=0"]
     source = torch.Generator().manual_seed(1)
     found = effects.effects_of(energies[0], [one], ground, walk, 2, source)
-    path = mediation.Path.of(energies[0], walk, ground.tried, ground.start)
-    amount = mediation.DOSE * effects.spread_of(energies[0], one, ground)
-    place, V = mediation.Place("fc1", 0), one.vector[None].double()
+    path = Path.of(energies[0], walk, ground.tried, ground.start)
+    amount = DOSE * effects.spread_of(energies[0], one, ground)
+    place, V = Place("fc1", 0), one.vector[None].double()
     decode, sizes = energies[0].coordinates.decode, []
     for way in (1, -1):
-        answers = mediation.added(energies[0], walk, path, place, V, way * amount)[0]
+        answers = added(energies[0], walk, path, place, V, way * amount)[0]
         sizes.append((decode(answers) - decode(path.answers)).pow(2).mean((1, 2)).sqrt())
     np.testing.assert_allclose(found.moved[0], (sizes[0] + sizes[1]).numpy() / 2, atol=1e-9)
     assert found.moved_draws.shape == (1, 2, 6) and found.carried.shape == (1, 6)

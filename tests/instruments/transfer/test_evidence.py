@@ -9,9 +9,10 @@ from pandas import DataFrame
 
 from ired.instruments.core import states
 from ired.instruments.core.directions import EVERYWHERE, Direction
+from ired.instruments.core.sampler import denoised
 from ired.instruments.dictionaries.dictionary import given
-from ired.instruments.interventions import pushes
-from ired.instruments.interventions.known_answers_causality import Planted, denoised
+from ired.instruments.interventions import manifold
+from ired.instruments.interventions.known_answers_causality import Planted
 from ired.instruments.statistics.intervals import rank_correlation
 from ired.instruments.transfer import evidence, study
 from ired.model import problems as model_problems, shifted_problems
@@ -91,8 +92,8 @@ def test_a_planted_mediator_acts_and_a_random_direction_does_not(ideal):
     n = ideal.coordinates.n
     others = 0.3 * torch.rand(60, n, n, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     others = others @ others.mT + torch.eye(n, dtype=torch.float64)
-    seen = pushes.nature(energy, others, torch.Generator().manual_seed(1))
-    cloud = pushes.cloud(energy, "fc1", EVERYWHERE, seen)
+    seen = manifold.nature(energy, others, torch.Generator().manual_seed(1))
+    cloud = manifold.cloud(energy, "fc1", EVERYWHERE, seen)
     mediator = energy.axis(0, others)
     planted = Direction("planted", "feature", "fc1", EVERYWHERE, "", 1.0, "planted", mediator)
     stream = torch.Generator().manual_seed(2)
@@ -107,7 +108,7 @@ def test_a_planted_mediator_acts_and_a_random_direction_does_not(ideal):
 
 def test_directions_are_taken_from_the_verdicts_in_order(network):
     A = drawn(network.coordinates.n, 16)
-    seen = pushes.nature(network, A, torch.Generator().manual_seed(0))
+    seen = manifold.nature(network, A, torch.Generator().manual_seed(0))
     verdicts = DataFrame({
         "direction": ["feature fc2 #1", "feature fc2 #4", "concept large_norm fc3 k=2",
                       "gradient k=0 #1", "concept noisy_answer fc2 k=0"],

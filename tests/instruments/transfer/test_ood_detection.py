@@ -6,7 +6,7 @@ import torch
 
 from ired.instruments.accuracy import predictors
 from ired.instruments.core import states
-from ired.instruments.interventions.known_answers_causality import denoised
+from ired.instruments.core.sampler import denoised
 from ired.instruments.transfer import ood_detection
 from ired.instruments.transfer.known_answers import line, spectral
 from ired.model import problems as model_problems, shifted_problems

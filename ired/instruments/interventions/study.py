@@ -1,0 +1,180 @@
+"""The experiments P3-04 and P3-05, step by step: directions are pushed, then examined for what they cause."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pandas import DataFrame
+from torch import Tensor
+
+from ired.instruments.core import directions as core_directions, random_directions, states as points
+from ired.instruments.core.directions import OF_STATES, STATE, Direction
+from ired.instruments.core.sampler import Sampler
+from ired.instruments.interventions import counterfactuals, effects, pushes, responses, verdicts
+from ired.instruments.interventions.answer_properties import properties
+from ired.instruments.interventions.counterfactuals import Pairs
+from ired.instruments.interventions.edits import Path, Place, Twins, ablated, added
+from ired.instruments.interventions.effects import DOSE, following, specificity
+from ired.instruments.interventions.manifold import Nature
+from ired.instruments.interventions.mediation import mediated, mediation
+from ired.instruments.interventions.pushes import Scene
+from ired.model.protocol import Energy
+
+Read = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
+"""read(answers (B, d), y0 (B, d)): the property (B,) that each concept is about, of sampled answers."""
+
+
+def push_tables(
+    energy: Energy,
+    directions: Sequence[Direction],
+    scene: Scene,
+    background: Nature,
+    sampler: Sampler,
+    doses: Sequence[float],
+    draws: Mapping[str, int],
+    generator: torch.Generator,
+    done: Callable[[], Any] = lambda: None,
+) -> dict[str, DataFrame]:
+    """Tables of what pushes along directions do: "responses" (see `pushes.respond`), "directions" with their spreads,
+    "summary", "movement" and "steering" (see `responses`). done() is called after each direction."""
+    table, spreads = pushes.respond(
+        energy,
+        directions,
+        scene,
+        background,
+        sampler=sampler,
+        doses=doses,
+        draws=draws,
+        generator=generator,
+        done=lambda count: done(),
+    )
+    return {
+        "responses": table,
+        "directions": DataFrame(core_directions.table(directions) | {"spread": spreads}),
+        "summary": responses.summarised(table),
+        "movement": responses.movement(table),
+        "steering": responses.steering(table),
+    }
+
+
+def reading(energy: Energy) -> Read:
+    """The properties of `answer_properties.properties`, read off states."""
+    decode = energy.coordinates.decode
+    return lambda answers, y0: properties(decode(answers), decode(y0))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What directions are tried on: an energy with its way of sampling and a reader of answers,
+    undisturbed runs of P problems, pairs of runs by concept (`Pairs.base` and `.changed`), and how many
+    random directions of each kind stand beside each (2 at least)."""
+
+    energy: Energy
+    sampler: Sampler
+    read: Read
+    path: Path
+    runs: Mapping[str, tuple[Path, Path]]
+    draws: int
+
+    @classmethod
+    def of(
+        cls,
+        energy: Energy,
+        sampler: Sampler,
+        A: Tensor,
+        pairs: Mapping[str, Pairs],
+        draws: int,
+        generator: torch.Generator,
+    ) -> Bench:
+        """For problems A (P, n, n) and pairs of problems by concept; the runs of all begin with the same noise."""
+        most = max(len(A), *(len(made.base) for made in pairs.values()))
+        start = points.noise(energy, most, generator=generator, like=A)
+
+        def run(problems: Tensor) -> Path:
+            return Path.of(energy, sampler, problems.to(A), start[: len(problems)])
+
+        runs = {concept: (run(made.base), run(made.changed)) for concept, made in pairs.items()}
+        return cls(
+            energy=energy, sampler=sampler, read=reading(energy), path=run(A), runs=runs, draws=draws
+        )
+
+    def properties(self, answers: Tensor) -> dict[str, NDArray]:
+        """Of answers (m, P, d): (m, P) by concept."""
+        read = self.read(answers.flatten(0, 1), self.path.y0.repeat(len(answers), 1))
+        return {name: points.array(v).reshape(answers.shape[:2]) for name, v in read.items()}
+
+    def twins(self, concept: str, first: int, generator: torch.Generator) -> Twins:
+        """Pairs that differ in a concept, entered in landscape `first`."""
+        if concept in OF_STATES:
+            less, more = counterfactuals.states(
+                self.energy, self.path.y0, landscape=first, concept=concept, generator=generator
+            )
+            return Twins.states(self.path, less, more, first)
+        return Twins.problems(*self.runs[concept], first)
+
+
+def random_controls(bench: Bench, place: Place, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Random unit vectors of a place, (draws, width) each: isotropic ones, and ones of the covariance
+    over problems of what is there when its landscape begins."""
+    energy, path, first = bench.energy, bench.path, place.first(bench.energy.schedule.K)
+    here = path.states[first]
+    if place.space != STATE:
+        here = energy.activations(energy.prepare(path.A), here, first)[place.space]
+    isotropic = random_directions.isotropic_in(
+        energy, place.space, count=bench.draws, width=here.shape[-1], generator=generator, like=here
+    )
+    normals = random_directions.normal(bench.draws, len(here), generator=generator, like=here)
+    return isotropic, random_directions.mixtures(normals, here)
+
+
+@torch.no_grad()
+def examine(bench: Bench, direction: Direction, spread: float, generator: torch.Generator) -> dict[str, Any]:
+    """Necessity, specificity and mediation of one direction with a concept: a row of numbers. `spread`
+    is the direction's natural one, the unit of doses."""
+    place = Place(direction.space, direction.landscape)
+    twins = bench.twins(direction.concept, place.first(bench.energy.schedule.K), generator)
+    isotropic, mixed = random_controls(bench, place, generator)
+    studied = direction.unit().vector.to(isotropic)[None]
+    if place.space == STATE:
+        studied = torch.nn.functional.normalize(bench.energy.coordinates.project(studied), dim=1)
+    V, concept = torch.cat([studied, isotropic]), direction.concept
+    run = (bench.energy, bench.sampler)
+    base = bench.properties(bench.path.answers[None])
+    truth = bench.properties(bench.path.y0[None])
+    # The error of a true answer is 0, its logarithm a matter of rounding: nothing to spread or follow.
+    spreads = {name: (base if name in OF_STATES else truth)[name].std() for name in base}
+    true = np.zeros_like(truth[concept][0]) if concept in OF_STATES else truth[concept][0]
+    up, down = (
+        bench.properties(added(*run, bench.path, place, V=V, amount=way * DOSE * spread)) for way in (1, -1)
+    )
+    changes = {name: (up[name] - down[name]) / max(spreads[name], 1e-12) for name in base}
+    without = bench.properties(ablated(*run, bench.path, place, V))[concept]
+    shares = mediation(
+        *run, lambda y, y0: bench.read(y, y0)[concept], twins=twins, place=place, V=torch.cat([V, mixed])
+    )
+    random, covariance = slice(1, len(V)), slice(len(V), None)
+    return {
+        "direction": direction.name,
+        **specificity(changes, concept),
+        **following(true, base[concept][0], without),
+        **mediated(shares, random, covariance),
+    }
+
+
+def verdict_table(known: DataFrame, pushed: DataFrame, examined: Sequence[Mapping[str, Any]]) -> DataFrame:
+    """`verdicts.verdicts` on directions, a row each: all that are known (table "directions" of `push_tables`) by what
+    followed pushes along them (its table "responses"), and those with a concept by what `examine` said of them."""
+    every = list(known["name"])
+    named = list(known.loc[known["concept"] != "", "name"])
+    return verdicts.verdicts(
+        known,
+        moved=effects.effects(pushed, every, "moved"),
+        carried=effects.effects(pushed, named, "carried"),
+        error=effects.effects(pushed, every, "mse"),
+        examined=DataFrame(examined),
+    )

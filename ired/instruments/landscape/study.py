@@ -1,0 +1,253 @@
+"""The experiments of Phase 1 on several energies at once: tables in which energies are compared problem by problem.
+
+Tables are tidy, with columns energy, landscape and problem. What is drawn at random is the same for every energy:
+a stream is asked anew for its generator before each of them, so that comparisons are paired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pandas import DataFrame, concat
+from torch import Tensor
+
+from ired.instruments.core import states
+from ired.instruments.core.trajectories import Paths
+from ired.instruments.landscape import gradient_field, hessian, metrics, minima, slices
+from ired.instruments.statistics.intervals import mean_interval
+from ired.instruments.statistics.tables import summarise
+from ired.model.protocol import Energy
+
+Stream = Callable[[str], torch.Generator]
+"""stream(purpose): a generator that always begins alike for the same purpose."""
+BY = ("energy", "landscape")
+NOWHERE = 1e9  # noise radii to a minimum that does not exist
+CURVATURES = (
+    "ideal_scale",
+    "ideal_distance",
+    "negative_share",
+    "participation",
+    "algebraic_cosine_centred",
+    "algebraic_spearman",
+)
+
+
+def slice_tables(
+    energies: Mapping[str, Energy],
+    A: Tensor,
+    y0: Tensor,
+    walked: Paths,
+    extent: float,
+    resolution: int,
+    generator: torch.Generator,
+    done: Callable[[], Any] = lambda: None,
+) -> tuple[DataFrame, dict[str, NDArray]]:
+    """Slices through answers y0 (P, d) of problems A (P, n, n), in all landscapes and along three kinds of planes.
+
+    Planes are random, along the principal axes of the first energy's gradients, and along its sampling paths; the
+    last are wide enough to hold nine paths in ten. walked: paths of the first energy, and the answers at their ends;
+    extent in σ_k and resolution as in `slices.measure`; done() is called after each landscape. Gives the shapes of
+    all slices, and pictures of those of three problems, "energy.plane.k…" (see `Slices.picture`).
+    """
+    model = next(iter(energies.values()))
+    tables, pictures = [], {}
+    for k in range(model.schedule.K):
+        path = within(walked, k)
+        marks = {"model answer": states.centre(model, walked.end, k), "path": path}
+        planes = (
+            slices.random_directions(model, y0, generator),
+            slices.gradient_directions(model, A, y0, k, generator),
+            slices.path_directions(model, y0, k, path, generator),
+        )
+        for plane in planes:
+            width = extent
+            if plane.kind == "path":
+                u, v, _ = slices.in_plane(model, y0, k, plane, path)
+                width = max(extent, 1.2 * np.quantile(np.maximum(abs(u), abs(v)).max(-1), 0.9))
+            for name, energy in energies.items():
+                measured = slices.measure(energy, A, y0, k, plane, extent=width, resolution=resolution, marks=marks)
+                shape = DataFrame(slices.shape_of(measured).columns())
+                tables.append(shape.assign(energy=name))
+                pictures |= measured.picture(f"{name}.{plane.kind}.k{k}", problems=3)
+        done()
+    return concat(tables, ignore_index=True), pictures
+
+
+def within(walked: Paths, k: int) -> Tensor:
+    """States (P, T, d) of sampling paths after each of the T steps that they take in landscape k."""
+    steps = [i for i, stage in enumerate(walked.stage) if stage != "start" and walked.landscape[i] == k]
+    return walked.y[steps].transpose(0, 1).contiguous()
+
+
+def field_tables(
+    energies: Mapping[str, Energy],
+    A: Tensor,
+    y0: Tensor,
+    distances: Sequence[float],
+    count: int,
+    steps: int,
+    stream: Stream,
+    done: Callable[[], Any] = lambda: None,
+) -> dict[str, DataFrame]:
+    """Tables "field", "score" and "descents" of the gradient fields around answers y0 (P, d), see `gradient_field`.
+
+    count points at each of the distances (noise radii), 64 noised answers, one descent of at most so many steps
+    from each distance.
+    """
+
+    def measure(energy: Energy, landscapes: Sequence[int]) -> dict[str, Any]:
+        return {
+            "field": gradient_field.gradient_field(
+                energy, A, y0, landscapes, distances=distances, count=count, generator=stream("field")
+            ),
+            "score": gradient_field.score_error(
+                energy, A, y0, landscapes, samples=64, generator=stream("score")
+            ),
+            "descents": gradient_field.descents(
+                energy, A, y0, landscapes, distances=distances, count=1, generator=stream("descent"), steps=steps
+            ),
+        }
+
+    return _compared(energies, measure, done)
+
+
+def derivative_tables(energy: Energy, A: Tensor, y0: Tensor, stream: Stream) -> dict[str, DataFrame]:
+    """Tables "conservation" and "divergence" of a gradient field at noised answers of y0 (P, d), float64."""
+    landscapes = range(energy.schedule.K)
+    conservation = gradient_field.conservation(energy, A, y0, landscapes, stream("conservation"))
+    generator = stream("divergence")
+    noised = [states.noised(energy, y0, k, 1, generator)[0][:, 0] for k in landscapes]
+    divergence = gradient_field.divergence(energy, A, torch.stack(noised), landscapes)
+    return {"conservation": DataFrame(conservation.columns()), "divergence": DataFrame(divergence.columns())}
+
+
+def field_summary(tables: Mapping[str, DataFrame]) -> DataFrame:
+    """Means of what `field_tables` gave with intervals over problems, `end` being the distance of a descent's end."""
+    by = ["energy", "distance", "landscape"]
+    descents = tables["descents"].rename(columns={"distance": "end", "start": "distance"})
+    parts = [
+        summarise(tables["field"], by, ["cosine", "radial"]),
+        summarise(tables["score"], BY, ["relative", "relative_shrunk"]),
+        summarise(descents, by, ["end", "converged"]),
+    ]
+    return concat(parts, ignore_index=True)
+
+
+def curvature_tables(
+    energies: Mapping[str, Energy],
+    A: Tensor,
+    places: Mapping[str, Tensor],
+    done: Callable[[], Any] = lambda: None,
+) -> tuple[DataFrame, DataFrame, dict[str, NDArray]]:
+    """Hessians of all energies at places, states (K, P, d) in all landscapes by name: table, summary, spectra.
+
+    table: a row per place, energy, landscape and problem; summary: means of CURVATURES with intervals over problems,
+    and condition_correlation, the rank correlation with the condition number of A; spectra: float32 arrays
+    (K, P, m) by "energy.place.part".
+    """
+    tables, rows, spectra = [], [], {}
+    for place, y in places.items():
+        for name, energy in energies.items():
+            bent = hessian.spectra(energy, A, y, range(len(y)))
+            tables.append(DataFrame(bent.columns()).assign(energy=name, place=place))
+            for part in ("eigenvalues", "gauss_newton", "residual", "symmetric", "antisymmetric"):
+                spectra[f"{name}.{place}.{part}"] = getattr(bent, part).astype("float32")
+            correlation = hessian.condition_correlation(bent)
+            rows += [
+                {
+                    "place": place,
+                    "energy": name,
+                    "landscape": k,
+                    "mean": correlation.estimate[k],
+                    "low": correlation.low[k],
+                    "high": correlation.high[k],
+                    "measure": "condition_correlation",
+                }
+                for k in range(len(y))
+            ]
+            done()
+    table = concat(tables, ignore_index=True)
+    table["negative_share"] = table["negative"] / next(iter(energies.values())).coordinates.size
+    summary = summarise(table, ["place", *BY], CURVATURES)
+    return table, concat([summary, DataFrame(rows)], ignore_index=True), spectra
+
+
+def basin_tables(
+    energies: Mapping[str, Energy],
+    A: Tensor,
+    y0: Tensor,
+    distances: Sequence[float],
+    starts: int,
+    patience: int,
+    stream: Stream,
+    done: Callable[[], Any] = lambda: None,
+) -> dict[str, DataFrame]:
+    """Tables "convexity", "sharpness", "gaps" and "minima" of landscapes around answers y0 (P, d).
+
+    Descents begin at so many random starts at each of the distances (noise radii); patience is that of
+    `descent.descend`. Wrong answers are those of up to eight other problems.
+    """
+    wrong = {"other": metrics.other_answers(y0, min(8, len(A) - 1))}
+
+    def measure(energy: Energy, landscapes: Sequence[int]) -> dict[str, Any]:
+        return {
+            "convexity": metrics.convexity(
+                energy, A, y0, landscapes, scales=(0.3, 1.0, 3.0), segments=64, generator=stream("convexity")
+            ),
+            "sharpness": metrics.sharpness(energy, A, y0, landscapes, stream("sharpness")),
+            "gaps": metrics.energy_gaps(energy, A, y0, landscapes, wrong=wrong, generator=stream("gaps")),
+            "minima": minima.find_minima(
+                energy,
+                A,
+                y0,
+                landscapes,
+                distances=distances,
+                starts=starts,
+                generator=stream("minima"),
+                patience=patience,
+            ),
+        }
+
+    return _compared(energies, measure, done)
+
+
+def basin_summary(tables: Mapping[str, DataFrame]) -> DataFrame:
+    """Means of what `basin_tables` gave with intervals over problems: convexity at the scale of the noise, and where
+    the minima lie in problems that have any."""
+    convexity, ends = tables["convexity"], tables["minima"]
+    shares = [name for name in ends if name.startswith("basin_")]
+    parts = [
+        summarise(convexity[convexity["scale"] == 1.0], BY, ["share", "rays", "curvature"]),
+        summarise(tables["sharpness"], BY, ["radius"]),
+        summarise(tables["gaps"], BY, ["other_gap", "other_rate", "noised_gap", "noised_rate"]),
+        summarise(ends, BY, ["minima", "saddles", "flat", "unconverged", "escaped", *shares]),
+        summarise(ends[ends["found"]], BY, ["nearest_distance", "lowest_distance", "lowest_is_nearest"]),
+    ]
+    return concat(parts, ignore_index=True)
+
+
+def nearest_minimum(distances: NDArray) -> tuple[float, float]:
+    """Mean distance of nearest minima and the upper end of its 95 % interval, over the problems (P,) that have one.
+
+    Without one in any problem, or an interval, NOWHERE stands for the number."""
+    distances = distances[np.isfinite(distances)]
+    mean = distances.mean() if len(distances) else NOWHERE
+    return mean, mean_interval(distances).high if len(distances) > 1 else NOWHERE
+
+
+def _compared(
+    energies: Mapping[str, Energy],
+    measure: Callable[[Energy, Sequence[int]], Mapping[str, Any]],
+    done: Callable[[], Any],
+) -> dict[str, DataFrame]:
+    """Records that measure(energy, landscapes) gives by name, each as one table of all energies."""
+    tables: dict[str, list[DataFrame]] = {}
+    for name, energy in energies.items():
+        for kind, record in measure(energy, range(energy.schedule.K)).items():
+            tables.setdefault(kind, []).append(DataFrame(record.columns()).assign(energy=name))
+        done()
+    return {kind: concat(parts, ignore_index=True) for kind, parts in tables.items()}
