@@ -9,6 +9,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from pandas import DataFrame
 
+from ired.instruments.concepts.cav import PRIMARY
+from ired.instruments.concepts.study import Study
 from ired.plotting.plots import dots, heat_map, legend_below, row_names
 from ired.plotting.style import COLOURS, DIVERGING, canvas
 
@@ -21,6 +23,30 @@ _READERS = {
     "input": (COLOURS["least_squares"], "P", "classifier on the input [A, y]"),
     "random": (COLOURS["untrained"], "s", "classifier, random labels"),
 }
+
+
+def all_of_them(trained: Study, untrained: Study, fresh: int) -> list[tuple[str, Figure, str]]:
+    """Name, figure and caption of each; fresh: how many problems derivatives are averaged over."""
+    best = trained.best()
+    return [
+        (
+            "tcav",
+            scores(trained.tcav),
+            f"Share of {fresh} new problems at which the gap of E to the answer grows along the CAV "
+            "(partialled pattern).",
+        ),
+        (
+            "confusion",
+            confusion(trained.confusion, best, PRIMARY),
+            "0.5 tells nothing, 0 the other way round. Landscapes: where the CAV handed on tells its own "
+            "pairs apart best.",
+        ),
+        (
+            "auroc",
+            readers(trained.auroc, untrained.auroc, best, PRIMARY),
+            "Held-out pairs of matched problems; 95 % intervals over pairs, too narrow near 0.5.",
+        ),
+    ]
 
 
 def scores(tcav: DataFrame) -> Figure:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ired.instruments.attribution import active_subspace, exact_sensitivity, integrated_gradients
 from ired.instruments.concepts import cav
+from ired.instruments.concepts.pairs import Population, concept_pairs
 from ired.instruments.core import states
 from ired.instruments.core.directions import Direction
 from ired.instruments.core.trajectories import record
@@ -161,9 +162,9 @@ def shown(
     """  # fmt: skip
     for caliper in CALIPERS:
         seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
-        population = cav.Population.of(A, properties, FOLDS, np.random.default_rng(seed))
+        population = Population.of(A, properties, FOLDS, np.random.default_rng(seed))
         try:
-            found = cav.pairs(energy, population, most, caliper, generator)
+            found = concept_pairs(energy, population, most, caliper=caliper, generator=generator)
             break
         except ValueError:
             if caliper == CALIPERS[-1]:
