@@ -94,14 +94,12 @@ class Components:
     """PCA of fields in L landscapes, beside the same without relations between entries.
 
     values (L, size): variance along each component, largest first; rows (L, size, size): unit components, their
-    largest entry positive; nulls (2, R, L, size): values of each of NULLS; mean (L,): share of the mean square that
-    the mean makes up, which PCA leaves out.
+    largest entry positive; nulls (2, R, L, size): values of each of NULLS.
     """
 
     values: NDArray
     rows: Tensor
     nulls: NDArray
-    mean: NDArray
 
     @property
     def share(self) -> NDArray:
@@ -123,11 +121,6 @@ class Components:
         """p-value of the first component, the larger of both nulls': (L,)."""
         reached = (self.nulls[..., 0] >= self.values[:, 0]).sum(1)
         return ((1 + reached) / (1 + self.nulls.shape[1])).max(0)
-
-    @property
-    def dimension(self) -> NDArray:
-        """(Σλ)²/Σλ² (L,): how many components carry the variance."""
-        return 1 / (self.share**2).sum(1)
 
     def leading(self, landscape: int, most: int | None = None) -> Tensor:
         """The real components of a landscape, at most so many; the first where none is: (m, size)."""
@@ -161,8 +154,7 @@ def components(field: Tensor, draws: int, generator: torch.Generator) -> Compone
     """
     _, P, _, size = field.shape
     values, rows = principal(field.flatten(1, 2))
-    mean = field.mean((1, 2), keepdim=True)
-    deviations = (field - mean).float()
+    deviations = (field - field.mean((1, 2), keepdim=True)).float()
 
     def spectrum(data: Tensor) -> Tensor:
         data = data.flatten(1, 2)
@@ -176,8 +168,7 @@ def components(field: Tensor, draws: int, generator: torch.Generator) -> Compone
         shuffled.append(spectrum(deviations.gather(1, order)))
         flipped.append(spectrum(deviations * signs.to(deviations)[:, None]))
     nulls = torch.stack([torch.stack(shuffled), torch.stack(flipped)])
-    share = mean.pow(2).sum((1, 2, 3)) / field.pow(2).sum(-1).mean((1, 2))
-    return Components(values=points.array(values), rows=rows, nulls=points.array(nulls), mean=points.array(share))
+    return Components(values=points.array(values), rows=rows, nulls=points.array(nulls))
 
 
 # Whether they are the same on other problems

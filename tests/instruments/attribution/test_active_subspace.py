@@ -11,21 +11,6 @@ from ired.model.reference import Quadratic
 from ired.model.sampling import Sampler
 
 
-def test_the_ideal_gradient_is_the_noise_and_its_rest_is_known(ideal, problems, generator):
-    y0 = points.answers(ideal, problems)
-    states = active_subspace.noised_states(ideal, y0, 3, generator)
-    assert states.shape == (10, 6, 3, ideal.coordinates.d)
-    found = active_subspace.fields(ideal, problems, states)
-    z = ideal.coordinates.to_basis
-    for k in (0, 4, 9):
-        sigma, root = points.sigma(ideal, k), ideal.schedule.sqrt_alpha_bar[k].item()
-        noise = z(states[k] - points.centre(ideal, y0, k)[:, None]) / sigma
-        torch.testing.assert_close(found["raw"][k], noise)
-        c = (z(states[k]) * noise).sum() / z(states[k]).pow(2).sum()
-        beyond = (1 - c * sigma) * noise - c * root * z(y0)[:, None]
-        torch.testing.assert_close(found["beyond"][k], beyond)
-
-
 def test_states_of_a_path_are_those_of_the_sampler(ideal, problems, generator):
     seen, sampler = [], Sampler(inner_steps=2)
     start = points.noise(ideal, len(problems), generator=generator, like=problems)
