@@ -1,13 +1,12 @@
 """P3-01: which entries of the problem and of the state do energy, score and answers come from?
 
-Integrated gradients (Sundararajan et al. 2017; captum) of the energy gap to the answer, of entries of
-the score and of the sampled answer's error, by every entry of A and y, from four baselines: zero, the
-identity, the training mean and random problems (expected gradients), with as many steps as their sum
-needs to be right to 1 %; sampled answers are smooth but for changes of which steps are accepted.
-Beside them gradient, input × gradient, SmoothGrad and Shapley values, judged by infidelity and
-max-sensitivity. Completeness says nothing about validity: that is held against the exact sensitivity
-of the inverse, dY = −Y dA Y. Against the claim that the network reads A as inversion does counts that
-its sensitivity is no nearer to it than an untrained network's, or than to another problem's.
+Integrated gradients (Sundararajan et al. 2017; captum) of the energy gap to the answer, of entries of the score and
+of the sampled answer's error, by every entry of A and y, from four baselines: zero, the identity, the training mean
+and random problems (expected gradients), with as many steps as their sum needs to be right to 1 %; sampled answers
+are smooth but for changes of which steps are accepted. Beside them gradient, input × gradient, SmoothGrad and Shapley
+values, judged by infidelity and max-sensitivity. Completeness says nothing about validity: that is held against the
+exact sensitivity of the inverse, dY = −Y dA Y. Against the claim that the network reads A as inversion does counts
+that its sensitivity is no nearer to it than an untrained network's, or than to another problem's.
 """
 
 from ired.lab.arguments import Param

@@ -1,14 +1,13 @@
 """P3-02: are properties of problem and state directions in the layers, and does the energy follow them?
 
-Concept activation vectors (Kim et al. 2018) of six concepts, from pairs of states that differ in one
-and are matched on the others: what a property shares with the others is no part of its concept. Handed
-on are patterns with confounders partialled out (Haufe et al. 2014), which a planted concept chose;
-classifiers' weights stand beside them. TCAV: the share of new problems whose energy gap to the answer
-grows along a CAV (the energy itself carries an offset that depends on A alone), and the mean
-derivative. Their null are CAVs of the same pairs with labels swapped at random: a permutation test that
-holds for any distribution, with enough of them for one of 144 tests to survive correction. Beside them
-concept regression (Graziani et al. 2018) and regions (Crabbé & van der Schaar 2022). Against the claim:
-random labels do as well, another concept's CAV tells the pairs apart too, or the input and an untrained
+Concept activation vectors (Kim et al. 2018) of six concepts, from pairs of states that differ in one and are matched
+on the others: what a property shares with the others is no part of its concept. Handed on are patterns with
+confounders partialled out (Haufe et al. 2014), which a planted concept chose; classifiers' weights stand beside them.
+TCAV: the share of new problems whose energy gap to the answer grows along a CAV (the energy itself carries an offset
+that depends on A alone), and the mean derivative. Their null are CAVs of the same pairs with labels swapped at
+random: a permutation test that holds for any distribution, with enough of them for one of 144 tests to survive
+correction. Beside them concept regression (Graziani et al. 2018) and regions (Crabbé & van der Schaar 2022). Against
+the claim: random labels do as well, another concept's CAV tells the pairs apart too, or the input and an untrained
 network say as much.
 """
 

@@ -1,12 +1,12 @@
 """P3-03: does the gradient keep to a few directions, and are they directions of something?
 
-PCA of ∇_y E over at least 1000 noised answers (and states of sampling paths) in every landscape: its
-active subspace (Constantine et al. 2014), raw and beyond the best multiple of the state, which needs no
-A. Components count as real above permuted and sign-flipped entries (Horn 1965; Hong et al. 2020); their
-span is compared between halves of the problems, and on fresh problems with A's eigen-directions, the
-exact sensitivity of the inverse dY = −Y dA Y, concepts and features led back to y. An untrained network
-and the ideal energy (whose gradient is the noise) go the same way. Against the directions: no component
-above chance, another subspace on other problems, or no more of dY than random directions have.
+PCA of ∇_y E over at least 1000 noised answers (and states of sampling paths) in every landscape: its active subspace
+(Constantine et al. 2014), raw and beyond the best multiple of the state, which needs no A. Components count as real
+above permuted and sign-flipped entries (Horn 1965; Hong et al. 2020); their span is compared between halves of the
+problems, and on fresh problems with A's eigen-directions, the exact sensitivity of the inverse dY = −Y dA Y, concepts
+and features led back to y. An untrained network and the ideal energy (whose gradient is the noise) go the same way.
+Against the directions: no component above chance, another subspace on other problems, or no more of dY than random
+directions have.
 """
 
 from ired.lab.arguments import Param

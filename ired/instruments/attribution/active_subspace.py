@@ -47,7 +47,7 @@ NULLS = ("shuffled", "flipped")
 def noised_states(energy: Energy, y0: Tensor, draws: int, generator: torch.Generator) -> Tensor:
     """Noised answers of y0 (P, d) in every landscape, as in training: (K, P, draws, d)."""
     K = energy.schedule.K
-    return torch.stack([points.noised(energy, y0, k, draws, generator)[0] for k in range(K)])
+    return torch.stack([points.noised(energy, y0, k, count=draws, generator=generator)[0] for k in range(K)])
 
 
 def path_states(energy: Energy, A: Tensor, sampler: Sampler, start: Tensor) -> Tensor:

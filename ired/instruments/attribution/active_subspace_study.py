@@ -151,8 +151,8 @@ def comparisons(
     axes, single, cosines = [], [], []
     for k in landscapes:
         rows = components.leading(k, most)
-        y = points.noised(energy, y0, k, 1, generator)[0][:, 0]
-        axes.append(eigenframe.framed(energy, A, k, rows, generator))
+        y = points.noised(energy, y0, k, count=1, generator=generator)[0][:, 0]
+        axes.append(eigenframe.framed(energy, A, k, rows=rows, generator=generator))
         for component, row in enumerate(rows, 1):
             table = exact_sensitivity.captures(energy, A, S, k=k, spans={"trained": row[None]}, generator=generator)
             single.append(table.assign(component=component))

@@ -102,7 +102,7 @@ def aligned(
     if STATE in vectors:
         unit = torch.nn.functional.normalize(vectors.pop(STATE), dim=-1)
         pulled[STATE] = unit.expand(len(y), -1, -1)
-    pulled |= pulled_back(energy, A, y, k, vectors)
+    pulled |= pulled_back(energy, A, y, k=k, vectors=vectors)
     table = []
     for space, here in by_space.items():
         cosines, count = alignment(rows, pulled[space]), len(here)

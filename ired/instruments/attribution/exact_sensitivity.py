@@ -102,7 +102,7 @@ def gradient_agreement(
     tables, first = [], next(iter(energies.values()))
     y0 = states.answers(first, A)
     for k in landscapes:
-        y = states.noised(first, y0, k, 1, generator)[0][:, 0]
+        y = states.noised(first, y0, k, count=1, generator=generator)[0][:, 0]
         for entry in entries:
             exact = exact_score_sensitivity(first, A, k, entry)
             for name, energy in energies.items():

@@ -312,10 +312,10 @@ def judge(energy: Energy, target: Target, at: Scene, count: int, samples: int, s
     attributions |= {name: tuple(map(torch.mul, slope, step)) for name, slope in slopes.items()}
     slopes["input × gradient"] = slopes["gradient"]
     for name, begin in begins.items():
-        paths = integrate(target, A, y, begin, count)
+        paths = integrate(target, A, y, baseline=begin, count=count)
         slopes[f"IG {name}"] = tuple(g.mean(0) for g in paths.gradients)
     small, large = (
-        infidelity(energy, target, A, y, slopes, spread=spread, radius=radius, samples=samples, seed=seed)
+        infidelity(energy, target, A, y, gradients=slopes, spread=spread, radius=radius, samples=samples, seed=seed)
         for radius in (NEAR, FAR)
     )
 

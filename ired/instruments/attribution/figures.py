@@ -60,8 +60,8 @@ def heatmaps(maps: Mapping[Place, NDArray], ideal: Mapping[Place, NDArray], targ
     figure.get_layout_engine().set(wspace=0.05)
     for k, row in zip(landscapes, axes, strict=True):
         for axis, (title, source, part), names in zip(row, groups, wide, strict=True):
-            own = [np.asarray(v) for (aim, _, j, _), v in source.items() if (aim, j) == (target, k)]
-            scale, n = centred(np.stack(own)), len(own[0])
+            arrays = [np.asarray(v) for (aim, _, j, _), v in source.items() if (aim, j) == (target, k)]
+            scale, n = centred(np.stack(arrays)), len(arrays[0])
             tiles = np.full((n, len(names) * (n + 1) - 1), np.nan)
             for i, name in enumerate(names):
                 tiles[:, i * (n + 1) : i * (n + 1) + n] = source[target, name, k, part]

@@ -105,7 +105,7 @@ def baselines(
     eye = torch.eye(A.shape[-1]).to(A)
     zero = A.new_zeros(len(A), energy.coordinates.d)
     answers = states.answers(energy, background.flatten(0, 1))
-    noised = states.noised(energy, answers, k, 1, generator)[0][:, 0]
+    noised = states.noised(energy, answers, k, count=1, generator=generator)[0][:, 0]
 
     def same(name: str, problem: Tensor, state: Tensor) -> Baseline:
         return Baseline(name, problem.expand_as(A)[None], state.expand_as(zero)[None])
@@ -133,7 +133,7 @@ class Scene:
     def first(self, count: int) -> Scene:
         """Of the first `count` problems."""
         begins = {name: Baseline(name, begin.A[:, :count], begin.y[:, :count]) for name, begin in self.begins.items()}
-        return Scene(self.k, self.A[:count], self.y0[:count], self.y[:count], begins)
+        return replace(self, A=self.A[:count], y0=self.y0[:count], y=self.y[:count], begins=begins)
 
     def definite(self) -> Scene:
         """Without the baseline on whose paths problems are singular."""
@@ -144,9 +144,9 @@ class Scene:
 def scene(energy: Energy, k: int, A: Tensor, mean: float, background: Tensor, generator: torch.Generator) -> Scene:
     """Problems at noised answers, as in training, with all `baselines`."""
     y0 = states.answers(energy, A)
-    y = states.noised(energy, y0, k, 1, generator)[0][:, 0]
+    y = states.noised(energy, y0, k, count=1, generator=generator)[0][:, 0]
     begins = baselines(energy, k, A, mean=mean, background=background, generator=generator)
-    return Scene(k, A, y0, y, begins)
+    return Scene(k=k, A=A, y0=y0, y=y, begins=begins)
 
 
 # Integrals along paths
@@ -182,10 +182,10 @@ class Paths:
         return (self.error() < WITHIN).double().mean().item() >= SHARE
 
 
-def until_complete(integral: Callable[[int], Paths], first: int = 8, most: int = 128) -> Paths:
-    """integral(count) with the count doubled from `first` until it is complete, up to `most`."""
+def until_complete(integral: Callable[..., Paths], first: int = 8, most: int = 128) -> Paths:
+    """integral(count=…) with the count doubled from `first` until it is complete, up to `most`."""
     count = first
-    while not (paths := integral(count)).complete() and 2 * count <= most:
+    while not (paths := integral(count=count)).complete() and 2 * count <= most:
         count *= 2
     return paths
 
@@ -220,7 +220,9 @@ def integrate(target: Target, A: Tensor, y: Tensor, baseline: Baseline, count: i
 def explained(targets: Sequence[Target], at: Scene, most: int = 128, rows: int = ROWS) -> dict[Case, Paths]:
     """Every target from every baseline, each with as many places as completeness asks for."""
     return {
-        (target.name, name, at.k): until_complete(partial(integrate, target, at.A, at.y, begin, rows=rows), most=most)
+        (target.name, name, at.k): until_complete(
+            partial(integrate, target, at.A, at.y, baseline=begin, rows=rows), most=most
+        )
         for target in targets
         for name, begin in at.begins.items()
     }
@@ -290,7 +292,7 @@ def layers_explained(energy: Energy, layers: Sequence[str], at: Scene) -> dict[C
     """The gap by the activations of every layer, baseline "answer"."""
     return {
         (f"gap by {layer}", "answer", at.k): until_complete(
-            partial(integrate_layer, energy, layer, at.k, at.A, at.y, at.y0)
+            partial(integrate_layer, energy, layer, k=at.k, A=at.A, y=at.y, y0=at.y0)
         )
         for layer in layers
     }

@@ -79,7 +79,7 @@ def _integrals(ideal: Any, k: int, A: Tensor, y: Tensor, y0: Tensor) -> list[Che
     here = exact_sensitivity.gradients_by_problem(entry, A, y)
     layered = Layered(ideal)
     h = layered.activations(A, y, k)["fc1"]
-    layer = integrated_gradients.integrate_layer(layered, "fc1", k, A, y, y0, 2)
+    layer = integrated_gradients.integrate_layer(layered, "fc1", k, A=A, y=y, y0=y0, count=2)
     return [
         relative(NAME, f"ideal gap by y, k={k}", size(closed), size(paths.attributions()[1]), 1e-6),
         relative(NAME, f"ideal score by A, k={k}", size(known), size(here), 1e-9),
@@ -121,7 +121,7 @@ def _methods(
     size = states.array
     w = ideal.coordinates.project(torch.randn(y.shape[1], generator=generator, dtype=y.dtype).to(y))
     linear = Target("linear", lambda A, y: A.sum((1, 2)) + y @ w)
-    at = integrated_gradients.Scene(0, A, states.answers(ideal, A), y, begins)
+    at = integrated_gradients.Scene(k=0, A=A, y0=states.answers(ideal, A), y=y, begins=begins)
     table = explainers.judge(ideal, linear, at, count=2, samples=4, seed=0).set_index("method")
     rows = ["gradient", "SmoothGrad", "IG mean", "IG random"]
     faults = ["infidelity_small", "infidelity_large", "sensitivity"]

@@ -66,7 +66,7 @@ def check_active_subspace(references: References, generator: torch.Generator) ->
     bent, k = _Bent(ideal), 1
     v = torch.randn(2, size, generator=generator, dtype=torch.float64).to(A)
     y = states[k, :, 0]
-    pulled = alignment.pulled_back(bent, A, y, k, {"fc1": v})["fc1"]
+    pulled = alignment.pulled_back(bent, A, y, k=k, vectors={"fc1": v})["fc1"]
     slope = 1 - torch.tanh(to_basis(y)).pow(2)
     expected = torch.nn.functional.normalize(slope[:, None] * v, dim=-1)
     checks.append(compare(NAME, "directions of tanh(z) led back", *_arrays(expected, pulled), 1e-8))

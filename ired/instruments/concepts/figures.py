@@ -104,11 +104,11 @@ def confusion(table: DataFrame, best: DataFrame, primary: str) -> Figure:
     for (i, (words, method)), (j, layer) in _grid(list(rows.items()), layers):
         axis, values = axes[i, j], np.empty((len(concepts),) * 2)
         for r, concept in enumerate(concepts):
-            own = table[
+            row = table[
                 (table["layer"] == layer) & (table["concept"] == concept) & (table["method"] == method)
                 & (table["landscape"] == at[layer, concept])
             ].set_index("pairs")  # fmt: skip
-            values[r] = own["auroc"].loc[concepts]
+            values[r] = row["auroc"].loc[concepts]
         image = heat_map(axis, values, DIVERGING, Normalize(0, 1), "{:.2f}", framed=np.eye(len(concepts), dtype=bool))
         axis.set_title(f"{layer}: {words}")
         names = [f"{_words(c)}, k={at[layer, c]}" if j == 0 else f"k={at[layer, c]}" for c in concepts]
@@ -158,7 +158,7 @@ def readers(auroc: DataFrame, untrained: DataFrame, best: DataFrame, primary: st
 
 def _grid(rows: list, columns: list):
     """Pairs of numbered rows and numbered columns."""
-    return ((one, two) for one in enumerate(rows) for two in enumerate(columns))
+    return ((row, column) for row in enumerate(rows) for column in enumerate(columns))
 
 
 def _words(name: str) -> str:

@@ -128,7 +128,10 @@ def concept_pairs(
     Raises ValueError where a fold is left with less than two pairs of a concept.
     """
     shown = [
-        *(property_pairs(energy, population, name, most, caliper, generator=generator) for name in OF_PROBLEMS),
+        *(
+            property_pairs(energy, population, name, most=most, caliper=caliper, generator=generator)
+            for name in OF_PROBLEMS
+        ),
         noisy_pairs(energy, population, most, generator),
         correct_pairs(energy, population, most, caliper=caliper, generator=generator),
     ]

@@ -34,11 +34,11 @@ def slopes(
     energy: Energy, A: Tensor, y0: Tensor, k: int, layers: Sequence[str], generator: torch.Generator
 ) -> dict[str, Slopes]:
     """Of problems A (F, n, n) with answers y0 (F, d), at one noised answer of each in landscape k."""
-    y = states.noised(energy, y0, k, 1, generator)[0][:, 0]
+    y = states.noised(energy, y0, k, count=1, generator=generator)[0][:, 0]
     by_layer, prepared = {}, energy.prepare(A)
     at = [energy.activations(prepared, state, k) for state in (y, states.centre(energy, y0, k))]
     for layer in layers:
-        there, home = (_slope(energy, layer, h[layer], prepared, k) for h in at)
+        there, home = (_slope(energy, layer, h[layer], prepared=prepared, k=k) for h in at)
         by_layer[layer] = Slopes(energy=array(there), gap=array(there - home))
     return by_layer
 

@@ -12,13 +12,13 @@ from ired.model.sampling import Sampler
 
 
 def test_states_of_a_path_are_those_of_the_sampler(ideal, problems, generator):
-    seen, sampler = [], Sampler(inner_steps=2)
+    steps, sampler = [], Sampler(inner_steps=2)
     start = points.noise(ideal, len(problems), generator=generator, like=problems)
     states = active_subspace.path_states(ideal, problems, sampler, start)
-    sampler(ideal, problems, start, callback=seen.append)
+    sampler(ideal, problems, start, callback=steps.append)
     assert states.shape == (10, 6, 2, ideal.coordinates.d)
-    last = [s for s in seen if s.landscape == 3 and s.stage == "descend"][-1]
-    first = next(s for s in seen if s.landscape == 3 and s.stage == "denoise")
+    last = [s for s in steps if s.landscape == 3 and s.stage == "descend"][-1]
+    first = next(s for s in steps if s.landscape == 3 and s.stage == "denoise")
     assert torch.equal(states[3, :, 0], first.y) and torch.equal(states[3, :, 1], last.y)
 
 
@@ -30,12 +30,12 @@ def test_a_path_without_descent_has_one_state(ideal, problems, generator):
 
 def test_parts_sum_to_the_whole_and_know_their_matrices(ideal, generator):
     z = normal(5, ideal.coordinates.size, generator=generator)
-    seen = active_subspace.parts(ideal, z)
-    torch.testing.assert_close(seen.sum(-1), z.pow(2).sum(-1))
+    shares = active_subspace.parts(ideal, z)
+    torch.testing.assert_close(shares.sum(-1), z.pow(2).sum(-1))
     n = ideal.coordinates.n
     E = torch.eye(n, dtype=torch.float64)
-    one = ideal.coordinates.to_basis(E.flatten())
-    torch.testing.assert_close(active_subspace.parts(ideal, one), torch.tensor([4.0, 0, 0, 0]).double())
+    identity = ideal.coordinates.to_basis(E.flatten())
+    torch.testing.assert_close(active_subspace.parts(ideal, identity), torch.tensor([4.0, 0, 0, 0]).double())
     if not ideal.coordinates.symmetric:
         odd = torch.zeros(n, n, dtype=torch.float64)
         odd[0, 1], odd[1, 0] = 1, -1
@@ -52,19 +52,19 @@ def planted(P, M, size, m, strength, generator):
 
 def test_a_planted_subspace_and_its_dimension_are_found(generator):
     field, rows = planted(600, 1, 15, 3, 3.0, generator)
-    found = active_subspace.components(field, 40, generator)
-    assert found.real.tolist() == [3]
-    assert active_subspace.angle(found.leading(0), rows) < 10
-    np.testing.assert_allclose(found.values[0, :3], 10, rtol=0.25)
-    assert found.chance[0] == pytest.approx(1 / 41)
+    components = active_subspace.components(field, 40, generator)
+    assert components.real.tolist() == [3]
+    assert active_subspace.angle(components.leading(0), rows) < 10
+    np.testing.assert_allclose(components.values[0, :3], 10, rtol=0.25)
+    assert components.chance[0] == pytest.approx(1 / 41)
 
 
 def trials(draw, generator, count=60):
     """Share of spectra with a component above each null, and above both."""
     field = torch.cat([draw() for _ in range(count)])
-    found = active_subspace.components(field, 39, generator)
-    above = found.share[:, 0] > found.limits()[..., 0]
-    return *above.mean(1), (found.real > 0).mean()
+    components = active_subspace.components(field, 39, generator)
+    above = components.share[:, 0] > components.limits()[..., 0]
+    return *above.mean(1), (components.real > 0).mean()
 
 
 def test_noise_has_components_in_the_nominal_share_of_trials(generator):
@@ -112,27 +112,27 @@ def test_gradients_of_a_quadratic_have_the_pca_of_its_hessian(ideal, problems, g
 
 def test_equal_seeds_give_equal_components(generator):
     field = normal(2, 30, 2, 5, generator=generator)
-    one, two = (active_subspace.components(field, 5, torch.Generator().manual_seed(1)) for _ in range(2))
-    assert np.array_equal(one.nulls, two.nulls) and torch.equal(one.rows, two.rows)
+    first, second = (active_subspace.components(field, 5, torch.Generator().manual_seed(1)) for _ in range(2))
+    assert np.array_equal(first.nulls, second.nulls) and torch.equal(first.rows, second.rows)
 
 
 def test_a_strong_subspace_is_stable_and_noise_has_none(generator):
     strong, rows = planted(300, 1, 10, 2, 5.0, generator)
-    seen = active_subspace.stability(strong[0], 2, 20, generator)
-    assert np.median(seen.halves) < 15 and np.median(seen.bootstrap) < 12
-    assert np.median(seen.expected) < 15 and np.median(seen.chance) > 45
+    stable = active_subspace.stability(strong[0], 2, 20, generator)
+    assert np.median(stable.halves) < 15 and np.median(stable.bootstrap) < 12
+    assert np.median(stable.expected) < 15 and np.median(stable.chance) > 45
     noise = active_subspace.stability(normal(300, 1, 10, generator=generator), 2, 20, generator)
     assert np.median(noise.halves) > 45
-    assert set(seen.columns()) >= {"halves", "halves_low", "halves_high", "chance"}
+    assert set(stable.columns()) >= {"halves", "halves_low", "halves_high", "chance"}
 
 
 def test_the_whole_space_is_the_same_in_all_halves(generator):
-    seen = active_subspace.stability(normal(40, 2, 3, generator=generator), 3, 3, generator)
-    assert max(np.max(v) for v in vars(seen).values()) < 1e-4
+    angles = active_subspace.stability(normal(40, 2, 3, generator=generator), 3, 3, generator)
+    assert max(np.max(v) for v in vars(angles).values()) < 1e-4
 
 
 def test_odd_numbers_of_problems_can_be_halved(generator):
     field = normal(21, 2, 3, generator=generator)
     field[..., 0] *= 30  # one axis that both halves, 11 and 10 problems, must find
-    found = active_subspace.stability(field, 1, 2, generator)
-    assert len(found.halves) == 2 and max(found.halves) < 10
+    halves = active_subspace.stability(field, 1, 2, generator).halves
+    assert len(halves) == 2 and max(halves) < 10

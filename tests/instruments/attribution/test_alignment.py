@@ -27,11 +27,11 @@ def test_cosines_and_their_chance(generator):
     rows = orthonormal(2, size, generator)
     pulled = torch.stack([rows[0], normal(size, generator=generator)]).expand(9, -1, -1)
     pulled = torch.nn.functional.normalize(pulled, dim=-1)
-    seen = alignment.alignment(rows, pulled)
-    np.testing.assert_allclose(seen.cosine[0], [1, 0], atol=1e-12)
-    np.testing.assert_allclose(seen.consistency, 1)
-    assert seen.chance[0, 0] < 1e-12 and seen.chance[0, 1] > 0.999
-    assert (seen.low <= seen.cosine + 1e-12).all() and (seen.high >= seen.cosine - 1e-12).all()
+    cosines = alignment.alignment(rows, pulled)
+    np.testing.assert_allclose(cosines.cosine[0], [1, 0], atol=1e-12)
+    np.testing.assert_allclose(cosines.consistency, 1)
+    assert cosines.chance[0, 0] < 1e-12 and cosines.chance[0, 1] > 0.999
+    assert (cosines.low <= cosines.cosine + 1e-12).all() and (cosines.high >= cosines.cosine - 1e-12).all()
     blind = orthonormal(1, size, generator)
     random = torch.nn.functional.normalize(normal(3, 2000, size, generator=generator), dim=-1)
     p = alignment.alignment(blind, random).chance
@@ -42,7 +42,7 @@ def test_directions_of_other_landscapes_are_left_out(network, problems, generato
     y = points.noised(network, points.answers(network, problems), 2, 1, generator)[0][:, 0]
     size, d = network.coordinates.size, network.coordinates.d
     state = network.coordinates.from_basis(normal(size, generator=generator))
-    found = [
+    directions = [
         Direction(name, source, space, k, "", 0.0, "", v).unit()
         for name, source, space, k, v in (
             ("here", "concept", "fc2", 2, normal(32, generator=generator)),
@@ -51,10 +51,10 @@ def test_directions_of_other_landscapes_are_left_out(network, problems, generato
             ("state", "attribution", STATE, 2, state),
         )
     ]
-    rows = network.coordinates.to_basis(found[-1].vector)[None]
-    table = alignment.aligned(network, problems, y, 2, rows, found, 8, generator)
+    rows = network.coordinates.to_basis(directions[-1].vector)[None]
+    table = alignment.aligned(network, problems, y, 2, rows, directions, 8, generator)
     assert sorted(table["name"]) == ["all", "here", "state"]
-    assert found[-1].vector.shape == (d,)
+    assert directions[-1].vector.shape == (d,)
     assert table.set_index("name")["cosine"]["state"] == pytest.approx(1)
     assert np.isfinite(table[["cosine", "low", "high", "p", "limit"]]).all(axis=None)
     assert alignment.aligned(network, problems, y, 2, rows, [], 8, generator).empty

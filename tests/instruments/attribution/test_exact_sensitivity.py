@@ -48,10 +48,10 @@ def test_the_ideal_score_agrees_with_what_is_known_and_the_algebraic_one_less(id
     means = rows.groupby("energy")["cosine"].mean()
     assert len(rows) == 2 * 2 * 2 * 6
     assert means["ideal"] == pytest.approx(1) and means["algebraic"] < 0.9
-    at, found = at.definite(), {}
+    at, by_energy = at.definite(), {}
     for name, energy in energies.items():
-        found[name] = integrated_gradients.explained([integrated_gradients.score(energy, 0, (0, 0))], at)
-    rows = exact_sensitivity.integral_agreement(found, found["ideal"])
+        by_energy[name] = integrated_gradients.explained([integrated_gradients.score(energy, 0, (0, 0))], at)
+    rows = exact_sensitivity.integral_agreement(by_energy, by_energy["ideal"])
     means = rows.groupby("energy")["cosine"].mean()
     assert means["ideal"] == pytest.approx(1) and means["algebraic"] < 0.9
     assert (rows.query("energy == 'ideal'")["shuffled"] < 1 - 1e-6).all()
@@ -62,9 +62,9 @@ def test_margins_compare_with_the_untrained_network_and_other_problems(ideal, pr
     blind = torch.randn(exact.shape, generator=generator, dtype=torch.float64)
     tables = {"trained": 0.5 * exact, "untrained": blind}
     rows = [exact_sensitivity.agreement(J, exact, energy=name) for name, J in tables.items()]
-    seen = exact_sensitivity.Margins.of(concat(rows))
-    assert seen.surely() and seen.slope == pytest.approx(0.5)
-    assert seen.cosine.estimate == pytest.approx(1)
+    margins = exact_sensitivity.Margins.of(concat(rows))
+    assert margins.surely() and margins.slope == pytest.approx(0.5)
+    assert margins.cosine.estimate == pytest.approx(1)
     swapped = [rows[0].assign(energy="untrained"), rows[1].assign(energy="trained")]
     assert not exact_sensitivity.Margins.of(concat(swapped)).surely()
 
@@ -72,8 +72,8 @@ def test_margins_compare_with_the_untrained_network_and_other_problems(ideal, pr
 def test_the_operator_says_the_same_and_knows_what_captures_most(ideal, problems, generator):
     rows = orthonormal(4, ideal.coordinates.size, generator)
     S = exact_sensitivity.mean_sensitivity(ideal, problems, chunk=4)
-    own = exact_sensitivity.captured(ideal, problems, rows).mean(0)
-    torch.testing.assert_close(((rows @ S) * rows).sum(1), own)
+    captured = exact_sensitivity.captured(ideal, problems, rows).mean(0)
+    torch.testing.assert_close(((rows @ S) * rows).sum(1), captured)
     assert torch.linalg.eigvalsh(S).sum() == pytest.approx(1)
     best = torch.linalg.eigh(S).eigenvectors.mT[-4:]
     drawn = exact_sensitivity.captured_by_chance(S, 4, 200, generator)

@@ -8,19 +8,19 @@ from ired.instruments.attribution.integrated_gradients import Target
 
 
 def test_shapley_of_symmetric_pairs(ideal, problems, y, begins):
-    pairs, own = explainers.joined(ideal)
-    assert (pairs == pairs.T).all() and pairs.max() == 9 and own.min() == 10
-    assert own.max() == 9 + ideal.coordinates.size
+    pairs, entries = explainers.joined(ideal)
+    assert (pairs == pairs.T).all() and pairs.max() == 9 and entries.min() == 10
+    assert entries.max() == 9 + ideal.coordinates.size
     ones = torch.ones_like(problems), torch.zeros_like(y)
-    counts = explainers.grouped(ones, (pairs, own))[0]
+    counts = explainers.grouped(ones, (pairs, entries))[0]
     assert sorted(counts[:10].tolist()) == [1] * 4 + [2] * 6
     target = Target("products", lambda A, y: A[:, 0, 1] * A[:, 2, 2] * y[:, 3] + A[:, 0, 0])
-    found = explainers.shapley(target, problems, y, begins["mean"], (pairs, own), 40, 0)
+    sampled = explainers.shapley(target, problems, y, begins["mean"], (pairs, entries), 40, 0)
     change = target(problems, y) - target(begins["mean"].A[0], begins["mean"].y[0])
-    torch.testing.assert_close(found.values.sum(1), change, rtol=1e-4, atol=1e-4)
-    assert not found.exact and (found.error[:, 1] > 0).any()
-    again = explainers.shapley(target, problems, y, begins["mean"], (pairs, own), 40, 0)
-    assert torch.equal(found.values, again.values)
+    torch.testing.assert_close(sampled.values.sum(1), change, rtol=1e-4, atol=1e-4)
+    assert not sampled.exact and (sampled.error[:, 1] > 0).any()
+    again = explainers.shapley(target, problems, y, begins["mean"], (pairs, entries), 40, 0)
+    assert torch.equal(sampled.values, again.values)
 
 
 def test_sampled_shapley_values_lie_within_their_errors(problems, y, begins):
@@ -29,8 +29,8 @@ def test_sampled_shapley_values_lie_within_their_errors(problems, y, begins):
     exact = explainers.shapley(target, problems, y, begins["mean"], few, 2, 0)
     guess = explainers.shapley(target, problems, y, begins["mean"], few, 60, 0, enumerated=0)
     assert exact.exact and not guess.exact
-    away = (exact.values - guess.values).abs() / (guess.error + 1e-6)
-    assert (away < 3).double().mean() > 0.95
+    deviations = (exact.values - guess.values).abs() / (guess.error + 1e-6)
+    assert (deviations < 3).double().mean() > 0.95
 
 
 def test_enumerated_shapley_values_are_those_of_all_orders(problems, y, begins):

@@ -35,12 +35,12 @@ def test_captum_multiplies_by_the_same_steps(network, problems, y, y0, begins):
     from captum.attr import IntegratedGradients
 
     target = integrated_gradients.gap(network, 1, y0)
-    own = integrated_gradients.integrate(target, problems, y, begins["mean"], 8).attributions()
+    ours = integrated_gradients.integrate(target, problems, y, begins["mean"], 8).attributions()
     begin = begins["mean"].A[0], begins["mean"].y[0]
     theirs = IntegratedGradients(target.value).attribute(
         (problems, y), begin, additional_forward_args=target.given, n_steps=8
     )
-    torch.testing.assert_close(own, theirs)
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_places_are_doubled_until_complete():

@@ -13,12 +13,12 @@ def test_directions_are_those_that_gradients_share(ideal, generator):
     planted = planted / planted.norm()
     noise = 0.1 * torch.randn(30, d, generator=generator, dtype=torch.float64)
     zero = torch.zeros(1, 30, d)
-    found = {
+    cases = {
         ("gap", "random", 3): Paths((zero, (noise - planted)[None]), (zero, zero), zero, 1),
         ("gap by fc1", "answer", 0): Paths((noise[None],), (zero,), zero, 1),
         ("gap", "zero", 3): None,
     }
-    (state, layer), chance = study.attribution_directions(ideal, found, generator)
+    (state, layer), chance = study.attribution_directions(ideal, cases, generator)
     assert (state.name, state.space) == ("attribution y k=3", directions.STATE)
     assert 0.5 < state.evidence < 1 and state.vector @ planted < -0.99
     torch.testing.assert_close(ideal.coordinates.project(state.vector), state.vector)

@@ -35,16 +35,16 @@ def test_shares_of_a_planted_attribution():
 def test_tables_have_a_row_for_every_case(ideal, algebraic, network, at):
     at = at.definite()
     targets = integrated_gradients.gap(network, 0, at.y0), integrated_gradients.score(network, 0, (0, 1))
-    found = integrated_gradients.explained(targets, at)
-    errors = tables.completeness(found)
+    cases = integrated_gradients.explained(targets, at)
+    errors = tables.completeness(cases)
     assert len(errors) == 2 * (1 + 1 + 2) * 6
     assert set(errors["steps"]) <= {8, 16, 32, 64, 128}
     assert (errors["error"] < 0.01).mean() >= 0.95
-    assert len(tables.shares(found)) == 2 * 3 * 6
-    maps = tables.heatmaps(found)
-    A = found["gap", "mean", 0].attributions()[0]
+    assert len(tables.shares(cases)) == 2 * 3 * 6
+    maps = tables.heatmaps(cases)
+    A = cases["gap", "mean", 0].attributions()[0]
     torch.testing.assert_close(maps["gap", "mean", 0, "A"], exact_sensitivity.symmetric(A).mean(0))
-    between = tables.between_baselines(found)
+    between = tables.between_baselines(cases)
     assert len(between) == 2 * 3 * 3
     np.testing.assert_allclose(between.query("first == second")["cosine"], 1)
 
@@ -52,5 +52,5 @@ def test_tables_have_a_row_for_every_case(ideal, algebraic, network, at):
 def test_numbers_of_completeness():
     errors = DataFrame({"target": ["gap", "gap"], "baseline": ["zero", "mean"], "steps": [8, 16],
                         "error": [0.001, 0.5]})  # fmt: skip
-    seen = tables.completeness_numbers(errors)
-    assert seen == {"steps.gap.zero": 8, "steps.gap.mean": 16, "complete.gap": 0.5}
+    numbers = tables.completeness_numbers(errors)
+    assert numbers == {"steps.gap.zero": 8, "steps.gap.mean": 16, "complete.gap": 0.5}

@@ -40,7 +40,7 @@ def test_a_broken_instrument_is_named(monkeypatch, module, name, spoil, what):
 
 def test_broken_slopes_are_named(references, monkeypatch):
     sound = tcav._slope
-    monkeypatch.setattr(tcav, "_slope", lambda *a: 1.1 * sound(*a))
+    monkeypatch.setattr(tcav, "_slope", lambda *a, **k: 1.1 * sound(*a, **k))
     assert missed(known_answers.check_tcav(references, torch.Generator().manual_seed(0)))
 
 
