@@ -1,12 +1,12 @@
 """P3-03: does the gradient keep to a few directions, and are they directions of something?
 
-PCA of ∇_y E over at least 1000 noised answers (and states of sampling paths) in every landscape: its
-active subspace (Constantine et al. 2014), raw and beyond the best multiple of the state, which needs no
-A. Components count as real above permuted and sign-flipped entries (Horn 1965; Hong et al. 2020); their
-span is compared between halves of the problems, and on fresh problems with A's eigen-directions, the
-exact sensitivity of the inverse dY = −Y dA Y, concepts and features led back to y. An untrained network
-and the ideal energy (whose gradient is the noise) go the same way. Against the directions: no component
-above chance, another subspace on other problems, or no more of dY than random directions have.
+PCA of ∇_y E over at least 1000 noised answers (and states of sampling paths) in every landscape: its active subspace
+(Constantine et al. 2014), raw and beyond the best multiple of the state, which needs no A. Components count as real
+above permuted and sign-flipped entries (Horn 1965; Hong et al. 2020); their span is compared between halves of the
+problems, and on fresh problems with A's eigen-directions, the exact sensitivity of the inverse dY = −Y dA Y, concepts
+and features led back to y. An untrained network and the ideal energy (whose gradient is the noise) go the same way.
+Against the directions: no component above chance, another subspace on other problems, or no more of dY than random
+directions have.
 """
 
 from ired.lab.arguments import Param
@@ -37,8 +37,9 @@ LAYERS = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}
 def main(run):
     import torch
 
-    from ired.instruments.attribution import active_subspace, figures_active_subspace as figures
-    from ired.instruments.core import directions, states as points
+    from ired.instruments.attribution import figures_active_subspace as figures
+    from ired.instruments.attribution.active_subspace_study import active_subspaces, most_used
+    from ired.instruments.core import directions
     from ired.instruments.dictionaries.dictionary import studied
     from ired.instruments.statistics.intervals import adjust
     from ired.model import problems
@@ -47,51 +48,42 @@ def main(run):
 
     size, source, up = run.params, run.upstream("SETUP-3"), run.upstream("P3-02")
     energies = panel(source.path("model.safetensors"), run.seed, run.device)
-    model, generator = energies["trained"], problems.generator(run.seed, "gradient directions")
+    generator = problems.generator(run.seed, "gradient directions")
     n, c, count = *run.profile.problem.values(), size.problems + size.fresh
     A = problems.draw(count, n, c, generator, torch.float64).to(run.device)
     run.dataset(f"P3-03 n={n}", problems.digest(A), "fresh", "ired.model.problems.draw")
     A, fresh = A.split([size.problems, size.fresh])
-    y0, sampler = points.answers(model, A), Sampler(**run.profile.sampling)
-    landscapes = [k for k in size.landscapes if k < model.schedule.K]
     others = directions.unpack(up.tensors("directions"), up.meta("directions"))
     for layer, exp_id in LAYERS.items():
         up = run.upstream(exp_id)
         packed = up.tensors("dictionaries"), up.meta("dictionaries")
         rates = up.table("features").set_index("feature")["rate"].to_dict()
         decoder = studied(up.json("chosen"), packed, source.run_id).decoder
-        others += active_subspace.most_used(layer, decoder, rates, size.features)
-    noised = active_subspace.noised_states(model, y0, size.states, generator)
-    states = {(energy, "noised"): noised for energy in ("trained", "untrained", "ideal")}
-    start = points.noise(model, len(A), generator=generator, like=A)
-    states["trained", "path"] = active_subspace.path_states(model, A, sampler, start)
-    found, tables = active_subspace.survey(energies, A, states, size.draws, generator)
-    trained = found["trained", "noised", "beyond"]
-    spans = {"trained": trained, "paths": found["trained", "path", "beyond"]}
-    spans |= {name: found[name, "noised", "beyond"] for name in ("untrained", "ideal")}
-    field = active_subspace.fields(model, A, noised)["beyond"]
-    tables |= active_subspace.spans(model, fresh, y0, field, spans, size.resamples, generator)
-    tables |= active_subspace.comparisons(model, fresh, trained, landscapes, size.most, others,
-                                          size.draws, generator)  # fmt: skip
-    tables["components"], pictures = active_subspace.described(model, spans, landscapes, size.most)
-    handed = active_subspace.handed_on(model, trained, landscapes, size.most)
-    run.tensors("directions", *directions.pack(handed))
-    for name, table in (tables | {"directions": directions.table(handed)}).items():
+        others += most_used(layer, decoder, rates, size.features)
+
+    sampler = Sampler(**run.profile.sampling)
+    study = active_subspaces(
+        energies, sampler=sampler, A=A, fresh=fresh, others=others, size=size, generator=generator
+    )
+    trained, tables = study.trained, study.tables
+    run.tensors("directions", *directions.pack(study.directions))
+    for name, table in (tables | {"directions": directions.table(study.directions)}).items():
         run.table(name, table)
-    run.tensors("pictures", {"components": pictures})
-    run.series({f"real.{'.'.join(of)}": [*enumerate(one.real)] for of, one in found.items()})
+    run.tensors("pictures", {"components": study.matrices})
+    run.series({f"real.{'.'.join(of)}": [*enumerate(components.real)] for of, components in study.components.items()})
 
     worst = adjust(trained.chance).max()
     run.criterion("some_component_is_real", worst < 0.05, p=worst, fewest=trained.real.min())
-    far = tables["angles"].iloc[0]
-    run.criterion("subspace_is_stable", trained.real[0] > 0 and far.halves_high < 30,
-                  median=far.halves, high=far.halves_high, expected=far.expected)  # fmt: skip
-    seen = tables["captures"].query("landscape == 0").set_index("source").loc["trained"]
-    run.criterion("follows_exact_sensitivity", seen.low > seen.limit, share=seen.share, low=seen.low,
-                  limit=seen.limit, chance=seen.chance, dimension=seen.dimension)  # fmt: skip
-    times = (seen[what] / seen.chance for what in ("share", "low", "high"))
+    sharpest = tables["angles"].iloc[0]
+    stable = trained.real[0] > 0 and sharpest.halves_high < 30
+    angles = {"median": sharpest.halves, "high": sharpest.halves_high, "expected": sharpest.expected}
+    run.criterion("subspace_is_stable", stable, **angles)
+    captured = tables["captures"].query("landscape == 0").set_index("source").loc["trained"]
+    shares = captured[["share", "low", "limit", "chance", "dimension"]].to_dict()
+    run.criterion("follows_exact_sensitivity", captured.low > captured.limit, **shares)
+    times = (captured[what] / captured.chance for what in ("share", "low", "high"))
     run.headline("exact sensitivity captured at k=0, times chance", *times)
-    for name, figure, caption in figures.all_of_them(tables, pictures):
+    for name, figure, caption in figures.all_of_them(tables, study.matrices):
         run.figure(name, figure, f"{caption} {size.problems} problems, {size.fresh} fresh ones.")
 
 

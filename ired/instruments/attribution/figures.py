@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pandas import DataFrame
 
+from ired.instruments.attribution.study import Study
 from ired.plotting.plots import dots, matrix
 from ired.plotting.style import COLOURS, DIVERGING, MARKERS, band, canvas, centred
 
@@ -17,6 +18,28 @@ Place = tuple[str, str, int, str]
 BASELINES = {"zero": "#0173b2", "identity": "#de8f05", "mean": "#029e73", "random": "#cc78bc"}
 NAMES = {"random": "random problems"}
 SHUFFLED = "#d55e00"
+
+
+def all_of_them(study: Study, problems: int, n: int) -> list[tuple[str, Figure, str]]:
+    """Name, figure and caption of each; problems: whose attributions are averaged; n: the matrix side."""
+    means = study.summaries()
+    errors, methods = study.tables["completeness"], study.tables["methods"]
+    drawn = f"Mean of {problems} problems; colours from − to + the number beside a row."
+    over, at = "95 % intervals over problems.", f"k={study.k}"
+    return [
+        ("gap", heatmaps(study.maps, study.ideal_maps, "gap"), drawn),
+        ("score", heatmaps(study.maps, study.ideal_maps, "off-diagonal score"), drawn),
+        (
+            "agreement",
+            agreement(means, errors),
+            f"{over} Integrated: {at}, both entries of the score. Dashed: 1 % of what is explained.",
+        ),
+        (
+            "reading",
+            reading(means, methods, n),
+            f"{over} Eigenvectors, methods: {at}; filled the gap, hollow the score. Infidelity 1: blind.",
+        ),
+    ]
 
 
 def heatmaps(maps: Mapping[Place, NDArray], ideal: Mapping[Place, NDArray], target: str) -> Figure:
@@ -37,8 +60,8 @@ def heatmaps(maps: Mapping[Place, NDArray], ideal: Mapping[Place, NDArray], targ
     figure.get_layout_engine().set(wspace=0.05)
     for k, row in zip(landscapes, axes, strict=True):
         for axis, (title, source, part), names in zip(row, groups, wide, strict=True):
-            own = [np.asarray(v) for (aim, _, j, _), v in source.items() if (aim, j) == (target, k)]
-            scale, n = centred(np.stack(own)), len(own[0])
+            arrays = [np.asarray(v) for (aim, _, j, _), v in source.items() if (aim, j) == (target, k)]
+            scale, n = centred(np.stack(arrays)), len(arrays[0])
             tiles = np.full((n, len(names) * (n + 1) - 1), np.nan)
             for i, name in enumerate(names):
                 tiles[:, i * (n + 1) : i * (n + 1) + n] = source[target, name, k, part]
@@ -55,7 +78,7 @@ def heatmaps(maps: Mapping[Place, NDArray], ideal: Mapping[Place, NDArray], targ
 def agreement(means: Mapping[str, DataFrame], errors: DataFrame) -> Figure:
     """Cosines to the exact sensitivity by landscape, by baseline, of answers; and completeness errors.
 
-    means: `integrated_gradients.summaries`; errors: `integrated_gradients.completeness`.
+    means: `tables.summaries`; errors: `tables.completeness`.
     """
     gradients, integrals, jacobians = (means[name] for name in ("gradients", "integrals", "jacobians"))
     figure, (axes,) = canvas(1, 4, (3.9, 3.4), title="Attributions against dY = −Y dA Y")
@@ -103,8 +126,7 @@ def _dots(axis: Axes, table: DataFrame, places: Sequence[str]) -> None:
 def reading(means: Mapping[str, DataFrame], methods: DataFrame, n: int) -> Figure:
     """Where attributions of the gap lie, and how far methods are to be believed.
 
-    means: `integrated_gradients.summaries`; methods: `integrated_gradients.judged`, the gap's filled and the score's not;
-    n: the matrix side.
+    means: `tables.summaries`; methods: `explainers.judged`, the gap's filled and the score's not; n: the matrix side.
     """
     shares, ranks = means["shares"], means["eigenvalues"]
     figure, axes = canvas(2, 3, (4.3, 3.2), title="What attributions of the energy gap say")

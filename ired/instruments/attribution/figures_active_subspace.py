@@ -66,12 +66,12 @@ def scree(spectra: DataFrame) -> Figure:
     size = int(spectra["component"].max())
     for axis, k in zip(axes.flat, landscapes, strict=False):
         for (energy, states), (colour, marker, words) in FIELDS.items():
-            own = spectra[(spectra["landscape"] == k) & (spectra["energy"] == energy)]
-            own = own[own["states"] == states].sort_values("component")
-            x, y, real = own["component"], own["share"] * size, own["real"].to_numpy(dtype=bool)
+            rows = spectra[(spectra["landscape"] == k) & (spectra["energy"] == energy)]
+            rows = rows[rows["states"] == states].sort_values("component")
+            x, y, real = rows["component"], rows["share"] * size, rows["real"].to_numpy(dtype=bool)
             axis.plot(x, y, color=colour, linewidth=1.3, label=words)
             axis.plot(x[real], y[real], marker, color=colour, markersize=4)
-        limit = own[["shuffled", "flipped"]].max(axis=1) * size
+        limit = rows[["shuffled", "flipped"]].max(axis=1) * size
         axis.plot(x, limit, color="black", linestyle=":", linewidth=1.2, label="95 % of its null")
         axis.set_title(f"k = {k}: {int(real.sum())} of {size} real", fontsize=10)
         axis.set_yscale("log")
@@ -145,22 +145,22 @@ def subspaces(stability: DataFrame, captures: DataFrame, power: DataFrame) -> Fi
         left.annotate(f"m={m}" if at == k.iloc[0] else str(m), (at, 1), ha="center", fontsize=8)
 
     for place, (source, (colour, marker, words)) in enumerate(SOURCES.items()):
-        own = captures[captures["source"] == source]
-        if own.empty:
+        rows = captures[captures["source"] == source]
+        if rows.empty:
             continue
-        x = own["landscape"] + 0.11 * (place - 2.5)
-        times = own[["share", "low", "high"]].div(own["chance"], axis=0)
+        x = rows["landscape"] + 0.11 * (place - 2.5)
+        times = rows[["share", "low", "high"]].div(rows["chance"], axis=0)
         dots(middle, times, x, "share", colour, marker, upright=True, label=words, size=5)
-    middle.step(own["landscape"], own["limit"] / own["chance"], where="mid", color="black",
+    middle.step(rows["landscape"], rows["limit"] / rows["chance"], where="mid", color="black",
                 linestyle=":", linewidth=1.3, label="95 % of random subspaces")  # fmt: skip
     middle.axhline(1, color="0.4", linewidth=1)
     middle.set(ylabel="captured / chance", title="Exact sensitivity of the inverse")
 
     for place, ((energy, states), (colour, marker, words)) in enumerate(FIELDS.items()):
-        own = power[(power["energy"] == energy) & (power["states"] == states)]
-        x = own["landscape"] + 0.1 * (place - 1.5)
-        dots(right, own, x, "share", colour, marker, upright=True, label=words, size=5)
-    right.axhline(own["chance"].iloc[0], color="black", linestyle=":", linewidth=1.3, label="isotropic")
+        rows = power[(power["energy"] == energy) & (power["states"] == states)]
+        x = rows["landscape"] + 0.1 * (place - 1.5)
+        dots(right, rows, x, "share", colour, marker, upright=True, label=words, size=5)
+    right.axhline(rows["chance"].iloc[0], color="black", linestyle=":", linewidth=1.3, label="isotropic")
     right.set(ylabel="share of the field along q qᵀ", ylim=(0, 1.05),
               title="Field in each A's own eigenvectors")  # fmt: skip
     for axis in (left, middle, right):
@@ -185,9 +185,9 @@ def alignment(axes_of_A: DataFrame, captures: DataFrame, cosines: DataFrame) -> 
         (axes[0], axes_of_A, "Eigen-directions of A"),
         (axes[1], captures, "Sensitivity −Y dA Y"),
     ):
-        own = table.set_index(["landscape", "component"]).loc[lines]
-        times = own[["share", "low", "high"]].div(own["limit"], axis=0)
-        dots(axis, times, range(len(own)), "share", COLOURS["trained"], filled=own["agrees"], size=5)
+        rows = table.set_index(["landscape", "component"]).loc[lines]
+        times = rows[["share", "low", "high"]].div(rows["limit"], axis=0)
+        dots(axis, times, range(len(rows)), "share", COLOURS["trained"], filled=rows["agrees"], size=5)
         axis.set(title=title, xlabel="share")
     for axis, source, title in (
         (axes[2], "concept", "Concepts (CAVs)"),
@@ -209,18 +209,18 @@ def _cosines(axis: Axes, table: DataFrame, lines: Sequence[tuple[int, int]]) -> 
     for layer, colour in LAYERS.items():
         label: str | None = layer
         for place, (k, c) in enumerate(lines):
-            own = table[(table["landscape"] == k) & (table["component"] == c)]
-            own = own[own["space"] == layer].sort_values("name")
-            if own.empty:
+            rows = table[(table["landscape"] == k) & (table["component"] == c)]
+            rows = rows[rows["space"] == layer].sort_values("name")
+            if rows.empty:
                 continue
-            times = (own["cosine"].abs() / own["limit"]).to_numpy()
-            agrees = own["agrees"].to_numpy(dtype=bool)
-            y = place + 0.24 * (list(LAYERS).index(layer) - 1) + np.zeros(len(own))
+            times = (rows["cosine"].abs() / rows["limit"]).to_numpy()
+            agrees = rows["agrees"].to_numpy(dtype=bool)
+            y = place + 0.24 * (list(LAYERS).index(layer) - 1) + np.zeros(len(rows))
             axis.plot(times[~agrees], y[~agrees], "o", color=colour, markerfacecolor="none",
                       markersize=3.5, markeredgewidth=0.8, label=label)  # fmt: skip
             axis.plot(times[agrees], y[agrees], "o", color=colour, markersize=5)
             label = None
-            for name, x in zip(own["name"][agrees], times[agrees], strict=True):
+            for name, x in zip(rows["name"][agrees], times[agrees], strict=True):
                 if x == times[agrees].max():
                     axis.annotate(name, (x, y[0]), xytext=(-6, 0), textcoords="offset points",
                                   fontsize=7, va="center", ha="right")  # fmt: skip

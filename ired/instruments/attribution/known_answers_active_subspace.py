@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ired.instruments.attribution import active_subspace
+from ired.instruments.attribution import active_subspace, alignment, eigenframe, exact_sensitivity
 from ired.instruments.core import random_directions, states as points
 from ired.instruments.core.check import Check, compare
 from ired.instruments.core.reference_energies import Around, References
@@ -22,25 +22,23 @@ def check_active_subspace(references: References, generator: torch.Generator) ->
     ideal, A = references.ideal, references.A
     y0, size, to_basis = points.answers(ideal, A), ideal.coordinates.size, ideal.coordinates.to_basis
     states = active_subspace.noised_states(ideal, y0, 4, generator)
-    found = active_subspace.fields(ideal, A, states)
+    fields = active_subspace.fields(ideal, A, states)
     roots = ideal.schedule.sqrt_alpha_bar.to(A)[:, None, None, None]
     sigmas = ideal.schedule.sigma.to(A)[:, None, None, None]
     z, home = to_basis(states), roots * to_basis(y0)[None, :, None]
     noise = (z - home) / sigmas
     c = (z * noise).sum((1, 2, 3), keepdim=True) / z.pow(2).sum((1, 2, 3), keepdim=True)
     checks = [
-        compare(NAME, "the ideal gradient: the noise", *_arrays(noise, found["raw"]), 1e-9),
+        compare(NAME, "the ideal gradient: the noise", *_arrays(noise, fields["raw"]), 1e-9),
         compare(NAME, "the ideal gradient beyond its blind part",
-                *_arrays((1 - c * sigmas) * noise - c * home, found["beyond"]), 1e-9),
+                *_arrays((1 - c * sigmas) * noise - c * home, fields["beyond"]), 1e-9),
     ]  # fmt: skip
 
     B = torch.randn(size, size, generator=generator, dtype=torch.float64).to(A)
     H, basis = B + B.mT, points.state_basis(ideal, A)
     curved = references.quadratic(basis.mT @ H @ basis, A.new_zeros(ideal.coordinates.d))
-    values, _ = active_subspace.principal(
-        active_subspace.fields(curved, A, states)["raw"].flatten(1, 2)
-    )
-    S = torch.stack([torch.cov(one.flatten(0, 1).mT, correction=0) for one in z])
+    values, _ = active_subspace.principal(active_subspace.fields(curved, A, states)["raw"].flatten(1, 2))
+    S = torch.stack([torch.cov(of_landscape.flatten(0, 1).mT, correction=0) for of_landscape in z])
     known = torch.linalg.eigvalsh(H @ S @ H).flip(-1)
     largest = known[:, :1]
     checks.append(compare(NAME, "variances of a quadratic's gradient: those of H S H",
@@ -53,23 +51,23 @@ def check_active_subspace(references: References, generator: torch.Generator) ->
         dY = torch.linalg.inv(A + step * e) - torch.linalg.inv(A - step * e)
         dy = to_basis(dY.flatten(-2))
         along, total = along + (dy @ few.mT).pow(2), total + dy.pow(2).sum(1)
-    whole = active_subspace.captured(ideal, A, everything).sum(1)
-    own = active_subspace.captured(ideal, A, few)
+    whole = exact_sensitivity.captured(ideal, A, everything).sum(1)
+    captured = exact_sensitivity.captured(ideal, A, few)
     checks += [
         compare(NAME, "sensitivity that the whole space captures", 1, points.array(whole), 1e-9),
         compare(NAME, "sensitivity along random directions, by differences of inverses",
-                *_arrays(along / total[:, None], own), 1e-6),
+                *_arrays(along / total[:, None], captured), 1e-6),
     ]  # fmt: skip
 
-    one = A[0] / A[0].norm()
-    shares = active_subspace.frame_shares(ideal, A[:1], to_basis(one.flatten())[None])[0, 0]
+    unit = A[0] / A[0].norm()
+    shares = eigenframe.frame_shares(ideal, A[:1], to_basis(unit.flatten())[None])[0, 0]
     checks.append(compare(NAME, "shares of A along its own eigen-directions",
-                          *_arrays(torch.linalg.eigvalsh(one).pow(2), shares), 1e-9))  # fmt: skip
+                          *_arrays(torch.linalg.eigvalsh(unit).pow(2), shares), 1e-9))  # fmt: skip
 
     bent, k = _Bent(ideal), 1
     v = torch.randn(2, size, generator=generator, dtype=torch.float64).to(A)
     y = states[k, :, 0]
-    pulled = active_subspace.pulled_back(bent, A, y, k, {"fc1": v})["fc1"]
+    pulled = alignment.pulled_back(bent, A, y, k=k, vectors={"fc1": v})["fc1"]
     slope = 1 - torch.tanh(to_basis(y)).pow(2)
     expected = torch.nn.functional.normalize(slope[:, None] * v, dim=-1)
     checks.append(compare(NAME, "directions of tanh(z) led back", *_arrays(expected, pulled), 1e-8))
@@ -84,16 +82,16 @@ def check_planted_subspace(generator: torch.Generator) -> list[Check]:
     noise = normal(40, P // 4, 1, size)
     rows = random_directions.orthonormal(m, size, generator, noise)
     field = normal(1, P, 1, size) + 3 * normal(1, P, 1, m) @ rows
-    found = active_subspace.components(field, 39, generator)
+    components = active_subspace.components(field, 39, generator)
     blind = active_subspace.components(noise, 39, generator)
     stable = active_subspace.stability(field[0], m, 5, generator)
     directions = torch.nn.functional.normalize(normal(1, 600, size), dim=-1).expand(3, -1, -1)
-    p = active_subspace.alignment(rows[:1], directions).chance
-    same = active_subspace.alignment(rows, rows.expand(3, -1, -1)).cosine
+    p = alignment.alignment(rows[:1], directions).chance
+    same = alignment.alignment(rows, rows.expand(3, -1, -1)).cosine
     return [
-        Check(NAME, "components of a planted plane", m, float(found.real[0]), 0),
+        Check(NAME, "components of a planted plane", m, float(components.real[0]), 0),
         Check(NAME, "its angle to what is found", 0,
-              active_subspace.angle(found.rows[0, :m], rows), 10),
+              active_subspace.angle(components.rows[0, :m], rows), 10),
         Check(NAME, "angle between halves of the problems", 0, float(np.median(stable.halves)), 15),
         Check(NAME, "share of noise with a component", 0.05, float((blind.real > 0).mean()), 0.15),
         Check(NAME, "share of p < 0.05 for random directions", 0.05, float((p < 0.05).mean()), 0.04),
@@ -102,7 +100,7 @@ def check_planted_subspace(generator: torch.Generator) -> list[Check]:
 
 
 def _arrays(*tensors: Tensor) -> tuple[Any, ...]:
-    return tuple(points.array(one) for one in tensors)
+    return tuple(points.array(tensor) for tensor in tensors)
 
 
 class _Bent(Around):

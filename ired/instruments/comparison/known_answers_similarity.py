@@ -12,7 +12,7 @@ import torch
 from pandas import DataFrame
 from torch import Tensor
 
-from ired.instruments.attribution import integrated_gradients
+from ired.instruments.attribution import exact_sensitivity
 from ired.instruments.comparison import representation, similarity
 from ired.instruments.comparison.representation import Fingerprint, Ground, Size
 from ired.instruments.core import states
@@ -122,7 +122,7 @@ def _by_hand(
     one, two = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in bowls)
     cosine = (one * two).sum(-1)
     slope = -states.centre(references.ideal, 1.0, k0) / states.sigma(references.ideal, k0)
-    exact = slope * integrated_gradients.exact_jacobian(references.ideal, ground.A)
+    exact = slope * exact_sensitivity.exact_jacobian(references.ideal, ground.A)
     exact = array(torch.einsum("psij,mij->pms", exact, ground.moves))
     found, size = similarity.compare(known, other), np.abs(exact).max()
     return [

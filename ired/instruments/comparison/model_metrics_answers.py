@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ired.instruments.accuracy import linear_surrogate
 from ired.instruments.accuracy.metrics import affine_share
-from ired.instruments.attribution import integrated_gradients  # fmt: skip
+from ired.instruments.attribution import exact_sensitivity
 from ired.instruments.core import states, trajectories
 from ired.instruments.core.sampler import Sampler
 from ired.instruments.core.states import array
@@ -79,10 +79,10 @@ def sensitivity(
 
     start = states.noise(energy, few, generator=stream("jacobians"), like=A)
     tables = {
-        "score": integrated_gradients.gradient_agreement(
+        "score": exact_sensitivity.gradient_agreement(
             {"own": energy}, A, (0,), ENTRIES, stream("gradients")
         ),
-        "answers": integrated_gradients.jacobian_agreement({"own": answer}, energy, A[:few], start, rows),
+        "answers": exact_sensitivity.jacobian_agreement({"own": answer}, energy, A[:few], start, rows),
     }
     numbers = {}
     for what, table in tables.items():

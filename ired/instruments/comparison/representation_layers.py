@@ -17,8 +17,9 @@ from pandas import DataFrame
 from torch import Tensor
 
 from ired.instruments.comparison.representation_inputs import Ground
-from ired.instruments.concepts import cav
 from ired.instruments.core import states
+from ired.instruments.concepts import cav, tcav
+from ired.instruments.concepts.pairs import pair_activations
 from ired.instruments.core.directions import CONCEPTS, OF_STATES, Direction
 from ired.instruments.core.random_directions import isotropic_in
 from ired.instruments.core.sampler import Sampler
@@ -147,7 +148,7 @@ def located(energy: Energy, ground: Ground, size: Any) -> list[Concept]:
     rng, y0 = np.random.default_rng(ground.seed), states.answers(energy, ground.layers.B)
     for k, concept in product(size.landscapes, CONCEPTS):
         own = shown[concept]
-        seen = cav.activations(energy, ground.layers.B, y0, own, k, LAYERS)
+        seen = pair_activations(energy, ground.layers.B, y0, pairs=own, k=k, layers=LAYERS)
         for layer, h in seen.items():
             z = own.confounders
             folds = cav.held_out(cav.PRIMARY, h, z, own.fold)
@@ -167,14 +168,14 @@ def on_energy(
     that landscape's gaps; random: root mean square of random CAVs'; beyond: by rank, 5 % by chance."""
     deviation = manifold.nature(energy, ground.A, ground.generator(4)).gap
     slopes = {
-        k: cav.slopes(energy, ground.A, ground.y0, k, LAYERS, ground.generator(5))
+        k: tcav.slopes(energy, ground.A, ground.y0, k, layers=LAYERS, generator=ground.generator(5))
         for k in dict.fromkeys(one.direction.landscape for one in found)
     }
     rows = []
     for one, spread in zip(found, spreads, strict=True):
         k = one.direction.landscape
         v, slope = array(one.direction.vector), slopes[k][one.direction.space].gap
-        seen = cav.tcav(v, one.random, slope)
+        seen = tcav.tcav(v, one.random, slope)
         own, *others = seen.mean * spread / deviation[k].clamp_min(1e-300).item()
         rows.append((own, np.square(others).mean() ** 0.5, seen.p("mean") < LEVEL))
     names = "energy", "energy_random", "energy_beyond"

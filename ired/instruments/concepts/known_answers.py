@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ired.instruments.concepts import cav as concepts
+from ired.instruments.concepts import cav, pairs, regions, regression, tcav
 from ired.instruments.concepts.cav import METHODS, PRIMARY
 from ired.instruments.core import states
 from ired.instruments.core.check import Check, compare
@@ -30,8 +30,8 @@ class Planted:
 
     def cosines(self, method: str) -> tuple[float, float]:
         """|cosine| of the method's CAV to the concept's direction and to the confounder's."""
-        cav = concepts.fit(method, self.h, self.z)
-        return abs(float(cav @ self.concept)), abs(float(cav @ self.confounder))
+        vector = cav.fit(method, self.h, self.z)
+        return abs(float(vector @ self.concept)), abs(float(vector @ self.confounder))
 
 
 def planted(rng: np.random.Generator, confounded: float, pairs: int = 1000, width: int = 48) -> Planted:
@@ -51,30 +51,30 @@ def chosen(rng: np.random.Generator) -> tuple[str, dict[str, tuple[float, float,
     confounds, then with a confounder to the concept and to the confounder: of those that find the
     concept to 0.95 the one that is nearest to it, counted from the confounder."""
     plain, confounded = planted(rng, 0.0), planted(rng, 1.5)
-    seen = {m: (plain.cosines(m)[0], *confounded.cosines(m)) for m in METHODS}
-    sound = [m for m in METHODS if seen[m][0] >= 0.95]
-    return max(sound, key=lambda m: seen[m][1] - seen[m][2], default=""), seen
+    cosines = {m: (plain.cosines(m)[0], *confounded.cosines(m)) for m in METHODS}
+    sound = [m for m in METHODS if cosines[m][0] >= 0.95]
+    return max(sound, key=lambda m: cosines[m][1] - cosines[m][2], default=""), cosines
 
 
 def check_concepts(generator: torch.Generator) -> list[Check]:
     """Planted data: directions, matching, chance, regressions, regions."""
     rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
-    primary, seen = chosen(rng)
-    found, concept, confounder = seen[PRIMARY]
+    primary, cosines = chosen(rng)
+    plain, concept, confounder = cosines[PRIMARY]
     checks = [
-        Check(NAME, "cosine of the primary CAV to a planted concept", 1, found, 0.05),
+        Check(NAME, "cosine of the primary CAV to a planted concept", 1, plain, 0.05),
         Check(NAME, "the same with a confounder", 1, concept, 0.05),
         Check(NAME, "its cosine to the confounder", 0, confounder, 0.3),
         Check(NAME, "whether planted data choose the primary method", 1, float(primary == PRIMARY), 0),
-        Check(NAME, "cosine of the plain pattern to the confounder", 0.8, seen["pattern"][2], 0.2),
+        Check(NAME, "cosine of the plain pattern to the confounder", 0.8, cosines["pattern"][2], 0.2),
     ]
 
     # A property and a shadow of it, with only the shadow's direction in the activations.
     value = rng.normal(size=1200)
     shadow = 0.7 * value + 0.7 * rng.normal(size=(1200, 1))[:, 0]
-    pairs = concepts.matched(value, shadow[:, None], np.arange(1200) % 4, 0.3)
-    before = concepts.difference(shadow[value < -0.43], shadow[value > 0.43])[0]
-    after, contrast = (concepts.difference(*x[pairs].T)[0] for x in (shadow, value))
+    problem = pairs.matched(value, shadow[:, None], np.arange(1200) % 4, 0.3)
+    before = pairs.difference(shadow[value < -0.43], shadow[value > 0.43])[0]
+    after, contrast = (pairs.difference(*x[problem].T)[0] for x in (shadow, value))
     checks += [
         Check(NAME, "mean difference of a confounder before matching", 1.8, before, 0.4),
         Check(NAME, "and after it", 0, after, 0.1),
@@ -87,24 +87,24 @@ def check_concepts(generator: torch.Generator) -> list[Check]:
         for what, share in zip(("score", "mean", "agreement"), (p < 0.05).mean(0), strict=True)
     ]
     head = planted(rng, 1.5)
-    parts = concepts.contributions(head.h, head.z)
-    random = concepts.random_cavs(parts, np.arange(len(parts)), 199, rng)
+    parts = cav.contributions(head.h, head.z)
+    random = cav.random_cavs(parts, np.arange(len(parts)), 199, rng)
     slopes = head.concept + 0.3 * rng.normal(size=(100, len(head.concept)))
-    seen = concepts.tcav(concepts.fit(PRIMARY, head.h, head.z), random, slopes)
+    test = tcav.tcav(cav.fit(PRIMARY, head.h, head.z), random, slopes)
     checks.append(Check(NAME, "p of the mean derivative of a head that reads the concept", 0.01,
-                        seen.p("mean"), 1e-9))  # fmt: skip
+                        test.p("mean"), 1e-9))  # fmt: skip
 
     x = rng.normal(size=(400, 30))
     w = np.eye(30)[0]
     values = np.stack([x @ w + 0.3 * rng.normal(size=400), rng.normal(size=400)], 1)
-    linear, nothing = concepts.regressions(x, values, np.arange(400), np.arange(400) % 4)
+    linear, nothing = regression.regressions(x, values, np.arange(400), np.arange(400) % 4)
     checks += [
         Check(NAME, "cosine of a concept regression to a planted one", 1, abs(linear.vector @ w), 0.05),
         Check(NAME, "its R²", 1 / 1.09, linear.r2.estimate, 0.06),
         Check(NAME, "R² of noise, where it exceeds 0", 0, max(nothing.r2.estimate, 0.0), 0.05),
     ]
     ball = rng.normal(size=(200, 2, 5)) * np.array([0.5, 1.5])[:, None]
-    right = concepts.accuracies(ball, np.zeros((200, 2, 0)), np.arange(200), np.arange(200) % 4)
+    right = regions.accuracies(ball, np.zeros((200, 2, 0)), np.arange(200), np.arange(200) % 4)
     return [
         *checks,
         Check(NAME, "accuracy of a plane on a ball in a shell", 0.5, right["linear"].estimate, 0.2),
@@ -117,10 +117,10 @@ def _chance(rng: np.random.Generator) -> tuple[float, float, float]:
     h = rng.normal(size=(40, 2, 12)) * np.geomspace(1, 0.1, 12)
     slopes = rng.normal(size=12) + rng.normal(size=(30, 12))
     z, unit, fold = rng.normal(size=(40, 2, 2)), np.arange(40), np.arange(40) % 4
-    random = concepts.random_cavs(concepts.contributions(h, z), unit, 199, rng)
-    seen = concepts.tcav(concepts.fit(PRIMARY, h, z), random, slopes)
-    cosines = concepts.agreement(h, z, unit, fold, 199, rng)
-    return seen.p("score"), seen.p("mean"), float((cosines >= cosines[0]).mean())
+    random = cav.random_cavs(cav.contributions(h, z), unit, 199, rng)
+    test = tcav.tcav(cav.fit(PRIMARY, h, z), random, slopes)
+    cosines = cav.half_agreement(h, z, unit, fold, count=199, rng=rng)
+    return test.p("score"), test.p("mean"), float((cosines >= cosines[0]).mean())
 
 
 def check_tcav(references: References, generator: torch.Generator) -> list[Check]:
@@ -129,7 +129,7 @@ def check_tcav(references: References, generator: torch.Generator) -> list[Check
     y0, size = states.answers(energy, A), energy.coordinates.size
     k = energy.schedule.K // 2
     state = generator.get_state()
-    found = concepts.slopes(energy, A, y0, k, ("linear", "square"), generator)
+    slopes = tcav.slopes(energy, A, y0, k, layers=("linear", "square"), generator=generator)
     noise = states.array(energy.coordinates.to_basis(
         states.noised(energy, y0, k, 1, generator.set_state(state))[1][:, 0]
     ))  # fmt: skip
@@ -137,13 +137,13 @@ def check_tcav(references: References, generator: torch.Generator) -> list[Check
     none[0, 1] = 1
     head = energy.head(A).cpu().numpy()
     linear, square = (
-        concepts.tcav(axis, none, part)
-        for part in (found["linear"].energy, found["square"].gap)
+        tcav.tcav(axis, none, part)
+        for part in (slopes["linear"].energy, slopes["square"].gap)
     )
     return [
         compare(NAME, "TCAV score of a linear head", float(head[0] > 0), linear.score[0], 0),
         compare(NAME, "mean derivative of it", head[0], linear.mean[0], 1e-9),
-        compare(NAME, "derivative of its gap", 0, found["linear"].gap, 1e-9),
+        compare(NAME, "derivative of its gap", 0, slopes["linear"].gap, 1e-9),
         compare(NAME, "score of a quadratic's gap", (noise[:, 0] > 0).mean(), square.score[0], 1e-9),
         compare(NAME, "mean derivative of it", noise[:, 0].mean(), square.mean[0], 1e-9),
     ]

@@ -28,7 +28,8 @@ from pandas import DataFrame
 from torch import Tensor
 
 from ired.instruments.attribution import active_subspace, integrated_gradients
-from ired.instruments.concepts import cav as concepts
+from ired.instruments.concepts import cav
+from ired.instruments.concepts.pairs import Pairs, Population, concept_pairs, pair_activations
 from ired.instruments.core import states as points
 from ired.instruments.core.directions import STATE, Direction
 from ired.instruments.dictionaries.dictionary import Dictionary, standardisation
@@ -57,7 +58,7 @@ class Ground:
     states: Tensor
     tokens: Tokens
     B: Tensor
-    shown: Mapping[str, concepts.Pairs]
+    shown: Mapping[str, Pairs]
     tried: Tensor
     start: Tensor
 
@@ -73,8 +74,8 @@ def grounds(
     tokens, found = Tokens.of(*states.shape[:3]), []
     for own, values, problems in zip(B, measures, tried, strict=True):
         rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
-        population = concepts.Population.of(own, values, size.folds, rng)
-        shown = concepts.pairs(energy, population, size.pairs, size.caliper, generator)
+        population = Population.of(own, values, size.folds, rng)
+        shown = concept_pairs(energy, population, size.pairs, caliper=size.caliper, generator=generator)
         start = points.noise(energy, len(problems), generator=generator, like=problems)
         found.append(Ground(A, y0, states, tokens, own, {s.concept: s for s in shown}, problems, start))
     return found
@@ -165,13 +166,15 @@ def _concepts(
             continue
         shown, at = ground.shown[one.concept], (one.concept, one.landscape)
         if at not in seen:
-            seen[at] = concepts.activations(energy, ground.B, y0, shown, one.landscape, LAYERS)
+            seen[at] = pair_activations(
+                energy, ground.B, y0, pairs=shown, k=one.landscape, layers=LAYERS
+            )
         h, z = seen[at][one.space], shown.confounders
-        folds = concepts.held_out(concepts.PRIMARY, h, z, shown.fold)
-        values = concepts.auroc_values(folds, h, shown.fold) - 0.5
+        folds = cav.held_out(cav.PRIMARY, h, z, shown.fold)
+        values = cav.auroc_values(folds, h, shown.fold) - 0.5
         read[one.name] = np.bincount(shown.unit, values) / np.bincount(shown.unit)
-        cav = torch.from_numpy(concepts.fit(concepts.PRIMARY, h, z))
-        found[one.name] = _direction(one, cav, float(values.mean()), "held-out AUROC − 0.5")
+        vector = torch.from_numpy(cav.fit(cav.PRIMARY, h, z))
+        found[one.name] = _direction(one, vector, float(values.mean()), "held-out AUROC − 0.5")
     return found, read
 
 

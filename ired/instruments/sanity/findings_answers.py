@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ired.instruments.accuracy import linear_surrogate
-from ired.instruments.attribution import active_subspace, integrated_gradients
+from ired.instruments.attribution import active_subspace, exact_sensitivity, integrated_gradients
 from ired.instruments.core import random_directions, states
 from ired.instruments.core.states import array
 from ired.instruments.sanity import randomisation
@@ -104,7 +104,7 @@ class Background:
 
 
 def cosines(first: Tensor, second: Tensor) -> NDArray:
-    return array(integrated_gradients.cosine(first, second))
+    return array(exact_sensitivity.cosine(first, second))
 
 
 def centred_cosines(first: Tensor, second: Tensor) -> NDArray:
@@ -223,11 +223,11 @@ def score_turns(
 ) -> Finding:
     """∂/∂A of entries of the score at noised answers y (P, d) of k = 0, beside the ideal score's: mean
     cosine. Orthogonal directions: the exact gradient of another entry."""
-    known = torch.stack([integrated_gradients.exact_score_sensitivity(energy, A, 0, e) for e in entries], 1)
+    known = torch.stack([exact_sensitivity.exact_score_sensitivity(energy, A, 0, e) for e in entries], 1)
 
     def see(e: Energy) -> Tensor:
         targets = [integrated_gradients.score(e, 0, entry) for entry in entries]
-        return torch.stack([integrated_gradients.gradients_by_problem(t, A, y) for t in targets], 1)
+        return torch.stack([exact_sensitivity.gradients_by_problem(t, A, y) for t in targets], 1)
 
     def agree(seen: Tensor, known: Tensor) -> NDArray:
         return np.mean([cosines(seen[:, i], known[:, i]) for i in range(len(entries))], axis=0)
@@ -341,7 +341,7 @@ def subspace(
     name, m = "gradient keeps to few directions", len(found)
 
     def captured(rows: Tensor) -> NDArray:
-        return array(active_subspace.captured(energy, A, rows).sum(1)) - m / found.shape[1]
+        return array(exact_sensitivity.captured(energy, A, rows).sum(1)) - m / found.shape[1]
 
     def measure(e: Energy) -> NDArray:
         own = e is networks.trained

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ired.instruments.accuracy import linear_surrogate
-from ired.instruments.concepts import cav as concepts
-from ired.instruments.concepts.cav import Pairs
+from ired.instruments.concepts import cav
+from ired.instruments.concepts.pairs import Pairs, pair_activations
 from ired.instruments.core import random_directions, states
 from ired.instruments.core.energy_gap import centred
 from ired.instruments.core.patching import DISTANCES, Spliced
@@ -62,7 +62,7 @@ class Shown:
         return {
             (concept, layer, k): h
             for (concept, k), some in layers.items()
-            for layer, h in concepts.activations(
+            for layer, h in pair_activations(
                 energy, self.A, self.y0, self.pairs[concept], k, some
             ).items()
         }
@@ -83,8 +83,8 @@ def told(own: Pairs, h: NDArray, labels: NDArray | None = None) -> NDArray:
     z = own.confounders
     if labels is not None:
         h, z = (np.where(labels[:, None, None], v[:, ::-1], v) for v in (h, z))
-    cavs = concepts.held_out(concepts.PRIMARY, h, z, own.fold)
-    return concepts.auroc_values(cavs, h, own.fold) - 0.5
+    cavs = cav.held_out(cav.PRIMARY, h, z, own.fold)
+    return cav.auroc_values(cavs, h, own.fold) - 0.5
 
 
 def told_by(own: Pairs, h: NDArray, directions: Tensor) -> NDArray:
@@ -93,7 +93,7 @@ def told_by(own: Pairs, h: NDArray, directions: Tensor) -> NDArray:
     count = len(np.unique(own.fold))
     found = []
     for v in array(directions):
-        values = concepts.auroc_values(np.repeat(v[None], count, 0), h, own.fold) - 0.5
+        values = cav.auroc_values(np.repeat(v[None], count, 0), h, own.fold) - 0.5
         found.append(values if values.mean() >= 0 else -values)
     return np.mean(found, axis=0)
 
@@ -133,7 +133,7 @@ def concept_cells(
         own, h = shown.pairs[place[0]], shown.activations(energy, place)
         rows = torch.from_numpy(h.reshape(-1, h.shape[2]))
         drawn = randomisation.directions_like(rows, DRAWS, generator)
-        cav = torch.from_numpy(concepts.fit(concepts.PRIMARY, h, own.confounders))
+        vector = torch.from_numpy(cav.fit(cav.PRIMARY, h, own.confounders))
         noise = [randomisation.gaussian_like(rows, generator).numpy().reshape(h.shape) for _ in range(DRAWS)]
         fold = own.fold.repeat(2)
         rest = linear_surrogate.Explained.of(shown.inputs(energy, place).cpu(), rows, fold).left
@@ -142,7 +142,7 @@ def concept_cells(
             ("pairs", np.mean([told(own, h, swapped(own, generator)) for _ in range(DRAWS)], 0)),
             ("noise", np.mean([told(own, one) for one in noise], 0)),
             ("random", told_by(own, h, torch.cat(list(drawn.values())))),
-            ("orthogonal", told_by(own, h, random_directions.without(drawn["covariance"], cav[None]))),
+            ("orthogonal", told_by(own, h, random_directions.without(drawn["covariance"], vector[None]))),
             (LINEAR, told(own, rest.numpy().reshape(h.shape))),
         ):  # fmt: skip
             found[check].append(values)
@@ -202,26 +202,26 @@ def push_cells(networks: Networks, push: Push, generator: torch.Generator) -> li
     h = push.shown.activations(energy, push.place)
     rows = torch.from_numpy(h.reshape(-1, h.shape[2]))
 
-    def cav(activations: NDArray, swap: NDArray | None = None) -> NDArray:
+    def fitted(activations: NDArray, swap: NDArray | None = None) -> NDArray:
         z, seen = own.confounders, activations
         if swap is not None:
             seen, z = (np.where(swap[:, None, None], v[:, ::-1], v) for v in (seen, z))
-        return concepts.fit(concepts.PRIMARY, seen, z)
+        return cav.fit(cav.PRIMARY, seen, z)
 
     def measure(e: Energy) -> NDArray:
         own_h = push.shown.activations(e, push.place)
-        own_v = cav(own_h)
+        own_v = fitted(own_h)
         return push.raised(e, push.spread(own_h, own_v) * own_v)
 
-    found, v, base = measure(energy), cav(h), push.peak(energy)
+    found, v, base = measure(energy), fitted(h), push.peak(energy)
     dose, drawn = push.spread(h, v), randomisation.directions_like(rows, DRAWS, generator)
     rest = linear_surrogate.Explained.of(
         push.shown.inputs(energy, push.place).cpu(), rows, own.fold.repeat(2)
     ).left.numpy().reshape(h.shape)  # fmt: skip
     gaussian = randomisation.gaussian_like(rows, generator).numpy().reshape(h.shape)
     tried = {
-        "pairs": [cav(h, swapped(own, generator)) for _ in range(DRAWS)],
-        "noise": [cav(gaussian)],
+        "pairs": [fitted(h, swapped(own, generator)) for _ in range(DRAWS)],
+        "noise": [fitted(gaussian)],
         "random": [*array(torch.cat(list(drawn.values())))],
         "orthogonal": [*array(random_directions.without(drawn["covariance"], torch.from_numpy(v)[None]))],
     }
@@ -229,7 +229,7 @@ def push_cells(networks: Networks, push: Push, generator: torch.Generator) -> li
         check: np.mean([abs(push.raised(energy, dose * some, base)) for some in several], axis=0)
         for check, several in tried.items()
     }
-    left[LINEAR] = push.raised(energy, dose * cav(rest), base)
+    left[LINEAR] = push.raised(energy, dose * fitted(rest), base)
     return [
         *networks.cells(name, measure),
         *(Cell(name, check, found, seen) for check, seen in left.items()),

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from pandas import DataFrame, concat
 from torch import Tensor
 
-from ired.instruments.attribution import active_subspace, integrated_gradients
+from ired.instruments.attribution import active_subspace, exact_sensitivity, integrated_gradients
 from ired.instruments.concepts import cav
+from ired.instruments.concepts.pairs import Population, concept_pairs
 from ired.instruments.core import states
 from ired.instruments.core.directions import Direction
 from ired.instruments.core.trajectories import record
@@ -161,9 +162,9 @@ def shown(
     """  # fmt: skip
     for caliper in CALIPERS:
         seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
-        population = cav.Population.of(A, properties, FOLDS, np.random.default_rng(seed))
+        population = Population.of(A, properties, FOLDS, np.random.default_rng(seed))
         try:
-            found = cav.pairs(energy, population, most, caliper, generator)
+            found = concept_pairs(energy, population, most, caliper=caliper, generator=generator)
             break
         except ValueError:
             if caliper == CALIPERS[-1]:
@@ -233,8 +234,8 @@ def maps(bench: Bench, energy: Energy, problems: int) -> dict[str, Tensor]:
     paths = integrated_gradients.integrate(integrated_gradients.gap(energy, 0, y0), A, y, begin, PLACES)
     score = integrated_gradients.score(energy, 0, ENTRIES[0])
     return {
-        "score gradient": integrated_gradients.gradients_by_problem(score, A, y),
-        "integrated gradients": integrated_gradients.symmetric(paths.attributions()[0]),
+        "score gradient": exact_sensitivity.gradients_by_problem(score, A, y),
+        "integrated gradients": exact_sensitivity.symmetric(paths.attributions()[0]),
     }
 
 

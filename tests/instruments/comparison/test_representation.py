@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ired.instruments.attribution import integrated_gradients  # fmt: skip
+from ired.instruments.attribution import exact_sensitivity, integrated_gradients
 from ired.instruments.comparison import representation, representation_layers
 from ired.instruments.comparison.metric_names import METRICS as OF_PORTRAITS
 from ired.instruments.comparison.representation import METRICS, Size
@@ -81,7 +81,7 @@ def test_the_ideal_energy_has_known_numbers(ideal, ground):
         bowl = away.pow(2).sum(-1).numpy() / (2 * states.sigma(ideal, k))
         np.testing.assert_allclose(found.gaps[k], bowl - bowl.mean(1, keepdims=True), atol=1e-9)
     slope = -states.centre(ideal, 1.0, 0) / states.sigma(ideal, 0)
-    exact = slope * integrated_gradients.exact_jacobian(ideal, ground.A)
+    exact = slope * exact_sensitivity.exact_jacobian(ideal, ground.A)
     exact = torch.einsum("psij,mij->pms", exact, ground.moves).numpy()
     np.testing.assert_allclose(found.attributions, exact, atol=1e-4 * np.abs(exact).max())
     np.testing.assert_allclose(found.errors, 0, atol=1e-9)
@@ -101,7 +101,7 @@ def test_a_free_offset_changes_no_gap(ideal, ground):
 
 def test_attributions_are_autograds(network, ground):
     target = integrated_gradients.score(network, 0, (0, 1))
-    exact = integrated_gradients.gradients_by_problem(target, ground.A, ground.noised)
+    exact = exact_sensitivity.gradients_by_problem(target, ground.A, ground.noised)
     along = torch.einsum("pij,mij->pm", exact, ground.moves)
     seen = network.coordinates.from_basis(torch.from_numpy(representation.attributions(network, ground)))
     torch.testing.assert_close(seen[..., 1], along, rtol=1e-4, atol=1e-6)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ired.instruments.concepts import cav
+from ired.instruments.concepts import tcav
 from ired.instruments.core import patching, states
 from ired.instruments.dictionaries import recovery
 from ired.instruments.dictionaries.dictionary import neurons
@@ -67,7 +67,7 @@ def test_a_dictionary_of_all_neurons_keeps_everything(energy, A):
 def test_slopes_at_the_last_pass_are_known(energy, A):
     """E = ‖h‖²/2σ there: its slope is h/σ."""
     y0, k = states.answers(energy, A), 2
-    found = cav.slopes(energy, A, y0, k, LAYERS, generator())
+    found = tcav.slopes(energy, A, y0, k, LAYERS, generator())
     y = states.noised(energy, y0, k, 1, generator())[0][:, 0]
     h = energy.activations(A, y, k)[LAST]
     np.testing.assert_allclose(found[LAST].energy, h / states.sigma(energy, k), atol=1e-10)

@@ -1,0 +1,67 @@
+"""What P3-03 measures and hands on."""
+
+import numpy as np
+import pytest
+
+from ired.instruments.attribution import active_subspace, active_subspace_study
+from ired.instruments.core import states as points
+from ired.instruments.core.directions import EVERYWHERE, Direction
+from ired.instruments.core.random_directions import normal, orthonormal
+
+
+def test_what_is_handed_on(ideal, generator):
+    size = ideal.coordinates.size
+    field = normal(2, 200, 1, size, generator=generator)
+    row = orthonormal(1, field.shape[-1], generator, field)
+    field[1] += 4 * normal(200, 1, 1, generator=generator) * row
+    components = active_subspace.components(field, 40, generator)
+    assert components.real[1] == 1
+    first, second = active_subspace_study.gradient_directions(ideal, components, [0, 1], 2)
+    assert first.name == "gradient k=0 #1" and "within chance" in first.measure
+    assert second.measure == "share of variance" and second.vector.shape == (ideal.coordinates.d,)
+    assert abs(ideal.coordinates.to_basis(second.vector) @ row[0]) > 0.95
+    assert second.evidence == pytest.approx(components.share[1, 0])
+
+
+def test_features_most_used_come_first(generator):
+    decoder = 2 * normal(4, 8, generator=generator)
+    features = active_subspace_study.most_used("fc1", decoder, {0: 0.1, 1: 0.5, 2: 0.0, 3: 0.5}, 3)
+    assert [f.name for f in features] == ["feature fc1 #1", "feature fc1 #3", "feature fc1 #0"]
+    assert features[0].vector.norm() == pytest.approx(1)
+
+
+def test_a_survey_says_where_each_number_is_from(network, ideal, problems, generator):
+    y0 = points.answers(network, problems)
+    states = {
+        ("trained", "noised"): active_subspace.noised_states(network, y0, 2, generator),
+        ("ideal", "noised"): active_subspace.noised_states(network, y0, 2, generator),
+    }
+    energies = {"trained": network, "ideal": ideal}
+    components, tables = active_subspace_study.survey(energies, problems, states, draws=3, generator=generator)
+    assert list(components) == [(*of, field) for of in states for field in ("raw", "beyond")]
+    rows = tables["spectra"].query("energy == 'ideal' and field == 'raw' and landscape == 4")
+    np.testing.assert_allclose(rows["share"], components["ideal", "noised", "raw"].share[4])
+    assert len(tables["framed"]) == 4 * 10
+
+
+def test_all_of_it(network, problems, generator):
+    y0 = points.answers(network, problems)
+    states = active_subspace.noised_states(network, y0, 3, generator)
+    field = active_subspace.fields(network, problems, states)["beyond"]
+    components = active_subspace.components(field, 5, generator)
+    by_name = {"trained": components, "ideal": components}
+    tables = active_subspace_study.spans(
+        network, problems, y0, field=field, by_name=by_name, resamples=3, generator=generator
+    )
+    assert tables["angles"]["dimension"].tolist() == np.maximum(components.real, 1).tolist()
+    captures = tables["captures"].pivot(index="landscape", columns="source", values="share")
+    assert (captures["trained"] == captures["ideal"]).all()
+    assert (captures["best"] >= captures["answers"] - 1e-12).all()
+
+    v = normal(32, generator=generator)
+    other = Direction("a", "concept", "fc2", EVERYWHERE, "", 0.0, "", v).unit()
+    tables = active_subspace_study.comparisons(network, problems, components, [1, 4], 2, [other], 8, generator)
+    table, matrices = active_subspace_study.described(network, {"trained": components}, [1, 4], 2)
+    assert all(len(rows) == len(table) == len(matrices) for rows in tables.values())
+    np.testing.assert_allclose(table[list(active_subspace.PARTS)].sum(axis=1), 1)
+    np.testing.assert_allclose((matrices**2).sum((1, 2)), 1)
