@@ -13,7 +13,7 @@ from torch import Tensor
 from ired.instruments.core import states
 from ired.instruments.core.check import Check, compare, relative
 from ired.instruments.core.reference_energies import Around, References
-from ired.instruments.landscape import hessian, minima
+from ired.instruments.landscape import hessian, metrics, minima
 
 
 def check_hessian(references: References, generator: torch.Generator) -> list[Check]:
@@ -101,7 +101,7 @@ def check_minima(references: References, generator: torch.Generator) -> list[Che
     y0 = states.answers(ideal, A)
     checks = []
     for energy, label in ((ideal, "ideal"), (algebraic, "algebraic")):
-        measured = minima.convexity(energy, A, y0, landscapes, (0.1, 10.0), 10, generator)
+        measured = metrics.convexity(energy, A, y0, landscapes, (0.1, 10.0), 10, generator)
         checks += [
             compare(name, f"{label} convexity: {part}", 1, getattr(measured, part), 0)
             for part in ("share", "rays", "positive")
@@ -127,7 +127,7 @@ def check_minima(references: References, generator: torch.Generator) -> list[Che
         ]  # fmt: skip
 
     down = references.planted(-torch.ones(c.size))
-    measured = minima.convexity(down, A, y0, landscapes[:1], (1.0,), 10, generator)
+    measured = metrics.convexity(down, A, y0, landscapes[:1], (1.0,), 10, generator)
     checks.append(compare(name, "convexity of a hilltop", 0, measured.share + measured.rays, 0))
     measured = minima.find_minima(down, A, y0, landscapes[:1], (1.0,), 2, generator)
     checks.append(compare(name, "descents that escape down a hill", 2, measured.escaped, 0))
@@ -141,15 +141,15 @@ def check_minima(references: References, generator: torch.Generator) -> list[Che
         compare(name, "minima of a flat valley", 0, measured.minima, 0),
     ]
 
-    measured = minima.sharpness(ideal, A, y0, landscapes, generator, count=4)
+    measured = metrics.sharpness(ideal, A, y0, landscapes, generator, count=4)
     checks += [
         compare(name, "ideal sharpness", 1, measured.curvature, 1e-8),
         compare(name, "ideal radius", 1, measured.radius, 1e-7),
         compare(name, "ideal radius reached", 1, measured.reached, 0),
         compare(name, "ideal profile is r²", measured.radii[:, None] ** 2, measured.profile, 1e-6),
     ]
-    wrong = minima.other_answers(y0, 1)
-    measured = minima.energy_gaps(ideal, A, y0, landscapes, {"other": wrong}, generator, noised=200)
+    wrong = metrics.other_answers(y0, 1)
+    measured = metrics.energy_gaps(ideal, A, y0, landscapes, {"other": wrong}, generator, noised=200)
     bar = np.array([ideal.schedule.alpha_bar[k].item() for k in landscapes])[:, None, None]
     squares = states.array((wrong - y0[:, None]).pow(2).sum(-1))
     checks += [

@@ -14,6 +14,7 @@ from ired.instruments.landscape import (
     known_answers_curvature,
     known_answers_gradient_field,
     known_answers_slices,
+    metrics,
     minima,
     slices,
 )
@@ -22,6 +23,7 @@ CHECKS = {
     slices: ("slices", known_answers_slices.check_slices),
     gradient_field: ("field", known_answers_gradient_field.check_field),
     hessian: ("hessian", known_answers_curvature.check_hessian),
+    metrics: ("minima", known_answers_curvature.check_minima),
     minima: ("minima", known_answers_curvature.check_minima),
 }
 
@@ -59,9 +61,9 @@ FIELDS = [
             "algebraic_spearman",
         )
     ),
-    *((minima, "convexity", f) for f in ("share", "rays", "positive", "curvature")),
-    *((minima, "sharpness", f) for f in ("curvature", "profile", "radius", "reached")),
-    *((minima, "energy_gaps", "gap"),),
+    *((metrics, "convexity", f) for f in ("share", "rays", "positive", "curvature")),
+    *((metrics, "sharpness", f) for f in ("curvature", "profile", "radius", "reached")),
+    *((metrics, "energy_gaps", "gap"),),
     *(
         (minima, "find_minima", f)
         for f in (
