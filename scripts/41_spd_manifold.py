@@ -78,13 +78,10 @@ def main(run):
     run.metrics(examined.numbers())
 
     # Means of the problems, of their answers, and of the sampled ones, where these have means.
-    definite = torch.as_tensor(examined.departures["trained"].definite)
-    groups = {"problems": A, "answers": Y}
-    if definite.sum() > 1:
-        groups["sampled"] = metrics.symmetric(answers["trained"])[definite]
-    else:
-        print(f"{definite.sum()} of {len(A)} sampled answers are positive definite: the others are infinitely far "
-              "from every truth, and tie with noise that is too")  # fmt: skip
+    groups = answer_errors.groups(A, Y, answers["trained"])
+    if "sampled" not in groups:
+        print(f"fewer than two of {len(A)} sampled answers are positive definite: the others are infinitely far from "
+              "every truth, and tie with noise that is too")  # fmt: skip
     spectra, means = (pandas.DataFrame(columns) for columns in answer_errors.means(groups))
     run.table("mean_spectra", spectra)
     run.table("means", means)

@@ -5,11 +5,10 @@ Bhatia et al. 2019) from the true inverse towards perturbed inverses, A, I, and 
 positive definite matrix of a sampling path; compared at equal Frobenius distance from the answer, where
 the ideal energy is the same along all of them. Midpoint convexity between equal pairs, P1-01's slices
 bent by the exponential map, and the Riemannian Hessian's condition (Absil, Mahony & Sepulchre 2008).
-Noise soon leaves the cone (table "cone"): displacements are one noise radius of k = 0, or less where
-the cone is narrower, and the same matrices are looked at in every landscape. Where states may be
-asymmetric, geodesics stay among symmetric matrices all the same. Against the claim: the ideal energy,
-which knows nothing of the manifold, an untrained network, or curves that are bent as much elsewhere,
-gain as much from it.
+Noise soon leaves the cone (table "cone"): displacements are one noise radius of k = 0, or less where the
+cone is narrower, and the same matrices are looked at in every landscape; geodesics stay among symmetric
+matrices. Against the claim: the ideal energy, which knows nothing of the manifold, an untrained network,
+or curves that are bent as much elsewhere, gain as much from it.
 """
 
 from ired.lab.arguments import Param
@@ -41,7 +40,6 @@ LANDSCAPES = (0, 2, 4)
 def main(run):
     from ired.instruments.core import states, trajectories
     from ired.instruments.geometry import figures_geodesics as figures, metrics, spd_states, study
-    from ired.instruments.statistics.intervals import mean_interval
     from ired.model import problems
     from ired.model.reference import panel
     from ired.model.sampling import Sampler
@@ -70,8 +68,7 @@ def main(run):
     others = study.others(all_Y, len(A), params.pairs, generator)
     pairs = {"perturbed": perturbed.chunk(2, 1), "other answers": others}
     convexity = study.between(energies, A, pairs, LANDSCAPES)
-    points = {"answer": Y, "perturbed": perturbed[:, 0]}
-    curvature = study.curved(energies, A, points, LANDSCAPES)
+    curvature = study.curved(energies, A, {"answer": Y, "perturbed": perturbed[:, 0]}, LANDSCAPES)
 
     # P1-01's slices in the same planes, straight and bent by the exponential map.
     before, sampler = run.upstream("P1-01"), Sampler(**run.profile.sampling)
@@ -86,16 +83,13 @@ def main(run):
     # What is kept, and what it decides.
     tables = {"profiles": profiles, "convexity": convexity, "curvature": curvature, "slices": slices}
     means = {name: study.means(name, table) for name, table in tables.items()}
-    for name, table in tables.items():
+    averaged = {f"{name}_means": table for name, table in means.items()}
+    for name, table in (tables | averaged | {"shapes": shapes}).items():
         run.table(name, table)
-        run.table(f"{name}_means", means[name])
-    run.table("shapes", shapes)
     run.tensors("pictures", pictures)
     for criterion, (met, numbers) in study.verdicts(profiles, convexity, curvature).items():
         run.criterion(criterion, met, **numbers)
-    saved = mean_interval(study.saved_at_answers(curvature)["trained"])
-    run.headline("log₁₀ of the condition number that the affine-invariant metric saves, k=0",
-                 saved.estimate, saved.low, saved.high)  # fmt: skip
+    run.headline(*study.headline(curvature))
     shown = figures.with_captions(shapes, means, pictures, problems=len(A), pairs=params.pairs)
     for name, (figure, caption) in shown.items():
         run.figure(name, figure, caption)

@@ -12,5 +12,5 @@ metric_laws.py              Laws of the geometry of SPD matrices, as checks on g
 metrics.py                  Geometry of symmetric positive definite (SPD) matrices, in batches
 riemannian_hessian.py       Gradient and Hessian of an energy on the manifold of SPD matrices
 spd_states.py               SPD matrices as states of a landscape, and noise beside the cone that they form
-study.py                    Several energies on the same curves, pairs, points and slices
+study.py                    Does an energy know the manifold? Several energies on the same curves, pairs and slices
 """

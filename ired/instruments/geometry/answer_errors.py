@@ -238,6 +238,14 @@ def verdicts(examined: Examined) -> dict[str, tuple[bool, dict[str, float]]]:
     }  # fmt: skip
 
 
+def groups(A: Tensor, Y: Tensor, sampled: Tensor) -> dict[str, Tensor]:
+    """Matrices to take means of: "problems" A and "answers" Y (P, n, n), and of the "sampled" answers (P, n, n) the
+    symmetric parts of those that are positive definite, if there are two."""
+    definite = torch.as_tensor(departure(sampled).definite)
+    chosen = {"sampled": metrics.symmetric(sampled)[definite]} if definite.sum() > 1 else {}
+    return {"problems": A, "answers": Y} | chosen
+
+
 def headline(examined: Examined) -> tuple[str, float, float, float]:
     """What the answers of "trained" come to, with its interval: how often they are nearer to the truth than
     noise, or, where fewer than two are positive definite, how many are."""

@@ -147,6 +147,9 @@ def test_verdicts_and_headline_of_answers(answers, epsilon):
     outside = answer_errors.examine({"trained": -answers}, answers, epsilon)
     assert not any(met for met, _ in answer_errors.verdicts(outside).values())
     assert answer_errors.headline(outside)[:2] == ("sampled answers that are positive definite", 0)
+    assert set(answer_errors.groups(answers, answers, -answers)) == {"problems", "answers"}
+    mixed = torch.cat([answers[:2], -answers[2:]])
+    torch.testing.assert_close(answer_errors.groups(answers, answers, mixed)["sampled"], answers[:2])
 
 
 def test_steps_of_everybody_and_of_noise(answers, epsilon):

@@ -138,6 +138,8 @@ def test_verdicts_need_every_control_to_lie_below():
         flat = [{**row, "metric": "Euclidean", "share": 0.0} for row in rows("share", gains)]
         turned = [{**row, "lower": 0.5} for row in rows("lower", gains, "turned", view="near")]
         profiles = DataFrame(rows("lower", gains, view="near") + turned)
+        words, saved, low, high = study.headline(curvature)
+        assert low < saved < high and saved == pytest.approx(2.5, abs=0.3) and "condition number" in words
         return study.verdicts(profiles, DataFrame(rows("share", gains) + flat), curvature)
 
     found = decided({"untrained": 1.0, "ideal": 0.0})
