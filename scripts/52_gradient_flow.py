@@ -33,86 +33,53 @@ from ired.lab.command import command
     },
 )
 def main(run):
-    import copy
-
-    import pandas
-
     from ired.instruments.core import states
     from ired.instruments.layers import (
         figures_gradient_signal as figures,
         forward_backward,
         gradient_signal,
-        jacobians,
-        score_decomposition,
-        unit_activity,
+        study_gradient_signal as study,
     )
-    from ired.instruments.statistics.tables import summarise, weakest_margin
+    from ired.instruments.statistics.tables import stacked
     from ired.model import problems
     from ired.model.reference import panel
     from ired.model.training import TrainingConfig
     from ired.model.weight_edits import without_film
 
     run.gate("SETUP-5")
-    known = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
-    model, untrained, params = known["trained"], known["untrained"], run.params
-    rescaled, training = copy.deepcopy(model), TrainingConfig(**run.profile.training)
-    for own, other in zip(rescaled.parameters(), untrained.parameters(), strict=True):
-        own.mul_(other.norm() / own.norm())
+    params, training = run.params, TrainingConfig(**run.profile.training)
+    energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
+    model, untrained = energies["trained"], energies["untrained"]
+    rescaled = forward_backward.rescaled(model, like=untrained)
     A = run.upstream("SETUP-2").tensors("problems")["test.A"][: params.problems].to(run.device)
-    y0, schedule, K = states.answers(model, A), model.schedule, model.schedule.K
-    z, noise = forward_backward.noised(model, y0, params.draws, problems.generator(run.seed, "gradient flow"))
-
-    def negatives(y0, noise, k):
-        """Random ones, as in training."""
-        root, sigma = (schedule.at(name, k, y0[0])[None] for name in ("sqrt_alpha_bar", "sigma"))
-        wrong = y0 + training.negative_noise * sigma / root * noise
-        return wrong.clamp(-training.clip, training.clip)
+    y0, generator = states.answers(model, A), problems.generator(run.seed, "gradient flow")
+    z, noise = forward_backward.noised(model, y0, params.draws, generator)
 
     def altered(energy):
+        """The energy without FiLM in one layer, in both, and with the landscapes' mean in all of them."""
         off = {f"{layer} off": without_film(energy, layer) for layer in ("fc2", "fc3")}
         both = without_film(off["fc2 off"], "fc3")
         return off | {"both off": both, "mean of landscapes": forward_backward.mean_film(energy)}
 
-    seen, values, few = {}, {}, slice(params.spectra)
+    measured = {}
     for name, energy in {"untrained": untrained, "rescaled": rescaled, "trained": model}.items():
-        source = problems.generator(run.seed, "losses")  # the same problems and noise for each
-        flow = gradient_signal.flow(energy, A, y0, negatives, params.draws, source)
-        stretch = jacobians.spectra(energy, A[few], z[:, few, 0])
-        ways, census = score_decomposition.paths(energy, A, z), unit_activity.census(energy, A, z)
-        film = score_decomposition.score_changes(energy, altered(energy), A, z, noise)
-        for kind, rows in {
-            "norms": flow.columns(), "depth": flow.depth(), "signals": flow.signals(),
-            "agreement": flow.agreement(1 - 0.05 / K), "spectra": stretch.columns(), "film": film,
-            "paths": ways.columns(), "units": ways.units(), "census": census.columns(),
-        }.items():  # fmt: skip
-            seen.setdefault(kind, []).append(pandas.DataFrame(rows).assign(energy=name))
-        values |= {f"{name}.{what}": s for what, s in stretch.values.items()}
-    tables = {kind: pandas.concat(parts, ignore_index=True) for kind, parts in seen.items()}
-    summary = score_decomposition.summaries(tables)
-    by = ["energy", "landscape", "map"]
-    summary["spectra"] = summarise(tables["spectra"], by, ["gain", "rank"])
-    whole = pandas.concat([table.assign(of=name) for name, table in summary.items()], ignore_index=True)
-    for kind, table in {**tables, "summary": whole}.items():
-        run.table(kind, table)
-    run.tensors("singular_values", {name: s.astype("float32") for name, s in values.items()})
+        measured[name] = study.measure(
+            energy, altered(energy), A, y0, z, noise,
+            negatives=gradient_signal.random_negatives(model, training.negative_noise, training.clip),
+            decomposed=params.spectra,
+            generator=problems.generator(run.seed, "losses"),  # the same problems and noise for each
+        )  # fmt: skip
 
-    # The trained energy stood last.
-    worst, through, dead = flow.furthest(), ways.least_constant(), census.dead()
-    run.criterion("gradients_keep_their_size", max(-worst.low, worst.high) < 1, decades=worst.estimate,
-                  low=worst.low, high=worst.high)  # fmt: skip
-    run.criterion("no_dead_units", max(d.high for d in dead.values()) < 0.05,
-                  **{layer: d.estimate for layer, d in dead.items()})  # fmt: skip
-    both = [row for row in flow.agreement(1 - 0.05 / K) if row["layer"] == gradient_signal.WHOLE][:K]
-    agreeing, opposed = sum(row["low"] > 0 for row in both), sum(row["high"] < 0 for row in both)
-    run.criterion("losses_agree", agreeing == K, agreeing=agreeing, opposed=opposed,
-                  lowest=min(row["cosine"] for row in both))  # fmt: skip
-    run.criterion("score_through_the_constant", through.low > 0.5, least=through.estimate,
-                  low=through.low)  # fmt: skip
-    margin = weakest_margin(tables["film"], "change", "trained", "untrained", altered="both off")
-    run.criterion("film_matters", margin.low > 0, weakest=margin.estimate, low=margin.low)
-    every = flow.agreement()[-1]
-    run.headline("cosine of the losses' gradients", *(every[end] for end in ("cosine", "low", "high")))
-    for name, figure, caption in figures.all_of_them(tables, summary, values, params.problems):
+    tables, values = study.tables(measured), study.singular_values(measured)
+    summaries = study.summaries(tables)
+    for name, table in (tables | {"summary": stacked(summaries, "of")}).items():
+        run.table(name, table)
+    run.tensors("singular_values", {name: array.astype("float32") for name, array in values.items()})
+    for name, (met, numbers) in study.verdicts(measured["trained"], tables).items():
+        run.criterion(name, met, **numbers)
+    cosine = measured["trained"].flow.agreement()[-1]
+    run.headline("cosine of the losses' gradients", cosine["cosine"], cosine["low"], cosine["high"])
+    for name, figure, caption in figures.all_of_them(tables, summaries, values, params.problems):
         run.figure(name, figure, caption)
 
 

@@ -1,14 +1,13 @@
-"""A layer of a network replaced by something else: what does the network lose with it?
+"""Layer ablation (resample ablation: Chan et al. 2022, causal scrubbing): a layer replaced by something else.
 
 The network is a chain: what lies past a layer sees the problem and the state through it alone. So a
 layer replaced as a whole, whatever by, hides everything, and no such ablation can tell layers apart:
 the kinds of WHOLE are floors that all layers share. What can rank layers takes away a part:
 
 mean, resample, noise   all of a layer becomes its mean over tokens of the landscape, the activations
-                        of another problem at a noised answer of its own (resample ablation: Chan et
-                        al. 2022, causal scrubbing), or a draw from a Gaussian of the tokens' mean and
-                        covariance; one donor or draw for each problem and landscape, so that what
-                        is left is an energy still
+                        of another problem at a noised answer of its own (resample), or a draw from a
+                        Gaussian of the tokens' mean and covariance; one donor or draw for each problem
+                        and landscape, so that what is left is an energy still
 …_half                  the same for a random half of the units
 problem_mean            the mean over other problems at the own state: only what concerns A goes
 identity                h_l := h_{l−1}; undefined where widths differ (fc1, and fc4, which is f)
@@ -98,7 +97,8 @@ class InLandscape:
 
 @dataclass(frozen=True)
 class Path:
-    """A sample's states entering each landscape and denoised there (K, P, d), and its end (P, d)."""
+    """A sample's states entering each landscape and denoised there (K, P, d), and its end (P, d), as the
+    sampler gives it."""
 
     entering: Tensor
     denoised: Tensor
@@ -107,7 +107,7 @@ class Path:
 
 @torch.no_grad()
 def path(energy: Energy, A: Tensor, sampler: Sampler, start: Tensor) -> Path:
-    """From start (P, d), which enters the last landscape."""
+    """Samples answers to problems A (P, n, n) from start (P, d), which enters the last landscape."""
     root, entering, denoised = energy.schedule.sqrt_alpha_bar.tolist(), {}, {}
     last = [None]
 
@@ -122,17 +122,17 @@ def path(energy: Energy, A: Tensor, sampler: Sampler, start: Tensor) -> Path:
         last[0] = step.y
 
     end = sampler(energy, A, start, callback=see)
-    ordered = [torch.stack([seen[k] for k in range(len(root))]) for seen in (entering, denoised)]
+    ordered = [torch.stack([by_landscape[k] for k in range(len(root))]) for by_landscape in (entering, denoised)]
     return Path(*ordered, end)
 
 
 @torch.no_grad()
 def tokens(energy: Energy, A: Tensor, sampler: Sampler, generator: torch.Generator) -> Tensor:
-    """Three states (K, P, 3, d) of each problem in every landscape: noised, entering, denoised."""
+    """Three states (K, P, 3, d) of each problem A (P, n, n) in every landscape: noised, entering, denoised."""
     y0 = states.answers(energy, A)
     noised = states.at_noise(energy, y0, range(energy.schedule.K), generator)
-    seen = path(energy, A, sampler, states.noise(energy, len(A), generator=generator, like=A))
-    return torch.stack([noised, seen.entering, seen.denoised], 2)
+    sampled = path(energy, A, sampler, states.noise(energy, len(A), generator=generator, like=A))
+    return torch.stack([noised, sampled.entering, sampled.denoised], 2)
 
 
 def inputs(energy: Energy, A: Tensor, y: Tensor) -> Tensor:
@@ -148,16 +148,16 @@ class Habit:
     """What one layer does on other problems in one landscape.
 
     mean (width,); axes (width, width): principal components in columns, the strongest first; spread
-    (width,): standard deviations along them; donor (N, width): activations at noised answers; own,
-    stack: the affine maps from the layer's input, and from [a, y].
+    (width,): standard deviations along them; donor (N, width): activations at noised answers; linear,
+    linear_stack: the affine maps from the layer's input, and from [a, y].
     """
 
     mean: Tensor
     axes: Tensor
     spread: Tensor
     donor: Tensor
-    own: Affine
-    stack: Affine
+    linear: Affine
+    linear_stack: Affine
 
 
 Habits = dict[str, list[Habit]]  # by layer, then by landscape
@@ -167,40 +167,45 @@ Habits = dict[str, list[Habit]]  # by layer, then by landscape
 def habits(energy: Energy, A: Tensor, states: Tensor) -> Habits:
     """Of all layers at the states (K, N, S, d) of N problems, the first of each a noised answer: `tokens`.
     Raises ValueError for fewer tokens than a fit has coefficients."""
-    prepared, found = energy.prepare(A), {layer: [] for layer in LAYERS}
+    prepared, by_layer = energy.prepare(A), {layer: [] for layer in LAYERS}
     for k, y in enumerate(states):
-        seen = energy.activations(prepared, y, k) | {INPUT: inputs(energy, A, y)}
-        flat = {name: h.flatten(0, 1) for name, h in seen.items()}
+        activations = energy.activations(prepared, y, k) | {INPUT: inputs(energy, A, y)}
+        flat = {name: h.flatten(0, 1) for name, h in activations.items()}
         widest = max(flat[BEFORE[layer]].shape[1] for layer in LAYERS)
         if len(flat[INPUT]) <= widest + 1:
             raise ValueError(f"{len(flat[INPUT])} tokens do not fix {widest + 1} coefficients")
         for layer in LAYERS:
             h, stack = flat[layer], least_squares(flat[INPUT], flat[layer])
             values, axes = torch.linalg.eigh(torch.cov(h.mT).reshape(h.shape[1], -1))
-            found[layer].append(Habit(
-                h.mean(0), axes.flip(1), values.flip(0).clamp_min(0).sqrt(),
-                seen[layer][:, 0].clone(),  # not all the other tokens with it
-                stack if BEFORE[layer] == INPUT else least_squares(flat[BEFORE[layer]], h), stack,
-            ))  # fmt: skip
-    return found
+            by_layer[layer].append(
+                Habit(
+                    mean=h.mean(0),
+                    axes=axes.flip(1),
+                    spread=values.flip(0).clamp_min(0).sqrt(),
+                    donor=activations[layer][:, 0].clone(),  # not all the other tokens with it
+                    linear=stack if BEFORE[layer] == INPUT else least_squares(flat[BEFORE[layer]], h),
+                    linear_stack=stack,
+                )
+            )
+    return by_layer
 
 
 @torch.no_grad()
 def unexplained(
-    energy: Energy, A: Tensor, states: Tensor, known: Habits
+    energy: Energy, A: Tensor, states: Tensor, habits: Habits
 ) -> Iterator[tuple[str, str, int, Tensor, Tensor]]:
     """(layer, "linear" or "linear_stack", k, residual (P, S), total (P, S)): squared errors of the
     affine fits, and of the mean, at states (K, P, S, d) of problems A that were not fitted on."""
     prepared = energy.prepare(A)
     for k, y in enumerate(states):
-        seen = energy.activations(prepared, y, k) | {INPUT: inputs(energy, A, y)}
+        activations = energy.activations(prepared, y, k) | {INPUT: inputs(energy, A, y)}
         for layer in LAYERS:
-            habit, h = known[layer][k], seen[layer]
+            habit, h = habits[layer][k], activations[layer]
             total = (h - habit.mean).pow(2).sum(-1)
-            fits = ("linear", BEFORE[layer], habit.own), ("linear_stack", INPUT, habit.stack)
-            for kind, x, f in fits:
+            fits = ("linear", BEFORE[layer], habit.linear), ("linear_stack", INPUT, habit.linear_stack)
+            for kind, source, fit in fits:
                 if kind == "linear" or layer != "fc1":
-                    yield layer, kind, k, (f(seen[x]) - h).pow(2).sum(-1), total
+                    yield layer, kind, k, (fit(activations[source]) - h).pow(2).sum(-1), total
 
 
 @dataclass(frozen=True)
@@ -223,37 +228,38 @@ class Ablation:
 
     @property
     def labels(self) -> dict[str, Any]:
+        """What a table calls it: kind, layer, share, draw."""
         return {"kind": self.kind, "layer": self.layer, "share": self.share, "draw": self.draw}
 
 
 def plan(
-    energy: Energy, A: Tensor, known: Habits, others: Tensor, shares: Sequence[float], draws: int,
+    energy: Energy, A: Tensor, habits: Habits, others: Tensor, shares: Sequence[float], draws: int,
     unmodulated: Callable[[str], Energy], truncated: Callable[[str, float], Energy],
     generator: torch.Generator,
 ) -> list[Ablation]:
     """All ablations of a network, for problems A (P, n, n): row i of every later call is problem i.
 
-    known: from `habits`, of at least P problems; others (m, n, n): problems that "problem_mean" averages
+    habits: from `habits`, of at least P problems; others (m, n, n): problems that "problem_mean" averages
     over; draws: random halves, the second the complement of the first, and so on; unmodulated(layer)
     and truncated(layer, share of full rank): networks with altered weights.
     """  # fmt: skip
     made = []
     # A donor is another problem at a state of its own, the same for all layers and halves.
-    chosen = torch.randperm(len(known["fc1"][0].donor), generator=generator)[: len(A)]
+    chosen = torch.randperm(len(habits["fc1"][0].donor), generator=generator)[: len(A)]
     for layer in LAYERS:
-        of = known[layer]
-        width = len(of[0].mean)
+        by_landscape = habits[layer]
+        width = len(by_landscape[0].mean)
 
         def add(kind: str, replace: Replace, layer: str = layer, **labels: Any) -> None:
             made.append(Ablation(kind, layer, Ablated(energy, layer, replace), **labels))
 
         def normal(width: int = width) -> Tensor:
-            shape = len(of), len(A), width
+            shape = len(by_landscape), len(A), width
             return torch.randn(shape, generator=generator, dtype=torch.float64).to(A)
 
-        donors = [habit.donor[chosen.to(A.device)] for habit in of]
-        gaussian = [h.mean + (z * h.spread) @ h.axes.mT for h, z in zip(of, normal(), strict=True)]
-        floors = dict(zip(WHOLE, ([h.mean.expand(len(A), -1) for h in of], donors, gaussian)))
+        donors = [habit.donor[chosen.to(A.device)] for habit in by_landscape]
+        gaussian = [h.mean + (z * h.spread) @ h.axes.mT for h, z in zip(by_landscape, normal(), strict=True)]
+        floors = dict(zip(WHOLE, ([h.mean.expand(len(A), -1) for h in by_landscape], donors, gaussian)))
         for kind, values in floors.items():
             add(kind, instead(values))
         for draw in range(draws):
@@ -267,12 +273,12 @@ def plan(
         if layer in MODULATED:
             add("identity", _from_input(energy, A, BEFORE[layer], lambda k: lambda x: x))
             made.append(Ablation("film_off", layer, unmodulated(layer)))
-        add("linear", _from_input(energy, A, BEFORE[layer], lambda k, of=of: of[k].own))
+        add("linear", _from_input(energy, A, BEFORE[layer], lambda k, of=by_landscape: of[k].linear))
         if layer != "fc1":
-            add("linear_stack", _from_input(energy, A, INPUT, lambda k, of=of: of[k].stack))
+            add("linear_stack", _from_input(energy, A, INPUT, lambda k, of=by_landscape: of[k].linear_stack))
         for share in shares:
             made.append(Ablation("rank_weights", layer, truncated(layer, share), share=share))
-            add("rank_components", _projected(of, max(1, round(share * width))), share=share)
+            add("rank_components", _projected(by_landscape, max(1, round(share * width))), share=share)
         add("rounding", _disturbed(normal()))
     return made
 
@@ -293,11 +299,11 @@ def _over_problems(energy: Energy, layer: str, others: Tensor) -> Replace:
 
     def replace(h: Tensor, y: Tensor, k: int) -> Tensor:
         rows = y.reshape(-1, y.shape[-1]).split(max(1, ROWS_PER_CALL // len(others)))
-        seen = [
+        means = [
             energy.activations(prepared, part.expand(len(others), -1, -1), k)[layer].mean(0)
             for part in rows
         ]
-        return torch.cat(seen).reshape(h.shape)
+        return torch.cat(means).reshape(h.shape)
 
     return replace
 
@@ -316,9 +322,9 @@ def _from_input(
     return replace
 
 
-def _projected(of: Sequence[Habit], rank: int) -> Replace:
+def _projected(habits: Sequence[Habit], rank: int) -> Replace:
     def replace(h: Tensor, y: Tensor, k: int) -> Tensor:
-        mean, axes = of[k].mean, of[k].axes[:, :rank]
+        mean, axes = habits[k].mean, habits[k].axes[:, :rank]
         return mean + (h - mean) @ axes @ axes.mT
 
     return replace

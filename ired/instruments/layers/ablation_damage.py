@@ -1,4 +1,4 @@
-"""What an ablated energy has lost: the order of its energies, its score, its answers.
+"""Damage by ablation: what an ablated energy has lost of the order of its energies, its score, its answers.
 
 Order: at the answer, around it and at other problems' answers, within one problem and landscape (the
 free offset of the energy cancels). Score: against the whole network's, and against the true noise.
@@ -73,6 +73,7 @@ class Bench:
         return self.error(energy, end)
 
     def error(self, energy: Energy, end: Tensor) -> NDArray:
+        """Squared errors per entry (P,) of the inverses that states `end` (P, d) stand for."""
         return array((energy.coordinates.decode(end) - self.Y).pow(2).mean((-2, -1)))
 
 
@@ -80,30 +81,40 @@ class Bench:
 def bench(
     energy: Energy, A: Tensor, sampler: Sampler, generator: torch.Generator, strangers: int = 4
 ) -> Bench:
-    """strangers: how many other problems' answers lie among the wrong ones (fewer if P is small)."""
+    """On problems A (P, n, n); strangers: how many other problems' answers lie among the wrong ones (fewer if
+    P is small)."""
     y0, prepared, K = states.answers(energy, A), energy.prepare(A), range(energy.schedule.K)
     start = states.noise(energy, len(A), generator=generator, like=A)
     others = [y0.roll(shift, 0) for shift in range(1, min(strangers, len(A) - 1) + 1)]
     near, noised, noise, blind = [], [], [], []
     for k in K:
-        at = [states.around(energy, y0, k, far, 2 if far else 1, generator) for far in DISTANCES]
-        at += [states.centre(energy, other, k)[:, None] for other in others]
+        shells = [states.around(energy, y0, k, far, 2 if far else 1, generator) for far in DISTANCES]
+        shells += [states.centre(energy, other, k)[:, None] for other in others]
         y, epsilon = (t[:, 0] for t in states.noised(energy, y0, k, 1, generator))
-        near.append(torch.cat(at, 1))
+        near.append(torch.cat(shells, 1))
         noised.append(y)
         noise.append(epsilon)
         blind.append((blind_score(energy, y, epsilon) - epsilon).pow(2).sum(1).mean().item())
     gaps = torch.stack([_gaps(energy.energy(prepared, near[k], k)) for k in K])
     score = torch.stack([energy.gradient(prepared, noised[k], k) for k in K])
-    seen, Y = path(energy, A, sampler, start), torch.linalg.inv(A)
-    error = (energy.coordinates.decode(seen.end) - Y).pow(2).mean((-2, -1))
+    sampled, Y = path(energy, A, sampler, start), torch.linalg.inv(A)
+    error = (energy.coordinates.decode(sampled.end) - Y).pow(2).mean((-2, -1))
     return Bench(
-        A, Y, torch.stack(near), torch.stack(noised), torch.stack(noise), seen.entering, gaps, score,
-        np.array(blind), array(error), sampler,
-    )  # fmt: skip
+        A=A,
+        Y=Y,
+        near=torch.stack(near),
+        noised=torch.stack(noised),
+        noise=torch.stack(noise),
+        entering=sampled.entering,
+        gaps=gaps,
+        score=score,
+        blind=np.array(blind),
+        mse=array(error),
+        sampler=sampler,
+    )
 
 
-def judge(energy: Energy, at: Bench) -> dict[str, NDArray]:
+def judge(energy: Energy, bench: Bench) -> dict[str, NDArray]:
     """Of an ablated energy, by landscape and problem, (K, P) each.
 
     order: the share of pairs of states that it does not order as the whole network does (0.5: by chance;
@@ -113,22 +124,22 @@ def judge(energy: Energy, at: Bench) -> dict[str, NDArray]:
     units of the best A-blind guess's; noise_pooled: in units of that guess's mean over landscapes, so
     that a mean over landscapes is a ratio of means.
     """
-    prepared, K = energy.prepare(at.A), range(len(at.near))
+    prepared, K = energy.prepare(bench.A), range(len(bench.near))
     with torch.no_grad():
-        gaps = torch.stack([_gaps(energy.energy(prepared, at.near[k], k)) for k in K])
-    score = torch.stack([energy.gradient(prepared, at.noised[k], k).detach() for k in K])
-    signs, own = (torch.sign(g[..., :, None] - g[..., None, :]) for g in (gaps, at.gaps))
-    pairs = own.abs().sum((-2, -1)).clamp_min(1)
+        gaps = torch.stack([_gaps(energy.energy(prepared, bench.near[k], k)) for k in K])
+    score = torch.stack([energy.gradient(prepared, bench.noised[k], k).detach() for k in K])
+    signs, expected = (torch.sign(g[..., :, None] - g[..., None, :]) for g in (gaps, bench.gaps))
+    pairs = expected.abs().sum((-2, -1)).clamp_min(1)
     wrong = gaps[..., 1:]
-    size = at.score.pow(2).sum(-1).mean(1, keepdim=True).clamp_min(torch.finfo(gaps.dtype).tiny)
-    off = (score - at.noise).pow(2).sum(-1)
+    size = bench.score.pow(2).sum(-1).mean(1, keepdim=True).clamp_min(torch.finfo(gaps.dtype).tiny)
+    off = (score - bench.noise).pow(2).sum(-1)
     return {
-        "order": array((1 - (signs * own).sum((-2, -1)) / pairs) / 2),
-        "spearman": rank_correlation(array(gaps), array(at.gaps)),
+        "order": array((1 - (signs * expected).sum((-2, -1)) / pairs) / 2),
+        "spearman": rank_correlation(array(gaps), array(bench.gaps)),
         "lowest": array(((wrong > 0).double() + (wrong == 0).double() / 2).mean(-1)),
-        "score": array((score - at.score).pow(2).sum(-1) / size),
-        "noise": array(off) / at.blind[:, None],
-        "noise_pooled": array(off) / at.blind.mean(),
+        "score": array((score - bench.score).pow(2).sum(-1) / size),
+        "noise": array(off) / bench.blind[:, None],
+        "noise_pooled": array(off) / bench.blind.mean(),
     }
 
 
@@ -138,37 +149,38 @@ def _gaps(energies: Tensor) -> Tensor:
     return (above_first(energies) / unit).round() * unit
 
 
-def table(labels: dict[str, Any], found: dict[str, NDArray], mse: NDArray | None) -> DataFrame:
-    """One row for each landscape and problem; mse (P,), of all landscapes together, is repeated."""
-    K, P = found["order"].shape
+def table(labels: dict[str, Any], terms: dict[str, NDArray], mse: NDArray | None) -> DataFrame:
+    """One row for each landscape and problem of `terms` (K, P) with an ablation's labels; mse (P,), of all
+    landscapes together, is repeated."""
+    K, P = terms["order"].shape
     axes = {"landscape": range(K), "problem": range(P)}
-    rows = DataFrame(states.columns(axes, **found))
+    rows = DataFrame(states.columns(axes, **terms))
     if mse is not None:
         rows["mse"] = np.tile(mse, K)
     return rows.assign(**labels)
 
 
-def one_landscape(whole: Energy, ablation: Ablation, k: int, at: Bench) -> DataFrame:
+def one_landscape(whole: Energy, ablation: Ablation, k: int, bench: Bench) -> DataFrame:
     """Sampled errors when a layer is ablated in landscape k alone: one row for each problem."""
-    mse = at.sampled(ablation.only_in(whole, k), first=k)
-    rows = {"landscape": k, "problem": range(len(mse)), "mse": mse, "rise": mse - at.mse}
+    mse = bench.sampled(ablation.only_in(whole, k), first=k)
+    rows = {"landscape": k, "problem": range(len(mse)), "mse": mse, "rise": mse - bench.mse}
     return DataFrame(rows).assign(**ablation.labels)
 
 
 def judged(
-    plan: Sequence[Ablation], at: Bench, sampling: bool, done: Callable[[int], None] = lambda n: None
+    plan: Sequence[Ablation], bench: Bench, sampling: bool, done: Callable[[int], None] = lambda n: None
 ) -> DataFrame:
     """Every ablation of a plan, sampled from where asked; done(1) is called after each."""
     rows = []
     for ablation in plan:
-        mse = at.sampled(ablation.energy) if sampling else None
-        rows.append(table(ablation.labels, judge(ablation.energy, at), mse))
+        mse = bench.sampled(ablation.energy) if sampling else None
+        rows.append(table(ablation.labels, judge(ablation.energy, bench), mse))
         done(1)
     return concat(rows, ignore_index=True)
 
 
 def judged_alone(
-    whole: Energy, plan: Sequence[Ablation], landscapes: Sequence[int], share: float, at: Bench
+    whole: Energy, plan: Sequence[Ablation], landscapes: Sequence[int], share: float, bench: Bench
 ) -> DataFrame:
     """`one_landscape` for the kinds of ALONE at one share, their first draw, in each of the landscapes.
 
@@ -180,7 +192,7 @@ def judged_alone(
         and (a.kind != "mean" or a.layer == "fc1")
         and not (a.layer == "fc4" and a.kind in ("problem_mean", "linear"))
     ]  # fmt: skip
-    rows = [one_landscape(whole, a, k, at) for k in landscapes for a in chosen]
+    rows = [one_landscape(whole, a, k, bench) for k in landscapes for a in chosen]
     return concat(rows, ignore_index=True)
 
 
@@ -196,8 +208,11 @@ def explained(
             these = [i for i, name in enumerate(names) if name == where]
             left, size = (array(t[:, these].sum(1)) for t in (residual, total))
             share = ratio_interval(left, size)
-            rows.append((layer, kind, k, where, 1 - share.estimate, 1 - share.high, 1 - share.low))
-    return DataFrame(rows, columns=["layer", "kind", "landscape", "where", "r2", "low", "high"])
+            rows.append({
+                "layer": layer, "kind": kind, "landscape": k, "where": where,
+                "r2": 1 - share.estimate, "low": 1 - share.high, "high": 1 - share.low,
+            })  # fmt: skip
+    return DataFrame(rows)
 
 
 def per_problem(damage: DataFrame, measures: Sequence[str]) -> DataFrame:
@@ -215,24 +230,20 @@ def summary(damage: DataFrame, whole: NDArray | None = None) -> DataFrame:
     for key, group in per_problem(damage, measures).groupby(KEYS, sort=False):
         row = dict(zip(KEYS, key, strict=True))
         for measure in measures:
-            row |= _cell(measure, mean_interval(group[measure]))
+            row |= mean_interval(group[measure]).columns(measure)
         if whole is not None and "mse" in group:
-            row |= _cell("rise", paired_interval(group["mse"], whole[group["problem"]]))
+            row |= paired_interval(group["mse"], whole[group["problem"]]).columns("rise")
         rows.append(row)
     return DataFrame(rows)
 
 
 def by_landscape(damage: DataFrame, measures: Sequence[str]) -> DataFrame:
-    """The same in every landscape, with Student's t intervals, for curves."""
+    """Means over problems in every landscape, with Student's t intervals, for curves."""
     keys, rows = [*KEYS, "landscape"], []
     means = damage.groupby([*keys, "problem"], sort=False)[list(measures)].mean()
     for key, group in means.groupby(keys, sort=False):
         row = dict(zip(keys, key, strict=True))
         for measure in measures:
-            row |= _cell(measure, student_interval(group[measure].to_numpy()))
+            row |= student_interval(group[measure].to_numpy()).columns(measure)
         rows.append(row)
     return DataFrame(rows)
-
-
-def _cell(name: str, interval: Any) -> dict[str, float]:
-    return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}

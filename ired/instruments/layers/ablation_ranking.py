@@ -1,7 +1,7 @@
-"""Do several ablations agree on which layer matters most?
+"""Kendall's W (Kendall & Babington Smith 1939): do several ablations agree on which layer matters most?
 
-Each kind of ablation ranks the layers by what is lost; agreement is Kendall's W (Kendall & Babington
-Smith 1939), that of two networks or two halves of problems the mean of Kendall's τ over kinds. With
+Each kind of ablation ranks the layers by what is lost; agreement is W, that of two networks or two
+halves of problems the mean of Kendall's τ over kinds. With
 three or four layers the usual approximations do not hold, so p-values are exact: every voter's ranks are
 permuted in all ways, independently. Voters that do nearly the same would count as several witnesses,
 so the replacements of half a layer are one voter.
@@ -17,7 +17,7 @@ from itertools import permutations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pandas import DataFrame, concat
+from pandas import DataFrame
 
 from ired.instruments.layers.ablation import HALF, KINDS, LAYERS, WHOLE
 from ired.instruments.layers.ablation_damage import KEYS, MEASURES, per_problem
@@ -66,11 +66,11 @@ def ranks(damages: ArrayLike) -> NDArray:
 
 def agreement(damages: ArrayLike) -> Agreement:
     """Of V ≥ 2 voters over L ≥ 2 layers, damages (V, L)."""
-    found = ranks(damages)
-    V, L = found.shape
-    doubled = np.rint(2 * found).astype(int)  # shared ranks are integers too
+    ranked = ranks(damages)
+    V, L = ranked.shape
+    doubled = np.rint(2 * ranked).astype(int)  # shared ranks are integers too
     null = _sums_by_chance(tuple(sorted(tuple(sorted(row)) for row in doubled.tolist())))
-    ties = sum((count**3 - count).sum() for count in (np.unique(r, return_counts=True)[1] for r in found))
+    ties = sum((count**3 - count).sum() for count in (np.unique(r, return_counts=True)[1] for r in ranked))
     largest = V * V * (L**3 - L) - V * ties  # 12 times the largest sum of squares, less for ties
 
     def w(sums: Iterable[float]) -> float:
@@ -78,7 +78,7 @@ def agreement(damages: ArrayLike) -> Agreement:
         return float(12 * (s @ s) / largest) if largest > 0 else 0.0
 
     p, needed = _tail(((w(sums), chance) for sums, chance in null.items()), w(doubled.sum(0)))
-    return Agreement(w(doubled.sum(0)), p, needed, V, L)
+    return Agreement(w=w(doubled.sum(0)), p=p, needed=needed, voters=V, items=L)
 
 
 @lru_cache
@@ -96,8 +96,8 @@ def _sums_by_chance(votes: tuple[tuple[int, ...], ...]) -> dict[tuple[int, ...],
 
 def likeness(first: ArrayLike, second: ArrayLike) -> Likeness:
     """Of two sets of rankings, damages (V, L) each, voter by voter."""
-    one, other = ranks(first), ranks(second)
-    V, L = one.shape
+    first_ranks, second_ranks = ranks(first), ranks(second)
+    V, L = first_ranks.shape
     pairs = L * (L - 1) // 2
 
     def shared(a: NDArray, b: NDArray) -> int:
@@ -105,19 +105,19 @@ def likeness(first: ArrayLike, second: ArrayLike) -> Likeness:
         return int(np.prod(list(signs), axis=0).sum()) // 2
 
     null = {0: 1.0}
-    for a, b in zip(one, other, strict=True):
+    for a, b in zip(first_ranks, second_ranks, strict=True):
         orders, step = [shared(a, np.array(o)) for o in permutations(b)], defaultdict(float)
         for total, chance in null.items():
             for order in orders:
                 step[total + order] += chance / len(orders)
         null = step
-    seen = sum(shared(a, b) for a, b in zip(one, other, strict=True)) / (V * pairs)
-    p, needed = _tail(((t / (V * pairs), chance) for t, chance in null.items()), seen)
-    return Likeness(seen, p, needed, V)
+    tau = sum(shared(a, b) for a, b in zip(first_ranks, second_ranks, strict=True)) / (V * pairs)
+    p, needed = _tail(((t / (V * pairs), chance) for t, chance in null.items()), tau)
+    return Likeness(tau, p, needed, V)
 
 
-def _tail(null: Iterable[tuple[float, float]], seen: float) -> tuple[float, float]:
-    """The chance of a value as large as the one seen, and the least value whose chance is below LEVEL
+def _tail(null: Iterable[tuple[float, float]], measured: float) -> tuple[float, float]:
+    """The chance of a value as large as the one measured, and the least value whose chance is below LEVEL
     (1.01 where none is)."""
     chances = defaultdict(float)
     for value, chance in null:
@@ -125,7 +125,7 @@ def _tail(null: Iterable[tuple[float, float]], seen: float) -> tuple[float, floa
     tail, needed, p = 0.0, 1.01, 0.0
     for value in sorted(chances, reverse=True):
         tail += chances[value]
-        if value >= round(seen, 9):
+        if value >= round(measured, 9):
             p = tail
         if tail < LEVEL:
             needed = value
@@ -137,8 +137,8 @@ def damages(
 ) -> DataFrame:
     """Mean damage over problems, a row a voter, a column a layer; kinds that keep a share of the rank at
     `share`. Voters that are not defined, or trivial, for one of the layers are left out."""
-    found = _at(damage, share)
-    means = found.groupby(["kind", "layer"])[measure].mean()
+    chosen = _at(damage, share)
+    means = chosen.groupby(["kind", "layer"])[measure].mean()
     rows = {
         voter: [np.mean([means[kind, layer] for kind in kinds]) for layer in layers]
         for voter, kinds in VOTERS.items()
@@ -175,10 +175,10 @@ def agreements(damage: DataFrame, share: float) -> DataFrame:
         for layers in (HIDDEN, LAYERS):
             votes = damages(damage, measure, share, layers)
             halves = (damages(damage[half], measure, share, layers) for half in (even, ~even))
-            found, same = agreement(votes), likeness(*halves)
+            agreed, same = agreement(votes), likeness(*halves)
             rows.append({
-                "measure": measure, "layers": len(layers), "voters": found.voters, "w": found.w,
-                "p": found.p, "needed": found.needed, "top": votes.columns[ranks(votes).sum(0).argmin()],
+                "measure": measure, "layers": len(layers), "voters": agreed.voters, "w": agreed.w,
+                "p": agreed.p, "needed": agreed.needed, "top": votes.columns[ranks(votes).sum(0).argmin()],
                 "halves_tau": same.tau, "halves_p": same.p, "halves_needed": same.needed,
             })  # fmt: skip
     return DataFrame(rows)
@@ -189,20 +189,15 @@ def tops(damage: DataFrame, measure: str, share: float) -> DataFrame:
     rows = []
     for k, part in damage.groupby("landscape"):
         votes = damages(part, measure, share)
-        found = agreement(votes)
+        agreed = agreement(votes)
         top = votes.columns[ranks(votes).sum(0).argmin()]
-        rows.append({"landscape": k, "measure": measure, "w": found.w, "p": found.p, "top": top})
+        rows.append({"landscape": k, "measure": measure, "w": agreed.w, "p": agreed.p, "top": top})
     return DataFrame(rows)
 
 
 def compared(first: DataFrame, second: DataFrame, measure: str, share: float) -> Likeness:
     """Whether two networks rank their hidden layers alike."""
     return likeness(*(damages(damage, measure, share) for damage in (first, second)))
-
-
-def merged(tables: dict[str, DataFrame], name: str = "network") -> DataFrame:
-    """Tables one below the other, labelled."""
-    return concat([t.assign(**{name: key}) for key, t in tables.items()], ignore_index=True)
 
 
 def _at(damage: DataFrame, share: float) -> DataFrame:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
@@ -33,6 +35,27 @@ UNITS = {"order": "share of pairs (0.5: chance)", "score": "÷ mean square of th
          "mse": "MSE per entry"}  # fmt: skip
 SHORT = {"order": "order", "score": "score", "mse": "sampled MSE"}
 _INK = 11
+
+
+def all_of_them(
+    tables: Mapping[str, DataFrame], votes: Mapping[str, DataFrame], anchors: Mapping[str, float], share: float,
+    problems: int, background: int,
+) -> list[tuple[str, Figure, str]]:
+    """Name, figure and caption of each, from what `ired.instruments.layers.study_ablation` gives; problems,
+    background: how many there were to judge on and to fit."""  # fmt: skip
+    whole, intervals = anchors["whole"], f"{problems} problems; bands are 95 % intervals over problems."
+    titles = {measure: f"by {words}" for measure, words in SHORT.items()} | {"untrained": "untrained,\nby score"}
+    return [
+        ("ablations", heatmap(tables["summary"], share, whole), f"Means over {problems} problems, all landscapes. "
+         "Hatched: not defined. Of all units: the layers cannot differ. Sampled MSE of least squares on A "
+         f"{anchors['least_squares']:.2g}, of the mean {anchors['mean']:.2g}."),
+        ("ranking", ranking({titles[name]: table for name, table in votes.items()}),
+         "1: the layer that is missed most. Ranks of mean damages."),
+        ("landscapes", landscapes(tables["by_landscape"], tables["alone"], share, whole), f"{intervals} Dashed: "
+         "chance, no score, whole network. Dotted: nothing of the network in that landscape."),
+        ("ranks", rank_curves(tables["summary"], whole), intervals),
+        ("linearity", linearity(tables["linear_fits"]), f"{intervals} Fitted on {background} other problems."),
+    ]  # fmt: skip
 
 
 def heatmap(summary: DataFrame, share: float, whole: float) -> Figure:

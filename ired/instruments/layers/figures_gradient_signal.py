@@ -69,14 +69,14 @@ def depth(table: DataFrame) -> Figure:
     single = table[table["landscape"] != EVERY]
     last = int(single["landscape"].max())
     shades = _shades(last)
-    some = sorted({0, last // 2, last})
+    shown = sorted({0, last // 2, last})
     x = np.arange(len(PLACES))
     for axis, kind in zip(axes, KINDS, strict=True):
         axis.axhspan(-1, 1, color="0.93", zorder=0, linewidth=0)
         for energy, (_, style, _) in ENERGIES.items():
-            own = single[(single["kind"] == kind) & (single["energy"] == energy)]
-            for k, rows in own.groupby("landscape"):
-                if energy != "trained" and k not in some:
+            of_energy = single[(single["kind"] == kind) & (single["energy"] == energy)]
+            for k, rows in of_energy.groupby("landscape"):
+                if energy != "trained" and k not in shown:
                     continue
                 y = rows.set_index("place")["decades"].loc[list(PLACES)]
                 front = (
@@ -93,7 +93,7 @@ def depth(table: DataFrame) -> Figure:
     bar.set_ticks(range(last + 1))
     lines = [
         Line2D([], [], color="0.25", linestyle=style, label=words if name == "trained" else
-               f"{words} (k = {', '.join(map(str, some))})")
+               f"{words} (k = {', '.join(map(str, shown))})")
         for name, (_, style, words) in ENERGIES.items()
     ]  # fmt: skip
     figure.legend(handles=lines, loc="outside lower center", ncols=3)
@@ -120,8 +120,8 @@ def signals(table: DataFrame, agreement: DataFrame) -> Figure:
     norm = LogNorm(1e-3, max(1.0, float(table["snr"].max())))
     for line, energy in zip(axes, names, strict=True):
         for axis, kind in zip(line, KINDS, strict=False):
-            own = table[(table["energy"] == energy) & (table["kind"] == kind)]
-            grid = own.pivot(index="layer", columns="landscape", values="snr").loc[
+            cells = table[(table["energy"] == energy) & (table["kind"] == kind)]
+            grid = cells.pivot(index="layer", columns="landscape", values="snr").loc[
                 [*WEIGHTS, WHOLE], columns
             ]
             grid = grid.to_numpy()
@@ -132,9 +132,9 @@ def signals(table: DataFrame, agreement: DataFrame) -> Figure:
                     axis.text(j, i, _short(value), ha="center", va="center", fontsize=8.5,
                               color=ink(image, max(value, norm.vmin)))  # fmt: skip
             axis.set_title(TITLES[kind])
-        own = agreement[agreement["energy"] == energy]
+        cells = agreement[agreement["energy"] == energy]
         grids = {
-            name: own.pivot(index="layer", columns="landscape", values=name).loc[
+            name: cells.pivot(index="layer", columns="landscape", values=name).loc[
                 [*WEIGHTS, WHOLE], columns
             ]
             for name in ("cosine", "low", "high")
@@ -171,21 +171,21 @@ def spectra(values: dict[str, np.ndarray], summary: DataFrame) -> Figure:
         title="How every layer stretches: its Jacobian's singular values",
     )
     K = len(next(iter(values.values())))
-    shades, some = _shades(K - 1), sorted({0, (K - 1) // 2, K - 1})
+    shades, shown = _shades(K - 1), sorted({0, (K - 1) // 2, K - 1})
     top = max(float(v.max()) for v in values.values())
     for name, above, below in zip(MAPS, *axes, strict=True):
         for energy, (colour, style, words) in ENERGIES.items():
             stack = np.median(values[f"{energy}.{name}"], axis=1)
             stack = np.where(stack > 1e-4 * top, stack, np.nan)
             x = np.arange(1, stack.shape[1] + 1)
-            for k in some if energy != "rescaled" else ():
+            for k in shown if energy != "rescaled" else ():
                 above.plot(x, stack[k], style, color=shades(k), linewidth=1.6)
-            own = summary[(summary["energy"] == energy) & (summary["map"] == name)]
-            own = own[own["measure"] == "gain"]
-            below.plot(own["landscape"], own["mean"], style, color=colour, label=words,
+            rows = summary[(summary["energy"] == energy) & (summary["map"] == name)]
+            rows = rows[rows["measure"] == "gain"]
+            below.plot(rows["landscape"], rows["mean"], style, color=colour, label=words,
                        marker=MARKERS.get(energy, "v"), markersize=4)  # fmt: skip
             below.fill_between(
-                own["landscape"], own["low"], own["high"], color=colour, alpha=0.2, linewidth=0
+                rows["landscape"], rows["low"], rows["high"], color=colour, alpha=0.2, linewidth=0
             )
         above.set(title=name, xlabel="rank", yscale="log")
         below.set_yscale("log")
@@ -196,7 +196,7 @@ def spectra(values: dict[str, np.ndarray], summary: DataFrame) -> Figure:
     axes[0, 0].set_ylabel("singular value")
     axes[1, 0].set_ylabel("gain (root mean square)")
     handles, labels = axes[1, 0].get_legend_handles_labels()
-    first = [Line2D([], [], color=shades(k), label=f"k = {k}", linewidth=3) for k in some]
+    first = [Line2D([], [], color=shades(k), label=f"k = {k}", linewidth=3) for k in shown]
     figure.legend([*first, *handles], [line.get_label() for line in first] + labels,
                   loc="outside lower center", ncols=6)  # fmt: skip
     return figure
@@ -213,8 +213,8 @@ def units(table: DataFrame) -> Figure:
     )
     for line, energy in zip(axes, names, strict=True):
         for axis, layer in zip(line, LAYERS, strict=True):
-            own = table[(table["energy"] == energy) & (table["layer"] == layer)]
-            grid = own.pivot(index="landscape", columns="sort", values="share")[list(SORTS)]
+            rows = table[(table["energy"] == energy) & (table["layer"] == layer)]
+            grid = rows.pivot(index="landscape", columns="sort", values="share")[list(SORTS)]
             under = np.zeros(len(grid))
             for sort in SORTS:
                 axis.bar(
@@ -252,9 +252,9 @@ def paths(summary: dict[str, DataFrame]) -> Figure:
 
     routes = summary["routes"]
     for route, colour in zip(ROUTES, _WAYS, strict=True):
-        own = routes[routes["route"] == route]
-        _line(second, own[own["energy"] == "trained"], colour, "-", route)
-        _line(second, own[own["energy"] == "untrained"], colour, "--", None)
+        rows = routes[routes["route"] == route]
+        _line(second, rows[rows["energy"] == "trained"], colour, "-", route)
+        _line(second, rows[rows["energy"] == "untrained"], colour, "--", None)
     second.axhline(0, color="0.4", linewidth=1)
     second.set(title="Past FiLM's gains and through them", ylabel="share of the score")
 
@@ -262,18 +262,18 @@ def paths(summary: dict[str, DataFrame]) -> Figure:
         (summary["film"]["measure"] == "change") & (summary["film"]["altered"] != "own")
     ]
     for name, colour in zip(dict.fromkeys(film["altered"]), _WAYS, strict=True):
-        own = film[film["altered"] == name]
-        _line(third, own[own["energy"] == "trained"], colour, "-", name)
+        rows = film[film["altered"] == name]
+        _line(third, rows[rows["energy"] == "trained"], colour, "-", name)
         if name == "both off":
-            _line(third, own[own["energy"] == "untrained"], colour, "--", "both off, untrained")
+            _line(third, rows[rows["energy"] == "untrained"], colour, "--", "both off, untrained")
     third.axhline(1, color="0.4", linewidth=1, linestyle=":")
     third.set(title="Without FiLM", ylabel="‖change of the score‖² / ‖score‖²", yscale="log")
 
     carried = summary["units"][summary["units"]["measure"] == "fixed"]
     for layer, colour in zip(UNITS, _WAYS, strict=True):
         for energy, style in (("untrained", "--"), ("trained", "-")):
-            own = carried[(carried["layer"] == layer) & (carried["energy"] == energy)]
-            _line(fourth, own, colour, style, layer if energy == "trained" else None)
+            rows = carried[(carried["layer"] == layer) & (carried["energy"] == energy)]
+            _line(fourth, rows, colour, style, layer if energy == "trained" else None)
     fourth.axhline(TOP, color="0.4", linewidth=1)
     fourth.set(
         title=f"Carried by the {TOP:.0%} of units that lead elsewhere",

@@ -1,4 +1,4 @@
-"""One passage through the network, forward to f and back to the score, with every step kept.
+"""Forward and backward pass (backpropagation) through the network, to f and back to the score, every step kept.
 
 E = ‖f‖² (Du et al. 2024, arXiv 2406.11179): v_l = W_l h_{l−1} + b_l, u_l = s_l·v_l + t_l (s and t
 are the landscape's scale and shift of fc2 and fc3, FiLM), h_l = swish(u_l), f = v_4. Backwards e_l
@@ -83,7 +83,9 @@ def passage(network: Network, A: Tensor, z: Tensor, k: int | Tensor) -> Passage:
         (scale2, scale3),
     )
     d, e, score = _back(network, 2 * f, bend, film)
-    return Passage(x, (v1, v2, v3), u, (h1, h2, h3), bend, film, f, d, e, score)
+    return Passage(
+        x=x, v=(v1, v2, v3), u=u, h=(h1, h2, h3), bend=bend, film=film, f=f, d=d, e=e, score=score
+    )
 
 
 def swish_slope(u: Tensor) -> Tensor:
@@ -92,29 +94,29 @@ def swish_slope(u: Tensor) -> Tensor:
     return s * (1 + u * (1 - s))
 
 
-def back(network: Network, seen: Passage, start: Tensor, film: Film | None = None) -> Tensor:
+def back(network: Network, kept: Passage, start: Tensor, film: Film | None = None) -> Tensor:
     """`start` (P, M, size) at f led back to the state, startᵀ ∂f/∂z (P, M, size).
 
     film: what the backward pass multiplies by at fc2 and fc3, instead of the landscape's scales.
     """
-    return _back(network, start, seen.bend, film or seen.film)[2]
+    return _back(network, start, kept.bend, film or kept.film)[2]
 
 
-def along(network: Network, seen: Passage, t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def along(network: Network, kept: Passage, t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Derivatives of h of fc1, fc2, fc3 and of f when the state moves along t (P, M, size)."""
-    t1 = (t @ _of_state(network).mT) * seen.bend[0]
-    t2 = (t1 @ network.fc2.weight.mT) * seen.film[0] * seen.bend[1]
-    t3 = (t2 @ network.fc3.weight.mT) * seen.film[1] * seen.bend[2]
+    t1 = (t @ _of_state(network).mT) * kept.bend[0]
+    t2 = (t1 @ network.fc2.weight.mT) * kept.film[0] * kept.bend[1]
+    t3 = (t2 @ network.fc3.weight.mT) * kept.film[1] * kept.bend[2]
     return t1, t2, t3, t3 @ network.fc4.weight.mT
 
 
-def jacobians(network: Network, seen: Passage) -> dict[str, Tensor]:
+def jacobians(network: Network, kept: Passage) -> dict[str, Tensor]:
     """Derivatives by name, (P, M, out, in): each layer's by the one before it, and f's by the state."""
     maps = {
-        "state → fc1": seen.bend[0][..., None] * _of_state(network),
-        "fc1 → fc2": (seen.bend[1] * seen.film[0])[..., None] * network.fc2.weight,
-        "fc2 → fc3": (seen.bend[2] * seen.film[1])[..., None] * network.fc3.weight,
-        "fc3 → f": network.fc4.weight.expand(*seen.f.shape[:2], -1, -1),
+        "state → fc1": kept.bend[0][..., None] * _of_state(network),
+        "fc1 → fc2": (kept.bend[1] * kept.film[0])[..., None] * network.fc2.weight,
+        "fc2 → fc3": (kept.bend[2] * kept.film[1])[..., None] * network.fc3.weight,
+        "fc3 → f": network.fc4.weight.expand(*kept.f.shape[:2], -1, -1),
     }
     first, second, third, last = maps.values()
     return maps | {"state → f": last @ (third @ (second @ first))}
@@ -128,12 +130,22 @@ def mean_film(network: Network) -> Network:
     return changed
 
 
+@torch.no_grad()
+def rescaled(network: Network, like: Network) -> Network:
+    """A copy in which every matrix and vector of weights has the Frobenius norm that it has in another network of
+    the same shape."""
+    changed = copy.deepcopy(network)
+    for weight, other in zip(changed.parameters(), like.parameters(), strict=True):
+        weight.mul_(other.norm() / weight.norm())
+    return changed
+
+
 def noised(
     energy: Energy, y0: Tensor, draws: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Noised answers of y0 (P, d) in every landscape and their noise: z and ε, (K, P, draws, size)."""
-    found = [points.noised(energy, y0, k, draws, generator) for k in range(energy.schedule.K)]
-    states, noise = (torch.stack(parts) for parts in zip(*found, strict=True))
+    pairs = [points.noised(energy, y0, k, draws, generator) for k in range(energy.schedule.K)]
+    states, noise = (torch.stack(parts) for parts in zip(*pairs, strict=True))
     return energy.coordinates.to_basis(states), energy.coordinates.to_basis(noise)
 
 

@@ -1,7 +1,7 @@
-"""What gradients are like in the layers: how large, how sure, and whether two losses agree.
+"""Vanishing gradients (Glorot & Bengio 2010) and gradient noise (McCandlish et al. 2018) in the layers, for two losses.
 
-Three backward passes are followed: of the denoising loss (mean squared error of ∇_y E to the noise), of
-the contrastive loss softplus(E(real) − E(negative)), and of E itself, which makes the score. By the
+How large are gradients, how sure, and do the losses agree? Three backward passes are followed: of the
+denoising loss (mean squared error of ∇_y E to the noise), of the contrastive loss softplus(E(real) − E(negative)), and of E itself, which makes the score. By the
 weights, a problem's gradient is a sum of outer products, one for every use of a matrix, so that inner
 products of problems' gradients need no gradient to be formed. They suffice for everything here:
 ‖E g‖²/tr Cov g (the inverse of the simple noise scale of McCandlish et al. 2018, arXiv 1812.06162)
@@ -12,7 +12,7 @@ different problems only, so that noise alone looks like no signal. Intervals: ja
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from ired.instruments.core import states as points
 from ired.instruments.layers.forward_backward import Network, Passage, passage
 from ired.instruments.statistics import intervals
 from ired.instruments.statistics.intervals import Interval
+from ired.model.protocol import Energy
 
 KINDS = ("denoising", "contrastive", "score")
 PLACES = ("f", "fc3", "fc2", "fc1", "state")  # in the order of a backward pass
@@ -68,19 +69,17 @@ class Flow:
         landscapes; the intervals hold together at `level` (Bonferroni)."""
         rows = self.decades()[self.landscapes != EVERY]
         each = 1 - (1 - level) / (len(rows) * len(KINDS))
-        found = [intervals.mean_interval(row, each) for row in rows.reshape(-1, rows.shape[-1])]
-        return max(found, key=lambda one: max(abs(one.low), abs(one.high)))
+        means = [intervals.mean_interval(row, each) for row in rows.reshape(-1, rows.shape[-1])]
+        return max(means, key=lambda mean: max(abs(mean.low), abs(mean.high)))
 
     def depth(self, level: float = 0.95) -> list[dict]:
         """Mean log10 of the norm at each place over that at f, with Student's t interval, as rows."""
-        away = np.log10(self.bare / self.bare[:, :, :1])
+        decades = np.log10(self.bare / self.bare[:, :, :1])
         rows = []
-        for (c, kind, place), _ in np.ndenumerate(away[..., 0]):
-            found = intervals.student_interval(away[c, kind, place], level)
-            rows.append({
-                "landscape": int(self.landscapes[c]), "kind": KINDS[kind], "place": PLACES[place],
-                "decades": found.estimate, "low": found.low, "high": found.high,
-            })  # fmt: skip
+        for (c, kind, place), _ in np.ndenumerate(decades[..., 0]):
+            mean = intervals.student_interval(decades[c, kind, place], level)
+            cell = {"landscape": int(self.landscapes[c]), "kind": KINDS[kind], "place": PLACES[place]}
+            rows.append(cell | mean.row("decades"))
         return rows
 
     def columns(self) -> dict[str, NDArray]:
@@ -104,10 +103,10 @@ class Flow:
                 at_places = zip(PLACES, self.activations[c, i], strict=True)
                 grams += [("activations", name, gram) for name, gram in at_places]
                 for of, name, gram in grams:
-                    found = signal_to_noise(gram, level)
+                    snr = signal_to_noise(gram, level)
                     rows.append({
                         "landscape": int(k), "kind": kind, "of": of, "layer": name,
-                        "snr": found.estimate, "low": found.low, "high": found.high,
+                        **snr.row("snr"),
                         "norm": float(np.sqrt(gram.mean().clip(0)) * unit),
                         "typical": float(np.sqrt(np.trace(gram) / len(gram)) * unit),
                     })  # fmt: skip
@@ -115,15 +114,29 @@ class Flow:
 
     def agreement(self, level: float = 0.95) -> list[dict]:
         """Cosine of the denoising with the contrastive gradient by each layer's weights, as rows."""
-        rows, (own, other) = [], (KINDS.index("denoising"), KINDS.index("contrastive"))
+        rows, (denoising, contrastive) = [], (KINDS.index("denoising"), KINDS.index("contrastive"))
         for c, k in enumerate(self.landscapes):
             for j, layer in enumerate((*WEIGHTS, WHOLE)):
-                at = slice(None) if layer == WHOLE else slice(j, j + 1)
-                grams = (self.weights[c, own, at], self.between[c, at], self.weights[c, other, at])
-                found = mean_cosine(*(gram.sum(0) for gram in grams), level)
-                rows.append({"landscape": int(k), "layer": layer, "cosine": found.estimate,
-                             "low": found.low, "high": found.high})  # fmt: skip
+                chosen = slice(None) if layer == WHOLE else slice(j, j + 1)
+                grams = (
+                    self.weights[c, denoising, chosen],
+                    self.between[c, chosen],
+                    self.weights[c, contrastive, chosen],
+                )
+                cosine = mean_cosine(*(gram.sum(0) for gram in grams), level)
+                rows.append({"landscape": int(k), "layer": layer} | cosine.row("cosine"))
         return rows
+
+
+def random_negatives(energy: Energy, times: float, clip: float) -> Negatives:
+    """Clean answers moved by `times` the noise of the landscape, entries cut to ±clip: the random negatives of
+    training."""
+
+    def negatives(y0: Tensor, noise: Tensor, k: Tensor) -> Tensor:
+        root, sigma = (energy.schedule.at(name, k, y0[0])[None] for name in ("sqrt_alpha_bar", "sigma"))
+        return (y0 + times * sigma / root * noise).clamp(-clip, clip)
+
+    return negatives
 
 
 def flow(
@@ -141,8 +154,8 @@ def flow(
     """
     K = network.schedule.K
     cells = [torch.full((draws,), k) for k in range(K)] + [torch.arange(K)]
-    seen = [_cell(network, A, y0, k.to(A.device), negatives, generator) for k in cells]
-    parts = (np.stack([cell[name] for cell in seen]) for name in seen[0])
+    measured = [_cell(network, A, y0, k.to(A.device), negatives, generator) for k in cells]
+    parts = (np.stack([cell[name] for cell in measured]) for name in measured[0])
     return Flow(np.array([*range(K), EVERY]), *parts)
 
 
@@ -154,9 +167,9 @@ def signal_to_noise(gram: NDArray, level: float = 0.95) -> Interval:
     """
     gram = np.asarray(gram, dtype=np.float64)
 
-    def ratio(total: NDArray, own: NDArray, count: int) -> NDArray:
-        signal = (total - own) / (count * (count - 1))
-        noise = own / count - signal
+    def ratio(total: NDArray, diagonal: NDArray, count: int) -> NDArray:
+        signal = (total - diagonal) / (count * (count - 1))
+        noise = diagonal / count - signal
         return np.divide(signal, noise, out=np.zeros_like(signal), where=noise > 0)
 
     return _jackknife(ratio, (gram,), level)
@@ -170,15 +183,15 @@ def mean_cosine(first: NDArray, between: NDArray, second: NDArray, level: float 
     towards 0 and never turns its sign. 0 where a mean is 0; cut to [−1, 1], which noise can leave.
     """
 
-    def cosine(g: NDArray, g_own: NDArray, gh: NDArray, own: NDArray, h: NDArray, h_own: NDArray,
+    def cosine(g: NDArray, g_own: NDArray, gh: NDArray, gh_own: NDArray, h: NDArray, h_own: NDArray,
                count: int) -> NDArray:  # fmt: skip
-        product = (gh - own) / (count * (count - 1))
+        product = (gh - gh_own) / (count * (count - 1))
         lengths = np.sqrt(g.clip(0)) * np.sqrt(h.clip(0)) / count**2
         return np.divide(product, lengths, out=np.zeros_like(product), where=lengths > 0)
 
-    found = _jackknife(cosine, (first, between, second), level)
-    ends = (float(np.clip(x, -1, 1)) for x in (found.estimate, found.low, found.high))
-    return Interval(*ends, level, found.units, found.method)
+    interval = _jackknife(cosine, (first, between, second), level)
+    estimate, low, high = (float(np.clip(x, -1, 1)) for x in (interval.estimate, interval.low, interval.high))
+    return replace(interval, estimate=estimate, low=low, high=high)
 
 
 def _jackknife(statistic: Callable[..., NDArray], grams: Sequence[NDArray], level: float) -> Interval:
@@ -191,13 +204,15 @@ def _jackknife(statistic: Callable[..., NDArray], grams: Sequence[NDArray], leve
     if count < 3:
         raise ValueError(f"a jackknife needs at least three problems, not {count}")
     for gram in grams:
-        total, own = gram.sum(), np.diagonal(gram)
-        parts += [(total, total - gram.sum(0) - gram.sum(1) + own), (own.sum(), own.sum() - own)]
+        total, diagonal = gram.sum(), np.diagonal(gram)
+        parts += [(total, total - gram.sum(0) - gram.sum(1) + diagonal), (diagonal.sum(), diagonal.sum() - diagonal)]
     estimate = float(statistic(*(np.atleast_1d(whole) for whole, _ in parts), count)[0])
     without = statistic(*(less for _, less in parts), count - 1)
     error = np.sqrt((count - 1) * np.mean((without - without.mean()) ** 2))
     reach = float(special.stdtrit(count - 1, (1 + level) / 2) * error)
-    return Interval(estimate, estimate - reach, estimate + reach, level, count, "jackknife")
+    return Interval(
+        estimate=estimate, low=estimate - reach, high=estimate + reach, level=level, units=count, method="jackknife"
+    )
 
 
 def _cell(
@@ -213,16 +228,16 @@ def _cell(
         getattr(network.schedule, name).to(y0)[k][:, None] for name in ("sqrt_alpha_bar", "sigma")
     )
     to_basis, draws = network.coordinates.to_basis, len(k)
-    noise, other = (
+    noise, contrast_noise = (
         points.noise(network, len(A), draws, generator=generator, like=y0) for _ in range(2)
     )
-    wrong = negatives(y0[:, None], other, k)
-    states = (root * y0[:, None] + sigma * noise, root * y0[:, None] + sigma * other,
-              root * wrong + sigma * other)  # fmt: skip
+    wrong = negatives(y0[:, None], contrast_noise, k)
+    states = (root * y0[:, None] + sigma * noise, root * y0[:, None] + sigma * contrast_noise,
+              root * wrong + sigma * contrast_noise)  # fmt: skip
     z, right, wrong = (to_basis(y) for y in states)
     losses, places, terms = _denoising(network, A, z, to_basis(noise), k)
     with torch.no_grad():
-        at, real, negative = (passage(network, A, y, k) for y in (z, right, wrong))
+        score_pass, real, negative = (passage(network, A, y, k) for y in (z, right, wrong))
         gap = real.f.pow(2).sum(-1) - negative.f.pow(2).sum(-1)
         pull = torch.sigmoid(gap)[..., None]
         # A contrast that is learned pulls by e^−300: its squares would vanish, its direction is there.
@@ -231,21 +246,21 @@ def _cell(
         apart = [
             torch.cat([g, -h], -1) for g, h in zip(_places(real), _places(negative), strict=True)
         ]
-        bare = [places, apart, _places(at)]
-        pulled = [places, [pull * g for g in apart], _places(at)]
-        scaled = [places, [relative * g for g in apart], _places(at)]
-        own, less = _of_energy(real, relative), _of_energy(negative, -relative)
-        every = [terms, {n: _join(own[n], less[n]) for n in WEIGHTS}, _of_energy(at, 1.0)]
-    means = [[g.mean(1) for g in some] for some in scaled]
+        bare = [places, apart, _places(score_pass)]
+        pulled = [places, [pull * g for g in apart], _places(score_pass)]
+        scaled = [places, [relative * g for g in apart], _places(score_pass)]
+        of_real, of_negative = _of_energy(real, relative), _of_energy(negative, -relative)
+        by_kind = [terms, {n: _join(of_real[n], of_negative[n]) for n in WEIGHTS}, _of_energy(score_pass, 1.0)]
+    means = [[g.mean(1) for g in gradients] for gradients in scaled]
     return {
         "losses": points.array(torch.stack([losses.mean(1), F.softplus(gap).mean(1)])),
         "pull": points.array(pull.mean((1, 2))),
         "unit": points.array(unit.exp()),
         "norm": _norms(pulled),
         "bare": _norms(bare),
-        "activations": np.stack([[points.array(g @ g.mT) for g in some] for some in means]),
-        "weights": np.stack([[_gram(one[n], one[n], draws) for n in WEIGHTS] for one in every]),
-        "between": np.stack([_gram(terms[n], every[1][n], draws) for n in WEIGHTS]),
+        "activations": np.stack([[points.array(g @ g.mT) for g in gradients] for gradients in means]),
+        "weights": np.stack([[_gram(factors[n], factors[n], draws) for n in WEIGHTS] for factors in by_kind]),
+        "between": np.stack([_gram(terms[n], by_kind[1][n], draws) for n in WEIGHTS]),
     }
 
 
@@ -261,8 +276,8 @@ def _denoising(
         p = passage(network, A, z, k)
         loss = (p.score - noise).pow(2).mean(-1)
         wanted = (*p.v, p.f, *p.d, p.score, *p.h, z)
-        found = [g.detach() for g in torch.autograd.grad(loss.sum(), wanted)]
-    v, d, score, h, state = found[:4], found[4:7], found[7], found[8:11], found[11]
+        gradients = [g.detach() for g in torch.autograd.grad(loss.sum(), wanted)]
+    v, d, score, h, state = gradients[:4], gradients[4:7], gradients[7], gradients[8:11], gradients[11]
     inputs = (p.x, *p.h)
     back = (F.pad(score, (p.x.shape[-1] - score.shape[-1], 0)), *d)
     terms = {
@@ -283,9 +298,9 @@ def _places(p: Passage) -> list[Tensor]:
     return [p.e[3], *p.d[::-1], p.score]
 
 
-def _with(x: Tensor, one: float) -> Tensor:
+def _with(x: Tensor, last: float) -> Tensor:
     """Inputs with the bias's 1 beside them, or 0 where the bias plays no part."""
-    return F.pad(x, (0, 1), value=one)
+    return F.pad(x, (0, 1), value=last)
 
 
 def _join(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -301,4 +316,4 @@ def _gram(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], draws: in
 
 def _norms(kinds: list[list[Tensor]]) -> NDArray:
     """(kind, place, P)"""
-    return np.stack([[points.array(g.pow(2).sum(-1).mean(1).sqrt()) for g in some] for some in kinds])
+    return np.stack([[points.array(g.pow(2).sum(-1).mean(1).sqrt()) for g in gradients] for gradients in kinds])

@@ -1,4 +1,4 @@
-"""How every layer stretches: singular values of the layers' derivatives, in closed form.
+"""Singular values of the layers' Jacobians, in closed form: how every layer stretches.
 
 ∂h_l/∂h_{l−1} = diag(swish'(u_l)·s_l) W_l, with s_l the landscape's scale. A network whose singular
 values are all near 1 hands gradients on unchanged ("dynamical isometry": Pennington, Schoenholz &
@@ -64,22 +64,22 @@ def spectra(network: Network, A: Tensor, z: Tensor, chunk: int = 8) -> Spectra:
     """Of problems A (P, n, n) at states z (K, P, size) in all landscapes, `chunk` problems at once."""
     states.demand_double(z, "small singular values")
     K, P = z.shape[:2]
-    found: dict[str, list[Tensor]] = {name: [] for name in MAPS}
-    odd: list[Tensor] = []
+    values: dict[str, list[Tensor]] = {name: [] for name in MAPS}
+    antisymmetric: list[Tensor] = []
     last = torch.linalg.svdvals(network.fc4.weight)
     for k in range(K):
         for rows in torch.arange(P, device=A.device).split(chunk):
             maps = jacobians(network, passage(network, A[rows], z[k, rows][:, None], k))
             for name in MAPS:
-                own = maps[name][:, 0]
-                # That of f by fc3 is the weight itself, at every state.
-                own = last.expand(len(rows), -1) if name == "fc3 → f" else torch.linalg.svdvals(own)
-                found[name].append(own)
-            odd.append(_antisymmetric(network, maps["state → f"][:, 0]))
+                if name == "fc3 → f":  # the weight itself, at every state
+                    values[name].append(last.expand(len(rows), -1))
+                else:
+                    values[name].append(torch.linalg.svdvals(maps[name][:, 0]))
+            antisymmetric.append(_antisymmetric(network, maps["state → f"][:, 0]))
     return Spectra(
         np.arange(K),
-        {name: states.array(torch.cat(parts)).reshape(K, P, -1) for name, parts in found.items()},
-        states.array(torch.cat(odd)).reshape(K, P),
+        {name: states.array(torch.cat(parts)).reshape(K, P, -1) for name, parts in values.items()},
+        states.array(torch.cat(antisymmetric)).reshape(K, P),
     )
 
 

@@ -52,10 +52,10 @@ class Chain(Around):
         return A
 
     def activations(self, A: Tensor, y: Tensor, k: int) -> dict[str, Tensor]:
-        h, seen = ablation.inputs(self, A, y), {}
+        h, layers = ablation.inputs(self, A, y), {}
         for place, layer in enumerate(LAYERS):
-            h = seen[layer] = self._layer(place, h, k)
-        return seen
+            h = layers[layer] = self._layer(place, h, k)
+        return layers
 
     def resume(self, layer: str, h: Tensor, A: Tensor, k: int) -> Tensor:
         for place in range(LAYERS.index(layer) + 1, len(LAYERS)):
@@ -117,12 +117,12 @@ def background(like: Tensor, count: int, generator: torch.Generator) -> Tensor:
 
 
 def planned(
-    chain: Chain, A: Tensor, others: Tensor, known: Habits, generator: torch.Generator
+    chain: Chain, A: Tensor, others: Tensor, habits: Habits, generator: torch.Generator
 ) -> dict[tuple[str, str], Energy]:
     """Energies by (kind, layer), components at the share that keeps RANK of f's; no altered weights."""
     share = RANK / len(chain.W[3])
     plan = ablation.plan(
-        chain, A, known, others[:3], (share,), 1, lambda layer: chain, lambda layer, share: chain,
+        chain, A, habits, others[:3], (share,), 1, lambda layer: chain, lambda layer, share: chain,
         generator,
     )  # fmt: skip
     return {(a.kind, a.layer): a.energy for a in plan}
@@ -136,14 +136,14 @@ def check_layer_ablation(references: References, generator: torch.Generator) -> 
     others = background(A, 8 + chain.W[0].shape[1] // 2, generator)
     # A chain that was never trained leads nowhere: states are those of the ideal denoiser's samples.
     states = ablation.tokens(ideal, others, walk, generator)
-    known = ablation.habits(chain, others, states)
-    at = ablation_damage.bench(chain, A, lambda _, *a, **b: walk(ideal, *a, **b), generator)
-    ablated = planned(chain, A, others, known, generator)
+    habits = ablation.habits(chain, others, states)
+    bench = ablation_damage.bench(chain, A, lambda _, *a, **b: walk(ideal, *a, **b), generator)
+    ablated = planned(chain, A, others, habits, generator)
     sure = (*ablation.WHOLE, "linear", "rank_components")
-    found = {key: ablation_damage.judge(energy, at) for key, energy in ablated.items() if key[0] in sure}
+    damage = {key: ablation_damage.judge(energy, bench) for key, energy in ablated.items() if key[0] in sure}
 
     def every(kind: str, term: str) -> np.ndarray:
-        return np.stack([f[term] for (name, _), f in found.items() if name == kind])
+        return np.stack([f[term] for (name, _), f in damage.items() if name == kind])
 
     def check(what: str, expected: Any, measured: Any, tolerance: float = 1e-9) -> Check:
         return compare(NAME, what, expected, measured, tolerance)
@@ -154,45 +154,45 @@ def check_layer_ablation(references: References, generator: torch.Generator) -> 
                for kind in ablation.WHOLE]  # fmt: skip
     for kind in ("problem_mean", "linear_stack"):
         k = chain.schedule.K - 1
-        third, last = (ablated[kind, layer].energy(A, at.near[k], k) for layer in ("fc3", "fc4"))
+        third, last = (ablated[kind, layer].energy(A, bench.near[k], k) for layer in ("fc3", "fc4"))
         checks.append(check(f"{kind} of fc3 against f's, an affine map of it", 1,
                             points.array(third / last)))  # fmt: skip
     for what, key in (("a layer that is affine, by its affine fit", ("linear", "fc2")),
                       ("f by its affine fit", ("linear", "fc4")),
                       ("f by as many components as it has", ("rank_components", "fc4"))):  # fmt: skip
-        checks += [check(f"{term} lost with {what}", 0, found[key][term]) for term in ("order", "score")]
+        checks += [check(f"{term} lost with {what}", 0, damage[key][term]) for term in ("order", "score")]
     r2 = {(layer, kind): 1 - (left.sum() / total.sum()).item()
           for layer, kind, k, left, total in ablation.unexplained(
-              chain, others, states, known) if k == 0}  # fmt: skip
+              chain, others, states, habits) if k == 0}  # fmt: skip
     x = torch.randn(20, WIDTH, generator=generator, dtype=torch.float64)
     bent = least_squares(torch.cat([x, -x]), torch.cat([x, -x]).abs())
     checks += [check("R² of an affine layer", 1, r2["fc2", "linear"]),
                check("slopes of |x| on values of both signs", 0, points.array(bent(x) - bent(-x)))]  # fmt: skip
     units = torch.arange(WIDTH, device=A.device) >= WIDTH - IDLE
-    values = [habit.donor[: len(A)] + 7 for habit in known["fc2"]]
-    idle = ablation_damage.judge(Ablated(chain, "fc2", instead(values, units)), at)
+    values = [habit.donor[: len(A)] + 7 for habit in habits["fc2"]]
+    idle = ablation_damage.judge(Ablated(chain, "fc2", instead(values, units)), bench)
     checks += [check(f"{term} lost with idle units", 0, idle[term]) for term in ("order", "score")]
-    return [*checks, *_donors(chain, A, others, known, states, ablated, check),
-            *_judged(chain, at, check), *_sampled(ideal, A, generator, check)]  # fmt: skip
+    return [*checks, *_donors(chain, A, others, habits, states, ablated, check),
+            *_judged(chain, bench, check), *_sampled(ideal, A, generator, check)]  # fmt: skip
 
 
-def _donors(chain, A, others, known, states, ablated, check) -> list[Check]:
+def _donors(chain, A, others, habits, states, ablated, check) -> list[Check]:
     """A whole layer of another problem at its own state is that problem's energy, by any layer."""
     checks, k = [], chain.schedule.K // 2
     natural = chain.energy(others, states[k][:, 0], k)
     for layer in LAYERS:
-        seen = ablated["resample", layer].energy(A, states[0][: len(A), 0], k)
-        away = (natural[None] - seen[:, None]).abs().amin(1) / seen.abs()
-        checks.append(check(f"another problem's {layer} against its energy", 0, points.array(away)))
-    habit = known["fc3"][k]
+        ablated_energy = ablated["resample", layer].energy(A, states[0][: len(A), 0], k)
+        relative = (natural[None] - ablated_energy[:, None]).abs().amin(1) / ablated_energy.abs()
+        checks.append(check(f"another problem's {layer} against its energy", 0, points.array(relative)))
+    habit = habits["fc3"][k]
     h = chain.activations(others, states[k], k)["fc3"].flatten(0, 1)
     made = (habit.axes * habit.spread**2) @ habit.axes.mT
     return [*checks, check("covariance of the noise", points.array(torch.cov(h.mT)), points.array(made))]
 
 
-def _judged(chain, at, check) -> list[Check]:
+def _judged(chain, bench, check) -> list[Check]:
     """Multiples of an energy: its order stays or turns round, its score errs by what was added."""
-    times, turned = (ablation_damage.judge(Upside(chain, factor), at) for factor in (1.1, -1.0))
+    times, turned = (ablation_damage.judge(Upside(chain, factor), bench) for factor in (1.1, -1.0))
     return [
         check("order lost by a multiple", 0, times["order"]),
         check("score error of 1.1 times the energy", 0.01, times["score"].mean(-1)),
@@ -204,15 +204,15 @@ def _judged(chain, at, check) -> list[Check]:
 
 def _sampled(ideal: Energy, A: Tensor, generator: torch.Generator, check) -> list[Check]:
     """An ideal denoiser answers rightly if one landscape is left to it, the last one it passes."""
-    at = ablation_damage.bench(ideal, A, walk, generator)
+    bench = ablation_damage.bench(ideal, A, walk, generator)
     nothing = Ablated(Layered(ideal), "fc1", lambda h, y, k: torch.zeros_like(h))
     root = ideal.schedule.sqrt_alpha_bar[-1].item()
-    unmoved = at.error(ideal, at.entering[-1] / root)
+    unmoved = bench.error(ideal, bench.entering[-1] / root)
     alone = ablation.Ablation("mean", "fc1", nothing)
-    early = ablation_damage.one_landscape(Layered(ideal), alone, ideal.schedule.K - 1, at)
+    early = ablation_damage.one_landscape(Layered(ideal), alone, ideal.schedule.K - 1, bench)
     return [
-        check("sampled error of an ideal denoiser", 0, at.mse, 1e-12),
-        check("sampled error without a layer, relative", 1, at.sampled(nothing) / unmoved),
+        check("sampled error of an ideal denoiser", 0, bench.mse, 1e-12),
+        check("sampled error without a layer, relative", 1, bench.sampled(nothing) / unmoved),
         check("sampled error without a layer in the first landscape passed", 0, early["mse"], 1e-12),
     ]
 
@@ -222,21 +222,21 @@ def check_layer_ranking(generator: torch.Generator) -> list[Check]:
     name = "layer_ranking"
     alike = ablation_ranking.agreement([[3, 2, 1]] * 3)
     votes = np.array([[3.0, 2.0, 1.0], [3.0, 1.0, 2.0], [2.0, 3.0, 1.0]])
-    some = ablation_ranking.agreement(votes)
+    mixed = ablation_ranking.agreement(votes)
     # Rank sums 4, 6, 8 of 3 voters: S = 8 of 18.
     all_sums = [np.sum(orders, 0) for orders in product(permutations((1, 2, 3)), repeat=3)]
     p = np.mean([((sums - 6) ** 2).sum() >= 8 for sums in all_sums])
-    same, other = ablation_ranking.likeness(votes, votes), ablation_ranking.likeness(votes, -votes)
+    same, reverse = ablation_ranking.likeness(votes, votes), ablation_ranking.likeness(votes, -votes)
     rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
     null = [ablation_ranking.agreement(rng.random((5, 3))).p < 0.05 for _ in range(200)]
     return [
         Check(name, "W of three that agree", 1, alike.w, 1e-12),
         Check(name, "its p", 1 / 36, alike.p, 1e-12),
-        Check(name, "W by hand", 8 / 18, some.w, 1e-12),
-        Check(name, "its p by enumeration", p, some.p, 1e-12),
+        Check(name, "W by hand", 8 / 18, mixed.w, 1e-12),
+        Check(name, "its p by enumeration", p, mixed.p, 1e-12),
         Check(name, "tau of rankings with themselves", 1, same.tau, 1e-12),
         Check(name, "its p", 1 / 216, same.p, 1e-12),
-        Check(name, "tau with the reverse", -1, other.tau, 1e-12),
+        Check(name, "tau with the reverse", -1, reverse.tau, 1e-12),
         # Four standard deviations of a share of 0.05 in 200 trials.
         Check(name, "share of p < 0.05 among random rankings", 0.05, float(np.mean(null)), 0.062),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -67,35 +68,35 @@ def check_jacobians(references: References, generator: torch.Generator) -> list[
     A = references.A[:2]
     network = Planted(references.ideal, 7, generator, A.device)
     z, _ = _states(network, A, 1, generator)
-    found, k = jacobians.spectra(network, A, z[:4, :, 0]), 3
+    spectra, k = jacobians.spectra(network, A, z[:4, :, 0]), 3
     a, checks = network.inputs(A), []
     for place, name in ((0, "state → fc1"), (3, "state → f")):
         J = torch.stack([
             torch.func.jacrev(lambda x, i=i, p=place: network.forward(a[i], x, k)[p])(z[k, i, 0])
             for i in range(len(A))
         ])  # fmt: skip
-        own = states.array(torch.linalg.svdvals(J))
-        checks.append(compare(JACOBIANS, f"singular values of {name}: autograd's", own,
-                              found.values[name][k], 1e-10))  # fmt: skip
-    seen = passage(network, A, z[k], k)
+        singular_values = states.array(torch.linalg.svdvals(J))
+        checks.append(compare(JACOBIANS, f"singular values of {name}: autograd's", singular_values,
+                              spectra.values[name][k], 1e-10))  # fmt: skip
+    kept = passage(network, A, z[k], k)
     score = torch.stack([
         torch.func.grad(lambda x, i=i: network.forward(a[i], x, k)[3].pow(2).sum())(z[k, i, 0])
         for i in range(len(A))
     ])  # fmt: skip
-    checks.append(compare(JACOBIANS, "score: autograd's", *_arrays(score, seen.score[:, 0]), 1e-9))
+    checks.append(compare(JACOBIANS, "score: autograd's", *_arrays(score, kept.score[:, 0]), 1e-9))
 
     linear(network)
-    found = jacobians.spectra(network, A, z[:4, :, 0])
+    spectra = jacobians.spectra(network, A, z[:4, :, 0])
     first = network.fc1.weight[:, network.coordinates.size :]
     scale2, _, scale3, _ = (table[k][:, None] for table in network.tables)
     product = (
         network.fc4.weight @ (scale3 * network.fc3.weight) @ (scale2 * network.fc2.weight) @ first
     )
-    known = np.broadcast_to(
-        states.array(torch.linalg.svdvals(product)), found.values["state → f"][k].shape
+    expected = np.broadcast_to(
+        states.array(torch.linalg.svdvals(product)), spectra.values["state → f"][k].shape
     )
-    return [*checks, compare(JACOBIANS, "a linear network: the product of its matrices", known,
-                             found.values["state → f"][k], 1e-9)]  # fmt: skip
+    return [*checks, compare(JACOBIANS, "a linear network: the product of its matrices", expected,
+                             spectra.values["state → f"][k], 1e-9)]  # fmt: skip
 
 
 def check_score_paths(references: References, generator: torch.Generator) -> list[Check]:
@@ -103,11 +104,11 @@ def check_score_paths(references: References, generator: torch.Generator) -> lis
     A = references.A[:2]
     network = Planted(references.ideal, 20, generator, A.device)
     z, noise = _states(network, A, 3, generator)
-    found = score_decomposition.paths(network, A, z)
+    paths = score_decomposition.paths(network, A, z)
     shares = score_decomposition.unit_shares(network, passage(network, A, z[2], 2))
     sums = np.stack([states.array(share.sum(-1)) for share in shares.values()])
     y = network.coordinates.from_basis(z[2])
-    own = score_decomposition.score_changes(network, {"twice": Times(network, 2.0)}, A, z, noise)["change"]
+    changes = score_decomposition.score_changes(network, {"twice": Times(network, 2.0)}, A, z, noise)["change"]
     chain = planted_path(network, (4, 11, 6))
     by_unit = score_decomposition.unit_shares(network, passage(network, A, z[2], 2))
     carried = np.stack(
@@ -115,18 +116,18 @@ def check_score_paths(references: References, generator: torch.Generator) -> lis
     )
     rest = np.stack([states.array(by_unit[n].abs().sum(-1) - by_unit[n][..., i].abs())
                      for n, i in zip(LAYERS, chain, strict=True)])  # fmt: skip
-    one = score_decomposition.paths(network, A, z)
+    planted = score_decomposition.paths(network, A, z)
     network.tables[0], network.tables[2] = (torch.ones_like(network.tables[0]) for _ in range(2))
     plain = score_decomposition.paths(network, A, z)
     return [
-        compare(PATHS, "shares of all parts of the score", 1, found.share.sum((1, 2)), 1e-10),
+        compare(PATHS, "shares of all parts of the score", 1, paths.share.sum((1, 2)), 1e-10),
         compare(PATHS, "shares of all units of a layer", 1, sums, 1e-10),
-        compare(PATHS, "change of the score that is doubled", 1, own.reshape(2, -1)[1], 1e-10),
-        compare(PATHS, "change of the score that is kept", 0, own.reshape(2, -1)[0], 0),
+        compare(PATHS, "change of the score that is doubled", 1, changes.reshape(2, -1)[1], 1e-10),
+        compare(PATHS, "change of the score that is kept", 0, changes.reshape(2, -1)[0], 0),
         compare(PATHS, "share of a planted path", 1, carried, 1e-10),
         compare(PATHS, "share of all other units", 0, rest, 1e-10),
         compare(PATHS, "units that carry the score of a planted path", 1 / 20,
-                one.participation[:, :3], 1e-9),
+                planted.participation[:, :3], 1e-9),
         compare(PATHS, "share past FiLM where gains are 0", 1, plain.share[:, :, 0].sum(1), 1e-10),
         compare(PATHS, "the score itself", *_arrays(network.gradient(A, y, 2),
                 network.coordinates.from_basis(passage(network, A, z[2], 2).score)), 1e-12),
@@ -140,15 +141,15 @@ def check_unit_census(references: References, generator: torch.Generator) -> lis
     plant_units(network)
     shape = network.schedule.K, len(A), 30
     z = network.coordinates.to_basis(states.noise(network, *shape, generator=generator, like=A))
-    seen = unit_activity.census(network, A, z)
-    sorts = [unit_activity.SORTS[i] for i in seen.sorts()[:, 0, :4].T.ravel()]
+    census = unit_activity.census(network, A, z)
+    sorts = [unit_activity.SORTS[i] for i in census.sorts()[:, 0, :4].T.ravel()]
     K = len(z)
     named = sum(
         a == b
         for a, b in zip(sorts, np.repeat(["dead", "off", "linear", "straight"], K), strict=True)
     )
-    bent = float((seen.sorts()[:, 0, 4:] == unit_activity.SORTS.index("bent")).mean())
-    dead = seen.dead()
+    bent = float((census.sorts()[:, 0, 4:] == unit_activity.SORTS.index("bent")).mean())
+    dead = census.dead()
     return [
         Check(CENSUS, "planted units named", 4 * K, named, 0),
         Check(CENSUS, "share of the others that bend", 1, bent, 0),
@@ -165,21 +166,22 @@ def check_gradient_flow(references: References, generator: torch.Generator) -> l
         Planted(references.ideal, 6, generator, A.device),
     )
     state, draws, kinds = generator.get_state(), 2, gradient_signal.KINDS
-    found = gradient_signal.flow(network, A, y0, three_times_noised(network), draws, generator)
+    negatives = gradient_signal.random_negatives(network, 3.0, math.inf)
+    flow = gradient_signal.flow(network, A, y0, negatives, draws, generator)
     generator.set_state(state)
     checks, k = [], 0  # the first landscape is drawn first
-    own = autograd_gradients(network, A, y0, three_times_noised(network), k, draws, generator)
+    gradients = autograd_gradients(network, A, y0, negatives, k, draws, generator)
     for j, layer in enumerate(gradient_signal.WEIGHTS):
         for i, kind in enumerate(kinds):
-            g = own[kind][layer]
-            gram = states.array(g @ g.mT) / (found.unit[k] ** 2 if kind == "contrastive" else 1.0)
+            g = gradients[kind][layer]
+            gram = states.array(g @ g.mT) / (flow.unit[k] ** 2 if kind == "contrastive" else 1.0)
             checks.append(compare(FLOW, f"inner products of {kind} gradients by {layer}, relative",
-                                  gram / np.trace(gram), found.weights[k, i, j] / np.trace(gram),
+                                  gram / np.trace(gram), flow.weights[k, i, j] / np.trace(gram),
                                   1e-9))  # fmt: skip
-        cross = states.array(own["denoising"][layer] @ own["contrastive"][layer].mT) / found.unit[k]
+        cross = states.array(gradients["denoising"][layer] @ gradients["contrastive"][layer].mT) / flow.unit[k]
         size = np.abs(cross).max()
         checks.append(compare(FLOW, f"inner products of the two losses by {layer}, relative",
-                              cross / size, found.between[k, j] / size, 1e-9))  # fmt: skip
+                              cross / size, flow.between[k, j] / size, 1e-9))  # fmt: skip
     return checks
 
 
@@ -187,15 +189,15 @@ def check_signals(generator: torch.Generator) -> list[Check]:
     """Planted means in noise: signal-to-noise and cosine are recovered, with intervals that cover."""
     rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
     D, P, rounds = 40, 30, 300
-    mean, other = np.zeros(D), np.zeros(D)
-    mean[0], other[:2] = 4.0, (3.0, 4.0)
-    seen, hits, none, cosines, blind = [], 0, [], [], []
+    mean, second_mean = np.zeros(D), np.zeros(D)
+    mean[0], second_mean[:2] = 4.0, (3.0, 4.0)
+    ratios, hits, none, cosines, blind = [], 0, [], [], []
     for _ in range(rounds):
         noise, more = rng.standard_normal((2, P, D))
-        g, h = mean + noise, other + more
-        found = gradient_signal.signal_to_noise(g @ g.T)
-        seen.append(found.estimate)
-        hits += found.low <= 16 / D <= found.high
+        g, h = mean + noise, second_mean + more
+        snr = gradient_signal.signal_to_noise(g @ g.T)
+        ratios.append(snr.estimate)
+        hits += snr.low <= 16 / D <= snr.high
         none.append(gradient_signal.signal_to_noise(noise @ noise.T).estimate)
         cosines.append(gradient_signal.mean_cosine(g @ g.T, g @ h.T, h @ h.T).estimate)
         # The same noise on both sides, and no mean: nothing to agree about.
@@ -208,7 +210,7 @@ def check_signals(generator: torch.Generator) -> list[Check]:
     # Of noise alone they are longest where the product is largest: to first order in 1/D.
     shared = -(2**0.5) / (D - 2)
     return [
-        relative(FLOW, "signal-to-noise of a planted mean in noise", 16 / D, np.mean(seen), 0.03),
+        relative(FLOW, "signal-to-noise of a planted mean in noise", 16 / D, np.mean(ratios), 0.03),
         Check(FLOW, "signal-to-noise of noise", 0, float(np.mean(none)), 0.003),
         Check(FLOW, "coverage of its 95 % interval", 0.95, hits / rounds, 0.05),
         Check(FLOW, "cosine of planted means", drawn, float(np.mean(cosines)), 0.02),
@@ -224,18 +226,6 @@ class Times:
 
     def gradient(self, A: Tensor, y: Tensor, k: int) -> Tensor:
         return self.factor * self.inner.gradient(A, y, k)
-
-
-def three_times_noised(energy: Energy) -> gradient_signal.Negatives:
-    """Random negatives without a clamp."""
-
-    def negatives(y0: Tensor, noise: Tensor, k: Tensor) -> Tensor:
-        root, sigma = (
-            getattr(energy.schedule, n).to(y0)[k][:, None] for n in ("sqrt_alpha_bar", "sigma")
-        )
-        return y0 + 3 * sigma / root * noise
-
-    return negatives
 
 
 def linear(network: Planted) -> None:
@@ -284,14 +274,14 @@ def autograd_gradients(
     size = network.coordinates.size
     layers = [getattr(network, name) for name in gradient_signal.WEIGHTS]
     root, sigma = network.schedule.sqrt_alpha_bar[k].item(), network.schedule.sigma[k].item()
-    noise, other = (
+    noise, contrast_noise = (
         states.noise(network, len(A), draws, generator=generator, like=y0) for _ in range(2)
     )
-    wrong = negatives(y0[:, None], other, torch.full((draws,), k, device=A.device))
+    wrong = negatives(y0[:, None], contrast_noise, torch.full((draws,), k, device=A.device))
     to_basis, a = network.coordinates.to_basis, network.inputs(A)
     z, right, wrong = (
         to_basis(root * c + sigma * e)
-        for c, e in ((y0[:, None], noise), (y0[:, None], other), (wrong, other))
+        for c, e in ((y0[:, None], noise), (y0[:, None], contrast_noise), (wrong, contrast_noise))
     )
     flat = [t.clone().requires_grad_() for layer in layers for t in (layer.weight, layer.bias)]
     copies = SimpleNamespace(tables=network.tables)
@@ -311,7 +301,7 @@ def autograd_gradients(
         "contrastive": lambda i, m: -F.logsigmoid(E(i, wrong[i, m]) - E(i, right[i, m])),
         "score": lambda i, m: E(i, z[i, m]),
     }
-    found: dict[str, dict[str, list[Tensor]]] = {kind: {} for kind in losses}
+    gradients: dict[str, dict[str, list[Tensor]]] = {kind: {} for kind in losses}
     with torch.enable_grad():
         for kind, loss in losses.items():
             for i in range(len(A)):
@@ -320,8 +310,8 @@ def autograd_gradients(
                 for name, weight, bias in zip(
                     gradient_signal.WEIGHTS, grads[::2], grads[1::2], strict=True
                 ):
-                    found[kind].setdefault(name, []).append(torch.cat([weight.flatten(), bias]))
-    return {kind: {n: torch.stack(g) for n, g in by.items()} for kind, by in found.items()}
+                    gradients[kind].setdefault(name, []).append(torch.cat([weight.flatten(), bias]))
+    return {kind: {n: torch.stack(g) for n, g in by.items()} for kind, by in gradients.items()}
 
 
 def _states(
@@ -332,4 +322,4 @@ def _states(
 
 
 def _arrays(*tensors: Tensor) -> tuple[Any, ...]:
-    return tuple(states.array(one) for one in tensors)
+    return tuple(states.array(tensor) for tensor in tensors)

@@ -1,5 +1,4 @@
-"""Which way the score goes: through the constant of f or its ripple, with FiLM or past it, by which
-units.
+"""Direct attribution of the score to paths: the constant of f or its ripple, with FiLM or past it, which units.
 
 The score is 2 (∂f/∂y)ᵀ f, linear in the f that it starts from and in the scales s = 1 + gain that
 the landscape multiplies by at fc2 and fc3. So it is a sum of eight parts, {mean f, f − mean f} ×
@@ -60,8 +59,8 @@ class Paths:
         """Share of the score that the constant of f carries, in the landscape where its interval
         reaches lowest; the intervals hold together at `level` (Bonferroni)."""
         rows = self.share[:, ROOTS.index("constant")].sum(1)
-        found = [intervals.mean_interval(row, 1 - (1 - level) / len(rows)) for row in rows]
-        return min(found, key=lambda one: one.low)
+        shares = [intervals.mean_interval(row, 1 - (1 - level) / len(rows)) for row in rows]
+        return min(shares, key=lambda share: share.low)
 
     def columns(self) -> dict[str, NDArray]:
         """Shares and sizes as tidy columns, one row per landscape, root, route and problem."""
@@ -79,7 +78,7 @@ class Paths:
 @torch.no_grad()
 def paths(network: Network, A: Tensor, z: Tensor) -> Paths:
     """For problems A (P, n, n) at states z (K, P, M, size), in every landscape."""
-    found: dict[str, list[NDArray]] = {name: [] for name in Paths.__dataclass_fields__}
+    collected: dict[str, list[NDArray]] = {name: [] for name in Paths.__dataclass_fields__}
     for k in range(len(z)):
         p = passage(network, A, z[k], k)
         whole = p.score.pow(2).sum(-1).clamp_min(torch.finfo(z.dtype).tiny)
@@ -89,16 +88,16 @@ def paths(network: Network, A: Tensor, z: Tensor) -> Paths:
             for root in (mean, p.f - mean)
         ]
         parts = torch.stack([torch.stack(routes) for routes in roots])  # (2, 4, P, M, size)
-        found["landscapes"].append(np.array(k))
-        found["share"].append(_mean((parts * p.score).sum(-1) / whole))
-        found["size"].append(_mean(parts.pow(2).sum(-1) / whole))
-        found["root_size"].append(_mean(parts.sum(1).pow(2).sum(-1) / whole))
-        found["constant"].append(states.array(mean[0, 0].pow(2).sum() / p.f.pow(2).sum(-1).mean()))
+        collected["landscapes"].append(np.array(k))
+        collected["share"].append(_mean((parts * p.score).sum(-1) / whole))
+        collected["size"].append(_mean(parts.pow(2).sum(-1) / whole))
+        collected["root_size"].append(_mean(parts.sum(1).pow(2).sum(-1) / whole))
+        collected["constant"].append(states.array(mean[0, 0].pow(2).sum() / p.f.pow(2).sum(-1).mean()))
         shares = unit_shares(network, p)
         carried = [_carried(states.array(shares[name].abs())) for name in UNITS]
         for i, name in enumerate(("participation", "top", "fixed")):
-            found[name].append(np.stack([one[i] for one in carried]))
-    return Paths(**{name: np.stack(parts) for name, parts in found.items()})
+            collected[name].append(np.stack([layer_shares[i] for layer_shares in carried]))
+    return Paths(**{name: np.stack(parts) for name, parts in collected.items()})
 
 
 def unit_shares(network: Network, p: Passage) -> dict[str, Tensor]:
@@ -127,13 +126,13 @@ def score_changes(
     with torch.no_grad():
         for k in range(len(z)):
             y, eps = c.from_basis(z[k]), c.from_basis(noise[k])
-            own = energy.gradient(A, y, k)
+            whole = energy.gradient(A, y, k)
             blind = (blind_score(energy, y, eps) - eps).pow(2).sum((1, 2))
             for i, other in enumerate(named.values()):
                 score = other.gradient(A, y, k)
-                away = (score - own).pow(2).sum((1, 2)) / own.pow(2).sum((1, 2))
+                moved = (score - whole).pow(2).sum((1, 2)) / whole.pow(2).sum((1, 2))
                 change[i, k], error[i, k] = (
-                    states.array(v) for v in (away, (score - eps).pow(2).sum((1, 2)) / blind)
+                    states.array(v) for v in (moved, (score - eps).pow(2).sum((1, 2)) / blind)
                 )
     axes = {"altered": list(named), "landscape": range(shape[1]), "problem": range(shape[2])}
     return states.columns(axes, change=change, error=error)
@@ -145,13 +144,13 @@ def summaries(tables: Mapping[str, DataFrame]) -> dict[str, DataFrame]:
     tables: those of `Paths.columns`, `Paths.units` and `score_changes`, with a column energy.
     "paths" becomes "roots" (summed over routes) and "routes" (summed over roots).
     """
-    at, found = ["energy", "landscape"], {}
+    cell, means = ["energy", "landscape"], {}
     for name, part in (("roots", "root"), ("routes", "route")):
-        by = tables["paths"].groupby([*at, part, "problem"], sort=False)
-        found[name] = summarise(by["share"].sum().reset_index(), [*at, part], ["share"])
-    found["film"] = summarise(tables["film"], [*at, "altered"], ["change", "error"])
+        by = tables["paths"].groupby([*cell, part, "problem"], sort=False)
+        means[name] = summarise(by["share"].sum().reset_index(), [*cell, part], ["share"])
+    means["film"] = summarise(tables["film"], [*cell, "altered"], ["change", "error"])
     measures = ["participation", "top", "fixed"]
-    return found | {"units": summarise(tables["units"], [*at, "layer"], measures)}
+    return means | {"units": summarise(tables["units"], [*cell, "layer"], measures)}
 
 
 def _routes(film: Film) -> list[Film]:
@@ -169,9 +168,9 @@ def _carried(size: NDArray) -> tuple[NDArray, NDArray, NDArray]:
     P, _, width = size.shape
     total, count = size.sum(-1), max(1, round(TOP * width))
     safe = np.where(total > 0, total, 1.0)
-    own = np.sort(size, -1)[..., -count:].sum(-1) / safe
+    top = np.sort(size, -1)[..., -count:].sum(-1) / safe
     fixed, middle = np.zeros(P), P // 2
     for here, there in ((slice(0, middle), slice(middle, P)), (slice(middle, P), slice(0, middle))):
         lead = np.argsort((size / safe[..., None])[there].mean((0, 1)))[-count:]
         fixed[here] = (size[here][..., lead].sum(-1) / safe[here]).mean(-1)
-    return participation(size).mean(-1) / width, own.mean(-1), fixed
+    return participation(size).mean(-1) / width, top.mean(-1), fixed

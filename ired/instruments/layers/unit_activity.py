@@ -1,10 +1,9 @@
-"""What units do over many states: nothing, pass straight through, or bend.
+"""Dead and dormant units (Sokar et al. 2023, arXiv 2302.12902): who does nothing, passes straight through, or bends.
 
 swish'(u) lies between −0.0998 and 1.0998 and goes to 0 for u → −∞ and to 1 for u → ∞: within NEAR =
 0.1 of one of these a unit is off or linear, in the tail where gradients die, or where nothing is
-bent. Off and dead units have been counted for ReLU (Lu et al. 2019, arXiv 1903.06733; "dormant":
-Sokar et al. 2023, arXiv 2302.12902). A unit that never leaves a small neighbourhood bends nothing
-either, wherever it sits.
+bent. Off and dead units have been counted for ReLU (Lu et al. 2019, arXiv 1903.06733).
+A unit that never leaves a small neighbourhood bends nothing either, wherever it sits.
 """
 
 from __future__ import annotations
@@ -74,20 +73,20 @@ class Census:
 @torch.no_grad()
 def census(network: Network, A: Tensor, z: Tensor) -> Census:
     """Over problems A (P, n, n) and their states z (K, P, M, size), in every landscape."""
-    found: dict[str, list[Tensor]] = {n: [] for n in ("spread", "off", "linear", "straightness")}
+    collected: dict[str, list[Tensor]] = {n: [] for n in ("spread", "off", "linear", "straightness")}
     for k in range(len(z)):
         p = passage(network, A, z[k], k)
-        u, h, bend = (torch.stack([x.flatten(0, 1) for x in some]) for some in (p.u, p.h, p.bend))
+        u, h, bend = (torch.stack([x.flatten(0, 1) for x in layers]) for layers in (p.u, p.h, p.bend))
         deviation = h.std(1, correction=0)
         # What rounding leaves of a constant is no spread.
         level = 1e-12 * h.abs().amax(1)
         deviation = torch.where(deviation > level, deviation, 0)
         size = deviation.pow(2).mean(-1, keepdim=True).sqrt()
-        found["spread"].append(deviation / size.clamp_min(torch.finfo(h.dtype).tiny))
-        found["off"].append((bend.abs() <= NEAR).double().mean(1))
-        found["linear"].append(((bend - 1).abs() <= NEAR).double().mean(1))
-        found["straightness"].append(_squared_correlation(u, h))
-    parts = {name: states.array(torch.stack(values)) for name, values in found.items()}
+        collected["spread"].append(deviation / size.clamp_min(torch.finfo(h.dtype).tiny))
+        collected["off"].append((bend.abs() <= NEAR).double().mean(1))
+        collected["linear"].append(((bend - 1).abs() <= NEAR).double().mean(1))
+        collected["straightness"].append(_squared_correlation(u, h))
+    parts = {name: states.array(torch.stack(values)) for name, values in collected.items()}
     return Census(np.arange(len(z)), **parts)
 
 
