@@ -12,8 +12,6 @@ shuffled directions or weights, of random dictionaries, of an untrained network.
 from ired.lab.arguments import Param
 from ired.lab.command import command
 
-DICTIONARIES = ("P2-02", "P2-03", "P2-04")
-
 
 @command(
     "P5-04",
@@ -41,58 +39,56 @@ DICTIONARIES = ("P2-02", "P2-03", "P2-04")
     },
 )
 def main(run):
-    import numpy as np
     import torch
-    from torch.nn.functional import silu
 
-    from ired.instruments.circuits import figures, study as tables
+    from ired.instruments.circuits import dictionary_graphs, figures, study
     from ired.instruments.core import states
     from ired.instruments.dictionaries.dictionary import studied
     from ired.model import problems
     from ired.model.reference import panel
 
     size, source, (n, c) = run.params, run.upstream("SETUP-3"), run.profile.problem.values()
-    every, made, networks = panel(source.path("model.safetensors"), run.seed, run.device), {}, {}
-    energies = {name: every[name] for name in ("trained", "untrained")}
+    energies = panel(source.path("model.safetensors"), run.seed, run.device)
+    energies = {name: energies[name] for name in ("trained", "untrained")}
     model, generator = energies["trained"], problems.generator(run.seed, "composition")
     A = problems.draw(size.problems + size.training, n, c, generator, torch.float64).to(run.device)
     run.dataset(f"P5-04 n={n}", problems.digest(A), "fresh", "ired.model.problems.draw")
     A, others = A.split([size.problems, size.training])
     y0, landscapes = states.answers(model, A), [k for k in size.landscapes if k < model.schedule.K]
-    terms, pictures = tables.outputs(energies, A, y0, landscapes, size.states, size.draws, generator)
 
-    def layers(energy):
-        gain2, bias2, gain3, bias3 = energy.film()
-        return (lambda h, k: silu(energy.fc2(h) * gain2[k] + bias2[k]),
-                lambda h, k: silu(energy.fc3(h) * gain3[k] + bias3[k]))  # fmt: skip
+    # Output by output.
+    terms, pictures = study.outputs(
+        energies, A, y0, landscapes, states=size.states, draws=size.draws, generator=generator
+    )
 
-    learned = [studied(up.json("chosen"), (up.tensors("dictionaries"), up.meta("dictionaries")),
-                       source.run_id) for up in map(run.upstream, DICTIONARIES)]  # fmt: skip
-    at = tables.tokens(model, A, y0, 1, generator)
-    far = tables.tokens(model, others, states.answers(model, others), 1, generator)
-    own = tables.activations(model, at)
+    # Feature by feature: the dictionaries studied, and such as are made alike for both networks.
+    learned = []
+    for upstream in map(run.upstream, ("P2-02", "P2-03", "P2-04")):
+        packed = upstream.tensors("dictionaries"), upstream.meta("dictionaries")
+        learned.append(studied(upstream.json("chosen"), packed, source.run_id))
+    tokens = study.noised_answers(model, A, y0, 1, generator)
+    training = study.noised_answers(model, others, states.answers(model, others), 1, generator)
     with run.progress(2 * len(learned), "dictionaries to compare with") as bar:
-        for name, energy in energies.items():
-            made[name] = tables.relearned(learned, own, tables.activations(energy, far), size.steps,
-                                          size.batch, generator, bar.update)  # fmt: skip
-    for (name, energy), own in zip(energies.items(), (learned, made["untrained"]), strict=True):
-        networks[name] = tables.Network(energy, layers(energy), own, tables.activations(energy, at))
-    found = tables.graphs(*networks.values(), made["trained"], at, generator)
-    traits = {name: states.array(v) for name, v in problems.properties(A).items() if name != "rank"}
-    seen = found, networks["trained"], at, traits, size.ends, size.parents
-    strongest, nodes = tables.strongest_chains(*seen)
-    curves = found.curves(np.geomspace(1e-4, 1, 200))
-    logged = terms | {"graphs": found.table, "ends": found.ends, "edges": found.strongest(),
-                      "curves": curves, "chains": strongest, "features": nodes}  # fmt: skip
-    for name, table in logged.items():
+        networks = dictionary_graphs.networks(
+            energies, learned, tokens, training,
+            steps=size.steps, batch=size.batch, generator=generator, on_layer=bar.update,
+        )  # fmt: skip
+    graphs = dictionary_graphs.graphs(networks, tokens, generator)
+    properties = {name: states.array(v) for name, v in problems.properties(A).items() if name != "rank"}
+    chains, features = study.strongest_chains(
+        graphs, networks["trained"], tokens, properties, ends=size.ends, parents=size.parents
+    )
+
+    tables = terms | graphs.tables() | {"chains": chains, "features": features}
+    for name, table in tables.items():
         run.table(name, table)
     run.tensors("pictures", pictures)
-    for criterion, (met, behind) in tables.verdicts(terms, found).items():
-        run.criterion(criterion, met, **behind)
-    near = found.nearest()
-    run.headline("share of sources beyond the nearest chance", near.estimate, near.low, near.high)
-    run.metrics(tables.numbers(terms, found, strongest))
-    for name, figure, caption in figures.all_of_them(logged, pictures):
+    for name, (met, numbers) in study.verdicts(terms, graphs).items():
+        run.criterion(name, met, **numbers)
+    nearest = graphs.nearest()
+    run.headline("share of sources beyond the nearest chance", nearest.estimate, nearest.low, nearest.high)
+    run.metrics(study.numbers(terms, graphs, chains))
+    for name, figure, caption in figures.all_of_them(tables, pictures):
         run.figure(name, figure, f"{caption} {size.problems} problems.")
 
 

@@ -1,4 +1,4 @@
-"""Which of its outputs carry an energy E = Σ_i f_i²: what of its gaps, what of its score.
+"""Direct attribution of an energy E = Σ_i f_i² to its outputs: what each carries of its gaps, what of its score.
 
 E itself carries an offset that depends on the problem alone, so what is split is the gap of a state to
 the answer, in units of σ_k, and the score:
@@ -82,9 +82,9 @@ def as_matrix(energy: Energy, terms: Tensor) -> Tensor:
     if energy.coordinates.size == n * n:
         return terms.unflatten(-1, (n, n))
     rows, columns = torch.triu_indices(n, n, device=terms.device)
-    found = terms.new_zeros(*terms.shape[:-1], n, n)
-    found[..., rows, columns] = terms / 2
-    return found + found.mT
+    matrix = terms.new_zeros(*terms.shape[:-1], n, n)
+    matrix[..., rows, columns] = terms / 2
+    return matrix + matrix.mT
 
 
 def from_matrix(energy: Energy, matrix: Tensor) -> Tensor:
@@ -174,26 +174,30 @@ def split(
     gap = above(energy, prepared, y, at_home, k) / sigma
     whole = {"gap": gap} | {name: (score * v).sum(-1) for name, v in along.items()}
     whole = {name: array(value.mean(1)) for name, value in whole.items()}
-    found = []
+    split_terms = []
     pushed = {name: torch.func.jvp(outputs, (y,), (v,))[1] for name, v in along.items()}
     for basis in BASES:
-        own = frames.view(energy, basis, f)
-        terms = {"gap": (own**2 - frames.view(energy, basis, home) ** 2) / sigma}
-        terms |= {name: 2 * own * frames.view(energy, basis, v) for name, v in pushed.items()}
+        viewed = frames.view(energy, basis, f)
+        terms = {"gap": (viewed**2 - frames.view(energy, basis, home) ** 2) / sigma}
+        terms |= {name: 2 * viewed * frames.view(energy, basis, v) for name, v in pushed.items()}
         for measure, value in terms.items():
             if basis in ("eigen", "foreign"):
                 values = frames.values if basis == "eigen" else frames.values.roll(1, 0)
                 value = pooled(energy, value, values)
             mean, size = array(value.mean(-2)), array(value.abs().mean(-2))
-            found.append(Terms(k, measure, basis, mean, size, whole[measure]))
+            split_terms.append(
+                Terms(landscape=k, measure=measure, basis=basis, signed=mean, size=size, whole=whole[measure])
+            )
     m, r = home.mean((0, 1)), f - home
     of_parts = torch.stack([2 * r @ m, 2 * (r * (home - m)).sum(-1), r.pow(2).sum(-1)], -1)
     axis = m / m.norm().clamp_min(1e-300)
     return Split(
-        found, array(of_parts.mean(1) / sigma),
-        array((((f @ axis) ** 2 - (home @ axis) ** 2) / sigma).mean(1)), array(gap.mean(1)),
-        float(m.pow(2).sum() / home.pow(2).sum(-1).mean()),
-    )  # fmt: skip
+        terms=split_terms,
+        parts=array(of_parts.mean(1) / sigma),
+        along=array((((f @ axis) ** 2 - (home @ axis) ** 2) / sigma).mean(1)),
+        gap=array(gap.mean(1)),
+        constant=float(m.pow(2).sum() / home.pow(2).sum(-1).mean()),
+    )
 
 
 # How many carry it
@@ -222,6 +226,7 @@ class Participation:
 
     @property
     def interval(self) -> Interval:
+        """Of the share: the middle 95 % of the resamples."""
         return _percentiles(self.share, self.resampled)
 
     def beside(self, other: Participation) -> Interval:
@@ -234,11 +239,13 @@ def participation(terms: Terms, resamples: int = 400, seed: int = 0) -> Particip
     sizes = terms.size.reshape(-1, *terms.size.shape[-2:])
     count = sizes.shape[1]
     weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples)
-    drawn = np.stack([needed(weights @ one) for one in sizes])
+    drawn = np.stack([needed(weights @ of_turn) for of_turn in sizes])
     each = needed(sizes.mean(1))
     return Participation(float(each.mean()), drawn.mean(0), float(each.min()))
 
 
 def _percentiles(estimate: float, values: NDArray) -> Interval:
     low, high = np.quantile(values, [0.025, 0.975])
-    return Interval(estimate, float(low), float(high), 0.95, len(values), "percentile")
+    return Interval(
+        estimate=estimate, low=float(low), high=float(high), level=0.95, units=len(values), method="percentile"
+    )

@@ -1,4 +1,4 @@
-"""How the features of one layer make those of the next: a graph between dictionaries.
+"""Attribution graph between dictionaries: how the features of one layer make those of the next.
 
 An edge from feature i of a layer to feature j of the next is what i adds to j's pre-activation u_j
 through the layer between: by gradient × activation, f_i ⟨∂u_j/∂h, d_i⟩ (the edges of attribution
@@ -22,8 +22,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import silu
 
-from ired.instruments.circuits.energy_outputs import MOST, needed
+from ired.instruments.circuits.energy_outputs import needed
 from ired.instruments.core.random_directions import covariance_matched
 from ired.instruments.core.states import array
 from ired.instruments.dictionaries import training
@@ -34,6 +35,7 @@ from ired.instruments.dictionaries.dictionary import (
     standardisation,
 )
 from ired.instruments.dictionaries.features import Places
+from ired.instruments.layers.forward_backward import Network
 from ired.instruments.statistics.intervals import (
     Interval,
     mean_interval,
@@ -72,6 +74,7 @@ class Edges:
 
     @property
     def sources(self) -> NDArray:
+        """Those that fire on any token."""
         return np.flatnonzero(self.fires)
 
     @property
@@ -93,16 +96,25 @@ class Edges:
         """The share of all edges between features that fire that carry MOST of the sum of sizes."""
         return float(needed(self.alive.ravel()))
 
-    def curve(self, at: NDArray) -> NDArray:
-        """The part of the sum that the largest edges carry, at shares `at` of all."""
+    def curve(self, shares: NDArray) -> NDArray:
+        """The part of the sum that the largest edges carry, at `shares` of all edges."""
         sizes = -np.sort(-self.alive.ravel())
         sums = np.r_[0, sizes.cumsum()] / max(sizes.sum(), 1e-300)
-        return np.interp(at, np.arange(len(sums)) / len(sizes), sums)
+        return np.interp(shares, np.arange(len(sums)) / len(sizes), sums)
 
     def left_over(self) -> float:
         """The rest's part in the sum of mean |effects| on a target, all targets together."""
-        own = self.rest[self.targets].sum()
-        return float(own / max(own + self.alive.sum(), 1e-300))
+        rest = self.rest[self.targets].sum()
+        return float(rest / max(rest + self.alive.sum(), 1e-300))
+
+
+def film_layers(network: Network) -> list[Layer]:
+    """fc2 and fc3 of a network with their modulation by the landscape."""
+    scale2, shift2, scale3, shift3 = network.film()
+    return [
+        lambda h, k: silu(network.fc2(h) * scale2[k] + shift2[k]),
+        lambda h, k: silu(network.fc3(h) * scale3[k] + shift3[k]),
+    ]
 
 
 @torch.no_grad()
@@ -127,12 +139,12 @@ def edges(
         on, j = _firing(fires[t].to(h), most[1])
         move = value[..., None] * directions[i]
         read = (reader[j] * on[..., None]).mT
-        found = [_pushed(layer, h[t], k[t], move) @ read]
+        effects = [_pushed(layer, h[t], k[t], move) @ read]
         if cut:
-            x, every = (h[t, None] - move).flatten(0, 1), k[t].repeat_interleave(most[0])
-            found.append((after[t, None] - layer(x, every).view_as(move)) @ read)
+            x, landscapes = (h[t, None] - move).flatten(0, 1), k[t].repeat_interleave(most[0])
+            effects.append((after[t, None] - layer(x, landscapes).view_as(move)) @ read)
         place = (i[..., None] * G + j[:, None]).flatten()
-        for n, effect in enumerate(found):
+        for n, effect in enumerate(effects):
             total[2 * n].index_add_(0, place, effect.abs().flatten())
             if cut:
                 total[2 * n + 1].index_add_(0, place, effect.flatten())
@@ -140,14 +152,20 @@ def edges(
         left = (_pushed(layer, h[t], k[t], left) @ read)[:, 0].abs()
         rest = rest + torch.zeros(G).to(h).index_add_(0, j.flatten(), left.flatten())
         pairs = (value != 0).sum(1) * on.sum(1)
-        count = needed(array(found[0].flatten(1))) * found[0][0].numel()
+        count = needed(array(effects[0].flatten(1))) * effects[0][0].numel()
         within.append(np.where(count > 0, count / np.maximum(array(pairs), 1), np.nan))
     count = fires.sum(0)
-    mean = [array(part.view(F, G) / count.clamp_min(1)) for part in total]
+    names = ("size", "signed", "cut", "cut_signed")
+    mean = dict.fromkeys(names) | {
+        name: array(part.view(F, G) / count.clamp_min(1)) for name, part in zip(names, total, strict=cut)
+    }
     return Edges(
-        *(mean if cut else (*mean, None, None, None)), array(rest / count.clamp_min(1)),
-        array((f != 0).sum(0)), array(count), np.concatenate(within),
-    )  # fmt: skip
+        **mean,
+        rest=array(rest / count.clamp_min(1)),
+        fires=array((f != 0).sum(0)),
+        count=array(count),
+        within=np.concatenate(within),
+    )
 
 
 def _firing(f: Tensor, most: int) -> tuple[Tensor, Tensor]:
@@ -182,15 +200,15 @@ class Verified:
     slope: Interval
 
 
-def verified(found: Edges, least: int = 5) -> Verified:
+def verified(graph: Edges, least: int = 5) -> Verified:
     """Over targets that at least `least` sources reach. DictionaryError where fewer than two are."""
     rho, pairs = [], []
-    for j in found.targets:
-        reach = np.flatnonzero(found.size[:, j])
+    for j in graph.targets:
+        reach = np.flatnonzero(graph.size[:, j])
         if len(reach) >= least:
-            x, y = found.signed[reach, j], found.cut_signed[reach, j]
+            x, y = graph.signed[reach, j], graph.cut_signed[reach, j]
             rho.append((
-                rank_correlation(found.size[reach, j], found.cut[reach, j]), rank_correlation(x, y),
+                rank_correlation(graph.size[reach, j], graph.cut[reach, j]), rank_correlation(x, y),
             ))  # fmt: skip
             pairs.append((np.mean(x * y), np.mean(x * x)))
     if len(rho) < 2:
@@ -253,14 +271,14 @@ class Sparser:
     edges: Interval
 
 
-def sparser(own: Edges, chance: Edges, problem: NDArray, same_targets: bool) -> Sparser:
+def sparser(graph: Edges, chance: Edges, problem: NDArray, same_targets: bool) -> Sparser:
     """problem (T,): of the tokens, which are the same. Targets are paired with themselves, or, where
     they are others, with those of the same rank in how often they fire."""
-    first, second = own.parents(), chance.parents()
+    first, second = graph.parents(), chance.parents()
     if not same_targets:
         first, second = _by_rank(first, second)
-    both = np.isfinite(own.within) & np.isfinite(chance.within)
-    inside = [unit_means(one.within[both], problem[both]) for one in (own, chance)]
+    both = np.isfinite(graph.within) & np.isfinite(chance.within)
+    inside = [unit_means(compared.within[both], problem[both]) for compared in (graph, chance)]
     return Sparser(paired_interval(first, second), paired_interval(*inside))
 
 
@@ -286,11 +304,11 @@ class Reach:
 
 
 def score_reach(
-    energy: Energy, layer: str, dictionary: Dictionary, at: Places, chunk: int = 1024
+    energy: Energy, layer: str, dictionary: Dictionary, tokens: Places, chunk: int = 1024
 ) -> Reach:
     """∇E = Σ_m (∂E/∂f_m) ∇f_m + rest, of features that fire, each along ∇E."""
-    dictionary, whole, rest, share, size = dictionary.to(at.y), 0.0, 0.0, 0, 0
-    for part in at.split(chunk):
+    dictionary, whole, rest, share, size = dictionary.to(tokens.y), 0.0, 0.0, 0, 0
+    for part in tokens.split(chunk):
         prepared = energy.prepare(part.A)
         score = energy.gradient(prepared, part.y, part.k)
 
@@ -310,19 +328,19 @@ def score_reach(
         share, size = share + terms.sum(0), size + (terms.abs() / length[:, None]).sum(0)
         rest += (length.sum() - terms.sum()).item()
         whole += length.sum().item()
-    return Reach(array(share) / whole, array(size) / len(at.y), rest / whole)
+    return Reach(array(share) / whole, array(size) / len(tokens.y), rest / whole)
 
 
-def summary(graph: Mapping[str, Edges]) -> dict[str, NDArray | list]:
+def summary(graphs: Mapping[str, Edges]) -> dict[str, NDArray | list]:
     """Tidy columns, a row a graph: how many edges carry MOST, and how much passes by."""
     return {
-        "graph": list(graph), "sources": [len(one.sources) for one in graph.values()],
-        "targets": [len(one.targets) for one in graph.values()],
-        "edges": [one.share() for one in graph.values()],
-        "parents": [float(np.median(one.parents())) for one in graph.values()],
+        "graph": list(graphs), "sources": [len(edges.sources) for edges in graphs.values()],
+        "targets": [len(edges.targets) for edges in graphs.values()],
+        "edges": [edges.share() for edges in graphs.values()],
+        "parents": [float(np.median(edges.parents())) for edges in graphs.values()],
         "parents_count": [
-            float(np.median(one.parents()) * len(one.sources)) for one in graph.values()
+            float(np.median(edges.parents()) * len(edges.sources)) for edges in graphs.values()
         ],
-        "within": [float(np.nanmean(one.within)) for one in graph.values()],
-        "rest": [one.left_over() for one in graph.values()],
+        "within": [float(np.nanmean(edges.within)) for edges in graphs.values()],
+        "rest": [edges.left_over() for edges in graphs.values()],
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Chains of features, fc1 → fc2 → fc3 → energy gap: the strongest, and whether they do what they say.
+"""Path patching of chains of features, fc1 → fc2 → fc3 → energy gap: the strongest, and whether they do what they say.
 
 A chain's effect is the product of its links, f_i ⟨∂u_j/∂h₁, d_i⟩ ⟨∂u_m/∂h₂, d_j⟩ ⟨∂E/∂h₃, d_m⟩, on
 tokens where all of its features fire, as a gap: at the state minus at the answer, in units of σ_k.
@@ -40,11 +40,11 @@ def candidates(
     """Chains (i, j, m): the `ends` features of the last layer with the largest effect on the gap, and
     the `parents` strongest edges into each feature, layer by layer; graph: edges of the two steps."""
     first, second = graph
-    found = []
+    chains = []
     for m in np.argsort(-gap.size, kind="stable")[:ends]:
         for j in _strongest(second.size[:, m], parents):
-            found += [(int(i), int(j), int(m)) for i in _strongest(first.size[:, j], parents)]
-    return found
+            chains += [(int(i), int(j), int(m)) for i in _strongest(first.size[:, j], parents)]
+    return chains
 
 
 def _strongest(sizes: NDArray, count: int) -> NDArray:
@@ -54,55 +54,55 @@ def _strongest(sizes: NDArray, count: int) -> NDArray:
 
 @torch.no_grad()
 def effects(
-    energy: Energy, layers: Sequence[Layer], dictionaries: Sequence[Dictionary], at: Places,
+    energy: Energy, layers: Sequence[Layer], dictionaries: Sequence[Dictionary], tokens: Places,
     chains: Sequence[tuple[int, int, int]],
 ) -> dict[str, NDArray]:
     """Tidy columns of chains (C,): fc1, fc2, fc3; size, signed: mean |effect| and mean effect on the
     gap over all tokens; cut, cut_signed: by ablation; together: share of tokens with all three.
     """  # fmt: skip
-    own = [d.to(at.y) for d in dictionaries]
-    sigma = energy.schedule.at("sigma", at.k, at.y)[:, 0]
-    totals = torch.zeros(2, len(chains), len(at.y)).to(at.y)
+    placed = [d.to(tokens.y) for d in dictionaries]
+    sigma = energy.schedule.at("sigma", tokens.k, tokens.y)[:, 0]
+    totals = torch.zeros(2, len(chains), len(tokens.y)).to(tokens.y)
     together = np.zeros(len(chains))
-    for sign, state in ((1, at.y), (-1, at.reference)):
-        seen = energy.activations(at.A, state, at.k)
-        h = [seen[layer] for layer in LAYERS]
-        f = [d.encode(x) for d, x in zip(own, h, strict=True)]
+    for sign, state in ((1, tokens.y), (-1, tokens.reference)):
+        activations = energy.activations(tokens.A, state, tokens.k)
+        h = [activations[layer] for layer in LAYERS]
+        f = [d.encode(x) for d, x in zip(placed, h, strict=True)]
         with torch.enable_grad():
             last = h[2].detach().requires_grad_()
-            E = energy.resume(LAYERS[2], last, at.A, at.k)
+            E = energy.resume(LAYERS[2], last, tokens.A, tokens.k)
             (slope,) = torch.autograd.grad(E.sum(), last)
         for place, chain in enumerate(chains):
             t = torch.stack([f[n][:, c] != 0 for n, c in enumerate(chain)]).all(0).nonzero()[:, 0]
-            together[place] += len(t) / len(at.y) if sign == 1 else 0
+            together[place] += len(t) / len(tokens.y) if sign == 1 else 0
             if not len(t):
                 continue
             push, lost = f[0][t, chain[0]], f[0][t, chain[0]]
             for n, layer in enumerate(layers):
-                d, read = own[n].directions[chain[n]], own[n + 1].encoder[chain[n + 1]]
-                read, x, k = read / own[n + 1].scale, h[n][t], at.k[t]
+                d, read = placed[n].directions[chain[n]], placed[n + 1].encoder[chain[n + 1]]
+                read, x, k = read / placed[n + 1].scale, h[n][t], tokens.k[t]
                 moved = torch.func.jvp(lambda v: layer(v, k), (x,), (d.expand_as(x).clone(),))[1]
                 push = push * (moved @ read)
                 lost = (h[n + 1][t] - layer(x - lost[:, None] * d, k)) @ read
-                if own[n + 1].kind in ("relu", "threshold", "topk"):
+                if placed[n + 1].kind in ("relu", "threshold", "topk"):
                     lost = torch.minimum(lost, f[n + 1][t, chain[n + 1]])
-            d = own[2].directions[chain[2]]
-            gone = energy.resume(LAYERS[2], h[2][t] - lost[:, None] * d, at.A[t], at.k[t])
+            d = placed[2].directions[chain[2]]
+            gone = energy.resume(LAYERS[2], h[2][t] - lost[:, None] * d, tokens.A[t], tokens.k[t])
             totals[0, place, t] += sign * push * (slope[t] @ d)
             totals[1, place, t] += sign * (E.detach()[t] - gone)
     predicted, cut = totals / sigma
-    found = dict(zip(LAYERS, np.transpose(np.array(chains).reshape(-1, 3)), strict=True))
-    return found | {
+    columns = dict(zip(LAYERS, np.transpose(np.array(chains).reshape(-1, 3)), strict=True))
+    return columns | {
         "size": array(predicted.abs().mean(1)), "signed": array(predicted.mean(1)),
         "cut": array(cut.abs().mean(1)), "cut_signed": array(cut.mean(1)), "together": together,
     }  # fmt: skip
 
 
-def agreement(found: Mapping[str, NDArray]) -> tuple[Interval, Interval]:
+def agreement(chains: Mapping[str, NDArray]) -> tuple[Interval, Interval]:
     """Rank correlation of predicted and ablated sizes over chains, and the slope of ablated over
     predicted mean effects. Chains share features and tokens: the intervals are optimistic."""
-    x, y = found["signed"], found["cut_signed"]
-    return spearman_interval(found["size"], found["cut"]), ratio_interval(x * y, x * x)
+    x, y = chains["signed"], chains["cut_signed"]
+    return spearman_interval(chains["size"], chains["cut"]), ratio_interval(x * y, x * x)
 
 
 def described(

@@ -73,7 +73,7 @@ def graph(chains: DataFrame, features: DataFrame) -> Figure:
     """chains: fc1, fc2, fc3, size, link_1, link_2, signed, the strongest first; features: layer,
     feature, landscape, property, rho, p."""
     shown = chains.head(DRAWN)
-    known = features.set_index(["layer", "feature"])
+    described = features.set_index(["layer", "feature"])
     places = _places(shown)
     rows = max(len(nodes) for nodes in places.values())
     figure, ((axis,),) = canvas(
@@ -84,15 +84,15 @@ def graph(chains: DataFrame, features: DataFrame) -> Figure:
         after = LAYERS[n + 1] if n < 2 else None
         keys = [layer, after] if after else [layer]
         for key, part in shown.groupby(keys):
-            one = (layer, key[0])
-            y = places[layer][one[1]], places[after][key[1]] if after else 0.5
+            node = (layer, key[0])
+            y = places[layer][node[1]], places[after][key[1]] if after else 0.5
             sign = part[f"link_{n + 1}"].iloc[0] if after else part["signed"].sum()
             _flow(axis, n, *y, part["size"].sum() / whole, UP if sign > 0 else DOWN)
         for feature, y in places[layer].items():
             axis.plot(n, y, "o", color="0.2", markersize=5, zorder=4)
             right = n == 2
             axis.annotate(
-                _name(known, layer, feature), (n, y), xytext=(7 if right else -7, 0 if n != 1 else 6),
+                _name(described, layer, feature), (n, y), xytext=(7 if right else -7, 0 if n != 1 else 6),
                 textcoords="offset points", ha="left" if right else "right", va="center", fontsize=9,
                 zorder=5, bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.6},
             )  # fmt: skip
@@ -132,8 +132,8 @@ def _flow(axis: Axes, x: int, start: float, end: float, share: float, colour: st
                              capstyle="butt"))  # fmt: skip
 
 
-def _name(known: DataFrame, layer: str, feature: int) -> str:
-    row = known.loc[(layer, feature)]
+def _name(described: DataFrame, layer: str, feature: int) -> str:
+    row = described.loc[(layer, feature)]
     with_it = f"{PROPERTIES.get(row.property, row.property)} {row.rho:+.2f}, " if row.p < 0.05 else ""
     return f"{feature}: {with_it}k≈{row.landscape:.1f}".replace("-", "−")
 
@@ -145,8 +145,8 @@ def sparsity(curves: DataFrame, graphs: DataFrame) -> Figure:
     figure, ((*lines, right),) = canvas(1, 3, (4.6, 4.3), title="How few edges carry the effect")
     for axis, step in zip(lines, steps, strict=True):
         for name, (colour, style, words) in GRAPHS.items():
-            one = curves[(curves["step"] == step) & (curves["graph"] == name)]
-            axis.plot(one["edges"], one["effect"], color=colour, linestyle=style, label=words,
+            curve = curves[(curves["step"] == step) & (curves["graph"] == name)]
+            axis.plot(curve["edges"], curve["effect"], color=colour, linestyle=style, label=words,
                       linewidth=2.4 if name == "own" else 1.5)  # fmt: skip
         axis.axhline(0.8, color="0.5", linewidth=0.8)
         axis.set_xscale("log")
@@ -159,9 +159,9 @@ def sparsity(curves: DataFrame, graphs: DataFrame) -> Figure:
     kinds = ("parents", "sources of a target"), ("edges", "edges of a token")
     for n, (what, words) in enumerate(kinds):
         for m, step in enumerate(steps):
-            own = graphs[(graphs["step"] == step) & (graphs["graph"] != "own")]
-            y = own["graph"].map(place) + (2 * n + m - 1.5) * 0.17
-            dots(right, own, y, f"{what}_beside", (COLOURS["trained"], COLOURS["ideal"])[n], marks[what, m],
+            rivals = graphs[(graphs["step"] == step) & (graphs["graph"] != "own")]
+            y = rivals["graph"].map(place) + (2 * n + m - 1.5) * 0.17
+            dots(right, rivals, y, f"{what}_beside", (COLOURS["trained"], COLOURS["ideal"])[n], marks[what, m],
                  filled=not m, label=f"{words}, {step}", size=4.5, width=1.3)  # fmt: skip
     right.axvline(0, color="0.3", linewidth=1)
     right.set_yticks(range(len(names)), [GRAPHS[name][2].replace(" of an ", "\nof an ").replace(
@@ -180,10 +180,10 @@ def verification(edges: DataFrame, chains: DataFrame) -> Figure:
     figure, (axes,) = canvas(1, 3, (4.0, 3.7), title="Gradient × activation against ablation")
     parts = [(step, edges[edges["step"] == step], "of the pre-activation") for step in steps]
     parts += [("chains", chains, "of the gap, σ_k")]
-    for axis, (title, one, unit) in zip(axes, parts, strict=True):
-        bound = 1.05 * max(one["signed"].abs().max(), one["cut_signed"].abs().max(), 1e-12)
+    for axis, (title, rows, unit) in zip(axes, parts, strict=True):
+        bound = 1.05 * max(rows["signed"].abs().max(), rows["cut_signed"].abs().max(), 1e-12)
         axis.plot([-bound, bound], [-bound, bound], color="0.6", linewidth=1, zorder=1)
-        axis.plot(one["signed"], one["cut_signed"], "o", color=COLOURS["trained"], markersize=3,
+        axis.plot(rows["signed"], rows["cut_signed"], "o", color=COLOURS["trained"], markersize=3,
                   alpha=0.35, markeredgewidth=0, rasterized=True)  # fmt: skip
         axis.set(title=title, xlim=(-bound, bound), ylim=(-bound, bound), aspect="equal",
                  xlabel=f"predicted mean effect\n{unit}", ylabel="ablated alone")  # fmt: skip
@@ -234,8 +234,8 @@ def outputs(tables: Mapping[str, DataFrame]) -> Figure:
     first.set(title="Outputs needed for 80 %", ylabel="share of all outputs", ylim=(0, 1.15))
     first.legend(*_once(first), fontsize=8, ncols=2)
     for name, (colour, words) in PARTS.items():
-        own = tables["parts"][tables["parts"]["part"] == name]
-        _by_landscape(second, own, colour, "o", words)
+        rows = tables["parts"][tables["parts"]["part"] == name]
+        _by_landscape(second, rows, colour, "o", words)
     second.set(title="What f is made of", ylabel="share of the gap")
     along = tables["parts"].query("part == 'along'")
     _by_landscape(second, along, "0.2", "D", "one output, along the constant")
@@ -248,8 +248,8 @@ def outputs(tables: Mapping[str, DataFrame]) -> Figure:
         ("other", "0.55", "the same, another permutation"),
         ("gap", COLOURS["least_squares"], "gap that changes (0: fair)"),
     ):
-        own = tables["fairness"][tables["fairness"]["what"] == name]
-        _by_landscape(fourth, own, colour, "o", words)
+        rows = tables["fairness"][tables["fairness"]["what"] == name]
+        _by_landscape(fourth, rows, colour, "o", words)
     fourth.set(title="When axes are permuted", ylabel="share")
     fourth.set_ylim(top=1.6)
     fourth.legend(*_once(fourth), fontsize=8, loc="upper center", ncols=2)
@@ -262,12 +262,12 @@ def outputs(tables: Mapping[str, DataFrame]) -> Figure:
 
 def _by_landscape(axis: Axes, table: DataFrame, colour: str, marker: str, words: str) -> None:
     """A line for each energy, the untrained one thin and open, with intervals."""
-    for energy, own in table.groupby("energy"):
+    for energy, rows in table.groupby("energy"):
         trained = energy == "trained"
-        x = own["landscape"] + (-0.06 if trained else 0.06)
-        error = [own["share"] - own["share_low"], own["share_high"] - own["share"]]
+        x = rows["landscape"] + (-0.06 if trained else 0.06)
+        error = [rows["share"] - rows["share_low"], rows["share_high"] - rows["share"]]
         axis.errorbar(
-            x, own["share"], yerr=np.clip(error, 0, None), color=colour, marker=marker, label=words,
+            x, rows["share"], yerr=np.clip(error, 0, None), color=colour, marker=marker, label=words,
             linewidth=1.8 if trained else 0.8, markerfacecolor=colour if trained else "white",
             markersize=5, alpha=1 if trained else 0.7, zorder=3 if trained else 2,
         )  # fmt: skip
@@ -275,7 +275,7 @@ def _by_landscape(axis: Axes, table: DataFrame, colour: str, marker: str, words:
 
 def _once(axis: Axes) -> tuple[list, list]:
     """Handles and labels of the legend, one of each label."""
-    found = {}
+    handles = {}
     for handle, words in zip(*axis.get_legend_handles_labels(), strict=True):
-        found.setdefault(words, handle)
-    return list(found.values()), list(found)
+        handles.setdefault(words, handle)
+    return list(handles.values()), list(handles)

@@ -1,4 +1,4 @@
-"""Known answers of composition: planted outputs, a planted path through a network, a whole chain."""
+"""Known answers of outputs, attribution graphs, chains: planted outputs, a planted path, a whole chain."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Squares:
     def activations(self, A: Any, y: Tensor, k: int) -> dict[str, Tensor]:
         (y0,) = self.prepare(A)
         home = states.centre(self, y0 if y.dim() == 2 else y0[:, None], k)
-        away = self.coordinates.to_basis(y - home) / (2 * states.sigma(self, k)) ** 0.5
-        return {"fc4": self.m + away @ self.J.mT}
+        displacement = self.coordinates.to_basis(y - home) / (2 * states.sigma(self, k)) ** 0.5
+        return {"fc4": self.m + displacement @ self.J.mT}
 
     def energy(self, A: Any, y: Tensor, k: int) -> Tensor:
         return self.activations(A, y, k)["fc4"].pow(2).sum(-1)
@@ -85,7 +85,7 @@ def some_tokens(
     noise = states.noise(energy, len(problem), generator=generator, like=A)
     root, sigma = (energy.schedule.at(name, k, noise) for name in ("sqrt_alpha_bar", "sigma"))
     home = root * states.answers(energy, A)[problem]
-    return Places(A[problem], home + sigma * noise, home, k, problem)
+    return Places(A=A[problem], y=home + sigma * noise, reference=home, k=k, problem=problem)
 
 
 def check_energy_terms(references: References, generator: torch.Generator) -> list[Check]:
@@ -93,27 +93,27 @@ def check_energy_terms(references: References, generator: torch.Generator) -> li
     name, A = "energy_terms", references.A
     size, k = references.ideal.coordinates.size, 3
     eye, nothing = torch.eye(size).to(A), torch.zeros(size).to(A)
-    one = torch.zeros(size, size).to(A)
-    one[1, 1] = 2.0
-    ideal, single = Squares(references.ideal, eye, nothing), Squares(references.ideal, one, nothing)
+    single_output = torch.zeros(size, size).to(A)
+    single_output[1, 1] = 2.0
+    ideal, single = Squares(references.ideal, eye, nothing), Squares(references.ideal, single_output, nothing)
     y0 = states.answers(ideal, A)
     frames = Frames.of(ideal, A, 3, generator)
-    found = energy_outputs.split(ideal, A, y0, k, frames, 3, generator)
+    split = energy_outputs.split(ideal, A, y0, k, frames, 3, generator)
     checks = [
         compare(name, f"sum of the terms of the {terms.measure}, {terms.basis} basis",
                 terms.whole, terms.signed.reshape(-1, *terms.signed.shape[-2:]).sum(-1).mean(0), 1e-9)
-        for terms in found.terms
+        for terms in split.terms
     ]  # fmt: skip
     alone = energy_outputs.split(single, A, y0, k, frames, 3, generator)
     by = {(terms.measure, terms.basis): terms for terms in alone.terms}
     chosen = np.arange(size) == 1
     for measure in ("gap", "score"):
-        own = by[measure, "entry"]
+        entry = by[measure, "entry"]
         checks.append(Check(name, f"share of the {measure} of the only output",
-                            1, own.share(chosen).estimate, 1e-9))  # fmt: skip
-        share = energy_outputs.participation(own, 20).share
+                            1, entry.share(chosen).estimate, 1e-9))  # fmt: skip
+        share = energy_outputs.participation(entry, 20).share
         checks.append(Check(name, f"outputs that carry the {measure}", 1 / size, share, 1e-12))
-    spread = [terms for terms in found.terms if (terms.measure, terms.basis) == ("gap", "entry")]
+    spread = [terms for terms in split.terms if (terms.measure, terms.basis) == ("gap", "entry")]
     checks.append(Check(name, "outputs that carry an ideal gap, not few", 1,
                         energy_outputs.participation(spread[0], 20).share > 0.4, 0))  # fmt: skip
     # Beside it the rest of a gap, ‖Jz‖², grows with the outputs.
@@ -125,14 +125,14 @@ def check_energy_terms(references: References, generator: torch.Generator) -> li
         Check(name, "gap along the constant, of a large one", 1,
               float((flat.along * flat.gap).sum() / (flat.gap**2).sum()), 1e-2),
     ]  # fmt: skip
-    own = output_entries.carried(ideal, A, y0, k, frames, generator)
+    carried = output_entries.carried(ideal, A, y0, k, frames, generator)
     fair = output_entries.fairness(ideal, A, y0, k, generator)
     return [
         *checks,
-        compare(name, "gap carried by the own entry", 1, own.own["entry"], 1e-9),
-        compare(name, "the same in the eigenbasis", 1, own.own["eigen"], 1e-9),
-        Check(name, "the same of outputs turned at random", 1, own.turns.max() < 0.5, 0),
-        compare(name, "midpoint rule on linear outputs", 0, own.error, 1e-9),
+        compare(name, "gap carried by the own entry", 1, carried.diagonal["entry"], 1e-9),
+        compare(name, "the same in the eigenbasis", 1, carried.diagonal["eigen"], 1e-9),
+        Check(name, "the same of outputs turned at random", 1, carried.turns.max() < 0.5, 0),
+        compare(name, "midpoint rule on linear outputs", 0, carried.error, 1e-9),
         compare(name, "outputs that follow a permutation", fair.outputs[:, 1], fair.outputs[:, 0],
                 1e-8 * fair.outputs.max()),
         compare(name, "gaps that do not see a permutation", 0, fair.gap[:, 0],
@@ -148,36 +148,35 @@ def check_composition(references: References, generator: torch.Generator) -> lis
     weights = torch.zeros(2, size, size).to(A)
     weights[0, path[1], path[0]], weights[1, path[2], path[1]], w[path[2]] = 2.0, -0.5, 3.0
     energy = Line(references.ideal, *weights, w)
-    at = some_tokens(energy, A, 12, generator)
-    seen, own = energy.activations(at.A, at.y, at.k), identity(size)
-    graph = []
+    tokens = some_tokens(energy, A, 12, generator)
+    activations, dictionary = energy.activations(tokens.A, tokens.y, tokens.k), identity(size)
+    graph, checks = [], []
     for n, layer in enumerate(energy.layers):
-        found = feature_graph.edges(layer, own, own, seen[f"fc{n + 1}"], at.k)
-        graph.append(found)
+        edges = feature_graph.edges(layer, dictionary, dictionary, activations[f"fc{n + 1}"], tokens.k)
+        graph.append(edges)
         i, j, weight = path[n], path[n + 1], float(weights[n, path[n + 1], path[n]])
-        h = states.array(seen[f"fc{n + 1}"][:, i])
-        beside = found.size.copy()
+        h = states.array(activations[f"fc{n + 1}"][:, i])
+        beside = edges.size.copy()
         beside[i, j] = 0
-        checks = [] if n == 0 else checks
         checks += [
-            Check(name, f"planted edge {n + 1}", np.abs(weight * h).mean(), found.size[i, j], 1e-9),
-            Check(name, f"its sign {n + 1}", weight * h.mean(), found.signed[i, j], 1e-9),
+            Check(name, f"planted edge {n + 1}", np.abs(weight * h).mean(), edges.size[i, j], 1e-9),
+            Check(name, f"its sign {n + 1}", weight * h.mean(), edges.signed[i, j], 1e-9),
             compare(name, f"edges beside it {n + 1}", 0, beside, 1e-12),
-            compare(name, f"edges ablated {n + 1}", found.signed, found.cut_signed, 1e-9),
-            compare(name, f"left over {n + 1}", 0, found.rest, 1e-9),
-            Check(name, f"parents of its end {n + 1}", 1 / len(found.sources),
-                  float(found.parents()[list(found.targets).index(j)]), 1e-12),
+            compare(name, f"edges ablated {n + 1}", edges.signed, edges.cut_signed, 1e-9),
+            compare(name, f"left over {n + 1}", 0, edges.rest, 1e-9),
+            Check(name, f"parents of its end {n + 1}", 1 / len(edges.sources),
+                  float(edges.parents()[list(edges.targets).index(j)]), 1e-12),
         ]  # fmt: skip
-    gap = attribute(energy, "fc3", own, at)
-    some = feature_paths.candidates(graph, gap, 2, 2)
-    table = feature_paths.effects(energy, energy.layers, [own] * 3, at, some)
-    sigma = states.array(energy.schedule.at("sigma", at.k, at.y)[:, 0])
-    expected = np.abs(-3.0 * states.array(seen["fc1"][:, path[0]]) / sigma).mean()
-    reach = feature_graph.score_reach(energy, "fc3", own, at)
+    gap = attribute(energy, "fc3", dictionary, tokens)
+    chains = feature_paths.candidates(graph, gap, 2, 2)
+    table = feature_paths.effects(energy, energy.layers, [dictionary] * 3, tokens, chains)
+    sigma = states.array(energy.schedule.at("sigma", tokens.k, tokens.y)[:, 0])
+    expected = np.abs(-3.0 * states.array(activations["fc1"][:, path[0]]) / sigma).mean()
+    reach = feature_graph.score_reach(energy, "fc3", dictionary, tokens)
     return [
         *checks,
-        Check(name, "chains found", 1, len(some), 0),
-        Check(name, "the planted chain", 1, some[0] == path, 0),
+        Check(name, "chains found", 1, len(chains), 0),
+        Check(name, "the planted chain", 1, chains[0] == path, 0),
         compare(name, "its effect on the gap", expected, table["size"], 1e-9),
         compare(name, "the same ablated", expected, table["cut"], 1e-9),
         compare(name, "its mean effect ablated", table["signed"], table["cut_signed"], 1e-9),
@@ -193,14 +192,14 @@ def _random_layer(generator: torch.Generator) -> list[Check]:
     name, size = "composition", 60
     W = torch.randn(size, size, generator=generator, dtype=torch.float64)
     h = torch.ones(40, size, dtype=torch.float64)
-    k, own = torch.zeros(40, dtype=torch.long), identity(size)
-    found = feature_graph.edges(lambda h, k: h @ W.mT, own, own, h, k)
-    other = feature_graph.shuffled(own, generator)["weights"]
-    turned = feature_graph.edges(lambda h, k: h @ W.mT, own, own, h, k, other, cut=False)
-    agree = feature_graph.verified(found)
-    chance = feature_graph.sparser(found, turned, np.arange(40), True)
+    k, dictionary = torch.zeros(40, dtype=torch.long), identity(size)
+    graph = feature_graph.edges(lambda h, k: h @ W.mT, dictionary, dictionary, h, k)
+    permuted = feature_graph.shuffled(dictionary, generator)["weights"]
+    turned = feature_graph.edges(lambda h, k: h @ W.mT, dictionary, dictionary, h, k, permuted, cut=False)
+    agree = feature_graph.verified(graph)
+    chance = feature_graph.sparser(graph, turned, np.arange(40), True)
     return [
-        Check(name, "share of Gaussian edges for 80 % of their size", 0.504, found.share(), 0.02),
+        Check(name, "share of Gaussian edges for 80 % of their size", 0.504, graph.share(), 0.02),
         Check(name, "rank correlation with ablation, linear", 1, agree.size.low, 1e-9),
         Check(name, "slope of ablation over prediction, linear", 1, agree.slope.estimate, 1e-9),
         Check(name, "sparser than shuffled weights, where there is no structure", 0,

@@ -1,4 +1,4 @@
-"""Have the outputs of an energy E = Σ_i f_i² anything to do with the entries of a state?
+"""Attribution of energy gaps to outputs and entries by the midpoint rule: has output i anything to do with entry i?
 
 Nothing in the energy asks for it (`ired.instruments.circuits.energy_outputs`). If output i is about coordinate i,
 its gap comes from the displacement of that coordinate, more than that of outputs turned at random
@@ -25,13 +25,13 @@ class Carried:
     """The gap of output i from the displacement of coordinate j, 2 f_i (∂f_i/∂z_j) Δz_j half way, in
     units of σ_k: what the midpoint rule gives, exact for linear f.
 
-    own (P,): share of Σ_ij |·| that lies on i = j, by basis of BASES (of outputs and, but for turned
+    diagonal (P,): share of Σ_ij |·| that lies on i = j, by basis of BASES (of outputs and, but for turned
     outputs, of displacements); turns (D,): the mean share of each turn, which tells what a single
     network of the same energies has by luck; matrix (size, size): mean |·| of entries; error (P,): of
     the sum of all from the gap, as a share of it.
     """
 
-    own: dict[str, NDArray]
+    diagonal: dict[str, NDArray]
     turns: NDArray
     matrix: NDArray
     error: NDArray
@@ -48,13 +48,13 @@ def carried(
     basis = states.state_basis(energy, y0)
     home = states.centre(energy, y0, k)
     y = states.noised(energy, y0, k, 1, generator)[0][:, 0]
-    own, turns, error, matrix = {name: [] for name in BASES}, [], [], 0
+    diagonal, turns, error, matrix = {name: [] for name in BASES}, [], [], 0
     # Six layers of up to 1024 numbers for every direction, or three Jacobians for every turn.
     chunk = max(1, memory // (8 * size * max(6 * 1024, 3 * len(frames.turns) * size)))
     for rows in torch.arange(len(A)).split(chunk):
         prepared = energy.prepare(A[rows])
         part = Frames(frames.values[rows], frames.vectors[rows], frames.turns)
-        other = Frames(part.values, frames.vectors.roll(1, 0)[rows], frames.turns)
+        foreign = Frames(part.values, frames.vectors.roll(1, 0)[rows], frames.turns)
         middle = ((y[rows] + home[rows]) / 2)[:, None]
 
         def outputs(y: Tensor, prepared: Any = prepared) -> Tensor:
@@ -65,26 +65,28 @@ def carried(
 
         f = outputs(middle)
         J = torch.func.vmap(pushed, out_dims=-1)(basis)[:, 0]  # J[p, i, j] = ∂f_i/∂z_j
-        away = energy.coordinates.to_basis(y[rows] - home[rows])[:, None]
-        found = 2 * f.mT * J * away / sigma
-        own["entry"].append(_diagonal_share(found))
-        matrix = matrix + found.abs().sum(0)
-        for name, frame in (("eigen", part), ("foreign", other)):
-            g, dz = (frame.view(energy, "eigen", v) for v in (f, away))
+        displacement = energy.coordinates.to_basis(y[rows] - home[rows])[:, None]
+        terms = 2 * f.mT * J * displacement / sigma
+        diagonal["entry"].append(_diagonal_share(terms))
+        matrix = matrix + terms.abs().sum(0)
+        for name, frame in (("eigen", part), ("foreign", foreign)):
+            g, dz = (frame.view(energy, "eigen", v) for v in (f, displacement))
             # Rows of Jᵀ are turned as outputs, then rows of J as displacements.
             turned = frame.view(energy, "eigen", frame.view(energy, "eigen", J.mT).mT)
-            own[name].append(_diagonal_share(2 * g.mT * turned * dz))
+            diagonal[name].append(_diagonal_share(2 * g.mT * turned * dz))
         g = torch.einsum("dij,pqj->pdiq", frames.turns, f)
-        turned = g * torch.einsum("dil,plj->pdij", frames.turns, J) * away[:, None]
+        turned = g * torch.einsum("dil,plj->pdij", frames.turns, J) * displacement[:, None]
         turns.append(_diagonal_share(turned))
         gap = _gap(energy, prepared, y[rows], home[rows], k) / sigma
-        error.append((found.sum((1, 2)) - gap).abs() / gap.abs().clamp_min(1e-300))
+        error.append((terms.sum((1, 2)) - gap).abs() / gap.abs().clamp_min(1e-300))
     by_turn = torch.cat(turns)
-    own["turned"].append(by_turn.mean(1))
+    diagonal["turned"].append(by_turn.mean(1))
     return Carried(
-        {name: array(torch.cat(values)) for name, values in own.items()}, array(by_turn.mean(0)),
-        array(matrix / len(A)), array(torch.cat(error)),
-    )  # fmt: skip
+        diagonal={name: array(torch.cat(values)) for name, values in diagonal.items()},
+        turns=array(by_turn.mean(0)),
+        matrix=array(matrix / len(A)),
+        error=array(torch.cat(error)),
+    )
 
 
 def _gap(energy: Energy, prepared: Any, y: Tensor, home: Tensor, k: int) -> Tensor:
@@ -92,8 +94,8 @@ def _gap(energy: Energy, prepared: Any, y: Tensor, home: Tensor, k: int) -> Tens
     return f.pow(2).sum(-1) - g.pow(2).sum(-1)
 
 
-def _diagonal_share(found: Tensor) -> Tensor:
-    size = found.abs()
+def _diagonal_share(terms: Tensor) -> Tensor:
+    size = terms.abs()
     return size.diagonal(dim1=-2, dim2=-1).sum(-1) / size.sum((-2, -1)).clamp_min(1e-300)
 
 
@@ -102,13 +104,13 @@ class Fairness:
     """What signed permutations S of the axes, which leave the distribution of problems as it is, do.
 
     Inversion goes along with them: (SAS)⁻¹ = S A⁻¹ S. Of P problems: outputs: (P, 2) ⟨Δf(Sx), S Δf(x)⟩
-    and the mean of ‖Δf‖² at both, whose ratio is 1 for outputs that are entries of a matrix; other:
-    the same with another S on the outputs, which is chance; gap (P, 2): squared difference of the
+    and the mean of ‖Δf‖² at both, whose ratio is 1 for outputs that are entries of a matrix; chance:
+    the same with another S on the outputs; gap (P, 2): squared difference of the
     gaps at x and at Sx, and the sum of their squares.
     """
 
     outputs: NDArray
-    other: NDArray
+    chance: NDArray
     gap: NDArray
 
 

@@ -140,21 +140,21 @@ def test_outputs_that_are_entries_are_told_from_others(ideal, problems, generato
     y0, frames = points.answers(ideal, problems), Frames.of(ideal, problems, 4, generator)
     found = output_entries.carried(planted(ideal), problems, y0, 1, frames, generator)
     for basis in ("entry", "eigen", "foreign"):
-        np.testing.assert_allclose(found.own[basis], 1)
-    assert found.own["turned"].mean() < 0.3
+        np.testing.assert_allclose(found.diagonal[basis], 1)
+    assert found.diagonal["turned"].mean() < 0.3
     energy = planted(ideal, frames.turns[0])
     found = output_entries.carried(energy, problems, y0, 1, frames, generator)
-    assert found.own["entry"].mean() < 0.3 and found.error.max() < 1e-9
+    assert found.diagonal["entry"].mean() < 0.3 and found.error.max() < 1e-9
     # In few pieces or many.
     state = generator.get_state()
     whole = output_entries.carried(energy, problems, y0, 1, frames, generator)
     generator.set_state(state)
     pieces = output_entries.carried(energy, problems, y0, 1, frames, generator, memory=1)
     for basis in energy_outputs.BASES:
-        np.testing.assert_allclose(whole.own[basis], pieces.own[basis])
+        np.testing.assert_allclose(whole.diagonal[basis], pieces.diagonal[basis])
     np.testing.assert_allclose(whole.matrix, pieces.matrix)
     np.testing.assert_allclose(whole.turns, pieces.turns)
-    assert whole.turns.mean() == pytest.approx(whole.own["turned"].mean())
+    assert whole.turns.mean() == pytest.approx(whole.diagonal["turned"].mean())
     assert whole.turns.shape == (4,)
 
 
@@ -180,7 +180,7 @@ def test_what_carries_a_network_is_autograds(network, problems, generator):
     expected = torch.stack(expected)
     np.testing.assert_allclose(found.matrix, expected.mean(0), rtol=1e-9)
     own = expected.diagonal(dim1=1, dim2=2).sum(1) / expected.sum((1, 2))
-    np.testing.assert_allclose(found.own["entry"], own, rtol=1e-9)
+    np.testing.assert_allclose(found.diagonal["entry"], own, rtol=1e-9)
 
 
 def test_permutations(ideal, problems, generator):
@@ -188,7 +188,7 @@ def test_permutations(ideal, problems, generator):
     fair = output_entries.fairness(planted(ideal), problems, y0, 2, generator)
     np.testing.assert_allclose(fair.outputs[:, 0], fair.outputs[:, 1])
     np.testing.assert_allclose(fair.gap[:, 0], 0, atol=1e-12)
-    assert np.abs(fair.other[:, 0]).sum() < 0.7 * fair.other[:, 1].sum()
+    assert np.abs(fair.chance[:, 0]).sum() < 0.7 * fair.chance[:, 1].sum()
     unfair = planted(ideal, frames.turns[0])
     fair = output_entries.fairness(unfair, problems, y0, 2, generator)
     assert fair.outputs[:, 0].sum() < 0.7 * fair.outputs[:, 1].sum()

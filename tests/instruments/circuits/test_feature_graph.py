@@ -221,7 +221,7 @@ def test_chains_of_a_network_are_path_patched(network, problems, generator):
     at = some_tokens(network, problems, 6, generator)
     with torch.no_grad():
         chain = (1, 2, 3)
-        found = feature_paths.effects(network, layers, own, at, [chain])
+        found = feature_paths.effects(network, feature_graph.film_layers(network), own, at, [chain])
         expected = 0
         for sign, y in ((1, at.y), (-1, at.reference)):
             h = network.activations(at.A, y, at.k)
