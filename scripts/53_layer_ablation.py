@@ -46,8 +46,8 @@ def main(run):
     run.gate("SETUP-5")
     size, sets = run.params, run.upstream("SETUP-2").tensors("problems")
     energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
-    A = sets["test.A"][: size.problems].to(run.device)
-    background = sets["validation.A"][: size.background].to(run.device)
+    A, validation = sets["test.A"][: size.problems].to(run.device), sets["validation.A"]
+    background = validation[: size.background].to(run.device)
     generators = {name: problems.generator(run.seed, f"layers, {name}") for name in ("untrained", "trained")}
 
     def prepared(name):
@@ -78,8 +78,7 @@ def main(run):
     tables["ranking"] = tables["ranking"].assign(seed=run.seed, variant=run.variant)
     for name, table in tables.items():
         run.table(name, table)
-    others = sets["validation.A"]
-    anchors = study.anchors((others, problems.inverse(others)), ablations.bench)
+    anchors = study.anchors((validation, problems.inverse(validation)), ablations.bench)
     verdicts = study.verdicts(tables, study.likeness(damage, size.share), anchors["whole"])
     for name, (met, numbers) in verdicts.items():
         run.criterion(name, met, **numbers)

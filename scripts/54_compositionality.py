@@ -12,8 +12,6 @@ shuffled directions or weights, of random dictionaries, of an untrained network.
 from ired.lab.arguments import Param
 from ired.lab.command import command
 
-DICTIONARIES = ("P2-02", "P2-03", "P2-04")
-
 
 @command(
     "P5-04",
@@ -65,7 +63,7 @@ def main(run):
 
     # Feature by feature: the dictionaries studied, and such as are made alike for both networks.
     learned = []
-    for upstream in map(run.upstream, DICTIONARIES):
+    for upstream in map(run.upstream, ("P2-02", "P2-03", "P2-04")):
         packed = upstream.tensors("dictionaries"), upstream.meta("dictionaries")
         learned.append(studied(upstream.json("chosen"), packed, source.run_id))
     tokens = study.noised_answers(model, A, y0, 1, generator)
