@@ -73,7 +73,7 @@ def main(run):
         model = checkpoint.load_energy(path, run.device, like=energy)
     else:
         given = {name: getattr(params, name) for name in ("steps", "learning_rate", "batch")}
-        config = TrainingConfig(c=problem["c"], **trained(run.variant, run.profile.training))
+        config = TrainingConfig(c=problem.c, **trained(run.variant, run.profile.training))
         config = replace(config, precision=params.precision, **{k: v for k, v in given.items() if v})
         training = trainer(energy, config, run.seed, run.device)
         A = sets["validation.A"][:256].to(run.device)

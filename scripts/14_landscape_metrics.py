@@ -49,7 +49,7 @@ def main(run):
     trained = run.upstream("SETUP-3").path("model.safetensors")
     energies = panel(trained, run.seed, run.device)
     model = energies["trained"]
-    n, c, count = *run.profile.problem.values(), run.params.problems
+    n, c, count = run.profile.problem.n, run.profile.problem.c, run.params.problems
     # Fresh problems, drawn anew for every set; no experiment has seen them.
     A = torch.cat(
         [

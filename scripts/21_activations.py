@@ -44,7 +44,7 @@ def main(run):
     tokens, sets, moments = {s: [] for s in SPLITS}, {}, {layer: Moments(K) for layer in LAYERS}
     for split, count in zip(SPLITS, (params.problems, params.held_out), strict=True):
         drawn = problems.generator(run.seed, f"activations {split}")
-        A = problems.draw(count, n, run.profile.problem["c"], drawn)
+        A = problems.draw(count, n, run.profile.problem.c, drawn)
         sets[f"{split}.A"] = A
         with run.progress(count, f"activations, {split}") as bar:
             for number, first in enumerate(range(0, count, params.shard)):

@@ -42,12 +42,12 @@ def main(run):
     from ired.model.sampling import Sampler
 
     energy = load_energy(run.upstream("SETUP-3").path("model.safetensors"), run.device)
-    up, params, n = run.upstream("P3-04"), run.params, run.profile.problem["n"]
+    up, params, n = run.upstream("P3-04"), run.params, run.profile.problem.n
     found = unpack(up.tensors("directions"), up.meta("directions"))
     known, responses = up.table("directions"), up.table("responses")
     spreads = known.set_index("name")["spread"]
     generator = problems.generator(run.seed, "causality")
-    pool = problems.draw(params.pool, n, run.profile.problem["c"], generator, torch.float64)
+    pool = problems.draw(params.pool, n, run.profile.problem.c, generator, torch.float64)
     run.dataset(f"causality n={n}", problems.digest(pool), "fresh", "ired.model.problems.draw")
     sampler = Sampler(**run.profile.sampling)
 

@@ -48,7 +48,7 @@ def main(run):
     energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
     model, sampler = energies["trained"], Sampler(**run.profile.sampling)
     A = run.upstream("SETUP-2").tensors("problems")["test.A"][: run.params.samples].to(run.device)
-    Y, n = problems.inverse(metrics.check(A, "problem")), run.profile.problem["n"]
+    Y, n = problems.inverse(metrics.check(A, "problem")), run.profile.problem.n
     laws = metric_laws.check(A[: run.params.laws], problems.generator(run.seed, "laws"))
     run.table("laws", metric_laws.columns(laws))
     broken = [str(law) for law in laws if not law.holds]
@@ -71,7 +71,7 @@ def main(run):
     run.table("steps", steps)
 
     source = problems.generator(0, "predictors")
-    batch = problems.draw(run.params.fit, n, run.profile.problem["c"], source, torch.float64)
+    batch = problems.draw(run.params.fit, n, run.profile.problem.c, source, torch.float64)
     linear = predictors.fit((B, problems.inverse(B)) for B in batch.split(5000))["least_squares"]
     answers = {name: model.coordinates.decode(path.end) for name, path in walked.items()}
     examined = answer_errors.examine(answers | {"least_squares": linear(A)}, Y, blur)

@@ -53,7 +53,7 @@ def main(run):
     frame, y0 = eigen_split.Frame.of(Y, params.tolerances[0]), points.answers(model, A)
     some, level = frame.first(few), points.array(frame.isotropic).mean()
     source, problem = problems.generator(0, "predictors"), run.profile.problem
-    batch = problems.draw(params.fit, problem["n"], problem["c"], source, torch.float64)
+    batch = problems.draw(params.fit, problem.n, problem.c, source, torch.float64)
     linear = predictors.fit([(batch, problems.inverse(batch))])
     known = {name: linear[name](A) for name in ("least_squares", "mean")}
     taken = model.coordinates.encode(known["least_squares"][:few])

@@ -54,7 +54,7 @@ def main(run):
     start = states.noise(model, len(some), generator=stream, like=some)
 
     def true(*shape):
-        drawn = problems.draw(prod(shape), A.shape[-1], run.profile.problem["c"], stream, A.dtype)
+        drawn = problems.draw(prod(shape), A.shape[-1], run.profile.problem.c, stream, A.dtype)
         return problems.inverse(drawn).unflatten(0, shape)
 
     for name in ("untrained", "ideal"):

@@ -51,7 +51,7 @@ def main(run):
     from ired.model import problems
     from ired.model.reference import panel
 
-    size, source, (n, c) = run.params, run.upstream("SETUP-3"), run.profile.problem.values()
+    size, source, n, c = run.params, run.upstream("SETUP-3"), run.profile.problem.n, run.profile.problem.c
     every, made, networks = panel(source.path("model.safetensors"), run.seed, run.device), {}, {}
     energies = {name: every[name] for name in ("trained", "untrained")}
     model, generator = energies["trained"], problems.generator(run.seed, "composition")

@@ -11,6 +11,8 @@ removal of the most helpful 5 %. Against influences: sums that do not rank netwo
 gradient cosines that rank them as well, removals that do no more harm than random ones.
 """
 
+from dataclasses import replace
+
 from ired.lab.arguments import Param
 from ired.lab.command import command
 
@@ -54,9 +56,9 @@ def main(run):
     from ired.model.sampling import Sampler
 
     run.gate("SETUP-5")
-    size, c, own = run.params, run.profile.problem["c"], run.profile.model
+    size, c, own = run.params, run.profile.problem.c, run.profile.model
     sampler, recipe = Sampler(**run.profile.sampling), Recipe(size.steps)
-    config = EnergyConfig.for_problems(size.n, c, **own | {"hidden": size.hidden})
+    config = EnergyConfig.for_problems(size.n, c, **replace(own, hidden=size.hidden))
     generator = problems.generator(run.seed, "influence")
     N, T = size.training, size.tests
     A = problems.draw(N + T, size.n, c, generator, torch.float64)

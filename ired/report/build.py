@@ -138,7 +138,7 @@ def figures(gathered: Gathered, elsewhere: Sequence[Gathered] = ()) -> list[publ
     """Published ones first, then those of this store: this profile's, and models of other profiles."""
     found = list(published.PUBLISHED)
     for one in (gathered, *elsewhere):
-        data, steps = one.results.get("SETUP-2"), PROFILES[one.at.profile].sampling["inner_steps"]
+        data, steps = one.results.get("SETUP-2"), PROFILES[one.at.profile].sampling.inner_steps
         if data is None:
             continue
         found += [one for one in published.references(data) if one.setting not in {other.setting for other in found}]
@@ -218,7 +218,7 @@ def report(gathered: Gathered, shelf: Shelf, link: Any, own: Mapping[str, bytes]
 
     published_ = [one.ratio("test")[0] for one in published.PUBLISHED]
     profile = PROFILES[gathered.at.profile]
-    n, seeds = profile.problem["n"], sorted({gathered.at.seed, *gathered.others})
+    n, seeds = profile.problem.n, sorted({gathered.at.seed, *gathered.others})
     shown_ = shown(gathered, shelf, pictures)
     newest = max((result.started for result in gathered.results.values()), default=0.0)
     return form.Report(
