@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pandas
 import pytest
-import whole_queue
 from mlflow import MlflowClient
 
+import whole_queue
 from ired.lab import queue
 from ired.lab.run import sha256
 from ired.lab.usage import METERS

@@ -7,8 +7,9 @@ beside them, and `make test ARGS="-m published_size"`.
 import shutil
 
 import pytest
-import whole_queue
 from mlflow import MlflowClient
+
+import whole_queue
 
 pytestmark = pytest.mark.published_size
 PROFILE = "tiny-published"

@@ -44,7 +44,7 @@ def make(folder: Path, mark: Path, torch_index: str, root: Path = ROOT) -> None:
         python = folder / "bin" / "python"
         if (folder / UNFINISHED).exists():
             shutil.rmtree(folder)
-        new = not folder.exists() or folder.is_dir() and not any(folder.iterdir())
+        new = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
         if not (new or python.exists() or (folder / "pyvenv.cfg").exists()):
             raise UserError(f"{folder} is there already and is no environment of Python: nothing was "
                           "written into it; give VENV a path that is still free")

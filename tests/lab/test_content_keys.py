@@ -4,9 +4,10 @@ import os
 from dataclasses import replace
 
 import pytest
+
 from ired.lab import content_keys as keys_module
 from ired.lab.content_keys import Keys, NotBuilt
-from ired.lab.queue import ROOT, RunCoordinates, load
+from ired.lab.queue import RunCoordinates, load
 
 AT = RunCoordinates("tiny")
 

@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+
 from ired.lab import environment
 from ired.lab.environment import UNFINISHED, lock
 from ired.lab.errors import UserError
