@@ -91,7 +91,7 @@ endif
 
 PEERS := $(VENV)/.peers-$(firstword $(shell cksum $(wildcard benchmarks/requirements.txt) < /dev/null))
 
-.PHONY: help setup test bench growth accuracy retrain status logs cancel report findings ui server sync doctor lock readme site clean
+.PHONY: help setup check test bench growth accuracy retrain status logs cancel report findings ui server sync doctor lock readme site clean
 
 help: ## this list
 	@printf '%s\n' 'make TARGET [PROFILE=small] [SEED=0] [VARIANT=none] [DEVICE=auto] [ARGS="..."]' ''
@@ -113,6 +113,11 @@ setup: $(READY) ## make the environment: .venv with requirements.txt
 
 $(READY): # no prerequisites: its name holds the hash of what it depends on
 	@$(call quote,$(PYTHON)) -m ired.lab.environment $(VENV) --mark $@ --torch-index $(call quote,$(TORCH_INDEX))
+
+check: $(READY) ## mistakes, layout and types of the code, in seconds
+	@$(RUN) -m ruff check --quiet
+	@$(RUN) -m ruff format --check --quiet
+	@$(RUN) -m mypy --no-error-summary
 
 test: $(READY) ## the tests (tiny profile)
 	$(RUN) -m pytest $(WORDS)
