@@ -147,7 +147,7 @@ def test_gradients_of_a_quadratic_have_the_pca_of_its_hessian(ideal, problems, g
 
 
 def test_a_strong_subspace_is_stable_and_noise_has_none(generator):
-    strong, rows = planted(300, 1, 10, 2, 5.0, generator)
+    strong, _ = planted(300, 1, 10, 2, 5.0, generator)
     seen = active.stability(strong[0], 2, 20, generator)
     assert np.median(seen.halves) < 15 and np.median(seen.bootstrap) < 12
     assert np.median(seen.expected) < 15 and np.median(seen.chance) > 45
