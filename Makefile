@@ -91,7 +91,7 @@ endif
 
 PEERS := $(VENV)/.peers-$(firstword $(shell cksum $(wildcard benchmarks/requirements.txt) < /dev/null))
 
-.PHONY: help setup test bench growth accuracy retrain status logs cancel report findings ui server sync doctor lock readme site clean
+.PHONY: help setup check test bench growth accuracy retrain status logs cancel report findings ui server sync doctor lock docs site clean
 
 help: ## this list
 	@printf '%s\n' 'make TARGET [PROFILE=small] [SEED=0] [VARIANT=none] [DEVICE=auto] [ARGS="..."]' ''
@@ -113,6 +113,11 @@ setup: $(READY) ## make the environment: .venv with requirements.txt
 
 $(READY): # no prerequisites: its name holds the hash of what it depends on
 	@$(call quote,$(PYTHON)) -m ired.lab.environment $(VENV) --mark $@ --torch-index $(call quote,$(TORCH_INDEX))
+
+check: $(READY) ## mistakes, layout and types of the code, in seconds
+	@$(RUN) -m ruff check --quiet
+	@$(RUN) -m ruff format --check --quiet
+	@$(RUN) -m mypy --no-error-summary
 
 test: $(READY) ## the tests (tiny profile)
 	$(RUN) -m pytest $(WORDS)
@@ -164,8 +169,8 @@ doctor: ## what is wrong with this machine, and what to do about it
 lock: $(READY) ## write requirements.lock from what is installed
 	@$(call quote,$(PYTHON)) -m ired.lab.environment $(VENV) --lock
 
-readme: ## renew the table of experiments in README.md
-	@$(call quote,$(PYTHON)) -m ired.lab.readme_table
+docs: ## renew docs/experiments.md, the table of experiments
+	@$(call quote,$(PYTHON)) -m ired.lab.experiments_page
 
 site: ## write what sbatch/site.sh says into the wrappers beside it
 	@$(call quote,$(PYTHON)) -m ired.cluster.site

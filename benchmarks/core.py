@@ -131,6 +131,6 @@ def _autograd_hessians():
 
     def work():
         for k in range(energy.schedule.K):
-            torch.func.hessian(lambda state: energy.energy(A, state[None], k)[0])(y[0])
+            torch.func.hessian(lambda state, k=k: energy.energy(A, state[None], k)[0])(y[0])
 
     return work

@@ -139,5 +139,5 @@ def exponent(x: list[float], y: list[float]) -> Fit:
     """
     start = math.sqrt(min(x) * max(x))
     upper = [(math.log(a), math.log(b)) for a, b in zip(x, y, strict=True) if a >= start]
-    line = linregress(*zip(*upper))
+    line = linregress(*zip(*upper, strict=True))
     return Fit(float(line.slope), float(line.stderr), math.exp(line.intercept), start)

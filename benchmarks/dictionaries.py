@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import sys
 from types import ModuleType
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -62,10 +63,10 @@ class Public:
 
     name = "dictionary-learning 0.1.0"
     # By architecture: where its trainer is, and what it calls the sparsity that it aims at.
-    places = {"l1": ("standard", "StandardTrainer", None), "topk": ("top_k", "TopKTrainer", "k"),
+    places: ClassVar = {"l1": ("standard", "StandardTrainer", None), "topk": ("top_k", "TopKTrainer", "k"),
               "batchtopk": ("batch_top_k", "BatchTopKTrainer", "k"),
               "jumprelu": ("jumprelu", "JumpReluTrainer", "target_l0")}  # fmt: skip
-    trainers: dict[str, type] = {}
+    trainers: ClassVar[dict[str, type]] = {}
 
     def __init__(self, member: Member, first: Tensor):
         *_, aim = self.places[member.architecture]

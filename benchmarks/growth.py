@@ -109,7 +109,7 @@ def draw(points: list[Point], fits: Fits) -> bytes:
                 y, fit = [v / unit for v in y], fits[work, what, over]
                 fitted = [(a, fit.factor * a**fit.power / unit) for a in x if a >= fit.start]
                 axis.plot(x, y, color=colour, alpha=0.4, linewidth=1)
-                axis.plot(*zip(*fitted), color=colour)
+                axis.plot(*zip(*fitted, strict=True), color=colour)
                 axis.plot(x, y, color=colour, marker=marker, linestyle="", label=f"{work}: {fit}")
             axis.set(xscale="log", yscale="log")
             axis.set_xlabel("matrix side n" if over == "n" else "problems in one call")

@@ -79,6 +79,6 @@ def table(timings: list[Timing]) -> str:
     """The timings as a Markdown table, columns aligned."""
     rows = [HEAD, *map(cells, timings)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
-    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths)) + " |" for row in rows]
+    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in rows]
     lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
     return "\n".join(lines)

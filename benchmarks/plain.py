@@ -87,7 +87,7 @@ class Plain:
             with torch.no_grad():
                 late = self.count - 100
                 weight = max((1 + late) ** (-2 / 3), 0.005) if late > 0 else 1.0
-                for slow, fast in zip(self.average.parameters(), self.model.parameters()):
+                for slow, fast in zip(self.average.parameters(), self.model.parameters(), strict=True):
                     slow.lerp_(fast, weight)
 
     def sample(self, A):

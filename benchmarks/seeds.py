@@ -34,7 +34,7 @@ def rows() -> list[Row]:
 
 
 def _trainer(mining: str, seed: int) -> Trainer:
-    config = TrainingConfig(c=SMALL.problem["c"], mining=mining, **SMALL.training)
+    config = TrainingConfig(c=SMALL.problem.c, mining=mining, **SMALL.training)
     return Trainer(EnergyConfig.for_problems(**SMALL.problem, **SMALL.model), config, seed)
 
 
@@ -80,10 +80,10 @@ def _together(mining: str):
 def _stacked():
     config = EnergyConfig.for_problems(**SMALL.problem, **SMALL.model)
     K, seeds = config.landscapes, torch.arange(SEEDS)
-    recipe = Recipe(steps=STEPS, each=SMALL.training["batch"] // K)
+    recipe = Recipe(steps=STEPS, each=SMALL.training.batch // K)
     like = torch.zeros(())
     members = Ensemble.drawn(config, seeds, lambda s: problems.generator(s, "weights"), like)
-    A = problems.draw(4096, config.n, SMALL.problem["c"], problems.generator(0, "bench"))
+    A = problems.draw(4096, config.n, SMALL.problem.c, problems.generator(0, "bench"))
     y0 = members.coordinates.encode(problems.inverse(A))
     masks = torch.ones(SEEDS, len(A), dtype=torch.bool)
 

@@ -27,8 +27,8 @@ def main(run):
     from ired.instruments.statistics.intervals import mean_interval
     from ired.model import problems
 
-    n, c = run.profile.problem["n"], run.profile.problem["c"]
-    count = run.profile.evaluation["problems"]
+    n, c = run.profile.problem.n, run.profile.problem.c
+    count = run.profile.evaluation.problems
 
     def stream(seed, count, size, label):
         """Batches of training problems with their answers."""
@@ -61,7 +61,7 @@ def main(run):
     examples = stream(2, shown, predictors.BATCH, "regression network, problems")
     fitted["regression"] = predictors.Regression(
         ((A.to(run.device), Y.to(run.device)) for A, Y in examples),
-        run.profile.model["hidden"], run.params.steps,
+        run.profile.model.hidden, run.params.steps,
     )  # fmt: skip
     rows, kinds, errors = [], [], {}
     for family, A in sets.items():

@@ -41,7 +41,7 @@ def main(run):
     config = EnergyConfig.for_problems(**run.profile.problem, **run.profile.model)
     n, schedule = config.n, Schedule(config.landscapes)
     A = problems.draw(
-        run.params.problems, n, run.profile.problem["c"], problems.generator(0, "calibration"),
+        run.params.problems, n, run.profile.problem.c, problems.generator(0, "calibration"),
         torch.float64,
     ).to(run.device)  # fmt: skip
     run.dataset(f"calibration n={n}", problems.digest(A), "calibration", "ired.model.problems.draw")

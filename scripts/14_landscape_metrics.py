@@ -45,7 +45,7 @@ def main(run):
 
     run.gate("SETUP-5")
     energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
-    size, n, c = run.params, run.profile.problem["n"], run.profile.problem["c"]
+    size, n, c = run.params, run.profile.problem.n, run.profile.problem.c
     # Fresh problems, drawn anew for every set; no experiment has seen them.
     sets = [problems.generator(1000 * run.seed + s, "P1-04") for s in range(size.sets)]
     A = torch.cat([problems.FAMILIES["same"](size.problems, n, c, drawn) for drawn in sets]).to(run.device)

@@ -38,7 +38,7 @@ def main(run):
     run.gate("SETUP-5")
     source, params = run.upstream("SETUP-3"), run.params
     energy = load_energy(source.path("model.safetensors"), run.device)
-    n, c, sampler = energy.coordinates.n, run.profile.problem["c"], Sampler(**run.profile.sampling)
+    n, c, sampler = energy.coordinates.n, run.profile.problem.c, Sampler(**run.profile.sampling)
     writer, sets = ShardWriter(run.tensors, energy.schedule.K, source.run_id), {}
     for split, count in zip(SPLITS, (params.problems, params.held_out), strict=True):
         generator = problems.generator(run.seed, f"activations {split}")

@@ -49,7 +49,7 @@ def main(run):
     size, source, up = run.params, run.upstream("SETUP-3"), run.upstream("P3-02")
     energies = panel(source.path("model.safetensors"), run.seed, run.device)
     generator = problems.generator(run.seed, "gradient directions")
-    n, c, count = *run.profile.problem.values(), size.problems + size.fresh
+    n, c, count = run.profile.problem.n, run.profile.problem.c, size.problems + size.fresh
     A = problems.draw(count, n, c, generator, torch.float64).to(run.device)
     run.dataset(f"P3-03 n={n}", problems.digest(A), "fresh", "ired.model.problems.draw")
     A, fresh = A.split([size.problems, size.fresh])

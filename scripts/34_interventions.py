@@ -48,7 +48,7 @@ def main(run):
 
     size, source = run.params, run.upstream("SETUP-3")
     energy = load_energy(source.path("model.safetensors"), run.device, torch.float64)
-    generator, n, c = problems.generator(run.seed, "interventions"), run.profile.problem["n"], run.profile.problem["c"]
+    generator, n, c = problems.generator(run.seed, "interventions"), run.profile.problem.n, run.profile.problem.c
     A = problems.draw(size.problems + size.natural, n, c, generator, torch.float64).to(run.device)
     A, others = A.split([size.problems, size.natural])
     run.dataset(f"P3-04 n={n}", problems.digest(A), "fresh", "ired.model.problems.draw")

@@ -43,7 +43,7 @@ def main(run):
     from ired.model.sampling import Sampler
 
     energy = load_energy(run.upstream("SETUP-3").path("model.safetensors"), run.device)
-    pushed, size, n, c = run.upstream("P3-04"), run.params, run.profile.problem["n"], run.profile.problem["c"]
+    pushed, size, n, c = run.upstream("P3-04"), run.params, run.profile.problem.n, run.profile.problem.c
     directions = unpack(pushed.tensors("directions"), pushed.meta("directions"))
     known = pushed.table("directions")
     spreads = known.set_index("name")["spread"]

@@ -45,7 +45,7 @@ def main(run):
     run.gate("SETUP-5")
     energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
     model, sampler, params = energies["trained"], Sampler(**run.profile.sampling), run.params
-    n, c = run.profile.problem["n"], run.profile.problem["c"]
+    n, c = run.profile.problem.n, run.profile.problem.c
     A = run.upstream("SETUP-2").tensors("problems")["test.A"][: params.samples].to(run.device)
     Y = problems.inverse(metrics.check(A, "problem"))
     laws = metric_laws.check(A[: params.laws], problems.generator(run.seed, "laws"))

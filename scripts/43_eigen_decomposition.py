@@ -46,7 +46,7 @@ def main(run):
 
     energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
     model, sampler, params = energies["trained"], Sampler(**run.profile.sampling), run.params
-    n, c = run.profile.problem["n"], run.profile.problem["c"]
+    n, c = run.profile.problem.n, run.profile.problem.c
     up = run.upstream("P4-01")
     stored = up.tensors("paths")
     A, walked = stored["A"].to(run.device), trajectories.unpack(stored, up.meta("paths"))

@@ -46,7 +46,7 @@ def main(run):
 
     def true_answers(*shape):
         """Of further problems, (*shape, n, n)."""
-        drawn = problems.draw(prod(shape), A.shape[-1], run.profile.problem["c"], generator, A.dtype)
+        drawn = problems.draw(prod(shape), A.shape[-1], run.profile.problem.c, generator, A.dtype)
         return problems.inverse(drawn).unflatten(0, shape)
 
     # Sampling paths: the model's are those of P4-01, its controls start anew.

@@ -47,12 +47,12 @@ def main(run):
     from ired.model import problems
     from ired.model.reference import panel
 
-    size, source, (n, c) = run.params, run.upstream("SETUP-3"), run.profile.problem.values()
+    size, source, problem = run.params, run.upstream("SETUP-3"), run.profile.problem
     energies = panel(source.path("model.safetensors"), run.seed, run.device)
     energies = {name: energies[name] for name in ("trained", "untrained")}
     model, generator = energies["trained"], problems.generator(run.seed, "composition")
-    A = problems.draw(size.problems + size.training, n, c, generator, torch.float64).to(run.device)
-    run.dataset(f"P5-04 n={n}", problems.digest(A), "fresh", "ired.model.problems.draw")
+    A = problems.draw(size.problems + size.training, problem.n, problem.c, generator, torch.float64).to(run.device)
+    run.dataset(f"P5-04 n={problem.n}", problems.digest(A), "fresh", "ired.model.problems.draw")
     A, others = A.split([size.problems, size.training])
     y0, landscapes = states.answers(model, A), [k for k in size.landscapes if k < model.schedule.K]
 

@@ -58,7 +58,7 @@ def main(run):
     from ired.model.checkpoint import load_energy
     from ired.model.sampling import Sampler
 
-    size, (n, c) = run.params, run.profile.problem.values()
+    size, n, c = run.params, run.profile.problem.n, run.profile.problem.c
     generator = problems.generator(run.seed, "robustness")
     sampler = Sampler(**run.profile.sampling)
     energies = [load_energy(run.upstream("SETUP-3", seed=seed).path("model.safetensors"), run.device,

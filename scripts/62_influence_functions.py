@@ -11,6 +11,8 @@ removal of the most helpful 5 %. Against influences: sums that do not rank netwo
 gradient cosines that rank them as well, removals that do no more harm than random ones.
 """
 
+from dataclasses import replace
+
 from ired.lab.arguments import Param
 from ired.lab.command import command
 
@@ -53,7 +55,7 @@ def main(run):
     from ired.model.sampling import Sampler
 
     run.gate("SETUP-5")
-    size, c = run.params, run.profile.problem["c"]
+    size, c = run.params, run.profile.problem.c
     sampler, recipe = Sampler(**run.profile.sampling), Recipe(size.steps)
     config = EnergyConfig.for_problems(size.n, c, **run.profile.model | {"hidden": size.hidden})
     single = torch.zeros(1, device=run.device)

@@ -59,7 +59,7 @@ def main(run):
     from ired.model.sampling import Sampler
     from ired.model.training import Trainer, TrainingConfig
 
-    p, source, (n, c) = run.params, run.upstream("SETUP-3"), run.profile.problem.values()
+    p, source, n, c = run.params, run.upstream("SETUP-3"), run.profile.problem.n, run.profile.problem.c
     model = load_energy(source.path("model.safetensors"), run.device, torch.float64)
     generator, answer = problems.generator(run.seed, "sanity"), Sampler(**run.profile.sampling).answers
 

@@ -52,7 +52,7 @@ def main(run):
     from ired.model.reference import panel
     from ired.model.sampling import Sampler
 
-    size, source, (n, c) = run.params, run.upstream("SETUP-3"), run.profile.problem.values()
+    size, source, n, c = run.params, run.upstream("SETUP-3"), run.profile.problem.n, run.profile.problem.c
     energies = panel(source.path("model.safetensors"), run.seed, run.device)
     model, plain, dictionaries = energies["trained"], energies["untrained"], {}
     sampler, (same, null) = Sampler(**run.profile.sampling), (shifted_problems.IN, shifted_problems.NULL)

@@ -55,7 +55,7 @@ def main(run):
     references = rivals(run, found.families, run.params.fitted)
     linear = references.set_index(["family", "predictor"])["mse"].loc["test", "least_squares"]
     seen = study.Study.of(table, pairs, found.networks, found.others, linear, found.recipes)
-    accuracy = study.accuracy(table, 10 * run.profile.sampling["inner_steps"])
+    accuracy = study.accuracy(table, 10 * run.profile.sampling.inner_steps)
     for name, rows in {"models": table, "pairs": pairs, "comparison": seen.compared.table,
                        "landscapes": landscapes, "accuracy": accuracy, "references": references,
                        "spread": seen.spread(),

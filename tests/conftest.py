@@ -6,7 +6,7 @@ import pytest
 import tiny_store
 from browser import browser  # noqa: F401, a fixture of several files
 
-# Two workers share the machine (pytest.ini): one thread each unless somebody says otherwise.
+# Two workers share the machine (pyproject.toml): one thread each unless somebody says otherwise.
 os.environ.setdefault("IRED_THREADS", "1")
 os.environ["OMP_NUM_THREADS"] = os.environ["IRED_THREADS"]
 os.environ["MPLBACKEND"] = "Agg"

@@ -3,11 +3,12 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Callable, Iterator
+
+import pytest
 
 import ired
-import pytest
 from ired.lab.make_rules import load_command
 from small_project import Project, build
 

@@ -7,7 +7,6 @@ beside them, and `make test ARGS="-m published_size"`.
 import shutil
 
 import pytest
-import whole_queue
 from mlflow import MlflowClient
 
 pytestmark = [pytest.mark.published_size, pytest.mark.slow]

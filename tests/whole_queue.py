@@ -6,7 +6,6 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import forked
-
 from ired.lab import queue
 
 ROOT = Path(__file__).resolve().parents[1]

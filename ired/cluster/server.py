@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlsplit
@@ -140,10 +141,8 @@ def allowed(name: str, host: str) -> list[str]:
     names = {name, *LOOPBACK}
     if host not in LOOPBACK:
         names |= {socket.gethostname(), socket.getfqdn()}
-        try:
+        with suppress(OSError):  # this machine does not know its own name
             names |= set(socket.gethostbyname_ex(socket.gethostname())[2])
-        except OSError:  # this machine does not know its own name
-            pass
     return sorted(names | {f"{one}:*" for one in names})
 
 

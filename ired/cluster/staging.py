@@ -14,13 +14,23 @@ import os
 import shutil
 import socket
 import time
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 from ired.lab.errors import UserError, one_line
 from ired.lab.store import ENDED, WHOSE, Store, Unreachable, write_whole
-from ired.lab.tracking import BEGAN_AS, MlflowException, Run, Stamp, Tracking, milliseconds, staged_in
+from ired.lab.tracking import (
+    BEGAN_AS,
+    MlflowException,
+    Run,
+    Stamp,
+    Tracking,
+    UnreachableClient,
+    milliseconds,
+    staged_in,
+)
 
 _OUR_FAULT = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")  # what every store refuses
 _JOBS_PATIENCE = 60  # seconds: about what a server needs to start again, and nobody watches a job
@@ -47,7 +57,7 @@ def _patiently(store: Store, call: Callable, *args: Any) -> Any:
         try:
             return call(*args)
         except Exception as error:
-            lost = isinstance(error, Unreachable) or not isinstance(error, UserError) and one_line(error)
+            lost = isinstance(error, Unreachable) or (not isinstance(error, UserError) and one_line(error))
             if not lost or time.monotonic() > deadline:
                 raise
             if not said:
@@ -67,16 +77,6 @@ def _patience() -> float:
     if not 0 <= seconds < math.inf:
         raise UserError(f"IRED_PATIENCE '{text}' is not a number of seconds")
     return seconds
-
-
-class UnreachableClient:
-    """In the place of a client, where there is no server to talk to."""
-
-    def __init__(self, why: str) -> None:
-        self._why = why
-
-    def __getattr__(self, name: str) -> Any:
-        raise UserError(self._why)
 
 
 class Lasting(Tracking):
@@ -99,20 +99,21 @@ class Lasting(Tracking):
 
     # Reading
 
-    def search(self, query: str, limit: float = math.inf) -> list[Run]:
+    def search(self, query: str, limit: int | None = None) -> list[Run]:
         if isinstance(self.client, UnreachableClient) and not self._mine:  # before the run: what is there is unknown
             return []
         return _patiently(self.store, super().search, query, limit)
 
     def run(self, run_id: str) -> Run:
         if run_id in self._mine:
-            if self._moved is None:
+            moved = self._moved
+            if moved is None:
                 try:
                     return super().run(run_id)
                 except Exception as error:
                     self._leave(error)
-                    self._move()
-            return self._moved.run(self._mine[run_id])
+                    moved = self._move()
+            return moved.run(self._mine[run_id])
         return _patiently(self.store, super().run, run_id)
 
     def stamp(self, run: Run) -> Stamp:
@@ -190,9 +191,7 @@ class Lasting(Tracking):
                 return result
             except Exception as error:
                 self._leave(error)
-        if self._moved is None:
-            self._move()
-        return self._repeat(name, args, named)
+        return self._repeat(self._moved or self._move(), name, args, named)
 
     def _leave(self, error: Exception) -> None:
         """Leave a server that failed; raise what is not its fault."""
@@ -202,22 +201,23 @@ class Lasting(Tracking):
                      f"({type(error).__name__})")
         print(f"{self.away}: the run goes on in {self.folder.relative_to(self.store.root)}", flush=True)
 
-    def _move(self) -> None:
-        self._moved = Tracking(staged_in(self.store, self.folder.name), self._phases)
+    def _move(self) -> Tracking:
+        moved = self._moved = Tracking(staged_in(self.store, self.folder.name), self._phases)
         for name, args, named, result in self._calls:
-            self._repeat(name, args, named, result)
+            self._repeat(moved, name, args, named, result)
         self._calls.clear()
+        return moved
 
-    def _repeat(self, name: str, args: tuple, named: dict, began: str | None = None) -> Any:
+    def _repeat(self, moved: Tracking, name: str, args: tuple, named: dict, began: str | None = None) -> Any:
         """Do a call in staging. A run that began on the server goes on under its id there."""
         if name == "create":
             phase, title, tags = args
             tags = {key: self._mine.get(value, value) for key, value in tags.items()}
-            made = self._moved.create(phase, title, tags | ({BEGAN_AS: began} if began else {}), **named)
+            made = moved.create(phase, title, tags | ({BEGAN_AS: began} if began else {}), **named)
             self._mine[began or made] = made
             return began or made
         run_id, *rest = args
-        return getattr(self._moved, name)(self._mine[run_id], *rest, **named)
+        return getattr(moved, name)(self._mine[run_id], *rest, **named)
 
 
 def _new_folder(store: Store) -> Path:

@@ -12,11 +12,12 @@ import shlex
 import signal
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Iterable, NoReturn
+from typing import NoReturn
 
 from ired.cluster import slurm
 from ired.lab.arguments import DEVICES, Parser, add_coordinates, one_of, seeds_of, take_coordinates
@@ -157,9 +158,10 @@ class Submission:
         numbers = self.queued | {done: record.job for done, record in self.new.items()}
         needs = [numbers[need] for need in job.needs]
         number = slurm.call(*self.command(target, needs), folder=self.root).strip().partition(";")[0]
-        record = Record(number, _name(target), job.exp.id, *asdict(job.at).values(), _key(target),
-                        list(job.line), needs, fingerprints(self.keys, job.exp, job.at), commit, dirty,
-                        datetime.now(timezone.utc).isoformat(timespec="milliseconds"))
+        record = Record(job=number, name=_name(target), exp=job.exp.id, profile=job.at.profile, seed=job.at.seed,
+                        variant=job.at.variant, key=_key(target), words=list(job.line), needs=needs,
+                        files=fingerprints(self.keys, job.exp, job.at), commit=commit, dirty=dirty,
+                        submitted=datetime.now(UTC).isoformat(timespec="milliseconds"))
         self.new[target] = record  # first: what is known here is cancelled if the rest fails
         write_whole(folder(self.root) / f"{number}.json", json.dumps(asdict(record), indent=1) + "\n")
 
@@ -182,7 +184,9 @@ class Submission:
         numbers = self.queued | {target: record.job for target, record in self.new.items()}
         states = slurm.jobs(numbers.values())
         names = {target: f"{_name(target)} (job {number})" for target, number in numbers.items()}
-        died, doomed, counts = [], [], {}
+        died: list[str] = []
+        doomed: list[str] = []
+        counts: dict[str, int] = {}
         for target in self.plan.jobs:  # needs come first
             state = states[numbers[target]].state if numbers[target] in states else "queued"
             if {*died, *doomed} & set(self.plan.jobs[target].needs):
@@ -298,8 +302,8 @@ def _stamp_what_is_there(plan: Plan) -> bool:
         print(f"{why}; jobs keep their results in staging until `make sync`", file=sys.stderr)
         return False
     shelf = Shelf(open_tracking(store, keys), keys)
-    return any([shelf.find(job.exp, job.at) for key, job in jobs.items()
-                if key == keys.key(job.exp, job.at)])
+    finished = [shelf.find(job.exp, job.at) for key, job in jobs.items() if key == keys.key(job.exp, job.at)]
+    return any(finished)
 
 
 def _interrupt(number: int, _: object) -> NoReturn:

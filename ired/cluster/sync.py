@@ -56,7 +56,7 @@ def _sorted_out(store: Store) -> tuple[list[Path], list[str]]:
         process = f"process {whose['pid']} on {whose['host']}"
         elsewhere = whose["host"] != socket.gethostname()
         # A process of this machine that is gone will not say that it has ended.
-        over = ended.exists() or not elsewhere and not is_alive(whose["pid"])
+        over = ended.exists() or (not elsewhere and not is_alive(whose["pid"]))
         if not over and elsewhere and kept.exists():
             # Of another machine we cannot ask that: what its run says of itself is all we have.
             running, silence = _is_running(store, kept), time.time() - kept.stat().st_mtime
@@ -74,7 +74,7 @@ def _sorted_out(store: Store) -> tuple[list[Path], list[str]]:
                          "MLFLOW_TRACKING_URI")
         else:
             ready[folder] = ended.stat().st_mtime if ended.exists() else float("inf")
-    return sorted(ready, key=ready.get), lines
+    return sorted(ready, key=lambda folder: ready[folder]), lines
 
 
 def _is_running(store: Store, kept: Path) -> bool:
@@ -91,7 +91,9 @@ def _is_running(store: Store, kept: Path) -> bool:
 def _deliver(folder: Path, tracking: Tracking, keys: Keys) -> list[str]:
     from ired.lab.tracking import MLFLOW_PARENT_RUN_ID, Tracking, staged_in
 
-    store, ids, lines = tracking.store, {}, []
+    store = tracking.store
+    ids: dict[str, str] = {}
+    lines: list[str] = []
     place = Tracking(staged_in(store, folder.name), keys.queue.phases)
     # Whoever is built on another is delivered after it.
     runs = sorted(place.search(""), key=lambda run: (

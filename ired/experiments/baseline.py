@@ -42,7 +42,7 @@ def train(
     from ired.model.training import LOSSES, TrainingConfig
 
     params = run.params
-    config = TrainingConfig(c=run.profile.problem["c"], **trained(run.variant, run.profile.training))
+    config = TrainingConfig(c=run.profile.problem.c, **trained(run.variant, run.profile.training))
     options = {name: getattr(params, name) for name in ("steps", "learning_rate", "batch", "precision")}
     config = replace(config, **{name: value for name, value in options.items() if value})
     training = trainer(energy, config, run.seed, run.device)

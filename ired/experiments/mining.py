@@ -78,7 +78,7 @@ def present(run: Run, variant: str) -> None:
         rows = accuracy[(accuracy["family"] == family) & (accuracy["steps"] == steps)]
         return rows.set_index("seed")["mse"].to_numpy()
 
-    full = int(10 * run.profile.sampling["inner_steps"])
+    full = int(10 * run.profile.sampling.inner_steps)
     for family in FAMILIES:
         for steps in (0, full):
             run.metrics(student_interval(at(family, steps)).metrics(f"mse.{family}.steps_{steps}"))

@@ -57,7 +57,7 @@ def measured(run: Run, count: int) -> Measured:
     from ired.model.reference import controls
     from ired.model.sampling import Sampler
 
-    n, c = run.profile.problem.values()
+    n, c = run.profile.problem.n, run.profile.problem.c
     models, sampler = run.upstreams("SETUP-3"), Sampler(**run.profile.sampling)
     variants = list(dict.fromkeys(variant for variant, _ in models))
     networks = [variant for variant in variants if parse(variant)[0] == MLP]
@@ -119,7 +119,8 @@ def _families(run: Run, energy: Any, count: int, stream: Any) -> dict[str, tuple
     drawn = {name: sets[f"{name}.A"][: 5 * count] for name in SETS}
     drawn = {name: (A, problems.inverse(A.double())) for name, A in drawn.items()}
     shifts = {name: shifted_problems.SHIFTED[name] for name in FAMILIES}
-    for name, family in shifted_problems.drawn(shifts, count, *run.profile.problem.values(), stream).items():
+    problem = run.profile.problem
+    for name, family in shifted_problems.drawn(shifts, count, problem.n, problem.c, stream).items():
         drawn[FAMILIES[name]] = family.A, family.Y
     families = {}
     for name, pair in drawn.items():
@@ -138,7 +139,7 @@ def rivals(run: Run, families: Mapping[str, tuple], count: int) -> DataFrame:
     from ired.model import problems
 
     known = run.upstream("SETUP-2").table("predictors")[["family", "predictor", "mse"]]
-    A = problems.draw(count, *run.profile.problem.values(),
+    A = problems.draw(count, run.profile.problem.n, run.profile.problem.c,
                       problems.generator(run.seed, f"{run.exp_id} fitted"), torch.float64)  # fmt: skip
     fitted = predictors.fit([(A, problems.inverse(A))])
     rows = [(family, name, predictor.mse(A, Y).mean().item())
@@ -163,7 +164,7 @@ def costs(run: Run, variants: Sequence[str], rounds: int, steps: int) -> DataFra
     from ired.model.training import TrainingConfig
 
     problem, profile = run.profile.problem, run.profile
-    configs = {name: TrainingConfig(c=problem["c"], **trained(name, profile.training)) for name in variants}
+    configs = {name: TrainingConfig(c=problem.c, **trained(name, profile.training)) for name in variants}
     trainers = {name: trainer(configured(name, problem, profile.model), config, run.seed, run.device)
                 for name, config in configs.items()}  # fmt: skip
     taken = {name: [] for name in variants}

@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 import math
 import re
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Callable, Mapping, NoReturn, Sequence
+from typing import Any, NoReturn
 
 from ired.lab.errors import UserError
 from ired.lab.profiles import PROFILES
@@ -126,7 +127,7 @@ def _number(name: str, kind: type, default: Any) -> Callable[[str], Any]:
         if kind is str:
             return value
         least = 1 if kind is int and default > 0 else min(default, 0)
-        low = value < 0 <= default or kind is int and value < least
+        low = value < 0 <= default or (kind is int and value < least)
         if low or not math.isfinite(value):
             wanted = f"a whole number of {least} or more" if kind is int else "a finite number"
             wanted += " of 0 or more" if kind is float and default >= 0 else ""

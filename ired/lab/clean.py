@@ -18,7 +18,8 @@ def clean(root: Path = ROOT) -> list[Path]:
     caches = [cache for folder in ours for cache in folder.rglob("__pycache__")]
     work = root / "mlruns" / "work"
     done = [mark.parent for mark in work.glob(f"*/{WORK_DONE}")]
-    gone = [*caches, root / ".pytest_cache", root / "mlruns" / "rules", *done]
+    gone = [*caches, root / "mlruns" / "rules", *done]
+    gone += [root / f".{name}_cache" for name in ("pytest", "mypy", "ruff")]
     gone = [path for path in gone if path.exists()]
     for path in gone:
         shutil.rmtree(path)

@@ -7,6 +7,7 @@ are answered in a fraction of a second.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import math
 import os
@@ -15,10 +16,11 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, NoReturn, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ired.lab.arguments import DEVICES, Param, Parser, add_coordinates, add_params, one_of, take_coordinates
 from ired.lab.content_keys import Keys
@@ -137,7 +139,8 @@ class Command:
     def __call__(self, argv: Sequence[str] | None = None) -> None:
         """Run the command line and leave the process with its status: 0 for a finished run, 1 for
         one that FAILED, 2 for what the user can mend, 128 + n if stopped by signal n."""
-        sys.stdout.reconfigure(line_buffering=True, write_through=False)
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(line_buffering=True, write_through=False)
         heard, sys.stdout = sys.stdout, _Audience(sys.stdout)
         try:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

@@ -64,7 +64,8 @@ class Keys:
             raise NotBuilt(f"{exp.id} is not built yet: {exp.script} is missing")
         needs = [self.key(*need) for need in self.queue.needed(exp, at, gates=False)]
         profile = PROFILES[at.profile].sections() if "profile" in exp.varies else None
-        kept = exp.provenance(at) and self._text(self.root / exp.provenance(at))
+        provenance = exp.provenance(at)
+        kept = self._text(self.root / provenance) if provenance else None
         key = digest(exp.id, [at.profile, at.seed, at.variant], profile, changed or {},
                      self.sources(self.root / exp.script), needs, *([kept] if kept else []))
         if not changed:
@@ -135,6 +136,7 @@ def _modules(statement: str, package: tuple[str, ...]) -> frozenset[str]:
         return frozenset()
     if isinstance(node, ast.Import):
         return frozenset(alias.name for alias in node.names)
+    assert isinstance(node, ast.ImportFrom), statement  # as _IMPORT has it
     base = list(package[:len(package) - node.level + 1]) if node.level else []
     base += node.module.split(".") if node.module else []
     return frozenset([".".join(base)] + [".".join([*base, alias.name]) for alias in node.names])

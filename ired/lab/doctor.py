@@ -17,9 +17,9 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Iterator
 
 from ired.lab.content_keys import Keys
 from ired.lab.errors import UserError

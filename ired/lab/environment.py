@@ -44,7 +44,7 @@ def make(folder: Path, mark: Path, torch_index: str, root: Path = ROOT) -> None:
         python = folder / "bin" / "python"
         if (folder / UNFINISHED).exists():
             shutil.rmtree(folder)
-        new = not folder.exists() or folder.is_dir() and not any(folder.iterdir())
+        new = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
         if not (new or python.exists() or (folder / "pyvenv.cfg").exists()):
             raise UserError(f"{folder} is there already and is no environment of Python: nothing was "
                           "written into it; give VENV a path that is still free")
@@ -75,7 +75,10 @@ def make(folder: Path, mark: Path, torch_index: str, root: Path = ROOT) -> None:
 def _let_find_the_project(python: Path, root: Path) -> None:
     """Scripts are run by hand too: let this environment import `ired` from this project.
 
-    The path is relative, so that it still holds after the project with its .venv was moved.
+    The path is relative, so that it still holds after the project with its .venv was moved. An editable
+    install (`pip install -e .` works too) writes an absolute one, and needs a setuptools that a new
+    environment may lack. In front of either stands PYTHONPATH=., with which make runs this project's code in
+    whatever environment.
     """
     where = _quietly([str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"])
     packages = Path(where.strip())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Iterator
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -40,9 +40,9 @@ def one_line(error: BaseException) -> str | None:
         return "another process has locked the store: when it is done, run the same command again"
     read_only = "readonly database" in text or "Read-only file system" in text
     if read_only or (code in _READ_ONLY and isinstance(error, OSError)):
-        where = f" ({error.filename})" if getattr(error, "filename", None) else ""
+        where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
         return f"writing is not allowed{where}: it is read-only or belongs to somebody else"
-    if "API request to" in text and "failed" in text or "Max retries exceeded" in text:
+    if ("API request to" in text and "failed" in text) or "Max retries exceeded" in text:
         return "the tracking server stopped answering: see MLFLOW_TRACKING_URI, then run again"
     return None
 

@@ -53,15 +53,17 @@ def recorded(store: Store, keys: Keys) -> dict[tuple, list[Recorded]]:
     if store.database is None:
         tracking = open_tracking(store, keys)
         runs = [Recorded(r.info.run_id, r.info.status, r.info.start_time, r.info.end_time,
-                         r.data.tags, r.data.metrics.get("peak_memory_gib", 0.0)) for r in tracking.search("tags.exp_id LIKE '%'")]
+                         r.data.tags, r.data.metrics.get("peak_memory_gib", 0.0))
+                for r in tracking.search("tags.exp_id LIKE '%'")]
     else:
         tags: dict[str, dict[str, str]] = {}
         for run_id, name, value in store.query("SELECT run_uuid, key, value FROM tags"):
             tags.setdefault(run_id, {})[name] = value
         memory = dict(store.query("SELECT run_uuid, value FROM latest_metrics WHERE key = 'peak_memory_gib'"))
-        runs = [Recorded(*row, tags.get(row[0], {}), memory.get(row[0], 0.0)) for row in store.query(
-            "SELECT run_uuid, status, start_time, end_time FROM runs"
-            " WHERE lifecycle_stage = 'active' ORDER BY start_time DESC")]
+        runs = [Recorded(run_id, status, started, ended, tags.get(run_id, {}), memory.get(run_id, 0.0))
+                for run_id, status, started, ended in store.query(
+                    "SELECT run_uuid, status, start_time, end_time FROM runs"
+                    " WHERE lifecycle_stage = 'active' ORDER BY start_time DESC")]
     found: dict[tuple, list[Recorded]] = {}
     for run in runs:
         where = tuple(run.tags.get(name) for name in ("exp_id", "profile", "seed", "variant"))
@@ -83,9 +85,8 @@ def row(exp: Experiment, at: RunCoordinates, keys: Keys, store: Store, runs: dic
     last = next((run.stamp() for run in mine if run.state == "done"), None)
     if running:
         return Row(exp, "running", Stamp(running.run_id), last=last)
-    stamp = store.stamp(exp, at, key)
-    if stamp or fresh:
-        return Row(exp, "done", stamp or fresh.stamp(), last=stamp or fresh.stamp())
+    if stamp := store.stamp(exp, at, key) or (fresh.stamp() if fresh else None):
+        return Row(exp, "done", stamp, last=stamp)
     if mine:
         state = "stale" if mine[0].state == "done" else mine[0].state
         return Row(exp, state, mine[0].stamp(), last=last)

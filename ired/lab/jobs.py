@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Iterable
 
 from ired.cluster import slurm
 from ired.lab.content_keys import Keys
@@ -136,8 +136,8 @@ def _tail(path: Path, count: int) -> list[str]:
 
 def newest(root: Path, wanted: Iterable[tuple[str, RunCoordinates]]) -> dict[str, tuple[Record, slurm.Job]]:
     """The last job of each of these experiments, as far as there is one that Slurm remembers."""
-    last = {(record.exp, record.at): record for record in records(root)}
-    last = {where[0]: last[where] for where in wanted if where in last}
+    every = {(record.exp, record.at): record for record in records(root)}
+    last = {where[0]: every[where] for where in wanted if where in every}
     if not last or not slurm.is_here():
         return {}
     states = slurm.jobs(record.job for record in last.values())

@@ -36,10 +36,14 @@ def main(argv: list[str]) -> None:
     run = tracking.finished(key)
     model, record = (tracking.artifact(run, name) if run else None for name in ("model.safetensors", "training.json"))
     provenance = json.loads(record.read_text()) if model and record else {}
-    if "steps" not in provenance or "run_id" in provenance:  # it took a model that was kept
+    # With the id of a run in it, it took a model that was kept.
+    if run is None or model is None or "steps" not in provenance or "run_id" in provenance:
         raise UserError(f"there is no finished training of {exp.name(at)} with these arguments: "
                       f"`make retrain {at.words()}` makes one")
-    target = ROOT / exp.provenance(at)
+    place = exp.provenance(at)
+    if place is None:
+        raise UserError(f"pipeline.json names no place where results of {exp.id} are kept")
+    target = ROOT / place
     target.parent.mkdir(exist_ok=True)
     part, halved = target.with_suffix(f".{os.getpid()}.tmp"), at.seed > 0
     try:

@@ -62,7 +62,9 @@ def set_threads(best: int | None = None) -> None:
 def keep_memory() -> None:
     """Let this process keep what it frees. Tensors of megabytes otherwise come from the system as
     fresh pages each time, which costs up to a third of what is computed with them."""
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim"):  # glibc's
         trim_threshold, mmap_threshold = -1, -3
         libc.mallopt(trim_threshold, 2**31 - 1)

@@ -128,9 +128,9 @@ class Plan:
         return target
 
     def _add(self, exp: Experiment, at: RunCoordinates, target: str, words: list[str]) -> None:
-        needs = [self._run(*need) for need in self.keys.queue.needed(exp, at)]
+        every = [self._run(*need) for need in self.keys.queue.needed(exp, at)]
         # The others are there already.
-        needs = tuple(need for need in needs if need in self.jobs or need in self.phony)
+        needs = tuple(need for need in every if need in self.jobs or need in self.phony)
         line = [exp.script, *self._coordinates(exp, at)]
         line += ["--device", self.device] if self.device != "auto" else []
         self.jobs[target] = Job(exp, at, needs, (*line, *words))
@@ -170,7 +170,7 @@ class Plan:
     def _side_by_side(self) -> int:
         """How many runs of one experiment may run at once: a GPU is for one, and whoever chose a
         number of threads has decided."""
-        gpu = self.device == "cuda" or self.device == "auto" and may_have_gpu()
+        gpu = self.device == "cuda" or (self.device == "auto" and may_have_gpu())
         return 1 if gpu or self.words or os.environ.get("IRED_THREADS") else cores()
 
     def _coordinates(self, exp: Experiment, at: RunCoordinates) -> list[str]:
@@ -192,6 +192,7 @@ def _quote(word: str) -> str:
 def load_command(script: Path) -> Command:
     """The command that a script defines, without running it."""
     spec = importlib.util.spec_from_file_location(script.stem, script)
+    assert spec and spec.loader, f"{script} is no file of Python"
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

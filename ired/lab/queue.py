@@ -49,7 +49,7 @@ class Need:
         sizes = PROFILES[at.profile].sizes
 
         def chosen(values: tuple[tuple[str, tuple], ...] | None, own: int | str) -> tuple:
-            by_sizes = {"default": (own,)} | dict(values or ())
+            by_sizes: dict[str, tuple] = {"default": (own,)} | dict(values or ())
             return by_sizes.get(sizes, by_sizes["default"])
 
         return [replace(at, seed=seed, variant=variant) for variant in chosen(self.variants, at.variant)
@@ -134,7 +134,9 @@ class Queue:
         measured = self.measured.get(exp.at(at).profile, {}).get(exp.id)
         return measured.minutes / 60 if measured else exp.hours
 
-    def needed(self, exp: Experiment, at: RunCoordinates, gates: bool = True) -> list[tuple[Experiment, RunCoordinates]]:
+    def needed(
+        self, exp: Experiment, at: RunCoordinates, gates: bool = True
+    ) -> list[tuple[Experiment, RunCoordinates]]:
         """What `exp` at `at` needs directly, each with its own coordinates."""
         found = []
         for need in exp.needs:
@@ -239,8 +241,8 @@ def _first_problem(queue: Queue) -> str | None:
             every = {variant for _, variants in need.variants or () for variant in variants}
             if unknown := every - set(queue.variants):
                 return f"{exp.id} needs {need.id} at unknown variants {sorted(unknown)}"
-            every = [seed for _, seeds in need.seeds or () for seed in seeds]
-            if not all(isinstance(seed, int) and seed >= 0 for seed in every):
+            numbered = [seed for _, seeds in need.seeds or () for seed in seeds]
+            if not all(isinstance(seed, int) and seed >= 0 for seed in numbered):
                 return f"{exp.id} needs {need.id} at seeds that are not whole numbers"
         numbers[exp.id] = last = exp.number
     for profile, those in queue.measured.items():

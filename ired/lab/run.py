@@ -7,11 +7,12 @@ import json
 import math
 import shutil
 import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ired.lab.checkpoint import Checkpoint
 from ired.lab.content_keys import Keys, digest
@@ -232,12 +233,14 @@ class Run:
         that is forced begins finished work anew. `goes_on`: the work will not be finished when this run
         is, so `clean` leaves it."""
         names = [m if isinstance(m, str) else m.__name__ for m in modules]
-        files = {name: self._keys.module(name) for name in names}
-        if missing := [name for name, file in files.items() if file is None]:
-            raise KeyError(f"workdir: no module of this project is called {missing[0]}")
+        files = []
+        for name in names:
+            if (file := self._keys.module(name)) is None:
+                raise KeyError(f"workdir: no module of this project is called {name}")
+            files.append(file)
         params = {k: v for k, v in vars(self.params).items() if k not in ignoring}
         key = digest(params, self.profile.name, self.profile.sections(), self.seed,
-                     self.variant, self._keys.sources(*files.values()))
+                     self.variant, self._keys.sources(*files))
         path = self._tracking.store.folder / "work" / f"{self.exp_id}-{key}"
         if self._force and (path / WORK_DONE).exists():
             shutil.rmtree(path)

@@ -37,7 +37,7 @@ def with_job(row: Row, at: RunCoordinates, keys: Keys, jobs: dict[str, tuple[Rec
     present = record.key == keys.key(row.exp, at)
     sentence = how(job, keys.root)
     state = next((state for state in SHOWN if sentence.startswith(state)), None)
-    if state is None or not present and job.state not in ALIVE:
+    if state is None or (not present and job.state not in ALIVE):
         return row
     note = f"job {job.id}: {sentence}" + ("" if present else " (other code or parameters)")
     return replace(row, state=state, note=note)
@@ -74,9 +74,9 @@ def queue_table(keys: Keys, store: Store, at: RunCoordinates) -> list[str]:
         done[number] = sum(r.state == "done" for r in rows), len(rows)
         everything += rows
         name = f"Phase {number}: {name.lower()}" if number else name
-        lines += [line("", name, "%d of %d" % done[number], *_sums(rows, queue, at)), ""]
-    count = tuple(sum(part) for part in zip(*done.values()))
-    lines += [line("", "All experiments", "%d of %d" % count, *_sums(everything, queue, at)), ""]
+        lines += [line("", name, "{} of {}".format(*done[number]), *_sums(rows, queue, at)), ""]
+    count = tuple(sum(part) for part in zip(*done.values(), strict=True))
+    lines += [line("", "All experiments", "{} of {}".format(*count), *_sums(everything, queue, at)), ""]
     for phases, meaning in queue.milestones:
         reached = all(done[p][0] == done[p][1] for p in phases)
         span = f"phases {phases[0]} to {phases[-1]}"
@@ -93,7 +93,7 @@ def _memory(stamp: Stamp) -> str:
 
 def _sums(rows: list[Row], queue: Queue, at: RunCoordinates) -> tuple[float, str, str]:
     """Estimated hours, the time that finished runs took, and the largest memory of these."""
-    finished = [r.stamp for r in rows if r.state == "done"]
+    finished = [r.stamp for r in rows if r.stamp and r.state == "done"]
     largest = max(finished, key=lambda stamp: stamp.memory_gib, default=None)
     return (sum(queue.hours(r.exp, at) for r in rows), duration(sum(stamp.seconds for stamp in finished)),
             _memory(largest) if largest and largest.memory_gib else "")
@@ -110,16 +110,16 @@ def phase_table(keys: Keys, store: Store, at: RunCoordinates, number: int) -> li
             continue
         found.append((exp.id, stamp.headline or "-", stamp.verdict() or "no criteria",
                       f"run {stamp.run_id[:8]}", stamp.artifacts))
-    widths = [max(map(len, column)) for column in zip(*found)][:-1]
+    widths = [max(map(len, column)) for column in zip(*found, strict=True)][:-1]
     if sum(width + 2 for width in widths) - 2 > (columns() or math.inf):
         lines += [wrapped(f"{name:8}{'; '.join(rest)}", " " * 8) for name, *rest, _ in found]
     else:
-        lines += ["  ".join(f"{text:{width}}" for text, width in zip(line, widths)) for line in found]
+        lines += ["  ".join(f"{text:{width}}" for text, width in zip(line, widths, strict=False)) for line in found]
     if found:
         folder = found[0][-1]
         known = folder and not folder.startswith(SERVED)
-        where = f", or {Path(folder).parents[1]}/RUN*/artifacts" if known else ""
-        lines += ["", wrapped(f"Figures and tables: make ui{where}")]
+        folders = f", or {Path(folder).parents[1]}/RUN*/artifacts" if known else ""
+        lines += ["", wrapped(f"Figures and tables: make ui{folders}")]
     return lines
 
 

@@ -17,13 +17,14 @@ import shutil
 import socket
 import sqlite3
 import tempfile
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from http.client import HTTPException
 from pathlib import Path
-from typing import IO, Iterable, Iterator
+from typing import IO
 from urllib.parse import urlsplit
 
 from ired.lab.errors import UserError, one_line
@@ -149,10 +150,8 @@ class Store:
             stamp = None
         if stamp and self._is_finished(stamp):
             return stamp
-        try:
+        with suppress(OSError):  # a read-only store: whoever wants to run will be told
             path.unlink(missing_ok=True)
-        except OSError:  # a read-only store: whoever wants to run will be told
-            pass
         return None
 
     def write_stamp(self, exp: Experiment, at: RunCoordinates, key: str, stamp: Stamp) -> None:
@@ -238,11 +237,9 @@ class Store:
             if scheme in ("http", "https"):
                 from urllib.error import HTTPError
                 from urllib.request import urlopen
-                try:
+                with suppress(HTTPError):  # it answers; what it makes of us is mlflow's to find out
                     # As it is shown: urlopen would take a name and password for a part of the host's.
                     urlopen(self.shown.rstrip("/") + "/health", timeout=PATIENCE_SECONDS).close()
-                except HTTPError:
-                    pass  # it answers; what it makes of us is mlflow's to find out
             else:
                 socket.create_connection((parts.hostname, port), PATIENCE_SECONDS).close()
         except ValueError as error:  # a name that cannot be one
@@ -318,11 +315,11 @@ class Store:
     def _rename(self, olds: set[str], new: str) -> None:
         """Replace the beginnings of artifact locations: of all that the project's own store has, of
         our experiments alone where the database may be somebody else's too."""
-        if not olds:
+        if not olds or self.database is None:
             return
         columns = {"experiments": "artifact_location", "runs": "artifact_uri",
                    "logged_models": "artifact_location"}
-        ours, names = "", ()
+        ours, names = "", tuple[str, ...]()
         if self.id != "local":
             names = self._titles
             ours = (f" AND experiment_id IN (SELECT experiment_id FROM experiments WHERE name IN"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import shutil
 import tempfile
 import time
+from collections.abc import Callable, Iterable
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Callable, Iterable
+from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -23,8 +23,7 @@ logging.getLogger("alembic").setLevel(logging.WARNING)
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 from mlflow import MlflowClient  # noqa: E402
-from mlflow.entities import (  # noqa: E402
-    Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag)
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.utils.file_utils import local_file_uri_to_path  # noqa: E402
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID  # noqa: E402
@@ -58,9 +57,8 @@ class Tracking:
             if store.database and not store.database.exists():
                 self._create()
             store.relocate()
-            self.client = (Waiting(store) if store.database else
-                           MlflowClient(tracking_uri=store.uri))
-            self._experiments  # opens the store: what is wrong with it shows here
+            self.client: Client = Waiting(store) if store.database else MlflowClient(tracking_uri=store.uri)
+            _ = self._experiments  # opens the store: what is wrong with it shows here
         except UserError:
             raise
         except Exception as error:  # of mlflow, SQLAlchemy, a database driver, the system
@@ -76,18 +74,19 @@ class Tracking:
         """
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-        store = self.store
+        store, database = self.store, self.store.database
+        assert database is not None
         with store.lock("store"):
-            if store.database.exists():
+            if database.exists():
                 return
-            folder = store.database.parent / "creating"
+            folder = database.parent / "creating"
             shutil.rmtree(folder, ignore_errors=True)  # left by somebody who was killed
             folder.mkdir(parents=True)
             made = SqlAlchemyStore(f"sqlite:///{folder / 'mlflow.db'}", str(store.artifacts))
             for phase in range(len(self._phases)):
                 made.create_experiment(self._titles[phase], str(self._folder(phase)))
             made.engine.dispose()
-            os.replace(folder / "mlflow.db", store.database)
+            os.replace(folder / "mlflow.db", database)
             folder.rmdir()
 
     def _folder(self, phase: int) -> Path:
@@ -125,17 +124,19 @@ class Tracking:
 
     # Reading
 
-    def search(self, query: str, limit: float = math.inf) -> list[Run]:
+    def search(self, query: str, limit: int | None = None) -> list[Run]:
         """Runs that are not deleted, newest first: all of them, or `limit`."""
-        ids, found, token = list(self._experiments.values()), [], None
+        ids, token = list(self._experiments.values()), None
+        found: list[Run] = []
+        most = _RUNS_A_CALL if limit is None else min(limit, _RUNS_A_CALL)
         while True:
             page = self.client.search_runs(
-                ids, query, max_results=min(limit, _RUNS_A_CALL), page_token=token,
+                ids, query, max_results=most, page_token=token,
                 order_by=["attributes.start_time DESC"])
             found += page
             token = page.token
-            if not token or len(found) >= limit:
-                return found if limit == math.inf else found[:limit]
+            if not token or (limit is not None and len(found) >= limit):
+                return found[:limit]
 
     def finished(self, key: str) -> Run | None:
         """The newest finished run with this key."""
@@ -249,7 +250,7 @@ class Tracking:
     def inherit_datasets(self, run_id: str, upstream: Iterable[str]) -> None:
         """Note on a run the data that the runs it builds on have seen."""
         seen = {(i.dataset.name, i.dataset.digest): i for source in upstream
-                for i in self.run(source).inputs.dataset_inputs}
+                for i in _datasets(self.run(source))}
         if seen:
             self.inputs(run_id, list(seen.values()))
 
@@ -258,7 +259,8 @@ class Tracking:
         the same in between, all of the call fails, and succeeds once the other is done."""
         for attempt in range(_ATTEMPTS):
             try:
-                return self.client.log_inputs(run_id, inputs)
+                self.client.log_inputs(run_id, inputs)
+                return
             except MlflowException as error:
                 if "unique" not in str(error).lower() or attempt + 1 == _ATTEMPTS:
                     raise
@@ -287,16 +289,16 @@ class Tracking:
             title = place.client.get_experiment(run.info.experiment_id).name
             experiment = (self._experiment(self._titles.index(title)) if title in self._titles
                           else self._titled(title, None))
-            self.client.create_run(experiment, run.info.start_time, tags)
-            here = self._received(run_id)
+            created = self.client.create_run(experiment, run.info.start_time, tags)
+            here = self._received(run_id) or created.info.run_id
         for batch in _batches([RunTag(*tag) for tag in tags.items()], _OTHERS_A_CALL):
             self.client.log_batch(here, tags=batch, synchronous=True)
         self.params(here, run.data.params)
         metrics = [row for name in run.data.metrics for row in place.client.get_metric_history(run_id, name)]
         for batch in _batches(metrics, _METRICS_A_CALL):
             self.client.log_batch(here, metrics=batch, synchronous=True)
-        if run.inputs.dataset_inputs:
-            self.inputs(here, run.inputs.dataset_inputs)
+        if datasets := _datasets(run):
+            self.inputs(here, datasets)
         files = Path(local_file_uri_to_path(run.info.artifact_uri))
         if files.is_dir() and any(files.iterdir()):
             self.client.log_artifacts(here, str(files))
@@ -359,6 +361,23 @@ class Waiting:
                           flush=True)
                 said = True
                 time.sleep(0.5)
+
+
+class UnreachableClient:
+    """In the place of a client, where there is no server to talk to."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    def __getattr__(self, name: str) -> Any:
+        raise UserError(self._why)
+
+
+Client = MlflowClient | Waiting | UnreachableClient
+
+
+def _datasets(run: Run) -> list[DatasetInput]:
+    return run.inputs.dataset_inputs if run.inputs else []
 
 
 def _try_database(store: Store) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Iterator
 
 # Metrics of every run that say how it was made and nothing of what it found.
 METERS = ("wall_seconds", "cpu_seconds", "peak_memory_gib", "peak_gpu_memory_gib")

@@ -7,7 +7,7 @@ negatives.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -17,13 +17,13 @@ from ired.model.polynomial import PolynomialConfig, PolynomialEnergy
 from ired.model.product import ProductConfig, ProductEnergy
 
 MLP = "mlp"
-ARCHITECTURES = {
+Config = EnergyConfig | PolynomialConfig | ProductConfig
+LearnedEnergy = MLPEnergy | PolynomialEnergy | ProductEnergy
+ARCHITECTURES: dict[str, tuple[type[Config], Callable[..., LearnedEnergy]]] = {
     MLP: (EnergyConfig, MLPEnergy),
     "polynomial": (PolynomialConfig, PolynomialEnergy),
     "product": (ProductConfig, ProductEnergy),
 }
-Config = EnergyConfig | PolynomialConfig | ProductConfig
-LearnedEnergy = MLPEnergy | PolynomialEnergy | ProductEnergy
 
 
 def parse(variant: str) -> tuple[str, str]:

@@ -91,6 +91,10 @@ class MLPEnergy(nn.Module):
     one ordinary backward and no graph of a graph.
     """
 
+    time_code: Tensor
+    input_mean: Tensor
+    input_deviation: Tensor
+
     def __init__(self, config: EnergyConfig, generator: torch.Generator | None = None):
         """Weights by PyTorch's default for linear layers, drawn from `generator`."""
         super().__init__()
@@ -202,11 +206,11 @@ class MLPEnergy(nn.Module):
         _, delta = self._backward(p)
         # U_lᵀ, (B, size, hidden), so that every layer is one product of two matrices.
         U = self.fc1.weight[:, self.coordinates.size :].mT.expand(len(y), -1, -1)
-        residual = 0
-        film = (None, *p.slope)
-        weights = (None, self.fc2.weight, self.fc3.weight)
-        for u, h, d, slope, W in zip(p.u, p.h, delta, film, weights, strict=True):
-            if W is not None:
+        residual = U.new_zeros(())
+        weights = (self.fc2.weight, self.fc3.weight)
+        for layer, (u, h, d) in enumerate(zip(p.u, p.h, delta, strict=True)):
+            if layer > 0:
+                W, slope = weights[layer - 1], p.slope[layer - 1]
                 U = F.linear(U, W) * slope.reshape(-1, 1, len(W))
             residual = residual + (U * (d * _swish_bend(u))[:, None]) @ U.mT
             U = U * _swish_slope(u, h)[:, None]

@@ -32,8 +32,9 @@ class TableEnergy(MLPEnergy):
         del self.time_mlp, self.t_map_fc2, self.t_map_fc3
         self.tables = nn.ParameterList(tables)
 
-    def film(self) -> tuple[Tensor, ...]:
-        return tuple(self.tables)
+    def film(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        gain2, bias2, gain3, bias3 = self.tables
+        return gain2, bias2, gain3, bias3
 
     def forward(self, a: Tensor, z: Tensor, k: Tensor) -> Tensor:
         """The score ∇_z E (B, size) of standardised problems a (B, size), states z, landscapes k (B,).
@@ -224,7 +225,7 @@ class Ensemble:
 
         h, slope1 = _Swish.apply(affine("fc1", torch.cat((a, z), -1)))
         slopes = [slope1]
-        for name, gain, bias in (("fc2", *film[:2]), ("fc3", *film[2:])):
+        for name, gain, bias in (("fc2", film[0], film[1]), ("fc3", film[2], film[3])):
             v = affine(name, h)
             split = v.unflatten(1, (-1, gain.shape[2]))
             h, slope = _Swish.apply(torch.addcmul(bias, split, gain).view_as(v))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -75,6 +76,8 @@ class Invariants(nn.Module):
     """
 
     BOUND = 4.0
+    mean: Tensor
+    whiten: Tensor
 
     def __init__(self, sample: Tensor):
         super().__init__()
@@ -134,6 +137,7 @@ class QuadraticEnergy(nn.Module):
 
     def energy_and_gradient(self, A: Any, y: Tensor, k: int | Tensor) -> tuple[Tensor, Tensor]:
         energy, gradient = self.value_and_gradient(self.prepare(A), self._square(y), k)
+        assert energy is not None
         return energy, self._flat(gradient)
 
     def hessian(self, A: Any, y: Tensor, k: int | Tensor) -> Tensor:
@@ -167,6 +171,7 @@ class QuadraticEnergy(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         Y = self.coordinates.from_basis(z).unflatten(-1, (self.config.n, self.config.n))
         energy, gradient = self.value_and_gradient(self.prepare(A), Y, k)
+        assert energy is not None
         return energy, self.coordinates.to_basis(gradient.flatten(-2))
 
     def _square(self, y: Tensor) -> Tensor:
@@ -185,7 +190,7 @@ def dense(
 ) -> nn.Sequential:
     """Linear layers with GELUs between; PyTorch's default weights from `generator`, `last`'s factor last."""
     layers: list[nn.Module] = []
-    for i, (fan_in, fan_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for i, (fan_in, fan_out) in enumerate(pairwise(widths)):
         layer = nn.Linear(fan_in, fan_out)
         bound = (last if i == len(widths) - 2 else 1.0) / math.sqrt(fan_in)
         with torch.no_grad():

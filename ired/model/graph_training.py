@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -29,7 +31,7 @@ class GraphTrainer(Trainer):
         noise = torch.randn(z0.shape, generator=self.streams["noise"], device=self.device)
         self._gradient.zero_()
         with torch.enable_grad():
-            prepared = model.prepare(A)
+            prepared: Any = model.prepare(A)
             state = torch.addcmul(sigma * noise, root, z0)
             score = model.basis_energy_and_gradient(prepared, state, k)[1]
             denoising = (score - noise).square().mean()
@@ -39,7 +41,7 @@ class GraphTrainer(Trainer):
             (denoising + c.contrast_weight * contrastive).backward()
         return denoising.detach(), contrastive.detach()
 
-    def _contrasted(self, prepared: object, z0: Tensor, k: Tensor) -> Tensor:
+    def _contrasted(self, prepared: Any, z0: Tensor, k: Tensor) -> Tensor:
         """softplus(E_real − E_negative), see `Trainer`."""
         model, root, sigma = self.model, self.root[k], self.sigma[k]
         noise = torch.randn(z0.shape, generator=self.streams["negatives"], device=self.device)

@@ -38,17 +38,25 @@ class FilmNetwork(Protocol):
     fc4: nn.Linear
 
 
+def _grad(weight: Tensor) -> Tensor:
+    """Where a weight's derivative goes: a tensor that is there before the first pass."""
+    if weight.grad is None:
+        raise ValueError("a weight without a gradient to add to: lay it out first, as Trainer does")
+    return weight.grad
+
+
 class Gradients:
     """The derivative of a loss by every weight, added up in the weights' `grad`."""
 
     def __init__(self, energy: FilmNetwork, precision: str = "float32"):
         size = energy.coordinates.size
         self._round = rounding(precision)
-        self.weights = {"a": energy.fc1.weight.grad[:, :size], "y": energy.fc1.weight.grad[:, size:]}
-        self.biases = {"a": energy.fc1.bias.grad}
+        both = _grad(energy.fc1.weight)
+        self.weights = {"a": both[:, :size], "y": both[:, size:]}
+        self.biases = {"a": _grad(energy.fc1.bias)}
         for name in ("fc2", "fc3", "fc4"):
-            self.weights[name] = getattr(energy, name).weight.grad
-            self.biases[name] = getattr(energy, name).bias.grad
+            self.weights[name] = _grad(getattr(energy, name).weight)
+            self.biases[name] = _grad(getattr(energy, name).bias)
         tables = energy.schedule.K, energy.fc2.out_features
         self.film = tuple(energy.fc2.weight.new_zeros(tables) for _ in range(4))
 
@@ -122,15 +130,18 @@ class Passes(_Memory):
             torch.index_select(table, 0, k, out=self._at(f"film{i}", len(k), table.shape[1]))
             for i, table in enumerate(tables)
         ]
-        self._gain, self._shift = (None, rows[0], rows[2]), (None, rows[1], rows[3])
+        self._gain, self._shift = {1: rows[0], 2: rows[2]}, {1: rows[1], 2: rows[3]}
 
     def forward(self, half: Tensor, z: Tensor, order: int) -> Tensor:
         """f (B, size), keeping what the passes up to `order` need."""
-        self.z, self.h, self.v, self.slope, self.bend = z, [], [None], [], []
+        self.z = z
+        self.h: list[Tensor] = []
+        self.v: dict[int, Tensor] = {}
+        self.slope: list[Tensor] = []
+        self.bend: list[Tensor] = []
         self._swish(self._product("u0", z, self.weights["y"].T).add_(half), order)
         for layer, W in ((1, "fc2"), (2, "fc3")):
-            v = self._affine(f"v{layer}", self.h[-1], W)
-            self.v.append(v)
+            v = self.v[layer] = self._affine(f"v{layer}", self.h[-1], W)
             u = v if order == ENERGY else self._at(f"u{layer}", *v.shape)
             u = torch.addcmul(self._shift[layer], v, self._gain[layer], out=u)
             self._swish(u, order)
@@ -143,7 +154,8 @@ class Passes(_Memory):
         for layer in (1, 2):
             out = self._at(f"pull{layer}", *self.h[layer].shape)
             self.pull.append(torch.mul(self.slope[layer], self._gain[layer], out=out))
-        self.d, self.e = {}, {}
+        self.d: dict[int, Tensor] = {}
+        self.e: dict[int, Tensor] = {}
         below = self._product("d2", self.f, self.weights["fc4"])
         for layer, W, name in ((2, "fc3", "d1"), (1, "fc2", "d0"), (0, "y", "q")):
             self.d[layer] = below
@@ -156,7 +168,7 @@ class Passes(_Memory):
         """From the derivative by ∇_z (½E) to the weights; returns those by f and by every u_l."""
         into.add("y", self.e[0], q_bar)
         e_bar = self._product("e_bar0", q_bar, self.weights["y"].T)
-        u_bar = {}
+        u_bar: dict[int, Tensor] = {}
         for layer, W in enumerate(("fc2", "fc3", "fc4")):
             bent = torch.mul(e_bar, self.d[layer], out=self._at(f"u_bar{layer}", *e_bar.shape))
             if layer:
@@ -265,12 +277,13 @@ class Landscape(_Memory):
 
     def _energy_and_gradient(self, half: Tensor, z: Tensor, energy: Tensor, out: Tensor) -> None:
         h, slopes = self._enter(half, z), []
-        for layer, (W, c) in enumerate((*self._middle, (None, None))):
+        for layer in range(len(self._middle) + 1):
             s = torch.sigmoid(h, out=self._at(f"s{layer}", *h.shape))
             h.mul_(s)
             slope = torch.add(s, h, out=self._at(f"slope{layer}", *h.shape))
             slopes.append(slope.addcmul_(h, s, value=-1))
-            if W is not None:
+            if layer < len(self._middle):
+                W, c = self._middle[layer]
                 h = torch.addmm(c, h, W.T, out=self._at(f"u{layer}", *h.shape))
         d = torch.addmm(self._linear, h, self._square, out=self._at("d3", *h.shape))
         torch.linalg.vecdot(h, d + self._linear, out=energy).div_(2).add_(self._constant)

@@ -78,6 +78,7 @@ class PolynomialEnergy(QuadraticEnergy):
     """Offers `ired.model.protocol.Energy`; has no layers."""
 
     config: PolynomialConfig
+    orthonormal: Tensor
 
     def __init__(self, config: PolynomialConfig, generator: torch.Generator | None = None):
         super().__init__(config)
@@ -153,7 +154,8 @@ class PolynomialEnergy(QuadraticEnergy):
         """The positive and the negative part of the Hessian, which is no sum of squares by itself."""
         H = self.basis_hessian(self.prepare(A), k, len(y))
         values, vectors = torch.linalg.eigh(H)
-        return tuple(
+        positive, negative = (
             self._lift((vectors * part[:, None]) @ vectors.mT)
             for part in (values.clamp_min(0), values.clamp_max(0))
         )
+        return positive, negative

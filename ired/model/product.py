@@ -28,7 +28,6 @@ from ired.model.equivariant import (
     scaled,
 )
 
-
 _TINY = 1e-8  # variance of a matrix that is as good as a multiple of I
 
 

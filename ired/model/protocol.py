@@ -19,8 +19,13 @@ class Energy(Protocol):
     of the work that depends on A alone.
     """
 
-    coordinates: Coordinates
-    schedule: Schedule
+    @property
+    def coordinates(self) -> Coordinates:
+        """Of states."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """Of the landscapes."""
 
     def prepare(self, A: Tensor) -> Any:
         """All that depends on A alone, computed once and accepted in place of A."""

@@ -25,6 +25,12 @@ class _Reference:
     def prepare(self, A: Tensor) -> Any:
         return A
 
+    def energy_and_gradient(self, A: Any, y: Tensor, k: int | Tensor) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+    def hessian(self, A: Any, y: Tensor, k: int | Tensor) -> Tensor:
+        raise NotImplementedError
+
     def gradient(self, A: Any, y: Tensor, k: int | Tensor) -> Tensor:
         return self.energy_and_gradient(A, y, k)[1]
 
@@ -129,7 +135,8 @@ class DoubleWell(_Reference):
             torch.eye(self.coordinates.size, dtype=y.dtype, device=y.device)
         )
         parts = (8 * z * z, 4 * (z * z - 1))
-        return tuple(basis.mT @ (part[..., None] * basis) for part in parts)
+        gauss_newton, residual = (basis.mT @ (part[..., None] * basis) for part in parts)
+        return gauss_newton, residual
 
 
 @dataclass(frozen=True)
@@ -152,7 +159,7 @@ class Quadratic(_Reference):
         values, vectors = torch.linalg.eigh(self.H.to(y))
         positive = (vectors * values.clamp_min(0)) @ vectors.mT
         negative = (vectors * values.clamp_max(0)) @ vectors.mT
-        return tuple(part.expand(len(y), -1, -1).clone() for part in (positive, negative))
+        return positive.expand(len(y), -1, -1).clone(), negative.expand(len(y), -1, -1).clone()
 
 
 def controls(energy: LearnedEnergy, seed: int) -> dict[str, Energy]:

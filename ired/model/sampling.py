@@ -70,6 +70,7 @@ def descend(
     if steps == 0:
         return y
     energy, gradient = look(y, True)
+    assert gradient is not None
     for i in range(steps):
         size, further = step_size if i == 0 else step_size * later_step_factor, i + 1 < steps
         proposal = torch.addcmul(y, size, gradient, value=-1).clamp_(-bound, bound)
@@ -79,6 +80,7 @@ def descend(
         y = torch.where(accepted[:, None], proposal, y)
         energy = torch.where(accepted, new_energy, energy)
         if further:
+            assert new_gradient is not None
             gradient = torch.where(accepted[:, None], new_gradient, gradient)
         if on_step is not None:
             on_step(i + 1, y, energy, accepted)
@@ -142,6 +144,9 @@ def _sample(
                 return energy.energy_and_gradient(prepared, state, k)
             return energy.energy(prepared, state, k), None
 
+        def told(inner: int, state: Tensor, value: Tensor, accepted: Tensor, k: int = k) -> None:
+            see(Step("descend", k, inner, state, value, accepted))
+
         y = descend(
             look,
             y,
@@ -149,7 +154,7 @@ def _sample(
             config.clip * root,
             config.inner_steps,
             config.later_step_factor,
-            lambda i, state, e, ok, k=k: see(Step("descend", k, i, state, e, ok)),
+            told,
         )
         if k > 0:
             y = y / root * schedule.at("sqrt_alpha_bar", k - 1, y)

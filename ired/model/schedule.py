@@ -45,13 +45,13 @@ class Schedule:
 
         k is an int, or a tensor (B,) with one landscape for each problem.
         """
-        values, kind = getattr(self, name), {"dtype": like.dtype, "device": like.device}
+        values, dtype, device = getattr(self, name), like.dtype, like.device
         # Filled in on a GPU, which would make the CPU wait for a copy.
         if isinstance(k, int):
-            return torch.full((), values.tolist()[k], **kind)
-        if like.device.type == "cpu":
-            values = values.to(like.dtype)
+            return torch.full((), values.tolist()[k], dtype=dtype, device=device)
+        if device.type == "cpu":
+            values = values.to(dtype)
         else:
-            values = torch.stack([torch.full((), value, **kind) for value in values.tolist()])
+            values = torch.stack([torch.full((), value, dtype=dtype, device=device) for value in values.tolist()])
         picked = values[k]
         return picked.reshape(-1, *[1] * (like.dim() - 1)) if picked.dim() else picked

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from ired.model import problems
-from ired.model.energy import MLPEnergy
+from ired.model.architectures import LearnedEnergy
 from ired.model.training import Trainer, TrainingConfig
 
 
@@ -38,7 +38,7 @@ class Shuffled(Trainer):
         return self.learn(A, problems.inverse(A, check=False)[order])
 
 
-def finished(trainer: Trainer) -> MLPEnergy:
+def finished(trainer: Trainer) -> LearnedEnergy:
     """The network after all steps of its configuration, in float64, its gradients off.
 
     The weights themselves: after so few steps their average lags behind. Raises Diverged.

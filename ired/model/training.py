@@ -15,6 +15,7 @@ from torch.optim.adam import adam
 
 from ired.model import checkpoint, problems
 from ired.model.architectures import Config, LearnedEnergy, build
+from ired.model.energy import MLPEnergy
 from ired.model.passes import DERIVATIVE, ENERGY, GRADIENT, Gradients, Passes, rounding
 from ired.model.sampling import descend
 
@@ -128,7 +129,7 @@ class Trainer:
         if len(bad):
             at = self.step - steps + int(bad[0]) + 1
             raise Diverged(
-                f"training diverged at step {at}: {dict(zip(LOSSES, rows[bad[0, 0]].tolist()))}"
+                f"training diverged at step {at}: {dict(zip(LOSSES, rows[bad[0, 0]].tolist(), strict=True))}"
             )
         self._rows.append(rows)
         return rows
@@ -190,11 +191,17 @@ class Trainer:
         self.step += 1
         return torch.stack((denoising, contrastive, norm))
 
+    @property
+    def _network(self) -> MLPEnergy:
+        """The model: the passes are written out for this kind alone."""
+        assert isinstance(self.model, MLPEnergy)
+        return self.model
+
     def _make_room(self) -> None:
         """What `_differentiate` writes into, step after step."""
         precision, mined = self.config.precision, self.config.mining != "none"
-        self._gradients = Gradients(self.model, precision)
-        self._passes = [Passes(self.model, precision) for _ in range(1 + mined)]
+        self._gradients = Gradients(self._network, precision)
+        self._passes = [Passes(self._network, precision) for _ in range(1 + mined)]
 
     def _differentiate(self, A: Tensor, Y: Tensor) -> tuple[Tensor, Tensor]:
         """Both losses, and their weighted sum's derivative in `_gradient`.
@@ -202,7 +209,7 @@ class Trainer:
         They are the mean squared error of the score, and the cross-entropy of real against
         negative samples.
         """
-        c, model, into = self.config, self.model, self._gradients
+        c, model, into = self.config, self._network, self._gradients
         a, z0 = model.inputs(A), model.coordinates.to_basis(model.coordinates.encode(Y))
         k = torch.randint(
             model.schedule.K, (len(A),), generator=self.streams["noise"], device=self.device

@@ -11,18 +11,17 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ired.lab import readme_table
+from ired.lab import experiments_page
 from ired.lab.arguments import Parser, add_coordinates, seeds_of, take_coordinates
 from ired.lab.content_keys import Keys
 from ired.lab.errors import UserError, in_one_line
 from ired.lab.machine import set_threads
 from ired.lab.opening import open_tracking
 from ired.lab.profiles import PROFILES
-from ired.lab.queue import COORDINATES, ROOT, Experiment, RunCoordinates
+from ired.lab.queue import COORDINATES, ROOT, RunCoordinates
 from ired.lab.results import Shelf
 from ired.lab.store import Store, write_whole
 from ired.report import claims as stated, confidence, published, synthesis
@@ -83,8 +82,8 @@ def shown(gathered: Gathered, shelf: Shelf, pictures: bool = True) -> tuple[Show
 
     experiments = []
     for exp in gathered.experiments:
-        common = {"id": exp.id, "title": exp.title, "question": readme_table.question(exp), "phase": exp.phase,
-                  "method": readme_table.method(exp), "command": exp.target(gathered.at)}  # fmt: skip
+        common = {"id": exp.id, "title": exp.title, "question": experiments_page.question(exp), "phase": exp.phase,
+                  "method": experiments_page.method(exp), "command": exp.target(gathered.at)}  # fmt: skip
         result = gathered.results.get(exp.id)
         if result is None:
             experiments.append(Shown(**common, state=gathered.missing[exp.id]))
@@ -103,7 +102,7 @@ def _made(result: Result) -> dict[str, str]:
     packages = json.loads(tags.get("packages", "{}"))
     edited = " with edits" if tags.get("git_dirty") == "true" else ""
     return {
-        "started": datetime.fromtimestamp(result.started, timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "started": datetime.fromtimestamp(result.started, UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": tags.get("mlflow.source.git.commit", "not recorded")[:12] + edited,
         "key": tags.get("key", ""), "seed": tags.get("seed", ""), "variant": tags.get("variant", ""),
         "device": tags.get("device", ""), "threads": tags.get("threads", ""),
@@ -138,7 +137,7 @@ def figures(gathered: Gathered, elsewhere: Sequence[Gathered] = ()) -> list[publ
     """Published ones first, then those of this store: this profile's, and models of other profiles."""
     shown = list(published.PUBLISHED)
     for of_profile in (gathered, *elsewhere):
-        data, steps = of_profile.results.get("SETUP-2"), PROFILES[of_profile.at.profile].sampling["inner_steps"]
+        data, steps = of_profile.results.get("SETUP-2"), PROFILES[of_profile.at.profile].sampling.inner_steps
         if data is None:
             continue
         shown += [reference for reference in published.references(data) if reference.setting not in {other.setting for other in shown}]
@@ -218,7 +217,7 @@ def report(gathered: Gathered, shelf: Shelf, link: Any, drawings: Mapping[str, b
 
     published_ = [figure.ratio("test")[0] for figure in published.PUBLISHED]
     profile = PROFILES[gathered.at.profile]
-    n, seeds = profile.problem["n"], sorted({gathered.at.seed, *gathered.others})
+    n, seeds = profile.problem.n, sorted({gathered.at.seed, *gathered.others})
     shown_ = shown(gathered, shelf, pictures)
     newest = max((result.started for result in gathered.results.values()), default=0.0)
     return form.Report(
@@ -244,7 +243,7 @@ def report(gathered: Gathered, shelf: Shelf, link: Any, drawings: Mapping[str, b
         seeds=f"seed {gathered.at.seed} for everything"
         + (f"; the same criteria at seeds {', '.join(map(str, seeds))}" if gathered.others else "")
         + "; P6-01 and Phase 7 train several seeds each",
-        made_at=datetime.fromtimestamp(newest, timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        made_at=datetime.fromtimestamp(newest, UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )  # fmt: skip
 
 
@@ -299,7 +298,8 @@ def main(argv: list[str]) -> None:
     parser = Parser(prog="report", description=__doc__, allow_abbrev=False)
     add_coordinates(parser)
     parser.add_argument("--seeds", type=seeds_of, default=(), help="other seeds whose criteria count as well")
-    parser.add_argument("--findings", action="store_true", help="write docs/findings.md, or docs/findings-PROFILE.md, instead of the page")
+    parser.add_argument("--findings", action="store_true",
+                        help="write docs/findings.md, or docs/findings-PROFILE.md, instead of the page")
     options = vars(parser.parse_args(argv))
     seeds, findings = options.pop("seeds"), options.pop("findings")
     keys, store = Keys(), Store()
@@ -319,16 +319,17 @@ def main(argv: list[str]) -> None:
         from ired.report import findings as form
 
         stem = "findings" if at.profile == RunCoordinates().profile else f"findings-{at.profile}"
+        pictures = {name: png(figure, 100) for name, figure in figures_.items()}
         text, files = form.findings(
-            report(gathered, shelf, plain, {k: png(v, 100) for k, v in figures_.items()}, advice, False, False, others), stem)
+            report(gathered, shelf, plain, pictures, advice, False, False, others), stem)
         for name, data in files.items():
             (ROOT / "docs" / "figures" / name).write_bytes(data)
         place = ROOT / "docs" / f"{stem}.md"
     else:
         from ired.report import page as form
 
-        text = form.page(report(gathered, shelf, linking(gathered, shelf), {k: png(v) for k, v in figures_.items()}, advice,
-                                elsewhere=others))
+        pictures = {name: png(figure) for name, figure in figures_.items()}
+        text = form.page(report(gathered, shelf, linking(gathered, shelf), pictures, advice, elsewhere=others))
         place = store.folder / f"report-{'-'.join([at.profile, f'seed{at.seed}', at.variant])}.html"
     write_whole(place, text)
     missing = f"; missing: {', '.join(gathered.missing)}" if gathered.missing else ""

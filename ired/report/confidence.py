@@ -162,7 +162,7 @@ def judge(claim: Claim, evidence: Evidence) -> Judged:
         ref for ref, criterion in evidence.criteria.items()
         if not criterion.met and ref not in claim.evidence and (
             criterion.experiment == evidence.instruments
-            or ref in evidence.assumptions and criterion.experiment in near))  # fmt: skip
+            or (ref in evidence.assumptions and criterion.experiment in near)))  # fmt: skip
     confidence = _confidence(claim, checks, violated) if verdict == SUPPORTED else NONE
     return Judged(claim, verdict, confidence, met, unmet, missing, checks, violated)
 

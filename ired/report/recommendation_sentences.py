@@ -22,7 +22,6 @@ from ired.report.recommendation import (  # fmt: skip
     PERHAPS_WORSE,
     WORSE,
     Advice,
-    Cell,
     digits,
 )
 

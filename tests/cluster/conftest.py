@@ -1,10 +1,11 @@
 """A real Slurm for the tests of this folder, and small projects to submit."""
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 import pytest
+
 from cluster.slurm import Slurm, Unavailable, install
 from projects import fresh, inside, mother, project  # noqa: F401, fixtures
 

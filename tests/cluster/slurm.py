@@ -23,9 +23,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Callable, Iterator, Sequence
 
 PACKAGES = ["slurmctld", "slurmd", "slurmdbd", "slurm-client", "slurm-wlm-basic-plugins",
             "slurm-wlm-mysql-plugin", "munge", "mariadb-server"]  # fmt: skip

@@ -3,8 +3,9 @@ one machine."""
 
 import shutil
 
-import forked
 import pytest
+
+import forked
 from ired.lab.jobs import records
 from ired.lab.queue import load
 from ired.lab.usage import METERS

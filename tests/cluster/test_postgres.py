@@ -6,11 +6,12 @@ import tempfile
 from pathlib import Path
 
 import pytest
+
 from cluster.postgres import Postgres, Unavailable
+from cluster.test_staging import serving
 from ired.lab.store import Store
 from ired.lab.usage import METERS
 from small_project import Project, build, one_line
-from cluster.test_staging import serving
 
 pytest.importorskip("psycopg")
 

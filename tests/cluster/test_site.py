@@ -5,6 +5,7 @@ import re
 import subprocess
 
 import pytest
+
 from small_project import one_line
 
 

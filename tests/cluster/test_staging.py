@@ -15,6 +15,9 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
+from mlflow import MlflowClient
+
+from cluster.test_server import free_port
 from ired.cluster.sync import sync
 from ired.lab.content_keys import Keys
 from ired.lab.errors import UserError
@@ -23,9 +26,7 @@ from ired.lab.results import Shelf
 from ired.lab.store import Server, Store, Unreachable
 from ired.lab.tracking import Tracking
 from ired.lab.usage import METERS
-from mlflow import MlflowClient
 from small_project import Project, one_line
-from cluster.test_server import free_port
 
 RICH = '''
 """Logs everything that can be logged, and waits on the way if it is told to."""
@@ -310,7 +311,7 @@ def test_sync_that_is_killed_anywhere_goes_on_where_it_was(rich, inside, monkeyp
     places = [(MlflowClient, name) for name in CALLS]
     for place, name in [*places, (Store, "write_stamp"), (os, "replace"), (shutil, "rmtree")]:
         monkeypatch.setattr(place, name, counted(getattr(place, name)))
-    for kills in range(100):
+    for kills in range(100):  # noqa: B007, told after the loop
         steps = 0
         try:
             delivered(rich)

@@ -5,6 +5,7 @@ import re
 from dataclasses import asdict
 
 import pytest
+
 from ired.cluster import slurm
 from ired.cluster.submission import resources, site
 from ired.lab.content_keys import Keys

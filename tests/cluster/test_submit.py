@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from ired.lab.content_keys import Keys
 from ired.lab.queue import load
 from small_project import Project, build

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from cluster.slurm import Slurm
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -274,5 +275,5 @@ def test_a_job_goes_on_after_its_time_limit(out_of_time):
     assert 0 < place < 300
     said = ["0 restarts: scripts/count.py 300", "begins at 0", f"kept {place}", "requeued, to go on",
             "1 restarts: scripts/count.py 300", f"begins at {place}", "counted to 300"]
-    assert [words for words in re.findall("|".join(said), log)] == said  # appended, in this order
+    assert re.findall("|".join(said), log) == said  # appended, in this order
     assert "TIME LIMIT" not in log

@@ -1,6 +1,9 @@
 """States of long work: whole or not there."""
 
+from contextlib import suppress
+
 import torch
+
 from ired.lab.checkpoint import Checkpoint
 
 
@@ -26,10 +29,8 @@ def test_a_broken_state_is_said_and_not_used(tmp_path, capsys):
 def test_a_failed_save_leaves_the_last_state(tmp_path):
     one = Checkpoint(tmp_path / "state.safetensors")
     one.save({"a": torch.ones(1)}, {"step": 1})
-    try:
+    with suppress(TypeError):
         one.save({"a": torch.zeros(1)}, {"step": object()})
-    except TypeError:
-        pass
     assert one.load()[1] == {"step": 1} and len(list(tmp_path.iterdir())) == 1
 
 

@@ -5,9 +5,9 @@ import os
 import signal
 
 import pytest
-from small_project import one_line
 
 from ired.lab import command
+from small_project import one_line
 
 
 def test_help_explains_the_parameters(fresh):
@@ -163,7 +163,7 @@ def test_stopping_and_killing(project):
     started = [project.start("01_train", "--seed", str(seed), "--behave", "sleep")
                for seed in (5, 6, 7)]
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)
-    for process, number in zip(started, numbers):
+    for process, number in zip(started, numbers, strict=True):
         wait_until_asleep(process)
         process.send_signal(number)
     said = [process.communicate(timeout=60)[1] for process in started]

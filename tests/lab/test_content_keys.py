@@ -1,11 +1,13 @@
 """Keys change with what decides a result, and with nothing else."""
 
 import os
+from dataclasses import replace
 
 import pytest
+
 from ired.lab import content_keys as keys_module
 from ired.lab.content_keys import Keys, NotBuilt
-from ired.lab.queue import ROOT, RunCoordinates, load
+from ired.lab.queue import RunCoordinates, load
 
 AT = RunCoordinates("tiny")
 
@@ -71,7 +73,7 @@ def test_coordinates_and_parameters_count_where_they_matter(fresh):
 def test_values_of_the_profile_count(fresh, monkeypatch):
     before = all_keys(fresh)
     tiny = keys_module.PROFILES["tiny"]
-    monkeypatch.setitem(tiny.training, "steps", 12345)
+    monkeypatch.setitem(keys_module.PROFILES, "tiny", replace(tiny, training=replace(tiny.training, steps=12345)))
     assert differing(before, all_keys(fresh)) == {"SETUP-2", "P1-01", "P1-02"}
 
 

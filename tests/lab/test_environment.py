@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 
 import pytest
+
 from ired.lab import environment
 from ired.lab.environment import UNFINISHED, lock
 from ired.lab.errors import UserError
@@ -126,6 +128,13 @@ def test_the_lock_covers_the_requirements_and_names_no_build():
     assert len(pins) > 8
     assert {name: locked[name] for name, _ in pins} == dict(pins)
     assert not any("+" in version for version in locked.values())
+
+
+def test_the_package_names_what_is_pinned():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    pins = re.findall(r"^([\w.-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    assert sorted(name for group in groups for name in group if name != "ired[test]") == sorted(pins)
 
 
 def test_the_lock_is_written_from_what_is_installed(tmp_path):

@@ -4,10 +4,11 @@ import errno
 import sqlite3
 
 import pytest
-from ired.lab.errors import NotFinite, UserError, in_one_line, one_line
 from mlflow.exceptions import MlflowException
 from safetensors import SafetensorError
 from sqlalchemy.exc import OperationalError
+
+from ired.lab.errors import NotFinite, UserError, in_one_line, one_line
 
 
 @pytest.mark.parametrize("error, told", [

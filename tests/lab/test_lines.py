@@ -3,6 +3,7 @@
 import io
 
 import pytest
+
 from ired.lab.lines import columns, cut, wrapped
 
 TEXT = "P1-04 tiny seed 0: minima per problem, k=0 1 [1, 1]; 2 of 4 criteria met (not: bottom_at_the_answer)"

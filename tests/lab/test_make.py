@@ -6,6 +6,7 @@ import shutil
 import subprocess
 
 import pytest
+
 from ired.lab.machine import cores, may_have_gpu
 from ired.lab.queue import ROOT
 from small_project import one_line

@@ -5,6 +5,7 @@ import json
 import re
 
 import pytest
+
 from ired.lab.errors import UserError
 from ired.lab.queue import ROOT, RunCoordinates, load
 from small_project import PIPELINE

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+
 from ired.lab import progress
 from ired.lab.content_keys import Keys
 from ired.lab.errors import NotFinite, UserError
@@ -133,7 +134,7 @@ def test_progress_is_one_plain_line_now_and_then(monkeypatch, capsys):
     now = iter([0, *range(10, 110, 10)])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
     with progress.Progress(10, "training") as bar:
-        for step in range(10):
+        for _ in range(10):
             bar.update(loss=torch.tensor(0.5))
     captured = capsys.readouterr()
     assert captured.err == "" and captured.out.splitlines() == [

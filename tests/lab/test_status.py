@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+
 from ired.lab.content_keys import Keys
 from ired.lab.history import recorded, row
 from ired.lab.measured import filled, taken

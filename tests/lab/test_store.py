@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
+
 from ired.lab.errors import UserError
 from ired.lab.queue import RunCoordinates, load
 from ired.lab.store import Stamp, Store, write_whole
 from ired.lab.tracking import Tracking
 from small_project import Project, one_line
-
 
 COLD_START = """
 import os, sys, traceback
@@ -197,10 +197,10 @@ def test_a_store_that_stays_locked_is_one_line(project, inside, monkeypatch):
         locking.execute("BEGIN EXCLUSIVE")
         one_line(inside("11_look"), "another process has locked the store")
         locking.rollback()
-        project.edit("scripts/11_look.py", "    run.headline", """    import sqlite3
+        project.edit("scripts/11_look.py", "    run.headline", f"""    import sqlite3
     locking = sqlite3.connect("{project.root}/mlruns/mlflow.db")
     locking.execute("BEGIN EXCLUSIVE")
-    run.headline""".format(project=project))
+    run.headline""")
         one_line(inside("11_look"), "another process has locked the store")
 
 

@@ -8,6 +8,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+
 from ired.lab import usage
 from ired.lab.usage import GIB, METERS, Meter, available_gib
 

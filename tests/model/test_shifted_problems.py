@@ -1,6 +1,7 @@
 """Families of shifts: spectra, truths and definiteness are as claimed."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -95,5 +96,6 @@ def test_problems_of_another_side_have_their_inverses():
     assert list(found) == ["n = 2", "n = 2, c = 0.1"]
     for A, Y in found.values():
         assert torch.allclose(A @ Y, torch.eye(2, dtype=A.dtype).expand(5, 2, 2))
-    families = shifted_problems.drawn(shifted_problems.PATHOLOGICAL, 2, 3, 0.5, lambda name: problems.generator(0, name))
+    stream = partial(problems.generator, 0)
+    families = shifted_problems.drawn(shifted_problems.PATHOLOGICAL, 2, 3, 0.5, stream)
     assert list(families) == list(shifted_problems.PATHOLOGICAL)

@@ -28,7 +28,7 @@ def test_only_the_order_of_the_answers_differs():
         assert not torch.equal(Y, shuffled)
         sums = [some.flatten(1).sum(1).sort().values for some in (Y, shuffled)]
         assert torch.allclose(*sums)
-        assert (Y == shuffled).flatten(1).all(1).sum() < 6
+        assert (shuffled == Y).flatten(1).all(1).sum() < 6
 
 
 def test_a_brief_training_decays_from_a_rate_at_which_so_few_steps_learn():
@@ -54,7 +54,7 @@ def test_a_brief_training_learns_what_as_many_steps_at_a_constant_rate_do_not():
 def test_two_steps_use_two_permutations():
     (one, first), (two, second) = seen(Shuffled)
     own = [problems.inverse(A) for A in (one, two)]
-    places = [torch.cdist(Y.flatten(1), S.flatten(1)).argmin(1) for Y, S in zip(own, (first, second))]
+    places = [torch.cdist(Y.flatten(1), S.flatten(1)).argmin(1) for Y, S in zip(own, (first, second), strict=True)]
     assert not torch.equal(*places)
 
 

@@ -79,9 +79,9 @@ def test_losses_and_weight_gradients_are_the_published_ones(mining, published):
         QUICK, mining=mining
     )
     ours, theirs = Trainer(ENERGY, config, 0), Trainer(ENERGY, config, 0)
-    for trainer in (ours, theirs):
+    for either in (ours, theirs):
         with torch.no_grad():
-            trainer.model.fc4.weight.mul_(4)
+            either.model.fc4.weight.mul_(4)
     A = problems.draw(config.batch, 3, 0.5, ours.streams["train"])
     losses = ours._differentiate(A, torch.linalg.inv(A))
     expected = naive_losses(theirs)

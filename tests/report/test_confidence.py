@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+
 from ired.report import confidence as rule
 from ired.report.confidence import Claim, Criterion, Doubt, Evidence
 

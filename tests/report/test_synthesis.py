@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas
 import pytest
+
 from ired.lab.content_keys import Keys
 from ired.lab.opening import open_tracking
 from ired.lab.queue import ROOT, RunCoordinates, load
@@ -83,13 +84,14 @@ def shelf(tmp_path_factory):
     plant("P5-01", {"would": True}, status="FAILED")
     robust = [("moved", "concept", 1.0, True), ("moved", "feature", 0.0, False), ("shaky", "one", 1.0, True),
               ("shaky", "two", -1.0, False), ("shaky", "three", 1.0, False)]  # fmt: skip
-    plant("P6-01", {}, tables={"findings": [dict(zip(("kind", "name", "claimed", "robust"), r)) for r in robust]})
+    names = ("kind", "name", "claimed", "robust")
+    plant("P6-01", {}, tables={"findings": [dict(zip(names, r, strict=True)) for r in robust]})
     cells = [("it is so", "weights", "survived"), ("it is so", "noise", "not applicable"),
              ("only partly", "weights", "survived"), ("only partly", "noise", "failed"),
              ("only partly", "labels", "failed")]  # fmt: skip
-    plant("P6-03", {}, tables={"table": [dict(zip(("finding", "check", "verdict"), r)) for r in cells]})
+    plant("P6-03", {}, tables={"table": [dict(zip(("finding", "check", "verdict"), r, strict=True)) for r in cells]})
     scores = [("shifted", "acts", 0.7), ("shifted", "fires", 0.5), ("same again", "fires", 0.9)]
-    plant("P6-04", {}, tables={"transfer": [dict(zip(("family", "kind", "low"), r)) for r in scores]})
+    plant("P6-04", {}, tables={"transfer": [dict(zip(("family", "kind", "low"), r, strict=True)) for r in scores]})
     for seed in (1, 2):
         plant("P2-01", {"never": seed == 1}, seed=seed)
     return Shelf(tracking, keys)
@@ -171,7 +173,8 @@ def test_the_answer_follows_the_verdicts(gathered):
         "More than an affine map of A. What it knows is in the directions of its gradients and not in minima at "
         "the answers.")
     assert said(more_than_linear="divided") == "In some respects more than an affine map of A, in others not."
-    assert said(**inverse, transfers="not supported").endswith("What is found does not hold on other kinds of problems.")
+    lost = said(**inverse, transfers="not supported")
+    assert lost.endswith("What is found does not hold on other kinds of problems.")
     assert said(**inverse, features_are_its_own="not supported") == (
         "More than an affine map of A. Inside there are no sparse features that other seeds find beyond chance.")
     assert said(**inverse, features_are_its_own="divided", concept_mediates="supported") == (
@@ -190,7 +193,8 @@ def test_the_answer_follows_the_verdicts(gathered):
     assert said(**inverse, follows_exact_sensitivity="supported", features_are_its_own="supported",
                 bottom_at_answer="supported", transfers="supported", structure_is_missing="supported") == (
         "More than an affine map of A: its answers change with A as the exact inverse does. What it knows is in "
-        "minima that lie at the answers. Inside there are sparse features of its own. What is found holds on other kinds of problems. "
+        "minima that lie at the answers. Inside there are sparse features of its own. "
+        "What is found holds on other kinds of problems. "
         "An energy that can multiply matrices does far better.")  # fmt: skip
 
 

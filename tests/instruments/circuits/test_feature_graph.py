@@ -58,7 +58,7 @@ def test_edges_are_autograds_and_ablations_are_ablations(tokens, generator):
     def u(h, k):
         return (layer(h, k) - target.mean) / target.scale @ target.encoder.mT
 
-    J = torch.stack([torch.func.jacrev(u)(x[None], one[None])[0, :, 0] for x, one in zip(h, k)])
+    J = torch.stack([torch.func.jacrev(u)(x[None], one[None])[0, :, 0] for x, one in zip(h, k, strict=True)])
     effect = f[:, :, None] * (J @ source.directions.mT).mT * fires[:, None]
     count = fires.sum(0).clamp_min(1)
     np.testing.assert_allclose(found.size, effect.abs().sum(0) / count, atol=1e-10)

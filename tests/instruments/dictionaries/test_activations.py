@@ -56,7 +56,7 @@ def test_moments_of_shards_are_those_of_all(generator):
     k = torch.arange(300) % 3
     x[k == 2] += 5
     moments = Moments(3)
-    for part, landscape in zip(x.split(77), k.split(77)):
+    for part, landscape in zip(x.split(77), k.split(77), strict=True):
         moments.add(part, landscape)
     torch.testing.assert_close(moments.mean, x.double().mean(0))
     torch.testing.assert_close(moments.covariance, torch.cov(x.double().mT, correction=0))

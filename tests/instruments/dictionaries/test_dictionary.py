@@ -130,7 +130,7 @@ def test_gradients_agree_with_autograd(architecture):
         )
     )  # fmt: skip
     loss = 0
-    for place, (member, own) in enumerate(zip(members, trainer.slices)):
+    for place, (member, own) in enumerate(zip(members, trainer.slices, strict=True)):
         u = x @ W[own].mT + b[own]
         active = torch.zeros_like(u)
         if architecture == "topk":
@@ -237,7 +237,8 @@ def test_members_trained_together_are_those_trained_alone():
     together, _ = train(members, Plan(20), iter(data), mean, scale)
     for member in members:
         alone, _ = train([member], Plan(20), iter(data), mean, scale)
-        for ours, theirs in zip(together[member].pack("")[0].values(), alone[member].pack("")[0].values()):
+        pairs = zip(together[member].pack("")[0].values(), alone[member].pack("")[0].values(), strict=True)
+        for ours, theirs in pairs:
             torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 
 

@@ -142,7 +142,7 @@ def test_memory_bounds_change_nothing(algebraic, problems):
 def test_rank_correlation_is_scipys():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(2, 5, 30)).round(1)  # with ties
-    expected = [stats.spearmanr(a, b).statistic for a, b in zip(x, y)]
+    expected = [stats.spearmanr(a, b).statistic for a, b in zip(x, y, strict=True)]
     np.testing.assert_allclose(intervals.rank_correlation(x, y), expected)
 
 

@@ -148,8 +148,8 @@ def test_the_score_is_the_mean_of_products_of_pairs(rng):
 
 
 def test_scores_lie_between_0_and_1_with_their_intervals(rng):
-    for effects in (rng.standard_normal(5), np.ones(5), np.zeros(5), np.array([1, -1, 1, -1, 0.0])):
-        found = score.score_interval(effects)
+    for values in (rng.standard_normal(5), np.ones(5), np.zeros(5), np.array([1, -1, 1, -1, 0.0])):
+        found = score.score_interval(values)
         assert 0 <= found.low <= found.estimate <= found.high <= 1
     assert score.score_interval(np.ones(5)).low > 0.99
 

@@ -50,7 +50,7 @@ def by_windows(a, b, side):
 def test_ssim_is_what_is_written_down(n, side, generator):
     a, b = normal(2, 4, n, n, generator=generator)
     assert randomisation.window(n) == side
-    known = [by_windows(x, y, side) for x, y in zip(a, b)]
+    known = [by_windows(x, y, side) for x, y in zip(a, b, strict=True)]
     assert torch.allclose(randomisation.ssim(a, b), torch.stack(known), rtol=1e-9)
     assert torch.allclose(randomisation.ssim(a, 2 * a), torch.ones(4).double())
     assert (randomisation.ssim(a, -a) < 0).all()
@@ -156,7 +156,7 @@ def test_false_alarms_of_the_rule():
     rng, count = np.random.default_rng(2), 400
     own = 1 + 0.3 * rng.standard_normal((count, 40))
     left = 0.5 * own + 0.3 * rng.standard_normal((count, 40))
-    p = np.array([cell("weights", a, b).p() for a, b in zip(own, left)])
+    p = np.array([cell("weights", a, b).p() for a, b in zip(own, left, strict=True)])
     assert (p < survival_table.LEVEL).mean() < 0.025 + 3 * (0.025 / count) ** 0.5
 
 
@@ -299,7 +299,7 @@ def test_eigenvalue_errors_are_told_from_noise_and_other_bases(generator):
 
 
 def test_a_planted_reading_is_told_from_what_the_input_gives(network, generator):
-    A, Y = inverses(generator, 200)
+    A, _ = inverses(generator, 200)
     y = states.noised(network, states.answers(network, A), 0, 1, generator)[0][:, 0]
     found = later.linearised(network, A, y)
     assert found.agree(found.see(network), found.known).shape == (200,)

@@ -19,7 +19,10 @@ def coverage(interval, draw, truth, rounds, rng):
 
 def test_student_interval_covers_at_five_units_where_bca_does_not():
     rng = np.random.default_rng(0)
-    draw = lambda rng: rng.normal(3, 2, 5)
+
+    def draw(rng):
+        return rng.normal(3, 2, 5)
+
     student = coverage(intervals.student_interval, draw, 3, 1500, rng)
     assert 0.93 < student < 0.97
     bca = coverage(

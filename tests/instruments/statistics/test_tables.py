@@ -21,7 +21,7 @@ def clustered():
 
 def test_cells_keep_their_order_and_their_units():
     seen = summarise(clustered(), ["energy", "landscape"], ["x"])
-    assert list(zip(seen.energy, seen.landscape)) == [("b", 1), ("b", 0), ("a", 1), ("a", 0)]
+    assert list(zip(seen.energy, seen.landscape, strict=True)) == [("b", 1), ("b", 0), ("a", 1), ("a", 0)]
     assert (seen.units == 20).all() and (seen.measure == "x").all()
     assert ((seen.low < seen["mean"]) & (seen["mean"] < seen.high)).all()
     # Problems differ by ±1, points of a problem by ±0.01: an interval over 160 "independent"

@@ -1,15 +1,15 @@
-"""The table of experiments in README.md, made from pipeline.json and the scripts' first lines."""
+"""docs/experiments.md, a table for each phase, made from pipeline.json and the scripts' first lines."""
 
 from __future__ import annotations
 
 import ast
 from pathlib import Path
 
-from ired.lab.errors import UserError, in_one_line
+from ired.lab.errors import in_one_line
 from ired.lab.queue import ROOT, Experiment, load
 from ired.lab.store import write_whole
 
-BEGIN, END = "<!-- experiments: made by `make readme` -->", "<!-- end of experiments -->"
+PAGE = Path("docs") / "experiments.md"
 
 
 def question(exp: Experiment, root: Path = ROOT) -> str:
@@ -29,12 +29,13 @@ def method(exp: Experiment, root: Path = ROOT) -> str:
 
 
 def markdown(root: Path = ROOT) -> str:
-    """One table for each phase."""
+    """The text of the page."""
     queue = load(root)
-    lines = []
+    lines = ["# Experiments", "", "Made by `make docs` from pipeline.json and the scripts; "
+             "[methods](methods.md) has what each one measures.", ""]
     for number, name in enumerate(queue.phases):
         title = f"`make phase{number}` · {name}" if number else "Set-up (every phase runs it first)"
-        lines += [f"**{title}**", "", "| id | question | script | runs on | estimate |",
+        lines += [f"## {title}", "", "| id | question | script | runs on | estimate |",
                   "|---|---|---|---|---|"]  # fmt: skip
         for exp in queue.phase(number):
             where = {"cpu": "CPU", "gpu_test": "GPU, short", "gpu": "GPU, long"}[exp.partition]
@@ -45,16 +46,7 @@ def markdown(root: Path = ROOT) -> str:
     return "\n".join(lines)
 
 
-def filled(text: str, root: Path = ROOT) -> str:
-    """README's text with the table between its two marks renewed."""
-    before, begun, rest = text.partition(BEGIN)
-    _, ended, after = rest.partition(END)
-    if not begun or not ended:  # what follows would be lost
-        raise UserError(f"README.md lacks the line '{END if begun else BEGIN}': restore it")
-    return f"{before}{BEGIN}\n\n{markdown(root)}\n{END}{after}"
-
-
 if __name__ == "__main__":
     with in_one_line():
-        readme = ROOT / "README.md"
-        write_whole(readme, filled(readme.read_text()))
+        (ROOT / PAGE).parent.mkdir(exist_ok=True)
+        write_whole(ROOT / PAGE, markdown())
