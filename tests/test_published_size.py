@@ -9,6 +9,8 @@ import shutil
 import pytest
 from mlflow import MlflowClient
 
+import whole_queue
+
 pytestmark = [pytest.mark.published_size, pytest.mark.slow]
 PROFILE = "tiny-published"
 MOST = 2.5  # GiB; a process that has imported everything has half of one
