@@ -1,5 +1,5 @@
 # The whole project by name: run `make` to see what there is. Rules for experiments are not written
-# here: ired/lab/make_rules.py derives them from pipeline.json, for the goals of each call.
+# here: ired/lab/targets/make_rules.py derives them from pipeline.json, for the goals of each call.
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -44,7 +44,7 @@ COORDINATES = --profile $(call quote,$(PROFILE)) --seed $(call quote,$(SEED)) \
 	--variant $(call quote,$(VARIANT))
 RUN = $(VENV)/bin/python
 ANY = $(if $(wildcard $(RUN)),$(RUN),$(call quote,$(PYTHON)))
-LAB = $(ANY) -m ired.lab
+LAB = $(ANY) -m ired.lab.targets
 STATUS = $(LAB).status $(COORDINATES)
 # Only coordinates that were given: make cancel PHASE=2 means every seed of it.
 given = $(if $(filter $(1),$(TYPED)),$(2) $(call quote,$($(1))))
@@ -81,7 +81,7 @@ on-slurm: | $(READY) # a job starts in this folder, where a relative path holds
 	  --time=$(call quote,$(TIME)) --mem=$(call quote,$(MEM)) --poll=$(call quote,$(EARLY_POLL)) \
 	  $(foreach goal,$(EXPERIMENTS),$(call quote,$(goal)))
 else ifneq ($(EXPERIMENTS),)
-PLAN := $(shell $(call quote,$(PYTHON)) -m ired.lab.make_rules $(COORDINATES) --device $(call quote,$(DEVICE)) \
+PLAN := $(shell $(call quote,$(PYTHON)) -m ired.lab.targets.make_rules $(COORDINATES) --device $(call quote,$(DEVICE)) \
 	--args=$(call quote,$(ARGS)) --seeds=$(call quote,$(SEEDS)) $(foreach goal,$(EXPERIMENTS),$(call quote,$(goal))))
 ifneq ($(firstword $(PLAN)),planned)
 $(error $(or $(PLAN),error: '$(PYTHON)' could not plan this; is it python 3.11 or newer?))
@@ -112,7 +112,7 @@ help: ## this list
 setup: $(READY) ## make the environment: .venv with requirements.txt
 
 $(READY): # no prerequisites: its name holds the hash of what it depends on
-	@$(call quote,$(PYTHON)) -m ired.lab.environment $(VENV) --mark $@ --torch-index $(call quote,$(TORCH_INDEX))
+	@$(call quote,$(PYTHON)) -m ired.lab.targets.environment $(VENV) --mark $@ --torch-index $(call quote,$(TORCH_INDEX))
 
 check: $(READY) ## mistakes, layout and types of the code, in seconds
 	@$(RUN) -m ruff check --quiet
@@ -164,16 +164,16 @@ sync: $(READY) ## deliver runs whose tracking server was out of reach
 	@$(RUN) -m ired.cluster.sync
 
 doctor: ## what is wrong with this machine, and what to do about it
-	@$(call quote,$(PYTHON)) -m ired.lab.doctor --venv $(call quote,$(VENV)) --mark $(READY)
+	@$(call quote,$(PYTHON)) -m ired.lab.targets.doctor --venv $(call quote,$(VENV)) --mark $(READY)
 
 lock: $(READY) ## write requirements.lock from what is installed
-	@$(call quote,$(PYTHON)) -m ired.lab.environment $(VENV) --lock
+	@$(call quote,$(PYTHON)) -m ired.lab.targets.environment $(VENV) --lock
 
 docs: ## renew docs/experiments.md, the table of experiments
-	@$(call quote,$(PYTHON)) -m ired.lab.experiments_page
+	@$(call quote,$(PYTHON)) -m ired.lab.targets.experiments_page
 
 site: ## write what sbatch/site.sh says into the wrappers beside it
 	@$(call quote,$(PYTHON)) -m ired.cluster.site
 
 clean: ## remove caches and finished work folders, never results
-	@$(call quote,$(PYTHON)) -m ired.lab.clean
+	@$(call quote,$(PYTHON)) -m ired.lab.targets.clean

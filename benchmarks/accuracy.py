@@ -55,9 +55,9 @@ def trained(way: str, mining: str, seed: int, steps: int) -> float:
 
     from benchmarks.plain import Plain
     from ired.model import problems
-    from ired.model.energy import EnergyConfig
+    from ired.model.energies.mlp import EnergyConfig
     from ired.model.sampling import SamplingConfig, solve
-    from ired.model.training import Trainer, TrainingConfig
+    from ired.model.training.trainer import Trainer, TrainingConfig
 
     if way == "plain":
         trainer, source = Plain(SIDE, mining, rate=RATE, seed=seed), problems.generator(seed, "train")

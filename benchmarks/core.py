@@ -9,9 +9,9 @@ import torch
 
 from benchmarks.harness import Row
 from ired.model import problems
-from ired.model.energy import EnergyConfig, MLPEnergy
+from ired.model.energies.mlp import EnergyConfig, MLPEnergy
 from ired.model.sampling import SamplingConfig, sample
-from ired.model.training import Trainer, TrainingConfig
+from ired.model.training.trainer import Trainer, TrainingConfig
 
 N, BATCH = 20, 2048
 

@@ -30,9 +30,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.harness import Work
 from ired.model import problems
-from ired.model.energy import EnergyConfig, MLPEnergy
+from ired.model.energies.mlp import EnergyConfig, MLPEnergy
 from ired.model.sampling import SamplingConfig, sample
-from ired.model.training import Trainer, TrainingConfig
+from ired.model.training.trainer import Trainer, TrainingConfig
 
 SHORTEST = 0.05  # seconds that a timing lasts at least
 PATIENCE = 3.0  # seconds that a point is timed for, about

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ired.model import problems
-from ired.model.energy import EnergyConfig, MLPEnergy
+from ired.model.energies.mlp import EnergyConfig, MLPEnergy
 from ired.model.schedule import Schedule
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from ired.lab.errors import UserError
 from ired.lab.machine import set_threads
 from ired.lab.queue import ROOT
-from ired.lab.store import Store
+from ired.lab.tracking.store import Store
 
 
 def arguments(name: str, description: str) -> argparse.ArgumentParser:
@@ -53,7 +53,7 @@ def log(
     files: dict[str, str | bytes],
 ) -> str:  # fmt: skip
     """One run of the MLflow experiment Benchmarks: (metric, value, step), files by name; its id."""
-    from ired.lab.tracking import Tracking
+    from ired.lab.tracking.mlflow_client import Tracking
 
     tracking = Tracking(store, ("Benchmarks",))
     run_id = tracking.start(0, name, {}, params)

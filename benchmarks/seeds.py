@@ -14,9 +14,9 @@ from benchmarks.harness import Row
 from ired.lab.machine import cores, keep_memory
 from ired.lab.profiles import PROFILES
 from ired.model import problems
-from ired.model.energy import EnergyConfig
-from ired.model.ensemble import Ensemble, Recipe, draw_batches
-from ired.model.training import MINING, Trainer, TrainingConfig
+from ired.model.energies.mlp import EnergyConfig
+from ired.model.training.ensemble import Ensemble, Recipe, draw_batches
+from ired.model.training.trainer import MINING, Trainer, TrainingConfig
 
 SEEDS, STEPS = 5, 40
 SMALL = PROFILES["small"]

@@ -48,7 +48,7 @@ def main(run):
     from ired.instruments.accuracy.metrics import accuracy
     from ired.instruments.statistics.intervals import mean_interval, paired_interval
     from ired.model import checkpoint, problems
-    from ired.model.architectures import configured
+    from ired.model.energies.architectures import configured
     from ired.model.sampling import SamplingConfig, solve
 
     upstream, params = run.upstream("SETUP-2"), run.params

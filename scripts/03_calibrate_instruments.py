@@ -34,7 +34,7 @@ def main(run):
     from ired.instruments.core.reference_energies import References
     from ired.model import problems
     from ired.model.coordinates import Coordinates
-    from ired.model.energy import EnergyConfig
+    from ired.model.energies.mlp import EnergyConfig
     from ired.model.reference import AlgebraicEnergy, DoubleWell, IdealEnergy, Quadratic
     from ired.model.schedule import Schedule
 

@@ -31,7 +31,7 @@ def main(run):
 
     from ired.instruments.dictionaries import figures, study
     from ired.instruments.dictionaries.activations import LAYERS
-    from ired.instruments.dictionaries.dictionary import ARCHITECTURES
+    from ired.instruments.dictionaries.sparse_autoencoder import ARCHITECTURES
     from ired.instruments.dictionaries.training import Member, Plan
 
     params, tables, operating = run.params, [], {}

@@ -37,7 +37,7 @@ def main(run):
     from ired.instruments.core import states
     from ired.instruments.dictionaries import figures_catalogue as figures, interpretation
     from ired.instruments.dictionaries.activations import Shards
-    from ired.instruments.dictionaries.dictionary import studied
+    from ired.instruments.dictionaries.sparse_autoencoder import studied
     from ired.model import problems
     from ired.model.checkpoint import load_energy
 

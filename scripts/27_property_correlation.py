@@ -35,10 +35,10 @@ def main(run):
     import numpy as np
 
     from ired.instruments.dictionaries import (
-        dictionary,
         figures,
         held_out_correlation,
         property_correlation,
+        sparse_autoencoder,
     )
     from ired.instruments.dictionaries.activations import Shards
     from ired.model import problems
@@ -62,8 +62,8 @@ def main(run):
     for layer, dictionaries in LAYERS.items():
         up = run.upstream(dictionaries)
         packed = up.tensors("dictionaries"), up.meta("dictionaries")
-        sae = dictionary.studied(up.json("chosen"), packed, model.run_id)
-        frozen = dictionary.Dictionary.unpack("frozen", *packed)
+        sae = sparse_autoencoder.studied(up.json("chosen"), packed, model.run_id)
+        frozen = sparse_autoencoder.Dictionary.unpack("frozen", *packed)
         mean, covariance = (moments[f"{layer}.{what}"] for what in ("mean", "covariance"))
         kinds = property_correlation.encoders(sae, frozen, mean, covariance, generator)
         units = property_correlation.gather(kinds, shards.activations("held_out", layer), problem, token)

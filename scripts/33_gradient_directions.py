@@ -40,7 +40,7 @@ def main(run):
     from ired.instruments.attribution import figures_active_subspace as figures
     from ired.instruments.attribution.active_subspace_study import active_subspaces, most_used
     from ired.instruments.core import directions
-    from ired.instruments.dictionaries.dictionary import studied
+    from ired.instruments.dictionaries.sparse_autoencoder import studied
     from ired.instruments.statistics.intervals import adjust
     from ired.model import problems
     from ired.model.reference import panel

@@ -39,7 +39,7 @@ def main(run):
     import torch
 
     from ired.instruments.core import directions
-    from ired.instruments.dictionaries.dictionary import studied
+    from ired.instruments.dictionaries.sparse_autoencoder import studied
     from ired.instruments.interventions import figures, manifold, pushes, responses, study
     from ired.instruments.statistics import intervals
     from ired.model import problems

@@ -43,7 +43,7 @@ def main(run):
     from ired.instruments.statistics.tables import stacked
     from ired.model import problems
     from ired.model.reference import panel
-    from ired.model.training import TrainingConfig
+    from ired.model.training.trainer import TrainingConfig
     from ired.model.weight_edits import without_film
 
     run.gate("SETUP-5")

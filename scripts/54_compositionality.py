@@ -43,7 +43,7 @@ def main(run):
 
     from ired.instruments.circuits import dictionary_graphs, figures, study
     from ired.instruments.core import states
-    from ired.instruments.dictionaries.dictionary import studied
+    from ired.instruments.dictionaries.sparse_autoencoder import studied
     from ired.model import problems
     from ired.model.reference import panel
 

@@ -50,9 +50,9 @@ def main(run):
     from ired.instruments.influence import figures, outcomes, removal, study, validation
     from ired.model import problems
     from ired.model.checkpoint import load_energy
-    from ired.model.energy import EnergyConfig
-    from ired.model.ensemble import Recipe, TableEnergy, as_function, retrain
+    from ired.model.energies.mlp import EnergyConfig
     from ired.model.sampling import Sampler
+    from ired.model.training.ensemble import Recipe, TableEnergy, as_function, retrain
 
     run.gate("SETUP-5")
     size, c = run.params, run.profile.problem.c

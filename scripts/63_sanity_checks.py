@@ -46,7 +46,7 @@ def main(run):
     from ired.instruments.accuracy import predictors
     from ired.instruments.core import states
     from ired.instruments.core.directions import unpack
-    from ired.instruments.dictionaries.dictionary import studied
+    from ired.instruments.dictionaries.sparse_autoencoder import studied
     from ired.instruments.sanity import (
         figures,
         linear_surrogate_study,
@@ -54,10 +54,11 @@ def main(run):
         study,
         survival_table,
     )
-    from ired.model import problems, shuffled_training, weight_edits
+    from ired.model import problems, weight_edits
     from ired.model.checkpoint import load_energy
     from ired.model.sampling import Sampler
-    from ired.model.training import Trainer, TrainingConfig
+    from ired.model.training import shuffled_answers
+    from ired.model.training.trainer import Trainer, TrainingConfig
 
     p, source, n, c = run.params, run.upstream("SETUP-3"), run.profile.problem.n, run.profile.problem.c
     model = load_energy(source.path("model.safetensors"), run.device, torch.float64)
@@ -67,9 +68,9 @@ def main(run):
         stream = problems.generator(run.seed, f"sanity {purpose}")
         return problems.draw(count, n, c, stream, torch.float64).to(run.device)
 
-    config = shuffled_training.brief(TrainingConfig(c=c, mining=run.variant, **run.profile.training), p.steps, p.batch)
-    briefly = [shuffled_training.finished(kind(model.config, config, run.seed, run.device))
-               for kind in (Trainer, shuffled_training.Shuffled)]  # fmt: skip
+    config = shuffled_answers.brief(TrainingConfig(c=c, mining=run.variant, **run.profile.training), p.steps, p.batch)
+    briefly = [shuffled_answers.finished(kind(model.config, config, run.seed, run.device))
+               for kind in (Trainer, shuffled_answers.Shuffled)]  # fmt: skip
     fresh = [
         randomisation.Altered(order, step, i, weight_edits.randomised(
             model, layers, problems.generator(run.seed, f"{order} {step} {i}")))

@@ -45,7 +45,7 @@ def main(run):
     import pandas
     import torch
 
-    from ired.instruments.dictionaries.dictionary import studied
+    from ired.instruments.dictionaries.sparse_autoencoder import studied
     from ired.instruments.interventions import manifold
     from ired.instruments.transfer import evidence, figures, score, study
     from ired.model import problems, shifted_problems

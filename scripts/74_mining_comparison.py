@@ -47,7 +47,7 @@ def main(run):
 
     from ired.experiments.variants import costs, measured, rivals
     from ired.instruments.comparison import figures, figures_differences, study
-    from ired.model.architectures import parse
+    from ired.model.energies.architectures import parse
 
     found = measured(run, run.params.problems)
     table, landscapes = study.long(found.numbers), pandas.concat(found.landscapes, ignore_index=True)

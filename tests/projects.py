@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import ired
-from ired.lab.make_rules import load_command
+from ired.lab.targets.make_rules import load_command
 from small_project import Project, build
 
 Inside = Callable[..., subprocess.CompletedProcess]

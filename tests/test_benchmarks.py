@@ -12,8 +12,8 @@ from benchmarks import costs, harness, record
 from benchmarks.plain import Plain
 from ired.lab.errors import UserError
 from ired.model import problems
-from ired.model.energy import EnergyConfig
-from ired.model.training import Trainer, TrainingConfig
+from ired.model.energies.mlp import EnergyConfig
+from ired.model.training.trainer import Trainer, TrainingConfig
 
 
 @pytest.mark.parametrize("planted", [3.0, 1.5])

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ired.lab import experiments_page, queue
+from ired.lab import queue
+from ired.lab.targets import experiments_page
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

@@ -33,13 +33,13 @@ FLOORS = (
 )  # fmt: skip
 MODULES, LINES = 14, 400  # of a folder, of a file, at most
 # What is larger: it may shrink and not grow, and leaves this list when it is small enough.
-CROWDED = {"ired/lab": 28, "ired/model": 19}
+CROWDED: dict[str, int] = {}
 LONG = {
     "ired/report/claims.py": 559,
 }
 # Outside packages that belong to one place.
 ONLY_IN = {
-    "mlflow": ("ired/lab/tracking.py",),
+    "mlflow": ("ired/lab/tracking/mlflow_client.py",),
     "matplotlib": ("figures", "ired/lab/run.py"),
     "seaborn": ("figures",),
     "plotly": ("figures",),
@@ -187,7 +187,7 @@ def test_scripts_stay_readable():
         ("ired/plotting/x.py", "import ired.model.protocol"),
         ("ired/lab/x.py", "import ired.plotting.style"),
         ("ired/lab/x.py", "import ired.instruments.landscape.figures"),
-        ("ired/lab/store.py", "from mlflow import MlflowClient"),
+        ("ired/lab/tracking/store.py", "from mlflow import MlflowClient"),
         ("scripts/x.py", "import argparse"),
     ],
 )

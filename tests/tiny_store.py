@@ -22,7 +22,7 @@ import forked
 import pytest
 import whole_queue
 
-from ired.lab.store import is_alive
+from ired.lab.tracking.store import is_alive
 from ired.lab.usage import METERS
 
 if TYPE_CHECKING:  # it takes seconds, and every worker reads this file

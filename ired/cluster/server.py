@@ -25,9 +25,9 @@ from urllib.request import ProxyHandler, build_opener
 
 from ired.lab.content_keys import Keys
 from ired.lab.errors import UserError, in_one_line
-from ired.lab.opening import open_tracking
 from ired.lab.queue import ROOT
-from ired.lab.store import LOOPBACK, SERVED, Server, Store
+from ired.lab.tracking.opening import open_tracking
+from ired.lab.tracking.store import LOOPBACK, SERVED, Server, Store
 
 STARTS_WITHIN = 120  # seconds
 MAKES = ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES")  # what was typed after make, STORE among it

@@ -10,7 +10,7 @@ from ired.cluster.slurm import limit_of
 from ired.cluster.submission import KINDS, site
 from ired.lab.errors import UserError, in_one_line
 from ired.lab.queue import ROOT
-from ired.lab.store import write_whole
+from ired.lab.tracking.store import write_whole
 
 
 def write(root: Path = ROOT) -> list[str]:

@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ired.lab.errors import UserError, one_line
-from ired.lab.store import ENDED, WHOSE, Store, Unreachable, write_whole
-from ired.lab.tracking import (
+from ired.lab.tracking.mlflow_client import (
     BEGAN_AS,
     MlflowException,
     Run,
@@ -31,6 +30,7 @@ from ired.lab.tracking import (
     milliseconds,
     staged_in,
 )
+from ired.lab.tracking.store import ENDED, WHOSE, Store, Unreachable, write_whole
 
 _OUR_FAULT = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")  # what every store refuses
 _JOBS_PATIENCE = 60  # seconds: about what a server needs to start again, and nobody watches a job

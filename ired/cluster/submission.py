@@ -26,11 +26,11 @@ from ired.lab.errors import UserError, in_one_line
 from ired.lab.jobs import LAST_LINES, Record, fingerprints, folder, how, last_lines, log_of, records
 from ired.lab.lines import wrapped
 from ired.lab.machine import git
-from ired.lab.make_rules import Plan
-from ired.lab.opening import open_tracking
 from ired.lab.queue import COORDINATES, ROOT, Experiment, Queue, RunCoordinates
-from ired.lab.results import Shelf
-from ired.lab.store import Store, Unreachable, write_whole
+from ired.lab.targets.make_rules import Plan
+from ired.lab.tracking.opening import open_tracking
+from ired.lab.tracking.results import Shelf
+from ired.lab.tracking.store import Store, Unreachable, write_whole
 
 # By Experiment.partition: the wrapper, and the name in site.sh of the partition on this site.
 KINDS = {"cpu": ("sbatch/cpu.sh", "PARTITION_CPU"),

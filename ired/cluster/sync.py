@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 from ired.lab.content_keys import Keys
 from ired.lab.errors import UserError, in_one_line
-from ired.lab.opening import open_tracking
 from ired.lab.queue import RunCoordinates
-from ired.lab.store import ENDED, WHOSE, Store, is_alive
+from ired.lab.tracking.opening import open_tracking
+from ired.lab.tracking.store import ENDED, WHOSE, Store, is_alive
 
 if TYPE_CHECKING:
-    from ired.lab.tracking import Tracking
+    from ired.lab.tracking.mlflow_client import Tracking
 
 SILENT_SECONDS = 24 * 3600  # after which a run on another machine that writes nothing counts as killed
 
@@ -89,7 +89,7 @@ def _is_running(store: Store, kept: Path) -> bool:
 
 
 def _deliver(folder: Path, tracking: Tracking, keys: Keys) -> list[str]:
-    from ired.lab.tracking import MLFLOW_PARENT_RUN_ID, Tracking, staged_in
+    from ired.lab.tracking.mlflow_client import MLFLOW_PARENT_RUN_ID, Tracking, staged_in
 
     store = tracking.store
     ids: dict[str, str] = {}

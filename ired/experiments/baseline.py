@@ -37,9 +37,9 @@ def train(
 
     from ired.instruments.accuracy import figures, learning_curve
     from ired.model import problems
-    from ired.model.architectures import trained
-    from ired.model.graph_training import trainer
-    from ired.model.training import LOSSES, TrainingConfig
+    from ired.model.energies.architectures import trained
+    from ired.model.training.graph_trainer import trainer
+    from ired.model.training.trainer import LOSSES, TrainingConfig
 
     params = run.params
     config = TrainingConfig(c=run.profile.problem.c, **trained(run.variant, run.profile.training))
@@ -55,7 +55,7 @@ def train(
 
     end = min(params.until or config.steps, config.steps)
     folder = run.workdir(
-        "ired.model.training", "ired.model.graph_training", "ired.instruments.accuracy.learning_curve",
+        "ired.model.training.trainer", "ired.model.training.graph_trainer", "ired.instruments.accuracy.learning_curve",
         ignoring=("until", "retrain", "checkpoint"), goes_on=end < config.steps,
     )  # fmt: skip
     with run.progress(end, f"training, {run.variant}") as bar:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ired.lab.usage import METERS
 
 if TYPE_CHECKING:
-    from ired.lab.result import Result
     from ired.lab.run import Run
+    from ired.lab.tracking.result import Result
 
 FAMILIES = ("test", "harder")
 CRITERIA = {

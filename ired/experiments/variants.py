@@ -52,8 +52,8 @@ def measured(run: Run, count: int) -> Measured:
 
     from ired.instruments.comparison import model_metrics, representation, study
     from ired.model import problems, weight_edits
-    from ired.model.architectures import MLP, parse
     from ired.model.checkpoint import load_energy
+    from ired.model.energies.architectures import MLP, parse
     from ired.model.reference import controls
     from ired.model.sampling import Sampler
 
@@ -159,9 +159,9 @@ def costs(run: Run, variants: Sequence[str], rounds: int, steps: int) -> DataFra
     import torch
 
     from ired.instruments.comparison.study import NONE
-    from ired.model.architectures import configured, trained
-    from ired.model.graph_training import trainer
-    from ired.model.training import TrainingConfig
+    from ired.model.energies.architectures import configured, trained
+    from ired.model.training.graph_trainer import trainer
+    from ired.model.training.trainer import TrainingConfig
 
     problem, profile = run.profile.problem, run.profile
     configs = {name: TrainingConfig(c=problem.c, **trained(name, profile.training)) for name in variants}

@@ -28,16 +28,16 @@ from ired.lab.errors import UserError, one_line
 from ired.lab.jobs import check_code
 from ired.lab.lines import wrapped
 from ired.lab.machine import device_for, git, keep_memory, set_threads
-from ired.lab.opening import open_tracking
 from ired.lab.profiles import PROFILES
 from ired.lab.queue import COORDINATES, ROOT, Experiment, Queue, RunCoordinates, load
-from ired.lab.results import Shelf
-from ired.lab.store import Stamp, Store, is_alive
+from ired.lab.tracking.opening import open_tracking
+from ired.lab.tracking.results import Shelf
+from ired.lab.tracking.store import Stamp, Store, is_alive
 from ired.lab.usage import Meter, available_gib
 
 if TYPE_CHECKING:
     from ired.lab.run import Run, Upstream
-    from ired.lab.tracking import Tracking
+    from ired.lab.tracking.mlflow_client import Tracking
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,12 @@ from ired.lab.errors import NotFinite, UserError
 from ired.lab.profiles import Profile
 from ired.lab.progress import Progress
 from ired.lab.queue import COORDINATES, Experiment, RunCoordinates
-from ired.lab.result import Result
-from ired.lab.results import Shelf
-from ired.lab.store import WORK_DONE
+from ired.lab.tracking.result import Result
+from ired.lab.tracking.results import Shelf
+from ired.lab.tracking.store import WORK_DONE
 
 if TYPE_CHECKING:  # tracking imports mlflow, which takes seconds
-    from ired.lab.tracking import Tracking
+    from ired.lab.tracking.mlflow_client import Tracking
 
 
 def sha256(path: Path) -> str:

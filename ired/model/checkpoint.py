@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ired.model.architectures import ARCHITECTURES, MLP, Config, LearnedEnergy, architecture
+from ired.model.energies.architectures import ARCHITECTURES, MLP, Config, LearnedEnergy, architecture
 
 FORMAT = "ired-energy-1"
 

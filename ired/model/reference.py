@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ired.model import problems
-from ired.model.architectures import LearnedEnergy, build
 from ired.model.checkpoint import load_energy
 from ired.model.coordinates import Coordinates
+from ired.model.energies.architectures import LearnedEnergy, build
 from ired.model.protocol import Energy
 from ired.model.schedule import Schedule
 

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from ired.model import problems
-from ired.model.architectures import LearnedEnergy, configured, trained
-from ired.model.graph_training import trainer
-from ired.model.shuffled_training import brief
-from ired.model.training import TrainingConfig
+from ired.model.energies.architectures import LearnedEnergy, configured, trained
+from ired.model.training.graph_trainer import trainer
+from ired.model.training.shuffled_answers import brief
+from ired.model.training.trainer import TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ def short_model(
 
     Float64, its gradients off; the weights themselves, since after so few steps their average lags behind.
     model and training: sections of a profile, whose number of steps, larger batches and constant rate are
-    replaced (`shuffled_training.brief`).
+    replaced (`shuffled_answers.brief`).
     """  # fmt: skip
     config = brief(TrainingConfig(c=c, **trained(variant, training)), steps, min(batch, training["batch"]))
     made = trainer(configured(variant, {"n": side, "c": c}, model), config, seed, device)

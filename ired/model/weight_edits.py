@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ired.model.energy import LAYERS, MLPEnergy
+from ired.model.energies.mlp import LAYERS, MLPEnergy
 
 MODULATED = ("fc2", "fc3")  # the layers whose pre-activations the landscape scales and shifts
 

@@ -14,20 +14,20 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ired.lab import experiments_page
 from ired.lab.arguments import Parser, add_coordinates, seeds_of, take_coordinates
 from ired.lab.content_keys import Keys
 from ired.lab.errors import UserError, in_one_line
 from ired.lab.machine import set_threads
-from ired.lab.opening import open_tracking
 from ired.lab.profiles import PROFILES
 from ired.lab.queue import COORDINATES, ROOT, RunCoordinates
-from ired.lab.results import Shelf
-from ired.lab.store import Store, write_whole
+from ired.lab.targets import experiments_page
+from ired.lab.tracking.opening import open_tracking
+from ired.lab.tracking.results import Shelf
+from ired.lab.tracking.store import Store, write_whole
 from ired.report import claims as stated, confidence, published, synthesis
 
 if TYPE_CHECKING:
-    from ired.lab.result import Result
+    from ired.lab.tracking.result import Result
     from ired.report.page import Compared, Picture, Report, Row, Shown
     from ired.report.recommendation import Advice
     from ired.report.synthesis import Gathered, Words

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ired.lab.result import Result
+    from ired.lab.tracking.result import Result
 
 FAMILIES = ("test", "harder")
 # Least squares on A at n = 20, three seeds, measured for this project: what published errors are held

@@ -1,6 +1,6 @@
 """What all experiments logged, gathered and judged: the claims table and what follows from it.
 
-Nothing is computed from the model here. Results are found by their keys (`ired.lab.results`): a run of
+Nothing is computed from the model here. Results are found by their keys (`ired.lab.tracking.results`): a run of
 other code than the present counts as not there, and is named with the command that makes it anew.
 """
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from ired.lab.queue import Experiment, RunCoordinates
-    from ired.lab.result import Result
-    from ired.lab.results import Shelf
+    from ired.lab.tracking.result import Result
+    from ired.lab.tracking.results import Shelf
 
 ITSELF = "P7-05"
 TRANSFERS = 0.6  # P6-04's own criterion

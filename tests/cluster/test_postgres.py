@@ -9,7 +9,7 @@ import pytest
 
 from cluster.postgres import Postgres, Unavailable
 from cluster.test_staging import serving
-from ired.lab.store import Store
+from ired.lab.tracking.store import Store
 from ired.lab.usage import METERS
 from small_project import Project, build, one_line
 
@@ -20,8 +20,8 @@ import os, sys, traceback
 from multiprocessing import Barrier
 from pathlib import Path
 from ired.lab.content_keys import Keys
-from ired.lab.opening import open_tracking
-from ired.lab.store import Store
+from ired.lab.tracking.opening import open_tracking
+from ired.lab.tracking.store import Store
 
 def child(seed):
     tracking = open_tracking(Store(), Keys(), lasting=True)

@@ -22,9 +22,9 @@ from ired.cluster.sync import sync
 from ired.lab.content_keys import Keys
 from ired.lab.errors import UserError
 from ired.lab.queue import RunCoordinates, load
-from ired.lab.results import Shelf
-from ired.lab.store import Server, Store, Unreachable
-from ired.lab.tracking import Tracking
+from ired.lab.tracking.mlflow_client import Tracking
+from ired.lab.tracking.results import Shelf
+from ired.lab.tracking.store import Server, Store, Unreachable
 from ired.lab.usage import METERS
 from small_project import Project, one_line
 

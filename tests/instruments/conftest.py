@@ -10,7 +10,7 @@ from ired.instruments.core.reference_energies import References
 from ired.instruments.dictionaries import rule_descriptions
 from ired.model import problems as model_problems
 from ired.model.coordinates import Coordinates
-from ired.model.energy import EnergyConfig, MLPEnergy
+from ired.model.energies.mlp import EnergyConfig, MLPEnergy
 from ired.model.reference import AlgebraicEnergy, DoubleWell, IdealEnergy, Quadratic
 from ired.model.schedule import Schedule
 

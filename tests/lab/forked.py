@@ -11,7 +11,7 @@ import runpy
 import subprocess
 import sys
 
-# Read when mlflow is imported, which is before ired.lab.tracking says so here.
+# Read when mlflow is imported, which is before ired.lab.tracking.mlflow_client says so here.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 LIBRARIES = ["torch", "mlflow", "mlflow.store.tracking.sqlalchemy_store", "pandas", "pyarrow.parquet",

@@ -146,7 +146,7 @@ def test_who_reads_the_output_may_leave_and_a_closed_terminal_may_be_ignored(pro
 
 
 def test_a_signal_that_comes_after_the_end_changes_nothing(inside, project, monkeypatch):
-    from ired.lab.tracking import Tracking
+    from ired.lab.tracking.mlflow_client import Tracking
     end = Tracking.end
 
     def ended(self, run_id, status):

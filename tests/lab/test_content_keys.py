@@ -29,7 +29,7 @@ def test_dates_comments_elsewhere_and_the_notebook_change_nothing(fresh):
     before = all_keys(fresh)
     for path in fresh.root.rglob("*.py"):
         os.utime(path, (1, 1))
-    fresh.edit("ired/lab/status.py", "import", "import ")
+    fresh.edit("ired/lab/targets/status.py", "import", "import ")
     (fresh.root / "ired" / "unused.py").write_text("x = 1\n")
     assert all_keys(fresh) == before
 

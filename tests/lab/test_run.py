@@ -12,10 +12,10 @@ from ired.lab.content_keys import Keys
 from ired.lab.errors import NotFinite, UserError
 from ired.lab.profiles import PROFILES
 from ired.lab.queue import RunCoordinates, load
-from ired.lab.result import Result
 from ired.lab.run import Run
-from ired.lab.store import Store
-from ired.lab.tracking import Tracking
+from ired.lab.tracking.mlflow_client import Tracking
+from ired.lab.tracking.result import Result
+from ired.lab.tracking.store import Store
 
 
 @pytest.fixture

@@ -19,11 +19,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ired.model import coordinates, problems
-from ired.model.architectures import ARCHITECTURES, build
-from ired.model.graph_training import GraphTrainer
+from ired.model.energies.architectures import ARCHITECTURES, build
 from ired.model.sampling import SamplingConfig, sample, solve
 from ired.model.schedule import Schedule
-from ired.model.training import MINING, Trainer, TrainingConfig
+from ired.model.training.graph_trainer import GraphTrainer
+from ired.model.training.trainer import MINING, Trainer, TrainingConfig
 
 N, B = 3, 8
 DEVICE = torch.device("meta")

@@ -5,7 +5,7 @@ import torch
 
 from ired.model import problems
 from ired.model.coordinates import Coordinates
-from ired.model.energy import EnergyConfig, MLPEnergy
+from ired.model.energies.mlp import EnergyConfig, MLPEnergy
 from ired.model.reference import AlgebraicEnergy, IdealEnergy
 from ired.model.sampling import Sampler, SamplingConfig, descend, sample
 from ired.model.schedule import Schedule

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ired.model import problems, weight_edits
-from ired.model.energy import EnergyConfig, MLPEnergy
+from ired.model.energies.mlp import EnergyConfig, MLPEnergy
 
 N = 3
 

@@ -9,10 +9,10 @@ from tiny_store import run, runs, runs_of
 
 from ired.lab.run import sha256
 from ired.model import checkpoint
-from ired.model.energy import EnergyConfig, MLPEnergy
+from ired.model.energies.mlp import EnergyConfig, MLPEnergy
 
 SCRIPT = "scripts/02_train_baseline.py"
-KEEP = "ired.lab.keep_model"
+KEEP = "ired.lab.targets.keep_model"
 
 
 def model_of(folder, trained):

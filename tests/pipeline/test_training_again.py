@@ -50,7 +50,7 @@ def test_a_killed_training_ends_as_an_undisturbed_one(untrained):
 
 
 def test_training_that_diverges_is_failed(untrained):
-    training = untrained / "ired/model/training.py"
+    training = untrained / "ired/model/training/trainer.py"
     wild = training.read_text().replace("rate = c.learning_rate", "rate = 1e30")
     assert wild != training.read_text()
     training.write_text(wild)

@@ -9,10 +9,10 @@ import pandas
 import pytest
 
 from ired.lab.content_keys import Keys
-from ired.lab.opening import open_tracking
 from ired.lab.queue import ROOT, RunCoordinates, load
-from ired.lab.results import Shelf
-from ired.lab.store import Store
+from ired.lab.tracking.opening import open_tracking
+from ired.lab.tracking.results import Shelf
+from ired.lab.tracking.store import Store
 from ired.report import claims as stated, synthesis
 from ired.report.confidence import CAUSAL, CORRELATIONAL, DESCRIPTIVE, Claim
 

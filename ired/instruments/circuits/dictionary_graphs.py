@@ -19,8 +19,8 @@ from ired.instruments.circuits.feature_graph import Edges, Layer, Sparser, Verif
 from ired.instruments.circuits.feature_paths import LAYERS
 from ired.instruments.core.states import array
 from ired.instruments.dictionaries import features
-from ired.instruments.dictionaries.dictionary import Dictionary
 from ired.instruments.dictionaries.features import Agreement, Effects, Places
+from ired.instruments.dictionaries.sparse_autoencoder import Dictionary
 from ired.instruments.statistics.intervals import Interval
 from ired.model.protocol import Energy
 

@@ -28,13 +28,13 @@ from ired.instruments.circuits.energy_outputs import needed
 from ired.instruments.core.random_directions import covariance_matched
 from ired.instruments.core.states import array
 from ired.instruments.dictionaries import training
-from ired.instruments.dictionaries.dictionary import (
+from ired.instruments.dictionaries.features import Places
+from ired.instruments.dictionaries.sparse_autoencoder import (
     Dictionary,
     DictionaryError,
     given,
     standardisation,
 )
-from ired.instruments.dictionaries.features import Places
 from ired.instruments.layers.forward_backward import Network
 from ired.instruments.statistics.intervals import (
     Interval,

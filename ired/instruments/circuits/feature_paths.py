@@ -19,8 +19,8 @@ from torch import Tensor
 
 from ired.instruments.circuits.feature_graph import Edges, Layer
 from ired.instruments.core.states import array
-from ired.instruments.dictionaries.dictionary import Dictionary
 from ired.instruments.dictionaries.features import Effects, Places
+from ired.instruments.dictionaries.sparse_autoencoder import Dictionary
 from ired.instruments.statistics.intervals import (
     Interval,
     adjust,

@@ -13,8 +13,8 @@ from ired.instruments.circuits.energy_outputs import Frames
 from ired.instruments.core import states
 from ired.instruments.core.check import Check, compare
 from ired.instruments.core.reference_energies import References
-from ired.instruments.dictionaries.dictionary import Dictionary, given
 from ired.instruments.dictionaries.features import Places, attribute
+from ired.instruments.dictionaries.sparse_autoencoder import Dictionary, given
 from ired.model.protocol import Energy
 
 

@@ -17,15 +17,15 @@ from pandas import DataFrame
 from torch import Tensor
 
 from ired.instruments.comparison.representation_inputs import Ground
-from ired.instruments.core import states
 from ired.instruments.concepts import cav, tcav
 from ired.instruments.concepts.pairs import pair_activations
+from ired.instruments.core import states
 from ired.instruments.core.directions import CONCEPTS, OF_STATES, Direction
 from ired.instruments.core.random_directions import isotropic_in
 from ired.instruments.core.sampler import Sampler
 from ired.instruments.core.states import array
 from ired.instruments.dictionaries import recovery
-from ired.instruments.dictionaries.dictionary import Dictionary, quality
+from ired.instruments.dictionaries.sparse_autoencoder import Dictionary, quality
 from ired.instruments.interventions import manifold
 from ired.instruments.interventions.edits import Path, Place, added
 from ired.instruments.interventions.effects import DOSE, contrast
@@ -33,7 +33,7 @@ from ired.instruments.interventions.pushes import RESOLUTION
 from ired.instruments.interventions.responses import LEVEL
 from ired.instruments.interventions.study import Bench, reading
 from ired.instruments.layers import ablation, ablation_damage
-from ired.instruments.robustness import effects, matching
+from ired.instruments.robustness import effects, procrustes_matching
 from ired.instruments.robustness.rediscovery import LAYERS
 from ired.model.protocol import Energy
 
@@ -60,7 +60,7 @@ def coded(
     for layer, x in tokens.items():
         covariance = torch.cov(x[ground.layers.tokens.fit].T)
         every = own[layer], *(
-            matching.random_like(own[layer], covariance, generator) for _ in range(BLIND)
+            procrustes_matching.random_like(own[layer], covariance, generator) for _ in range(BLIND)
         )  # fmt: skip
         first, *blind = (one.encode(x[some]).to_sparse() for one in every)
         found[layer] = Codes(first, tuple(blind))

@@ -8,7 +8,7 @@ landscape     cosine of the energy gaps at the same states around the same answe
 attributions  cosine of how the score at k = 0 follows changes of A, mean over problems
 answers       cosine of the errors of answers sampled from the same starts, mean over problems
 features      mean over layers of (matched − chance)/(1 − chance): correlation of Hungarian-matched
-              features on tokens that did not choose the matches (`ired.instruments.robustness.matching`), and
+              features on tokens that did not choose the matches (`ired.instruments.robustness.procrustes_matching`), and
               that of random dictionaries of the activations' covariance, matched alike
 directions    Pearson correlation over concepts, layers and landscapes of the concept directions' signed
               effects, each less its mean over the concepts of its layer and landscape, so that with
@@ -42,7 +42,7 @@ from pandas import DataFrame
 from torch import Tensor
 
 from ired.instruments.comparison.representation import Fingerprint
-from ired.instruments.robustness import matching
+from ired.instruments.robustness import procrustes_matching
 
 GENERAL = ("landscape", "attributions", "answers")
 PARTS = (*GENERAL, "features", "directions")
@@ -165,7 +165,7 @@ def features(first: Fingerprint, second: Fingerprint) -> dict[str, tuple[float, 
 def matched(first: Tensor, second: Tensor, fit: Tensor) -> float:
     """Mean correlation of matched features (T, F) on the tokens that are judged. Pairs of which neither
     fires there have nothing to be judged by, and are left out."""
-    found = matching.match(first, second, fit)
+    found = procrustes_matching.match(first, second, fit)
     fires = [(x[~fit][:, of] != 0).any(0)
              for x, of in ((first, found.first), (second, found.second))]  # fmt: skip
     some = (fires[0] | fires[1]).cpu().numpy()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ired.instruments.core.states import array
-from ired.instruments.dictionaries.dictionary import Dictionary, DictionaryError
+from ired.instruments.dictionaries.sparse_autoencoder import Dictionary, DictionaryError
 from ired.instruments.statistics.intervals import Interval, rank_correlation, ratio_interval, spearman_interval
 from ired.model.protocol import Energy
 

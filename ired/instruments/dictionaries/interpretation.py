@@ -16,7 +16,6 @@ from pandas import DataFrame, Series, concat
 from torch import Tensor
 
 from ired.instruments.core.states import array
-from ired.instruments.dictionaries.dictionary import Dictionary
 from ired.instruments.dictionaries.features import (
     Agreement,
     Effects,
@@ -38,6 +37,7 @@ from ired.instruments.dictionaries.rule_descriptions import (
     strongest,
     unruly,
 )
+from ired.instruments.dictionaries.sparse_autoencoder import Dictionary
 from ired.instruments.statistics.auroc import auroc
 from ired.instruments.statistics.intervals import Interval, mean_interval
 from ired.model.protocol import Energy

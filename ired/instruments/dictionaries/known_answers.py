@@ -9,15 +9,15 @@ from ired.instruments.core import patching, states
 from ired.instruments.core.check import Check, compare
 from ired.instruments.core.reference_energies import Layered, References
 from ired.instruments.dictionaries import (
-    dictionary,
     features,
     held_out_correlation,
     interpretation,
     property_correlation,
     recovery,
     rule_descriptions,
+    sparse_autoencoder,
 )
-from ired.instruments.dictionaries.dictionary import given
+from ired.instruments.dictionaries.sparse_autoencoder import given
 from ired.instruments.dictionaries.training import Member, Plan, train
 from ired.instruments.statistics import intervals
 
@@ -35,23 +35,23 @@ def check_dictionary(generator: torch.Generator) -> list[Check]:
             yield (on * (0.5 + torch.rand(512, count, generator=generator))) @ D
 
     x = torch.cat([next(batches()) for _ in range(8)])
-    mean, scale = dictionary.standardisation(x.mean(0), torch.cov(x.mT))
+    mean, scale = sparse_autoencoder.standardisation(x.mean(0), torch.cov(x.mT))
     members = [Member(kind, 64, active) for kind in ("l1", "topk")]
     found, _ = train(members, Plan(200, rate=1e-2), batches(), mean, scale)
     checks, landscape = [], torch.zeros(len(x), dtype=torch.long)
     for member, learned in found.items():
-        seen = dictionary.quality(learned, [x], landscape, mean[None])
+        seen = sparse_autoencoder.quality(learned, [x], landscape, mean[None])
         alive = learned.decoder[torch.from_numpy(seen.rates > 0)]
-        cosine = float(dictionary.matched_cosines(D, alive).mean())
+        cosine = float(sparse_autoencoder.matched_cosines(D, alive).mean())
         what = f"mean cosine of {member.architecture} to a planted dictionary"
         checks += [Check(name, what, 1, cosine, 0.1),
                    Check(name, f"L0 of {member.architecture}", active, seen.l0, 0.4 * active)]  # fmt: skip
     order = torch.randperm(count, generator=generator)
-    checks.append(compare(name, "cosines to a permutation", 1, dictionary.matched_cosines(D, D[order]), 1e-6))
+    checks.append(compare(name, "cosines to a permutation", 1, sparse_autoencoder.matched_cosines(D, D[order]), 1e-6))
     # Standardised rows (1, 0), (0, 2), (−1, 0), (1, 1): neurons, one of two kept.
     plane = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-1.0, 0.0], [1.0, 1.0]])
-    one = dictionary.neurons(torch.zeros(2), torch.ones(()), 1)
-    seen = dictionary.quality(one, [plane], landscape[:4], torch.zeros(1, 2))
+    one = sparse_autoencoder.neurons(torch.zeros(2), torch.ones(()), 1)
+    seen = sparse_autoencoder.quality(one, [plane], landscape[:4], torch.zeros(1, 2))
     return [*checks,
             Check(name, "variance explained by hand", 1 - 1 / 8, seen.explained, 1e-6),
             Check(name, "L0 by hand", 1, seen.l0, 1e-6)]  # fmt: skip

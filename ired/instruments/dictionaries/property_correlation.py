@@ -21,7 +21,7 @@ from torch import Tensor
 from ired.instruments.accuracy.predictors import features
 from ired.instruments.core.random_directions import covariance_matched
 from ired.instruments.core.states import array
-from ired.instruments.dictionaries.dictionary import Dictionary, given
+from ired.instruments.dictionaries.sparse_autoencoder import Dictionary, given
 from ired.instruments.statistics.intervals import rank_p_values
 from ired.instruments.statistics.spectra import entropy_rank
 from ired.model.protocol import Energy

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from ired.instruments.core.patching import Spliced
 from ired.instruments.core.random_directions import covariance_matched
-from ired.instruments.dictionaries import dictionary, recovery
+from ired.instruments.dictionaries import recovery, sparse_autoencoder
 from ired.instruments.dictionaries.activations import Shards
-from ired.instruments.dictionaries.dictionary import Dictionary, Quality, Stability
 from ired.instruments.dictionaries.recovery import Recovery
+from ired.instruments.dictionaries.sparse_autoencoder import Dictionary, Quality, Stability
 from ired.instruments.dictionaries.training import Member, Plan, train
 from ired.instruments.statistics.intervals import Interval, mean_interval, ratio_interval
 from ired.model.protocol import Energy
@@ -62,7 +62,7 @@ class Bench:
 
     @property
     def standard(self) -> tuple[Tensor, Tensor]:
-        return dictionary.standardisation(self.mean, self.covariance)
+        return sparse_autoencoder.standardisation(self.mean, self.covariance)
 
     def train(
         self, members: Sequence[Member], plan: Plan, batch: int, on_step: Callable[[int], None],
@@ -89,9 +89,9 @@ class Bench:
         mean, scale = self.standard
         x = next(self.shards.activations("train", self.layer))
         some = torch.randperm(len(x), generator=self.generator(99))[:tokens]
-        found = dictionary.principal(self.covariance, mean, scale, sparsity) | {
-            "ica": dictionary.independent(x[some], mean, scale, sparsity, self.seed),
-            "neurons": dictionary.neurons(mean, scale, sparsity),
+        found = sparse_autoencoder.principal(self.covariance, mean, scale, sparsity) | {
+            "ica": sparse_autoencoder.independent(x[some], mean, scale, sparsity, self.seed),
+            "neurons": sparse_autoencoder.neurons(mean, scale, sparsity),
             "mean": constant(mean, mean, scale),
             "zero": constant(torch.zeros_like(mean), mean, scale),
         }
@@ -103,7 +103,7 @@ class Bench:
         at = recovery.situations(self.energy, self.A, self.y0, self.generator(3))
         return {
             name: Judged(
-                dictionary.quality(
+                sparse_autoencoder.quality(
                     one, self.shards.activations("held_out", self.layer), landscape, self.means
                 ),
                 recovery.recovery(self.energy, self.layer, one, self.A, at),
@@ -168,7 +168,7 @@ def seeds_agree(
         if not member.frozen:
             kinds.setdefault(member.architecture, []).append(member)
     return {
-        architecture: dictionary.stability(
+        architecture: sparse_autoencoder.stability(
             [alive(found[m], judged[m.name]) for m in members], bench.covariance, bench.generator(4)
         )
         for architecture, members in kinds.items() if len(members) > 1
@@ -266,7 +266,7 @@ def study(
     `training.train`."""  # fmt: skip
     members = [
         Member(kind, features, sparsity, seed)
-        for kind in dictionary.ARCHITECTURES for seed in range(seeds)
+        for kind in sparse_autoencoder.ARCHITECTURES for seed in range(seeds)
     ]  # fmt: skip
     frozen = Member("topk", features, sparsity, frozen=True)
     found, curves = bench.train([*members, frozen], plan, batch, on_step, checkpoint)

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ired.instruments.dictionaries.dictionary import ARCHITECTURES, Dictionary
+from ired.instruments.dictionaries.sparse_autoencoder import ARCHITECTURES, Dictionary
 from ired.instruments.dictionaries.sparse_codes import Codes, largest, sampled_product, sparse_product, starts_of
 
 _WEIGHTS = ("decoder", "encoder", "encoder_bias", "threshold", "bias")

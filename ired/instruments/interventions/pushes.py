@@ -41,7 +41,7 @@ from ired.instruments.core.sampler import Sampler
 from ired.instruments.core.states import array
 from ired.instruments.core.trajectories import record
 from ired.instruments.dictionaries import features
-from ired.instruments.dictionaries.dictionary import Dictionary
+from ired.instruments.dictionaries.sparse_autoencoder import Dictionary
 from ired.instruments.interventions import manifold
 from ired.instruments.interventions.answer_properties import carried, properties
 from ired.instruments.interventions.manifold import Cloud, Nature

@@ -20,7 +20,7 @@ from ired.instruments.core.random_directions import isotropic_in
 from ired.instruments.core.sampler import Sampler
 from ired.instruments.core.states import array
 from ired.instruments.dictionaries import recovery
-from ired.instruments.dictionaries.dictionary import Dictionary
+from ired.instruments.dictionaries.sparse_autoencoder import Dictionary
 from ired.instruments.interventions.edits import Path, Place, added
 from ired.instruments.interventions.effects import DOSE, contrast, specificity
 from ired.instruments.interventions.pushes import RESOLUTION

@@ -31,9 +31,9 @@ from ired.instruments.core.states import array
 from ired.instruments.interventions.pushes import RESOLUTION
 from ired.instruments.interventions.responses import p_above
 from ired.instruments.interventions.verdicts import BACKWARDS
-from ired.instruments.robustness import matching, score
+from ired.instruments.robustness import procrustes_matching, score
 from ired.instruments.robustness.effects import Effects
-from ired.instruments.robustness.matching import Matching, Tokens
+from ired.instruments.robustness.procrustes_matching import Matching, Tokens
 from ired.instruments.robustness.rediscovery import LAYERS, Network, Wanted
 from ired.instruments.statistics.intervals import adjust
 
@@ -68,7 +68,7 @@ def directions(
             rows = networks[0].components[k]
             back = networks[0].energy.coordinates.from_basis
             own = [back(rows[one.rank])] + [
-                back(matching.match_axes(rows, net.components[k])[0][one.rank])
+                back(procrustes_matching.match_axes(rows, net.components[k])[0][one.rank])
                 for net in networks[1:]
             ]
         else:
@@ -94,7 +94,7 @@ def _partners(
 
 def likeness(
     networks: Sequence[Network], shared: Sequence[Wanted], found: Sequence[Sequence[Direction]],
-    tokens: Tokens, rotations: Mapping[tuple[str, int], matching.Rotation], draws: int,
+    tokens: Tokens, rotations: Mapping[tuple[str, int], procrustes_matching.Rotation], draws: int,
     generator: torch.Generator,
 ) -> DataFrame:
     """Each direction of every other network beside the first one's, rows of name, source, space,
@@ -120,7 +120,7 @@ def likeness(
                 if one.source == "gradient":
                     count = len(networks[0].components[one.landscape])
                 if (STATE, count) not in null:
-                    level = matching.chance_matched(count, coordinates.size, draws, generator).mean()
+                    level = procrustes_matching.chance_matched(count, coordinates.size, draws, generator).mean()
                     null[STATE, count] = (float(level),) * 2
                 by_chance = null[STATE, count]
             else:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ired.instruments.core.check import Check
-from ired.instruments.robustness import matching, score as robustness_score
-from ired.instruments.robustness.matching import Tokens
+from ired.instruments.robustness import procrustes_matching, score as robustness_score
+from ired.instruments.robustness.procrustes_matching import Tokens
 
 MATCHING, SCORE = "robustness", "robustness_score"
 
@@ -29,31 +29,31 @@ def check_matching(generator: torch.Generator) -> list[Check]:
     """A planted rotation and a permuted dictionary are found; chance is what is stated."""
     tokens, x = planted_tokens(12, generator)
     Q = torch.linalg.qr(torch.randn(12, 12, generator=generator, dtype=torch.float64)).Q
-    share, rotation = matching.alignment(0.5 * x @ Q, x, tokens)
+    share, rotation = procrustes_matching.alignment(0.5 * x @ Q, x, tokens)
     away = (rotation.matrix - Q.mT).abs().max()
-    shuffled, _ = matching.alignment(0.5 * x @ Q, x, tokens, generator)
+    shuffled, _ = procrustes_matching.alignment(0.5 * x @ Q, x, tokens, generator)
     codes = (x @ torch.randn(12, 30, generator=generator, dtype=torch.float64) - 4).relu()
     order = torch.randperm(30, generator=generator)
-    found = matching.match(codes, codes[:, order], tokens.fit, fires=1)
+    found = procrustes_matching.match(codes, codes[:, order], tokens.fit, fires=1)
     right = (order[torch.from_numpy(found.second)] == torch.from_numpy(found.first)).double().mean()
-    mixed = matching.match(codes, codes[tokens.shuffled(generator)][:, order], tokens.fit, fires=1)
+    mixed = procrustes_matching.match(codes, codes[tokens.shuffled(generator)][:, order], tokens.fit, fires=1)
     # Within a landscape nothing is left in common: that is measured apart from what landscapes share.
     one = (tokens.landscape == 1).nonzero()[:, 0]
     noise = torch.randn(2, len(one), 20, generator=generator, dtype=torch.float64)
-    apart = matching.match(*noise, tokens.fit[one])
+    apart = procrustes_matching.match(*noise, tokens.fit[one])
     axis = torch.randn(4000, 2, 21, generator=generator, dtype=torch.float64)
     single = torch.nn.functional.cosine_similarity(axis[:, 0], axis[:, 1], dim=1).abs().mean()
-    drawn = matching.chance_matched(1, 21, 1000, generator).mean()
+    drawn = procrustes_matching.chance_matched(1, 21, 1000, generator).mean()
     fixed = torch.eye(21, dtype=torch.float64)[:4]
     several = np.mean([
-        matching.match_axes(
+        procrustes_matching.match_axes(
             fixed, torch.linalg.qr(torch.randn(21, 4, generator=generator, dtype=torch.float64)).Q.mT
         )[1].mean() for _ in range(300)
     ])  # fmt: skip
-    by_chance = matching.chance_cosine(21)
-    stated = matching.chance_matched(4, 21, 300, generator).mean()
+    by_chance = procrustes_matching.chance_cosine(21)
+    stated = procrustes_matching.chance_matched(4, 21, 300, generator).mean()
     table = np.full((5, 5), 0.4)
-    same = matching.pair_interval(table)
+    same = procrustes_matching.pair_interval(table)
     return [
         _check(MATCHING, "share explained after a planted rotation", 1, share, 1e-12),
         _check(MATCHING, "the planted rotation", 0, away, 1e-10),

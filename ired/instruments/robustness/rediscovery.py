@@ -32,10 +32,10 @@ from ired.instruments.concepts import cav
 from ired.instruments.concepts.pairs import Pairs, Population, concept_pairs, pair_activations
 from ired.instruments.core import states as points
 from ired.instruments.core.directions import STATE, Direction
-from ired.instruments.dictionaries.dictionary import Dictionary, standardisation
 from ired.instruments.dictionaries.features import Places, attribute
+from ired.instruments.dictionaries.sparse_autoencoder import Dictionary, standardisation
 from ired.instruments.dictionaries.training import Member, Plan, train
-from ired.instruments.robustness.matching import Tokens
+from ired.instruments.robustness.procrustes_matching import Tokens
 from ired.model.protocol import Energy
 
 LAYERS = ("fc1", "fc2", "fc3")

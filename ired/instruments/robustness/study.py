@@ -19,7 +19,7 @@ from ired.instruments.core.sampler import Sampler
 from ired.instruments.robustness import (  # fmt: skip
     effects as robustness_effects,
     findings,
-    matching as robustness,
+    procrustes_matching as robustness,
     rediscovery,
     score,
 )
@@ -173,7 +173,7 @@ def study(
 def match_features(
     networks: Sequence[Network], ground: Ground, generator: torch.Generator
 ) -> tuple[DataFrame, dict[str, dict]]:
-    """`matching.compared` of every layer: its rows with a column layer, and the matchings by
+    """`procrustes_matching.compared` of every layer: its rows with a column layer, and the matchings by
     layer."""
     tables, found = [], {}
     for layer in LAYERS:

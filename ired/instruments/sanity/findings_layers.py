@@ -21,7 +21,7 @@ from ired.instruments.core import random_directions, states
 from ired.instruments.core.energy_gap import centred
 from ired.instruments.core.patching import DISTANCES, Spliced
 from ired.instruments.core.states import array
-from ired.instruments.dictionaries.dictionary import Dictionary, given
+from ired.instruments.dictionaries.sparse_autoencoder import Dictionary, given
 from ired.instruments.sanity import randomisation
 from ired.instruments.sanity.findings_answers import DRAWS, Answer, Background, Networks
 from ired.instruments.sanity.survival_table import LINEAR, Cell

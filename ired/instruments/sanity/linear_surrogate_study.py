@@ -14,7 +14,7 @@ from ired.instruments.accuracy import linear_surrogate
 from ired.instruments.core import states as points
 from ired.instruments.core.directions import EVERYWHERE, STATE, Direction
 from ired.instruments.core.states import array
-from ired.instruments.dictionaries.dictionary import Dictionary
+from ired.instruments.dictionaries.sparse_autoencoder import Dictionary
 from ired.instruments.sanity import findings_answers
 from ired.instruments.sanity.findings_answers import Answer
 from ired.instruments.statistics.intervals import Interval, ratio_interval

@@ -17,7 +17,7 @@ from ired.instruments.concepts.pairs import Population, concept_pairs
 from ired.instruments.core import states
 from ired.instruments.core.directions import Direction
 from ired.instruments.core.trajectories import record
-from ired.instruments.dictionaries.dictionary import Dictionary
+from ired.instruments.dictionaries.sparse_autoencoder import Dictionary
 from ired.instruments.sanity import (
     findings_answers,
     findings_geometry as later,

@@ -32,8 +32,8 @@ from ired.instruments.core.directions import EVERYWHERE, OF_PROBLEMS, STATE, Dir
 from ired.instruments.core.energy_gap import centred
 from ired.instruments.core.patching import DISTANCES, Spliced
 from ired.instruments.core.sampler import Sampler
-from ired.instruments.dictionaries.dictionary import Dictionary, given
 from ired.instruments.dictionaries.property_correlation import MATRIX, effective_rank
+from ired.instruments.dictionaries.sparse_autoencoder import Dictionary, given
 from ired.instruments.interventions import manifold, pushes
 from ired.instruments.interventions.answer_properties import carried
 from ired.instruments.interventions.manifold import Cloud, Nature

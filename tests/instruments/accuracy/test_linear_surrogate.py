@@ -7,7 +7,7 @@ import torch
 from ired.instruments.accuracy import linear_surrogate
 from ired.instruments.core.directions import EVERYWHERE, STATE, Direction
 from ired.instruments.core.states import array
-from ired.instruments.dictionaries.dictionary import given
+from ired.instruments.dictionaries.sparse_autoencoder import given
 from ired.instruments.sanity import linear_surrogate_study
 
 

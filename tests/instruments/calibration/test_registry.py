@@ -12,7 +12,7 @@ from ired.instruments.core import states
 from ired.instruments.core.reference_energies import References
 from ired.model import problems
 from ired.model.coordinates import Coordinates
-from ired.model.energy import EnergyConfig
+from ired.model.energies.mlp import EnergyConfig
 from ired.model.reference import AlgebraicEnergy, DoubleWell, IdealEnergy, Quadratic
 
 CHECKS = {

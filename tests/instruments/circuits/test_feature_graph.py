@@ -7,7 +7,7 @@ import torch
 from ired.instruments.circuits import feature_graph, feature_paths
 from ired.instruments.circuits.known_answers import Line, identity, some_tokens
 from ired.instruments.dictionaries import features
-from ired.instruments.dictionaries.dictionary import DictionaryError, given
+from ired.instruments.dictionaries.sparse_autoencoder import DictionaryError, given
 
 WIDTH = 12
 

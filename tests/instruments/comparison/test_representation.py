@@ -16,7 +16,7 @@ from ired.instruments.core.reference_energies import Around
 from ired.instruments.interventions import manifold
 from ired.instruments.robustness import effects
 from ired.model import problems as model_problems
-from ired.model.energy import EnergyConfig, MLPEnergy
+from ired.model.energies.mlp import EnergyConfig, MLPEnergy
 from ired.model.reference import IdealEnergy
 from ired.model.sampling import SamplingConfig, sample
 

@@ -6,7 +6,7 @@ import torch
 
 from ired.instruments.core import states
 from ired.instruments.dictionaries import features
-from ired.instruments.dictionaries.dictionary import DictionaryError, given
+from ired.instruments.dictionaries.sparse_autoencoder import DictionaryError, given
 
 LAYER = "fc1"
 

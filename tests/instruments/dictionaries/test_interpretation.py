@@ -10,7 +10,7 @@ from pandas import DataFrame, Series
 
 from ired.instruments.core import states
 from ired.instruments.dictionaries import figures_catalogue, interpretation
-from ired.instruments.dictionaries.dictionary import given
+from ired.instruments.dictionaries.sparse_autoencoder import given
 from tests.instruments.dictionaries.test_features import LAYER, Layered, tokens_of
 
 

@@ -7,12 +7,12 @@ import torch
 
 from ired.instruments.core.patching import Spliced
 from ired.instruments.dictionaries import (
-    dictionary,
     features,
     known_answers,
     property_correlation,
     recovery,
     rule_descriptions,
+    sparse_autoencoder,
 )
 from ired.model import problems as model_problems
 
@@ -66,7 +66,7 @@ def test_a_broken_instrument_is_named(references, monkeypatch, instrument, name,
 @pytest.mark.parametrize(
     "instrument, name, spoil, room",
     [
-        (dictionary, "matched_cosines", lambda cosines: cosines * 0.8, "dictionary"),
+        (sparse_autoencoder, "matched_cosines", lambda cosines: cosines * 0.8, "dictionary"),
         (property_correlation, "correlate", lambda found: replace(found, rho=found.rho * 0.5), "correlation"),
     ],
     ids=["matching", "rho"],

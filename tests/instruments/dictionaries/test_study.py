@@ -6,7 +6,7 @@ import torch
 from pandas import DataFrame
 
 from ired.instruments.core import states
-from ired.instruments.dictionaries import dictionary, study
+from ired.instruments.dictionaries import sparse_autoencoder, study
 from ired.instruments.dictionaries.activations import Moments, Shards
 from ired.instruments.dictionaries.study import Bench, operating_point
 from ired.instruments.dictionaries.training import Plan
@@ -43,7 +43,7 @@ def bench(network, problems, generator):
 def test_everything_kept_is_the_network_and_nothing_kept_the_floor(bench):
     mean, scale = bench.standard
     judged = bench.judge({
-        "all": dictionary.neurons(mean, scale, 32),
+        "all": sparse_autoencoder.neurons(mean, scale, 32),
         "mean": study.constant(mean, mean, scale),
         "zero": study.constant(0 * mean, mean, scale),
     })  # fmt: skip
@@ -70,16 +70,16 @@ def test_a_study_holds_all_it_promises(bench):
         "seeds": ["batchtopk-48-l0_6-seed0", "batchtopk-48-l0_6-seed1"],
     }
     assert set(found.named) == {
-        *(f"{kind}-48-l0_6-seed{seed}" for kind in dictionary.ARCHITECTURES for seed in range(2)),
+        *(f"{kind}-48-l0_6-seed{seed}" for kind in sparse_autoencoder.ARCHITECTURES for seed in range(2)),
         "frozen", "pca", "pca, first", "ica", "neurons", "mean", "zero",
     }  # fmt: skip
     packed = found.pack()
     for name, one in found.named.items():
-        again = dictionary.Dictionary.unpack(name, *packed)
+        again = sparse_autoencoder.Dictionary.unpack(name, *packed)
         assert torch.equal(again.decoder, one.decoder) and again.kind == one.kind
     tables = found.tables()
     assert len(tables["dictionaries"]) == 15 and len(tables["features"]) == 48
-    assert set(tables["stability"]["architecture"]) == set(dictionary.ARCHITECTURES)
+    assert set(tables["stability"]["architecture"]) == set(sparse_autoencoder.ARCHITECTURES)
     own = tables["dictionaries"].set_index("name").loc["batchtopk-48-l0_6-seed0"]
     verdicts = found.verdicts()
     assert verdicts["gap_recovered"] == (own.gap_low >= 0.9, {"share": own.gap, "low": own.gap_low})
@@ -92,12 +92,12 @@ def test_a_features_stability_is_its_own(bench):
     mean, scale = bench.standard
     generator = torch.Generator().manual_seed(0)
     D = torch.randn(20, 32, generator=generator)
-    one = dictionary.given("topk", D, mean, scale, 3)
-    other = dictionary.given("topk", D[torch.randperm(20, generator=generator)], mean, scale, 3)
+    one = sparse_autoencoder.given("topk", D, mean, scale, 3)
+    other = sparse_autoencoder.given("topk", D[torch.randperm(20, generator=generator)], mean, scale, 3)
     np.testing.assert_allclose(study.feature_stability(one, [other, other]), 1, atol=1e-6)
     changed = D.clone()
     changed[4] = torch.randn(32, generator=generator)
-    seen = study.feature_stability(one, [dictionary.given("topk", changed, mean, scale, 3)])
+    seen = study.feature_stability(one, [sparse_autoencoder.given("topk", changed, mean, scale, 3)])
     assert seen[4] < 0.6 and np.delete(seen, 4).min() > 0.999
 
 

@@ -8,10 +8,10 @@ import torch
 from ired.instruments.influence import gradients, outcomes, study
 from ired.instruments.influence.known_answers import ridge, twice_used
 from ired.model import problems
-from ired.model.energy import EnergyConfig
-from ired.model.ensemble import TableEnergy, as_function
+from ired.model.energies.mlp import EnergyConfig
 from ired.model.reference import IdealEnergy
 from ired.model.sampling import Sampler
+from ired.model.training.ensemble import TableEnergy, as_function
 
 SAMPLER = Sampler(1, 6.0)
 

@@ -7,7 +7,7 @@ import torch
 
 from ired.instruments.core import patching, states
 from ired.instruments.core.directions import EVERYWHERE, STATE, Direction
-from ired.instruments.dictionaries.dictionary import given
+from ired.instruments.dictionaries.sparse_autoencoder import given
 from ired.instruments.interventions import answer_properties, manifold, pushes
 from ired.instruments.interventions.known_answers import check_interventions
 from ired.model import problems as model_problems

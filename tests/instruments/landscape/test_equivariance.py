@@ -9,7 +9,7 @@ from ired.instruments.core.sampler import denoised
 from ired.instruments.landscape import equivariance, known_answers as calibration
 from ired.instruments.landscape.equivariance import PERMUTATIONS, ROTATIONS
 from ired.model import problems as model_problems
-from ired.model.energy import EnergyConfig, MLPEnergy
+from ired.model.energies.mlp import EnergyConfig, MLPEnergy
 from ired.model.sampling import SamplingConfig, sample
 
 

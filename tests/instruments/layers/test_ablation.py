@@ -11,7 +11,7 @@ from ired.instruments.layers import ablation, ablation_damage, ablation_ranking
 from ired.instruments.layers.ablation import LAYERS, WHOLE, Ablated, InLandscape
 from ired.instruments.statistics.regression import least_squares
 from ired.model import problems, weight_edits
-from ired.model.energy import EnergyConfig, MLPEnergy
+from ired.model.energies.mlp import EnergyConfig, MLPEnergy
 from ired.model.sampling import SamplingConfig, sample
 
 N, P = 3, 4

@@ -10,10 +10,10 @@ import torch
 from ired.instruments.concepts import tcav
 from ired.instruments.core import patching, states
 from ired.instruments.dictionaries import recovery
-from ired.instruments.dictionaries.dictionary import neurons
+from ired.instruments.dictionaries.sparse_autoencoder import neurons
 from ired.instruments.interventions import manifold
 from ired.model import problems
-from ired.model.architectures import build, configured
+from ired.model.energies.architectures import build, configured
 from ired.model.sampling import SamplingConfig, sample
 
 LAYERS = ("pass1", "pass2", "pass3")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ired.instruments.robustness import known_answers as calibration, matching, score
+from ired.instruments.robustness import known_answers as calibration, procrustes_matching, score
 
 
 def missed(checks):
@@ -17,11 +17,11 @@ def generator():
 @pytest.mark.parametrize(
     "module, name, spoil, check, named",
     [
-        (matching, "procrustes", lambda r: matching.Rotation(r.matrix.mT, r.scale),
+        (procrustes_matching, "procrustes", lambda r: procrustes_matching.Rotation(r.matrix.mT, r.scale),
          calibration.check_matching, "the planted rotation"),
-        (matching, "assigned", lambda pairs: (pairs[0], pairs[1][::-1].copy()),
+        (procrustes_matching, "assigned", lambda pairs: (pairs[0], pairs[1][::-1].copy()),
          calibration.check_matching, "share of a permuted dictionary matched back"),
-        (matching, "chance_matched", lambda drawn: drawn * 0.5,
+        (procrustes_matching, "chance_matched", lambda drawn: drawn * 0.5,
          calibration.check_matching, "the same by matching one"),
         (score, "statistic", lambda t2: 4 * t2,
          calibration.check_robust, "null effects called robust"),

@@ -9,7 +9,7 @@ import torch
 from ired.instruments.core import random_directions, states
 from ired.instruments.core.directions import Direction
 from ired.instruments.core.states import array
-from ired.instruments.dictionaries.dictionary import given
+from ired.instruments.dictionaries.sparse_autoencoder import given
 from ired.instruments.eigen_decomposition.eigen_split import Frame
 from ired.instruments.geometry import answer_errors
 from ired.instruments.sanity import (

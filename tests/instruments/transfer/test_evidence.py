@@ -10,7 +10,7 @@ from pandas import DataFrame
 from ired.instruments.core import states
 from ired.instruments.core.directions import EVERYWHERE, Direction
 from ired.instruments.core.sampler import denoised
-from ired.instruments.dictionaries.dictionary import given
+from ired.instruments.dictionaries.sparse_autoencoder import given
 from ired.instruments.interventions import manifold
 from ired.instruments.interventions.known_answers_causality import Planted
 from ired.instruments.statistics.intervals import rank_correlation
