@@ -87,11 +87,11 @@ def main(run):
     run.table("predictors", table)
     run.table("properties", kinds)
     run.metrics({f"mse.{family}.{name}": mse for family, name, mse, *_ in rows})
-    run.figure("properties", figures.properties(kinds),
+    run.figure("properties", figures.plot_properties(kinds),
                f"Empirical distributions over up to 1000 problems of each family (n = {n}).")  # fmt: skip
     run.figure(
         "predictors",
-        figures.predictors(table[table["family"] != "validation"]),
+        figures.plot_predictors(table[table["family"] != "validation"]),
         f"MSE per entry of A⁻¹ of predictors fitted on {run.params.fit} training problems (the network "
         f"on {shown}), with 95 % intervals over problems.",
     )

@@ -96,7 +96,7 @@ def main(run):
     run.table("accuracy", errors)
     run.figure(
         "accuracy",
-        figures.accuracy(errors, references[references["family"].isin(["test", "harder"])]),
+        figures.plot_accuracy(errors, references[references["family"].isin(["test", "harder"])]),
         "Sampled MSE per entry with 95 % intervals over problems; 10 landscapes times the inner "
         "steps; at 0 steps the answer is denoised only. Dashed: reference predictors.",
     )

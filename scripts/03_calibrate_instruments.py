@@ -30,7 +30,7 @@ def main(run):
     import torch
 
     from ired.instruments.calibration import registry
-    from ired.instruments.calibration.figures import calibration as picture
+    from ired.instruments.calibration.figures import plot_calibration as picture
     from ired.instruments.core.reference_energies import References
     from ired.model import problems
     from ired.model.coordinates import Coordinates

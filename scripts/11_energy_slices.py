@@ -60,18 +60,18 @@ def main(run):
     run.headline("share of slice below the answer, k=0", below.estimate, below.low, below.high)
     run.figure(
         "slices_by_energy",
-        figures.slices_by_energy(pictures, list(energies), extent),
+        figures.plot_slices_by_energy(pictures, list(energies), extent),
         "Gap to the answer's energy in σ_k in a random plane through the answer (+) of one problem, "
         "on one colour scale; the ideal bowl is the third row.",
     )
     run.figure(
         "slices_by_plane",
-        figures.slices_by_plane(pictures, extent),
+        figures.plot_slices_by_plane(pictures, extent),
         "Trained energy of the same problem along three kinds of planes. +: answer, ×: where "
         "sampling ended, line: the sampling path's shadow in the plane.",
     )
     caption = f"Means over {len(A)} problems with 95 % intervals; random planes."
-    run.figure("slice_shapes", figures.slice_shapes(summary), caption)
+    run.figure("slice_shapes", figures.plot_slice_shapes(summary), caption)
 
 
 if __name__ == "__main__":

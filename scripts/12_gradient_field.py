@@ -65,7 +65,7 @@ def main(run):
     run.headline("cosine to the answer, k=0", cosine.estimate, cosine.low, cosine.high)
     run.figure(
         "gradient_field",
-        figures.gradient_field(summary),
+        figures.plot_gradient_field(summary),
         f"Means over {len(A)} problems with 95 % intervals. One noise radius is σ_k·√size. The "
         "score error is relative to the best multiple of y, which never sees A.",
     )

@@ -68,13 +68,13 @@ def main(run):
     run.headline("mean curvature × σ, k=0", scale.estimate, scale.low, scale.high)
     run.figure(
         "spectra",
-        figures.spectra(spectra),
+        figures.plot_spectra(spectra),
         f"Eigenvalues of σ_k·Hessian over {len(A)} problems at noised answers: median and middle 90 % "
         "at every rank. Ideal: all 1. Below: the Gauss–Newton and the residual part alone.",
     )
     run.figure(
         "curvature",
-        figures.curvature(summary[summary["place"] == "noised"]),
+        figures.plot_curvature(summary[summary["place"] == "noised"]),
         f"Means over {len(A)} problems with 95 % intervals, at noised answers.",
     )
 

@@ -84,13 +84,13 @@ def main(run):
     run.headline("minima per problem, k=0", count.estimate, count.low, count.high)
     run.figure(
         "landscape_metrics",
-        figures.landscape_metrics(summary),
+        figures.plot_landscape_metrics(summary),
         f"Means over {len(A)} problems in {size.sets} sets with 95 % intervals. Minima are distinct ends of descents "
         "with vanishing gradient and no negative or zero eigenvalue: a lower bound of how many there are, as are "
         "saddles.",
     )
     caption = "Share of descents that end in the minimum nearest to the answer, by where they start."
-    run.figure("basins", figures.basins(summary, size.distances), caption)
+    run.figure("basins", figures.plot_basins(summary, size.distances), caption)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def main(run):
     pictures = results["P1-01"].tensors("pictures")
     curvature = summaries["P1-03"]
     curvature = curvature[curvature.place == "noised"]
-    sheet = figures.master(
+    sheet = figures.plot_master(
         pictures, extent, summaries["P1-02"], curvature, summaries["P1-04"],
         run.params.problem,
     )

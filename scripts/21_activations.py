@@ -73,7 +73,7 @@ def main(run):
     moments = {layer: (of_layer.means, of_layer.covariance) for layer, of_layer in writer.moments.items()}
     run.figure(
         "activations",
-        figures.activations(summary, moments),
+        figures.plot_activations(summary, moments),
         f"{count} tokens of {params.problems} problems. Left: how far each landscape's mean lies from the overall "
         "mean, in units of the root mean square deviation. Middle: variance by principal component. "
         "Right: what the activations are made of.",

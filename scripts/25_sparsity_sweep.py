@@ -68,7 +68,7 @@ def main(run):
     run.headline("layers with an operating point", sum(p["meets"] for p in operating.values()))
     run.figure(
         "frontier",
-        figures.frontier(table, {layer: p["name"] for layer, p in operating.items()}),
+        figures.plot_frontier(table, {layer: p["name"] for layer, p in operating.items()}),
         f"{len(table)} dictionaries on {params.problems} held-out problems. Small marks: fewer features. Rings: "
         "what the rule chose. Dashed: a tenth, which the rule allows.",
     )

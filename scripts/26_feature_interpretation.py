@@ -76,7 +76,7 @@ def main(run):
         page = of_layer.page(layer, stability, columns, properties)
         page["note"] = figures.note(name, numbers, best, is_best)
         pages.append(page)
-        run.figure(f"overview_{layer}", figures.overview(layer, page["table"], page["arrays"]), page["note"])
+        run.figure(f"overview_{layer}", figures.plot_overview(layer, page["table"], page["arrays"]), page["note"])
     effects = interpretation.effects(interpreted)
     run.table("effects", effects)
     run.table("features", pandas.concat([page["table"] for page in pages], ignore_index=True))
@@ -86,7 +86,7 @@ def main(run):
     run.html("catalogue", figures.page(title, pages))
     run.figure(
         "agreement",
-        figures.agreement(effects),
+        figures.plot_agreement(effects),
         "Mean effect of a feature on the energy gap to the answer: by gradient × activation, and exactly.",
     )
 

@@ -74,7 +74,7 @@ def main(run):
     run.criterion("answers_follow_exact_sensitivity", answers.surely(), **answers.numbers())
     cosine = score.cosine
     run.headline("cosine of ∂score/∂A to the exact one, k=0", cosine.estimate, cosine.low, cosine.high)
-    for name, figure, caption in figures.all_of_them(study, run.params.problems, A.shape[-1]):
+    for name, figure, caption in figures.attribution_figures(study, run.params.problems, A.shape[-1]):
         run.figure(name, figure, caption)
 
 

@@ -76,7 +76,7 @@ def main(run):
     run.criterion("more_than_input_and_untrained", both > len(ahead) / 2, both=both, **ahead.sum())
     mean = trained.mean_auroc()
     run.headline("held-out AUROC of the CAVs handed on", mean.estimate, mean.low, mean.high)
-    for name, figure, caption in figures.all_of_them(trained, untrained, len(fresh)):
+    for name, figure, caption in figures.concept_figures(trained, untrained, len(fresh)):
         run.figure(name, figure, caption)
 
 

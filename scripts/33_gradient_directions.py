@@ -83,7 +83,7 @@ def main(run):
     run.criterion("follows_exact_sensitivity", captured.low > captured.limit, **shares)
     times = (captured[what] / captured.chance for what in ("share", "low", "high"))
     run.headline("exact sensitivity captured at k=0, times chance", *times)
-    for name, figure, caption in figures.all_of_them(tables, study.matrices):
+    for name, figure, caption in figures.active_subspace_figures(tables, study.matrices):
         run.figure(name, figure, f"{caption} {size.problems} problems, {size.fresh} fresh ones.")
 
 

@@ -87,7 +87,7 @@ def main(run):
     for name, figure in figures.dose_responses(tables["summary"], tables["directions"], size.panels).items():
         run.figure(name, figure, f"{words} Controls are displaced by the same norm.")
     words += " Filled: beyond random. Tick: random draw that moves most; cross: covariance; at the foot: no change."
-    run.figure("overview", figures.overview(moved, tables["directions"]), words)
+    run.figure("overview", figures.plot_overview(moved, tables["directions"]), words)
 
 
 if __name__ == "__main__":

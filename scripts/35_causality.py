@@ -83,9 +83,9 @@ def main(run):
     run.metrics({f"beyond.{source}": rows.mean() for source, rows in beyond.groupby(table["source"])})
     run.metrics({name: table[name].sum() for name in ("necessary", "mediates", "sufficient")})
     drawn = {
-        "verdicts": figures.verdicts(table),
-        "mediation": figures.mediation(table),
-        "counterfactuals": figures.counterfactuals(apart),
+        "verdicts": figures.plot_verdicts(table),
+        "mediation": figures.plot_mediation(table),
+        "counterfactuals": figures.plot_counterfactuals(apart),
     }
     for name, figure in drawn.items():
         run.figure(name, figure, figures.CAPTIONS[name].format(directions=len(table), pairs=size.pairs))

@@ -83,7 +83,7 @@ def main(run):
         run.criterion(name, met, **numbers)
     run.metrics(study.numbers(tables["answers"], clouds["trained"], made))
     run.headline("rank correlation of energy and Bures cost, k=0", best.estimate, best.low, best.high)
-    for name, figure, caption in figures.all_of_them(tables, ways, params.axes):
+    for name, figure, caption in figures.transport_figures(tables, ways, params.axes):
         run.figure(name, figure, caption)
 
 

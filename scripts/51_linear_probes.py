@@ -65,7 +65,7 @@ def main(run):
     gain = probes.gain_over_given()
     run.headline("R², fc3 − [A, A², y]", gain.estimate, gain.low, gain.high)
     run.metrics(study.numbers(tables["r2"]))
-    for name, figure, caption in figures.all_of_them(tables):
+    for name, figure, caption in figures.probing_figures(tables):
         run.figure(name, figure, f"{caption} {len(A)} problems, one state each; intervals: 95 %.")
 
 

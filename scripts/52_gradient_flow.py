@@ -79,7 +79,7 @@ def main(run):
         run.criterion(name, met, **numbers)
     cosine = measured["trained"].flow.agreement()[-1]
     run.headline("cosine of the losses' gradients", cosine["cosine"], cosine["low"], cosine["high"])
-    for name, figure, caption in figures.all_of_them(tables, summaries, values, params.problems):
+    for name, figure, caption in figures.gradient_signal_figures(tables, summaries, values, params.problems):
         run.figure(name, figure, caption)
 
 

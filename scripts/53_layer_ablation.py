@@ -86,7 +86,7 @@ def main(run):
     layer, rise = study.least_missed(tables["summary"])
     run.headline(f"rise of the MSE with {layer} linear", *rise)
     votes = study.votes(damage, size.share)
-    for name, figure, caption in figures.all_of_them(
+    for name, figure, caption in figures.ablation_figures(
         tables, votes, anchors, share=size.share, problems=len(A), background=len(background)
     ):
         run.figure(name, figure, caption)

@@ -88,7 +88,7 @@ def main(run):
     nearest = graphs.nearest()
     run.headline("share of sources beyond the nearest chance", nearest.estimate, nearest.low, nearest.high)
     run.metrics(study.numbers(terms, graphs, chains))
-    for name, figure, caption in figures.all_of_them(tables, pictures):
+    for name, figure, caption in figures.composition_figures(tables, pictures):
         run.figure(name, figure, f"{caption} {size.problems} problems.")
 
 

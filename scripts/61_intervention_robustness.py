@@ -87,7 +87,7 @@ def main(run):
     share = found.share_robust()
     run.headline("share of claimed findings robust", share.estimate, share.low, share.high)
     words = f"{len(SEEDS)} networks, {size.problems} fresh problems each."
-    for name, figure, caption in figures.all_of_them(found.tables):
+    for name, figure, caption in figures.robustness_figures(found.tables):
         run.figure(name, figure, f"{caption} {words}")
     run.table("problems", pandas.DataFrame(dict(zip(map(str, SEEDS), conditions, strict=True))))
 

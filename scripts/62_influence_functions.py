@@ -141,7 +141,7 @@ def main(run):
     run.headline("LDS of Gauss-Newton influence on score error", best["lds"], best["low"], best["high"])
     run.metrics({"tracin.from_captum": study.difference_from_captum(networks[0], train[:12], test[:4])})
     run.metrics(study.numbers(influences, validated, removed, measured) | study.pull_numbers(cosines, *kappa[2:]))
-    for name, figure, caption in figures.all_of_them(tables, A.numpy(), helps, kappa, cosines):
+    for name, figure, caption in figures.influence_figures(tables, A.numpy(), helps, kappa, cosines):
         run.figure(name, figure, caption)
 
 

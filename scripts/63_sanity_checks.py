@@ -120,7 +120,7 @@ def main(run):
         run.criterion(name, met, **numbers)
     share = survival_table.survived(table)
     run.headline("share of finding × check that survives", share.estimate, share.low, share.high)
-    for name, figure, caption in figures.all_of_them(table, curves, linear):
+    for name, figure, caption in figures.sanity_figures(table, curves, linear):
         run.figure(name, figure, caption)
 
 

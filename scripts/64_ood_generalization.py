@@ -108,12 +108,12 @@ def main(run):
     run.headline("transfer score, shifted families", total.score, total.low, total.high)
     words = f"{size.problems} problems a family; 95 % intervals over problems."
     for name, figure, caption in (
-        ("accuracy", figures.accuracy(errors), f"{words} At n = {m} this model is one trained for "
+        ("accuracy", figures.plot_accuracy(errors), f"{words} At n = {m} this model is one trained for "
          f"{size.other_steps} steps only. Dotted: the answer 0."),
-        ("transfer", figures.transfer(scores), "Rule, chance, interval: ired.instruments.transfer.score. "
+        ("transfer", figures.plot_transfer(scores), "Rule, chance, interval: ired.instruments.transfer.score. "
          "'Same again': a fresh draw of the training distribution. Dotted: 0.6. Grey: not measurable."),
-        ("detection", figures.detection(found.detection), f"{words} In brackets: ½ is not excluded."),
-        ("odd", figures.pathologies(odd), f"Medians over {size.odd} problems. Dotted: the answer 0; "
+        ("detection", figures.plot_detection(found.detection), f"{words} In brackets: ½ is not excluded."),
+        ("odd", figures.plot_pathologies(odd), f"Medians over {size.odd} problems. Dotted: the answer 0; "
          "the median energy of training problems. Without an inverse ‖AŶ − I‖ cannot vanish."),
     ):  # fmt: skip
         run.figure(name, figure, caption)

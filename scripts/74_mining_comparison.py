@@ -73,16 +73,16 @@ def main(run):
     several = landscapes.groupby("metric")["landscape"].transform("nunique") > 1
     words = f"{len(found.numbers)} models, {seen.seeds} seeds of each variant."
     for name, figure, caption in (
-        ("accuracy", figures.accuracy(accuracy, references), f"{words} Small dots are seeds, large ones means "
+        ("accuracy", figures.plot_accuracy(accuracy, references), f"{words} Small dots are seeds, large ones means "
          "with Student's 95 % intervals. Dashed: reference predictors."),
-        *((name, figures_differences.differences(rows), f"{words} Differences to none, paired by seed, in their own "
+        *((name, figures_differences.plot_differences(rows), f"{words} Differences to none, paired by seed, in their own "
            "deviations. Filled: significant after correction over all cells. Grey: what so few seeds cannot "
            "see with 80 % power.") for name, rows in seen.cells()),
-        ("changes", figures_differences.heatmap(seen.changed()), f"{words} Differences to none in units of the "
+        ("changes", figures_differences.plot_heatmap(seen.changed()), f"{words} Differences to none in units of the "
          "deviation between seeds; metrics that are the same in all models are left out."),
-        ("consistency", figures.consistency(pairs), f"{words} What two models share, from 0 to 1, beside a "
+        ("consistency", figures.plot_consistency(pairs), f"{words} What two models share, from 0 to 1, beside a "
          "copy, a model with its weights shuffled, an untrained one and the ideal energy."),
-        ("landscapes", figures.landscapes(landscapes[several]), f"{words} Means over seeds with the range of "
+        ("landscapes", figures.plot_landscapes(landscapes[several]), f"{words} Means over seeds with the range of "
          "seeds."),
     ):  # fmt: skip
         run.figure(name, figure, caption)

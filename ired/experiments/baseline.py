@@ -71,7 +71,7 @@ def train(
         run.series({f"{name}.{column}": list(points[column].items()) for column in points})
     run.figure(
         "learning_curves",
-        figures.training(curves, losses, reference_errors.loc["validation", ["mean", "least_squares"]].to_dict()),
+        figures.plot_training(curves, losses, reference_errors.loc["validation", ["mean", "least_squares"]].to_dict()),
         "Averaged weights on 256 validation problems; losses are running means. Dashed: reference "
         "predictors. E, ‖∇E‖ and the gap together show a score that dies, if it does.",
     )

@@ -87,7 +87,7 @@ def study(run: Run, layer: str) -> None:
     run.headline(f"score recovered, {layer}", chosen_numbers["score"], chosen_numbers["score_low"], chosen_numbers["score_high"])
     run.figure(
         "dictionaries",
-        figures.dictionaries(results.rows, mse, layer),
+        figures.plot_dictionaries(results.rows, mse, layer),
         f"Dictionaries of {features} features with about {params.sparsity} active, on {params.problems} held-out "
         "problems, with 95 % intervals over problems. 1 is a constant in the layer's place (gaps), or the "
         "score that is blind to A; 0 the network as it is. Dotted: what the criteria ask for. Rings: the "
@@ -95,7 +95,7 @@ def study(run: Run, layer: str) -> None:
     )
     run.figure(
         "training",
-        figures.dictionary_training(tables, layer, params.architecture),
+        figures.plot_dictionary_training(tables, layer, params.architecture),
         "Learning curves of all members; how well the features of different seeds match, beside random "
         "dictionaries with the data's covariance (bar) and without (tick); how often features fire.",
     )

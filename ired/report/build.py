@@ -193,9 +193,9 @@ def drawn(gathered: Gathered, advice: Sequence[Advice], elsewhere: Sequence[Gath
 
     judged = gathered.judged()
     phases = {exp.id: exp.phase for exp in gathered.experiments}
-    pictures = {"claims": figures_of.claims(judged, [phases[claim.claim.experiments()[0]] for claim in judged]),
-             "published": figures_of.published(ratios(figures(gathered, elsewhere)))}  # fmt: skip
-    return pictures | ({"decision": figures_of.decision(advice)} if advice else {})
+    pictures = {"claims": figures_of.plot_claims(judged, [phases[claim.claim.experiments()[0]] for claim in judged]),
+             "published": figures_of.plot_published(ratios(figures(gathered, elsewhere)))}  # fmt: skip
+    return pictures | ({"decision": figures_of.plot_decision(advice)} if advice else {})
 
 
 def report(gathered: Gathered, shelf: Shelf, link: Any, drawings: Mapping[str, bytes], advice: Advised, escape: bool = True,

@@ -57,7 +57,7 @@ FAMILIES = {"test": "same difficulty, c = 0.5", "harder": "harder, c = 0.1"}
 _LINE = 0.165  # inches of a line of text
 
 
-def decision(advice: Sequence[Advice], title: str = "Which negatives, for what?") -> Figure:
+def plot_decision(advice: Sequence[Advice], title: str = "Which negatives, for what?") -> Figure:
     """Goals × kinds of negatives and other energies against none: verdict, difference, interval.
 
     The last column: what the rule takes; its cell is framed, and the energy that is beyond all kinds.
@@ -99,7 +99,7 @@ def decision(advice: Sequence[Advice], title: str = "Which negatives, for what?"
     return figure
 
 
-def claims(
+def plot_claims(
     judged: Sequence[Judged], phases: Sequence[int], names: Mapping[int, str] | None = None,
     title: str = "Claims",
 ) -> Figure:  # fmt: skip
@@ -147,7 +147,7 @@ def claims(
     return figure
 
 
-def published(rows: DataFrame, title: str = "Beside the published figures") -> Figure:
+def plot_published(rows: DataFrame, title: str = "Beside the published figures") -> Figure:
     """Errors over those of least squares at the same n, a panel for each family.
 
     rows: setting, family ("test" or "harder"), ratio, low, high (NaN where there is none), kind

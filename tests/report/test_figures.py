@@ -107,7 +107,7 @@ def judged(count=45, title=LONG):
 
 def test_a_decision_names_every_goal_kind_and_number():
     given = advice()
-    figure = figures.decision(given)
+    figure = figures.plot_decision(given)
     shown = words(figure)
     for one in given:
         assert one.goal.name in shown
@@ -121,7 +121,7 @@ def test_a_decision_names_every_goal_kind_and_number():
 
 
 def test_a_verdict_stands_on_its_own_colour_and_no_other():
-    figure = figures.decision(advice())
+    figure = figures.plot_decision(advice())
     seen = set()
     for text in texts(figure):
         glyph, _, word = text.get_text().partition(" ")
@@ -139,7 +139,7 @@ def test_better_but_no_better_than_chance_is_not_drawn_as_success():
     goal = next(goal for goal in rule.GOALS if goal.metric == "sanity.alarm")
     for mean, strong in ((0.25, False), (0.75, True)):
         cell = Cell(goal.name, "random", rule.BETTER, 0.2, 0.1, 0.3, 0.01, 0.1, mean, 0.2, 2.0, 5)
-        figure = figures.decision([Advice(goal, {"random": cell}, rule.NOTHING, "")])
+        figure = figures.plot_decision([Advice(goal, {"random": cell}, rule.NOTHING, "")])
         (text,) = (text for text in texts(figure) if text.get_text() == "▲ better")
         assert same_color(under(figure, text), figures.EFFECTS[rule.BETTER][0]) == strong
         assert ("and still 0.25" in words(figure)) != strong
@@ -150,11 +150,11 @@ def test_what_is_taken_is_framed_and_named():
     cells = {kind: Cell(goal.name, kind, rule.BETTER, -0.4, -0.5, -0.3, 0.01, 0.1, 1.0, 2.0, 2.0, 5)
              for kind in rule.KINDS}  # fmt: skip
     other = {"product": cells["random"]}
-    figure = figures.decision([Advice(goal, cells, "property", "", other)])
+    figure = figures.plot_decision([Advice(goal, cells, "property", "", other)])
     assert "▲ property" in words(figure)
     frames = [patch for patch in figure.axes[0].patches if not patch.get_fill()]
     assert len(frames) == 1
-    assert len([p for p in figures.decision([Advice(goal, cells, rule.ENOUGH, "")]).axes[0].patches
+    assert len([p for p in figures.plot_decision([Advice(goal, cells, rule.ENOUGH, "")]).axes[0].patches
                 if not p.get_fill()]) == 0  # fmt: skip
 
 
@@ -165,7 +165,7 @@ def test_what_is_taken_is_framed_and_named():
             f"{rule.ENOUGH} (perhaps adversarial or property)", "", {}, "")],
 ])  # fmt: skip
 def test_a_decision_of_little_is_drawn_too(given):
-    assert_apart(figures.decision(given))
+    assert_apart(figures.plot_decision(given))
 
 
 # Claims
@@ -175,7 +175,7 @@ def test_a_decision_of_little_is_drawn_too(given):
 def test_every_claim_stands_on_the_sheet(count):
     given = judged(count)
     phases = [1 + i % 7 for i in range(count)]
-    figure = figures.claims(given, phases, {1: "The landscape"})
+    figure = figures.plot_claims(given, phases, {1: "The landscape"})
     shown = words(figure)
     for one, phase in zip(given, phases, strict=True):
         assert one.claim.title in shown
@@ -188,7 +188,7 @@ def test_every_claim_stands_on_the_sheet(count):
 
 def test_nothing_is_drawn_as_supported_that_is_not():
     given = judged()
-    figure = figures.claims(given, [1] * len(given))
+    figure = figures.plot_claims(given, [1] * len(given))
     shown = texts(figure)
     found = dict.fromkeys(VERDICTS, 0)
     for one in given:
@@ -214,10 +214,10 @@ def test_nothing_is_drawn_as_supported_that_is_not():
 
 def test_claims_without_checks_and_none_at_all_are_drawn():
     claim = Judged(Claim("c", "A claim", sure.CAUSAL, ()), sure.OPEN, sure.NONE, (), (), ("P1-01",), {}, ())
-    assert f"· {sure.UNTESTED}" in words(figures.claims([claim], [3]))
-    assert "0 claims: none. Empty: the check does not apply." in words(figures.claims([], []))
+    assert f"· {sure.UNTESTED}" in words(figures.plot_claims([claim], [3]))
+    assert "0 claims: none. Empty: the check does not apply." in words(figures.plot_claims([], []))
     with pytest.raises(ValueError, match="2 phases for 1 claims"):
-        figures.claims([claim], [1, 2])
+        figures.plot_claims([claim], [1, 2])
 
 
 # Published
@@ -238,7 +238,7 @@ def rows():
 
 def test_every_setting_stands_beside_least_squares():
     given = rows()
-    figure = figures.published(given)
+    figure = figures.plot_published(given)
     shown = words(figure)
     assert set(given["setting"]) <= set(shown)
     assert shown.count("not given") == 2  # one without a row, one without a number
@@ -251,7 +251,7 @@ def test_every_setting_stands_beside_least_squares():
 
 def test_points_lie_at_their_ratios_in_their_colours():
     given = rows()
-    figure = figures.published(given)
+    figure = figures.plot_published(given)
     for axis, family in zip(figure.axes, figures.FAMILIES, strict=True):
         own = given[(given["family"] == family) & given["ratio"].notna()]
         points = [line for line in axis.lines if len(line.get_xdata()) == 1]
@@ -263,10 +263,10 @@ def test_points_lie_at_their_ratios_in_their_colours():
     rows().iloc[:1], rows()[rows()["family"] == "harder"], rows().assign(ratio=np.nan), rows().iloc[:0],
 ])  # fmt: skip
 def test_few_rows_are_drawn_too(given):
-    assert_apart(figures.published(given))
+    assert_apart(figures.plot_published(given))
 
 
 def test_names_are_wrapped_and_not_cut():
     wide = pandas.DataFrame([(LONG, "test", 0.5, 0.4, 0.6, "ours")], columns=rows().columns)
-    assert LONG in words(figures.published(wide))
+    assert LONG in words(figures.plot_published(wide))
     assert all(len(line) < 70 for line in textwrap.wrap(LONG, 66))

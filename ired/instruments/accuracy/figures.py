@@ -8,7 +8,7 @@ from pandas import DataFrame
 from ired.plotting.style import COLOURS, LABELS, canvas
 
 
-def properties(table: DataFrame) -> Figure:
+def plot_properties(table: DataFrame) -> Figure:
     """Distributions of problem properties.
 
     table: one row a problem, columns family, condition_number, smallest_eigenvalue, norm,
@@ -37,7 +37,7 @@ def properties(table: DataFrame) -> Figure:
     return figure
 
 
-def predictors(table: DataFrame) -> Figure:
+def plot_predictors(table: DataFrame) -> Figure:
     """Error of the reference predictors per family.
 
     table: columns family, predictor, mse, low, high.
@@ -59,7 +59,7 @@ def predictors(table: DataFrame) -> Figure:
     return figure
 
 
-def training(curves: DataFrame, losses: DataFrame, references: dict[str, float]) -> Figure:
+def plot_training(curves: DataFrame, losses: DataFrame, references: dict[str, float]) -> Figure:
     """Learning curves.
 
     curves: columns step, sampled_mse, residual, energy, gradient_norm, energy_gap, score_error,
@@ -105,7 +105,7 @@ def training(curves: DataFrame, losses: DataFrame, references: dict[str, float])
     return figure
 
 
-def accuracy(ladder: DataFrame, references: DataFrame) -> Figure:
+def plot_accuracy(ladder: DataFrame, references: DataFrame) -> Figure:
     """Sampled error against the number of optimisation steps, on both distributions.
 
     ladder: columns family, steps, mse, low, high; references: family, predictor, mse.

@@ -16,7 +16,7 @@ _SEEDS = ("#0173b2", "#de8f05", "#029e73", "#cc78bc", "#56b4e9", "#ca9161", "#94
           "#4d4d4d", "#fbafe4")  # fmt: skip
 
 
-def training(
+def plot_training(
     curves: DataFrame, losses: DataFrame, references: Mapping[str, float] | None = None, title: str = ""
 ) -> Figure:
     """Learning curves of all seeds of one variant.

@@ -20,29 +20,29 @@ NAMES = {"random": "random problems"}
 SHUFFLED = "#d55e00"
 
 
-def all_of_them(study: Study, problems: int, n: int) -> list[tuple[str, Figure, str]]:
+def attribution_figures(study: Study, problems: int, n: int) -> list[tuple[str, Figure, str]]:
     """Name, figure and caption of each; problems: whose attributions are averaged; n: the matrix side."""
     means = study.summaries()
     errors, methods = study.tables["completeness"], study.tables["methods"]
     drawn = f"Mean of {problems} problems; colours from − to + the number beside a row."
     over, at = "95 % intervals over problems.", f"k={study.k}"
     return [
-        ("gap", heatmaps(study.maps, study.ideal_maps, "gap"), drawn),
-        ("score", heatmaps(study.maps, study.ideal_maps, "off-diagonal score"), drawn),
+        ("gap", plot_heatmaps(study.maps, study.ideal_maps, "gap"), drawn),
+        ("score", plot_heatmaps(study.maps, study.ideal_maps, "off-diagonal score"), drawn),
         (
             "agreement",
-            agreement(means, errors),
+            plot_agreement(means, errors),
             f"{over} Integrated: {at}, both entries of the score. Dashed: 1 % of what is explained.",
         ),
         (
             "reading",
-            reading(means, methods, n),
+            plot_reading(means, methods, n),
             f"{over} Eigenvectors, methods: {at}; filled the gap, hollow the score. Infidelity 1: blind.",
         ),
     ]
 
 
-def heatmaps(maps: Mapping[Place, NDArray], ideal: Mapping[Place, NDArray], target: str) -> Figure:
+def plot_heatmaps(maps: Mapping[Place, NDArray], ideal: Mapping[Place, NDArray], target: str) -> Figure:
     """Rows: landscapes; columns: A from each baseline, A of the ideal landscape where there is one, y.
 
     maps, ideal: (n, n) by (target, baseline, landscape, "A" or "y"); one scale for a row's network, and
@@ -75,7 +75,7 @@ def heatmaps(maps: Mapping[Place, NDArray], ideal: Mapping[Place, NDArray], targ
     return figure
 
 
-def agreement(means: Mapping[str, DataFrame], errors: DataFrame) -> Figure:
+def plot_agreement(means: Mapping[str, DataFrame], errors: DataFrame) -> Figure:
     """Cosines to the exact sensitivity by landscape, by baseline, of answers; and completeness errors.
 
     means: `tables.summaries`; errors: `tables.completeness`.
@@ -123,7 +123,7 @@ def _dots(axis: Axes, table: DataFrame, places: Sequence[str]) -> None:
     axis.set_xlim(-0.6, len(places) - 0.4)
 
 
-def reading(means: Mapping[str, DataFrame], methods: DataFrame, n: int) -> Figure:
+def plot_reading(means: Mapping[str, DataFrame], methods: DataFrame, n: int) -> Figure:
     """Where attributions of the gap lie, and how far methods are to be believed.
 
     means: `tables.summaries`; methods: `explainers.judged`, the gap's filled and the score's not; n: the matrix side.

@@ -35,23 +35,23 @@ PARTS = {
 }  # fmt: skip
 
 
-def all_of_them(tables: dict[str, DataFrame], matrices: np.ndarray) -> list[tuple]:
+def active_subspace_figures(tables: dict[str, DataFrame], matrices: np.ndarray) -> list[tuple]:
     """Name, figure and caption of each, from the tables of P3-03 and the components as matrices."""
     beyond = {name: tables[name].query("field == 'beyond'") for name in ("spectra", "framed")}
     return [
-        ("scree", scree(beyond["spectra"]), "PCA of the gradient beyond the best multiple of the "
+        ("scree", plot_scree(beyond["spectra"]), "PCA of the gradient beyond the best multiple of the "
          "state. Marked: above what shuffled and sign-flipped entries give (95 %)."),
-        ("components", pictures(tables["components"], matrices), "Leading components, their share of "
+        ("components", plot_pictures(tables["components"], matrices), "Leading components, their share of "
          "the variance, and what they are made of."),
-        ("subspaces", subspaces(tables["angles"], tables["captures"], beyond["framed"]),
+        ("subspaces", plot_subspaces(tables["angles"], tables["captures"], beyond["framed"]),
          "Bands: the middle 95 %; bars: 95 % intervals over problems; m: dimension."),
-        ("alignment", alignment(tables["axes"], tables["single"], tables["cosines"]),
+        ("alignment", plot_alignment(tables["axes"], tables["single"], tables["cosines"]),
          "1: what 95 % of random directions stay under, of the state or of the same layer; filled: "
          "above it, and above chance after correction. Bars: 95 % intervals over problems."),
     ]  # fmt: skip
 
 
-def scree(spectra: DataFrame) -> Figure:
+def plot_scree(spectra: DataFrame) -> Figure:
     """Spectra of each energy, a panel a landscape, with what the trained one's stays under by chance.
 
     spectra: columns energy, states, landscape, component, share, shuffled, flipped, real. 1: the mean
@@ -90,7 +90,7 @@ def scree(spectra: DataFrame) -> Figure:
     return figure
 
 
-def pictures(table: DataFrame, matrices: np.ndarray) -> Figure:
+def plot_pictures(table: DataFrame, matrices: np.ndarray) -> Figure:
     """Components as matrices of length 1, in one scale of colours; a line each of ROWS.
 
     table: columns name, landscape, component, share, real, identity, diagonal, off_diagonal,
@@ -119,7 +119,7 @@ def pictures(table: DataFrame, matrices: np.ndarray) -> Figure:
     return figure
 
 
-def subspaces(stability: DataFrame, captures: DataFrame, power: DataFrame) -> Figure:
+def plot_subspaces(stability: DataFrame, captures: DataFrame, power: DataFrame) -> Figure:
     """Whether the subspace is the same on other problems, what it captures of the inverse's exact
     sensitivity, and where in A's own axes the field is.
 
@@ -170,7 +170,7 @@ def subspaces(stability: DataFrame, captures: DataFrame, power: DataFrame) -> Fi
     return figure
 
 
-def alignment(axes_of_A: DataFrame, captures: DataFrame, cosines: DataFrame) -> Figure:
+def plot_alignment(axes_of_A: DataFrame, captures: DataFrame, cosines: DataFrame) -> Figure:
     """Each component that is handed on, a line: its share in A's eigen-directions, what it captures
     of the exact sensitivity, and its cosines with directions of the layers led back to the state.
 

@@ -8,7 +8,7 @@ from pandas import DataFrame
 from ired.plotting.style import COLOURS, canvas
 
 
-def calibration(table: DataFrame) -> Figure:
+def plot_calibration(table: DataFrame) -> Figure:
     """table: columns setting, instrument, share_of_tolerance, passed."""
     names = list(table["instrument"].unique())
     size = (7, 1.2 + 0.22 * len(names))

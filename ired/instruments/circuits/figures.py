@@ -44,23 +44,23 @@ UP, DOWN = COLOURS["least_squares"], COLOURS["trained"]
 DRAWN = 24  # chains
 
 
-def all_of_them(tables: Mapping[str, DataFrame], pictures: Mapping[str, np.ndarray]) -> list[tuple]:
+def composition_figures(tables: Mapping[str, DataFrame], pictures: Mapping[str, np.ndarray]) -> list[tuple]:
     """Name, figure and caption of each, from the tables and matrices of P5-04."""
     return [
-        ("graph", graph(tables["chains"], tables["features"]),
+        ("graph", plot_graph(tables["chains"], tables["features"]),
          f"The {DRAWN} strongest chains of features; line width: mean |effect| on the energy gap of "
          "the chains through it. At each feature what it goes with, if anything does (p < 0.05 after "
          "correction), and the mean landscape where it fires."),
-        ("sparsity", sparsity(tables["curves"], tables["graphs"]),
+        ("sparsity", plot_sparsity(tables["curves"], tables["graphs"]),
          "How much of the effect the strongest edges carry; and, beside chance, the share of sources "
          "that carry 80 % of a target's, and of the edges between features that fire on a token: 95 % "
          "intervals of paired differences."),
-        ("verification", verification(tables["edges"], tables["chains"]),
+        ("verification", plot_verification(tables["edges"], tables["chains"]),
          "Strongest edges, and chains, by gradient × activation and by ablating them alone."),
-        ("terms", terms(pictures),
+        ("terms", plot_terms(pictures),
          "What each output adds to gap and score, as a matrix that sums to 1: 1/n² everywhere would be "
          "all alike. Where states are symmetric, an output off the diagonal is shown in two halves."),
-        ("outputs", outputs(tables),
+        ("outputs", plot_outputs(tables),
          "Trained (full lines) and untrained network (thin, open marks); 95 % intervals over "
          "problems."),
     ]  # fmt: skip
@@ -69,7 +69,7 @@ def all_of_them(tables: Mapping[str, DataFrame], pictures: Mapping[str, np.ndarr
 # Graph
 
 
-def graph(chains: DataFrame, features: DataFrame) -> Figure:
+def plot_graph(chains: DataFrame, features: DataFrame) -> Figure:
     """chains: fc1, fc2, fc3, size, link_1, link_2, signed, the strongest first; features: layer,
     feature, landscape, property, rho, p."""
     shown = chains.head(DRAWN)
@@ -138,7 +138,7 @@ def _name(described: DataFrame, layer: str, feature: int) -> str:
     return f"{feature}: {with_it}k≈{row.landscape:.1f}".replace("-", "−")
 
 
-def sparsity(curves: DataFrame, graphs: DataFrame) -> Figure:
+def plot_sparsity(curves: DataFrame, graphs: DataFrame) -> Figure:
     """curves: step, graph, edges, effect; graphs: step, graph, and parents_beside and edges_beside with
     their _low and _high."""
     steps = list(dict.fromkeys(curves["step"]))
@@ -174,7 +174,7 @@ def sparsity(curves: DataFrame, graphs: DataFrame) -> Figure:
     return figure
 
 
-def verification(edges: DataFrame, chains: DataFrame) -> Figure:
+def plot_verification(edges: DataFrame, chains: DataFrame) -> Figure:
     """edges: step, signed, cut_signed; chains: signed, cut_signed."""
     steps = list(dict.fromkeys(edges["step"]))
     figure, (axes,) = canvas(1, 3, (4.0, 3.7), title="Gradient × activation against ablation")
@@ -194,7 +194,7 @@ def verification(edges: DataFrame, chains: DataFrame) -> Figure:
 # Outputs
 
 
-def terms(pictures: Mapping[str, np.ndarray]) -> Figure:
+def plot_terms(pictures: Mapping[str, np.ndarray]) -> Figure:
     """pictures: (n, n) by "trained.0.measure.basis", sums 1: the sharpest landscape, in two bases."""
     bases = {"entry": "entries", "eigen": "eigenbasis of A⁻¹"}
     places = [(measure, basis) for measure in MEASURES for basis in bases]
@@ -221,7 +221,7 @@ def terms(pictures: Mapping[str, np.ndarray]) -> Figure:
     return figure
 
 
-def outputs(tables: Mapping[str, DataFrame]) -> Figure:
+def plot_outputs(tables: Mapping[str, DataFrame]) -> Figure:
     """tables: participation, parts, own, fairness of P5-04."""
     figure, ((first, second), (third, fourth)) = canvas(
         2, 2, (5.4, 3.5), title="Which outputs carry the gap"

@@ -58,7 +58,7 @@ def looks(variants: Iterable[str]) -> dict[str, Look]:
     return found
 
 
-def accuracy(table: DataFrame, references: DataFrame, title: str = "") -> Figure:
+def plot_accuracy(table: DataFrame, references: DataFrame, title: str = "") -> Figure:
     """Sampled error of each variant, a panel a family.
 
     table: columns variant, seed, family, steps (optimisation steps; the fewest are drawn open, the most
@@ -106,7 +106,7 @@ def accuracy(table: DataFrame, references: DataFrame, title: str = "") -> Figure
     return figure
 
 
-def consistency(table: DataFrame, title: str = "") -> Figure:
+def plot_consistency(table: DataFrame, title: str = "") -> Figure:
     """What pairs of models share: by variant, and by part.
 
     table: rows of `similarity.table`. Pairs of a model and itself are drawn as copies; kinds that
@@ -121,7 +121,7 @@ def consistency(table: DataFrame, title: str = "") -> Figure:
     table = table.assign(kind=kinds, score=table["score"].where(complete))
     pairs = table[kinds.isin(list(GROUPS))]
     if pairs.empty:
-        return nothing_to_compare(title)
+        return plot_nothing_to_compare(title)
     variants = list(dict.fromkeys([*pairs["first"], *pairs["second"]]))
     look, levels = looks(variants), _levels(pairs)
     totals = [name for name in TOTALS if name in pairs and pairs[name].notna().any()]
@@ -174,7 +174,7 @@ def consistency(table: DataFrame, title: str = "") -> Figure:
     return figure
 
 
-def landscapes(
+def plot_landscapes(
     table: DataFrame, references: Mapping[str, float] | None = None, title: str = ""
 ) -> Figure:
     """By landscape: each variant's mean over seeds, and the range of seeds.
@@ -218,7 +218,7 @@ def landscapes(
 # What they are made of
 
 
-def nothing_to_compare(title: str) -> Figure:
+def plot_nothing_to_compare(title: str) -> Figure:
     """What stands in place of a figure that has no rows."""
     figure, axes = canvas(1, 1, (4.0, 1.5), title=title)
     axes[0, 0].set_axis_off()

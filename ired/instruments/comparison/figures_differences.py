@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from pandas import DataFrame
 
-from ired.instruments.comparison.figures import looks, nothing_to_compare, unique
+from ired.instruments.comparison.figures import looks, plot_nothing_to_compare, unique
 from ired.instruments.comparison.paired_seeds import LARGEST
 from ired.plotting.axes import signed_log
 from ired.plotting.plots import heat_map
 from ired.plotting.style import DIVERGING, canvas
 
 
-def differences(
+def plot_differences(
     table: DataFrame, measure: str = "d_z", reference: str = "none", title: str = ""
 ) -> Figure:
     """Forest plot of the paired differences, metrics by phase.
@@ -31,7 +31,7 @@ def differences(
     table = table.assign(**_scaled(table, measure))
     table = table[np.isfinite(table["x"])]
     if table.empty:
-        return nothing_to_compare(title)
+        return plot_nothing_to_compare(title)
     variants = unique(table, "variant")
     look = looks([reference, *variants])
     step = max(0.29, 0.075 * len(variants) + 0.05)  # inches of a metric
@@ -94,14 +94,14 @@ def differences(
     return figure
 
 
-def heatmap(table: DataFrame, reference: str = "none", title: str = "") -> Figure:
+def plot_heatmap(table: DataFrame, reference: str = "none", title: str = "") -> Figure:
     """Metrics × variants: differences in deviations between seeds; framed: significant.
 
     table: rows of `paired_seeds.Comparison.table`. Colours end at the deviations that one in twenty cells
     exceeds; the number stands in the cell. Grey: the variant has no such metric.
     """
     if table.empty:
-        return nothing_to_compare(title)
+        return plot_nothing_to_compare(title)
     variants, groups = unique(table, "variant"), _grouped(table)
     metrics = [metric for _, names in groups for metric in names]
     grid, marked = (

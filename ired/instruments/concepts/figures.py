@@ -25,31 +25,31 @@ _READERS = {
 }
 
 
-def all_of_them(trained: Study, untrained: Study, fresh: int) -> list[tuple[str, Figure, str]]:
+def concept_figures(trained: Study, untrained: Study, fresh: int) -> list[tuple[str, Figure, str]]:
     """Name, figure and caption of each; fresh: how many problems derivatives are averaged over."""
     best = trained.best()
     return [
         (
             "tcav",
-            scores(trained.tcav),
+            plot_scores(trained.tcav),
             f"Share of {fresh} new problems at which the gap of E to the answer grows along the CAV "
             "(partialled pattern).",
         ),
         (
             "confusion",
-            confusion(trained.confusion, best, PRIMARY),
+            plot_confusion(trained.confusion, best, PRIMARY),
             "0.5 tells nothing, 0 the other way round. Landscapes: where the CAV handed on tells its own "
             "pairs apart best.",
         ),
         (
             "auroc",
-            readers(trained.auroc, untrained.auroc, best, PRIMARY),
+            plot_readers(trained.auroc, untrained.auroc, best, PRIMARY),
             "Held-out pairs of matched problems; 95 % intervals over pairs, too narrow near 0.5.",
         ),
     ]
 
 
-def scores(tcav: DataFrame) -> Figure:
+def plot_scores(tcav: DataFrame) -> Figure:
     """TCAV scores of the energy gap with 95 % intervals, beside the central 95 % of random CAVs.
 
     tcav: columns of `Study.tcav`; a panel for each landscape (rows) and layer.
@@ -91,7 +91,7 @@ def scores(tcav: DataFrame) -> Figure:
     return figure
 
 
-def confusion(table: DataFrame, best: DataFrame, primary: str) -> Figure:
+def plot_confusion(table: DataFrame, best: DataFrame, primary: str) -> Figure:
     """AUROC of every concept's CAV on the held-out pairs of every concept, at the landscape that `best`
     (columns concept, layer, landscape) names for the row; above, the `primary` CAVs, below, filters."""
     layers, concepts = (list(best[c].unique()) for c in ("layer", "concept"))
@@ -123,7 +123,7 @@ def confusion(table: DataFrame, best: DataFrame, primary: str) -> Figure:
     return figure
 
 
-def readers(auroc: DataFrame, untrained: DataFrame, best: DataFrame, primary: str) -> Figure:
+def plot_readers(auroc: DataFrame, untrained: DataFrame, best: DataFrame, primary: str) -> Figure:
     """Held-out AUROC with 95 % intervals, at the landscape that `best` names: of the network's CAVs, of
     the classifier on an untrained network, on the input, and with random labels."""
     layers, concepts = (list(best[c].unique()) for c in ("layer", "concept"))

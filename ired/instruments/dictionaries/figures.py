@@ -15,7 +15,7 @@ from ired.plotting.plots import dots, heat_map, ink, legend_below, row_names
 from ired.plotting.style import COLOURS, LAYERS, SEQUENTIAL, canvas
 
 
-def activations(summary: DataFrame, moments: dict[str, tuple]) -> Figure:
+def plot_activations(summary: DataFrame, moments: dict[str, tuple]) -> Figure:
     """moments: by layer the landscapes' means (K, width) and the covariance (width, width)."""
     figure, (axes,) = canvas(1, 3, title="What the layers hold")
     for layer, (means, covariance) in moments.items():
@@ -55,7 +55,7 @@ ARCHITECTURES = {"l1": "#0173b2", "topk": "#de8f05", "batchtopk": "#029e73", "ju
 BASELINE = "#949494"
 
 
-def dictionaries(rows: DataFrame, mse: float, layer: str) -> Figure:
+def plot_dictionaries(rows: DataFrame, mse: float, layer: str) -> Figure:
     """One line a kind of dictionary, one dot a seed: what is missed; mse: the model's own."""
     rows = rows.assign(kind=rows["architecture"].fillna(rows["name"]))
     place = {kind: -i for i, kind in enumerate(KINDS)}
@@ -97,7 +97,7 @@ def log_or_linear(axis: Axes) -> str:
     return "linear" if 0 < low and high < 3 * low else "log"
 
 
-def dictionary_training(tables: Mapping[str, DataFrame], layer: str, studied: str) -> Figure:
+def plot_dictionary_training(tables: Mapping[str, DataFrame], layer: str, studied: str) -> Figure:
     """Learning curves, agreement of seeds, and how often the features of the `studied` architecture
     fire. tables: "curves", "stability" and "features"."""
     figure, (axes,) = canvas(1, 4, (3.4, 3.2), title=f"Training on {layer}")
@@ -130,7 +130,7 @@ def dictionary_training(tables: Mapping[str, DataFrame], layer: str, studied: st
     return figure
 
 
-def frontier(table: DataFrame, chosen: dict[str, str]) -> Figure:
+def plot_frontier(table: DataFrame, chosen: dict[str, str]) -> Figure:
     """Rows: layers; columns: what is kept, against L0. chosen: by layer the name of a member."""
     shown = {
         "explained_within": "variance missed\nwithin landscapes",
@@ -196,17 +196,17 @@ def with_captions(
     made of so many held-out problems."""
     figures = {
         "best": (
-            best_correlations(best),
+            plot_best_correlations(best),
             "Largest |ρ| over the units of each kind; below it, what the largest stays under by chance "
             "(95 %). In brackets: not above that.",
         ),
         "held_out": (
-            held_out(selected),
+            plot_held_out(selected),
             "Units chosen on one half of the problems, measured on the other, both ways; 95 % intervals over "
             "problems.",
         ),
         "ridge": (
-            predictability(ridge),
+            plot_predictability(ridge),
             "Cross-validated R² with 95 % intervals over problems; logarithms of condition number, smallest "
             "eigenvalue and error.",
         ),
@@ -214,7 +214,7 @@ def with_captions(
     return {name: (figure, f"{text} {problems} held-out problems.") for name, (figure, text) in figures.items()}
 
 
-def best_correlations(best: DataFrame, level: float = 0.95) -> Figure:
+def plot_best_correlations(best: DataFrame, level: float = 0.95) -> Figure:
     """Largest |ρ| of each kind with each property, a panel a layer.
 
     best: columns layer, kind, property, rho, limit. Under each number, what the kind's largest stays
@@ -247,7 +247,7 @@ def best_correlations(best: DataFrame, level: float = 0.95) -> Figure:
     return figure
 
 
-def held_out(selected: DataFrame) -> Figure:
+def plot_held_out(selected: DataFrame) -> Figure:
     """Correlation of the chosen units on problems that did not choose them, with 95 % intervals.
 
     selected: columns layer, kind, property, rho, low, high.
@@ -257,7 +257,7 @@ def held_out(selected: DataFrame) -> Figure:
     )
 
 
-def predictability(ridge: DataFrame) -> Figure:
+def plot_predictability(ridge: DataFrame) -> Figure:
     """What a linear map of all units explains of each property, with 95 % intervals.
 
     ridge: columns layer, kind, property, r2, low, high.

@@ -224,7 +224,7 @@ def _cell(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def agreement(effects: DataFrame) -> Figure:
+def plot_agreement(effects: DataFrame) -> Figure:
     """Attribution against ablation; columns layer, attribution, ablation, top (whether interpreted)."""
     layers = list(dict.fromkeys(effects["layer"]))
     figure, axes = canvas(
@@ -251,7 +251,7 @@ def agreement(effects: DataFrame) -> Figure:
     return figure
 
 
-def overview(
+def plot_overview(
     layer: str, table: DataFrame, arrays: Mapping[str, np.ndarray], count: int = 12
 ) -> Figure:
     """What the first features of a layer read in y, with how often they fire in each landscape."""

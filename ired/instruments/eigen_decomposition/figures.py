@@ -36,28 +36,28 @@ def with_captions(
     problems, controls, draws = (counts[name] for name in ("problems", "controls", "draws"))
     return {
         "steps": (
-            over_steps(curves, level),
+            plot_over_steps(curves, level),
             f"{problems} problems (untrained, ∇E: {controls}), 95 % intervals. An answer that has not seen A is a "
             "multiple of I and errs in eigenvalues only.",
         ),
         "landscapes": (
-            over_landscapes(landscapes, level),
+            plot_over_landscapes(landscapes, level),
             f"{controls} problems, {draws} noised answers each, 95 % intervals. Least squares: as if its answer "
             "were the truth.",
         ),
         "ranks": (
-            ranks(ends.profiles, ends.ranks),
+            plot_ranks(ends.profiles, ends.ranks),
             "Above: mean share of the squared error in each entry of UᵀDU, by isotropic noise's. Below: 95 % "
             "intervals over problems.",
         ),
         "condition": (
-            condition(ends.strata, level),
+            plot_condition(ends.strata, level),
             "Quarters of problems; ρ: Spearman's.",
         ),
     }
 
 
-def over_steps(curves: DataFrame, isotropic: float) -> Figure:
+def plot_over_steps(curves: DataFrame, isotropic: float) -> Figure:
     """curves: columns who, step, landscape, measure, mean, low, high; isotropic: level of shares."""
     figure, axes = canvas(2, 2, (5.6, 3.6), title="Eigenvalues and eigenvectors on the way")
     drawn = curves[curves["step"] > 0]  # the start is noise, read 204-fold
@@ -93,7 +93,7 @@ def over_steps(curves: DataFrame, isotropic: float) -> Figure:
     return figure
 
 
-def over_landscapes(table: DataFrame, isotropic: float) -> Figure:
+def plot_over_landscapes(table: DataFrame, isotropic: float) -> Figure:
     """table: columns energy, quantity, landscape, measure, mean, low, high."""
     figure, axes = canvas(1, 3, (4.8, 3.9), title="Eigenvalues and eigenvectors in the score")
     count = int(table["landscape"].max()) + 1
@@ -128,7 +128,7 @@ def over_landscapes(table: DataFrame, isotropic: float) -> Figure:
     return figure
 
 
-def ranks(profiles: Mapping[str, np.ndarray], table: DataFrame) -> Figure:
+def plot_ranks(profiles: Mapping[str, np.ndarray], table: DataFrame) -> Figure:
     """profiles: (n, n) shares of the squared error by who; table: columns who, rank, measure, mean,
     low, high, chance."""
     figure, axes = canvas(2, 2, (5.0, 3.9), title="Which eigenvalue, which eigenvector")
@@ -167,7 +167,7 @@ def ranks(profiles: Mapping[str, np.ndarray], table: DataFrame) -> Figure:
     return figure
 
 
-def condition(strata: DataFrame, isotropic: float) -> Figure:
+def plot_condition(strata: DataFrame, isotropic: float) -> Figure:
     """strata: columns who, measure, condition, mean, low, high, rho, rho_low, rho_high."""
     figure, axes = canvas(1, 3, (4.6, 3.9), title="Against the condition number")
     for axis, measure, label, level in (

@@ -30,29 +30,29 @@ def with_captions(
     these are checked on) and "draws" of noise."""  # fmt: skip
     return {
         "path": (
-            path(steps),
+            plot_path(steps),
             f"Every step of sampling {counts['problems']} problems, read as an answer; means, 95 % intervals. "
             "Dashed: the truth with isotropic noise of the size of each trained state's error.",
         ),
         "laws": (
-            laws(laws_table),
+            plot_laws(laws_table),
             f"Largest relative error over {counts['laws']} test problems; 0 stands at the left end. Hollow: must "
             "not hold under that metric.",
         ),
         "means": (
-            means(spectra, mean_table),
+            plot_means(spectra, mean_table),
             "Karcher means: spectra (with log det of the mean minus mean log det, over n), and how far means of "
             "answers are from the inverse of the mean problem.",
         ),
         "closeness": (
-            closeness(closeness_table),
+            plot_closeness(closeness_table),
             f"Symmetric parts beside {counts['draws']} draws of noise of equal Frobenius norm each; 95 % intervals "
             "over problems. Ratios: where both are definite.",
         ),
     }
 
 
-def path(steps: DataFrame) -> Figure:
+def plot_path(steps: DataFrame) -> Figure:
     """Distance from the cone, share of indefinite matrices and asymmetry over the steps of sampling.
 
     steps: `answer_errors.along` of each of `who`, with stage, landscape and inner of every step.
@@ -84,7 +84,7 @@ def path(steps: DataFrame) -> Figure:
     return figure
 
 
-def laws(table: dict[str, list]) -> Figure:
+def plot_laws(table: dict[str, list]) -> Figure:
     """A row a law, a panel a metric: worst relative error against its tolerance.
 
     table: `metric_laws.columns`.
@@ -121,7 +121,7 @@ def laws(table: dict[str, list]) -> Figure:
     return figure
 
 
-def means(spectra: DataFrame, table: DataFrame) -> Figure:
+def plot_means(spectra: DataFrame, table: DataFrame) -> Figure:
     """Spectra of Karcher means under each metric, a panel per group of matrices, and how means invert.
 
     spectra, table: `answer_errors.means`.
@@ -170,7 +170,7 @@ def means(spectra: DataFrame, table: DataFrame) -> Figure:
     return figure
 
 
-def closeness(table: DataFrame) -> Figure:
+def plot_closeness(table: DataFrame) -> Figure:
     """Distances to the truth over those of matched noise, how often they are smaller, and definiteness.
 
     table: `answer_errors.compare_all` of each of `who`.

@@ -34,35 +34,35 @@ def with_captions(
     """
     return {
         "profiles": (
-            profiles(shapes),
+            plot_profiles(shapes),
             f"k = 0; medians and middle halves over {problems} problems. Every metric's points are equally far "
             "from the answer, at most one noise radius (reach) but for the last row. The affine-invariant "
             "geodesic to A passes I.",
         ),
         "comparison": (
-            comparison(means["profiles"]),
+            plot_comparison(means["profiles"]),
             "As far as the reach, k = 0; means over problems, 95 % intervals. Ties count half. ×: bent as much "
             "as the affine-invariant one, elsewhere.",
         ),
         "slices": (
-            slices(pictures),
+            plot_slices(pictures),
             "Gap to the answer's energy of one problem in P1-01's planes, trained energy, at equal distance from "
             "the answer. Hatched: straight lines have left the cone.",
         ),
         "conditioning": (
-            conditioning(means["curvature"]),
+            plot_conditioning(means["curvature"]),
             "Means over problems, 95 % intervals, k = 0. Known at the answer: ideal 0 and 2 log κ, algebraic "
             "2 log κ and log (κ + 1/κ)/2.",
         ),
         "convexity": (
-            convexity(means["convexity"]),
+            plot_convexity(means["convexity"]),
             f"{pairs} pairs of a kind and problem, the same under all metrics; 95 % intervals over problems. "
             "Bend: how far the middle lies below.",
         ),
     }
 
 
-def profiles(shapes: DataFrame) -> Figure:
+def plot_profiles(shapes: DataFrame) -> Figure:
     """Energy against distance from the answer at k = 0, a column a kind of target.
 
     shapes: `geodesics.Profiles.shape` of every kind, with energy and view.
@@ -104,7 +104,7 @@ def profiles(shapes: DataFrame) -> Figure:
     return figure
 
 
-def comparison(means: DataFrame) -> Figure:
+def plot_comparison(means: DataFrame) -> Figure:
     """Whether curves lie lower than straight lines, and where they are lowest; k = 0, near.
 
     means: `tables.summarise` of profiles by kind, view, energy, landscape and metric.
@@ -135,7 +135,7 @@ def comparison(means: DataFrame) -> Figure:
     return figure
 
 
-def slices(pictures: Mapping[str, NDArray], energy: str = "trained", problem: int = 0) -> Figure:
+def plot_slices(pictures: Mapping[str, NDArray], energy: str = "trained", problem: int = 0) -> Figure:
     """Straight and bent slices of one problem, a column a plane; arrays of `study.redrawn`."""
     kinds = [kind for kind in PLANES if f"{kind}.line" in pictures]
     metrics = {"Euclidean": "straight"} | {m: m for m in ("affine-invariant", "log-Euclidean")}
@@ -166,7 +166,7 @@ def slices(pictures: Mapping[str, NDArray], energy: str = "trained", problem: in
     return figure
 
 
-def conditioning(means: DataFrame) -> Figure:
+def plot_conditioning(means: DataFrame) -> Figure:
     """Condition numbers by metric, and what a metric saves; k = 0.
 
     means: `tables.summarise` of curvature by place, energy, landscape and metric.
@@ -190,7 +190,7 @@ def conditioning(means: DataFrame) -> Figure:
     return figure
 
 
-def convexity(means: DataFrame) -> Figure:
+def plot_convexity(means: DataFrame) -> Figure:
     """Share of convex pairs, and how convex they are, by metric; k = 0, a column a kind of pair.
 
     means: `tables.summarise` of convexity by kind, energy, landscape and metric.

@@ -36,7 +36,7 @@ TITLES = {
 SHOWN = 3  # matrices of each sort beside a test problem
 
 
-def all_of_them(
+def influence_figures(
     tables: dict[str, DataFrame],
     A: np.ndarray,
     helps: np.ndarray,
@@ -48,23 +48,23 @@ def all_of_them(
     (T, N')."""
     T, N = helps.shape
     return [
-        ("validation", validation(tables["lds"], tables["sweep"]), f"{T} test problems, networks "
+        ("validation", plot_validation(tables["lds"], tables["sweep"]), f"{T} test problems, networks "
          f"trained on random halves of {N}; 95 % intervals over test problems and halves, dampings "
          "judged where they were not chosen. Hollow: networks from other first weights. Dashed: what "
          "retrainings of the same half agree on. Below: all halves."),
-        ("matrices", matrices(A[N:], A[:N], helps, (kappa[1], kappa[0])), "Gauss–Newton influence on "
+        ("matrices", plot_matrices(A[N:], A[:N], helps, (kappa[1], kappa[0])), "Gauss–Newton influence on "
          "the score error; numbers: help over the largest |help| for this test problem. κ: condition "
          "number."),
-        ("properties", properties(helps, kappa[0], tables["matter"]), "Help: Gauss–Newton influence "
+        ("properties", plot_properties(helps, kappa[0], tables["matter"]), "Help: Gauss–Newton influence "
          "that lowers the score error. 95 % intervals; filled: q < 0.05 (Benjamini–Hochberg)."),
-        ("removal", removal(tables["removed"], tables["removal"]), "Retrained without a share of the "
+        ("removal", plot_removal(tables["removed"], tables["removal"]), "Retrained without a share of the "
          f"training problems; 95 % intervals over {T} test problems, means over seeds."),
-        ("pulls", pulls(cosines, kappa[2], kappa[3]), "SETUP-3's network: gradients of its score "
+        ("pulls", plot_pulls(cosines, kappa[2], kappa[3]), "SETUP-3's network: gradients of its score "
          f"error by all its weights, {cosines.shape[1]} fresh and {cosines.shape[0]} test problems."),
     ]  # fmt: skip
 
 
-def validation(table: DataFrame, sweep: DataFrame) -> Figure:
+def plot_validation(table: DataFrame, sweep: DataFrame) -> Figure:
     """Above: LDS by method with intervals beside the ceiling; below: against the damping.
 
     table: columns outcome, method, lds, low, high, ceiling, other_weights; sweep: outcome, method,
@@ -103,7 +103,7 @@ def validation(table: DataFrame, sweep: DataFrame) -> Figure:
     return figure
 
 
-def matrices(
+def plot_matrices(
     test: np.ndarray, train: np.ndarray, helps: np.ndarray, kappa: tuple[np.ndarray, np.ndarray]
 ) -> Figure:
     """A row each test problem: the test A, the training A that help it most, those that hurt most.
@@ -136,7 +136,7 @@ def matrices(
     return figure
 
 
-def properties(helps: np.ndarray, kappa: np.ndarray, rows: DataFrame) -> Figure:
+def plot_properties(helps: np.ndarray, kappa: np.ndarray, rows: DataFrame) -> Figure:
     """Left: mean help of each training problem against its condition number. Right: rank
     correlations of help and of its size with properties; filled where q < 0.05.
 
@@ -166,7 +166,7 @@ def properties(helps: np.ndarray, kappa: np.ndarray, rows: DataFrame) -> Figure:
     return figure
 
 
-def removal(problems: DataFrame, arms: DataFrame) -> Figure:
+def plot_removal(problems: DataFrame, arms: DataFrame) -> Figure:
     """Left: each test problem without its top problems, beside random ones. Right: every arm's mean.
 
     problems: columns by arm; arms: arm, mean, low, high. In percent of the mean outcome.
@@ -196,7 +196,7 @@ def removal(problems: DataFrame, arms: DataFrame) -> Figure:
     return figure
 
 
-def pulls(cosines: np.ndarray, train: np.ndarray, test: np.ndarray) -> Figure:
+def plot_pulls(cosines: np.ndarray, train: np.ndarray, test: np.ndarray) -> Figure:
     """Cosines of score error gradients, (T, N), in the order of condition numbers `test`, `train`."""
     figure, (axes,) = canvas(1, 2, (5.4, 3.6), width_ratios=(1.35, 1),
                              title="Which problems pull this model's score the same way")  # fmt: skip

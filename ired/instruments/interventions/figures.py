@@ -25,7 +25,7 @@ _INK = 10
 _NOTHING = 1e-7  # changes below it are none
 
 
-def dose_response(
+def plot_dose_response(
     summary: DataFrame, directions: DataFrame, source: str, measure: str, most: int = 24
 ) -> Figure:
     """A panel a direction of one source: `measure` by added dose, own with its interval, the draws of
@@ -66,14 +66,14 @@ def dose_response(
 
 
 def dose_responses(summary: DataFrame, directions: DataFrame, most: int) -> dict[str, Figure]:
-    """`dose_response` by name: how far answers move, for every source that has directions; and what they carry, for
+    """`plot_dose_response` by name: how far answers move, for every source that has directions; and what they carry, for
     concept directions."""
     sources = [source for source in SOURCES if source in set(directions["source"])]
     drawn = [("moved", source) for source in sources]
     if "concept" in sources:
         drawn.append(("changed", "concept"))
     return {
-        f"{measure}_{source}": dose_response(summary, directions, source, measure, most)
+        f"{measure}_{source}": plot_dose_response(summary, directions, source, measure, most)
         for measure, source in drawn
     }
 
@@ -104,7 +104,7 @@ def _with_zero(rows: DataFrame, still: DataFrame) -> DataFrame:
     }).sort_values("dose")  # fmt: skip
 
 
-def overview(movement: DataFrame, directions: DataFrame) -> Figure:
+def plot_overview(movement: DataFrame, directions: DataFrame) -> Figure:
     """Left: effect against the distance from the manifold, own and random (grey, joined by a line);
     right: own over random with its interval, a row a direction.
 

@@ -30,7 +30,7 @@ CAPTIONS = {
 _ROW, _INK = 0.3, 12  # inches; points
 
 
-def verdicts(table: DataFrame) -> Figure:
+def plot_verdicts(table: DataFrame) -> Figure:
     """One row a direction, grouped by source: evidence, effects beside random directions, verdict.
 
     table: that of `ired.instruments.interventions.verdicts.verdicts`.
@@ -84,7 +84,7 @@ def verdicts(table: DataFrame) -> Figure:
     return figure
 
 
-def mediation(table: DataFrame) -> Figure:
+def plot_mediation(table: DataFrame) -> Figure:
     """Shares mediated, the direction's beside random ones' and its whole layer's, a row a direction."""
     rows = table[table["mediated"].notna()] if "mediated" in table else table[:0]
     figure, ((axis,),) = canvas(
@@ -114,7 +114,7 @@ def mediation(table: DataFrame) -> Figure:
     return figure
 
 
-def counterfactuals(differences: DataFrame) -> Figure:
+def plot_counterfactuals(differences: DataFrame) -> Figure:
     """Mean change of every property within pairs, in deviations: a row a concept.
 
     differences: columns concept, property, role, difference.

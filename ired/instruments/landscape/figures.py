@@ -71,14 +71,14 @@ def _grid(
     return figure
 
 
-def slices_by_energy(
+def plot_slices_by_energy(
     pictures: Mapping[str, np.ndarray], energies: list[str], extent: float
 ) -> Figure:
     rows = [(f"{name}.random", name) for name in energies]
     return _grid(pictures, rows, extent, "Energy around the answer, and what it is held against", shared=True)
 
 
-def slices_by_plane(pictures: Mapping[str, np.ndarray], extent: float) -> Figure:
+def plot_slices_by_plane(pictures: Mapping[str, np.ndarray], extent: float) -> Figure:
     rows = [
         (f"trained.{kind}", label)
         for kind, label in (
@@ -103,7 +103,7 @@ def by_landscape(axis: Axes, table: DataFrame, label: str, line: float | None = 
     landscape_axis(axis, int(table["landscape"].max()) + 1)
 
 
-def slice_shapes(summary: DataFrame) -> Figure:
+def plot_slice_shapes(summary: DataFrame) -> Figure:
     """summary: columns kind, energy, landscape, measure, mean, low, high."""
     figure, axes = canvas(1, 3, title="Slices through the answer in random planes")
     summary = summary[summary["kind"] == "random"]
@@ -121,7 +121,7 @@ def slice_shapes(summary: DataFrame) -> Figure:
     return figure
 
 
-def gradient_field(summary: DataFrame) -> Figure:
+def plot_gradient_field(summary: DataFrame) -> Figure:
     """summary: columns energy, distance, landscape, measure, mean, low, high."""
     figure, axes = canvas(2, 2, (5, 3.6), title="Where the gradient points, and where it leads")
     measure = {name: rows for name, rows in summary.groupby("measure")}
@@ -148,7 +148,7 @@ def gradient_field(summary: DataFrame) -> Figure:
     return figure
 
 
-def spectra(spectra: Mapping[str, np.ndarray]) -> Figure:
+def plot_spectra(spectra: Mapping[str, np.ndarray]) -> Figure:
     """Eigenvalues by rank: arrays (K, P, m) by "energy.noised.part"."""
     landscapes = (0, 4, 9)
     figure, axes = canvas(2, len(landscapes), title="Spectra of the Hessian, in units of 1/σₖ")
@@ -178,7 +178,7 @@ def _ranked(axis: Axes, values: np.ndarray, label: str, colour: str | None = Non
     axis.fill_between(rank, low, high, color=COLOURS[colour or label], alpha=0.2, linewidth=0)
 
 
-def curvature(summary: DataFrame) -> Figure:
+def plot_curvature(summary: DataFrame) -> Figure:
     """summary: columns energy, landscape, measure, mean, low, high."""
     figure, axes = canvas(2, 3, title="Curvature against the ideal and the algebraic energy")
     panels = (
@@ -196,7 +196,7 @@ def curvature(summary: DataFrame) -> Figure:
     return figure
 
 
-def landscape_metrics(summary: DataFrame) -> Figure:
+def plot_landscape_metrics(summary: DataFrame) -> Figure:
     """summary: columns energy, landscape, measure, mean, low, high."""
     figure, axes = canvas(2, 3, title="Landscape metrics")
     panels = (
@@ -214,8 +214,8 @@ def landscape_metrics(summary: DataFrame) -> Figure:
     return figure
 
 
-def basins(summary: DataFrame, distances) -> Figure:
-    """Basin shares of each energy as heat maps; summary as in `landscape_metrics`."""
+def plot_basins(summary: DataFrame, distances) -> Figure:
+    """Basin shares of each energy as heat maps; summary as in `plot_landscape_metrics`."""
     energies = [name for name in COLOURS if name in set(summary["energy"])]
     names = [f"basin_{distance:g}" for distance in distances]
     figure, axes = canvas(1, len(energies), (3.4, 3.2), title="Basin of the minimum nearest to the answer", sharey=True)
@@ -232,7 +232,7 @@ def basins(summary: DataFrame, distances) -> Figure:
     return figure
 
 
-def master(
+def plot_master(
     pictures: Mapping[str, np.ndarray],
     extent: float,
     field: DataFrame,

@@ -37,7 +37,7 @@ SHORT = {"order": "order", "score": "score", "mse": "sampled MSE"}
 _INK = 11
 
 
-def all_of_them(
+def ablation_figures(
     tables: Mapping[str, DataFrame], votes: Mapping[str, DataFrame], anchors: Mapping[str, float], share: float,
     problems: int, background: int,
 ) -> list[tuple[str, Figure, str]]:
@@ -46,19 +46,19 @@ def all_of_them(
     whole, intervals = anchors["whole"], f"{problems} problems; bands are 95 % intervals over problems."
     titles = {measure: f"by {words}" for measure, words in SHORT.items()} | {"untrained": "untrained,\nby score"}
     return [
-        ("ablations", heatmap(tables["summary"], share, whole), f"Means over {problems} problems, all landscapes. "
+        ("ablations", plot_heatmap(tables["summary"], share, whole), f"Means over {problems} problems, all landscapes. "
          "Hatched: not defined. Of all units: the layers cannot differ. Sampled MSE of least squares on A "
          f"{anchors['least_squares']:.2g}, of the mean {anchors['mean']:.2g}."),
-        ("ranking", ranking({titles[name]: table for name, table in votes.items()}),
+        ("ranking", plot_ranking({titles[name]: table for name, table in votes.items()}),
          "1: the layer that is missed most. Ranks of mean damages."),
-        ("landscapes", landscapes(tables["by_landscape"], tables["alone"], share, whole), f"{intervals} Dashed: "
+        ("landscapes", plot_landscapes(tables["by_landscape"], tables["alone"], share, whole), f"{intervals} Dashed: "
          "chance, no score, whole network. Dotted: nothing of the network in that landscape."),
-        ("ranks", rank_curves(tables["summary"], whole), intervals),
-        ("linearity", linearity(tables["linear_fits"]), f"{intervals} Fitted on {background} other problems."),
+        ("ranks", plot_rank_curves(tables["summary"], whole), intervals),
+        ("linearity", plot_linearity(tables["linear_fits"]), f"{intervals} Fitted on {background} other problems."),
     ]  # fmt: skip
 
 
-def heatmap(summary: DataFrame, share: float, whole: float) -> Figure:
+def plot_heatmap(summary: DataFrame, share: float, whole: float) -> Figure:
     """What is lost by kind (rows) and layer (columns), a panel a measure.
 
     summary: that of `ablation_damage.summary`; kinds with a rank are shown at `share` of it; whole: the
@@ -88,7 +88,7 @@ def heatmap(summary: DataFrame, share: float, whole: float) -> Figure:
     return figure
 
 
-def landscapes(curves: DataFrame, alone: DataFrame, share: float, whole: float) -> Figure:
+def plot_landscapes(curves: DataFrame, alone: DataFrame, share: float, whole: float) -> Figure:
     """Damage by landscape, a column a kind: of order and score there, and of the answer when the layer
     is ablated in that landscape alone.
 
@@ -125,7 +125,7 @@ def landscapes(curves: DataFrame, alone: DataFrame, share: float, whole: float) 
     return figure
 
 
-def rank_curves(summary: DataFrame, whole: float) -> Figure:
+def plot_rank_curves(summary: DataFrame, whole: float) -> Figure:
     """Score and answers by the share of the rank that is kept, of weights and of activations."""
     measures = ("score", "mse")
     figure, axes = canvas(2, 2, (4.2, 2.9), title="How much rank a layer needs", sharex=True,
@@ -150,7 +150,7 @@ def rank_curves(summary: DataFrame, whole: float) -> Figure:
     return figure
 
 
-def linearity(fits: DataFrame) -> Figure:
+def plot_linearity(fits: DataFrame) -> Figure:
     """Held-out R² of affine fits by landscape, from the layer's own input and from [a, y].
 
     fits: columns kind, layer, landscape, where ("noised" or "path"), r2, low, high.
@@ -175,7 +175,7 @@ def linearity(fits: DataFrame) -> Figure:
     return figure
 
 
-def ranking(votes: dict[str, DataFrame]) -> Figure:
+def plot_ranking(votes: dict[str, DataFrame]) -> Figure:
     """Which of the hidden layers is missed most, by kind of ablation: a panel for each table of damages,
     voters × layers; 1 is the layer that is missed most."""
     figure, (axes,) = canvas(1, len(votes), (2.5, 3.1), title="Which layer is missed most", sharey=True)

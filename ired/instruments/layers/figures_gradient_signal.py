@@ -37,7 +37,7 @@ SAID = {"dead": "dead: no variance", "off": "off: slope ≈ 0", "linear": "linea
 _WAYS = (COLOURS["trained"], COLOURS["algebraic"], COLOURS["ideal"], COLOURS["least_squares_squared"])
 
 
-def all_of_them(
+def gradient_signal_figures(
     tables: dict[str, DataFrame],
     summary: dict[str, DataFrame],
     values: dict[str, np.ndarray],
@@ -46,21 +46,21 @@ def all_of_them(
     """Name, figure and caption of each, from the tables of P5-02."""
     over = f"over {problems} problems"
     return [
-        ("depth", depth(tables["depth"]), "Gradient by a layer's activations, over that by f: "
+        ("depth", plot_depth(tables["depth"]), "Gradient by a layer's activations, over that by f: "
          f"geometric means {over}, in the order of the backward pass. Band: within a factor of 10."),
-        ("signals", signals(tables["signals"], tables["agreement"]), "‖mean‖²/tr Cov of gradients by "
+        ("signals", plot_signals(tables["signals"], tables["agreement"]), "‖mean‖²/tr Cov of gradients by "
          f"the weights {over}, and the cosine of the losses' mean gradients; *: interval without 0. "
          "Below, all layers; right, all landscapes equally often; –: no signal, ·: below .01."),
-        ("spectra", spectra(values, summary["spectra"]), "Singular values by rank, medians over "
+        ("spectra", plot_spectra(values, summary["spectra"]), "Singular values by rank, medians over "
          "problems at noised answers; below their root mean square. Dashed: untrained."),
-        ("units", units(tables["census"]), "Units of each layer by what they do over noised answers, "
+        ("units", plot_units(tables["census"]), "Units of each layer by what they do over noised answers, "
          f"{over}."),
-        ("paths", paths(summary), "Shares of the score add up to 1; bands: 95 % intervals "
+        ("paths", plot_paths(summary), "Shares of the score add up to 1; bands: 95 % intervals "
          f"{over}. Last: the {TOP:.0%} of a layer's units that lead on the other problems."),
     ]  # fmt: skip
 
 
-def depth(table: DataFrame) -> Figure:
+def plot_depth(table: DataFrame) -> Figure:
     """A panel each loss and the score: decades relative to f, a line a landscape.
 
     table: columns energy, kind, landscape, place, decades.
@@ -100,7 +100,7 @@ def depth(table: DataFrame) -> Figure:
     return figure
 
 
-def signals(table: DataFrame, agreement: DataFrame) -> Figure:
+def plot_signals(table: DataFrame, agreement: DataFrame) -> Figure:
     """Heatmaps, a row trained and untrained: signal-to-noise of gradients, cosine of two losses.
 
     table: columns energy, of, kind, landscape, layer, snr; agreement: energy, landscape, layer,
@@ -157,7 +157,7 @@ def signals(table: DataFrame, agreement: DataFrame) -> Figure:
     return figure
 
 
-def spectra(values: dict[str, np.ndarray], summary: DataFrame) -> Figure:
+def plot_spectra(values: dict[str, np.ndarray], summary: DataFrame) -> Figure:
     """Above: singular values by rank, a panel a map; below: root mean square, against the landscape.
 
     values: "energy.map" to (K, P, rank); summary: columns energy, landscape, map, measure, mean,
@@ -202,7 +202,7 @@ def spectra(values: dict[str, np.ndarray], summary: DataFrame) -> Figure:
     return figure
 
 
-def units(table: DataFrame) -> Figure:
+def plot_units(table: DataFrame) -> Figure:
     """Stacked bars, a column a layer, a row trained and untrained.
 
     table: columns energy, landscape, layer, sort, share.
@@ -234,7 +234,7 @@ def units(table: DataFrame) -> Figure:
     return figure
 
 
-def paths(summary: dict[str, DataFrame]) -> Figure:
+def plot_paths(summary: dict[str, DataFrame]) -> Figure:
     """Shares of the score by root and by route, its change without FiLM, and its top units.
 
     summary: "roots", "routes", "film" and "units", each with energy, landscape, what it is named after,

@@ -25,19 +25,19 @@ FLOOR = -0.1  # R² is drawn from here: a probe that is worse than the mean is o
 CONTROL = COLOURS["least_squares_squared"]
 
 
-def all_of_them(tables: Mapping[str, DataFrame]) -> list[tuple[str, Figure, str]]:
+def probing_figures(tables: Mapping[str, DataFrame]) -> list[tuple[str, Figure, str]]:
     """Name, figure and caption of each, from the tables of P5-01."""
     return [
-        ("depth", depth(tables["r2"]), "Out-of-fold R², means over landscapes."),
-        ("inverse", inverse(tables["r2"], tables["ahead"]), "All entries together. Framed: interval of the "
+        ("depth", plot_depth(tables["r2"]), "Out-of-fold R², means over landscapes."),
+        ("inverse", plot_inverse(tables["r2"], tables["ahead"]), "All entries together. Framed: interval of the "
          "difference above 0, Bonferroni over cells."),
-        ("gains", gains(tables["rises"]), "Means over landscapes. ✓: above the first four, corrected."),
-        ("success", success(tables["success"]), "Hollow: labels of other problems."),
-        ("data", data(tables["curves"]), "Bits saved per number on the next problems."),
+        ("gains", plot_gains(tables["rises"]), "Means over landscapes. ✓: above the first four, corrected."),
+        ("success", plot_success(tables["success"]), "Hollow: labels of other problems."),
+        ("data", plot_data(tables["curves"]), "Bits saved per number on the next problems."),
     ]  # fmt: skip
 
 
-def depth(r2: DataFrame, landscape: int = -1) -> Figure:
+def plot_depth(r2: DataFrame, landscape: int = -1) -> Figure:
     """R² of each property against depth, with controls.
 
     r2: columns source, layer, landscape (−1: on average over them), property, task, r2, low, high.
@@ -72,11 +72,11 @@ def depth(r2: DataFrame, landscape: int = -1) -> Figure:
     return figure
 
 
-def inverse(r2: DataFrame, ahead: DataFrame) -> Figure:
+def plot_inverse(r2: DataFrame, ahead: DataFrame) -> Figure:
     """R² of the inverse's entries, a row a representation, a column a landscape; below by how
     much trained layers are ahead of [A, A², y], with frames where the interval lies above 0.
 
-    r2: as for `depth`; ahead: columns layer, landscape, given, given_low, untrained, untrained_low.
+    r2: as for `plot_depth`; ahead: columns layer, landscape, given, given_low, untrained, untrained_low.
     """
     r2 = r2.query("property == 'inverse' and task == 'property' and landscape >= 0")
     figure, axes = canvas(
@@ -108,7 +108,7 @@ def inverse(r2: DataFrame, ahead: DataFrame) -> Figure:
     return figure
 
 
-def gains(rises: DataFrame) -> Figure:
+def plot_gains(rises: DataFrame) -> Figure:
     """How much better fc3 reads each property than each rival; filled where the interval is above 0.
 
     rises: columns property and, for fc1, untrained, input, given and selectivity, the gain, _low and
@@ -137,7 +137,7 @@ def gains(rises: DataFrame) -> Figure:
     return figure
 
 
-def success(table: DataFrame) -> Figure:
+def plot_success(table: DataFrame) -> Figure:
     """AUROC of logistic probes of sampling success; hollow, grey: labels of other problems.
 
     table: columns source, layer, landscape, task, auroc, low, high.
@@ -165,7 +165,7 @@ def success(table: DataFrame) -> Figure:
     return figure
 
 
-def data(curves: DataFrame) -> Figure:
+def plot_data(curves: DataFrame) -> Figure:
     """Bits that probes save on the next block of problems, against how many they were fitted to, in the
     first landscape of the table.
 

@@ -25,7 +25,7 @@ LABELS = {
 _INK = 11
 
 
-def findings(table: DataFrame, kinds: tuple[str, ...], title: str) -> Figure:
+def plot_findings(table: DataFrame, kinds: tuple[str, ...], title: str) -> Figure:
     """Each finding's effect in every network, its mean with interval over networks, and its score."""
     parts = [table[table["kind"] == kind] for kind in kinds]
     parts = [part.sort_values("mean", ascending=False) for part in parts if len(part)]
@@ -75,7 +75,7 @@ def findings(table: DataFrame, kinds: tuple[str, ...], title: str) -> Figure:
     return figure
 
 
-def matching(table: DataFrame, alignment: DataFrame, likeness: DataFrame) -> Figure:
+def plot_matching(table: DataFrame, alignment: DataFrame, likeness: DataFrame) -> Figure:
     """Features by pairs of networks, layers turned onto the first one's, and directions beside
     chance."""
     figure, ((features, spaces, directions),) = canvas(
@@ -124,7 +124,7 @@ def matching(table: DataFrame, alignment: DataFrame, likeness: DataFrame) -> Fig
     return figure
 
 
-def overview(tables: Mapping[str, DataFrame]) -> Figure:
+def plot_overview(tables: Mapping[str, DataFrame]) -> Figure:
     """Shares robust by kind and stratum, what chance gives, and how alike verdicts are."""
     figure, ((kinds, strata, verdicts),) = canvas(1, 3, (4.6, 3.9), title="What survives other seeds")
     table, chance = tables["findings"], tables["chance"].set_index("of")
@@ -166,18 +166,18 @@ def overview(tables: Mapping[str, DataFrame]) -> Figure:
     return figure
 
 
-def all_of_them(tables: Mapping[str, DataFrame]) -> list[tuple[str, Figure, str]]:
+def robustness_figures(tables: Mapping[str, DataFrame]) -> list[tuple[str, Figure, str]]:
     """Names, figures and captions."""
     table = tables["findings"]
     points = ("A dot a network; bars are 95 % intervals over networks (Student's t; non-central F for "
               "the score). Filled: claimed of the first network before.")  # fmt: skip
     concepts = ("carried", "read", "gap", "score")
     return [
-        ("overview", overview(tables), "Findings claimed of the first network that all networks show; "
+        ("overview", plot_overview(tables), "Findings claimed of the first network that all networks show; "
          "exact intervals over findings. Random directions: in the place of those found, uncorrected."),
-        ("moved", findings(table, ("moved",), "Directions that move answers"), points),
-        ("others", findings(table, concepts, "Properties, readers, dictionaries"), points),
-        ("matching", matching(tables["matching"], tables["alignment"], tables["likeness"]),
+        ("moved", plot_findings(table, ("moved",), "Directions that move answers"), points),
+        ("others", plot_findings(table, concepts, "Properties, readers, dictionaries"), points),
+        ("matching", plot_matching(tables["matching"], tables["alignment"], tables["likeness"]),
          "Matched on one half of the problems, judged on the other. Directions: mean over the other "
          "networks, tokens within landscapes; of the state, cosines."),
     ]  # fmt: skip

@@ -27,20 +27,20 @@ FEATURES = {"A": COLOURS["least_squares"], "A, A²": COLOURS["least_squares_squa
 _INK = 11
 
 
-def all_of_them(table: DataFrame, curves: DataFrame, linear: Any) -> list[tuple[str, Figure, str]]:
+def sanity_figures(table: DataFrame, curves: DataFrame, linear: Any) -> list[tuple[str, Figure, str]]:
     """Name, figure and caption of each. linear: shares, directions, ordering (DataFrames)."""
     return [
-        ("table", findings(table), "What a check leaves of each finding (1: all, 0: nothing), with "
+        ("table", plot_findings(table), "What a check leaves of each finding (1: all, 0: nothing), with "
          "95 % intervals over problems. Survived: less than half is left (last column: something is), "
          "corrected over all cells. In brackets: the finding itself. Grey: does not apply."),
-        ("decay", decay(curves), "Means over draws and problems, 95 % intervals over problems. Dashed: "
+        ("decay", plot_decay(curves), "Means over draws and problems, 95 % intervals over problems. Dashed: "
          "two networks whose weights are both random."),
-        ("surrogate", surrogate(linear.shares, linear.directions, linear.ordering),
+        ("surrogate", plot_surrogate(linear.shares, linear.directions, linear.ordering),
          "Cross-fitted over problems; 95 % intervals. Directions: one dot each, below −0.05 there."),
     ]  # fmt: skip
 
 
-def findings(table: DataFrame) -> Figure:
+def plot_findings(table: DataFrame) -> Figure:
     """The table of `ired.instruments.sanity.survival_table.judged`."""
     rows = list(dict.fromkeys(table["finding"]))
     cells = table.set_index(["finding", "check"])
@@ -83,7 +83,7 @@ def _short(value: float) -> str:
     return text.replace("-0.00", "0.00").replace("-", "−")
 
 
-def decay(curves: DataFrame) -> Figure:
+def plot_decay(curves: DataFrame) -> Figure:
     """What instruments show while weights are drawn anew: `ired.instruments.sanity.randomisation.curves`."""
     figure, axes = canvas(2, 4, (3.9, 3.3), title="Weights drawn anew, from the last layer down")
     blue, orange, green = "#0173b2", "#de8f05", "#029e73"
@@ -143,7 +143,7 @@ def _lines(
     axis.set_xlabel("layers with fresh weights")
 
 
-def surrogate(shares: DataFrame, directions: DataFrame, ordering: DataFrame) -> Figure:
+def plot_surrogate(shares: DataFrame, directions: DataFrame, ordering: DataFrame) -> Figure:
     """How much an affine map of the problem explains."""
     figure, (axes,) = canvas(
         1, 3, (5.2, 4.2), title="How much is an affine map of the problem?", width_ratios=[1.25, 1, 0.9]

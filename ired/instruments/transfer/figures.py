@@ -27,7 +27,7 @@ WORDS = {
 }  # fmt: skip
 
 
-def accuracy(table: DataFrame, predictors: Sequence[str] = tuple(LOOKS)) -> Figure:
+def plot_accuracy(table: DataFrame, predictors: Sequence[str] = tuple(LOOKS)) -> Figure:
     """Errors by family, a panel a measure; table: rows of `shift.accuracy`."""
     families = list(dict.fromkeys(table["family"]))
     figure, axes = canvas(1, 2, size=(5.0, 1.2 + 0.34 * len(families)), sharey=True)
@@ -51,7 +51,7 @@ def accuracy(table: DataFrame, predictors: Sequence[str] = tuple(LOOKS)) -> Figu
     return figure
 
 
-def transfer(summary: DataFrame) -> Figure:
+def plot_transfer(summary: DataFrame) -> Figure:
     """Left: the score of each family with its interval and chance; right: by kind of finding.
 
     summary: rows of `score.summary`."""
@@ -81,7 +81,7 @@ def transfer(summary: DataFrame) -> Figure:
     return figure
 
 
-def detection(table: DataFrame) -> Figure:
+def plot_detection(table: DataFrame) -> Figure:
     """AUROCs, families by detectors, of `shift.detection`. In brackets: ½ is not excluded."""
     families = list(dict.fromkeys(table["family"]))
     detectors = [d for d in (*ENERGIES, CONTROL, *INPUTS) if (table["detector"] == d).any()]
@@ -106,7 +106,7 @@ def detection(table: DataFrame) -> Figure:
     return figure
 
 
-def pathologies(table: DataFrame) -> Figure:
+def plot_pathologies(table: DataFrame) -> Figure:
     """Inputs that the task does not mean; table: rows of `ood_detection.pathology`."""
     inputs = list(dict.fromkeys(table["input"]))
     figure, axes = canvas(1, 3, size=(3.7, 1.4 + 0.36 * len(inputs)), sharey=True)

@@ -23,21 +23,21 @@ SHORT = {"principal axes, Sinkhorn": "principal axes,\nSinkhorn",
 WORDS = {"Bures-Wasserstein": "Bures–Wasserstein*", "spectra": "spectra*"}
 
 
-def all_of_them(
+def transport_figures(
     tables: Mapping[str, DataFrame], ways: Mapping[tuple[str, str], Annealing], axes: int
 ) -> list[tuple[str, Figure, str]]:
     """Name, figure and caption of each, from the tables of P4-04 and transport by (answers, scale) along `axes`."""
     return [
-        ("answers", answers(tables["answers"]), "Filled: beyond the null's middle 95 %."),
-        ("spectra", spectra(tables["ranks"], tables["entropy"]), "W2 of eigenvalues by rank."),
-        ("matrices", matrices(ways), f"W2 along {axes} principal axes. Black: next to none."),
-        ("path", path(tables["steps"], tables["straightness"]), "95 % intervals over blocks."),
-        ("correlations", correlations(tables["summary"]), "Means over problems, 95 % intervals; all kinds of "
+        ("answers", plot_answers(tables["answers"]), "Filled: beyond the null's middle 95 %."),
+        ("spectra", plot_spectra(tables["ranks"], tables["entropy"]), "W2 of eigenvalues by rank."),
+        ("matrices", plot_matrices(ways), f"W2 along {axes} principal axes. Black: next to none."),
+        ("path", plot_path(tables["steps"], tables["straightness"]), "95 % intervals over blocks."),
+        ("correlations", plot_correlations(tables["summary"]), "Means over problems, 95 % intervals; all kinds of "
          "candidates, noised states. *: transport. The ideal energy is a function of L2."),
     ]  # fmt: skip
 
 
-def answers(table: DataFrame) -> Figure:
+def plot_answers(table: DataFrame) -> Figure:
     """Distances of sampled to true answers in units of the null's mean, one panel a ground cost.
 
     table: rows of `ired.instruments.transport.answer_clouds.compare`.
@@ -78,7 +78,7 @@ def answers(table: DataFrame) -> Figure:
     return figure
 
 
-def spectra(ranks: DataFrame, entropy: DataFrame) -> Figure:
+def plot_spectra(ranks: DataFrame, entropy: DataFrame) -> Figure:
     """W2 of the eigenvalues of each rank beside its null, and what entropy adds.
 
     ranks, entropy: rows of `by_rank` and `bias` of `ired.instruments.transport.answer_clouds`.
@@ -121,7 +121,7 @@ def spectra(ranks: DataFrame, entropy: DataFrame) -> Figure:
     return figure
 
 
-def matrices(ways: Mapping[tuple[str, str], Annealing]) -> Figure:
+def plot_matrices(ways: Mapping[tuple[str, str], Annealing]) -> Figure:
     """W2 between the clouds of all landscapes and the true answers, by sampler and scale."""
     shown = {f"{name}, {scale} scale": ways[name, scale]
              for name, scale in (("trained", "clean"), ("untrained", "clean"), ("ideal", "state"))}  # fmt: skip
@@ -144,7 +144,7 @@ def matrices(ways: Mapping[tuple[str, str], Annealing]) -> Figure:
     return figure
 
 
-def path(steps: DataFrame, straightness: DataFrame, scale: str = "clean") -> Figure:
+def plot_path(steps: DataFrame, straightness: DataFrame, scale: str = "clean") -> Figure:
     """Cost of each step on one scale, and straightness on both.
 
     steps, straightness: `step_table` and `table` of `ired.instruments.transport.annealing`.
@@ -189,7 +189,7 @@ def path(steps: DataFrame, straightness: DataFrame, scale: str = "clean") -> Fig
     return figure
 
 
-def correlations(summary: DataFrame, place: str = "noised") -> Figure:
+def plot_correlations(summary: DataFrame, place: str = "noised") -> Figure:
     """Rank correlations of energies with distances, all kinds of candidates, a column a landscape.
 
     summary: means with intervals of `rho` and `partial` by place, landscape, energy, kind and distance.

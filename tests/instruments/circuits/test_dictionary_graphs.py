@@ -51,7 +51,7 @@ def test_a_planted_graph_is_found_verified_and_sparser(ideal, problems, generato
     assert len(chains) == 3  # one source each
     np.testing.assert_allclose(chains["size"], chains["cut"])
     assert set(nodes["layer"]) == set(study.LAYERS)
-    figures.graph(chains, nodes)
+    figures.plot_graph(chains, nodes)
 
 
 def test_dictionaries_are_made_as_large_and_sparse(ideal, problems, generator):

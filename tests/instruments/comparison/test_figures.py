@@ -111,8 +111,8 @@ def shapes(variants, seeds=2, landscapes=4):
 
 
 def figures_of(table):
-    forests = (figures_differences.differences(table, measure) for measure in ("d_z", "relative"))
-    return figures_differences.heatmap(table), *forests
+    forests = (figures_differences.plot_differences(table, measure) for measure in ("d_z", "relative"))
+    return figures_differences.plot_heatmap(table), *forests
 
 
 def panel(figure, title):
@@ -132,10 +132,10 @@ def marks(axis, kind):
 ])  # fmt: skip
 def test_every_figure_names_every_variant_as_given(variants, seeds):
     see = drawn if len(variants) in (1, 12) else words  # the layout takes its time
-    texts = see(figures.accuracy(*errors(variants, seeds), title="T"))
+    texts = see(figures.plot_accuracy(*errors(variants, seeds), title="T"))
     assert set(variants) | {"test", "harder"} <= set(texts)
-    assert set(variants) <= set(see(figures.landscapes(shapes(variants, seeds))))
-    assert set(variants) <= set(see(figures.consistency(pairs(variants, seeds, every=True))))
+    assert set(variants) <= set(see(figures.plot_landscapes(shapes(variants, seeds))))
+    assert set(variants) <= set(see(figures.plot_consistency(pairs(variants, seeds, every=True))))
     if len(variants) > 1:
         table = compared(["none" if v == "some" else v for v in variants], seeds)
         for figure in figures_of(table):
@@ -155,7 +155,7 @@ def test_twelve_variants_look_different():
 
 def test_nothing_to_compare_is_said():
     table = compared(MINING).iloc[:0]
-    none = figures.consistency(pairs(("none",)).iloc[-1:])  # a model and itself alone
+    none = figures.plot_consistency(pairs(("none",)).iloc[-1:])  # a model and itself alone
     for figure in (*figures_of(table), none):
         assert "nothing to compare" in words(figure)
 
@@ -164,7 +164,7 @@ def test_nothing_to_compare_is_said():
 
 
 def test_a_score_that_dies_is_crossed_and_named():
-    figure = figures_training_curves.training(*history(silent=(1,)), {"mean": 0.5, "least_squares": 0.3}, "T")
+    figure = figures_training_curves.plot_training(*history(silent=(1,)), {"mean": 0.5, "least_squares": 0.3}, "T")
     texts = drawn(figure)
     assert {"seed 0", "seed 1, blind or dead", "seed 2", "Contrastive loss"} <= set(texts)
     axis = panel(figure, "Size of the score there")
@@ -175,7 +175,7 @@ def test_a_score_that_dies_is_crossed_and_named():
 
 
 def test_a_score_that_lives_is_not_crossed_and_its_axis_makes_no_drama():
-    figure = figures_training_curves.training(*history(contrastive=0.0))
+    figure = figures_training_curves.plot_training(*history(contrastive=0.0))
     assert "Contrastive loss" not in words(figure) and "Residual" in words(figure)
     assert not [line for axis in figure.axes for line in marks(axis, "X")]
     low, high = panel(figure, "Energy of noised answers").get_ylim()
@@ -186,13 +186,13 @@ def test_values_that_stop_being_finite_are_crossed_and_absent_columns_left_out()
     curves, losses = history()
     curves.loc[(curves["seed"] == 2) & (curves["step"] > 200), "sampled_mse"] = np.inf
     curves = curves.drop(columns=["score_error", "residual"])
-    figure = figures_training_curves.training(curves, losses[["seed", "step", "denoising"]])
+    figure = figures_training_curves.plot_training(curves, losses[["seed", "step", "denoising"]])
     assert "Score error, k = 0" not in words(figure)
     (cross,) = marks(panel(figure, "Sampled MSE"), "X")
     assert cross.get_xdata() == [200]
     # Models that were handed in have no losses, and perhaps no curve.
     for one, two in ((curves, pandas.DataFrame()), (curves.iloc[:0, :1], pandas.DataFrame())):
-        words(figures_training_curves.training(one, two, {"mean": 1.0}))
+        words(figures_training_curves.plot_training(one, two, {"mean": 1.0}))
 
 
 # Accuracy
@@ -201,7 +201,7 @@ def test_values_that_stop_being_finite_are_crossed_and_absent_columns_left_out()
 def test_accuracy_shows_seeds_means_and_references():
     table, references = errors(MINING, 4)
     some = (table["variant"] != "random") | (table["family"] == "test")  # one family is missing
-    figure = figures.accuracy(table[some], references)
+    figure = figures.plot_accuracy(table[some], references)
     axis = figure.axes[0]
     own = figures.looks(MINING)["adversarial"].colour
     big = [x for x in marks(axis, "o") if x.get_markersize() > 7 and same_color(x.get_color(), own)]
@@ -218,7 +218,7 @@ def test_accuracy_shows_seeds_means_and_references():
 def test_an_error_of_0_stands_on_the_axis():
     table, references = errors(MINING)
     table.loc[table["variant"] == "property", "mse"] = 0.0
-    figure = figures.accuracy(table, references)
+    figure = figures.plot_accuracy(table, references)
     assert "0" in drawn(figure)
     axis = figure.axes[0]
     low, high = axis.get_xlim()
@@ -231,7 +231,7 @@ def test_an_error_of_0_stands_on_the_axis():
 
 def test_matrices_hold_means_over_pairs_of_seeds_and_no_copies():
     table = pairs(("none", "random"), 3, every=True)
-    figure = figures.consistency(table)
+    figure = figures.plot_consistency(table)
     texts = words(figure)
     assert {"a model's copy", "chance", "landscape", "All parts"} <= set(texts)
     alone = (table["first"] == table["second"]) & (table["first_seed"] == table["second_seed"])
@@ -244,7 +244,7 @@ def test_matrices_hold_means_over_pairs_of_seeds_and_no_copies():
 
 
 def test_scores_of_fewer_parts_stay_out_of_the_total_of_all():
-    figure = figures.consistency(pairs(("none", "random", "product"), 2))
+    figure = figures.plot_consistency(pairs(("none", "random", "product"), 2))
     ticks = [[t.get_text() for t in axis.get_yticklabels()] for axis in figure.axes]
     assert ticks[0] == ["none", "random"] and ticks[1] == ["none", "random", "product"]
 
@@ -252,7 +252,7 @@ def test_scores_of_fewer_parts_stay_out_of_the_total_of_all():
 def test_sparse_pairs_are_dots_by_variant_and_controls_are_named():
     table = pairs(TWELVE, 3)
     control = table.iloc[[0]].assign(kind="untrained", second="untrained", score=0.1)
-    figure = figures.consistency(pandas.concat([table, control], ignore_index=True))
+    figure = figures.plot_consistency(pandas.concat([table, control], ignore_index=True))
     texts = words(figure)
     assert "untrained" in texts and set(TWELVE) <= set(texts)
     assert not any(axis.images for axis in figure.axes[1:])
@@ -261,7 +261,7 @@ def test_sparse_pairs_are_dots_by_variant_and_controls_are_named():
 
 
 def test_landscapes_keep_0_and_both_signs_on_logarithmic_axes():
-    figure = figures.landscapes(shapes(("none", "random")), {"curvature": 1.0})
+    figure = figures.plot_landscapes(shapes(("none", "random")), {"curvature": 1.0})
     assert "ideal landscape" in drawn(figure)
     scales = [axis.get_yscale() for axis in figure.axes]
     assert scales == ["linear", "log", "symlog", "symlog"]
@@ -270,4 +270,4 @@ def test_landscapes_keep_0_and_both_signs_on_logarithmic_axes():
         data = np.concatenate([np.asarray(x.get_ydata(), dtype=float) for x in axis.lines])
         assert low <= data.min() and data.max() <= high
     renamed = shapes(("none",)).rename(columns={"measure": "metric"})
-    assert "curvature" in words(figures.landscapes(renamed[renamed["metric"] == "curvature"]))
+    assert "curvature" in words(figures.plot_landscapes(renamed[renamed["metric"] == "curvature"]))

@@ -12,7 +12,7 @@ from tests.instruments.comparison.test_figures import MINING, compared, marks, w
 
 def test_forests_fill_what_is_significant_and_grey_what_cannot_be_seen():
     table = compared(("none", "random", "property"), 5)
-    figure = figures_differences.differences(table)
+    figure = figures_differences.plot_differences(table)
     filled = {}
     for axis, name in itertools.product(figure.axes, ("random", "property")):
         own = figures.looks(MINING)[name].colour
@@ -25,12 +25,12 @@ def test_forests_fill_what_is_significant_and_grey_what_cannot_be_seen():
     assert band.get_x() == pytest.approx(-table["detectable_d"].iloc[0])
     # A metric that is 0 throughout has no share of the reference.
     assert "metric.2" in words(figure)
-    assert "metric.2" not in words(figures_differences.differences(table, "relative"))
+    assert "metric.2" not in words(figures_differences.plot_differences(table, "relative"))
 
 
 def test_the_heat_map_frames_what_is_significant_and_leaves_gaps():
     table = compared(MINING, 4, phases=False)
-    figure = figures_differences.heatmap(table)
+    figure = figures_differences.plot_heatmap(table)
     axis = figure.axes[0]
     frames = [patch for patch in axis.patches if isinstance(patch, Rectangle) and not patch.get_fill()]
     assert len(frames) == table["significant"].sum() >= 1
