@@ -37,6 +37,7 @@ def test_threads_that_are_no_number(fresh):
     one_line(fresh.run("00_prepare", IRED_THREADS="many"), "IRED_THREADS")
 
 
+@pytest.mark.slow
 def test_what_took_more_memory_than_there_is_does_not_start(inside, project, monkeypatch):
     small = ("--profile", "small")
     assert inside("01_train", *small).returncode == 0
@@ -128,6 +129,7 @@ def test_a_run_that_goes_wrong_has_failed(inside, project, way, status, said):
     assert len(list((project.root / "mlruns" / "stamps" / "local").iterdir())) == 3
 
 
+@pytest.mark.slow
 def test_who_reads_the_output_may_leave_and_a_closed_terminal_may_be_ignored(project):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup has it, for all that it starts
     try:
@@ -159,6 +161,7 @@ def test_a_signal_that_comes_after_the_end_changes_nothing(inside, project, monk
     assert project.runs("SETUP-2")[-1] == "FINISHED"
 
 
+@pytest.mark.slow
 def test_stopping_and_killing(project):
     started = [project.start("01_train", "--seed", str(seed), "--behave", "sleep")
                for seed in (5, 6, 7)]
@@ -185,6 +188,7 @@ def wait_until_asleep(process):
         assert process.poll() is None, process.stderr.read()
 
 
+@pytest.mark.slow
 def test_two_at_once_run_once(project):
     both = [project.start("01_train", "--seed", "1") for _ in range(2)]
     said = [process.communicate(timeout=60)[0] for process in both]

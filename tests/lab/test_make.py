@@ -68,6 +68,7 @@ def test_several_seeds_of_one_experiment(fresh):
 
 
 @pytest.mark.skipif(may_have_gpu() or cores() < 2, reason="side by side needs two cores and no GPU")
+@pytest.mark.slow
 def test_seeds_run_side_by_side_with_a_share_of_the_cores_each(fresh):
     done = fresh.make("SETUP-2", "PROFILE=tiny", "SEEDS=0 1", IRED_THREADS="")
     assert done.returncode == 0, done.stderr
@@ -207,6 +208,7 @@ def test_what_is_not_built_fails_before_anything_long(project):
     assert "P2-01 needs P1-01: P1-01 is not built yet: scripts/11_look.py" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_phase_in_parallel_runs_what_is_missing_and_ends_with_its_table(project):
     project.delete("SETUP-2")
     project.delete("P1-01")
@@ -223,6 +225,7 @@ def test_a_phase_in_parallel_runs_what_is_missing_and_ends_with_its_table(projec
     assert again.stdout.splitlines()[-4:-2] == [first, second] and "scripts/" not in again.stdout
 
 
+@pytest.mark.slow
 def test_keep_going_finishes_what_can_be(project):
     project.edit("scripts/11_look.py", "from ired", "raise ValueError('no')\nfrom ired")
     done = project.make("-k", "phase1", "PROFILE=tiny")
@@ -230,6 +233,7 @@ def test_keep_going_finishes_what_can_be(project):
     assert project.runs("P1-02") == ["FINISHED"]
 
 
+@pytest.mark.slow
 def test_two_makes_at_once_do_not_disturb_each_other(project):
     words = ["make", "P1-01", "PROFILE=tiny", "SEED=0"]
     both = [subprocess.Popen([*words, *more], cwd=project.root, env=project.env, text=True,

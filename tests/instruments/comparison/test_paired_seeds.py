@@ -182,6 +182,7 @@ def test_over_randomly_relabelled_seeds_error_rates_are_nominal(seeds):
         assert abs((found.p_flip <= rate + 1e-12).mean() - rate) < 4 * np.sqrt(rate / 20000)
 
 
+@pytest.mark.slow
 def test_a_relabelled_table_has_few_false_alarms():
     rng = np.random.default_rng(4)
     false = []

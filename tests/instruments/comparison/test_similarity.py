@@ -240,6 +240,7 @@ def missed(checks):
     ],
     ids=["matching", "gaps", "attributions"],
 )  # fmt: skip
+@pytest.mark.slow
 def test_a_broken_instrument_is_named(monkeypatch, references, module, name, broken, named):
     if not references.ideal.coordinates.symmetric:
         pytest.skip("one kind of coordinates is enough")

@@ -25,6 +25,7 @@ def bare(fresh):
     return fresh
 
 
+@pytest.mark.slow
 def test_setup_survives_being_killed_and_being_called_twice(bare):
     words = ["make", f"PYTHON={sys.executable}", "setup"]
     first = subprocess.Popen(words, cwd=bare.root, env=bare.env, start_new_session=True,
@@ -56,6 +57,7 @@ def test_setup_survives_being_killed_and_being_called_twice(bare):
     assert not python.exists()
 
 
+@pytest.mark.slow
 def test_an_installation_that_fails_says_why_and_leaves_no_mark(bare):
     (bare.root / "requirements.txt").write_text("ired-no-such-package==1.0\n")
     venv = bare.root / ".venv" / "bin"

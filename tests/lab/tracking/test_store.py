@@ -53,6 +53,7 @@ assert [os.waitpid(child, 0)[1] for child in children] == [0] * 8
 """
 
 
+@pytest.mark.slow
 def test_eight_cold_starts_at_once(fresh):
     """Without a guard none or one of eight succeeds with MLflow 3.17; nor do all, when they note
     one dataset at one time."""
@@ -66,6 +67,7 @@ def test_eight_cold_starts_at_once(fresh):
     assert fresh.sql("SELECT count(*) FROM inputs WHERE destination_type = 'RUN'") == [(80,)]
 
 
+@pytest.mark.slow
 def test_a_store_whose_creation_was_killed_does_not_stand_in_the_way(fresh, inside):
     first = fresh.start("00_prepare")
     half = fresh.root / "mlruns" / "creating" / "mlflow.db"
@@ -358,6 +360,7 @@ def test_a_disk_that_fills_up_while_running_is_one_line(project):
         assert project.runs("SETUP-1")[0] == "FINISHED"
 
 
+@pytest.mark.slow
 def test_a_read_only_store_still_says_what_is_done(project):
     kept = shutil.move(project.root / "mlruns", project.root / "kept")
     with mounted(project.root / "mlruns", "size=40m"):
