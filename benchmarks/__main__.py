@@ -17,8 +17,11 @@ from ired.lab.queue import ROOT
 
 def main() -> None:
     parser = record.arguments("bench", __doc__)
-    parser.add_argument("--official", metavar="PATH", help="a checkout of the official IRED "
-                        "release; without it rows compare with plain autograd, and say so")
+    parser.add_argument(
+        "--official",
+        metavar="PATH",
+        help="a checkout of the official IRED release; without it rows compare with plain autograd, and say so",
+    )
     parser.add_argument("--pairs", type=int, default=5, help="pairs of every row (default: 5)")
     parser.add_argument("--only", default="", metavar="TEXT", help="rows whose name holds TEXT")
     parser.add_argument("--no-bfloat16", action="store_true", help="leave out the bfloat16 rows")
@@ -44,9 +47,7 @@ def main() -> None:
     machine = record.machine() | {"peer": peer.name, "pairs": options.pairs}
     text = f"{table(timings)}\n\n{', '.join(f'{k} {v}' for k, v in machine.items())}\n"
     print(f"\n{text}")
-    files = {
-        "table.md": text, "timings.json": json.dumps([asdict(t) for t in timings], indent=1)
-    }  # fmt: skip
+    files = {"table.md": text, "timings.json": json.dumps([asdict(t) for t in timings], indent=1)}
     run_id = record.log(store, f"bench against {peer.name}", machine, _metrics(timings), files)
     print(f"logged as run {run_id} of experiment Benchmarks")
     if options.document:

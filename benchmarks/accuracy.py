@@ -80,8 +80,10 @@ def summary(rows: list[tuple[str, str, int, float]], steps: int) -> str:
 
     from ired.instruments.statistics.intervals import paired_interval, student_interval
 
-    lines = ["| mining | trained with | sampled MSE | minus plain | minus float32 | the same |",
-             "|---|---|---|---|---|---|"]  # fmt: skip
+    lines = [
+        "| mining | trained with | sampled MSE | minus plain | minus float32 | the same |",
+        "|---|---|---|---|---|---|",
+    ]
     for mining in dict.fromkeys(row[0] for row in rows):
         found = {way: np.array([r[3] for r in rows if r[:2] == (mining, way)]) for way in WAYS}
         for way in WAYS:
@@ -97,8 +99,11 @@ def summary(rows: list[tuple[str, str, int, float]], steps: int) -> str:
             same = all(-limit < low <= 0 <= high < limit for low, high in differences)
             lines.append(f"| {' | '.join(cells)} | {'–' if way == 'plain' else 'yes' if same else 'no'} |")
     seeds = len({row[2] for row in rows})
-    lines += ["", f"n = {SIDE}, batch {BATCH}, {steps} steps, rate {RATE:g}, raw matrices, {seeds} seeds; "
-              "95 % intervals over seeds (Student)."]  # fmt: skip
+    lines += [
+        "",
+        f"n = {SIDE}, batch {BATCH}, {steps} steps, rate {RATE:g}, raw matrices, {seeds} seeds; "
+        "95 % intervals over seeds (Student).",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -28,10 +28,15 @@ def rows(peer: type, bfloat16: bool) -> list[Row]:
     found.insert(2, Row(name, f"{peer.name}, with its descent", _step("random"), released, "≥ 2.5"))
     if bfloat16:
         found += [
-            Row(f"training step, {mining} mining, bfloat16", peer.name, _step(mining, "bfloat16"),
-                _peer_step(peer, mining), goal)
+            Row(
+                f"training step, {mining} mining, bfloat16",
+                peer.name,
+                _step(mining, "bfloat16"),
+                _peer_step(peer, mining),
+                goal,
+            )
             for mining, goal in (("none", "≥ 3.5"), ("random", ""), ("adversarial", "≥ 3.5"))
-        ]  # fmt: skip
+        ]
     found += [
         Row(f"data, {BATCH} problems", peer.name, _data, lambda: lambda: peer.draw(BATCH, N), "≥ 5"),
         Row("training loop with its data, no mining", peer.name, _loop, _peer_loop(peer)),
@@ -40,13 +45,17 @@ def rows(peer: type, bfloat16: bool) -> list[Row]:
         weights = MLPEnergy(EnergyConfig(N), problems.generator(0, "weights")).state_dict()
         A = problems.draw(count, N, 0.5, problems.generator(0, "bench"))
         found.append(
-            Row(f"sampling, {count} problems", peer.name, _sampling(weights, A),
-                _peer_sampling(peer, weights, A), "≥ 2.5")
-        )  # fmt: skip
+            Row(
+                f"sampling, {count} problems",
+                peer.name,
+                _sampling(weights, A),
+                _peer_sampling(peer, weights, A),
+                "≥ 2.5",
+            )
+        )
     found.append(
-        Row("100 Hessians × 10 landscapes, float64", "torch.func, 1 × 10", _hessians(100),
-            _autograd_hessians, "< 60 s")
-    )  # fmt: skip
+        Row("100 Hessians × 10 landscapes, float64", "torch.func, 1 × 10", _hessians(100), _autograd_hessians, "< 60 s")
+    )
     return found
 
 

@@ -63,17 +63,29 @@ class Public:
 
     name = "dictionary-learning 0.1.0"
     # By architecture: where its trainer is, and what it calls the sparsity that it aims at.
-    places: ClassVar = {"l1": ("standard", "StandardTrainer", None), "topk": ("top_k", "TopKTrainer", "k"),
-              "batchtopk": ("batch_top_k", "BatchTopKTrainer", "k"),
-              "jumprelu": ("jumprelu", "JumpReluTrainer", "target_l0")}  # fmt: skip
+    places: ClassVar = {
+        "l1": ("standard", "StandardTrainer", None),
+        "topk": ("top_k", "TopKTrainer", "k"),
+        "batchtopk": ("batch_top_k", "BatchTopKTrainer", "k"),
+        "jumprelu": ("jumprelu", "JumpReluTrainer", "target_l0"),
+    }
     trainers: ClassVar[dict[str, type]] = {}
 
     def __init__(self, member: Member, first: Tensor):
         *_, aim = self.places[member.architecture]
-        self.own, self.count = self.trainers[member.architecture](
-            steps=10_000, activation_dim=first.shape[1], dict_size=member.features, layer=0,
-            lm_name="none", seed=0, device="cpu", **({aim: member.sparsity} if aim else {}),
-        ), 0  # fmt: skip
+        self.own, self.count = (
+            self.trainers[member.architecture](
+                steps=10_000,
+                activation_dim=first.shape[1],
+                dict_size=member.features,
+                layer=0,
+                lm_name="none",
+                seed=0,
+                device="cpu",
+                **({aim: member.sparsity} if aim else {}),
+            ),
+            0,
+        )
 
     def step(self, x: Tensor) -> None:
         self.own.update(self.count, x)  # its first step also finds a geometric median: warm-up
@@ -102,12 +114,25 @@ def peer() -> type:
 def rows() -> list[Row]:
     other = peer()
     return [
-        Row(f"TopK dictionary step, {WIDTH} to {ONE.features}, k = {ONE.sparsity}", other.name, _step,
-            lambda: _peer_step(other), "≥ 1.5"),
-        *(Row(f"sweep of {len(SWEEP)} dictionaries, {SWEEP_WIDTH} to {SWEEP_FEATURES}",
-              f"{name}, one after the other", _together, theirs, "≥ 3", repeat=3)
-          for name, theirs in ((other.name, lambda: _peer_in_turn(other)), ("ours", _in_turn))),
-    ]  # fmt: skip
+        Row(
+            f"TopK dictionary step, {WIDTH} to {ONE.features}, k = {ONE.sparsity}",
+            other.name,
+            _step,
+            lambda: _peer_step(other),
+            "≥ 1.5",
+        ),
+        *(
+            Row(
+                f"sweep of {len(SWEEP)} dictionaries, {SWEEP_WIDTH} to {SWEEP_FEATURES}",
+                f"{name}, one after the other",
+                _together,
+                theirs,
+                "≥ 3",
+                repeat=3,
+            )
+            for name, theirs in ((other.name, lambda: _peer_in_turn(other)), ("ours", _in_turn))
+        ),
+    ]
 
 
 def _activations(width: int, batch: int) -> Tensor:

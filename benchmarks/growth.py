@@ -33,8 +33,9 @@ MIB = 2**20
 
 def main() -> None:
     parser = record.arguments("growth", __doc__)
-    parser.add_argument("--quick", action="store_true", help="two sizes less and two rounds: "
-                        "a third of the time; leaves docs/ as it is")
+    parser.add_argument(
+        "--quick", action="store_true", help="two sizes less and two rounds: a third of the time; leaves docs/ as it is"
+    )
     quick = parser.parse_args().quick
     record.filled(DOCUMENT.read_text(), "growth", "")  # a missing mark is said now, not at the end
     store = record.begin()
@@ -53,8 +54,10 @@ def main() -> None:
             print(f"{work}, n = {last.n}, {last.count} problems: {last.seconds:.3g} s", flush=True)
     fits = {
         (work, what, over): exponent(*_columns(points, work, what, over))
-        for work in WORKS for what in QUANTITIES for over in OVER
-    }  # fmt: skip
+        for work in WORKS
+        for what in QUANTITIES
+        for over in OVER
+    }
     machine = record.machine()
     text = f"{table(points, fits)}\n\n{', '.join(f'{k} {v}' for k, v in machine.items())}\n"
     print(f"\n{text}")
@@ -65,8 +68,10 @@ def main() -> None:
     print(f"logged as run {run_id} of experiment Benchmarks")
     if not quick:
         FIGURE.write_bytes(picture)
-        section = (f"{text}\nRun {run_id} of experiment Benchmarks.\n\n"
-                   "![Time and memory over n and over problems](figures/growth.png)")
+        section = (
+            f"{text}\nRun {run_id} of experiment Benchmarks.\n\n"
+            "![Time and memory over n and over problems](figures/growth.png)"
+        )
         DOCUMENT.write_text(record.filled(DOCUMENT.read_text(), "growth", section))
 
 
@@ -97,9 +102,11 @@ def draw(points: list[Point], fits: Fits) -> bytes:
         work: (COLOURS[name], marker)
         for work, name, marker in zip(
             dict.fromkeys(p.work for p in points),
-            ("trained", "algebraic", "ideal", "least_squares"), "osD^", strict=True,
+            ("trained", "algebraic", "ideal", "least_squares"),
+            "osD^",
+            strict=True,
         )
-    }  # fmt: skip
+    }
     figure, axes = canvas(2, 2, (4.4, 3.9), title="Cost of one call, with the exponents of its growth")
     for row, (what, name) in zip(axes, QUANTITIES.items(), strict=True):
         unit = MIB if what == "bytes" else 1

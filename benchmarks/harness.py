@@ -56,8 +56,7 @@ def measure(row: Row, pairs: int) -> Timing:
         return Timing(row.name, row.peer, row.goal, ours, None, None, None, None)
     ratios = sorted(t[1] / t[0] for t in times)
     theirs = statistics.median(t[1] for t in times)
-    return Timing(row.name, row.peer, row.goal, ours, theirs, statistics.median(ratios),
-                  ratios[0], ratios[-1])
+    return Timing(row.name, row.peer, row.goal, ours, theirs, statistics.median(ratios), ratios[0], ratios[-1])
 
 
 def _seconds(work: Work, repeat: int) -> float:

@@ -48,8 +48,9 @@ _kept: list[tempfile.TemporaryDirectory] = []
 
 
 def _quietly(*words: str, cwd: Path = ROOT) -> None:
-    ended = subprocess.run(words, cwd=cwd, env={**_environment(), "PYTHONPATH": str(cwd)},
-                           capture_output=True, text=True)
+    ended = subprocess.run(
+        words, cwd=cwd, env={**_environment(), "PYTHONPATH": str(cwd)}, capture_output=True, text=True
+    )
     if ended.returncode:
         raise RuntimeError(f"{' '.join(words)}: {ended.stderr[-2000:]}")
 

@@ -24,8 +24,9 @@ def use(path: str) -> type:
         models = importlib.import_module("models")
         diffusion = importlib.import_module("diffusion_lib.denoising_diffusion_pytorch_1d")
     except ImportError as error:
-        raise UserError(f"--official needs {error.name}: run it by `make bench`, which installs "
-                      "benchmarks/requirements.txt") from None
+        raise UserError(
+            f"--official needs {error.name}: run it by `make bench`, which installs benchmarks/requirements.txt"
+        ) from None
     Official.models, Official.diffusion = models, diffusion
     Official.dataset = _dataset(root / "dataset.py")
     return Official
@@ -50,10 +51,16 @@ class Official:
         if weights:
             net.ebm.load_state_dict(weights)
         self.process = self.diffusion.GaussianDiffusion1D(
-            net, seq_length=32, objective="pred_noise", timesteps=10, sampling_timesteps=10,
-            supervise_energy_landscape=mining != "none", use_innerloop_opt=True,
-            show_inference_tqdm=False, continuous=True,
-        )  # fmt: skip
+            net,
+            seq_length=32,
+            objective="pred_noise",
+            timesteps=10,
+            sampling_timesteps=10,
+            supervise_energy_landscape=mining != "none",
+            use_innerloop_opt=True,
+            show_inference_tqdm=False,
+            continuous=True,
+        )
         self.process.out_shape = (n * n,)
         if mining == "random":  # the release has no such option: its step without the descent
             self.process.opt_step = lambda inp, img, *rest, **named: img

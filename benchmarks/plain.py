@@ -20,8 +20,7 @@ class Plain:
 
     name = "plain autograd"
 
-    def __init__(self, n: int, mining: str = "none", weights: dict | None = None,
-                 rate: float = 1e-4, seed: int = 0):  # fmt: skip
+    def __init__(self, n: int, mining: str = "none", weights: dict | None = None, rate: float = 1e-4, seed: int = 0):
         """Weights and noise are those of `Trainer` with the same seed."""
         first = problems.generator(seed, "weights")
         self.model, self.average = (MLPEnergy(EnergyConfig(n), first) for _ in range(2))

@@ -17,8 +17,8 @@ from ired.lab.tracking.store import Store
 
 def arguments(name: str, description: str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(
-        prog=f'make {name} ARGS="..."', description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+        prog=f'make {name} ARGS="..."', description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
 
 
 def begin() -> Store:
@@ -37,9 +37,12 @@ def machine() -> dict[str, str | int]:
     import torch
 
     return {
-        "processor": _processor(), "threads": torch.get_num_threads(), "torch": torch.__version__,
-        "python": platform.python_version(), "device": "cpu",
-    }  # fmt: skip
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": "cpu",
+    }
 
 
 def _processor() -> str:
@@ -49,9 +52,12 @@ def _processor() -> str:
 
 
 def log(
-    store: Store, name: str, params: dict, metrics: Iterable[tuple[str, float, int]],
+    store: Store,
+    name: str,
+    params: dict,
+    metrics: Iterable[tuple[str, float, int]],
     files: dict[str, str | bytes],
-) -> str:  # fmt: skip
+) -> str:
     """One run of the MLflow experiment Benchmarks: (metric, value, step), files by name; its id."""
     from ired.lab.tracking.mlflow_client import Tracking
 

@@ -24,12 +24,10 @@ SMALL = PROFILES["small"]
 
 def rows() -> list[Row]:
     found = [
-        Row(f"{SEEDS} seeds side by side, {mining} mining", "one after the other", _together(mining),
-            _in_turn(mining))
+        Row(f"{SEEDS} seeds side by side, {mining} mining", "one after the other", _together(mining), _in_turn(mining))
         for mining in MINING
-    ]  # fmt: skip
-    stacked = Row(f"{SEEDS} seeds in one batched program, no mining", "one after the other", _stacked,
-                  _in_turn("none"))  # fmt: skip
+    ]
+    stacked = Row(f"{SEEDS} seeds in one batched program, no mining", "one after the other", _stacked, _in_turn("none"))
     return [*found, stacked]
 
 
@@ -88,8 +86,7 @@ def _stacked():
     masks = torch.ones(SEEDS, len(A), dtype=torch.bool)
 
     def work():
-        batches = draw_batches(masks, seeds, recipe, members.coordinates.size, K,
-                               problems.generator(0, "batches"))  # fmt: skip
+        batches = draw_batches(masks, seeds, recipe, members.coordinates.size, K, problems.generator(0, "batches"))
         members.train(A, y0, batches, recipe)
 
     return work

@@ -61,8 +61,9 @@ def main(run):
     examples = stream(2, shown, predictors.BATCH, "regression network, problems")
     fitted["regression"] = predictors.Regression(
         ((A.to(run.device), Y.to(run.device)) for A, Y in examples),
-        run.profile.model.hidden, run.params.steps,
-    )  # fmt: skip
+        run.profile.model.hidden,
+        run.params.steps,
+    )
     rows, kinds, errors = [], [], {}
     for family, A in sets.items():
         Y = problems.inverse(A)
@@ -71,15 +72,10 @@ def main(run):
             seen = mean_interval(errors[f"{family}.{name}"])
             rows.append((family, name, seen.estimate, seen.low, seen.high))
         described = problems.properties(A)
-        kinds += [
-            {"family": family} | {k: v[i].item() for k, v in described.items()}
-            for i in range(min(len(A), 1000))
-        ]
+        kinds += [{"family": family} | {k: v[i].item() for k, v in described.items()} for i in range(min(len(A), 1000))]
         run.metrics({f"{family}.median_{k}": v.median() for k, v in described.items()})
         run.dataset(f"{family} n={n}", problems.digest(A), family, "ired.model.problems.FAMILIES")
-    run.tensors(
-        "problems", {f"{f}.A": A for f, A in sets.items()}, meta={"n": n, "c": c, "seed": run.seed}
-    )
+    run.tensors("problems", {f"{f}.A": A for f, A in sets.items()}, meta={"n": n, "c": c, "seed": run.seed})
 
     run.tensors("errors", errors)
     table = pandas.DataFrame(rows, columns=["family", "predictor", "mse", "low", "high"])
@@ -87,8 +83,11 @@ def main(run):
     run.table("predictors", table)
     run.table("properties", kinds)
     run.metrics({f"mse.{family}.{name}": mse for family, name, mse, *_ in rows})
-    run.figure("properties", figures.plot_properties(kinds),
-               f"Empirical distributions over up to 1000 problems of each family (n = {n}).")  # fmt: skip
+    run.figure(
+        "properties",
+        figures.plot_properties(kinds),
+        f"Empirical distributions over up to 1000 problems of each family (n = {n}).",
+    )
     run.figure(
         "predictors",
         figures.plot_predictors(table[table["family"] != "validation"]),
@@ -96,8 +95,12 @@ def main(run):
         f"on {shown}), with 95 % intervals over problems.",
     )
 
-    run.criterion("splits_share_no_problem", len(held_out) == len(digests) and not shared,
-                  problems=len(digests), fitted_on=run.params.fit)  # fmt: skip
+    run.criterion(
+        "splits_share_no_problem",
+        len(held_out) == len(digests) and not shared,
+        problems=len(digests),
+        fitted_on=run.params.fit,
+    )
     same = table[(table.family == "test") & (table.predictor == "least_squares")]
     run.headline("least squares, MSE", *same[["mse", "low", "high"]].iloc[0])
 

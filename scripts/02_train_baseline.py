@@ -117,9 +117,11 @@ def main(run):
     run.metrics({f"mse_at_the_end.{family}": interval["estimate"] for family, interval in at_the_end.items()})
     last = at_the_end.get("test", {})
     run.criterion(
-        "average_agrees", last and averaged.low <= last["high"] and last["low"] <= averaged.high,
-        averaged=averaged.estimate, **{name: last[name] for name in ("estimate", "low", "high") if last},
-    )  # fmt: skip
+        "average_agrees",
+        last and averaged.low <= last["high"] and last["low"] <= averaged.high,
+        averaged=averaged.estimate,
+        **{name: last[name] for name in ("estimate", "low", "high") if last},
+    )
     run.headline("sampled MSE", averaged.estimate, averaged.low, averaged.high)
 
 

@@ -9,15 +9,57 @@ trained model: the run fails, with the instrument's name and the two numbers.
 from ired.lab.arguments import Param
 from ired.lab.command import command
 
-INSTRUMENTS = ("statistics", "slices", "field", "hessian", "minima", "predictors", "dictionary",
-               "splice", "features", "correlation", "attribution", "concepts", "active_subspace",
-               "interventions", "causality", "counterfactuals", "spd_laws", "spd_answers", "geodesics",
-               "riemannian", "tangent", "eigenparts", "eigenswap", "transport", "transport_answers",
-               "transport_path", "transport_energy", "probes", "gradient_flow", "jacobians",
-               "score_paths", "unit_census", "layer_ablation", "layer_ranking", "energy_terms",
-               "composition", "surrogate", "sanity", "sanity_findings", "sanity_table", "shift",
-               "transfer", "influence", "datamodel", "robustness", "robustness_score", "comparison",
-               "consistency", "equivariance")  # fmt: skip
+INSTRUMENTS = (
+    "statistics",
+    "slices",
+    "field",
+    "hessian",
+    "minima",
+    "predictors",
+    "dictionary",
+    "splice",
+    "features",
+    "correlation",
+    "attribution",
+    "concepts",
+    "active_subspace",
+    "interventions",
+    "causality",
+    "counterfactuals",
+    "spd_laws",
+    "spd_answers",
+    "geodesics",
+    "riemannian",
+    "tangent",
+    "eigenparts",
+    "eigenswap",
+    "transport",
+    "transport_answers",
+    "transport_path",
+    "transport_energy",
+    "probes",
+    "gradient_flow",
+    "jacobians",
+    "score_paths",
+    "unit_census",
+    "layer_ablation",
+    "layer_ranking",
+    "energy_terms",
+    "composition",
+    "surrogate",
+    "sanity",
+    "sanity_findings",
+    "sanity_table",
+    "shift",
+    "transfer",
+    "influence",
+    "datamodel",
+    "robustness",
+    "robustness_score",
+    "comparison",
+    "consistency",
+    "equivariance",
+)
 
 
 @command(
@@ -41,9 +83,12 @@ def main(run):
     config = EnergyConfig.for_problems(**run.profile.problem, **run.profile.model)
     n, schedule = config.n, Schedule(config.landscapes)
     A = problems.draw(
-        run.params.problems, n, run.profile.problem.c, problems.generator(0, "calibration"),
+        run.params.problems,
+        n,
+        run.profile.problem.c,
+        problems.generator(0, "calibration"),
         torch.float64,
-    ).to(run.device)  # fmt: skip
+    ).to(run.device)
     run.dataset(f"calibration n={n}", problems.digest(A), "calibration", "ired.model.problems.draw")
     settings = {
         "as in the profile": Coordinates(n, config.shift, config.scale, config.symmetric),

@@ -53,9 +53,15 @@ def main(run):
     y0, stream = states.answers(energies["trained"], A), partial(problems.generator, run.seed)
     with run.progress(len(energies), "metrics and descents, energies") as bar:
         tables = study.basin_tables(
-            energies, A, y0, distances=size.distances, starts=size.starts, patience=size.patience, stream=stream,
+            energies,
+            A,
+            y0,
+            distances=size.distances,
+            starts=size.starts,
+            patience=size.patience,
+            stream=stream,
             done=bar.update,
-        )  # fmt: skip
+        )
     for name, table in tables.items():
         table["set"] = table["problem"] // size.problems
         run.table(name, table)

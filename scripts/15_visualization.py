@@ -27,7 +27,11 @@ def main(run):
     curvature = summaries["P1-03"]
     curvature = curvature[curvature.place == "noised"]
     sheet = figures.plot_master(
-        pictures, extent, summaries["P1-02"], curvature, summaries["P1-04"],
+        pictures,
+        extent,
+        summaries["P1-02"],
+        curvature,
+        summaries["P1-04"],
         run.params.problem,
     )
     run.figure(
@@ -43,9 +47,7 @@ def main(run):
         for criterion, met in result.criteria.items():
             prefix = f"criterion.{criterion}."
             numbers = {
-                key.removeprefix(prefix): value
-                for key, value in result.metrics.items()
-                if key.startswith(prefix)
+                key.removeprefix(prefix): value for key, value in result.metrics.items() if key.startswith(prefix)
             }
             rows.append(
                 {

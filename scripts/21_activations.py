@@ -44,9 +44,7 @@ def main(run):
         generator = problems.generator(run.seed, f"activations {split}")
         A = problems.draw(count, n, c, generator)
         sets[f"{split}.A"] = A.to(run.device)
-        shards = activations.in_shards(
-            energy, sets[f"{split}.A"], sampler, params.draws, generator, size=params.shard
-        )
+        shards = activations.in_shards(energy, sets[f"{split}.A"], sampler, params.draws, generator, size=params.shard)
         with run.progress(count, f"activations, {split}") as bar:
             for tokens in shards:
                 writer.add(split, tokens)

@@ -48,14 +48,21 @@ def main(run):
         judged = bench.judge({m.name: one for m, one in found.items()})
         rows = study.table(judged, {m.name: m for m in members}).assign(layer=layer)
         for member in members:
-            told = {"layer": layer, "architecture": member.architecture, "features": member.features,
-                    "sparsity": member.sparsity, "seed": run.seed}  # fmt: skip
+            told = {
+                "layer": layer,
+                "architecture": member.architecture,
+                "features": member.features,
+                "sparsity": member.sparsity,
+                "seed": run.seed,
+            }
             run.child(f"{layer} {member.name}", told, judged[member.name].row())
         name, met = study.operating_point(rows)
         chosen = rows.set_index("name").loc[name]
-        run.criterion(f"operating_point_{layer}", met, **{
-            what: chosen[what] for what in ("l0", "gap", "score", "dead", "features")
-        })  # fmt: skip
+        run.criterion(
+            f"operating_point_{layer}",
+            met,
+            **{what: chosen[what] for what in ("l0", "gap", "score", "dead", "features")},
+        )
         operating[layer] = {"name": name, "meets": met} | {
             what: chosen[what] for what in ("architecture", "features", "sparsity", "l0", "gap", "score")
         }

@@ -13,6 +13,7 @@ from ired.lab.command import command
 
 LAYERS = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}  # and who trained their dictionaries
 
+
 @command(
     "P2-06",
     top=Param(50, tiny=6, help="features of each layer that are interpreted, by attribution"),
@@ -64,10 +65,18 @@ def main(run):
         dictionary = studied(chosen, packed, source.run_id)
         x = torch.cat(list(shards.activations("held_out", layer)))[kept].to(run.device)
         of_layer = interpreted[layer] = interpretation.interpret(
-            model, layer, dictionary, covariance=moments[f"{layer}.covariance"],
-            x=x, A=A, y0=y0, columns=columns, properties=properties, sizes=sizes,
+            model,
+            layer,
+            dictionary,
+            covariance=moments[f"{layer}.covariance"],
+            x=x,
+            A=A,
+            y0=y0,
+            columns=columns,
+            properties=properties,
+            sizes=sizes,
             generator=problems.generator(run.seed, f"features {layer}"),
-        )  # fmt: skip
+        )
         numbers, name = of_layer.summary(), chosen["primary"]
         is_best = name.startswith("{architecture}-{features}-l0_{sparsity}-".format(**best))
         run.metrics({f"{layer}.{n}": value for n, value in numbers.items() if np.isfinite(value)})

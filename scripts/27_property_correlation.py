@@ -69,9 +69,9 @@ def main(run):
         units = property_correlation.gather(kinds, shards.activations("held_out", layer), problem, token)
         x = property_correlation.activations_of(untrained, A, columns, layer)
         control = property_correlation.gather({"untrained": lambda x: x}, x, problem, token)
-        layers.append(held_out_correlation.of_layer(
-            layer, units, control, properties, rng, run.params.permutations, run.seed
-        ))  # fmt: skip
+        layers.append(
+            held_out_correlation.of_layer(layer, units, control, properties, rng, run.params.permutations, run.seed)
+        )
     tables = held_out_correlation.tables(layers, by_inputs)
     for name, table in tables.items():
         run.table(name, table)

@@ -66,9 +66,7 @@ def main(run):
     run.metrics(tables.completeness_numbers(errors))
 
     share, worst = errors["error"].lt(WITHIN).mean(), tables.complete(errors).min()
-    run.criterion(
-        "completeness_below_1_percent", share >= SHARE, share=share, cases=len(errors), worst_target=worst
-    )
+    run.criterion("completeness_below_1_percent", share >= SHARE, share=share, cases=len(errors), worst_target=worst)
     score, answers = study.score_margins(), study.answer_margins()
     run.criterion("score_follows_exact_sensitivity", score.surely(), **score.numbers())
     run.criterion("answers_follow_exact_sensitivity", answers.surely(), **answers.numbers())

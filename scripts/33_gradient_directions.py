@@ -62,9 +62,7 @@ def main(run):
         others += most_used(layer, decoder, rates, size.features)
 
     sampler = Sampler(**run.profile.sampling)
-    study = active_subspaces(
-        energies, sampler=sampler, A=A, fresh=fresh, others=others, size=size, generator=generator
-    )
+    study = active_subspaces(energies, sampler=sampler, A=A, fresh=fresh, others=others, size=size, generator=generator)
     trained, tables = study.trained, study.tables
     run.tensors("directions", *directions.pack(study.directions))
     for name, table in (tables | {"directions": directions.table(study.directions)}).items():

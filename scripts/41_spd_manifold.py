@@ -55,9 +55,7 @@ def main(run):
 
     # Every step of sampling; the untrained network's from the same starts.
     start = states.noise(model, len(A), generator=problems.generator(run.seed, "paths"), like=A)
-    walked = {
-        who: trajectories.record(sampler.answers, energies[who], A, start) for who in ("trained", "untrained")
-    }
+    walked = {who: trajectories.record(sampler.answers, energies[who], A, start) for who in ("trained", "untrained")}
     tensors, note = trajectories.pack(walked["trained"])
     run.tensors("paths", tensors | {"A": A}, note)
     generator = problems.generator(run.seed, "noise")
@@ -80,8 +78,10 @@ def main(run):
     # Means of the problems, of their answers, and of the sampled ones, where these have means.
     groups = answer_errors.groups(A, Y, answers["trained"])
     if "sampled" not in groups:
-        print(f"fewer than two of {len(A)} sampled answers are positive definite: the others are infinitely far from "
-              "every truth, and tie with noise that is too")  # fmt: skip
+        print(
+            f"fewer than two of {len(A)} sampled answers are positive definite: the others are infinitely far from "
+            "every truth, and tie with noise that is too"
+        )
     spectra, means = (pandas.DataFrame(columns) for columns in answer_errors.means(groups))
     run.table("mean_spectra", spectra)
     run.table("means", means)

@@ -32,7 +32,7 @@ from ired.lab.command import command
         "first_order_holds": "the eigenvalue share of the final error and that of the exchanged halves "
         "differ by less than 0.05: 95 % interval of the mean absolute difference",
     },
-)  # fmt: skip
+)
 def main(run):
     import torch
 
@@ -71,9 +71,7 @@ def main(run):
         "trained": study.Walk.of(walked.clean(model).to(A), frame, Y),
         "untrained": study.Walk.of(blank.clean(model), first, Y[:few]),
     }
-    aims = {
-        who: eigen_split.aim(energies[who], A[:few], first, y0[:few], y, walked.landscape) for who in walks
-    }
+    aims = {who: eigen_split.aim(energies[who], A[:few], first, y0[:few], y, walked.landscape) for who in walks}
     curves = study.curves(walks, aims, walked.landscape)
 
     # The final answers.

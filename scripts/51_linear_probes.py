@@ -16,8 +16,7 @@ from ired.lab.command import command
 
 @command(
     "P5-01",
-    problems=Param(1000, tiny=120, paper=6000, gpu=10_000,
-                   help="test problems, each with one state a landscape"),
+    problems=Param(1000, tiny=120, paper=6000, gpu=10_000, help="test problems, each with one state a landscape"),
     folds=Param(5, tiny=3, help="outer folds; those of a training part serve as the inner ones"),
     described=Param((0,), gpu=(0, 4, 9), help="landscapes of logistic probes and codes, beside 0"),
     criteria={

@@ -64,11 +64,16 @@ def main(run):
     measured = {}
     for name, energy in {"untrained": untrained, "rescaled": rescaled, "trained": model}.items():
         measured[name] = study.measure(
-            energy, altered(energy), A, y0, z, noise,
+            energy,
+            altered(energy),
+            A,
+            y0,
+            z,
+            noise,
             negatives=gradient_signal.random_negatives(model, training.negative_noise, training.clip),
             decomposed=params.spectra,
             generator=problems.generator(run.seed, "losses"),  # the same problems and noise for each
-        )  # fmt: skip
+        )
 
     tables, values = study.tables(measured), study.singular_values(measured)
     summaries = study.summaries(tables)

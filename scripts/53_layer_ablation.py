@@ -18,8 +18,7 @@ from ired.lab.command import command
     problems=Param(40, tiny=6, paper=60, gpu=100, help="problems that ablations are judged on (test set)"),
     background=Param(800, tiny=180, paper=3000, help="other problems, 3 tokens each: means, fits"),
     averaged=Param(6, tiny=3, help="of these, problems that a mean over problems is taken of"),
-    shares=Param((0.0625, 0.25, 0.5), tiny=(0.25,), paper=(0.03125, 0.125, 0.25, 0.5),  # fmt: skip
-                 help="of the rank that is kept"),
+    shares=Param((0.0625, 0.25, 0.5), tiny=(0.25,), paper=(0.03125, 0.125, 0.25, 0.5), help="of the rank that is kept"),
     share=Param(0.25, help="the one of them that ranks layers"),
     draws=Param(2, tiny=1, help="random halves of a layer's units"),
     landscapes=Param((0, 1, 3, 5, 9), tiny=(0,), help="in which layers are ablated alone"),
@@ -53,7 +52,9 @@ def main(run):
     def prepared(name):
         """All ablations of a network: a gigabyte each at the published size, so one after the other."""
         return study.prepare(
-            energies[name], A, background,
+            energies[name],
+            A,
+            background,
             averaged=size.averaged,
             sampler=Sampler(**run.profile.sampling),
             shares=size.shares,
@@ -61,7 +62,7 @@ def main(run):
             without_film=weight_edits.without_film,
             low_rank=weight_edits.low_rank,
             generator=generators[name],
-        )  # fmt: skip
+        )
 
     def judged(name, ablations, sampling):
         with run.progress(len(ablations.plan), f"ablations, {name}") as bar:

@@ -70,9 +70,15 @@ def main(run):
     training = study.noised_answers(model, others, states.answers(model, others), 1, generator)
     with run.progress(2 * len(learned), "dictionaries to compare with") as bar:
         networks = dictionary_graphs.networks(
-            energies, learned, tokens, training,
-            steps=size.steps, batch=size.batch, generator=generator, on_layer=bar.update,
-        )  # fmt: skip
+            energies,
+            learned,
+            tokens,
+            training,
+            steps=size.steps,
+            batch=size.batch,
+            generator=generator,
+            on_layer=bar.update,
+        )
     graphs = dictionary_graphs.graphs(networks, tokens, generator)
     properties = {name: states.array(v) for name, v in problems.properties(A).items() if name != "rank"}
     chains, features = study.strongest_chains(

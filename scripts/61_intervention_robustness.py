@@ -61,8 +61,10 @@ def main(run):
     size, n, c = run.params, run.profile.problem.n, run.profile.problem.c
     generator = problems.generator(run.seed, "robustness")
     sampler = Sampler(**run.profile.sampling)
-    energies = [load_energy(run.upstream("SETUP-3", seed=seed).path("model.safetensors"), run.device,
-                            torch.float64) for seed in SEEDS]  # fmt: skip
+    energies = [
+        load_energy(run.upstream("SETUP-3", seed=seed).path("model.safetensors"), run.device, torch.float64)
+        for seed in SEEDS
+    ]
     counts = [size.natural, *[size.matched] * len(SEEDS), *[size.problems] * len(SEEDS)]
     drawn = problems.draw(sum(counts), n, c, generator, torch.float64).to(run.device)
     run.dataset(f"P6-01 n={n}", problems.digest(drawn), "fresh", "ired.model.problems.draw")
@@ -73,12 +75,12 @@ def main(run):
     asked = grounds(energies[0], A, B, measures, tried, size, generator)
 
     known = {layer: run.upstream(exp_id).metrics for layer, exp_id in DICTIONARIES.items()}
-    kept = {(layer, what): (m[f"{what}_low"], m[f"{what}_high"])
-            for layer, m in known.items() for what in ("gap", "score")}  # fmt: skip
+    kept = {
+        (layer, what): (m[f"{what}_low"], m[f"{what}_high"]) for layer, m in known.items() for what in ("gap", "score")
+    }
     verdicts = run.upstream("P3-05").table("verdicts")
     with run.progress(len(SEEDS) * (len(verdicts) + 1), "networks and directions") as bar:
-        found = study.study(energies, asked, verdicts, kept, conditions, sampler, size, generator,
-                            bar.update)  # fmt: skip
+        found = study.study(energies, asked, verdicts, kept, conditions, sampler, size, generator, bar.update)
     for name, table in found.tables.items():
         run.table(name, table)
     for name, (met, numbers) in found.verdicts().items():

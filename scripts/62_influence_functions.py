@@ -74,10 +74,18 @@ def main(run):
         """Networks trained on the problems of each mask, their weights on the way, and their outcomes."""
         with run.progress(recipe.steps, f"steps of {len(masks)} networks") as bar:
             networks, past = retrain(
-                config, A[:N], masks, seeds, weights, recipe,
+                config,
+                A[:N],
+                masks,
+                seeds,
+                weights,
+                recipe,
                 lambda what: problems.generator(run.seed, f"influence {what}"),
-                single, keep, bar.update, run.checkpoint(name),
-            )  # fmt: skip
+                single,
+                keep,
+                bar.update,
+                run.checkpoint(name),
+            )
         values = outcomes.measured(networks, test.to(single), sampler, len(masks))
         return networks, past, {outcome: states.array(value) for outcome, value in values.items()}
 

@@ -69,17 +69,20 @@ def main(run):
         return problems.draw(count, n, c, stream, torch.float64).to(run.device)
 
     config = shuffled_answers.brief(TrainingConfig(c=c, mining=run.variant, **run.profile.training), p.steps, p.batch)
-    briefly = [shuffled_answers.finished(kind(model.config, config, run.seed, run.device))
-               for kind in (Trainer, shuffled_answers.Shuffled)]  # fmt: skip
+    briefly = [
+        shuffled_answers.finished(kind(model.config, config, run.seed, run.device))
+        for kind in (Trainer, shuffled_answers.Shuffled)
+    ]
     fresh = [
-        randomisation.Altered(order, step, i, weight_edits.randomised(
-            model, layers, problems.generator(run.seed, f"{order} {step} {i}")))
-        for order in ("cascade", "independent") for step, layers in randomisation.steps(order)
+        randomisation.Altered(
+            order, step, i, weight_edits.randomised(model, layers, problems.generator(run.seed, f"{order} {step} {i}"))
+        )
+        for order in ("cascade", "independent")
+        for step, layers in randomisation.steps(order)
         for i in range(p.draws if order == "cascade" else 1)
-    ]  # fmt: skip
+    ]
     A, A_pairs, A_many = (drawn(getattr(p, name), name) for name in ("problems", "pool", "surrogate"))
-    run.dataset(f"sanity n={n}", problems.digest(torch.cat([A, A_pairs, A_many])), "fresh",
-                "ired.model.problems.draw")  # fmt: skip
+    run.dataset(f"sanity n={n}", problems.digest(torch.cat([A, A_pairs, A_many])), "fresh", "ired.model.problems.draw")
     batches = ((a, problems.inverse(a)) for a in drawn(p.squares, "squares").split(4000))
     squares = {name: of for name, of in predictors.fit(batches).items() if of.degree}
 
@@ -93,16 +96,21 @@ def main(run):
         up = run.upstream(exp_id)
         packed = up.tensors("dictionaries"), up.meta("dictionaries")
         dictionaries[layer] = studied(up.json("chosen"), packed, source.run_id).to(A)
-    shown = study.shown(
-        model, A_pairs, problems.properties(A_pairs), directions, p.pairs, generator
-    )
-    background = study.background(
-        model, A_many, answer, problems.generator(run.seed, "sanity background")
-    )
+    shown = study.shown(model, A_pairs, problems.properties(A_pairs), directions, p.pairs, generator)
+    background = study.background(model, A_many, answer, problems.generator(run.seed, "sanity background"))
     bench = study.bench(
-        model, fresh, briefly, A, answer, {name: of(A) for name, of in squares.items()}, directions,
-        dictionaries, shown, background, generator,
-    )  # fmt: skip
+        model,
+        fresh,
+        briefly,
+        A,
+        answer,
+        {name: of(A) for name, of in squares.items()},
+        directions,
+        dictionaries,
+        shown,
+        background,
+        generator,
+    )
     with run.progress(len(fresh) + 17, "fresh weights, then findings") as bar:
         rows = study.decay(bench, p.mapped, bar.update)
         cells = study.cells(bench, p.moves, generator, bar.update)
@@ -110,8 +118,13 @@ def main(run):
     linear = linear_surrogate_study.linear(model, answer, A_many, start, dictionaries, directions, generator)
     table = survival_table.judged(cells, study.SOURCES, study.REASONS)
     curves = randomisation.curves(rows)
-    tables = {"table": table, "decay": curves, "surrogate": linear.shares,
-              "surrogate_directions": linear.directions, "ordering": linear.ordering}  # fmt: skip
+    tables = {
+        "table": table,
+        "decay": curves,
+        "surrogate": linear.shares,
+        "surrogate_directions": linear.directions,
+        "ordering": linear.ordering,
+    }
     for name, rows_of in tables.items():
         run.table(name, rows_of)
     run.metrics(survival_table.numbers(table))

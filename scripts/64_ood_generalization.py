@@ -57,23 +57,38 @@ def main(run):
     model, plain, dictionaries = energies["trained"], energies["untrained"], {}
     sampler, (same, null) = Sampler(**run.profile.sampling), (shifted_problems.IN, shifted_problems.NULL)
     scale = model.schedule.sqrt_alpha_bar[0].item() if sampler.scaled_output else 1.0
+
     def stream(purpose):
         return problems.generator(run.seed, f"P6-04 {purpose}")
+
     def draw(count, purpose, side=n):
         return problems.draw(count, side, c, stream(purpose), torch.float64).to(run.device)
+
     def judge(energy, plain, side):
         A = draw(size.fitted, f"fitted {side}", side)
         return study.Judge.of(energy, plain, sampler, A, problems.inverse(A), stream, scale)
+
     for layer, up in ((layer, run.upstream(name)) for layer, name in LAYERS.items()):
         packed = up.tensors("dictionaries"), up.meta("dictionaries")
         dictionaries[layer] = studied(up.json("chosen"), packed, source.run_id)
     seen = manifold.nature(model, draw(size.chosen, "chosen"), stream("nature"))
     bench = evidence.settle(
-        model, plain, sampler, problems.properties, dictionaries, run.upstream("P3-05").table("verdicts"),
-        seen, size.features, size.directions, size.landscapes, stream("bench").initial_seed(),
-    )  # fmt: skip
-    families, odd = (shifted_problems.drawn(table, count, n, c, stream) for table, count in (
-        (shifted_problems.SHIFTED, size.problems), (shifted_problems.PATHOLOGICAL, size.odd)))  # fmt: skip
+        model,
+        plain,
+        sampler,
+        problems.properties,
+        dictionaries,
+        run.upstream("P3-05").table("verdicts"),
+        seen,
+        size.features,
+        size.directions,
+        size.landscapes,
+        stream("bench").initial_seed(),
+    )
+    families, odd = (
+        shifted_problems.drawn(table, count, n, c, stream)
+        for table, count in ((shifted_problems.SHIFTED, size.problems), (shifted_problems.PATHOLOGICAL, size.odd))
+    )
     every = torch.cat([made.A for made in families.values()])
     run.dataset(f"P6-04 n={n}", problems.digest(every), "fresh, shifted", "ired.model.shifted_problems.SHIFTED")
     own, m = judge(model, plain, n), -(-n // 2)
@@ -82,15 +97,24 @@ def main(run):
     odd = study.pathologies(own, odd, found.usual)
     sections = run.profile.model, run.profile.training
     small = shifted_problems.short_model(m, c, *sections, size.other_steps, run.variant, run.seed, run.device)
-    sides = study.other_side(judge(small, None, m), own, lambda A: shifted_problems.embedded(A, n),
-                                   shifted_problems.other_side(m, size.problems, c, stream))  # fmt: skip
+    sides = study.other_side(
+        judge(small, None, m),
+        own,
+        lambda A: shifted_problems.embedded(A, n),
+        shifted_problems.other_side(m, size.problems, c, stream),
+    )
     inside, outside = found.blocks[same], found.outside(same)
     scores = score.summary(inside, outside, (null,), run.seed)
     errors = pandas.concat([found.accuracy, sides], ignore_index=True)
     findings, known = score.table(inside, outside), run.upstream("P1-04").table("summary")
     findings["recorded"] = findings["finding"].map(evidence.recorded(known))
-    for name, table in {"accuracy": errors, "detection": found.detection, "odd": odd,
-                        "transfer": scores, "findings": findings}.items():  # fmt: skip
+    for name, table in {
+        "accuracy": errors,
+        "detection": found.detection,
+        "odd": odd,
+        "transfer": scores,
+        "findings": findings,
+    }.items():
         run.table(name, table)
 
     whole, wins = scores[scores["kind"] == "all"].set_index("family"), found.wins(null)
@@ -108,14 +132,25 @@ def main(run):
     run.headline("transfer score, shifted families", total.score, total.low, total.high)
     words = f"{size.problems} problems a family; 95 % intervals over problems."
     for name, figure, caption in (
-        ("accuracy", figures.plot_accuracy(errors), f"{words} At n = {m} this model is one trained for "
-         f"{size.other_steps} steps only. Dotted: the answer 0."),
-        ("transfer", figures.plot_transfer(scores), "Rule, chance, interval: ired.instruments.transfer.score. "
-         "'Same again': a fresh draw of the training distribution. Dotted: 0.6. Grey: not measurable."),
+        (
+            "accuracy",
+            figures.plot_accuracy(errors),
+            f"{words} At n = {m} this model is one trained for {size.other_steps} steps only. Dotted: the answer 0.",
+        ),
+        (
+            "transfer",
+            figures.plot_transfer(scores),
+            "Rule, chance, interval: ired.instruments.transfer.score. "
+            "'Same again': a fresh draw of the training distribution. Dotted: 0.6. Grey: not measurable.",
+        ),
         ("detection", figures.plot_detection(found.detection), f"{words} In brackets: ½ is not excluded."),
-        ("odd", figures.plot_pathologies(odd), f"Medians over {size.odd} problems. Dotted: the answer 0; "
-         "the median energy of training problems. Without an inverse ‖AŶ − I‖ cannot vanish."),
-    ):  # fmt: skip
+        (
+            "odd",
+            figures.plot_pathologies(odd),
+            f"Medians over {size.odd} problems. Dotted: the answer 0; "
+            "the median energy of training problems. Without an inverse ‖AŶ − I‖ cannot vanish.",
+        ),
+    ):
         run.figure(name, figure, caption)
 
 

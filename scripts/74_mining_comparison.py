@@ -13,8 +13,10 @@ does not.
 from ired.lab.arguments import Param
 from ired.lab.command import command
 
-KIND = "for at least one kind of negatives the {} at equal seeds: Student's 95 % interval {}, and p < 0.05 " \
-       "after Benjamini-Hochberg over the kinds"  # fmt: skip
+KIND = (
+    "for at least one kind of negatives the {} at equal seeds: Student's 95 % interval {}, and p < 0.05 "
+    "after Benjamini-Hochberg over the kinds"
+)
 
 
 @command(
@@ -28,12 +30,11 @@ KIND = "for at least one kind of negatives the {} at equal seeds: Student's 95 %
         "told_apart": "a copy of a model has consistency 1 with it, one with its weights shuffled below 0.2",
         "mining_helps": KIND.format("sampled MSE on the test set is below that without", "below 0"),
         "mining_helps_without_descent": KIND.format(
-            "MSE of denoising alone, without inner descent steps, is below that without", "below 0"),
+            "MSE of denoising alone, without inner descent steps, is below that without", "below 0"
+        ),
         "mining_helps_harder": KIND.format("sampled MSE on the harder set is below that without", "below 0"),
-        "landscapes_sharpen": KIND.format("curvature × σ at the answer of k = 0 is above that without",
-                                          "above 0"),
-        "minima_come_nearer": KIND.format("nearest minimum of k = 0 is nearer to the answer than without",
-                                          "below 0"),
+        "landscapes_sharpen": KIND.format("curvature × σ at the answer of k = 0 is above that without", "above 0"),
+        "minima_come_nearer": KIND.format("nearest minimum of k = 0 is nearer to the answer than without", "below 0"),
         "beats_least_squares": "some variant's sampled MSE on the test set is below least squares' by more "
         "than 5 %: t interval over seeds, Bonferroni over variants",
         "products_beat_networks": "an energy of matrix products has a smaller sampled MSE than the best "
@@ -41,7 +42,7 @@ KIND = "for at least one kind of negatives the {} at equal seeds: Student's 95 %
         "findings_persist": "for every kind of negatives the consistency with no negatives, same seed, is "
         "at most 0.05 below that between seeds without: Welch's 95 % interval",
     },
-)  # fmt: skip
+)
 def main(run):
     import pandas
 
@@ -56,16 +57,28 @@ def main(run):
     linear = references.set_index(["family", "predictor"])["mse"].loc["test", "least_squares"]
     seen = study.Study.of(table, pairs, found.networks, found.others, linear, found.recipes)
     accuracy = study.accuracy(table, 10 * run.profile.sampling.inner_steps)
-    for name, rows in {"models": table, "pairs": pairs, "comparison": seen.compared.table,
-                       "landscapes": landscapes, "accuracy": accuracy, "references": references,
-                       "spread": seen.spread(),
-                       "costs": costs(run, found.networks + found.others, run.params.turns, 3)}.items():  # fmt: skip
+    for name, rows in {
+        "models": table,
+        "pairs": pairs,
+        "comparison": seen.compared.table,
+        "landscapes": landscapes,
+        "accuracy": accuracy,
+        "references": references,
+        "spread": seen.spread(),
+        "costs": costs(run, found.networks + found.others, run.params.turns, 3),
+    }.items():
         run.table(name, rows)
     for (variant, seed), values in found.numbers.items():
         energy, mining = parse(variant)
         told = {"variant": variant, "energy": energy, "mining": mining, "seed": seed}
-        run.child(f"{variant} seed {seed}", told, values, tags={"model_run": found.runs[variant, seed]},
-                  seed=seed, variant=variant)  # fmt: skip
+        run.child(
+            f"{variant} seed {seed}",
+            told,
+            values,
+            tags={"model_run": found.runs[variant, seed]},
+            seed=seed,
+            variant=variant,
+        )
     for name, (met, behind) in seen.verdicts().items():
         run.criterion(name, met, **behind)
     run.metrics(seen.numbers())
@@ -73,18 +86,40 @@ def main(run):
     several = landscapes.groupby("metric")["landscape"].transform("nunique") > 1
     words = f"{len(found.numbers)} models, {seen.seeds} seeds of each variant."
     for name, figure, caption in (
-        ("accuracy", figures.plot_accuracy(accuracy, references), f"{words} Small dots are seeds, large ones means "
-         "with Student's 95 % intervals. Dashed: reference predictors."),
-        *((name, figures_differences.plot_differences(rows), f"{words} Differences to none, paired by seed, in their own "
-           "deviations. Filled: significant after correction over all cells. Grey: what so few seeds cannot "
-           "see with 80 % power.") for name, rows in seen.cells()),
-        ("changes", figures_differences.plot_heatmap(seen.changed()), f"{words} Differences to none in units of the "
-         "deviation between seeds; metrics that are the same in all models are left out."),
-        ("consistency", figures.plot_consistency(pairs), f"{words} What two models share, from 0 to 1, beside a "
-         "copy, a model with its weights shuffled, an untrained one and the ideal energy."),
-        ("landscapes", figures.plot_landscapes(landscapes[several]), f"{words} Means over seeds with the range of "
-         "seeds."),
-    ):  # fmt: skip
+        (
+            "accuracy",
+            figures.plot_accuracy(accuracy, references),
+            f"{words} Small dots are seeds, large ones means "
+            "with Student's 95 % intervals. Dashed: reference predictors.",
+        ),
+        *(
+            (
+                name,
+                figures_differences.plot_differences(rows),
+                f"{words} Differences to none, paired by seed, in their own "
+                "deviations. Filled: significant after correction over all cells. Grey: what so few seeds cannot "
+                "see with 80 % power.",
+            )
+            for name, rows in seen.cells()
+        ),
+        (
+            "changes",
+            figures_differences.plot_heatmap(seen.changed()),
+            f"{words} Differences to none in units of the "
+            "deviation between seeds; metrics that are the same in all models are left out.",
+        ),
+        (
+            "consistency",
+            figures.plot_consistency(pairs),
+            f"{words} What two models share, from 0 to 1, beside a "
+            "copy, a model with its weights shuffled, an untrained one and the ideal energy.",
+        ),
+        (
+            "landscapes",
+            figures.plot_landscapes(landscapes[several]),
+            f"{words} Means over seeds with the range of seeds.",
+        ),
+    ):
         run.figure(name, figure, caption)
 
 

@@ -33,8 +33,11 @@ def main(run):
     run.text("answer", synthesis.answer(judged, words))
     advised = pages.advised(gathered)
     advice, recommendations, next_trainings = advised
-    cells = [{"goal": one.goal.name, "negatives": kind, "verdict": cell.verdict, "change": cell.text, "take": one.take}
-             for one in advice for kind, cell in (one.cells | one.others).items()]  # fmt: skip
+    cells = [
+        {"goal": one.goal.name, "negatives": kind, "verdict": cell.verdict, "change": cell.text, "take": one.take}
+        for one in advice
+        for kind, cell in (one.cells | one.others).items()
+    ]
     run.table("advice", pandas.DataFrame(cells, columns=["goal", "negatives", "verdict", "change", "take"]))
     run.json("recommendations", {"mining": recommendations, "next": next_trainings})
 

@@ -19,8 +19,12 @@ def _found():
 
 def _install():
     """Once, however many workers ask; what goes wrong is for the caller to see: no browser."""
-    quiet = {"env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, "timeout": 60 * MINUTES,
-             "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}  # fmt: skip
+    quiet = {
+        "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        "timeout": 60 * MINUTES,
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.DEVNULL,
+    }
     with (Path(tempfile.gettempdir()) / "ired-chromium.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if _found():

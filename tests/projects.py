@@ -39,15 +39,18 @@ def project(mother: Project, tmp_path: Path) -> Project:
 
 
 @pytest.fixture
-def inside(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch,
-           capfd: pytest.CaptureFixture) -> Iterator[Inside]:
+def inside(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> Iterator[Inside]:
     """Run a script in this process, where mlflow is imported once for all tests. The project is
     `project`, unless another one is given."""
+
     def run(script: str, *words: str, project: Project | None = None):
         project = project or request.getfixturevalue("project")
         capfd.readouterr()
         status = run_inside(project, monkeypatch, script, *words)
         return subprocess.CompletedProcess([script, *words], status, *capfd.readouterr())
+
     yield run
 
 

@@ -24,13 +24,27 @@ ALLOWED = {
 }
 # Rooms of instruments from the ground up: none imports one above it.
 FLOORS = (
-    "core", "statistics",
-    "accuracy", "landscape", "dictionaries", "attribution", "concepts",
-    "influence", "layers", "probing", "geometry", "eigen_decomposition",
-    "interventions", "transport", "circuits",
-    "robustness", "sanity", "transfer", "comparison",
+    "core",
+    "statistics",
+    "accuracy",
+    "landscape",
+    "dictionaries",
+    "attribution",
+    "concepts",
+    "influence",
+    "layers",
+    "probing",
+    "geometry",
+    "eigen_decomposition",
+    "interventions",
+    "transport",
+    "circuits",
+    "robustness",
+    "sanity",
+    "transfer",
+    "comparison",
     "calibration",
-)  # fmt: skip
+)
 MODULES, LINES = 14, 400  # of a folder, of a file, at most
 # What is larger: it may shrink and not grow, and leaves this list when it is small enough.
 CROWDED: dict[str, int] = {}
@@ -117,8 +131,10 @@ def modules(folder):
 
 def circle():
     """Modules of which each imports the next, the last one the first; empty where there is no such circle."""
-    files = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
-             for path in sources("ired")}
+    files = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in sources("ired")
+    }
     graph = {}
     for module, path in files.items():
         names = imports(path, types=False)  # of modules, or of what a module holds
@@ -156,8 +172,11 @@ def test_no_folder_is_crowded():
 
 
 def test_no_file_is_long():
-    lines = {path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines())
-             for folder in ("ired", "scripts") for path in sources(folder)}  # fmt: skip
+    lines = {
+        path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines())
+        for folder in ("ired", "scripts")
+        for path in sources(folder)
+    }
     assert {name: count for name, count in lines.items() if count > LONG.get(name, LINES)} == {}
     assert {name for name in LONG if lines.get(name, 0) <= LINES} == set(), "no exceptions any more"
 

@@ -59,8 +59,12 @@ def begin(folder: Path) -> None:
         subprocess.Popen(
             [sys.executable, "-c", code],
             env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, _FOLDERS))},
-            pass_fds=[lock.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
+            pass_fds=[lock.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
 
 
 def finished(folder: Path) -> Path:

@@ -50,8 +50,12 @@ def main(argv: list[str]) -> None:
     # From the environment, where make puts it: everybody can read command lines.
     store = Store(ROOT, os.environ.pop("STORE", "") or f"sqlite:///{folder / 'mlflow.db'}")
     if "STORE=" in os.environ.get("MAKEFLAGS", "") and re.search("//[^/]*:[^/]*@", store.uri):
-        print("warning: everybody on this machine can read a password in a command line: put STORE into "
-              "the environment, or the password into ~/.pgpass", file=sys.stderr, flush=True)
+        print(
+            "warning: everybody on this machine can read a password in a command line: put STORE into "
+            "the environment, or the password into ~/.pgpass",
+            file=sys.stderr,
+            flush=True,
+        )
     if store.uri.startswith("http") or "://" not in store.uri:
         raise UserError("STORE is a database: sqlite:///path or postgresql://user@host/name")
     alone(folder)
@@ -87,8 +91,11 @@ def claim(host: str, port: str) -> None:
         try:
             probe.bind(("" if host in EVERYWHERE else host, int(port)))
         except OSError as error:
-            if host not in (*LOOPBACK, *EVERYWHERE) and not isinstance(error, PermissionError) and (
-                    "in use" not in str(error)):
+            if (
+                host not in (*LOOPBACK, *EVERYWHERE)
+                and not isinstance(error, PermissionError)
+                and ("in use" not in str(error))
+            ):
                 raise UserError(f"HOST {host}: {error.strerror or error}") from None
             raise UserError(f"port {port}: {error.strerror}; try make server PORT={int(port) + 1}") from None
 
@@ -96,21 +103,42 @@ def claim(host: str, port: str) -> None:
 def serve(store: Store, folder: Path, host: str, port: str) -> None:
     """Run MLflow's server until somebody ends it, and say meanwhile where it is."""
     name = socket.gethostname() if host in EVERYWHERE else host
-    server = Server(f"http://{name}:{port}", socket.gethostname(), os.getpid(), store.id,
-                    folder.stat().st_ino)
-    environment = {key: value for key, value in os.environ.items()
-                   if not key.startswith("MLFLOW_") and key not in MAKES}
+    server = Server(f"http://{name}:{port}", socket.gethostname(), os.getpid(), store.id, folder.stat().st_ino)
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_") and key not in MAKES
+    }
     environment |= {
-        "MLFLOW_BACKEND_STORE_URI": store.uri, "MLFLOW_REGISTRY_STORE_URI": store.uri,
-        "MLFLOW_DEFAULT_ARTIFACT_ROOT": f"{SERVED}/", "PYTHONWARNINGS": "ignore",
-        "MLFLOW_ARTIFACTS_DESTINATION": str(store.artifacts), "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_BACKEND_STORE_URI": store.uri,
+        "MLFLOW_REGISTRY_STORE_URI": store.uri,
+        "MLFLOW_DEFAULT_ARTIFACT_ROOT": f"{SERVED}/",
+        "PYTHONWARNINGS": "ignore",
+        "MLFLOW_ARTIFACTS_DESTINATION": str(store.artifacts),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
         # Otherwise it starts 15 processes and runs jobs that people submit to it.
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    words = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", port, "--workers", "1",
-             "--uvicorn-opts", "--log-level warning", "--allowed-hosts", ",".join(allowed(name, host))]
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    words = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        host,
+        "--port",
+        port,
+        "--workers",
+        "1",
+        "--uvicorn-opts",
+        "--log-level warning",
+        "--allowed-hosts",
+        ",".join(allowed(name, host)),
+    ]
     if host not in LOOPBACK:
-        print(f"warning: whoever can reach {name}:{port} can read and change this store, without a "
-              "password", file=sys.stderr, flush=True)
+        print(
+            f"warning: whoever can reach {name}:{port} can read and change this store, without a password",
+            file=sys.stderr,
+            flush=True,
+        )
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _end)
     store.publish()
@@ -120,8 +148,11 @@ def serve(store: Store, folder: Path, host: str, port: str) -> None:
         process = subprocess.Popen(words, env=environment, start_new_session=True, preexec_fn=_with_us)
         wait_for(process, f"http://{LOOPBACK[0] if host in EVERYWHERE else host}:{port}/health")
         server.write(folder)
-        print(f"The tracking server is at {server.address} (Ctrl-C ends it); jobs and scripts of this "
-              f"project find it by themselves", flush=True)
+        print(
+            f"The tracking server is at {server.address} (Ctrl-C ends it); jobs and scripts of this "
+            f"project find it by themselves",
+            flush=True,
+        )
         status = process.wait()
         raise UserError(f"the server ended by itself, with status {status}: see above")
     except Ended:

@@ -14,10 +14,21 @@ from ired.lab.errors import UserError
 
 PATIENCE_SECONDS = 120
 # As a person would say it. What is none of these has failed.
-STATES = {"PENDING": "queued", "REQUEUED": "queued", "CONFIGURING": "queued", "RUNNING": "running",
-          "COMPLETING": "running", "SUSPENDED": "suspended", "STOPPED": "suspended",
-          "COMPLETED": "finished", "TIMEOUT": "timed out", "DEADLINE": "timed out",
-          "OUT_OF_MEMORY": "out of memory", "CANCELLED": "cancelled", "REVOKED": "cancelled"}
+STATES = {
+    "PENDING": "queued",
+    "REQUEUED": "queued",
+    "CONFIGURING": "queued",
+    "RUNNING": "running",
+    "COMPLETING": "running",
+    "SUSPENDED": "suspended",
+    "STOPPED": "suspended",
+    "COMPLETED": "finished",
+    "TIMEOUT": "timed out",
+    "DEADLINE": "timed out",
+    "OUT_OF_MEMORY": "out of memory",
+    "CANCELLED": "cancelled",
+    "REVOKED": "cancelled",
+}
 ALIVE = ("queued", "running", "suspended", "finished")
 # A dry run counts nodes that are down or busy as a failure; a job would simply wait for them.
 _WAITS = re.compile(r"busy|not available \(")
@@ -57,8 +68,7 @@ def call(*words: str, folder: Path | None = None) -> str:
     # A job is not part of this call of make.
     env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
     try:
-        done = subprocess.run(words, capture_output=True, text=True, cwd=folder, env=env,
-                              timeout=PATIENCE_SECONDS)
+        done = subprocess.run(words, capture_output=True, text=True, cwd=folder, env=env, timeout=PATIENCE_SECONDS)
     except FileNotFoundError:
         raise UserError(f"there is no Slurm here: {words[0]} is not on the PATH") from None
     except subprocess.TimeoutExpired:
@@ -87,14 +97,21 @@ def jobs(ids: Iterable[str]) -> dict[str, Job]:
     behind or is off, the controller is asked in another; what both have forgotten is left out."""
     wanted = set(ids)
     try:
-        found = _read(call(
-            "sacct", "--allocations", "--noheader", "--parsable2", f"--jobs={','.join(sorted(wanted))}",
-            "--format=JobID,JobName,State,ExitCode,NodeList,Elapsed"), wanted)
+        found = _read(
+            call(
+                "sacct",
+                "--allocations",
+                "--noheader",
+                "--parsable2",
+                f"--jobs={','.join(sorted(wanted))}",
+                "--format=JobID,JobName,State,ExitCode,NodeList,Elapsed",
+            ),
+            wanted,
+        )
     except UserError:
         found = {}
     if found.keys() != wanted:
-        found = _read(call("squeue", "--me", "--noheader", "--states=all",
-                           "--format=%i|%j|%T||%N|%M"), wanted) | found
+        found = _read(call("squeue", "--me", "--noheader", "--states=all", "--format=%i|%j|%T||%N|%M"), wanted) | found
     return found
 
 

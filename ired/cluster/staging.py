@@ -61,8 +61,7 @@ def _patiently(store: Store, call: Callable, *args: Any) -> Any:
             if not lost or time.monotonic() > deadline:
                 raise
             if not said:
-                print(f"the tracking server {store.shown} does not answer: waiting up to {patience:g} s",
-                      flush=True)
+                print(f"the tracking server {store.shown} does not answer: waiting up to {patience:g} s", flush=True)
             said = True
             time.sleep(2)
 
@@ -172,8 +171,11 @@ class Lasting(Tracking):
             return
         shutil.rmtree(self._kept(), ignore_errors=True)
         (self.folder / ENDED).touch()
-        print(f"This run is kept in {self.folder.relative_to(self.store.root)}, because the tracking "
-              f"server could not be reached; `make sync` delivers it", flush=True)
+        print(
+            f"This run is kept in {self.folder.relative_to(self.store.root)}, because the tracking "
+            f"server could not be reached; `make sync` delivers it",
+            flush=True,
+        )
 
     # What makes it last
 
@@ -197,8 +199,7 @@ class Lasting(Tracking):
         """Leave a server that failed; raise what is not its fault."""
         if isinstance(error, MlflowException) and error.error_code in _OUR_FAULT:
             raise error
-        self.away = (f"the tracking server {self.store.shown} no longer answers "
-                     f"({type(error).__name__})")
+        self.away = f"the tracking server {self.store.shown} no longer answers ({type(error).__name__})"
         print(f"{self.away}: the run goes on in {self.folder.relative_to(self.store.root)}", flush=True)
 
     def _move(self) -> Tracking:

@@ -33,15 +33,24 @@ from ired.lab.tracking.results import Shelf
 from ired.lab.tracking.store import Store, Unreachable, write_whole
 
 # By Experiment.partition: the wrapper, and the name in site.sh of the partition on this site.
-KINDS = {"cpu": ("sbatch/cpu.sh", "PARTITION_CPU"),
-         "gpu_test": ("sbatch/gpu_short.sh", "PARTITION_GPU_SHORT"),
-         "gpu": ("sbatch/gpu_long.sh", "PARTITION_GPU_LONG")}
-SITE = {"PARTITION_CPU": "cpu", "PARTITION_GPU_SHORT": "gpu_test", "PARTITION_GPU_LONG": "gpu",
-        "SHORT_HOURS": "4", "ACCOUNT": "", "GRES": "gpu:1"}
+KINDS = {
+    "cpu": ("sbatch/cpu.sh", "PARTITION_CPU"),
+    "gpu_test": ("sbatch/gpu_short.sh", "PARTITION_GPU_SHORT"),
+    "gpu": ("sbatch/gpu_long.sh", "PARTITION_GPU_LONG"),
+}
+SITE = {
+    "PARTITION_CPU": "cpu",
+    "PARTITION_GPU_SHORT": "gpu_test",
+    "PARTITION_GPU_LONG": "gpu",
+    "SHORT_HOURS": "4",
+    "ACCOUNT": "",
+    "GRES": "gpu:1",
+}
 LEAST_HOURS = 0.5
 
 
 # What a job asks for
+
 
 def site(root: Path) -> dict[str, str]:
     """Names and values of sbatch/site.sh, whose lines are name=value; nothing of it is executed."""
@@ -66,14 +75,18 @@ def resources(exp: Experiment, names: dict[str, str], limit: str = "", memory: s
     hours = slurm.hours_of(limit) if limit else max(exp.hours, LEAST_HOURS)
     short = hours < float(names["SHORT_HOURS"])
     wrapper, partition = KINDS["cpu" if not exp.gpu else "gpu_test" if short else "gpu"]
-    words = [f"--partition={names[partition]}", f"--time={limit or slurm.limit_of(hours)}",
-             f"--mem={memory or f'{exp.memory_gb}G'}"]
+    words = [
+        f"--partition={names[partition]}",
+        f"--time={limit or slurm.limit_of(hours)}",
+        f"--mem={memory or f'{exp.memory_gb}G'}",
+    ]
     words += [f"--gres={names['GRES']}"] if exp.gpu and names["GRES"] else []
     words += [f"--account={names['ACCOUNT']}"] if names["ACCOUNT"] else []
     return [*words, wrapper]
 
 
 # Submitting
+
 
 class Submission:
     """The jobs of a plan that are neither finished nor queued, given to Slurm in running order."""
@@ -82,8 +95,7 @@ class Submission:
         self.plan, self.keys, self.root = plan, plan.keys, plan.keys.root
         names = site(self.root)
         self.memory = slurm.memory_of(memory) if memory else ""
-        self.asked = {target: resources(job.exp, names, limit, self.memory)
-                      for target, job in plan.jobs.items()}
+        self.asked = {target: resources(job.exp, names, limit, self.memory) for target, job in plan.jobs.items()}
         self.queued: dict[str, str] = {}  # jobs by target, of earlier calls
         self.stuck: list[str] = []  # jobs
         self.new: dict[str, Record] = {}  # by target
@@ -110,8 +122,11 @@ class Submission:
 
     def commands(self) -> list[str]:
         """The sbatch commands as text; a job that has no number yet is called by its name."""
-        return [shlex.join(self.command(target, [self.queued.get(n) or _name(n) for n in job.needs]))
-                for target, job in self.plan.jobs.items() if target not in self.queued]
+        return [
+            shlex.join(self.command(target, [self.queued.get(n) or _name(n) for n in job.needs]))
+            for target, job in self.plan.jobs.items()
+            if target not in self.queued
+        ]
 
     def submit(self) -> None:
         """All of it or nothing."""
@@ -134,8 +149,11 @@ class Submission:
         jobs = {record.job: str(record) for record in self.new.values()}
         comments = {_comment(target) for target in todo}
         with suppress(UserError):  # an sbatch that was interrupted may have left a job all the same
-            jobs |= {job.id: f"{job.name} (job {job.id})" for job in slurm.queue(self.root)
-                     if job.comment in comments and job.id not in self.stuck}
+            jobs |= {
+                job.id: f"{job.name} (job {job.id})"
+                for job in slurm.queue(self.root)
+                if job.comment in comments and job.id not in self.stuck
+            }
         names = ", ".join(jobs.values())
         try:
             _cancel(jobs)
@@ -150,18 +168,30 @@ class Submission:
             words = ["sbatch", *self.asked[target], *self.plan.jobs[target].line]
             if why := slurm.refusal(words, self.root):
                 asked = " ".join(self.asked[target][:-1])
-                raise UserError(f"{why} ({_name(target)}: {asked}); nothing was submitted: "
-                              "see sbatch/site.sh, TIME= and MEM=")
+                raise UserError(
+                    f"{why} ({_name(target)}: {asked}); nothing was submitted: see sbatch/site.sh, TIME= and MEM="
+                )
 
     def _submit(self, target: str, commit: str, dirty: bool) -> None:
         job = self.plan.jobs[target]
         numbers = self.queued | {done: record.job for done, record in self.new.items()}
         needs = [numbers[need] for need in job.needs]
         number = slurm.call(*self.command(target, needs), folder=self.root).strip().partition(";")[0]
-        record = Record(job=number, name=_name(target), exp=job.exp.id, profile=job.at.profile, seed=job.at.seed,
-                        variant=job.at.variant, key=_key(target), words=list(job.line), needs=needs,
-                        files=fingerprints(self.keys, job.exp, job.at), commit=commit, dirty=dirty,
-                        submitted=datetime.now(UTC).isoformat(timespec="milliseconds"))
+        record = Record(
+            job=number,
+            name=_name(target),
+            exp=job.exp.id,
+            profile=job.at.profile,
+            seed=job.at.seed,
+            variant=job.at.variant,
+            key=_key(target),
+            words=list(job.line),
+            needs=needs,
+            files=fingerprints(self.keys, job.exp, job.at),
+            commit=commit,
+            dirty=dirty,
+            submitted=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        )
         self.new[target] = record  # first: what is known here is cancelled if the rest fails
         write_whole(folder(self.root) / f"{number}.json", json.dumps(asdict(record), indent=1) + "\n")
 
@@ -172,8 +202,12 @@ class Submission:
             partition, limit, memory = (word.partition("=")[2] for word in self.asked[target][:3])
             after = f"after {', '.join(record.needs[:4])}" if record.needs else ""
             after += f" and {len(record.needs) - 4} more" if len(record.needs) > 4 else ""
-            lines.append(wrapped(f"{record.name:28} job {record.job:>6}  {partition:9} {limit:>9} {memory:>5}  "
-                                 f"{after}".rstrip(), " " * 29))
+            lines.append(
+                wrapped(
+                    f"{record.name:28} job {record.job:>6}  {partition:9} {limit:>9} {memory:>5}  {after}".rstrip(),
+                    " " * 29,
+                )
+            )
         return [*lines, f"{len(self.new)} submitted, {len(self.queued)} in the queue already."]
 
     # A minute later
@@ -225,6 +259,7 @@ def _cancel(jobs: Iterable[str]) -> None:
 
 
 # The command line
+
 
 def _submit(argv: list[str]) -> None:
     parser = Parser(prog="cluster submit", allow_abbrev=False)
@@ -288,9 +323,13 @@ def _stamp_what_is_there(plan: Plan) -> bool:
     keys, store = plan.keys, plan.store
     jobs = {_key(target): job for target, job in plan.jobs.items() if target not in plan.phony}
     if store.database:
-        there = {row[0] for row in store.query(
-            "SELECT value FROM tags JOIN runs USING (run_uuid) WHERE key = 'key'"
-            " AND status = 'FINISHED' AND lifecycle_stage = 'active'")}
+        there = {
+            row[0]
+            for row in store.query(
+                "SELECT value FROM tags JOIN runs USING (run_uuid) WHERE key = 'key'"
+                " AND status = 'FINISHED' AND lifecycle_stage = 'active'"
+            )
+        }
         jobs = {key: job for key, job in jobs.items() if key in there}
     if not jobs:
         return False
@@ -333,8 +372,9 @@ def _logs(options: dict, keys: Keys) -> None:
     if not found:
         raise UserError(f"no job of {' or '.join(wanted)} was submitted from here at these coordinates")
     for record in {record.exp: record for record in found}.values():
-        print("\n".join([f"{record}, submitted {record.submitted}",
-                         *last_lines(keys.root, record.log, 4 * LAST_LINES)]))
+        print(
+            "\n".join([f"{record}, submitted {record.submitted}", *last_lines(keys.root, record.log, 4 * LAST_LINES)])
+        )
 
 
 def _cancel_some(options: dict, keys: Keys) -> None:

@@ -65,13 +65,14 @@ def _sorted_out(store: Store) -> tuple[list[Path], list[str]]:
                 lines.append(f"{name}: {process} has logged nothing for a day, so its run was killed")
         if not over:
             if kept.exists():
-                lines.append(f"{name}: {process} has not ended its run: wait for that or, if it is "
-                             f"gone, `touch '{name}/{ENDED}'` and `make sync` again")
+                lines.append(
+                    f"{name}: {process} has not ended its run: wait for that or, if it is "
+                    f"gone, `touch '{name}/{ENDED}'` and `make sync` again"
+                )
         elif not kept.exists():
             shutil.rmtree(folder)  # its server was there to the end
         elif store.database and whose["store"] != store.id:
-            lines.append(f"{name} waits for {whose['shown']}: start that server, or name it in "
-                         "MLFLOW_TRACKING_URI")
+            lines.append(f"{name} waits for {whose['shown']}: start that server, or name it in MLFLOW_TRACKING_URI")
         else:
             ready[folder] = ended.stat().st_mtime if ended.exists() else float("inf")
     return sorted(ready, key=lambda folder: ready[folder]), lines
@@ -81,8 +82,8 @@ def _is_running(store: Store, kept: Path) -> bool:
     """Whether the run in a folder of staging (not those nested under it) has not ended."""
     try:
         found = Store(store.root, f"sqlite:///{kept}").query(
-            "SELECT status FROM runs WHERE run_uuid NOT IN"
-            " (SELECT run_uuid FROM tags WHERE key = 'mlflow.parentRunId')")
+            "SELECT status FROM runs WHERE run_uuid NOT IN (SELECT run_uuid FROM tags WHERE key = 'mlflow.parentRunId')"
+        )
     except UserError:  # somebody writes in it
         return True
     return not found or ("RUNNING",) in found
@@ -96,8 +97,7 @@ def _deliver(folder: Path, tracking: Tracking, keys: Keys) -> list[str]:
     lines: list[str] = []
     place = Tracking(staged_in(store, folder.name), keys.queue.phases)
     # Whoever is built on another is delivered after it.
-    runs = sorted(place.search(""), key=lambda run: (
-        MLFLOW_PARENT_RUN_ID in run.data.tags, run.info.start_time))
+    runs = sorted(place.search(""), key=lambda run: (MLFLOW_PARENT_RUN_ID in run.data.tags, run.info.start_time))
     for run in runs:
         here = ids[run.info.run_id] = tracking.receive(place, run.info.run_id, ids)
         tags = run.data.tags
@@ -108,8 +108,9 @@ def _deliver(folder: Path, tracking: Tracking, keys: Keys) -> list[str]:
         tracking.point_to(f"upstream.{exp_id}.s{seed}.{variant}", run.info.run_id, here)
         there = tracking.run(here)
         if key and there.info.status == "FINISHED" and exp_id in {exp.id for exp in keys.queue.experiments}:
-            store.write_stamp(keys.queue[exp_id], RunCoordinates(profile, int(seed), variant), key,
-                              tracking.stamp(there))
+            store.write_stamp(
+                keys.queue[exp_id], RunCoordinates(profile, int(seed), variant), key, tracking.stamp(there)
+            )
         lines.append(f"{run.info.run_name}: delivered as run {here} ({there.info.status.lower()})")
     # In one step, so that nobody reads half of it.
     gone = folder.with_name(f".{folder.name}")

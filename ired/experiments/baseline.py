@@ -55,14 +55,19 @@ def train(
 
     end = min(params.until or config.steps, config.steps)
     folder = run.workdir(
-        "ired.model.training.trainer", "ired.model.training.graph_trainer", "ired.instruments.accuracy.learning_curve",
-        ignoring=("until", "retrain", "checkpoint"), goes_on=end < config.steps,
-    )  # fmt: skip
+        "ired.model.training.trainer",
+        "ired.model.training.graph_trainer",
+        "ired.instruments.accuracy.learning_curve",
+        ignoring=("until", "retrain", "checkpoint"),
+        goes_on=end < config.steps,
+    )
     with run.progress(end, f"training, {run.variant}") as bar:
         curve = training.complete(
-            folder / "training.safetensors", observe,
-            lambda steps, losses: bar.update(steps, denoising=losses[0]), until=end,
-        )  # fmt: skip
+            folder / "training.safetensors",
+            observe,
+            lambda steps, losses: bar.update(steps, denoising=losses[0]),
+            until=end,
+        )
     curves = pandas.DataFrame(curve)
     losses = pandas.DataFrame(learning_curve.smooth(training.history, LOSSES))
     for name, table in (("curves", curves), ("losses", losses)):

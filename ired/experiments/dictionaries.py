@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from ired.lab.run import Run
 
 PARAMS = dict(
-    architecture=Param("topk", choices=("l1", "topk", "batchtopk", "jumprelu"),
-                       help="whose first seed is the dictionary that later experiments study"),
+    architecture=Param(
+        "topk",
+        choices=("l1", "topk", "batchtopk", "jumprelu"),
+        help="whose first seed is the dictionary that later experiments study",
+    ),
     expansion=Param(2, gpu=4, help="features per neuron"),
     sparsity=Param(32, tiny=8, help="features active per token that are aimed at"),
     seeds=Param(3, help="dictionaries of each architecture"),
@@ -25,8 +28,7 @@ PARAMS = dict(
     problems=Param(200, tiny=10, paper=100, gpu=200, help="held-out problems on which splices are judged"),
 )
 CRITERIA = {
-    "few_dead_features": "fewer than 10 % of the studied dictionary's features never fire on "
-    "held-out tokens",
+    "few_dead_features": "fewer than 10 % of the studied dictionary's features never fire on held-out tokens",
     "gap_recovered": "with it in the layer's place at least 0.9 of the energy gaps is left: lower "
     "end of the 95 % interval over problems",
     "score_recovered": "the same of the score, the gradient of the energy spliced, where 0 is "
@@ -57,9 +59,7 @@ def layers(run: Run, names: tuple[str, ...], count: int) -> dict[str, Any]:
         return (inverse - Y).pow(2).mean((1, 2))
 
     moments, y0 = upstream.tensors("moments"), states.answers(energy, A)
-    return {
-        layer: Bench.of(energy, layer, shards, moments, A, y0, answer, run.seed) for layer in names
-    }
+    return {layer: Bench.of(energy, layer, shards, moments, A, y0, answer, run.seed) for layer in names}
 
 
 def study(run: Run, layer: str) -> None:
@@ -71,9 +71,16 @@ def study(run: Run, layer: str) -> None:
     features = params.expansion * bench.shards.width(layer)
     with run.progress(params.steps, f"dictionaries of {layer}") as bar:
         results = study.study(
-            bench, params.architecture, features, params.sparsity, params.seeds,
-            Plan(params.steps, params.rate), params.batch, bar.update, run.checkpoint(layer),
-        )  # fmt: skip
+            bench,
+            params.architecture,
+            features,
+            params.sparsity,
+            params.seeds,
+            Plan(params.steps, params.rate),
+            params.batch,
+            bar.update,
+            run.checkpoint(layer),
+        )
 
     run.tensors("dictionaries", *results.pack())
     run.json("chosen", results.chosen | {"source": run.upstream("SETUP-3").run_id})
@@ -84,7 +91,9 @@ def study(run: Run, layer: str) -> None:
     run.metrics(chosen_numbers | {"mse_of_the_model": mse})
     for name, (met, numbers) in results.verdicts().items():
         run.criterion(name, met, **numbers)
-    run.headline(f"score recovered, {layer}", chosen_numbers["score"], chosen_numbers["score_low"], chosen_numbers["score_high"])
+    run.headline(
+        f"score recovered, {layer}", chosen_numbers["score"], chosen_numbers["score_low"], chosen_numbers["score_high"]
+    )
     run.figure(
         "dictionaries",
         figures.plot_dictionaries(results.rows, mse, layer),

@@ -59,16 +59,25 @@ def present(run: Run, variant: str) -> None:
         if not {"sha256", "checkpoint"} & set(provenance):  # of a model that was kept or handed in none are left
             losses.append(model.table("losses").assign(seed=seed))
         options = {name: v for name, v in recipes[seed]["training"].items() if not isinstance(v, list)}
-        measured = {name: v for name, v in model.metrics.items()
-                    if name.split(".")[0] in ("mse", "recovered", "affine_share", *METERS)}  # fmt: skip
-        points = {} if curve.empty else {
-            name: list(zip(curve["step"], curve[name], strict=True)) for name in curve if name != "step"
+        measured = {
+            name: v
+            for name, v in model.metrics.items()
+            if name.split(".")[0] in ("mse", "recovered", "affine_share", *METERS)
         }
+        points = (
+            {}
+            if curve.empty
+            else {name: list(zip(curve["step"], curve[name], strict=True)) for name in curve if name != "step"}
+        )
         run.child(
             f"{variant} seed {seed}",
-            options | {"mining": variant, "seed": seed, "steps": recipes[seed]["steps"]}, measured, points,
-            {"model_run": model.run_id}, seed=seed, variant=variant,
-        )  # fmt: skip
+            options | {"mining": variant, "seed": seed, "steps": recipes[seed]["steps"]},
+            measured,
+            points,
+            {"model_run": model.run_id},
+            seed=seed,
+            variant=variant,
+        )
     accuracy, curves = (pandas.concat(tables, ignore_index=True) for tables in (accuracy, curves))
     losses = pandas.concat(losses, ignore_index=True) if losses else pandas.DataFrame()
     for name, table in (("accuracy", accuracy), ("curves", curves), ("losses", losses)):
@@ -84,9 +93,10 @@ def present(run: Run, variant: str) -> None:
             run.metrics(student_interval(at(family, steps)).metrics(f"mse.{family}.steps_{steps}"))
     run.criterion("one_recipe", all(other == first for other in recipes.values()), seeds=len(recipes))
     run.criterion(
-        "every_seed_beats_mean", all(model.criteria["beats_mean"] for model in models.values()),
+        "every_seed_beats_mean",
+        all(model.criteria["beats_mean"] for model in models.values()),
         seeds=sum(model.criteria["beats_mean"] for model in models.values()),
-    )  # fmt: skip
+    )
     for name, difference in (
         ("beats_least_squares", at("test", full) - rivals.loc["test", "least_squares"]),
         ("harder_beats_least_squares", at("harder", full) - rivals.loc["harder", "least_squares"]),
@@ -94,9 +104,7 @@ def present(run: Run, variant: str) -> None:
     ):
         interval = student_interval(difference)
         run.criterion(name, interval.high < 0, **interval.row("difference"))
-    last = curves.groupby("seed").last() if len(curves) else pandas.DataFrame(
-        columns=["score_error", "blind_error"]
-    )
+    last = curves.groupby("seed").last() if len(curves) else pandas.DataFrame(columns=["score_error", "blind_error"])
     alive = last["score_error"] < last["blind_error"]
     run.criterion("score_alive", len(alive) == len(models) and alive.all(), seeds=int(alive.sum()))
     error = student_interval(at("test", full))

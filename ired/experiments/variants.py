@@ -18,8 +18,13 @@ if TYPE_CHECKING:
     from ired.lab.run import Run
 
 # Of `ired.model.shifted_problems`, by names that a metric may have.
-FAMILIES = {"κ 100–300": "kappa_100_300", "κ 300–1000": "kappa_300_1000", "rank n−1, 0.02": "near_singular",
-            "noise 0.8c": "noise", "smaller": "smaller"}  # fmt: skip
+FAMILIES = {
+    "κ 100–300": "kappa_100_300",
+    "κ 300–1000": "kappa_300_1000",
+    "rank n−1, 0.02": "near_singular",
+    "noise 0.8c": "noise",
+    "smaller": "smaller",
+}
 SETS = ("test", "harder")
 RIVALS = ("mean", "least_squares", "least_squares_squared")
 
@@ -84,8 +89,12 @@ def measured(run: Run, count: int) -> Measured:
     plain = controls(energy, run.seed)
     shuffled = weight_edits.shuffled(energy, stream("shuffled"))
     # The copy is loaded and looked at anew: what is held against itself cannot differ.
-    others = {study.COPY: load(first), study.SHUFFLED: shuffled,
-              study.UNTRAINED: plain["untrained"], study.IDEAL: plain["ideal"]}  # fmt: skip
+    others = {
+        study.COPY: load(first),
+        study.SHUFFLED: shuffled,
+        study.UNTRAINED: plain["untrained"],
+        study.IDEAL: plain["ideal"],
+    }
     numbers, taken, landscapes = {}, {}, []
     with run.progress(len(models) + len(others), "models") as bar:
         beside = {name: representation.fingerprint(energy, ground, sampler, asked) for name, energy in others.items()}
@@ -104,10 +113,16 @@ def measured(run: Run, count: int) -> Measured:
             landscapes.append(portrait.tables["landscapes"].assign(variant=model[0], seed=model[1]))
             bar.update(1)
     return Measured(
-        networks, [variant for variant in variants if variant not in networks], numbers, taken, beside,
-        landscapes, families, {model: recipe(source) for model, source in models.items()},
+        networks,
+        [variant for variant in variants if variant not in networks],
+        numbers,
+        taken,
+        beside,
+        landscapes,
+        families,
+        {model: recipe(source) for model, source in models.items()},
         {model: source.run_id for model, source in models.items()},
-    )  # fmt: skip
+    )
 
 
 def _families(run: Run, energy: Any, count: int, stream: Any) -> dict[str, tuple]:
@@ -139,12 +154,20 @@ def rivals(run: Run, families: Mapping[str, tuple], count: int) -> DataFrame:
     from ired.model import problems
 
     known = run.upstream("SETUP-2").table("predictors")[["family", "predictor", "mse"]]
-    A = problems.draw(count, run.profile.problem.n, run.profile.problem.c,
-                      problems.generator(run.seed, f"{run.exp_id} fitted"), torch.float64)  # fmt: skip
+    A = problems.draw(
+        count,
+        run.profile.problem.n,
+        run.profile.problem.c,
+        problems.generator(run.seed, f"{run.exp_id} fitted"),
+        torch.float64,
+    )
     fitted = predictors.fit([(A, problems.inverse(A))])
-    rows = [(family, name, predictor.mse(A, Y).mean().item())
-            for family, (A, Y, _) in families.items() if family not in SETS
-            for name, predictor in fitted.items()]  # fmt: skip
+    rows = [
+        (family, name, predictor.mse(A, Y).mean().item())
+        for family, (A, Y, _) in families.items()
+        if family not in SETS
+        for name, predictor in fitted.items()
+    ]
     every = pandas.concat([known[known["family"].isin(SETS)], pandas.DataFrame(rows, columns=list(known))])
     return every[every["predictor"].isin(RIVALS)].reset_index(drop=True)
 
@@ -165,8 +188,10 @@ def costs(run: Run, variants: Sequence[str], rounds: int, steps: int) -> DataFra
 
     problem, profile = run.profile.problem, run.profile
     configs = {name: TrainingConfig(c=problem.c, **trained(name, profile.training)) for name in variants}
-    trainers = {name: trainer(configured(name, problem, profile.model), config, run.seed, run.device)
-                for name, config in configs.items()}  # fmt: skip
+    trainers = {
+        name: trainer(configured(name, problem, profile.model), config, run.seed, run.device)
+        for name, config in configs.items()
+    }
     taken = {name: [] for name in variants}
     for turn in range(rounds + 1):
         for name, training in trainers.items():
@@ -176,7 +201,12 @@ def costs(run: Run, variants: Sequence[str], rounds: int, steps: int) -> DataFra
                 torch.cuda.synchronize()
             if turn:
                 taken[name].append((time.perf_counter() - start) / steps)
-    table = pandas.DataFrame({"variant": list(variants), "steps": [configs[name].steps for name in variants],
-                              "step_seconds": [pandas.Series(taken[name]).median() for name in variants]})
+    table = pandas.DataFrame(
+        {
+            "variant": list(variants),
+            "steps": [configs[name].steps for name in variants],
+            "step_seconds": [pandas.Series(taken[name]).median() for name in variants],
+        }
+    )
     table["seconds"] = table["steps"] * table["step_seconds"]
     return table.assign(ratio=table["seconds"] / table.set_index("variant")["seconds"].get(NONE, float("nan")))

@@ -51,21 +51,23 @@ class Parser(argparse.ArgumentParser):
 
 def add_coordinates(parser: argparse.ArgumentParser) -> None:
     default = RunCoordinates()
-    parser.add_argument("--profile", type=one_of("profile", tuple(PROFILES)),
-                        default=default.profile,
-                        help=f"{', '.join(PROFILES)} (default: {default.profile})")
-    parser.add_argument("--seed", type=_seed, default=default.seed,
-                        help=f"default: {default.seed}")
-    parser.add_argument("--variant", default=default.variant,
-                        help=f"which negatives were mined (default: {default.variant})")
+    parser.add_argument(
+        "--profile",
+        type=one_of("profile", tuple(PROFILES)),
+        default=default.profile,
+        help=f"{', '.join(PROFILES)} (default: {default.profile})",
+    )
+    parser.add_argument("--seed", type=_seed, default=default.seed, help=f"default: {default.seed}")
+    parser.add_argument(
+        "--variant", default=default.variant, help=f"which negatives were mined (default: {default.variant})"
+    )
 
 
 def take_coordinates(options: dict[str, Any], queue: Queue) -> RunCoordinates:
     """The coordinates among parsed options, which are taken out."""
     at = RunCoordinates(**{name: options.pop(name) for name in COORDINATES})
     if at.variant not in queue.variants:
-        raise UserError(f"--variant: unknown variant '{at.variant}': choose one of "
-                      + ", ".join(queue.variants))
+        raise UserError(f"--variant: unknown variant '{at.variant}': choose one of " + ", ".join(queue.variants))
     return at
 
 
@@ -74,16 +76,19 @@ def add_params(parser: argparse.ArgumentParser, params: Mapping[str, Param]) -> 
     own = parser.add_argument_group("parameters of this experiment")
     for name, param in params.items():
         sizes = [f"default: {_shown(param.default)}"]
-        sizes += [f"{label}: {_shown(value)}" for label, value
-                  in (("tiny", param.tiny), ("paper", param.paper), ("paper on a GPU", param.gpu))
-                  if value is not None]
+        sizes += [
+            f"{label}: {_shown(value)}"
+            for label, value in (("tiny", param.tiny), ("paper", param.paper), ("paper on a GPU", param.gpu))
+            if value is not None
+        ]
         text = f"{param.help} ({'; '.join(sizes)})".strip().replace("%", "%%")
         flag = "--" + name.replace("_", "-")
         if isinstance(param.default, bool):
             own.add_argument(flag, action=argparse.BooleanOptionalAction, dest=name, help=text)
         else:
-            own.add_argument(flag, type=_reader(name, param), dest=name, help=text,
-                             metavar=name.rpartition("_")[2].upper())
+            own.add_argument(
+                flag, type=_reader(name, param), dest=name, help=text, metavar=name.rpartition("_")[2].upper()
+            )
 
 
 def _seed(text: str) -> int:
@@ -104,6 +109,7 @@ def one_of(what: str, choices: Sequence[Any], convert: type = str) -> Callable[[
                 return convert(text)
         names = ", ".join(map(str, choices))
         raise argparse.ArgumentTypeError(f"unknown {what} '{text}': choose one of {names}")
+
     return read
 
 
@@ -119,6 +125,7 @@ def _reader(name: str, param: Param) -> Callable[[str], Any]:
 
 def _number(name: str, kind: type, default: Any) -> Callable[[str], Any]:
     """A number may be negative, or 0, where its default is."""
+
     def read(text: str) -> Any:
         try:
             value = kind(text)
@@ -133,6 +140,7 @@ def _number(name: str, kind: type, default: Any) -> Callable[[str], Any]:
             wanted += " of 0 or more" if kind is float and default >= 0 else ""
             raise argparse.ArgumentTypeError(f"{name} '{text}' is not {wanted}")
         return value
+
     return read
 
 

@@ -85,8 +85,9 @@ class Stopped(BaseException):
         self.number = number
 
 
-def command(exp_id: str, *, criteria: dict[str, str] | None = None,
-            **params: Param) -> Callable[[Callable[[Run], None]], Command]:
+def command(
+    exp_id: str, *, criteria: dict[str, str] | None = None, **params: Param
+) -> Callable[[Callable[[Run], None]], Command]:
     """Decorator: the main function of a script becomes the command of experiment `exp_id`."""
     return lambda main: Command(exp_id, params, criteria or {}, main)
 
@@ -94,8 +95,9 @@ def command(exp_id: str, *, criteria: dict[str, str] | None = None,
 class Command:
     """The command line of one experiment. Calling it runs the experiment."""
 
-    def __init__(self, exp_id: str, params: dict[str, Param], criteria: dict[str, str],
-                 main: Callable[[Run], None]) -> None:
+    def __init__(
+        self, exp_id: str, params: dict[str, Param], criteria: dict[str, str], main: Callable[[Run], None]
+    ) -> None:
         self.exp_id, self.params, self.criteria, self.main = exp_id, params, criteria, main
         self.script = Path(main.__code__.co_filename).resolve()
         self.doc = main.__globals__.get("__doc__") or ""
@@ -112,25 +114,30 @@ class Command:
             raise UserError(f"--variant: {why}")
         device, force = options.pop("device"), options.pop("force")
         defaults = {name: param.at(at.profile) for name, param in self.params.items()}
-        params = {name: defaults[name] if options[name] is None else options[name]
-                  for name in self.params}
+        params = {name: defaults[name] if options[name] is None else options[name] for name in self.params}
         changed = {name: value for name, value in params.items() if value != defaults[name]}
         return Request(at, device, force, params, changed)
 
     def key(self, request: Request, keys: Keys) -> str:
-        changed = {name: _content(name, value) if self.params[name].file else value
-                   for name, value in request.changed.items()}
+        changed = {
+            name: _content(name, value) if self.params[name].file else value for name, value in request.changed.items()
+        }
         return keys.key(keys.queue[self.exp_id], request.at, changed)
 
     def _parser(self) -> argparse.ArgumentParser:
         parser = Parser(
-            prog=f"python scripts/{self.script.name}", allow_abbrev=False,
-            description=self.doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+            prog=f"python scripts/{self.script.name}",
+            allow_abbrev=False,
+            description=self.doc,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         add_coordinates(parser)
-        parser.add_argument("--device", type=one_of("device", DEVICES), default="auto",
-                            help=f"{', '.join(DEVICES)} (default: auto)")
-        parser.add_argument("--force", action="store_true",
-                            help="run even if a finished run with the same content exists")
+        parser.add_argument(
+            "--device", type=one_of("device", DEVICES), default="auto", help=f"{', '.join(DEVICES)} (default: auto)"
+        )
+        parser.add_argument(
+            "--force", action="store_true", help="run even if a finished run with the same content exists"
+        )
         add_params(parser, self.params)
         return parser
 
@@ -159,8 +166,10 @@ class Command:
 
     def _run(self, request: Request) -> None:
         if self.script.parents[1] != ROOT:
-            raise UserError(f"{self.script} would run with the code of another copy of the project "
-                          f"({ROOT}): use the environment of its own folder, or make")
+            raise UserError(
+                f"{self.script} would run with the code of another copy of the project "
+                f"({ROOT}): use the environment of its own folder, or make"
+            )
         keys = Keys(ROOT)
         exp = keys.queue[self.exp_id]
         if exp.script != f"scripts/{self.script.name}":
@@ -202,22 +211,46 @@ class Command:
             print(_sentence(f"{exp.name(at)} is up to date", stamp))
         return stamp is not None
 
-    def _work(self, tracking: Tracking, keys: Keys, exp: Experiment, at: RunCoordinates, key: str,
-              request: Request, device: str, upstream: list[Upstream]) -> None:
+    def _work(
+        self,
+        tracking: Tracking,
+        keys: Keys,
+        exp: Experiment,
+        at: RunCoordinates,
+        key: str,
+        request: Request,
+        device: str,
+        upstream: list[Upstream],
+    ) -> None:
         """Run `main` inside an MLflow run and record how it ended."""
         from ired.lab.run import Run
 
         meter = Meter()
         profile = PROFILES[at.profile]
-        sections = {f"{section}.{name}": value for section, values in profile.sections().items()
-                    for name, value in values.items()}
+        sections = {
+            f"{section}.{name}": value
+            for section, values in profile.sections().items()
+            for name, value in values.items()
+        }
         tags = _provenance(exp, at, key, device, self.criteria, upstream)
-        run_id = tracking.start(exp.phase, exp.name(at), tags,
-                                {c: getattr(at, c) for c in COORDINATES} | sections | request.params)
-        print(wrapped(f"{exp.name(at)} starts on {device}, {os.environ['OMP_NUM_THREADS']} threads "
-                      f"(run {run_id})"))
-        run = Run(tracking, keys, exp, at, key, run_id, request.params, profile, device, self.criteria,
-                  upstream, request.force)
+        run_id = tracking.start(
+            exp.phase, exp.name(at), tags, {c: getattr(at, c) for c in COORDINATES} | sections | request.params
+        )
+        print(wrapped(f"{exp.name(at)} starts on {device}, {os.environ['OMP_NUM_THREADS']} threads (run {run_id})"))
+        run = Run(
+            tracking,
+            keys,
+            exp,
+            at,
+            key,
+            run_id,
+            request.params,
+            profile,
+            device,
+            self.criteria,
+            upstream,
+            request.force,
+        )
         try:
             tracking.inherit_datasets(run_id, [up.result.run_id for up in upstream])
             self.main(run)
@@ -238,6 +271,7 @@ class Command:
 
 # Before the run
 
+
 def _content(name: str, value: str) -> str:
     """What decides of a file that is a parameter."""
     from ired.lab.run import sha256
@@ -249,13 +283,15 @@ def _content(name: str, value: str) -> str:
     except OSError as error:
         raise UserError(f"--{name.replace('_', '-')} {value}: {error.strerror}") from None
 
+
 def mark_dead_runs(tracking: Tracking, key: str) -> None:
     """Runs of this key that died without a word. We hold their lock, so they cannot be alive,
     except on a server that another copy of this project on this machine uses too."""
     for run in tracking.search(f"tags.key = '{key}' and attributes.status = 'RUNNING'"):
         tags = run.data.tags
         if tags.get("host") == socket.gethostname() and (
-                tracking.store.database or not is_alive(int(tags.get("pid", 0)))):
+            tracking.store.database or not is_alive(int(tags.get("pid", 0)))
+        ):
             tracking.end(run.info.run_id, "KILLED")
 
 
@@ -273,11 +309,14 @@ def _needed(shelf: Shelf, exp: Experiment, at: RunCoordinates) -> list[Upstream]
     for other, where in shelf.queue.needed(exp, at):
         result = shelf.find(other, where)
         if shelf.tracking.away and not (result and shelf.tracking.is_staged(result.run_id)):
-            raise UserError(f"{exp.name(at)} needs {other.name(where)}, which does not wait in staging, "
-                          f"and {shelf.tracking.away}")
+            raise UserError(
+                f"{exp.name(at)} needs {other.name(where)}, which does not wait in staging, and {shelf.tracking.away}"
+            )
         if result is None:
-            raise UserError(f"{exp.name(at)} needs {other.name(where)}, which has not been "
-                          f"run with this code: `{other.target(where)}` first")
+            raise UserError(
+                f"{exp.name(at)} needs {other.name(where)}, which has not been "
+                f"run with this code: `{other.target(where)}` first"
+            )
         found.append(Upstream(other, where, result))
     return found
 
@@ -294,8 +333,14 @@ def _check_memory(tracking: Tracking, exp: Experiment, at: RunCoordinates, reque
     same = {"exp_id": exp.id, "profile": at.profile, "variant": at.variant, "device": device}
     query = " and ".join(f"tags.{name} = '{value}'" for name, value in same.items())
     # The newest is of the code that is most like the present one.
-    before = next((run for run in tracking.search(f"{query} and attributes.status = 'FINISHED'", 100)
-                   if "peak_memory_gib" in run.data.metrics and given.items() <= run.data.params.items()), None)
+    before = next(
+        (
+            run
+            for run in tracking.search(f"{query} and attributes.status = 'FINISHED'", 100)
+            if "peak_memory_gib" in run.data.metrics and given.items() <= run.data.params.items()
+        ),
+        None,
+    )
     measured = load(ROOT).measured.get(at.profile, {}).get(exp.id)
     if before:
         needed, whence = before.data.metrics["peak_memory_gib"], f"run {before.info.run_id[:8]} did"
@@ -305,9 +350,11 @@ def _check_memory(tracking: Tracking, exp: Experiment, at: RunCoordinates, reque
         return
     if needed > there:
         smaller = ", give it a smaller size by ARGS (--help names them)" if request.params else ""
-        raise UserError(f"{exp.name(at)} needs about {needed:.1f} GiB of memory, as {whence}, and {there:.1f} GiB "
-                      f"are free: close other programs{smaller}, or set IRED_MEMORY={math.ceil(needed)} to "
-                      "try it all the same")
+        raise UserError(
+            f"{exp.name(at)} needs about {needed:.1f} GiB of memory, as {whence}, and {there:.1f} GiB "
+            f"are free: close other programs{smaller}, or set IRED_MEMORY={math.ceil(needed)} to "
+            "try it all the same"
+        )
 
 
 def _packages() -> dict[str, str]:
@@ -322,15 +369,25 @@ def _packages() -> dict[str, str]:
     return versions
 
 
-def _provenance(exp: Experiment, at: RunCoordinates, key: str, device: str, criteria: dict[str, str],
-                upstream: list[Upstream]) -> dict[str, str]:
+def _provenance(
+    exp: Experiment, at: RunCoordinates, key: str, device: str, criteria: dict[str, str], upstream: list[Upstream]
+) -> dict[str, str]:
     """Tags that tell where a run comes from and by which it is found again."""
-    tags = {"exp_id": exp.id, "key": key, "profile": at.profile, "seed": at.seed,
-            "variant": at.variant, "device": device, "threads": os.environ["OMP_NUM_THREADS"],
-            "host": socket.gethostname(), "pid": os.getpid(), "title": exp.title,
-            "mlflow.source.name": exp.script, "mlflow.source.type": "LOCAL"}
-    tags |= {f"upstream.{up.exp.id}.s{up.at.seed}.{up.at.variant}": up.result.run_id
-             for up in upstream}
+    tags = {
+        "exp_id": exp.id,
+        "key": key,
+        "profile": at.profile,
+        "seed": at.seed,
+        "variant": at.variant,
+        "device": device,
+        "threads": os.environ["OMP_NUM_THREADS"],
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "title": exp.title,
+        "mlflow.source.name": exp.script,
+        "mlflow.source.type": "LOCAL",
+    }
+    tags |= {f"upstream.{up.exp.id}.s{up.at.seed}.{up.at.variant}": up.result.run_id for up in upstream}
     tags["packages"] = json.dumps(_packages())
     tags |= {f"criterion.{name}": sentence for name, sentence in criteria.items()}
     if job := os.environ.get("SLURM_JOB_ID"):
@@ -342,6 +399,7 @@ def _provenance(exp: Experiment, at: RunCoordinates, key: str, device: str, crit
 
 
 # The end of a run
+
 
 def _record_failure(tracking: Tracking, run_id: str, error: BaseException, meter: Meter) -> None:
     """Mark the run KILLED or FAILED. A store that refuses must not hide the first error."""
@@ -366,8 +424,13 @@ def _record_failure(tracking: Tracking, run_id: str, error: BaseException, meter
 
 def _sentence(start: str, stamp: Stamp) -> str:
     memory = f" and {stamp.memory_gib:.1f} GiB" if stamp.memory_gib else ""
-    parts = [stamp.headline, stamp.verdict(), f"{stamp.seconds:.1f} s{memory}", f"run {stamp.run_id}",
-             "in staging until `make sync`" if stamp.staged else ""]
+    parts = [
+        stamp.headline,
+        stamp.verdict(),
+        f"{stamp.seconds:.1f} s{memory}",
+        f"run {stamp.run_id}",
+        "in staging until `make sync`" if stamp.staged else "",
+    ]
     return wrapped(f"{start}: " + "; ".join(part for part in parts if part))
 
 

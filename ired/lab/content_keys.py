@@ -25,7 +25,9 @@ from ired.lab.queue import ROOT, Experiment, Queue, RunCoordinates, load
 # takes twenty times as long, and the graph is read on every call of make.
 _IMPORT = re.compile(
     r"^[ \t]*((?:from[ \t]+(?:\.|ired\b)[\w.]*[ \t]+import[ \t]*(?:\([^)]*\)|(?:[^\\\n]|\\\n)*))"
-    r"|(?:import[ \t]+[^\n]*\bired\b[^\n]*))", re.MULTILINE)
+    r"|(?:import[ \t]+[^\n]*\bired\b[^\n]*))",
+    re.MULTILINE,
+)
 
 _NOTEBOOK = (["ired", "lab"], ["ired", "cluster"])
 _BESIDE = (".html", ".css", ".js", ".md")
@@ -66,8 +68,15 @@ class Keys:
         profile = PROFILES[at.profile].sections() if "profile" in exp.varies else None
         provenance = exp.provenance(at)
         kept = self._text(self.root / provenance) if provenance else None
-        key = digest(exp.id, [at.profile, at.seed, at.variant], profile, changed or {},
-                     self.sources(self.root / exp.script), needs, *([kept] if kept else []))
+        key = digest(
+            exp.id,
+            [at.profile, at.seed, at.variant],
+            profile,
+            changed or {},
+            self.sources(self.root / exp.script),
+            needs,
+            *([kept] if kept else []),
+        )
         if not changed:
             self._keys[exp, at] = key
         return key
@@ -119,10 +128,12 @@ class Keys:
             package = path.relative_to(self.root).parent.parts
             for statement in _IMPORT.findall(self._text(path) or ""):
                 names |= _modules(statement, package)
-            with_packages = {".".join(name.split(".")[:i + 1])
-                             for name in names for i in range(name.count(".") + 1)}
-            ours = (self.module(name) for name in sorted(with_packages)
-                    if name.split(".")[0] == "ired" and name.split(".")[:2] not in _NOTEBOOK)
+            with_packages = {".".join(name.split(".")[: i + 1]) for name in names for i in range(name.count(".") + 1)}
+            ours = (
+                self.module(name)
+                for name in sorted(with_packages)
+                if name.split(".")[0] == "ired" and name.split(".")[:2] not in _NOTEBOOK
+            )
             self._imports[path] = [found for found in ours if found]
         return self._imports[path]
 
@@ -137,6 +148,6 @@ def _modules(statement: str, package: tuple[str, ...]) -> frozenset[str]:
     if isinstance(node, ast.Import):
         return frozenset(alias.name for alias in node.names)
     assert isinstance(node, ast.ImportFrom), statement  # as _IMPORT has it
-    base = list(package[:len(package) - node.level + 1]) if node.level else []
+    base = list(package[: len(package) - node.level + 1]) if node.level else []
     base += node.module.split(".") if node.module else []
     return frozenset([".".join(base)] + [".".join([*base, alias.name]) for alias in node.names])

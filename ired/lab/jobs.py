@@ -76,6 +76,7 @@ def _read(path: Path) -> Record | None:
 
 # The code of a job
 
+
 def fingerprints(keys: Keys, exp: Experiment, at: RunCoordinates) -> dict[str, str]:
     """Digests of every file that decides the key of `exp`, those of its own script first."""
     nodes = {(exp, exp.at(at)): None}
@@ -99,11 +100,11 @@ def check_code(keys: Keys, exp: Experiment, at: RunCoordinates, key: str) -> Non
     now = fingerprints(keys, exp, at)
     changed = [name for name in {**record.files, **now} if record.files.get(name) != now.get(name)]
     what = f"{changed[0]} has changed" if changed else "its parameters are others"
-    raise UserError(f"job {job} was submitted with other code: {what} since; submit it anew: "
-                  f"{exp.target(at)} ON=slurm")
+    raise UserError(f"job {job} was submitted with other code: {what} since; submit it anew: {exp.target(at)} ON=slurm")
 
 
 # What became of jobs
+
 
 def how(job: slurm.Job, root: Path) -> str:
     """'failed (exit status 2)', 'running on n1 for 0:04:10', 'out of memory'."""
@@ -141,5 +142,8 @@ def newest(root: Path, wanted: Iterable[tuple[str, RunCoordinates]]) -> dict[str
     if not last or not slurm.is_here():
         return {}
     states = slurm.jobs(record.job for record in last.values())
-    return {exp: (record, states[record.job]) for exp, record in last.items()
-            if record.job in states and states[record.job].name == record.name}
+    return {
+        exp: (record, states[record.job])
+        for exp, record in last.items()
+        if record.job in states and states[record.job].name == record.name
+    }

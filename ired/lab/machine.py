@@ -23,12 +23,12 @@ def device_for(wanted: str) -> str:
         return "cpu"
     try:
         import torch
+
         found = torch.cuda.is_available()
     except ImportError:
         found = False
     if wanted == "cuda" and not found:
-        raise UserError("--device cuda: torch sees no CUDA device here; `make doctor` says why, "
-                      "or choose --device cpu")
+        raise UserError("--device cuda: torch sees no CUDA device here; `make doctor` says why, or choose --device cpu")
     return "cuda" if found else "cpu"
 
 
@@ -94,8 +94,9 @@ def _resident() -> int:
 def git(*words: str) -> str:
     """What git answers about this project, or '' where it is no repository."""
     try:
-        done = subprocess.run(["git", "--no-optional-locks", "-C", str(ROOT), *words],
-                              capture_output=True, text=True, timeout=20)
+        done = subprocess.run(
+            ["git", "--no-optional-locks", "-C", str(ROOT), *words], capture_output=True, text=True, timeout=20
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -184,7 +184,5 @@ SMALL_PUBLISHED = replace(
     evaluation=SMALL.evaluation,
 )
 # 100 k steps are what public replications train; the paper's own runs are 1.3 M.
-PAPER_GPU = replace(
-    PAPER, name="paper-gpu", sizes="gpu", training=replace(PAPER.training, steps=100_000, batch=2048)
-)
+PAPER_GPU = replace(PAPER, name="paper-gpu", sizes="gpu", training=replace(PAPER.training, steps=100_000, batch=2048))
 PROFILES = {p.name: p for p in (TINY, SMALL, PAPER, PAPER_STD, PAPER_GPU, SMALL_PUBLISHED, TINY_PUBLISHED)}

@@ -23,6 +23,7 @@ class Progress:
         self._bar = None
         if sys.stderr.isatty():
             from tqdm import tqdm
+
             self._bar = tqdm(total=total, desc=label, dynamic_ncols=True)
 
     def __enter__(self) -> Progress:
@@ -48,5 +49,7 @@ class Progress:
         passed = now - self._started
         left = passed / self._done * (self._total - self._done)
         text = "".join(f", {name} {value}" for name, value in values.items())
-        print(f"{self._label}: {self._done} of {self._total}{text}, "
-              f"{passed:.0f} s so far, about {left:.0f} s left", flush=True)
+        print(
+            f"{self._label}: {self._done} of {self._total}{text}, {passed:.0f} s so far, about {left:.0f} s left",
+            flush=True,
+        )

@@ -25,8 +25,7 @@ class RunCoordinates:
     def words(self) -> str:
         """The coordinates as somebody would type them after `make ID`, defaults left out."""
         default = RunCoordinates()
-        named = [f"{c.upper()}={getattr(self, c)}" for c in COORDINATES
-                 if getattr(self, c) != getattr(default, c)]
+        named = [f"{c.upper()}={getattr(self, c)}" for c in COORDINATES if getattr(self, c) != getattr(default, c)]
         return " ".join(named)
 
 
@@ -52,8 +51,11 @@ class Need:
             by_sizes: dict[str, tuple] = {"default": (own,)} | dict(values or ())
             return by_sizes.get(sizes, by_sizes["default"])
 
-        return [replace(at, seed=seed, variant=variant) for variant in chosen(self.variants, at.variant)
-                for seed in chosen(self.seeds, at.seed)]
+        return [
+            replace(at, seed=seed, variant=variant)
+            for variant in chosen(self.variants, at.variant)
+            for seed in chosen(self.seeds, at.seed)
+        ]
 
 
 @dataclass(frozen=True)
@@ -152,8 +154,10 @@ class Queue:
         if not (exp.layers and at.variant in self.layerless):
             return ""
         others = ", ".join(v for v in self.variants if v not in self.layerless)
-        return (f"{exp.id} looks into the layers fc1 to fc4 of the published network, and the energy of "
-                f"'{at.variant}' has none: choose one of {others}")
+        return (
+            f"{exp.id} looks into the layers fc1 to fc4 of the published network, and the energy of "
+            f"'{at.variant}' has none: choose one of {others}"
+        )
 
     def upstream(self, exp: Experiment, at: RunCoordinates) -> list[tuple[Experiment, RunCoordinates]]:
         """Everything needed directly or indirectly, and `exp` itself last, in running order."""
@@ -177,13 +181,14 @@ def load(root: Path = ROOT) -> Queue:
         experiments = tuple(_experiment(entry) for entry in data["experiments"])
         milestones = tuple((tuple(m["phases"]), m["meaning"]) for m in data["milestones"])
         mining = tuple(data["variants"])
-        others = tuple(f"{energy}-{how}".removesuffix("-none")
-                       for energy in data.get("energies", ()) for how in mining)
-        measured = {profile: {exp_id: Measured(float(one["minutes"]), float(one["memory_gib"]))
-                              for exp_id, one in those.items()}
-                    for profile, those in data.get("measured", {}).items()}
-        queue = Queue(experiments, tuple(data["phases"]), mining + others, frozenset(others), milestones,
-                      measured)
+        others = tuple(f"{energy}-{how}".removesuffix("-none") for energy in data.get("energies", ()) for how in mining)
+        measured = {
+            profile: {
+                exp_id: Measured(float(one["minutes"]), float(one["memory_gib"])) for exp_id, one in those.items()
+            }
+            for profile, those in data.get("measured", {}).items()
+        }
+        queue = Queue(experiments, tuple(data["phases"]), mining + others, frozenset(others), milestones, measured)
     except FileNotFoundError:
         raise UserError(f"there is no pipeline.json in {root}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -205,10 +210,18 @@ def _experiment(entry: dict) -> Experiment:
         needs.append(Need(**need))
     resources = entry["resources"]
     return Experiment(
-        id=entry["id"], phase=entry["phase"], title=entry["title"], script=entry["script"],
-        hours=entry["hours"], gpu=resources["gpu"], memory_gb=resources["memory_gb"],
-        varies=tuple(entry["varies"]), needs=tuple(needs),
-        layers=entry.get("layers", False), kept=entry.get("kept", ""))
+        id=entry["id"],
+        phase=entry["phase"],
+        title=entry["title"],
+        script=entry["script"],
+        hours=entry["hours"],
+        gpu=resources["gpu"],
+        memory_gb=resources["memory_gb"],
+        varies=tuple(entry["varies"]),
+        needs=tuple(needs),
+        layers=entry.get("layers", False),
+        kept=entry.get("kept", ""),
+    )
 
 
 def _first_problem(queue: Queue) -> str | None:

@@ -54,9 +54,21 @@ class Upstream:
 class Run:
     """One run of an experiment. Files go to MLflow as soon as they are logged."""
 
-    def __init__(self, tracking: Tracking, keys: Keys, exp: Experiment, at: RunCoordinates, key: str,
-                 run_id: str, params: Mapping[str, Any], profile: Profile, device: str,
-                 criteria: Mapping[str, str], upstream: Sequence[Upstream], force: bool = False) -> None:
+    def __init__(
+        self,
+        tracking: Tracking,
+        keys: Keys,
+        exp: Experiment,
+        at: RunCoordinates,
+        key: str,
+        run_id: str,
+        params: Mapping[str, Any],
+        profile: Profile,
+        device: str,
+        criteria: Mapping[str, str],
+        upstream: Sequence[Upstream],
+        force: bool = False,
+    ) -> None:
         self._force = force
         self._tracking, self._keys, self._exp, self.at = tracking, keys, exp, at
         self._upstream = upstream
@@ -78,8 +90,9 @@ class Run:
 
     def series(self, values: Mapping[str, Sequence[tuple[int, Any]]]) -> None:
         """Log whole curves, {name: [(step, value), ...]}, in few calls."""
-        rows = [(name, finite(name, value, step), int(step))
-                for name, points in values.items() for step, value in points]
+        rows = [
+            (name, finite(name, value, step), int(step)) for name, points in values.items() for step, value in points
+        ]
         self._tracking.metrics(self.run_id, rows)
 
     def criterion(self, name: str, met: Any, **numbers: Any) -> None:
@@ -90,17 +103,26 @@ class Run:
         values = {f"criterion.{name}": float(self.criteria[name])}
         self.metrics(values | {f"criterion.{name}.{k}": v for k, v in numbers.items()})
 
-    def child(self, name: str, params: Mapping[str, Any], metrics: Mapping[str, Any],
-              series: Mapping[str, Sequence[tuple[int, Any]]] | None = None,
-              tags: Mapping[str, str] | None = None, **at: Any) -> None:
+    def child(
+        self,
+        name: str,
+        params: Mapping[str, Any],
+        metrics: Mapping[str, Any],
+        series: Mapping[str, Sequence[tuple[int, Any]]] | None = None,
+        tags: Mapping[str, str] | None = None,
+        **at: Any,
+    ) -> None:
         """A finished run nested under this one, so that members of a sweep compare in MLflow.
 
         series are curves as in `series`; tags what nobody compares; `at` names its coordinates where
         they are not this run's (seed=3, variant="random").
         """
         rows = [(metric, finite(metric, value), 0) for metric, value in metrics.items()]
-        rows += [(metric, finite(metric, value, step), int(step))
-                 for metric, points in (series or {}).items() for step, value in points]
+        rows += [
+            (metric, finite(metric, value, step), int(step))
+            for metric, points in (series or {}).items()
+            for step, value in points
+        ]
         tags = {"mlflow.parentRunId": self.run_id, "part_of": self.exp_id} | dict(tags or {})
         tags |= {c: str(at.get(c, getattr(self.at, c))) for c in COORDINATES}
         run_id = self._tracking.start(self._exp.phase, name, tags, dict(params))
@@ -122,9 +144,9 @@ class Run:
     def table(self, name: str, columns: Any) -> None:
         """A pandas DataFrame or a dict of equally long columns, as parquet."""
         import pandas
+
         if not isinstance(columns, pandas.DataFrame):
-            columns = {k: v.detach().cpu().numpy() if hasattr(v, "detach") else v
-                       for k, v in columns.items()}
+            columns = {k: v.detach().cpu().numpy() if hasattr(v, "detach") else v for k, v in columns.items()}
         with self._file(f"{name}.parquet") as path:
             pandas.DataFrame(columns).to_parquet(path, index=False)
 
@@ -132,9 +154,12 @@ class Run:
         """Torch tensors or numpy arrays as safetensors; `meta` is anything JSON can hold."""
         import torch
         from safetensors.torch import save_file
+
         # A tensor of its own for each name: safetensors refuses two views of one storage.
-        ready = {k: torch.as_tensor(v).detach().cpu().clone(memory_format=torch.contiguous_format)
-                 for k, v in tensors.items()}
+        ready = {
+            k: torch.as_tensor(v).detach().cpu().clone(memory_format=torch.contiguous_format)
+            for k, v in tensors.items()
+        }
         with self._file(f"{name}.safetensors") as path:
             save_file(ready, path, {"meta": json.dumps(dict(meta or {}))})
 
@@ -187,12 +212,16 @@ class Run:
 
     def upstream(self, exp_id: str, seed: int | None = None, variant: str | None = None) -> Result:
         """The result of a declared need; `seed` and `variant` tell several of them apart."""
-        found = [up.result for up in self._upstream if up.exp.id == exp_id
-                 and seed in (None, up.at.seed) and variant in (None, up.at.variant)]
+        found = [
+            up.result
+            for up in self._upstream
+            if up.exp.id == exp_id and seed in (None, up.at.seed) and variant in (None, up.at.variant)
+        ]
         if len(found) != 1:
             raise KeyError(
                 f"{self.exp_id} asks for {exp_id} (seed {seed}, variant {variant}): "
-                f"{len(found)} of its needs in pipeline.json are that, where one is wanted")
+                f"{len(found)} of its needs in pipeline.json are that, where one is wanted"
+            )
         return found[0]
 
     def upstreams(self, exp_id: str) -> dict[tuple[str, int], Result]:
@@ -205,15 +234,16 @@ class Run:
 
     def logged(self) -> Result:
         """What this run has logged so far, read through MLflow."""
-        return Result(self._tracking, self.run_id, self._exp.name(self.at),
-                      self._exp.target(self.at))
+        return Result(self._tracking, self.run_id, self._exp.name(self.at), self._exp.target(self.at))
 
     def gate(self, exp_id: str) -> None:
         """Go on only if the upstream experiment `exp_id` decided for a go."""
         decision = self.upstream(exp_id).json("decision")
         if not decision["go"]:
-            raise UserError(f"{exp_id} decided no-go for lack of {', '.join(decision['not_met'])}: "
-                          f"see its run, mend that, and start again")
+            raise UserError(
+                f"{exp_id} decided no-go for lack of {', '.join(decision['not_met'])}: "
+                f"see its run, mend that, and start again"
+            )
 
     def kept(self) -> tuple[Path, dict] | None:
         """The result of this experiment that the project keeps, if it does, and its provenance."""
@@ -223,8 +253,10 @@ class Run:
         provenance = json.loads((self._keys.root / name).read_text())
         path = (self._keys.root / name).with_suffix(".safetensors")
         if not path.is_file() or sha256(path) != provenance["sha256"]:
-            raise UserError(f"{path} is missing or is not the file that {name} describes: restore it "
-                          f"(`git checkout {path.parent.name}`), or train anew with --retrain")
+            raise UserError(
+                f"{path} is missing or is not the file that {name} describes: restore it "
+                f"(`git checkout {path.parent.name}`), or train anew with --retrain"
+            )
         return path, provenance
 
     def workdir(self, *modules: str | ModuleType, ignoring: tuple[str, ...] = (), goes_on: bool = False) -> Path:
@@ -239,8 +271,9 @@ class Run:
                 raise KeyError(f"workdir: no module of this project is called {name}")
             files.append(file)
         params = {k: v for k, v in vars(self.params).items() if k not in ignoring}
-        key = digest(params, self.profile.name, self.profile.sections(), self.seed,
-                     self.variant, self._keys.sources(*files))
+        key = digest(
+            params, self.profile.name, self.profile.sections(), self.seed, self.variant, self._keys.sources(*files)
+        )
         path = self._tracking.store.folder / "work" / f"{self.exp_id}-{key}"
         if self._force and (path / WORK_DONE).exists():
             shutil.rmtree(path)

@@ -31,9 +31,11 @@ class Meter:
 
     def read(self) -> dict[str, float]:
         """`METERS` so far; that of a GPU, which counts tensors alone, only where one was used."""
-        found = {"wall_seconds": time.monotonic() - self._clock,
-                 "cpu_seconds": _processor_seconds() - self._processor,
-                 "peak_memory_gib": _peak_bytes() / GIB}
+        found = {
+            "wall_seconds": time.monotonic() - self._clock,
+            "cpu_seconds": _processor_seconds() - self._processor,
+            "peak_memory_gib": _peak_bytes() / GIB,
+        }
         if torch := _cuda():
             found["peak_gpu_memory_gib"] = torch.cuda.max_memory_allocated() / GIB
         return found

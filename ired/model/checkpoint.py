@@ -79,9 +79,10 @@ def _differences(found: Config, wanted: Config) -> list[str]:
         return [f"its energy is '{architecture(found)}', not '{architecture(wanted)}'"]
     pairs = [(name, value, asdict(wanted)[name]) for name, value in asdict(found).items()]
     return [
-        f"its {name} is {a}, not {b}" for name, a, b in pairs
+        f"its {name} is {a}, not {b}"
+        for name, a, b in pairs
         if a != b and not (isinstance(a, float) and isinstance(b, float) and math.isclose(a, b, rel_tol=1e-6))
-    ]  # fmt: skip
+    ]
 
 
 def load_energy(

@@ -131,9 +131,7 @@ class DoubleWell(_Reference):
     def hessian_parts(self, A: Any, y: Tensor, k: int | Tensor) -> tuple[Tensor, Tensor]:
         # f = z² − 1: 2f'² = 8z² and 2ff'' = 4(z² − 1).
         z = self.coordinates.to_basis(y)
-        basis = self.coordinates.from_basis(
-            torch.eye(self.coordinates.size, dtype=y.dtype, device=y.device)
-        )
+        basis = self.coordinates.from_basis(torch.eye(self.coordinates.size, dtype=y.dtype, device=y.device))
         parts = (8 * z * z, 4 * (z * z - 1))
         gauss_newton, residual = (basis.mT @ (part[..., None] * basis) for part in parts)
         return gauss_newton, residual

@@ -126,9 +126,7 @@ def _sample(
     schedule, coordinates = energy.schedule, energy.coordinates
     first = schedule.K - 1 if first is None else first
     if start is None:
-        start = coordinates.noise(
-            len(A), generator=generator, dtype=A.dtype, device=A.device
-        )
+        start = coordinates.noise(len(A), generator=generator, dtype=A.dtype, device=A.device)
     prepared = energy.prepare(A)
     see = callback or (lambda step: None)
     y = start
@@ -168,10 +166,16 @@ class Sampler(SamplingConfig):
     """`sample` with its settings fixed: what instruments are handed in order to sample from any energy."""
 
     def __call__(
-        self, energy: Energy, A: Any, start: Tensor, inner_steps: int | None = None, first: int | None = None,
-        callback: Callable[[Step], None] | None = None, differentiable: bool = False,
+        self,
+        energy: Energy,
+        A: Any,
+        start: Tensor,
+        inner_steps: int | None = None,
+        first: int | None = None,
+        callback: Callable[[Step], None] | None = None,
+        differentiable: bool = False,
     ) -> Tensor:
-        """What `sample` gives, (B, d), in `inner_steps` of descent a landscape where they are given."""  # fmt: skip
+        """What `sample` gives, (B, d), in `inner_steps` of descent a landscape where they are given."""
         config = self if inner_steps is None else replace(self, inner_steps=inner_steps)
         return sample(energy, A, config, start=start, first=first, callback=callback, differentiable=differentiable)
 
@@ -180,9 +184,7 @@ class Sampler(SamplingConfig):
         return self.unscaled(self(energy, A, start, **how), energy.schedule)
 
 
-def solve(
-    energy: Energy, A: Tensor, config: SamplingConfig, generator: torch.Generator
-) -> Tensor:
+def solve(energy: Energy, A: Tensor, config: SamplingConfig, generator: torch.Generator) -> Tensor:
     """Sampled inverses (B, n, n) of A (B, n, n): float32 on the generator's device, float64 out."""
     y = sample(energy, A.to(generator.device, torch.float32), config, generator)
     return energy.coordinates.decode(y).double().to(A.device)

@@ -200,8 +200,7 @@ def other_side(
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Problems and inverses (count, side, side) of the training distribution and of c = 0.1."""
     names = {f"n = {side}": c, f"n = {side}, c = 0.1": 0.1}
-    drawn = {name: problems.draw(count, side, k, stream(name), torch.float64)
-             for name, k in names.items()}  # fmt: skip
+    drawn = {name: problems.draw(count, side, k, stream(name), torch.float64) for name, k in names.items()}
     return {name: (A, problems.inverse(A)) for name, A in drawn.items()}
 
 
@@ -213,15 +212,22 @@ def embedded(A: Tensor, n: int) -> Tensor:
 
 
 def short_model(
-    side: int, c: float, model: Mapping[str, Any], training: Mapping[str, Any], steps: int, variant: str,
-    seed: int, device: str = "cpu", batch: int = 256,
+    side: int,
+    c: float,
+    model: Mapping[str, Any],
+    training: Mapping[str, Any],
+    steps: int,
+    variant: str,
+    seed: int,
+    device: str = "cpu",
+    batch: int = 256,
 ) -> LearnedEnergy:
     """An energy of a variant for problems of another side, trained for so few steps.
 
     Float64, its gradients off; the weights themselves, since after so few steps their average lags behind.
     model and training: sections of a profile, whose number of steps, larger batches and constant rate are
     replaced (`shuffled_answers.brief`).
-    """  # fmt: skip
+    """
     config = brief(TrainingConfig(c=c, **trained(variant, training)), steps, min(batch, training["batch"]))
     made = trainer(configured(variant, {"n": side, "c": c}, model), config, seed, device)
     made.advance(steps)

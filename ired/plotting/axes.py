@@ -11,8 +11,12 @@ from ired.plotting.style import COLOURS, LABELS
 
 _NOTE = 8.5
 _STEPS = (
-    (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,),
-)  # ticks within a decade, the more the better  # fmt: skip
+    (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9),
+    (1, 1.5, 2, 3, 5, 7),
+    (1, 2, 5),
+    (1, 3),
+    (1,),
+)  # ticks within a decade, the more the better
 
 
 def landscape_axis(axis: Axes, count: int) -> None:
@@ -137,5 +141,6 @@ def reference_stroke(predictor: str) -> str:
 
 def level_note(axis: Axes, text: str, y: float, colour: str, side: str = "bottom") -> None:
     """Beside a level, away from where curves end."""
-    axis.annotate(text, (0.78, y), xycoords=("axes fraction", "data"), ha="right", va=side,
-                  fontsize=_NOTE, color=colour, zorder=6)  # fmt: skip
+    axis.annotate(
+        text, (0.78, y), xycoords=("axes fraction", "data"), ha="right", va=side, fontsize=_NOTE, color=colour, zorder=6
+    )

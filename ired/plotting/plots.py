@@ -25,10 +25,19 @@ def interval(rows: DataFrame, value: str) -> tuple[NDArray, NDArray]:
 
 
 def dots(
-    axis: Axes, rows: DataFrame, at: ArrayLike, value: str, colour: str, marker: str = "o", *,
-    filled: ArrayLike = True, upright: bool = False, label: str | None = None, size: float = 6.0,
+    axis: Axes,
+    rows: DataFrame,
+    at: ArrayLike,
+    value: str,
+    colour: str,
+    marker: str = "o",
+    *,
+    filled: ArrayLike = True,
+    upright: bool = False,
+    label: str | None = None,
+    size: float = 6.0,
     width: float = 1.8,
-) -> None:  # fmt: skip
+) -> None:
     """A point with its interval for each row, at heights `at`; `upright`: above places `at` of the x-axis.
 
     rows: columns `value` and its `interval`; filled: which points (one for all, or one a row) are filled.
@@ -64,10 +73,15 @@ def legend_below(figure: Figure, axes: Sequence[Axes], ncols: int, **style) -> N
 
 
 def heat_map(
-    axis: Axes, values: ArrayLike, colours: str | Colormap, norm: Normalize,
-    text: str | Callable[[float], str] | None = None, size: float = 9.0,
-    framed: NDArray[np.bool_] | None = None, **image,
-) -> AxesImage:  # fmt: skip
+    axis: Axes,
+    values: ArrayLike,
+    colours: str | Colormap,
+    norm: Normalize,
+    text: str | Callable[[float], str] | None = None,
+    size: float = 9.0,
+    framed: NDArray[np.bool_] | None = None,
+    **image,
+) -> AxesImage:
     """A heat map of `values` (rows, columns) with its numbers in black or white, as is read better.
 
     text: a format or a function of a value; framed: which cells (rows, columns) are framed, their numbers
@@ -83,8 +97,16 @@ def heat_map(
         if bold:
             axis.add_patch(Rectangle((j - 0.46, i - 0.44), 0.92, 0.88, fill=False, edgecolor="0.05", linewidth=1.6))
         if write is not None and np.isfinite(value):
-            axis.text(j, i, write(value), ha="center", va="center", fontsize=size, color=ink(drawn, value),
-                      fontweight="bold" if bold else "normal")  # fmt: skip
+            axis.text(
+                j,
+                i,
+                write(value),
+                ha="center",
+                va="center",
+                fontsize=size,
+                color=ink(drawn, value),
+                fontweight="bold" if bold else "normal",
+            )
     return drawn
 
 

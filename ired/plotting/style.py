@@ -13,9 +13,17 @@ matplotlib.use("Agg")
 # seaborn's "colorblind" palette and "whitegrid" style, written out: importing seaborn takes longer
 # than most figures. One colour for one meaning in the whole project.
 _PALETTE = (
-    "#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc",
-    "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9",
-)  # fmt: skip
+    "#0173b2",
+    "#de8f05",
+    "#029e73",
+    "#d55e00",
+    "#cc78bc",
+    "#ca9161",
+    "#fbafe4",
+    "#949494",
+    "#ece133",
+    "#56b4e9",
+)
 COLOURS = {
     "trained": _PALETTE[0],
     "untrained": _PALETTE[7],

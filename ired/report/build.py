@@ -40,7 +40,7 @@ PICTURES = {
     "decision": "What negatives change, by what one wants: verdicts over seeds, relative changes to no negatives with "
     "Student's 95 % intervals, corrected over the kinds of negatives of each row.",
     "published": "Errors over least squares' on A at the same n (dashed: 1). Intervals as in the table.",
-}  # fmt: skip
+}
 NOTE = """Errors at different sizes cannot be compared, so each is divided by that of least squares on A for
 matrices of the same size: at 1 a model is as accurate as an affine map. The published figures are {low} to
 {high} times least squares' on problems like those of training."""
@@ -67,13 +67,16 @@ def plain(text: str, _: Result) -> str:
 
 # What the page shows
 
+
 def rows(gathered: Gathered, words: Words) -> tuple[Row, ...]:
     """All claims, judged, with their sentences."""
     from ired.report.page import Row
 
     phases = {exp.id: exp.phase for exp in gathered.experiments}
-    return tuple(Row(judged, phases[judged.claim.experiments()[0]], words.written(judged.claim.sentence))
-                 for judged in gathered.judged())  # fmt: skip
+    return tuple(
+        Row(judged, phases[judged.claim.experiments()[0]], words.written(judged.claim.sentence))
+        for judged in gathered.judged()
+    )
 
 
 def shown(gathered: Gathered, shelf: Shelf, pictures: bool = True) -> tuple[Shown, ...]:
@@ -82,18 +85,34 @@ def shown(gathered: Gathered, shelf: Shelf, pictures: bool = True) -> tuple[Show
 
     experiments = []
     for exp in gathered.experiments:
-        common = {"id": exp.id, "title": exp.title, "question": experiments_page.question(exp), "phase": exp.phase,
-                  "method": experiments_page.method(exp), "command": exp.target(gathered.at)}  # fmt: skip
+        common = {
+            "id": exp.id,
+            "title": exp.title,
+            "question": experiments_page.question(exp),
+            "phase": exp.phase,
+            "method": experiments_page.method(exp),
+            "command": exp.target(gathered.at),
+        }
         result = gathered.results.get(exp.id)
         if result is None:
             experiments.append(Shown(**common, state=gathered.missing[exp.id]))
             continue
         criteria = tuple(criterion for criterion in gathered.criteria.values() if criterion.experiment == exp.id)
-        experiments.append(Shown(
-            **common, state="done", headline=result.headline, run_id=result.run_id, link=shelf.link(result),
-            seconds=result.metrics.get("wall_seconds", 0.0), made=_made(result), params=_params(result),
-            data=tuple(result.data), criteria=criteria,
-            pictures=_pictures(result) if pictures and exp.id != synthesis.ITSELF else ()))  # fmt: skip
+        experiments.append(
+            Shown(
+                **common,
+                state="done",
+                headline=result.headline,
+                run_id=result.run_id,
+                link=shelf.link(result),
+                seconds=result.metrics.get("wall_seconds", 0.0),
+                made=_made(result),
+                params=_params(result),
+                data=tuple(result.data),
+                criteria=criteria,
+                pictures=_pictures(result) if pictures and exp.id != synthesis.ITSELF else (),
+            )
+        )
     return tuple(experiments)
 
 
@@ -104,16 +123,18 @@ def _made(result: Result) -> dict[str, str]:
     return {
         "started": datetime.fromtimestamp(result.started, UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": tags.get("mlflow.source.git.commit", "not recorded")[:12] + edited,
-        "key": tags.get("key", ""), "seed": tags.get("seed", ""), "variant": tags.get("variant", ""),
-        "device": tags.get("device", ""), "threads": tags.get("threads", ""),
+        "key": tags.get("key", ""),
+        "seed": tags.get("seed", ""),
+        "variant": tags.get("variant", ""),
+        "device": tags.get("device", ""),
+        "threads": tags.get("threads", ""),
         "packages": ", ".join(f"{name} {version}" for name, version in packages.items()),
-    }  # fmt: skip
+    }
 
 
 def _params(result: Result) -> dict[str, str]:
     """Parameters of the experiment itself: those of the profile have a dot, coordinates are named."""
-    return {name: value for name, value in sorted(result.params.items())
-            if "." not in name and name not in COORDINATES}  # fmt: skip
+    return {name: value for name, value in sorted(result.params.items()) if "." not in name and name not in COORDINATES}
 
 
 def _pictures(result: Result) -> tuple[Picture, ...]:
@@ -133,6 +154,7 @@ def _picture(name: str, caption: str, png: bytes) -> Picture:
 
 # Comparison with what others published
 
+
 def figures(gathered: Gathered, elsewhere: Sequence[Gathered] = ()) -> list[published.Figure]:
     """Published ones first, then those of this store: this profile's, and models of other profiles."""
     shown = list(published.PUBLISHED)
@@ -140,13 +162,20 @@ def figures(gathered: Gathered, elsewhere: Sequence[Gathered] = ()) -> list[publ
         data, steps = of_profile.results.get("SETUP-2"), PROFILES[of_profile.at.profile].sampling.inner_steps
         if data is None:
             continue
-        shown += [reference for reference in published.references(data) if reference.setting not in {other.setting for other in shown}]
+        shown += [
+            reference
+            for reference in published.references(data)
+            if reference.setting not in {other.setting for other in shown}
+        ]
         if "P7-04" in of_profile.results:
             shown += published.seeds(data, of_profile.results["P7-04"], steps)
         elif "SETUP-3" in of_profile.results:
             shown.append(published.ours(data, of_profile.results["SETUP-3"], steps))
-            shown += [published.ours(data, results["SETUP-3"], steps)
-                      for results in of_profile.others.values() if "SETUP-3" in results]  # fmt: skip
+            shown += [
+                published.ours(data, results["SETUP-3"], steps)
+                for results in of_profile.others.values()
+                if "SETUP-3" in results
+            ]
     return shown
 
 
@@ -155,9 +184,14 @@ def ratios(rows: Iterable[published.Figure]) -> Any:
     import pandas
 
     return pandas.DataFrame(
-        [{"setting": figure.setting, "family": family, "kind": figure.kind}
-         | dict(zip(("ratio", "low", "high"), figure.ratio(family), strict=True))
-         for figure in rows for family in published.FAMILIES if figure.ratio(family)])  # fmt: skip
+        [
+            {"setting": figure.setting, "family": family, "kind": figure.kind}
+            | dict(zip(("ratio", "low", "high"), figure.ratio(family), strict=True))
+            for figure in rows
+            for family in published.FAMILIES
+            if figure.ratio(family)
+        ]
+    )
 
 
 def compared(rows: Iterable[published.Figure], link: Any) -> tuple[Compared, ...]:
@@ -170,11 +204,20 @@ def compared(rows: Iterable[published.Figure], link: Any) -> tuple[Compared, ...
         text = value + (f" [{low}, {high}]" if high != low else "")
         return link(text, figure.run) if figure.run else text
 
-    return tuple(Compared(figure.setting, cell(figure, figure.mse.get("test")), cell(figure, figure.mse.get("harder")),
-                          cell(figure, figure.ratio("test")), figure.source) for figure in rows)  # fmt: skip
+    return tuple(
+        Compared(
+            figure.setting,
+            cell(figure, figure.mse.get("test")),
+            cell(figure, figure.mse.get("harder")),
+            cell(figure, figure.ratio("test")),
+            figure.source,
+        )
+        for figure in rows
+    )
 
 
 # The whole
+
 
 def advised(gathered: Gathered) -> Advised:
     """Advice on negatives by goal, recommendations, and what to train next; nothing without P7-04."""
@@ -193,13 +236,23 @@ def drawn(gathered: Gathered, advice: Sequence[Advice], elsewhere: Sequence[Gath
 
     judged = gathered.judged()
     phases = {exp.id: exp.phase for exp in gathered.experiments}
-    pictures = {"claims": figures_of.plot_claims(judged, [phases[claim.claim.experiments()[0]] for claim in judged]),
-             "published": figures_of.plot_published(ratios(figures(gathered, elsewhere)))}  # fmt: skip
+    pictures = {
+        "claims": figures_of.plot_claims(judged, [phases[claim.claim.experiments()[0]] for claim in judged]),
+        "published": figures_of.plot_published(ratios(figures(gathered, elsewhere))),
+    }
     return pictures | ({"decision": figures_of.plot_decision(advice)} if advice else {})
 
 
-def report(gathered: Gathered, shelf: Shelf, link: Any, drawings: Mapping[str, bytes], advice: Advised, escape: bool = True,
-           pictures: bool = True, elsewhere: Sequence[Gathered] = ()) -> Report:
+def report(
+    gathered: Gathered,
+    shelf: Shelf,
+    link: Any,
+    drawings: Mapping[str, bytes],
+    advice: Advised,
+    escape: bool = True,
+    pictures: bool = True,
+    elsewhere: Sequence[Gathered] = (),
+) -> Report:
     """Everything that the page says. own: the page's figures as PNG; link: how a number names its run."""
     from markupsafe import Markup
 
@@ -226,25 +279,38 @@ def report(gathered: Gathered, shelf: Shelf, link: Any, drawings: Mapping[str, b
         f"{gathered.at.seed}, negatives: {gathered.at.variant}, unless named",
         answer=synthesis.answer([row.judged for row in claims], words),
         highlights=tuple(by_name[name] for name in stated.HIGHLIGHTS),
-        rows=claims, rules=confidence.RULES,
+        rows=claims,
+        rules=confidence.RULES,
         phases={number: (name, stated.PHASES[number]) for number, name in enumerate(shelf.queue.phases)},
         experiments=shown_,
-        milestones=tuple(form.Milestone(meaning, phases, not missing, tuple(missing))
-                         for meaning, phases, missing in synthesis.milestones(gathered, shelf.queue)),
+        milestones=tuple(
+            form.Milestone(meaning, phases, not missing, tuple(missing))
+            for meaning, phases, missing in synthesis.milestones(gathered, shelf.queue)
+        ),
         compared=compared(figures(gathered, elsewhere), link),
         comparison_note=NOTE.format(low=f"{min(published_):.3f}", high=f"{max(published_):.3f}"),
-        advice=tuple(form.Advice(
-            goal.goal.name, {kind: link(f"{cell.verdict}, {cell.text}", compared_by)
-                            for kind, cell in (goal.cells | goal.others).items()},
-            goal.take + (f" (or the energy {goal.instead})" if goal.instead else ""), goal.why) for goal in goals),
-        recommendations=tuple(map(cited, recommended)), next=tuple(map(cited, next_)),
+        advice=tuple(
+            form.Advice(
+                goal.goal.name,
+                {
+                    kind: link(f"{cell.verdict}, {cell.text}", compared_by)
+                    for kind, cell in (goal.cells | goal.others).items()
+                },
+                goal.take + (f" (or the energy {goal.instead})" if goal.instead else ""),
+                goal.why,
+            )
+            for goal in goals
+        ),
+        recommendations=tuple(map(cited, recommended)),
+        next=tuple(map(cited, next_)),
         pictures={name: _picture(name, PICTURES[name], png) for name, png in drawings.items()},
-        warnings=tuple(_warnings(gathered)), environment=_environment(shown_),
+        warnings=tuple(_warnings(gathered)),
+        environment=_environment(shown_),
         seeds=f"seed {gathered.at.seed} for everything"
         + (f"; the same criteria at seeds {', '.join(map(str, seeds))}" if gathered.others else "")
         + "; P6-01 and Phase 7 train several seeds each",
         made_at=datetime.fromtimestamp(newest, UTC).strftime("%Y-%m-%d %H:%M UTC"),
-    )  # fmt: skip
+    )
 
 
 def _warnings(gathered: Gathered) -> Iterable[str]:
@@ -271,6 +337,7 @@ def _environment(experiments: Iterable[Shown]) -> dict[str, str]:
 
 # The command
 
+
 def others_of(shelf: Shelf, at: RunCoordinates) -> list[Gathered]:
     """Models of other profiles that this store has, for the comparison with published figures."""
     gathered = []
@@ -283,8 +350,11 @@ def others_of(shelf: Shelf, at: RunCoordinates) -> list[Gathered]:
             models = {seed: {exp.id: model} for seed, model in models.items() if model}
             if models:
                 first = min(models)
-                gathered.append(synthesis.Gathered(replace(there, seed=first), (), {"SETUP-2": data} | models.pop(first),
-                                                {}, models))  # fmt: skip
+                gathered.append(
+                    synthesis.Gathered(
+                        replace(there, seed=first), (), {"SETUP-2": data} | models.pop(first), {}, models
+                    )
+                )
     return gathered
 
 
@@ -298,8 +368,11 @@ def main(argv: list[str]) -> None:
     parser = Parser(prog="report", description=__doc__, allow_abbrev=False)
     add_coordinates(parser)
     parser.add_argument("--seeds", type=seeds_of, default=(), help="other seeds whose criteria count as well")
-    parser.add_argument("--findings", action="store_true",
-                        help="write docs/findings.md, or docs/findings-PROFILE.md, instead of the page")
+    parser.add_argument(
+        "--findings",
+        action="store_true",
+        help="write docs/findings.md, or docs/findings-PROFILE.md, instead of the page",
+    )
     options = vars(parser.parse_args(argv))
     seeds, findings = options.pop("seeds"), options.pop("findings")
     keys, store = Keys(), Store()
@@ -309,8 +382,10 @@ def main(argv: list[str]) -> None:
     shelf = Shelf(open_tracking(store, keys), keys)
     gathered, others = synthesis.gather(shelf, at, seeds), others_of(shelf, at)
     if not any(exp.varies for exp in gathered.experiments if exp.id in gathered.results):
-        raise UserError(f"nothing has been run at {at.words() or 'the defaults'} with this code: "
-                      f"`{' '.join(['make phase1', at.words()]).strip()}` is a start")
+        raise UserError(
+            f"nothing has been run at {at.words() or 'the defaults'} with this code: "
+            f"`{' '.join(['make phase1', at.words()]).strip()}` is a start"
+        )
     for seed in sorted({*seeds} - {at.seed, *gathered.others}):
         print(f"  seed {seed} does not count: nothing has been run there with this code")
     advice = advised(gathered)
@@ -320,8 +395,7 @@ def main(argv: list[str]) -> None:
 
         stem = "findings" if at.profile == RunCoordinates().profile else f"findings-{at.profile}"
         pictures = {name: png(figure, 100) for name, figure in figures_.items()}
-        text, files = form.findings(
-            report(gathered, shelf, plain, pictures, advice, False, False, others), stem)
+        text, files = form.findings(report(gathered, shelf, plain, pictures, advice, False, False, others), stem)
         for name, data in files.items():
             (ROOT / "docs" / "figures" / name).write_bytes(data)
         place = ROOT / "docs" / f"{stem}.md"

@@ -39,7 +39,7 @@ RULES = (
     "merely correlational. Moderate: what is neither.",
     "Causal: something was changed, everything else kept, and the effect measured. Correlational: seen "
     "together. Descriptive: what the model does, or how its energy is shaped.",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -146,9 +146,13 @@ class Evidence:
 def judge(claim: Claim, evidence: Evidence) -> Judged:
     """What the rules make of a claim."""
     criteria = [evidence.criteria[ref] for ref in claim.evidence if ref in evidence.criteria]
-    missing = tuple(dict.fromkeys(
-        _experiment(ref) if _experiment(ref) in evidence.missing else ref
-        for ref in claim.evidence if ref not in evidence.criteria))  # fmt: skip
+    missing = tuple(
+        dict.fromkeys(
+            _experiment(ref) if _experiment(ref) in evidence.missing else ref
+            for ref in claim.evidence
+            if ref not in evidence.criteria
+        )
+    )
     met = tuple(criterion for criterion in criteria if criterion.met)
     unmet = tuple(criterion for criterion in criteria if not criterion.met)
     if missing or not criteria:
@@ -157,12 +161,19 @@ def judge(claim: Claim, evidence: Evidence) -> Judged:
         verdict = SUPPORTED if not unmet else UNSUPPORTED if not met else DIVIDED
     checks = {name: _check(getattr(claim, name), evidence) for name in CHECKS}
     checks["seeds"] = _seeds(claim, checks["seeds"], evidence)
-    near = {other for experiment in claim.experiments() for other in (experiment, *evidence.upstream.get(experiment, ()))}
+    near = {
+        other for experiment in claim.experiments() for other in (experiment, *evidence.upstream.get(experiment, ()))
+    }
     violated = tuple(
-        ref for ref, criterion in evidence.criteria.items()
-        if not criterion.met and ref not in claim.evidence and (
+        ref
+        for ref, criterion in evidence.criteria.items()
+        if not criterion.met
+        and ref not in claim.evidence
+        and (
             criterion.experiment == evidence.instruments
-            or (ref in evidence.assumptions and criterion.experiment in near)))  # fmt: skip
+            or (ref in evidence.assumptions and criterion.experiment in near)
+        )
+    )
     confidence = _confidence(claim, checks, violated) if verdict == SUPPORTED else NONE
     return Judged(claim, verdict, confidence, met, unmet, missing, checks, violated)
 
@@ -198,8 +209,11 @@ def _seeds(claim: Claim, check: Check, evidence: Evidence) -> Check:
     known = {ref: criterion.met for ref, criterion in evidence.criteria.items()}
     if claim.over_seeds and set(claim.evidence) <= set(known):
         rows += [(f"{name} is a comparison of networks", True) for name in claim.experiments()]
-    alike = [(f"seed {seed}", all(met[ref] == known[ref] for ref in claim.evidence))
-             for seed, met in evidence.others.items() if set(claim.evidence) <= set(met) & set(known)]  # fmt: skip
+    alike = [
+        (f"seed {seed}", all(met[ref] == known[ref] for ref in claim.evidence))
+        for seed, met in evidence.others.items()
+        if set(claim.evidence) <= set(met) & set(known)
+    ]
     rows += alike if len(alike) >= OTHER_SEEDS else []
     return _answer(rows, check.missing)
 

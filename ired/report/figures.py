@@ -45,14 +45,24 @@ ANSWERS = {
     sure.UNTESTED: ("white", "0.5", "·"),
     sure.NOT_ASKED: ("white", "0.62", ""),
 }
-KINDS = {sure.CAUSAL: ("#ededed", "0.05", "→"), sure.CORRELATIONAL: ("#ededed", "0.05", "~"),
-         sure.DESCRIPTIVE: ("#ededed", "0.05", "▫")}  # fmt: skip
-CONFIDENCES = {sure.HIGH: ("#0173b2", "white", "▮▮▮"), sure.MODERATE: ("#6aaed6", "0.05", "▮▮"),
-               sure.LOW: ("#d3e6f2", "0.05", "▮"), sure.NONE: ("white", "0.5", "")}  # fmt: skip
+KINDS = {
+    sure.CAUSAL: ("#ededed", "0.05", "→"),
+    sure.CORRELATIONAL: ("#ededed", "0.05", "~"),
+    sure.DESCRIPTIVE: ("#ededed", "0.05", "▫"),
+}
+CONFIDENCES = {
+    sure.HIGH: ("#0173b2", "white", "▮▮▮"),
+    sure.MODERATE: ("#6aaed6", "0.05", "▮▮"),
+    sure.LOW: ("#d3e6f2", "0.05", "▮"),
+    sure.NONE: ("white", "0.5", ""),
+}
 DASHED = {rule.MISSING, sure.OPEN}
 # Colour, marker and word of what the figure of published errors holds.
-SOURCES = {"published": ("#c4560a", "D", "published"), "reference": ("0.45", "s", "reference"),
-           "ours": ("#0173b2", "o", "ours")}  # fmt: skip
+SOURCES = {
+    "published": ("#c4560a", "D", "published"),
+    "reference": ("0.45", "s", "reference"),
+    "ours": ("#0173b2", "o", "ours"),
+}
 FAMILIES = {"test": "same difficulty, c = 0.5", "harder": "harder, c = 0.1"}
 _LINE = 0.165  # inches of a line of text
 
@@ -90,19 +100,31 @@ def plot_decision(advice: Sequence[Advice], title: str = "Which negatives, for w
         known = goal_advice.take in kinds
         lines = [f"▲ {goal_advice.take}" if known else goal_advice.take.replace(" (", "\n(")]
         lines += [f"or the energy {goal_advice.instead}"] * bool(goal_advice.instead)
-        axis.text(last + 0.08, y + tall / 2, "\n".join(lines), va="center", fontsize=9, linespacing=1.15,
-                  fontweight="bold" if known else "normal")  # fmt: skip
-    _foot(axis, "Against none, paired by seed: share of none's mean with Student's 95 % interval; ÷ and ×: "
-          "factors. ▲ ▼ p < 0.05 after correction over the row's kinds; △ ▽ the interval alone. Framed: "
-          "taken, or beyond all kinds. No difference: what so many seeds see with 80 % power stands "
-          "below.")  # fmt: skip
+        axis.text(
+            last + 0.08,
+            y + tall / 2,
+            "\n".join(lines),
+            va="center",
+            fontsize=9,
+            linespacing=1.15,
+            fontweight="bold" if known else "normal",
+        )
+    _foot(
+        axis,
+        "Against none, paired by seed: share of none's mean with Student's 95 % interval; ÷ and ×: "
+        "factors. ▲ ▼ p < 0.05 after correction over the row's kinds; △ ▽ the interval alone. Framed: "
+        "taken, or beyond all kinds. No difference: what so many seeds see with 80 % power stands "
+        "below.",
+    )
     return figure
 
 
 def plot_claims(
-    judged: Sequence[Judged], phases: Sequence[int], names: Mapping[int, str] | None = None,
+    judged: Sequence[Judged],
+    phases: Sequence[int],
+    names: Mapping[int, str] | None = None,
     title: str = "Claims",
-) -> Figure:  # fmt: skip
+) -> Figure:
     """All claims, grouped by phase (one number a claim; names: phase → its name): verdict, seeds, sanity,
     transfer, kind and confidence. The title of a claim that is not supported is grey and slanted."""
     heads = ("verdict", *sure.CHECKS, "kind", "confidence")
@@ -127,8 +149,16 @@ def plot_claims(
             axis.text(0, y + 0.23, word, va="center", fontsize=10, fontweight="bold")
             y += 0.36
         stands = claim.verdict == sure.SUPPORTED
-        axis.text(0.12, y + tall[i] / 2, "\n".join(wrapped[i]), va="center", fontsize=9, linespacing=1.15,
-                  color="0.1" if stands else "0.4", fontstyle="normal" if stands else "italic")  # fmt: skip
+        axis.text(
+            0.12,
+            y + tall[i] / 2,
+            "\n".join(wrapped[i]),
+            va="center",
+            fontsize=9,
+            linespacing=1.15,
+            color="0.1" if stands else "0.4",
+            fontstyle="normal" if stands else "italic",
+        )
         checks = [claim.checks.get(check, sure.Check(sure.UNTESTED)) for check in sure.CHECKS]
         shares = [f" {c.stood}/{c.asked}" * (c.answer != sure.UNTESTED and c.asked > 1) for c in checks]
         cells = [(VERDICTS, claim.verdict, "")]
@@ -138,8 +168,16 @@ def plot_claims(
             fill, ink, glyph = words[word]
             _box(axis, x, y, wide, tall[i], fill, word in DASHED)
             told = "" if word == sure.NOT_ASKED else f"{glyph} {word}{more}".strip()
-            axis.text(x + wide / 2, y + tall[i] / 2, told, ha="center", va="center", fontsize=8.5,
-                      color=ink, fontweight="bold" if words is VERDICTS else "normal")  # fmt: skip
+            axis.text(
+                x + wide / 2,
+                y + tall[i] / 2,
+                told,
+                ha="center",
+                va="center",
+                fontsize=8.5,
+                color=ink,
+                fontweight="bold" if words is VERDICTS else "normal",
+            )
         y += tall[i]
     counts = [(word, sum(claim.verdict == word for claim in judged)) for word in VERDICTS]
     told = ", ".join(f"{count} {word}" for word, count in counts if count)
@@ -173,8 +211,16 @@ def plot_published(rows: DataFrame, title: str = "Beside the published figures")
             colour = SOURCES[rows.loc[rows["setting"] == setting, "kind"].iloc[0]][0]
             good = points[np.isfinite(points["ratio"]) & (points["ratio"] > 0)]
             if good.empty:
-                axis.text(0.98, y, "not given", transform=axis.get_yaxis_transform(), ha="right", va="center",
-                          fontsize=8.5, color="0.5")  # fmt: skip
+                axis.text(
+                    0.98,
+                    y,
+                    "not given",
+                    transform=axis.get_yaxis_transform(),
+                    ha="right",
+                    va="center",
+                    fontsize=8.5,
+                    color="0.5",
+                )
             for _, row in good.iterrows():
                 _, marker, _ = SOURCES[row["kind"]]
                 if np.isfinite([row["low"], row["high"]]).all():
@@ -182,9 +228,16 @@ def plot_published(rows: DataFrame, title: str = "Beside the published figures")
                     axis.plot([max(row["low"], floor), row["high"]], [y, y], color=colour, linewidth=2.2)
                 axis.plot(row["ratio"], y, marker, color=colour, markersize=7, zorder=3)
                 right = np.nanmax([row["ratio"], row["high"]])
-                axis.annotate(_ratio(row["ratio"]), (right, y), xytext=(7, 0), textcoords="offset points",
-                              va="center", fontsize=8.5, color="0.2",
-                              bbox={"facecolor": "white", "linewidth": 0, "pad": 1})  # fmt: skip
+                axis.annotate(
+                    _ratio(row["ratio"]),
+                    (right, y),
+                    xytext=(7, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=8.5,
+                    color="0.2",
+                    bbox={"facecolor": "white", "linewidth": 0, "pad": 1},
+                )
         axis.axvline(1, color="0.3", linestyle="--", linewidth=1.3, zorder=1)
         axis.set_title(FAMILIES[family])
         axis.set_xlabel("MSE over that of least squares, same n")
@@ -196,16 +249,24 @@ def plot_published(rows: DataFrame, title: str = "Beside the published figures")
     else:
         axes[0, 0].set_axis_off()
     used = [source for source in SOURCES if (rows["kind"] == source).any()]
-    handles = [Line2D([], [], color=SOURCES[source][0], marker=SOURCES[source][1], markersize=7, linestyle="",
-                      label=SOURCES[source][2]) for source in used]  # fmt: skip
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=SOURCES[source][0],
+            marker=SOURCES[source][1],
+            markersize=7,
+            linestyle="",
+            label=SOURCES[source][2],
+        )
+        for source in used
+    ]
     handles.append(Line2D([], [], color="0.3", linestyle="--", linewidth=1.3, label="least squares"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
     return figure
 
 
-def _effect(
-    axis: Axes, x: float, y: float, wide: float, tall: float, cell: Cell, works: bool, chosen: bool
-) -> None:  # fmt: skip
+def _effect(axis: Axes, x: float, y: float, wide: float, tall: float, cell: Cell, works: bool, chosen: bool) -> None:
     """A cell of the decision: verdict, number, and for no difference what would have been seen."""
     fill, ink, glyph = EFFECTS[cell.verdict]
     lines = [(f"{glyph} {cell.verdict}", 9), (cell.text, 8.5)]
@@ -221,13 +282,22 @@ def _effect(
         lines.append((f"and still {rule.digits(cell.mean)}", 7.5))
     _box(axis, x, y, wide, tall, fill, cell.verdict in DASHED)
     if chosen:
-        axis.add_patch(Rectangle((x + 0.06, y + 0.06), wide - 0.12, tall - 0.12, fill=False, edgecolor=ink,
-                                 linewidth=1.3))  # fmt: skip
+        axis.add_patch(
+            Rectangle((x + 0.06, y + 0.06), wide - 0.12, tall - 0.12, fill=False, edgecolor=ink, linewidth=1.3)
+        )
     strong = cell.verdict in (rule.BETTER, rule.WORSE)
     for i, (line, size) in enumerate(lines):
         at = y + tall / 2 + 0.175 * (i - (len(lines) - 1) / 2)
-        axis.text(x + wide / 2, at, line, ha="center", va="center", fontsize=size, color=ink,
-                  fontweight="bold" if strong and not i else "normal")  # fmt: skip
+        axis.text(
+            x + wide / 2,
+            at,
+            line,
+            ha="center",
+            va="center",
+            fontsize=size,
+            color=ink,
+            fontweight="bold" if strong and not i else "normal",
+        )
 
 
 # Sheets in inches from the upper left corner: text and cells then have the sizes that they were given.
@@ -237,12 +307,12 @@ def _sheet(width: float, height: float, title: str, foot: float) -> tuple[Figure
     edge, head = 0.14, 0.42
     figure = Figure(figsize=(width + 2 * edge, head + height + foot + edge))
     whole_width, whole_height = figure.get_size_inches()
-    axis = figure.add_axes((edge / whole_width, edge / whole_height, width / whole_width,
-                            (height + foot) / whole_height))  # fmt: skip
+    axis = figure.add_axes(
+        (edge / whole_width, edge / whole_height, width / whole_width, (height + foot) / whole_height)
+    )
     axis.set(xlim=(0, width), ylim=(height + foot, 0))
     axis.set_axis_off()
-    figure.text(edge / whole_width, 1 - 0.24 / whole_height, title, fontsize=13, fontweight="bold",
-                va="center")  # fmt: skip
+    figure.text(edge / whole_width, 1 - 0.24 / whole_height, title, fontsize=13, fontweight="bold", va="center")
     return figure, axis
 
 
@@ -252,9 +322,17 @@ def _heads(axis: Axes, heads: Sequence[tuple[float, str]], y: float, ha: str = "
 
 
 def _box(axis: Axes, x: float, y: float, width: float, height: float, fill: str, dashed: bool) -> None:
-    axis.add_patch(Rectangle((x + 0.02, y + 0.02), width - 0.04, height - 0.04, facecolor=fill,
-                             edgecolor="0.75" if dashed else fill, linewidth=0.8,
-                             linestyle="--" if dashed else "-"))  # fmt: skip
+    axis.add_patch(
+        Rectangle(
+            (x + 0.02, y + 0.02),
+            width - 0.04,
+            height - 0.04,
+            facecolor=fill,
+            edgecolor="0.75" if dashed else fill,
+            linewidth=0.8,
+            linestyle="--" if dashed else "-",
+        )
+    )
 
 
 def _foot(axis: Axes, text: str) -> None:

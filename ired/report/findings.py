@@ -25,11 +25,16 @@ def findings(report: Report, stem: str = "findings") -> tuple[str, dict[str, byt
     for row in report.rows:
         claims.setdefault(row.phase, []).append(row)
     environment = Environment(
-        loader=FileSystemLoader(_HERE), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        autoescape=False, keep_trailing_newline=True)  # fmt: skip
+        loader=FileSystemLoader(_HERE),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,
+        keep_trailing_newline=True,
+    )
     text = environment.get_template("findings.md").render(
-        report=report, claims=claims, files=files, met=_met,
-        tally=tally(row.judged for row in report.rows))  # fmt: skip
+        report=report, claims=claims, files=files, met=_met, tally=tally(row.judged for row in report.rows)
+    )
     return text, {files[name]: _small(picture.png) for name, picture in report.pictures.items()}
 
 
@@ -40,7 +45,8 @@ def _met(criteria: Sequence[Criterion], met: bool) -> str:
         return f"{len(those)}"
     return "<br>".join(
         words(criterion.name) + (f" ({'; '.join(numbers(criterion.numbers)[:_NUMBERS])})" if criterion.numbers else "")
-        for criterion in those)  # fmt: skip
+        for criterion in those
+    )
 
 
 def _small(png: bytes) -> bytes:

@@ -143,17 +143,25 @@ class Report:
 
 def page(report: Report) -> str:
     """The whole page."""
-    shown = [*report.pictures.values(), *(p for experiment in report.experiments if experiment.done for p in experiment.pictures)]
+    shown = [
+        *report.pictures.values(),
+        *(p for experiment in report.experiments if experiment.done for p in experiment.pictures),
+    ]
     with ThreadPoolExecutor() as pool:  # pillow encodes without the interpreter's lock
         encoded = dict(zip(shown, pool.map(embedded, shown), strict=True))
     environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True)  # fmt: skip
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters |= {"words": words, "numbers": numbers, "number": number}
     return environment.get_template("page.html").render(
-        report=report, order=_ORDER, encoded=encoded, tally=tally(row.judged for row in report.rows),
-        style=(_HERE / "page.css").read_text(), script=(_HERE / "page.js").read_text(),
-        runs={experiment.run_id[:8] for experiment in report.experiments if experiment.run_id})  # fmt: skip
+        report=report,
+        order=_ORDER,
+        encoded=encoded,
+        tally=tally(row.judged for row in report.rows),
+        style=(_HERE / "page.css").read_text(),
+        script=(_HERE / "page.js").read_text(),
+        runs={experiment.run_id[:8] for experiment in report.experiments if experiment.run_id},
+    )
 
 
 def dead_links(html: str) -> list[str]:
@@ -218,6 +226,8 @@ def numbers(values: Mapping[str, float]) -> list[str]:
             text += f" [{number(ends_of['low'])}, {number(ends_of['high'])}]"
         else:
             text_of_ends = "".join(f"{_ENDS[end]} {number(value)}" for end, value in ends_of.items())
-            text += f" ({text_of_ends})" if text_of_ends and name in plain else f" {text_of_ends}" if text_of_ends else ""
+            text += (
+                f" ({text_of_ends})" if text_of_ends and name in plain else f" {text_of_ends}" if text_of_ends else ""
+            )
         parts.append(text)
     return parts

@@ -53,13 +53,21 @@ PUBLISHED = (
     Figure("IRED, Table 2, 30 steps", 20, _exact(test=0.0096, harder=0.2090), LEAST_SQUARES, SOURCE, "published"),
     Figure("IRED, Table 2, 40 steps", 20, _exact(test=0.0095, harder=0.2063), LEAST_SQUARES, SOURCE, "published"),
     *(
-        Figure(f"a public replication, {mining}", 20, {"test": _spread(*errors)} | _exact(**harder), LEAST_SQUARES,
-               "100 000 steps, ten seeds, ± one deviation", "published")
-        for mining, errors, harder in (("no negatives", (0.009692, 0.00002), {"harder": 0.2063}),
-                                       ("random", (0.009731, 0.00006), {}),
-                                       ("adversarial", (0.009777, 0.00002), {}))
+        Figure(
+            f"a public replication, {mining}",
+            20,
+            {"test": _spread(*errors)} | _exact(**harder),
+            LEAST_SQUARES,
+            "100 000 steps, ten seeds, ± one deviation",
+            "published",
+        )
+        for mining, errors, harder in (
+            ("no negatives", (0.009692, 0.00002), {"harder": 0.2063}),
+            ("random", (0.009731, 0.00006), {}),
+            ("adversarial", (0.009777, 0.00002), {}),
+        )
     ),
-)  # fmt: skip
+)
 
 
 def ours(data: Result, model: Result, inner_steps: int) -> Figure:
@@ -69,8 +77,15 @@ def ours(data: Result, model: Result, inner_steps: int) -> Figure:
         if row.family in FAMILIES and row.steps == 10 * inner_steps:
             mse[row.family] = row.mse, row.low, row.high
     steps = int(model.metrics["trained_steps"])
-    return Figure(f"{model.params['profile']}, {variant(model)}, seed {model.params['seed']}", _side(data), mse,
-                  linear(data), f"{steps} steps, 95 % over problems", "ours", model)  # fmt: skip
+    return Figure(
+        f"{model.params['profile']}, {variant(model)}, seed {model.params['seed']}",
+        _side(data),
+        mse,
+        linear(data),
+        f"{steps} steps, 95 % over problems",
+        "ours",
+        model,
+    )
 
 
 def seeds(data: Result, compared: Result, inner_steps: int) -> list[Figure]:
@@ -84,21 +99,44 @@ def seeds(data: Result, compared: Result, inner_steps: int) -> list[Figure]:
             interval = student_interval(rows[rows["metric"] == f"accuracy.mse.{family}"]["value"].to_numpy())
             mse[family] = interval.estimate, interval.low, interval.high
         count = rows["seed"].nunique()
-        figures.append(Figure(f"{data.params['profile']}, {name if name != 'none' else 'no negatives'}", _side(data),
-                            mse, linear(data), f"mean of {count} seeds, 95 %", "ours", compared))  # fmt: skip
+        figures.append(
+            Figure(
+                f"{data.params['profile']}, {name if name != 'none' else 'no negatives'}",
+                _side(data),
+                mse,
+                linear(data),
+                f"mean of {count} seeds, 95 %",
+                "ours",
+                compared,
+            )
+        )
     return figures
 
 
 def references(data: Result) -> list[Figure]:
     """Predictors that any model has to beat, measured by SETUP-2."""
-    names = {"zero": "predict zero", "mean": "predict the training mean", "least_squares": "least squares on A",
-             "least_squares_squared": "least squares on [A, A²]", "regression": "a plain regression network"}
+    names = {
+        "zero": "predict zero",
+        "mean": "predict the training mean",
+        "least_squares": "least squares on A",
+        "least_squares_squared": "least squares on [A, A²]",
+        "regression": "a plain regression network",
+    }
     figures = []
     for name, title in names.items():
         mse = {family: data.metrics.get(f"mse.{family}.{name}") for family in FAMILIES}
         if all(value is not None for value in mse.values()):
-            figures.append(Figure(f"{title}, n = {_side(data)}", _side(data), _exact(**mse), linear(data),
-                                "measured here", "reference", data))  # fmt: skip
+            figures.append(
+                Figure(
+                    f"{title}, n = {_side(data)}",
+                    _side(data),
+                    _exact(**mse),
+                    linear(data),
+                    "measured here",
+                    "reference",
+                    data,
+                )
+            )
     return figures
 
 

@@ -61,21 +61,26 @@ class Goal:
 
 
 GOALS = (
-    Goal("answers after descent", "accuracy.mse.test", LOWER,
-         "answers are found by descent on problems like those of training"),
-    Goal("answers by denoising alone", "accuracy.mse_denoised.test", LOWER,
-         "answers are found by denoising alone"),
+    Goal(
+        "answers after descent",
+        "accuracy.mse.test",
+        LOWER,
+        "answers are found by descent on problems like those of training",
+    ),
+    Goal("answers by denoising alone", "accuracy.mse_denoised.test", LOWER, "answers are found by denoising alone"),
     Goal("harder problems", "accuracy.mse.harder", LOWER, "problems are harder, c = 0.1"),
-    Goal("ill-conditioned problems", "accuracy.mse.kappa_100_300", LOWER,
-         "problems are ill-conditioned, κ 100 to 300"),
+    Goal("ill-conditioned problems", "accuracy.mse.kappa_100_300", LOWER, "problems are ill-conditioned, κ 100 to 300"),
     Goal("one minimum", "landscape.minima", LOWER, "a landscape with a single minimum is wanted"),
-    Goal("minimum near the answer", "landscape.nearest_minimum", LOWER,
-         "the minimum is to lie at the answer"),
-    Goal("curvature near 1/σ", "landscape.curvature", NEARER,
-         "curvature is to be the ideal one", ideal=1.0),
-    Goal("energy as an alarm", "sanity.alarm", HIGHER,
-         "the energy is to be higher at wrong answers to harder problems", chance=0.5),
-)  # fmt: skip
+    Goal("minimum near the answer", "landscape.nearest_minimum", LOWER, "the minimum is to lie at the answer"),
+    Goal("curvature near 1/σ", "landscape.curvature", NEARER, "curvature is to be the ideal one", ideal=1.0),
+    Goal(
+        "energy as an alarm",
+        "sanity.alarm",
+        HIGHER,
+        "the energy is to be higher at wrong answers to harder problems",
+        chance=0.5,
+    ),
+)
 TRAINING = Goal("cost of training", COST, LOWER, "training has to be cheap")
 
 
@@ -144,9 +149,11 @@ class Advice:
 
 
 def advise(
-    table: DataFrame, costs: DataFrame | None = None, kinds: Sequence[str] = KINDS,
+    table: DataFrame,
+    costs: DataFrame | None = None,
+    kinds: Sequence[str] = KINDS,
     goals: Sequence[Goal] = GOALS,
-) -> tuple[Advice, ...]:  # fmt: skip
+) -> tuple[Advice, ...]:
     """What to take for each goal, and at last what training costs.
 
     table: rows of `paired_seeds.Comparison.table` against none; variants that are no kind are other
@@ -182,8 +189,10 @@ def _cells(goal: Goal, rows: DataFrame, names: Iterable[str], share: bool) -> di
     names = list(names)
     there = [name for name in names if name in rows.index]
     p = dict(zip(there, adjust(rows.loc[there, "p_t"]), strict=True)) if there else {}
-    return {name: _cell(goal, name, rows.loc[name], float(p[name]), share) if name in p
-            else Cell(goal.name, name, MISSING) for name in names}  # fmt: skip
+    return {
+        name: _cell(goal, name, rows.loc[name], float(p[name]), share) if name in p else Cell(goal.name, name, MISSING)
+        for name in names
+    }
 
 
 def _cell(goal: Goal, kind: str, row: Series, p: float, share: bool) -> Cell:
@@ -197,16 +206,31 @@ def _cell(goal: Goal, kind: str, row: Series, p: float, share: bool) -> Cell:
     elif most < 0:
         verdict = WORSE if p < 0.05 else PERHAPS_WORSE
     detectable = detectable / (reference if share else 1.0) if detectable > 0 else _NAN
-    return Cell(goal.name, kind, verdict, change, low, high, p, detectable, float(row["mean"]), reference,
-                float(row["d_z"]), int(row["seeds"]), share)  # fmt: skip
+    return Cell(
+        goal.name,
+        kind,
+        verdict,
+        change,
+        low,
+        high,
+        p,
+        detectable,
+        float(row["mean"]),
+        reference,
+        float(row["d_z"]),
+        int(row["seeds"]),
+        share,
+    )
 
 
 def _take(goal: Goal, cells: Mapping[str, Cell], ratios: Mapping[str, float]) -> str:
     known = [cell for cell in cells.values() if cell.verdict != MISSING]
     if not known:
         return UNKNOWN
-    better, perhaps = ([cell for cell in known if cell.verdict == verdict and goal.works(cell.mean)]
-                       for verdict in (BETTER, PERHAPS_BETTER))  # fmt: skip
+    better, perhaps = (
+        [cell for cell in known if cell.verdict == verdict and goal.works(cell.mean)]
+        for verdict in (BETTER, PERHAPS_BETTER)
+    )
     if not better:
         base = ENOUGH if goal.works(known[0].reference) else NOTHING
         return f"{base} (perhaps {' or '.join(cell.kind for cell in perhaps)})" if perhaps else base
@@ -220,8 +244,11 @@ def _take(goal: Goal, cells: Mapping[str, Cell], ratios: Mapping[str, float]) ->
 def _instead(goal: Goal, of_kinds: Mapping[str, Cell], of_energies: Mapping[str, Cell]) -> str:
     """The best of the other energies that gain more at the least than any kind does at the most."""
     most = [cell.gains(goal)[1] for cell in of_kinds.values() if cell.verdict != MISSING]
-    beyond = [cell for cell in of_energies.values() if cell.verdict == BETTER and goal.works(cell.mean)
-              and cell.gains(goal)[0] > max(most, default=np.inf)]  # fmt: skip
+    beyond = [
+        cell
+        for cell in of_energies.values()
+        if cell.verdict == BETTER and goal.works(cell.mean) and cell.gains(goal)[0] > max(most, default=np.inf)
+    ]
     return max(beyond, key=goal.gain).kind if beyond else ""
 
 
@@ -248,9 +275,12 @@ def _why(cells: Mapping[str, Cell]) -> str:
     for verdict in (BETTER, PERHAPS_BETTER, NO_DIFFERENCE, PERHAPS_WORSE, WORSE, MEASURED, MISSING):
         alike = [cell for cell in cells.values() if cell.verdict == verdict]
         if alike:
-            told = (cell.kind + ("" if verdict == MISSING else f" {cell.text}") + (
-                f" (seen from {cell.smallest} on)" if verdict == NO_DIFFERENCE and cell.smallest else "")
-                for cell in alike)  # fmt: skip
+            told = (
+                cell.kind
+                + ("" if verdict == MISSING else f" {cell.text}")
+                + (f" (seen from {cell.smallest} on)" if verdict == NO_DIFFERENCE and cell.smallest else "")
+                for cell in alike
+            )
             parts.append(f"{verdict}: {', '.join(told)}")
     return "; ".join(parts)
 

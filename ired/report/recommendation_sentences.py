@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ired.instruments.comparison.paired_seeds import power_of_paired_t_test
-from ired.report.recommendation import (  # fmt: skip
+from ired.report.recommendation import (
     BETTER,
     COST,
     ENOUGH,
@@ -38,8 +38,13 @@ def seeds_needed(d_z: float, level: float = 0.95, power: float = 0.8, most: int 
 def recommendations(advice: Sequence[Advice]) -> tuple[str, ...]:
     """Which negatives, when and why: what to take, what is open, what to leave, other energies."""
     tested = _tested(advice)
-    price = {kind: cell for goal in advice if goal.goal.metric == COST for kind, cell in goal.cells.items()
-             if cell.verdict == MEASURED}  # fmt: skip
+    price = {
+        kind: cell
+        for goal in advice
+        if goal.goal.metric == COST
+        for kind, cell in goal.cells.items()
+        if cell.verdict == MEASURED
+    }
     lines = []
     for kind in _kinds(tested):
         taken = [goal for goal in tested if goal.take == kind]
@@ -55,8 +60,10 @@ def recommendations(advice: Sequence[Advice]) -> tuple[str, ...]:
         told = "; ".join(_beyond(goal, energy) for goal in tested if goal.instead == energy)
         worse = [goal for goal in tested if goal.others[energy].verdict == WORSE]
         but = "; ".join(f"{goal.goal.when} ({goal.others[energy].text})" for goal in worse)
-        lines.append(f"Changing the energy to {energy} gains more than any negatives when {told}."
-                     + f" It is worse when {but}." * bool(but))  # fmt: skip
+        lines.append(
+            f"Changing the energy to {energy} gains more than any negatives when {told}."
+            + f" It is worse when {but}." * bool(but)
+        )
     lost = "; ".join(f"{kinds} ({goals})" for kinds, goals in _lost(tested).items())
     return (*lines, *[f"Not measured, and so not recommended: {lost}."] * bool(lost))
 
@@ -71,15 +78,20 @@ def next_trainings(advice: Sequence[Advice]) -> tuple[str, ...]:
     counted = sorted((pair for goal in tested for pair in _undecided(goal)), key=lambda pair: pair[0])
     lines, divided, useful = [line for _, line in counted], {}, []
     for kind in _kinds(tested):
-        good = tuple(goal.goal.name for goal in tested if goal.goal.works(goal.cells[kind].mean)
-                     and goal.cells[kind].verdict in (BETTER, PERHAPS_BETTER))  # fmt: skip
+        good = tuple(
+            goal.goal.name
+            for goal in tested
+            if goal.goal.works(goal.cells[kind].mean) and goal.cells[kind].verdict in (BETTER, PERHAPS_BETTER)
+        )
         bad = tuple(goal.goal.name for goal in tested if goal.cells[kind].verdict in (WORSE, PERHAPS_WORSE))
         useful += [kind] * bool(good)
         if good and bad:
             divided.setdefault((_listed(good), _listed(bad)), []).append(kind)
     for (good, bad), kinds in divided.items():
-        lines.append(f"{_listed(kinds, 'or')} with smaller weights of the contrastive loss: better at "
-                     f"{good}, worse at {bad}; is there a weight that only gains?")  # fmt: skip
+        lines.append(
+            f"{_listed(kinds, 'or')} with smaller weights of the contrastive loss: better at "
+            f"{good}, worse at {bad}; is there a weight that only gains?"
+        )
     known = {name for goal in tested for name, cell in goal.others.items() if cell.verdict != MISSING}
     for energy in dict.fromkeys(goal.instead for goal in tested if goal.instead):
         untried = [kind for kind in useful if f"{energy}-{kind}" not in known]
@@ -100,8 +112,13 @@ def _undecided(goal: Advice) -> list[tuple[int, str]]:
         # The strictest that the correction can ask: all of it falls on this kind.
         count, strict = seeds_needed(cell.d_z), seeds_needed(cell.d_z, 1 - 0.05 / family)
         corrected = f" ({_seeds(strict)} if corrected for {family} kinds)" if family > 1 else ""
-        undecided.append((count or MOST + 1, f"{cell.kind} and {NONE} with {_seeds(count)} seeds{corrected} in "
-                      f"place of {cell.seeds}: {goal.goal.name}, {cell.verdict}, {cell.text}."))  # fmt: skip
+        undecided.append(
+            (
+                count or MOST + 1,
+                f"{cell.kind} and {NONE} with {_seeds(count)} seeds{corrected} in "
+                f"place of {cell.seeds}: {goal.goal.name}, {cell.verdict}, {cell.text}.",
+            )
+        )
     return undecided
 
 
@@ -116,17 +133,19 @@ def _without(goal: Advice) -> list[str]:
         return []
     if perhaps:
         told = _listed(f"{cell.kind} ({cell.text}, p {digits(cell.p)})" for cell in perhaps)
-        parts.append(f"{when}perhaps {told}: corrected for the kinds, {perhaps[0].seeds} seeds do not "
-                     "show it")  # fmt: skip
+        parts.append(f"{when}perhaps {told}: corrected for the kinds, {perhaps[0].seeds} seeds do not show it")
     elif goal.take == NOTHING:
         told = ", ".join(f"{cell.kind} {digits(cell.mean)}" for cell in known)
-        parts.append(f"{when}no kind of negatives does: chance is {goal.goal.chance:g}, {NONE} "
-                     f"{digits(known[0].reference)}, {told}")  # fmt: skip
+        parts.append(
+            f"{when}no kind of negatives does: chance is {goal.goal.chance:g}, {NONE} "
+            f"{digits(known[0].reference)}, {told}"
+        )
     elif goal.having(WORSE, PERHAPS_WORSE):
         parts.append(f"{when}train without negatives: no kind is better")
     elif goal.take == ENOUGH:
-        told = ", ".join(f"{cell.kind} {cell.smallest}" if cell.smallest else f"{cell.kind} is the same"
-                         for cell in known)  # fmt: skip
+        told = ", ".join(
+            f"{cell.kind} {cell.smallest}" if cell.smallest else f"{cell.kind} is the same" for cell in known
+        )
         seen_ = f"no kind is seen to differ, where so much would have been: {told}"
         alike = "with every kind it is the same at all seeds"
         parts.append(f"{when}none is enough: {seen_ if any(c.smallest for c in known) else alike}")
@@ -144,9 +163,11 @@ def _descent(tested: Sequence[Advice]) -> list[str]:
     best = min(descended, key=descended.__getitem__)
     if denoised[NONE] >= descended[best]:
         return []
-    return ["On problems like those of training, denoising alone without negatives has the smaller error: "
-            f"{digits(denoised[NONE])}; the best after descent has {digits(descended[best])} ({best}; means, "
-            "not tested)."]  # fmt: skip
+    return [
+        "On problems like those of training, denoising alone without negatives has the smaller error: "
+        f"{digits(denoised[NONE])}; the best after descent has {digits(descended[best])} ({best}; means, "
+        "not tested)."
+    ]
 
 
 def _means(goal: Advice) -> dict[str, float]:

@@ -69,6 +69,11 @@ def page(
     picture.savefig(buffer, format="png", dpi=110)
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     return environment.from_string(_PAGE).render(
-        title=title, lead=lead, sections=sections, rows=rows, sources=sources, alt=alt,
+        title=title,
+        lead=lead,
+        sections=sections,
+        rows=rows,
+        sources=sources,
+        alt=alt,
         picture=base64.b64encode(buffer.getvalue()).decode(),
-    )  # fmt: skip
+    )

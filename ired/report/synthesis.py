@@ -46,17 +46,28 @@ class Gathered:
     @cached_property
     def evidence(self) -> Evidence:
         others = {
-            seed: {f"{exp_id}.{name}": met for exp_id, result in results.items()
-                   for name, met in result.criteria.items()}
-            for seed, results in self.others.items()}  # fmt: skip
-        return Evidence(self.criteria, tuple(self.doubted()), others, tuple(self.missing),
-                        stated.ASSUMPTIONS, stated.INSTRUMENTS, self._upstream())  # fmt: skip
+            seed: {
+                f"{exp_id}.{name}": met for exp_id, result in results.items() for name, met in result.criteria.items()
+            }
+            for seed, results in self.others.items()
+        }
+        return Evidence(
+            self.criteria,
+            tuple(self.doubted()),
+            others,
+            tuple(self.missing),
+            stated.ASSUMPTIONS,
+            stated.INSTRUMENTS,
+            self._upstream(),
+        )
 
     def _upstream(self) -> dict[str, set[str]]:
         """What every experiment was made from, near and far."""
         upstream: dict[str, set[str]] = {}
         for experiment in self.experiments:  # each stands after what it needs
-            upstream[experiment.id] = {far for need in experiment.needs for far in (need.id, *upstream.get(need.id, ()))}
+            upstream[experiment.id] = {
+                far for need in experiment.needs for far in (need.id, *upstream.get(need.id, ()))
+            }
         return upstream
 
     def doubted(self) -> Iterable[Doubt]:
@@ -72,8 +83,11 @@ class Gathered:
     def unclaimed(self, claims: Sequence[Claim] = stated.CLAIMS) -> list[str]:
         """Criteria that no claim and no assumption takes account of: evidence left out."""
         known = {*stated.ASSUMPTIONS, *stated.RECORDS} | {ref for claim in claims for ref in _used(claim)}
-        return [ref for ref, criterion in self.criteria.items()
-                if ref not in known and criterion.experiment not in (stated.INSTRUMENTS, ITSELF)]  # fmt: skip
+        return [
+            ref
+            for ref, criterion in self.criteria.items()
+            if ref not in known and criterion.experiment not in (stated.INSTRUMENTS, ITSELF)
+        ]
 
     def number(self, ref: str) -> tuple[float, Result] | None:
         """A number by "P3-01.headline" (or criterion and name behind it) with its run; None where the
@@ -144,17 +158,27 @@ def _transfer(result: Result) -> Iterable[tuple[str, bool]]:
 
 # Tables
 
+
 def claims_table(judged: Sequence[Judged], sentences: Sequence[str]) -> DataFrame:
     """The claims table as it is logged, a row for each claim; found: its sentences as plain text."""
     import pandas
 
     rows = []
     for claim, sentence in zip(judged, sentences, strict=True):
-        row = {"claim": claim.claim.name, "title": claim.claim.title, "verdict": claim.verdict,
-               "confidence": claim.confidence, "kind": claim.claim.kind, "found": sentence}  # fmt: skip
-        row |= {"evidence_for": "; ".join(c.ref for c in claim.met),
-                "evidence_against": "; ".join(c.ref for c in claim.unmet),
-                "missing": "; ".join(claim.missing), "assumptions_missed": "; ".join(claim.violated)}  # fmt: skip
+        row = {
+            "claim": claim.claim.name,
+            "title": claim.claim.title,
+            "verdict": claim.verdict,
+            "confidence": claim.confidence,
+            "kind": claim.claim.kind,
+            "found": sentence,
+        }
+        row |= {
+            "evidence_for": "; ".join(c.ref for c in claim.met),
+            "evidence_against": "; ".join(c.ref for c in claim.unmet),
+            "missing": "; ".join(claim.missing),
+            "assumptions_missed": "; ".join(claim.violated),
+        }
         for name, check in claim.checks.items():
             row |= {name: check.answer, f"{name}_stood": check.stood, f"{name}_asked": check.asked}
             row[f"{name}_missing"] = "; ".join(check.missing)
@@ -167,20 +191,31 @@ def criteria_table(gathered: Gathered) -> DataFrame:
     import pandas
 
     return pandas.DataFrame(
-        [{"experiment": criterion.experiment, "criterion": criterion.name, "met": criterion.met, "asked": criterion.asked,
-          "numbers": json.dumps(dict(criterion.numbers)), "run_id": criterion.run_id}
-         for criterion in gathered.criteria.values()],
+        [
+            {
+                "experiment": criterion.experiment,
+                "criterion": criterion.name,
+                "met": criterion.met,
+                "asked": criterion.asked,
+                "numbers": json.dumps(dict(criterion.numbers)),
+                "run_id": criterion.run_id,
+            }
+            for criterion in gathered.criteria.values()
+        ],
         columns=["experiment", "criterion", "met", "asked", "numbers", "run_id"],
-    )  # fmt: skip
+    )
 
 
 def milestones(gathered: Gathered, queue: Any) -> list[tuple[str, tuple[int, ...], list[str]]]:
     """The queue's milestones: meaning, phases, and the experiments that are missing from it."""
-    return [(meaning, phases, [exp_id for exp_id in gathered.missing if queue[exp_id].phase in phases])
-            for phases, meaning in queue.milestones]  # fmt: skip
+    return [
+        (meaning, phases, [exp_id for exp_id in gathered.missing if queue[exp_id].phase in phases])
+        for phases, meaning in queue.milestones
+    ]
 
 
 # Sentences
+
 
 class Words:
     """Writes templates of claims out: numbers from runs, each through `link`(text, result)."""

@@ -69,9 +69,24 @@ class Postgres:
             path.exists() or path.mkdir()
             os.chown(path, self.owner.pw_uid, self.owner.pw_gid)
         done = subprocess.run(
-            [self.bin / "initdb", "-D", self.folder / "data", "-A", "scram-sha-256", "--no-sync",
-             f"--pwfile={secret}", "-U", "scientist"], user="postgres", group="postgres", extra_groups=[],
-            cwd="/", capture_output=True, text=True)
+            [
+                self.bin / "initdb",
+                "-D",
+                self.folder / "data",
+                "-A",
+                "scram-sha-256",
+                "--no-sync",
+                f"--pwfile={secret}",
+                "-U",
+                "scientist",
+            ],
+            user="postgres",
+            group="postgres",
+            extra_groups=[],
+            cwd="/",
+            capture_output=True,
+            text=True,
+        )
         assert done.returncode == 0, done.stderr
         secret.unlink()
         self._start()
@@ -97,17 +112,50 @@ class Postgres:
 
     def ask(self, sql: str) -> str:
         done = subprocess.run(
-            [self.bin / "psql", "-XAtq", "-h", "127.0.0.1", "-p", str(self.port), "-U", "scientist",
-             "-d", "postgres", "-c", sql], env=os.environ | {"PGPASSWORD": self.password},
-            capture_output=True, text=True, check=True)
+            [
+                self.bin / "psql",
+                "-XAtq",
+                "-h",
+                "127.0.0.1",
+                "-p",
+                str(self.port),
+                "-U",
+                "scientist",
+                "-d",
+                "postgres",
+                "-c",
+                sql,
+            ],
+            env=os.environ | {"PGPASSWORD": self.password},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         return done.stdout.strip()
 
     def _start(self) -> None:
         with open(self.folder / "log", "a") as log:
             self.process = subprocess.Popen(
-                [self.bin / "postgres", "-D", self.folder / "data", "-h", "127.0.0.1", "-p", str(self.port),
-                 "-k", self.folder / "socket", "-c", "fsync=off"], user="postgres", group="postgres",
-                extra_groups=[], cwd="/", stdout=log, stderr=log)
+                [
+                    self.bin / "postgres",
+                    "-D",
+                    self.folder / "data",
+                    "-h",
+                    "127.0.0.1",
+                    "-p",
+                    str(self.port),
+                    "-k",
+                    self.folder / "socket",
+                    "-c",
+                    "fsync=off",
+                ],
+                user="postgres",
+                group="postgres",
+                extra_groups=[],
+                cwd="/",
+                stdout=log,
+                stderr=log,
+            )
         ready = [self.bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         for _ in range(300):
             if self.process.poll() is not None:

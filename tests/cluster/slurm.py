@@ -27,8 +27,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-PACKAGES = ["slurmctld", "slurmd", "slurmdbd", "slurm-client", "slurm-wlm-basic-plugins",
-            "slurm-wlm-mysql-plugin", "munge", "mariadb-server"]  # fmt: skip
+PACKAGES = [
+    "slurmctld",
+    "slurmd",
+    "slurmdbd",
+    "slurm-client",
+    "slurm-wlm-basic-plugins",
+    "slurm-wlm-mysql-plugin",
+    "munge",
+    "mariadb-server",
+]
 PROGRAMS = ["slurmctld", "slurmd", "slurmdbd", "sbatch", "munged", "mariadbd", "mariadb-install-db"]
 NODES = ("n1", "n2")
 # What a job is in while it may still change.
@@ -158,8 +166,14 @@ class Slurm:
     def run(self, *words: str, **options) -> subprocess.CompletedProcess:
         """A command in this Slurm, to its end: run("squeue", "--noheader"). `env` adds variables."""
         env = self.env | options.pop("env", {})
-        return subprocess.run(list(map(str, words)), env=env, text=True, capture_output=True,
-                              timeout=options.pop("timeout", 120), **options)
+        return subprocess.run(
+            list(map(str, words)),
+            env=env,
+            text=True,
+            capture_output=True,
+            timeout=options.pop("timeout", 120),
+            **options,
+        )
 
     def ask(self, *words: str, **options) -> str:
         """What a command that must not fail prints."""
@@ -177,14 +191,12 @@ class Slurm:
         text = self.ask("scontrol", "--oneliner", "show", "job", number)
         return dict(word.split("=", 1) for word in text.split() if "=" in word)
 
-    def until(self, number: str, is_so: Callable[[dict[str, str]], bool],
-              seconds: float = 60) -> dict[str, str]:
+    def until(self, number: str, is_so: Callable[[dict[str, str]], bool], seconds: float = 60) -> dict[str, str]:
         """Wait until something is so of a job."""
         end = time.monotonic() + seconds
         while not is_so(job := self.job(number)):
             if time.monotonic() > end:
-                raise TimeoutError(f"after {seconds} s job {number} is {job['JobState']}"
-                                   f" ({job['Reason']})")
+                raise TimeoutError(f"after {seconds} s job {number} is {job['JobState']} ({job['Reason']})")
             time.sleep(0.2)
         return job
 
@@ -219,10 +231,17 @@ class Slurm:
             raise ValueError(f"sockets have short names: take a shorter folder than {folder}")
         self._configure(_free_ports("slurmctld", "slurmdbd", *NODES))
         # --force: it would rather have its socket where every user may come.
-        self._daemon("munged", "--foreground", "--force", f"--key-file={folder}/munge.key",
-                     f"--socket={folder}/munge.socket", f"--pid-file={folder}/munged.pid",
-                     f"--log-file={folder}/munged.log", f"--seed-file={folder}/munge.seed",
-                     "--num-threads=2")  # fmt: skip
+        self._daemon(
+            "munged",
+            "--foreground",
+            "--force",
+            f"--key-file={folder}/munge.key",
+            f"--socket={folder}/munge.socket",
+            f"--pid-file={folder}/munged.pid",
+            f"--log-file={folder}/munged.log",
+            f"--seed-file={folder}/munge.seed",
+            "--num-threads=2",
+        )
         if self.accounting:
             self._start_accounting()
         self._wait_for("munged", (folder / "munge.socket").exists)
@@ -267,13 +286,29 @@ class Slurm:
         """MariaDB behind a socket in a folder that is closed to others, so without passwords."""
         base = self.folder / "mariadb"
         base.mkdir(mode=0o700, exist_ok=True)
-        options = ["--no-defaults", f"--datadir={base}/data", "--user=root",
-                   "--innodb-log-file-size=4M", "--innodb-buffer-pool-size=16M"]
+        options = [
+            "--no-defaults",
+            f"--datadir={base}/data",
+            "--user=root",
+            "--innodb-log-file-size=4M",
+            "--innodb-buffer-pool-size=16M",
+        ]
         if not (base / "data").exists():
-            self.ask("mariadb-install-db", *options, "--skip-test-db", "--skip-name-resolve",
-                     "--auth-root-authentication-method=normal")
-        self._daemon("mariadbd", *options, "--skip-networking", "--skip-grant-tables",
-                     f"--socket={base}/socket", f"--pid-file={base}/pid")
+            self.ask(
+                "mariadb-install-db",
+                *options,
+                "--skip-test-db",
+                "--skip-name-resolve",
+                "--auth-root-authentication-method=normal",
+            )
+        self._daemon(
+            "mariadbd",
+            *options,
+            "--skip-networking",
+            "--skip-grant-tables",
+            f"--socket={base}/socket",
+            f"--pid-file={base}/pid",
+        )
         self._wait_for("mariadbd", lambda: _answers(base / "socket"))
         self._daemon("slurmdbd", "-D", MYSQL_UNIX_PORT=f"{base}/socket")
         self._wait_for("slurmdbd", lambda: self.run("sacctmgr", "-n", "show", "cluster").returncode == 0)
@@ -282,8 +317,15 @@ class Slurm:
         name = name or program
         with open(self.folder / f"{name}.out", "ab") as out:
             self.daemons[name] = subprocess.Popen(
-                [program, *words], env=self.env | env, cwd=self.folder, stdin=subprocess.DEVNULL,
-                stdout=out, stderr=out, start_new_session=True, preexec_fn=_end_with_parent)
+                [program, *words],
+                env=self.env | env,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
+            )
 
     def _runs(self, name: str) -> bool:
         return name in self.daemons and self.daemons[name].poll() is None
@@ -294,6 +336,7 @@ class Slurm:
                 said = (self.folder / f"{name}.out").read_text(errors="replace")[-1000:]
                 raise RuntimeError(f"{name} ended while it started: {said}")
             return is_there()
+
         _until(check, 60, f"{name} does not answer: see {self.folder}")
 
     def _nodes_are_idle(self) -> bool:
@@ -363,16 +406,21 @@ def _end(daemon: subprocess.Popen) -> None:
 def main(arguments: Sequence[str]) -> None:
     if len(arguments) != 1:
         sys.exit(f"usage: python {sys.argv[0]} FOLDER (where everything that it writes will lie)")
+
     def ctrl_c(*_: object) -> None:
         raise KeyboardInterrupt
+
     signal.signal(signal.SIGTERM, ctrl_c)
     signal.signal(signal.SIGINT, ctrl_c)  # which a shell lets its background jobs ignore
     try:
         install()
         with suppress(KeyboardInterrupt), Slurm(Path(arguments[0])) as slurm:
-            print(f"A Slurm with the nodes {' and '.join(NODES)}. In another terminal:\n\n"
-                  f"    export SLURM_CONF={slurm.env['SLURM_CONF']}\n    sinfo\n\n"
-                  "Ctrl-C ends it and every job in it.", flush=True)
+            print(
+                f"A Slurm with the nodes {' and '.join(NODES)}. In another terminal:\n\n"
+                f"    export SLURM_CONF={slurm.env['SLURM_CONF']}\n    sinfo\n\n"
+                "Ctrl-C ends it and every job in it.",
+                flush=True,
+            )
             while True:
                 time.sleep(60)
     except Unavailable as why:

@@ -46,7 +46,9 @@ def numbers(project: Project, exp_id: str) -> list[tuple]:
     return project.sql(
         "SELECT m.key, step, m.value FROM metrics m JOIN runs USING (run_uuid) JOIN tags t USING (run_uuid)"
         " WHERE t.key = 'exp_id' AND t.value = ? AND lifecycle_stage = 'active'"
-        f" AND m.key NOT IN {METERS} ORDER BY 1, 2", exp_id)
+        f" AND m.key NOT IN {METERS} ORDER BY 1, 2",
+        exp_id,
+    )
 
 
 def jobs(project: Project) -> dict[str, str]:

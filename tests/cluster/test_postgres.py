@@ -77,18 +77,26 @@ def test_many_writers_lose_nothing(postgres, fresh):
     with serving(fresh, STORE=postgres.address()):
         store = Store(fresh.root)
         assert store.uri.startswith("http://127.0.0.1:") and store.id not in ("local", "")
-        done = subprocess.run([sys.executable, "-c", WRITERS], cwd=fresh.root, env=fresh.env,
-                              capture_output=True, text=True, timeout=200)
+        done = subprocess.run(
+            [sys.executable, "-c", WRITERS], cwd=fresh.root, env=fresh.env, capture_output=True, text=True, timeout=200
+        )
         assert done.returncode == 0, done.stderr
         assert "staging" not in done.stdout
-        count = {name: postgres.ask(f"SELECT count(*) FROM {name}") for name in (
-            "runs WHERE status = 'FINISHED'", "latest_metrics", "metrics WHERE key = 'loss'", "datasets",
-            "inputs WHERE destination_type = 'RUN'", "experiments WHERE name LIKE 'Phase 1%'")}
+        count = {
+            name: postgres.ask(f"SELECT count(*) FROM {name}")
+            for name in (
+                "runs WHERE status = 'FINISHED'",
+                "latest_metrics",
+                "metrics WHERE key = 'loss'",
+                "datasets",
+                "inputs WHERE destination_type = 'RUN'",
+                "experiments WHERE name LIKE 'Phase 1%'",
+            )
+        }
         assert list(count.values()) == ["8", str(8 * 1101), str(8 * 20), "5", "40", "1"]
         files = sorted(path.read_text()[:1] for path in (fresh.root / "mlruns").rglob("file ?"))
         assert files == list("01234567")
-        assert postgres.ask("SELECT DISTINCT split_part(artifact_uri, '/', 1) FROM runs"
-                            ) == "mlflow-artifacts:"
+        assert postgres.ask("SELECT DISTINCT split_part(artifact_uri, '/', 1) FROM runs") == "mlflow-artifacts:"
         assert "runs already" in fresh.make("server", STORE=postgres.address()).stderr
         seen = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
         assert postgres.password[:16] not in seen
@@ -104,9 +112,16 @@ def test_a_wrong_password_is_one_line_without_it(postgres, fresh):
     assert "s3cr3t" not in done.stderr + done.stdout and len(done.stderr.splitlines()) == 2  # make's own
     typed = fresh.make("server", "PORT=5999", f"STORE={postgres.address('7h3-s3cr3t')}")
     assert "everybody on this machine can read" in typed.stderr and "s3cr3t" not in typed.stderr
-    one_line(subprocess.run([sys.executable, "-m", "ired.cluster.server"], cwd=fresh.root, text=True,
-                            env=fresh.env | {"STORE": "http://elsewhere"}, capture_output=True),
-             "STORE is a database")
+    one_line(
+        subprocess.run(
+            [sys.executable, "-m", "ired.cluster.server"],
+            cwd=fresh.root,
+            text=True,
+            env=fresh.env | {"STORE": "http://elsewhere"},
+            capture_output=True,
+        ),
+        "STORE is a database",
+    )
 
 
 def test_an_outage_of_the_database_itself(postgres, fresh):
@@ -127,9 +142,16 @@ def test_an_outage_of_the_database_itself(postgres, fresh):
         look = fresh.run("11_look", **env)
         assert look.returncode == 0 and "staging" not in look.stdout, look.stderr
         assert "Nothing waits" in fresh.make("sync").stdout
-        rows = postgres.ask("SELECT m.key, m.value FROM latest_metrics m JOIN tags t USING (run_uuid) WHERE"
-                            f" t.key = 'exp_id' AND t.value IN ('SETUP-2', 'P1-01') AND m.key NOT IN {METERS}"
-                            " AND m.key NOT LIKE 'm%' AND m.key <> 'loss'").splitlines()
+        rows = postgres.ask(
+            "SELECT m.key, m.value FROM latest_metrics m JOIN tags t USING (run_uuid) WHERE"
+            f" t.key = 'exp_id' AND t.value IN ('SETUP-2', 'P1-01') AND m.key NOT IN {METERS}"
+            " AND m.key NOT LIKE 'm%' AND m.key <> 'loss'"
+        ).splitlines()
     assert sorted((key, float(value)) for key, value in (row.split("|") for row in rows)) == [
-        ("criterion.good", 1), ("criterion.good.x", 4), ("headline", 4), ("headline", 12),
-        ("headline.high", 99), ("headline.low", 1)]
+        ("criterion.good", 1),
+        ("criterion.good.x", 4),
+        ("headline", 4),
+        ("headline", 12),
+        ("headline.high", 99),
+        ("headline.low", 1),
+    ]

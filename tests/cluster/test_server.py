@@ -22,8 +22,9 @@ def free_port() -> int:
 def serving(project, words: list[str], port: int):
     """The process that `words` start, once it answers; all of it is ended afterwards."""
     with open(project.root / "server.log", "w") as log:
-        server = subprocess.Popen(words, cwd=project.root, env=project.env, stdout=log,
-                                  stderr=log, start_new_session=True)
+        server = subprocess.Popen(
+            words, cwd=project.root, env=project.env, stdout=log, stderr=log, start_new_session=True
+        )
     try:
         for _ in range(600):
             assert server.poll() is None, (project.root / "server.log").read_text()
@@ -57,9 +58,22 @@ def test_the_ui_shows_a_store_that_was_moved_on_loopback_only(project):
 def test_a_tracking_server_serves_as_well(project, inside, monkeypatch):
     """Artifacts travel through the server; nothing is read from the embedded store."""
     port = free_port()
-    words = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
-             "--workers", "1", "--backend-store-uri", f"sqlite:///{project.root}/other.db",
-             "--artifacts-destination", str(project.root / "kept-by-the-server")]
+    words = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+        "--backend-store-uri",
+        f"sqlite:///{project.root}/other.db",
+        "--artifacts-destination",
+        str(project.root / "kept-by-the-server"),
+    ]
     project.env |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with serving(project, words, port) as uri:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)

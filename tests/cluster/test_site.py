@@ -21,11 +21,14 @@ def test_the_wrappers_say_what_site_says(fresh):
 
 
 def test_a_site_with_other_names(fresh):
-    before = {name: (fresh.root / "sbatch" / name).read_text()
-              for name in ("cpu.sh", "gpu_short.sh", "gpu_long.sh")}
-    for old, new in (("PARTITION_CPU=cpu", "PARTITION_CPU=serial"), ("GRES=gpu:1", "GRES=gpu:a100:1"),
-                     ("PARTITION_GPU_SHORT=gpu_test", "PARTITION_GPU_SHORT='debug'  # short ones"),
-                     ("SHORT_HOURS=4", "SHORT_HOURS=1.5"), ("ACCOUNT=", "ACCOUNT=lab7")):
+    before = {name: (fresh.root / "sbatch" / name).read_text() for name in ("cpu.sh", "gpu_short.sh", "gpu_long.sh")}
+    for old, new in (
+        ("PARTITION_CPU=cpu", "PARTITION_CPU=serial"),
+        ("GRES=gpu:1", "GRES=gpu:a100:1"),
+        ("PARTITION_GPU_SHORT=gpu_test", "PARTITION_GPU_SHORT='debug'  # short ones"),
+        ("SHORT_HOURS=4", "SHORT_HOURS=1.5"),
+        ("ACCOUNT=", "ACCOUNT=lab7"),
+    ):
         fresh.edit("sbatch/site.sh", f"{old}\n", f"{new}\n")
     done = fresh.make("site")
     assert done.stdout == "Written: sbatch/cpu.sh, sbatch/gpu_short.sh, sbatch/gpu_long.sh\n", done.stderr
@@ -59,6 +62,7 @@ def test_hours_that_are_no_limit(fresh, hours):
 
 # What a job does, without a Slurm around it
 
+
 @pytest.fixture
 def slow(fresh):
     """A project whose `module load` takes until USR1 comes."""
@@ -71,10 +75,20 @@ def slow(fresh):
 
 
 def job(project, **env):
-    env = {"BASH_FUNC_module%%": "() { kill -USR1 $$; }", "SLURM_JOB_ID": "7", **env,
-           "PATH": f"{project.root}:{os.environ['PATH']}"}
-    return subprocess.run(["bash", "sbatch/cpu.sh", "scripts/look.py"], cwd=project.root,
-                          env=project.env | env, text=True, capture_output=True, timeout=60)
+    env = {
+        "BASH_FUNC_module%%": "() { kill -USR1 $$; }",
+        "SLURM_JOB_ID": "7",
+        **env,
+        "PATH": f"{project.root}:{os.environ['PATH']}",
+    }
+    return subprocess.run(
+        ["bash", "sbatch/cpu.sh", "scripts/look.py"],
+        cwd=project.root,
+        env=project.env | env,
+        text=True,
+        capture_output=True,
+        timeout=60,
+    )
 
 
 def test_a_job_out_of_time_before_its_start_is_requeued_without_it(slow):

@@ -34,8 +34,7 @@ def test_a_second_one_on_the_same_machine(slurm, tmp_path):
         assert second.ask("squeue", "--noheader", "--format=%i").split() == [held, number]
         assert slurm.run("squeue", "--noheader", "--name=wrap").stdout == ""
     assert processes(second.folder) == []
-    assert slurm.ask("sinfo", "--noheader", "--Node", "--partition=gpu", "--format=%N %G") == (
-        "n1 gpu:1\nn2 gpu:1\n")
+    assert slurm.ask("sinfo", "--noheader", "--Node", "--partition=gpu", "--format=%N %G") == ("n1 gpu:1\nn2 gpu:1\n")
 
 
 def test_accounting_answers(slurm):
@@ -68,8 +67,10 @@ def test_one_to_try_ends_at_ctrl_c(slurm, tmp_path):
 
 
 def test_a_killed_one_leaves_no_daemon(slurm, tmp_path):
-    program = ("import sys; sys.path.insert(0, sys.argv[2]); from slurm import Slurm, Path\n"
-               "Slurm(Path(sys.argv[1]), accounting=False).start(); print('up', flush=True); input()")
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[2]); from slurm import Slurm, Path\n"
+        "Slurm(Path(sys.argv[1]), accounting=False).start(); print('up', flush=True); input()"
+    )
     words = [sys.executable, "-c", program, str(tmp_path), str(PROGRAM.parent)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "up\n" and processes(tmp_path)

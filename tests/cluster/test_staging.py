@@ -86,8 +86,9 @@ def rich(project: Project) -> Project:
 def lost(project: Project, store: str = "local", host: str | None = None, pid: int | None = None) -> Path:
     """Make the project believe in a server that does not answer (ours to be alive: pid 1 is)."""
     folder = project.root / "mlruns"
-    server = Server(f"http://127.0.0.1:{free_port()}", host or socket.gethostname(), pid or 1, store,
-                    folder.stat().st_ino)
+    server = Server(
+        f"http://127.0.0.1:{free_port()}", host or socket.gethostname(), pid or 1, store, folder.stat().st_ino
+    )
     server.write(folder)
     return folder / "server"
 
@@ -109,14 +110,27 @@ def runs_of(project: Project, exp_id: str = "P1-01") -> list[dict]:
     found = []
     for run in [top, *sorted(nested, key=lambda run: run.info.run_name)]:
         run = tracking.run(run.info.run_id)
-        history = {name: sorted((m.step, m.value) for m in tracking.client.get_metric_history(
-            run.info.run_id, name)) for name in run.data.metrics if name not in METERS}
-        tags = {k: v for k, v in run.data.tags.items()
-                if k not in ("pid", "staged_from", "mlflow.parentRunId", "git_dirty")}
+        history = {
+            name: sorted((m.step, m.value) for m in tracking.client.get_metric_history(run.info.run_id, name))
+            for name in run.data.metrics
+            if name not in METERS
+        }
+        tags = {
+            k: v for k, v in run.data.tags.items() if k not in ("pid", "staged_from", "mlflow.parentRunId", "git_dirty")
+        }
         data = [(i.dataset.name, i.dataset.digest, i.tags[0].value) for i in run.inputs.dataset_inputs]
         files = {name: tracking.artifact(run, name).read_bytes() for name in tracking.names(run, "")}
-        found.append({"name": run.info.run_name, "status": run.info.status, "metrics": history,
-                      "params": run.data.params, "tags": tags, "data": data, "files": files})
+        found.append(
+            {
+                "name": run.info.run_name,
+                "status": run.info.status,
+                "metrics": history,
+                "params": run.data.params,
+                "tags": tags,
+                "data": data,
+                "files": files,
+            }
+        )
     return found
 
 
@@ -128,8 +142,11 @@ def serving(project: Project, port: int | None = None, host: str = "", **env: st
         words = [sys.executable, "-m", "ired.cluster.server", "--port", str(port), "--host", host]
         process = subprocess.Popen(words, cwd=project.root, env=project.env | env, stdout=log, stderr=log)
     try:
-        until(lambda: "tracking server is at" in (project.root / "server.log").read_text(), process,
-              project.root / "server.log")
+        until(
+            lambda: "tracking server is at" in (project.root / "server.log").read_text(),
+            process,
+            project.root / "server.log",
+        )
         yield process
     finally:
         process.terminate()
@@ -146,6 +163,7 @@ def until(true, process, log):
 
 
 # Where the store is
+
 
 def test_the_address_is_found(project, monkeypatch):
     assert Store(project.root).id == "local" and Store(project.root).database
@@ -189,6 +207,7 @@ def test_a_password_is_neither_shown_nor_in_the_id():
 
 
 # Staging from the start
+
 
 def test_a_run_that_finds_no_server_is_kept_and_counts_as_finished(rich, inside):
     file = lost(rich)
@@ -270,12 +289,13 @@ def test_staging_of_a_database_waits_for_its_server(project, inside):
     file = lost(project, "of a database")
     assert inside("00_prepare").returncode == 0
     file.unlink()
-    line, = delivered(project)
+    (line,) = delivered(project)
     assert "waits for http://127.0.0.1" in line
     assert project.runs("SETUP-1") == ["FINISHED"] and list((project.root / "mlruns" / "staging").iterdir())
 
 
 # Delivering once
+
 
 def stages(project: Project, inside) -> Path:
     """P1-01 and what it needs, in staging; the file that leads there."""
@@ -306,6 +326,7 @@ def test_sync_that_is_killed_anywhere_goes_on_where_it_was(rich, inside, monkeyp
             if steps > kills:
                 raise Killed
             return call(*args, **named)
+
         return counting
 
     places = [(MlflowClient, name) for name in CALLS]
@@ -329,8 +350,12 @@ def test_sync_that_is_killed_anywhere_goes_on_where_it_was(rich, inside, monkeyp
 def test_two_at_once(rich, inside):
     stages(rich, inside).unlink()
     words = [sys.executable, "-m", "ired.cluster.sync"]
-    both = [subprocess.Popen(words, cwd=rich.root, env=rich.env, text=True, stdout=subprocess.PIPE,
-                             stderr=subprocess.STDOUT) for _ in range(2)]
+    both = [
+        subprocess.Popen(
+            words, cwd=rich.root, env=rich.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        for _ in range(2)
+    ]
     said = "".join(process.communicate(timeout=60)[0] for process in both)
     assert [process.returncode for process in both] == [0, 0], said
     assert said.count(": delivered as run") == 3 and said.count("Nothing waits") == 1
@@ -358,14 +383,14 @@ def test_a_run_whose_job_was_killed_on_another_machine_is_delivered(running, tol
     file = lost(project)
     assert inside("00_prepare", "--force").returncode == 0
     file.unlink()
-    folder, = (project.root / "mlruns" / "staging").iterdir()
+    (folder,) = (project.root / "mlruns" / "staging").iterdir()
     (folder / "ended").unlink()
     whose = json.loads((folder / "whose.json").read_text())
     (folder / "whose.json").write_text(json.dumps(whose | {"host": "node17", "pid": 4}))
     if running:
         with closing(sqlite3.connect(folder / "mlflow.db")) as db, db:
             db.execute("UPDATE runs SET status = 'RUNNING', end_time = NULL")
-        line, = delivered(project)
+        (line,) = delivered(project)
         assert "process 4 on node17 has not ended" in line
         assert f"touch '{folder.relative_to(project.root)}" in line
         a_day_ago = time.time() - 25 * 3600
@@ -386,6 +411,7 @@ def test_a_patience_that_is_no_number_is_one_line(text, project, inside, monkeyp
 
 # A real server
 
+
 def test_a_server_comes_and_goes(rich, inside, monkeypatch):
     """It serves the embedded store; the same store serves as before when it is gone."""
     before = runs_of(rich, "SETUP-2")
@@ -404,8 +430,9 @@ def test_a_server_comes_and_goes(rich, inside, monkeypatch):
         assert runs_of(rich, "SETUP-2") == before  # through the server
         assert inside("11_look").returncode == 0
         served = runs_of(rich)
-        assert rich.sql("SELECT count(*) FROM runs WHERE artifact_uri LIKE 'mlflow-artifacts:/phase%'"
-                        ) == rich.sql("SELECT count(*) FROM runs")
+        assert rich.sql("SELECT count(*) FROM runs WHERE artifact_uri LIKE 'mlflow-artifacts:/phase%'") == rich.sql(
+            "SELECT count(*) FROM runs"
+        )
         assert "make ui" not in inside("11_look").stdout
         server.send_signal(signal.SIGTERM)
         assert server.wait(30) == 0 and not file.exists()
@@ -432,7 +459,7 @@ def test_a_server_comes_and_goes(rich, inside, monkeypatch):
         else:
             raise AssertionError("it outlives `make server`")
     assert runs_of(rich) == served
-    assert all(str(rich.root) in place for place, in rich.sql("SELECT artifact_uri FROM runs"))
+    assert all(str(rich.root) in place for (place,) in rich.sql("SELECT artifact_uri FROM runs"))
 
 
 def test_a_server_that_stops_and_starts_in_the_middle_of_a_run(rich, inside):
@@ -462,8 +489,10 @@ def test_a_server_that_stops_and_starts_in_the_middle_of_a_run(rich, inside):
         run_id = said.rpartition("(run ")[2][:32]
         assert run_id in done.stdout  # the very run that had begun
         broken = runs_of(rich)
-    assert rich.sql("SELECT count(*) FROM runs r JOIN tags t USING (run_uuid) WHERE t.key ="
-                    " 'mlflow.parentRunId' AND t.value = ?", run_id) == [(3,)]
+    assert rich.sql(
+        "SELECT count(*) FROM runs r JOIN tags t USING (run_uuid) WHERE t.key = 'mlflow.parentRunId' AND t.value = ?",
+        run_id,
+    ) == [(3,)]
     assert inside("11_look", "--force").returncode == 0
     assert runs_of(rich) == broken and len(broken) == 4
     assert len(broken[0]["metrics"]["loss"]) == 1201

@@ -18,11 +18,17 @@ AT = RunCoordinates("tiny")
 
 
 def test_time_limits_are_read_as_slurm_reads_them():
-    for text, hours in (("90", 1.5), ("30:00", 0.5), ("8:00:00", 8), ("2-12", 60), ("1-0:30", 24.5),
-                        ("3-00:00:00", 72), ("0:00:30", 1 / 120)):  # fmt: skip
+    for text, hours in (
+        ("90", 1.5),
+        ("30:00", 0.5),
+        ("8:00:00", 8),
+        ("2-12", 60),
+        ("1-0:30", 24.5),
+        ("3-00:00:00", 72),
+        ("0:00:30", 1 / 120),
+    ):
         assert slurm.hours_of(text) == pytest.approx(hours)
-    assert [slurm.limit_of(hours) for hours in (0.5, 2.5, 4, 72)] == [
-        "0:30:00", "2:30:00", "4:00:00", "72:00:00"]  # fmt: skip
+    assert [slurm.limit_of(hours) for hours in (0.5, 2.5, 4, 72)] == ["0:30:00", "2:30:00", "4:00:00", "72:00:00"]
     for text in ("", "8h", "0", "1:2:3:4", "8:00:00; x", "-1"):
         with pytest.raises(UserError, match="is no time limit"):
             slurm.hours_of(text)
@@ -36,8 +42,10 @@ def test_a_site_has_names_of_its_own_and_nothing_in_it_is_executed(tmp_path):
     assert site(tmp_path)["PARTITION_CPU"] == "cpu"
     (tmp_path / "sbatch").mkdir()
     path = tmp_path / "sbatch" / "site.sh"
-    path.write_text("# ours\nPARTITION_CPU='normal'  # so\nexport ACCOUNT=me\nGRES=\nif true; then\n"
-                    f"SCRATCH=$(touch {tmp_path}/hacked)\n")
+    path.write_text(
+        "# ours\nPARTITION_CPU='normal'  # so\nexport ACCOUNT=me\nGRES=\nif true; then\n"
+        f"SCRATCH=$(touch {tmp_path}/hacked)\n"
+    )
     found = site(tmp_path)
     assert (found["PARTITION_CPU"], found["ACCOUNT"], found["GRES"]) == ("normal", "me", "")
     assert not (tmp_path / "hacked").exists()
@@ -62,8 +70,13 @@ def test_more_time_leads_to_the_partition_that_gives_it():
     names = site(ROOT) | {"ACCOUNT": "me"}
     training = load(ROOT)["SETUP-3"]
     assert resources(training, names, "8:00:00", "32G") == [
-        "--partition=gpu", "--time=8:00:00", "--mem=32G", "--gres=gpu:1", "--account=me",
-        "sbatch/gpu_long.sh"]  # fmt: skip
+        "--partition=gpu",
+        "--time=8:00:00",
+        "--mem=32G",
+        "--gres=gpu:1",
+        "--account=me",
+        "sbatch/gpu_long.sh",
+    ]
     assert resources(training, names, "3:59:00")[0] == "--partition=gpu_test"
     assert resources(training, names, "4:00:00")[0] == "--partition=gpu"
 
@@ -79,8 +92,18 @@ def test_a_dry_run_prints_the_commands_and_writes_nothing(project):
         assert "--dependency=afterok:SETUP-2.tiny.s1.none --kill-on-invalid-dep=yes" in line
     assert "--partition=cpu --time=1:00:00 --mem=16G" in look
     assert not folder(project.root).exists() and not (project.root / "mlruns" / "rules").exists()
-    again = project.make("-n", "P1-01", "ON=slurm", "PROFILE=tiny", "SEED=1", "TIME=8:00:00", "MEM=32G",
-                         "DEVICE=cpu", "ARGS=--points 3", **NONE).stdout.splitlines()[-1]
+    again = project.make(
+        "-n",
+        "P1-01",
+        "ON=slurm",
+        "PROFILE=tiny",
+        "SEED=1",
+        "TIME=8:00:00",
+        "MEM=32G",
+        "DEVICE=cpu",
+        "ARGS=--points 3",
+        **NONE,
+    ).stdout.splitlines()[-1]
     assert "--time=8:00:00 --mem=32G" in again and again.endswith("--device cpu --points 3")
 
 
@@ -90,19 +113,23 @@ def test_several_goals_and_seeds_are_one_graph(fresh):
     assert len(names) == len(set(names)) == 1 + 2 + 2 + 2
 
 
-@pytest.mark.parametrize("words, told", [
-    (["P1-01", "ON=pbs"], "ON is 'pbs'"),
-    (["retrain", "ON=slurm"], "leave out ON=slurm"),
-    (["P1-01", "ON=slurm", "TIME=soon"], "TIME 'soon'"),
-    (["P1-01", "ON=slurm", "MEM='; touch hacked #"], "MEM ''; touch hacked #'"),
-    (["P1-01", "ON=slurm", "EARLY_POLL=x"], "EARLY_POLL 'x'"),
-    (["phase1", "ON=slurm", "SEEDS=0 1"], "SEEDS is for one experiment"),
-    (["P1-77", "ON=slurm"], "unknown experiment 'P1-77'"),
-    (["phase2", "ON=slurm"], "P2-01 is not built yet: scripts/21_missing.py"),
-    (["logs"], "say which"), (["cancel", "EXP=P1-01", "PHASE=1"], "say which"),
-    (["cancel", "PHASE=7"], "there is no PHASE '7'"),
-    (["logs", "EXP=P1-01"], "no job of P1-01 was submitted"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (["P1-01", "ON=pbs"], "ON is 'pbs'"),
+        (["retrain", "ON=slurm"], "leave out ON=slurm"),
+        (["P1-01", "ON=slurm", "TIME=soon"], "TIME 'soon'"),
+        (["P1-01", "ON=slurm", "MEM='; touch hacked #"], "MEM ''; touch hacked #'"),
+        (["P1-01", "ON=slurm", "EARLY_POLL=x"], "EARLY_POLL 'x'"),
+        (["phase1", "ON=slurm", "SEEDS=0 1"], "SEEDS is for one experiment"),
+        (["P1-77", "ON=slurm"], "unknown experiment 'P1-77'"),
+        (["phase2", "ON=slurm"], "P2-01 is not built yet: scripts/21_missing.py"),
+        (["logs"], "say which"),
+        (["cancel", "EXP=P1-01", "PHASE=1"], "say which"),
+        (["cancel", "PHASE=7"], "there is no PHASE '7'"),
+        (["logs", "EXP=P1-01"], "no job of P1-01 was submitted"),
+    ],
+)
 def test_a_mistake_is_told_and_nothing_submitted(project, words, told):
     done = project.make(*words, **NONE)
     first, *others = done.stderr.splitlines()
@@ -144,8 +171,15 @@ def test_a_job_runs_the_code_that_was_submitted_and_no_other(project, inside, mo
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     record = submitted(project, "P1-02")
     assert set(record.files) == {
-        "scripts/12_again.py", "scripts/01_train.py", "scripts/00_prepare.py", "ired/__init__.py",
-        "ired/science.py", "ired/constants.py", "ired/lab/profiles.py", "pipeline.json"}  # fmt: skip
+        "scripts/12_again.py",
+        "scripts/01_train.py",
+        "scripts/00_prepare.py",
+        "ired/__init__.py",
+        "ired/science.py",
+        "ired/constants.py",
+        "ired/lab/profiles.py",
+        "pipeline.json",
+    }
     assert inside("12_again").returncode == 0
     assert project.sql("SELECT value FROM tags WHERE key = 'slurm_job'") == [("7",)]
     project.edit("ired/constants.py", "4", "5")
@@ -191,8 +225,7 @@ def test_a_log_is_shown_from_its_end(tmp_path):
     assert "is not there" in last_lines(tmp_path, record.log)[0]
     (tmp_path / "logs").mkdir()
     (tmp_path / record.log).write_text("".join(f"line {n}\n" for n in range(100_000)))
-    assert last_lines(tmp_path, record.log, 2) == [
-        f"{record.log} ends with:", "line 99998", "line 99999"]  # fmt: skip
+    assert last_lines(tmp_path, record.log, 2) == [f"{record.log} ends with:", "line 99998", "line 99999"]
 
 
 def test_records_that_cannot_be_read_are_left_out(project):
@@ -219,4 +252,7 @@ def test_jobs_of_this_user_may_be_called_anything(monkeypatch):
     monkeypatch.setattr(slurm, "call", lambda *words, **_: answers[words[0]])
     found = slurm.jobs(["7", "8", "9"])
     assert [(job.name, job.state, job.node) for job in found.values()] == [
-        ("x|", "running", "n1"), ("a|b|c", "queued", ""), ("P1-01", "failed", "")]
+        ("x|", "running", "n1"),
+        ("a|b|c", "queued", ""),
+        ("P1-01", "failed", ""),
+    ]

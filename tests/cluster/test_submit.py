@@ -35,8 +35,10 @@ def configure(project: Project) -> None:
     one = {exp["id"]: exp for exp in pipeline["experiments"]}
     one["SETUP-2"] |= {"resources": GPU}
     one["P1-01"] |= {"resources": GPU, "hours": 4}
-    one["P1-02"] |= {"varies": ["profile", "variant"],
-                     "needs": [{"id": "SETUP-2", "seeds": [0, 1]}, {"id": "SETUP-1", "gate": True}]}
+    one["P1-02"] |= {
+        "varies": ["profile", "variant"],
+        "needs": [{"id": "SETUP-2", "seeds": [0, 1]}, {"id": "SETUP-1", "gate": True}],
+    }
     (project.root / "pipeline.json").write_text(json.dumps(pipeline))
     project.edit("scripts/12_again.py", '"SETUP-2")', '"SETUP-2", seed=1)')
     (project.root / "scripts" / "21_missing.py").write_text(LAST.lstrip())
@@ -66,9 +68,11 @@ def project(slurm, mother, tmp_path):
 @pytest.fixture
 def closed(slurm):
     """Partitions that take jobs and start none, until this is called."""
+
     def turn(state: str) -> None:
         for name in PARTITIONS:
             slurm.ask("scontrol", "update", f"PartitionName={name}", f"State={state}")
+
     turn("DOWN")
     yield lambda: turn("UP")
     turn("UP")
@@ -85,8 +89,13 @@ def queued(slurm) -> dict[str, str]:
 
 
 def test_a_phase_is_one_graph_and_ends_as_make_would(slurm, mother):
-    names = ["SETUP-1.small.s0.none", "SETUP-2.tiny.s0.none", "P1-01.tiny.s0.none",
-             "SETUP-2.tiny.s1.none", "P1-02.tiny.s0.none"]
+    names = [
+        "SETUP-1.small.s0.none",
+        "SETUP-2.tiny.s0.none",
+        "P1-01.tiny.s0.none",
+        "SETUP-2.tiny.s1.none",
+        "P1-02.tiny.s0.none",
+    ]
     assert mother.said.returncode == 0, mother.said.stderr
     assert list(numbers(mother.said)) == names
     assert {name: job["JobState"] for name, job in mother.ended.items()} == dict.fromkeys(names, "COMPLETED")
@@ -98,8 +107,12 @@ def test_a_phase_is_one_graph_and_ends_as_make_would(slurm, mother):
     assert nothing == "Nothing to submit: all of it is finished.\n"
     log = mother.make("logs", "EXP=P1-01").stdout
     assert f"(job {numbers(mother.said)['P1-01.tiny.s0.none']})" in log and "seen 12; " in log
-    jobs = dict(mother.sql("SELECT e.value, j.value FROM tags e JOIN tags j USING (run_uuid)"
-                           " WHERE e.key = 'exp_id' AND j.key = 'slurm_job' AND e.value LIKE 'P%'"))
+    jobs = dict(
+        mother.sql(
+            "SELECT e.value, j.value FROM tags e JOIN tags j USING (run_uuid)"
+            " WHERE e.key = 'exp_id' AND j.key = 'slurm_job' AND e.value LIKE 'P%'"
+        )
+    )
     assert jobs["P1-02"] == numbers(mother.said)["P1-02.tiny.s0.none"]
 
 
@@ -116,21 +129,36 @@ def test_what_is_submitted_waits_for_what_it_needs(slurm, project, closed):
     jobs = {name: slurm.job(number) for name, number in ids.items()}
     needs = {name: re.findall(r"afterok:(\d+)", job["Dependency"]) for name, job in jobs.items()}
     first, second = ids["SETUP-2.tiny.s0.random"], ids["SETUP-2.tiny.s1.random"]
-    assert needs == {"SETUP-2.tiny.s0.random": [], "SETUP-2.tiny.s1.random": [],
-                     "P1-01.tiny.s0.random": [first], "P1-02.tiny.s0.random": [first, second],
-                     "P2-01.tiny.s0.random": [ids["P1-01.tiny.s0.random"]]}  # fmt: skip
-    assert {name.split(".")[0]: (job["Partition"], job["TimeLimit"], job["TresPerNode"].rpartition(":")[2]
-                                 if "TresPerNode" in job else "") for name, job in jobs.items()} == {
-        "SETUP-2": ("gpu_test", "02:00:00", "1"), "P1-01": ("gpu", "04:00:00", "1"),
-        "P1-02": ("cpu", "01:00:00", ""), "P2-01": ("cpu", "01:00:00", "")}  # fmt: skip
+    assert needs == {
+        "SETUP-2.tiny.s0.random": [],
+        "SETUP-2.tiny.s1.random": [],
+        "P1-01.tiny.s0.random": [first],
+        "P1-02.tiny.s0.random": [first, second],
+        "P2-01.tiny.s0.random": [ids["P1-01.tiny.s0.random"]],
+    }
+    assert {
+        name.split(".")[0]: (
+            job["Partition"],
+            job["TimeLimit"],
+            job["TresPerNode"].rpartition(":")[2] if "TresPerNode" in job else "",
+        )
+        for name, job in jobs.items()
+    } == {
+        "SETUP-2": ("gpu_test", "02:00:00", "1"),
+        "P1-01": ("gpu", "04:00:00", "1"),
+        "P1-02": ("cpu", "01:00:00", ""),
+        "P2-01": ("cpu", "01:00:00", ""),
+    }
     assert jobs["P1-01.tiny.s0.random"]["MinMemoryNode"] == "8G"
     keys = Keys(project.root, load(project.root))
     for path in (project.root / "mlruns" / "jobs").iterdir():
         record = json.loads(path.read_text())
         assert len(record["commit"]) == 40 and record["dirty"]
         assert jobs[record["name"]]["Comment"] == f"ired:{record['key']}"
-        assert record["files"]["ired/constants.py"] == keys.sources(
-            project.root / "ired/constants.py")["ired/constants.py"]
+        assert (
+            record["files"]["ired/constants.py"]
+            == keys.sources(project.root / "ired/constants.py")["ired/constants.py"]
+        )
     # Submitting again adds only what is neither finished nor queued.
     assert project.make(*words).stdout == "0 submitted, 5 in the queue already.\n"
     slurm.ask("scancel", ids["P2-01.tiny.s0.random"])
@@ -148,8 +176,10 @@ def test_what_is_submitted_waits_for_what_it_needs(slurm, project, closed):
     assert re.search(r"P1-01 +Look +queued +4 h +job \d+: queued", status), status
     # Cancelling takes with it what can never start.
     cancelled = project.make("cancel", "EXP=SETUP-2", "SEED=1").stdout
-    assert cancelled == (f"Cancelled: SETUP-2.tiny.s1.random (job {second})\n"
-                         f"and what needed them: P1-02.tiny.s0.random (job {ids['P1-02.tiny.s0.random']})\n")
+    assert cancelled == (
+        f"Cancelled: SETUP-2.tiny.s1.random (job {second})\n"
+        f"and what needed them: P1-02.tiny.s0.random (job {ids['P1-02.tiny.s0.random']})\n"
+    )
     assert set(queued(slurm)) == set(ids) - {"SETUP-2.tiny.s1.random", "P1-02.tiny.s0.random"}
     assert "P2-01.tiny.s0.random" in project.make("cancel", "PHASE=1").stdout
     assert set(queued(slurm)) == {"SETUP-2.tiny.s0.random"}
@@ -166,12 +196,15 @@ def test_jobs_of_another_folder_are_not_ours(slurm, project, closed):
     assert len(queued(slurm)) == 1
 
 
-@pytest.mark.parametrize("words, site, told", [
-    ((), "PARTITION_CPU=nowhere", "nvalid partition name"),
-    (("TIME=9-00:00:00",), "", "time limit"),
-    (("MEM=900G",), "", "not available"),
-    ((), "GRES=gpu:7", "not available"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "words, site, told",
+    [
+        ((), "PARTITION_CPU=nowhere", "nvalid partition name"),
+        (("TIME=9-00:00:00",), "", "time limit"),
+        (("MEM=900G",), "", "not available"),
+        ((), "GRES=gpu:7", "not available"),
+    ],
+)
 def test_what_a_partition_refuses_is_told_before_anything_is_submitted(slurm, project, words, site, told):
     with open(project.root / "sbatch" / "site.sh", "a") as file:
         file.write(f"\n{site}\n")
@@ -195,17 +228,22 @@ exec {shutil.which("sbatch")} "$@"
     return {"PATH": f"{folder}:{project.env['PATH']}"}
 
 
-@pytest.mark.parametrize("words, told", [
-    ('set -- "${@/--partition=*/--partition=gone}"', "nvalid partition name"),
-    ("kill -TERM $PPID; sleep 1", "interrupted"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        ('set -- "${@/--partition=*/--partition=gone}"', "nvalid partition name"),
+        ("kill -TERM $PPID; sleep 1", "interrupted"),
+    ],
+)
 def test_a_submission_that_fails_in_the_middle_leaves_nothing(slurm, project, closed, words, told):
-    done = project.make("phase1", "ON=slurm", "PROFILE=tiny", "VARIANT=random",
-                        **at_the_third(project, words))
+    done = project.make("phase1", "ON=slurm", "PROFILE=tiny", "VARIANT=random", **at_the_third(project, words))
     first = done.stderr.splitlines()[0]
     assert done.returncode == 2 and told in first
-    assert re.search(r"cancelled again what had been submitted: SETUP-2.tiny.s0.random \(job \d+\), "
-                     r"P1-01.tiny.s0.random \(job \d+\)", first), first
+    assert re.search(
+        r"cancelled again what had been submitted: SETUP-2.tiny.s0.random \(job \d+\), "
+        r"P1-01.tiny.s0.random \(job \d+\)",
+        first,
+    ), first
     assert queued(slurm) == {}
 
 
@@ -225,8 +263,14 @@ def test_a_job_that_dies_at_once_is_shown_and_what_needs_it_cancelled(slurm, pro
     # With accounting off, the controller itself is asked.
     conf = Path(project.env["SLURM_CONF"])
     blind = project.root / "slurm.conf"
-    blind.write_text(re.sub("^AccountingStorageType=.*$", "AccountingStorageType=accounting_storage/none",
-                            conf.read_text(), flags=re.MULTILINE))
+    blind.write_text(
+        re.sub(
+            "^AccountingStorageType=.*$",
+            "AccountingStorageType=accounting_storage/none",
+            conf.read_text(),
+            flags=re.MULTILINE,
+        )
+    )
     same = project.make("status", "PROFILE=tiny", "SEED=1", SLURM_CONF=str(blind)).stdout
     assert re.search(r"SETUP-2 +Train +failed +2 h .*job \d+: failed$", same, re.MULTILINE), same
     # Once mended it is submitted anew.
@@ -237,11 +281,11 @@ def test_a_job_that_dies_at_once_is_shown_and_what_needs_it_cancelled(slurm, pro
 def test_a_job_out_of_memory_is_submitted_again_with_more(slurm, project):
     words = ("SETUP-2", "ON=slurm", "PROFILE=tiny", "SEED=6", "EARLY_POLL=0")
     project.edit("scripts/01_train.py", "    if behave", "    held = b'x' * 2**28\n    if behave")
-    number, = numbers(project.make(*words, "MEM=60M")).values()
+    (number,) = numbers(project.make(*words, "MEM=60M")).values()
     assert slurm.wait(number)["JobState"] in ("FAILED", "OUT_OF_MEMORY")
     status = project.make("status", "PROFILE=tiny", "SEED=6").stdout
     assert re.search(rf"SETUP-2 +Train +out of memory +2 h .*job {number}: out of memory", status), status
-    number, = numbers(project.make(*words, "MEM=4G")).values()
+    (number,) = numbers(project.make(*words, "MEM=4G")).values()
     assert slurm.job(number)["MinMemoryNode"] == "4G"
     running = slurm.until(number, lambda job: job["JobState"] != "PENDING")
     status = project.make("status", "PROFILE=tiny", "SEED=6").stdout

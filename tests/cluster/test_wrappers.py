@@ -65,11 +65,11 @@ class Project:
         python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
         python.chmod(0o755)
 
-    def submit(self, wrapper: str, *words: str, sbatch: tuple = (), cwd: Path | None = None,
-               **env: str) -> str:
+    def submit(self, wrapper: str, *words: str, sbatch: tuple = (), cwd: Path | None = None, **env: str) -> str:
         env = {"PYTHONPATH": "", "IRED_THREADS": ""} | env
-        return self.slurm.submit(*QUICK, *sbatch, f"{self.root}/sbatch/{wrapper}.sh", *words,
-                                 cwd=cwd or self.root, env=env)
+        return self.slurm.submit(
+            *QUICK, *sbatch, f"{self.root}/sbatch/{wrapper}.sh", *words, cwd=cwd or self.root, env=env
+        )
 
     def run(self, *words: str, **options) -> tuple[dict[str, str], str]:
         """A job that was run to its end, and its log."""
@@ -105,8 +105,10 @@ def out_of_time(slurm, tmp_path_factory):
 
 # A job
 
-@pytest.mark.parametrize("wrapper, partition, gpu", [
-    ("cpu", "cpu", "None"), ("gpu_short", "gpu_test", "0"), ("gpu_long", "gpu", "0")])
+
+@pytest.mark.parametrize(
+    "wrapper, partition, gpu", [("cpu", "cpu", "None"), ("gpu_short", "gpu_test", "0"), ("gpu_long", "gpu", "0")]
+)
 def test_a_job_runs_a_script_with_its_words(project, wrapper, partition, gpu):
     words = ["two words", "$HOME", "a'quote", "*", ""]
     job, log = project.run(wrapper, "scripts/say.py", *words, sbatch=("--cpus-per-task=3",))
@@ -142,6 +144,7 @@ def test_a_job_ends_as_its_script_ends(project):
 
 
 # What cannot work
+
 
 def refused(job, log):
     """The one line that a job said before it failed."""
@@ -181,12 +184,15 @@ def test_what_is_missing_is_named(project, other):
     assert job["JobState"] == "COMPLETED", log
 
 
-@pytest.mark.parametrize("wrapper, option, why", [
-    ("gpu_short", "--time=4:01:00", "Requested time limit is invalid"),
-    ("gpu_long", "--time=3-00:01:00", "Requested time limit is invalid"),
-    ("gpu_long", "--partition=gpus", "invalid partition specified: gpus"),
-    ("gpu_long", "--gres=gpu:2", "Requested node configuration is not available"),
-])
+@pytest.mark.parametrize(
+    "wrapper, option, why",
+    [
+        ("gpu_short", "--time=4:01:00", "Requested time limit is invalid"),
+        ("gpu_long", "--time=3-00:01:00", "Requested time limit is invalid"),
+        ("gpu_long", "--partition=gpus", "invalid partition specified: gpus"),
+        ("gpu_long", "--gres=gpu:2", "Requested node configuration is not available"),
+    ],
+)
 def test_what_a_partition_refuses_is_said_at_once(project, wrapper, option, why):
     done = project.slurm.run("sbatch", option, f"sbatch/{wrapper}.sh", "scripts/say.py", cwd=project.root)
     assert done.returncode == 1 and why in done.stderr
@@ -194,6 +200,7 @@ def test_what_a_partition_refuses_is_said_at_once(project, wrapper, option, why)
 
 
 # What a site changes
+
 
 def edit(project, **values):
     path = project.root / "sbatch" / "site.sh"
@@ -223,6 +230,7 @@ def test_wrappers_name_no_place():
 
 
 # Being stopped
+
 
 def started(project, *words, says, **options):
     """A job whose script has said something."""
@@ -273,7 +281,14 @@ def test_a_job_goes_on_after_its_time_limit(out_of_time):
     assert (job["JobState"], job["Restarts"], job["ExitCode"]) == ("COMPLETED", "1", "0:0"), log
     place = int(re.search(r"^kept (\d+)$", log, re.MULTILINE)[1])
     assert 0 < place < 300
-    said = ["0 restarts: scripts/count.py 300", "begins at 0", f"kept {place}", "requeued, to go on",
-            "1 restarts: scripts/count.py 300", f"begins at {place}", "counted to 300"]
+    said = [
+        "0 restarts: scripts/count.py 300",
+        "begins at 0",
+        f"kept {place}",
+        "requeued, to go on",
+        "1 restarts: scripts/count.py 300",
+        f"begins at {place}",
+        "counted to 300",
+    ]
     assert re.findall("|".join(said), log) == said  # appended, in this order
     assert "TIME LIMIT" not in log

@@ -14,9 +14,19 @@ import sys
 # Read when mlflow is imported, which is before ired.lab.tracking.mlflow_client says so here.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-LIBRARIES = ["torch", "mlflow", "mlflow.store.tracking.sqlalchemy_store", "pandas", "pyarrow.parquet",
-             "safetensors.torch", "seaborn", "matplotlib.backends.backend_svg", "sklearn.linear_model", "captum.attr",
-             "ot"]  # fmt: skip
+LIBRARIES = [
+    "torch",
+    "mlflow",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "pandas",
+    "pyarrow.parquet",
+    "safetensors.torch",
+    "seaborn",
+    "matplotlib.backends.backend_svg",
+    "sklearn.linear_model",
+    "captum.attr",
+    "ot",
+]
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(LIBRARIES)
 
@@ -26,9 +36,7 @@ def run(folder, script, words, environment, captured, limit=300):
     folder, or `python -m script words…` where script is no file; the streams go through two files
     whose names begin with `captured`. Raises subprocess.TimeoutExpired after `limit` seconds."""
     out, err = f"{captured}.out", f"{captured}.err"
-    process = _CONTEXT.Process(
-        target=_be, args=(str(folder), script, list(words), environment, out, err)
-    )
+    process = _CONTEXT.Process(target=_be, args=(str(folder), script, list(words), environment, out, err))
     process.start()
     process.join(limit)
     if process.exitcode is None:

@@ -21,16 +21,56 @@ PIPELINE = {
     "phases": ["Setup", "First things", "Second things"],
     "milestones": [{"phases": [1], "meaning": "first things known"}],
     "experiments": [
-        {"id": "SETUP-1", "phase": 0, "title": "Prepare", "script": "scripts/00_prepare.py",
-         "hours": 0.25, "resources": RESOURCES, "varies": [], "needs": []},
-        {"id": "SETUP-2", "phase": 0, "title": "Train", "script": "scripts/01_train.py",
-         "hours": 2, "resources": RESOURCES, "varies": ALL, "needs": ["SETUP-1"]},
-        {"id": "P1-01", "phase": 1, "title": "Look", "script": "scripts/11_look.py",
-         "hours": 1, "resources": RESOURCES, "varies": ALL, "needs": ["SETUP-2"]},
-        {"id": "P1-02", "phase": 1, "title": "Look again", "script": "scripts/12_again.py",
-         "hours": 1, "resources": RESOURCES, "varies": ALL, "needs": ["SETUP-2"]},
-        {"id": "P2-01", "phase": 2, "title": "Not there", "script": "scripts/21_missing.py",
-         "hours": 1, "resources": RESOURCES, "varies": ALL, "needs": ["P1-01"]},
+        {
+            "id": "SETUP-1",
+            "phase": 0,
+            "title": "Prepare",
+            "script": "scripts/00_prepare.py",
+            "hours": 0.25,
+            "resources": RESOURCES,
+            "varies": [],
+            "needs": [],
+        },
+        {
+            "id": "SETUP-2",
+            "phase": 0,
+            "title": "Train",
+            "script": "scripts/01_train.py",
+            "hours": 2,
+            "resources": RESOURCES,
+            "varies": ALL,
+            "needs": ["SETUP-1"],
+        },
+        {
+            "id": "P1-01",
+            "phase": 1,
+            "title": "Look",
+            "script": "scripts/11_look.py",
+            "hours": 1,
+            "resources": RESOURCES,
+            "varies": ALL,
+            "needs": ["SETUP-2"],
+        },
+        {
+            "id": "P1-02",
+            "phase": 1,
+            "title": "Look again",
+            "script": "scripts/12_again.py",
+            "hours": 1,
+            "resources": RESOURCES,
+            "varies": ALL,
+            "needs": ["SETUP-2"],
+        },
+        {
+            "id": "P2-01",
+            "phase": 2,
+            "title": "Not there",
+            "script": "scripts/21_missing.py",
+            "hours": 1,
+            "resources": RESOURCES,
+            "varies": ALL,
+            "needs": ["P1-01"],
+        },
     ],
 }
 SCRIPTS = {
@@ -135,8 +175,14 @@ class Project:
         return [sys.executable, f"scripts/{script}.py", "--profile", "tiny", *words]
 
     def start(self, script: str, *words: str, **env: str) -> subprocess.Popen:
-        return subprocess.Popen(self.command(script, *words), cwd=self.root, text=True,
-                                env=self.env | env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return subprocess.Popen(
+            self.command(script, *words),
+            cwd=self.root,
+            text=True,
+            env=self.env | env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
 
     def run(self, script: str, *words: str, **env: str) -> subprocess.CompletedProcess:
         return self._wait(self.command(script, *words), env)
@@ -145,8 +191,7 @@ class Project:
         return self._wait(["make", f"PYTHON={sys.executable}", *words], env)
 
     def _wait(self, words: list[str], env: dict) -> subprocess.CompletedProcess:
-        return subprocess.run(words, cwd=self.root, env=self.env | env, text=True,
-                              capture_output=True, timeout=120)
+        return subprocess.run(words, cwd=self.root, env=self.env | env, text=True, capture_output=True, timeout=120)
 
     def sql(self, query: str, *values: object) -> list[tuple]:
         with closing(sqlite3.connect(self.root / "mlruns" / "mlflow.db")) as db, db:
@@ -154,14 +199,22 @@ class Project:
 
     def runs(self, exp_id: str) -> list[str]:
         """How the runs of an experiment ended, in the order in which they started."""
-        return [row[0] for row in self.sql(
-            "SELECT status FROM runs JOIN tags USING (run_uuid)"
-            " WHERE key = 'exp_id' AND value = ? ORDER BY start_time", exp_id)]
+        return [
+            row[0]
+            for row in self.sql(
+                "SELECT status FROM runs JOIN tags USING (run_uuid)"
+                " WHERE key = 'exp_id' AND value = ? ORDER BY start_time",
+                exp_id,
+            )
+        ]
 
     def delete(self, exp_id: str) -> None:
         """Delete the runs of an experiment, as the UI does."""
-        self.sql("UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid IN"
-                 " (SELECT run_uuid FROM tags WHERE key = 'exp_id' AND value = ?)", exp_id)
+        self.sql(
+            "UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid IN"
+            " (SELECT run_uuid FROM tags WHERE key = 'exp_id' AND value = ?)",
+            exp_id,
+        )
 
     def edit(self, name: str, old: str, new: str) -> None:
         path = self.root / name
@@ -179,8 +232,7 @@ def build(root: Path) -> Project:
     for name, text in SCRIPTS.items():
         (root / "scripts" / f"{name}.py").write_text(text.lstrip())
     for room in ("lab", "cluster"):
-        shutil.copytree(ROOT / "ired" / room, root / "ired" / room,
-                        ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / "ired" / room, root / "ired" / room, ignore=shutil.ignore_patterns("__pycache__"))
     (root / "ired" / "__init__.py").touch()
     (root / "ired" / "science.py").write_text(SCIENCE.lstrip())
     (root / "ired" / "constants.py").write_text("FOUR = 4\n")
@@ -193,8 +245,9 @@ def build(root: Path) -> Project:
     python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     python.chmod(0o755)
-    pins = subprocess.run(["cksum"], stdin=open(root / "requirements.txt"), text=True,
-                          capture_output=True, check=True).stdout.split()[0]
+    pins = subprocess.run(
+        ["cksum"], stdin=open(root / "requirements.txt"), text=True, capture_output=True, check=True
+    ).stdout.split()[0]
     (root / ".venv" / f".ired-{pins}").touch()
     return Project(root)
 

@@ -17,18 +17,21 @@ def test_help_explains_the_parameters(fresh):
         assert words in done.stdout
 
 
-@pytest.mark.parametrize("words, told", [
-    (["--profile", "huge"], ["unknown profile 'huge'", "tiny, small, paper, paper-std"]),
-    (["--seed", "three"], ["seed 'three' is not a whole number from 0 to 999999999"]),
-    (["--seed", "-1"], ["seed '-1' is not a whole number"]),
-    (["--variant", "odd"], ["unknown variant 'odd'", "none, random"]),
-    (["--device", "tpu"], ["unknown device 'tpu'", "auto, cpu, cuda"]),
-    (["--device", "cuda"], ["--device cuda", "make doctor"]),
-    (["--points", "many"], ["points 'many' is not a whole number"]),
-    (["--points", "-1"], ["points '-1' is not a whole number of 1 or more"]),
-    (["--points", "0"], ["points '0' is not a whole number of 1 or more"]),
-    (["--point", "1"], ["unrecognized arguments: --point 1"]),
-])
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (["--profile", "huge"], ["unknown profile 'huge'", "tiny, small, paper, paper-std"]),
+        (["--seed", "three"], ["seed 'three' is not a whole number from 0 to 999999999"]),
+        (["--seed", "-1"], ["seed '-1' is not a whole number"]),
+        (["--variant", "odd"], ["unknown variant 'odd'", "none, random"]),
+        (["--device", "tpu"], ["unknown device 'tpu'", "auto, cpu, cuda"]),
+        (["--device", "cuda"], ["--device cuda", "make doctor"]),
+        (["--points", "many"], ["points 'many' is not a whole number"]),
+        (["--points", "-1"], ["points '-1' is not a whole number of 1 or more"]),
+        (["--points", "0"], ["points '0' is not a whole number of 1 or more"]),
+        (["--point", "1"], ["unrecognized arguments: --point 1"]),
+    ],
+)
 def test_a_mistake_in_the_arguments_is_one_line(fresh, words, told):
     one_line(fresh.run("11_look", *words, CUDA_VISIBLE_DEVICES=""), *told)
 
@@ -42,8 +45,13 @@ def test_what_took_more_memory_than_there_is_does_not_start(inside, project, mon
     small = ("--profile", "small")
     assert inside("01_train", *small).returncode == 0
     monkeypatch.setenv("IRED_MEMORY", "0.01")
-    one_line(inside("01_train", *small, "--force"), "SETUP-2 small seed 0 needs about ", " GiB of memory, as run ",
-             "0.0 GiB are free: close other programs, give it a smaller size by ARGS", "set IRED_MEMORY=1 to try")
+    one_line(
+        inside("01_train", *small, "--force"),
+        "SETUP-2 small seed 0 needs about ",
+        " GiB of memory, as run ",
+        "0.0 GiB are free: close other programs, give it a smaller size by ARGS",
+        "set IRED_MEMORY=1 to try",
+    )
     assert "up to date" in inside("01_train", *small).stdout
     assert inside("01_train", *small, "--seed", "1").returncode == 2, "whatever the seed"
     for other in (("--behave", "raise"), ("--variant", "random")):
@@ -68,8 +76,11 @@ def test_what_was_measured_elsewhere_counts_for_the_sizes_of_the_profile(inside,
 
 
 def test_an_upstream_result_that_is_missing_names_its_target(inside):
-    one_line(inside("11_look", "--seed", "2"),
-             "P1-01 tiny seed 2 needs SETUP-2 tiny seed 2", "`make SETUP-2 PROFILE=tiny SEED=2`")
+    one_line(
+        inside("11_look", "--seed", "2"),
+        "P1-01 tiny seed 2 needs SETUP-2 tiny seed 2",
+        "`make SETUP-2 PROFILE=tiny SEED=2`",
+    )
 
 
 def test_a_script_of_another_copy_is_refused(mother, fresh):
@@ -89,39 +100,59 @@ def test_a_finished_run_is_not_repeated_and_force_repeats_it(inside, project):
 
 
 def test_every_run_says_where_it_comes_from(mother):
-    tags = dict(mother.sql(
-        "SELECT t.key, t.value FROM tags t JOIN tags e ON e.run_uuid = t.run_uuid"
-        " WHERE e.key = 'exp_id' AND e.value = 'P1-01'"))
+    tags = dict(
+        mother.sql(
+            "SELECT t.key, t.value FROM tags t JOIN tags e ON e.run_uuid = t.run_uuid"
+            " WHERE e.key = 'exp_id' AND e.value = 'P1-01'"
+        )
+    )
     upstream = mother.sql("SELECT run_uuid FROM tags WHERE key = 'exp_id' AND value = 'SETUP-2'")
     assert tags["upstream.SETUP-2.s0.none"] == upstream[0][0]
-    expected = {"profile": "tiny", "seed": "0", "variant": "none", "device": "cpu", "threads": "1",
-                "mlflow.runName": "P1-01 tiny seed 0", "headline": "seen 12"}
+    expected = {
+        "profile": "tiny",
+        "seed": "0",
+        "variant": "none",
+        "device": "cpu",
+        "threads": "1",
+        "mlflow.runName": "P1-01 tiny seed 0",
+        "headline": "seen 12",
+    }
     assert {name: tags[name] for name in expected} == expected
     assert {"key", "host", "pid", "packages"} < set(tags)
     assert json.loads(tags["packages"])["pytest"] == pytest.__version__
     names = {row[0] for row in mother.sql("SELECT name FROM experiments")}
     assert names == {"Default", "Setup", "Phase 1: first things", "Phase 2: second things"}
     metrics = {row[0] for row in mother.sql("SELECT key FROM latest_metrics")}
-    assert {"wall_seconds", "cpu_seconds", "peak_memory_gib", "headline", "headline.low", "criterion.good",
-            "criterion.good.x"} <= metrics
+    assert {
+        "wall_seconds",
+        "cpu_seconds",
+        "peak_memory_gib",
+        "headline",
+        "headline.low",
+        "criterion.good",
+        "criterion.good.x",
+    } <= metrics
     params = dict(mother.sql("SELECT key, value FROM params"))
     assert params["points"] == "8" and "problem.n" in params
 
 
-@pytest.mark.parametrize("way, status, said", [
-    ("nan", 1, "error: 'loss' is nan at step 7: the run stops here\n"),
-    ("raise", 1, "ValueError: as asked"),
-    ("forget", 1, "declared but never decided: good"),
-    ("undeclared", 1, "criterion 'unheard_of' is not declared"),
-    ("full", 2, "error: the disk is full: free some space and run the same command again\n"),
-])
+@pytest.mark.parametrize(
+    "way, status, said",
+    [
+        ("nan", 1, "error: 'loss' is nan at step 7: the run stops here\n"),
+        ("raise", 1, "ValueError: as asked"),
+        ("forget", 1, "declared but never decided: good"),
+        ("undeclared", 1, "criterion 'unheard_of' is not declared"),
+        ("full", 2, "error: the disk is full: free some space and run the same command again\n"),
+    ],
+)
 def test_a_run_that_goes_wrong_has_failed(inside, project, way, status, said):
     done = inside("01_train", "--behave", way)
     assert done.returncode == status
     assert done.stderr == said if said.startswith("error") else said in done.stderr
     assert ("Traceback" in done.stderr) != done.stderr.startswith("error")
     assert project.runs("SETUP-2") == ["FINISHED", "FAILED"]
-    traceback, = project.root.rglob("error.txt")
+    (traceback,) = project.root.rglob("error.txt")
     assert "Traceback" in traceback.read_text()
     last = project.sql("SELECT run_uuid FROM runs WHERE status = 'FAILED'")[0][0]
     logged = dict(project.sql("SELECT key, value FROM latest_metrics WHERE run_uuid = ?", last))
@@ -149,12 +180,14 @@ def test_who_reads_the_output_may_leave_and_a_closed_terminal_may_be_ignored(pro
 
 def test_a_signal_that_comes_after_the_end_changes_nothing(inside, project, monkeypatch):
     from ired.lab.tracking.mlflow_client import Tracking
+
     end = Tracking.end
 
     def ended(self, run_id, status):
         end(self, run_id, status)
         if status == "FINISHED":
             os.kill(os.getpid(), signal.SIGTERM)
+
     monkeypatch.setattr(Tracking, "end", ended)
     assert inside("01_train", "--seed", "8").returncode == 143
     monkeypatch.undo()
@@ -163,8 +196,7 @@ def test_a_signal_that_comes_after_the_end_changes_nothing(inside, project, monk
 
 @pytest.mark.slow
 def test_stopping_and_killing(project):
-    started = [project.start("01_train", "--seed", str(seed), "--behave", "sleep")
-               for seed in (5, 6, 7)]
+    started = [project.start("01_train", "--seed", str(seed), "--behave", "sleep") for seed in (5, 6, 7)]
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)
     for process, number in zip(started, numbers, strict=True):
         wait_until_asleep(process)
@@ -177,8 +209,7 @@ def test_stopping_and_killing(project):
     # The run that was killed without a word is marked when its successor starts.
     again = project.start("01_train", "--seed", "7", "--behave", "sleep")
     wait_until_asleep(again)
-    assert sorted(project.runs("SETUP-2")) == [
-        "FINISHED", "KILLED", "KILLED", "KILLED", "RUNNING"]
+    assert sorted(project.runs("SETUP-2")) == ["FINISHED", "KILLED", "KILLED", "KILLED", "RUNNING"]
     again.terminate()
     again.communicate(timeout=60)
 
@@ -200,8 +231,7 @@ def test_two_at_once_run_once(project):
 
 def test_an_edit_while_a_command_starts_is_noticed(inside, project, monkeypatch):
     """The key was taken before the wait for the lock; what runs would be something else."""
-    monkeypatch.setattr(command, "mark_dead_runs", lambda *_: project.edit(
-        "ired/constants.py", "4", "5"))
+    monkeypatch.setattr(command, "mark_dead_runs", lambda *_: project.edit("ired/constants.py", "4", "5"))
     one_line(inside("01_train", "--seed", "3"), "the code was edited while this was starting")
     assert project.runs("SETUP-2") == ["FINISHED"]
 
@@ -224,7 +254,11 @@ def test_a_deleted_run_is_made_anew(inside, project):
 
 
 def test_a_damaged_artifact_names_its_remedy(inside, project):
-    answer, = (project.root / "mlruns" / "artifacts" / "phase0").rglob("answer.json")
+    (answer,) = (project.root / "mlruns" / "artifacts" / "phase0").rglob("answer.json")
     answer.write_text(answer.read_text()[:5])
-    one_line(inside("11_look", "--force"), "answer.json of SETUP-2 tiny seed 0",
-             "cannot be read", "`make SETUP-2 PROFILE=tiny ARGS=--force`")
+    one_line(
+        inside("11_look", "--force"),
+        "answer.json of SETUP-2 tiny seed 0",
+        "cannot be read",
+        "`make SETUP-2 PROFILE=tiny ARGS=--force`",
+    )

@@ -34,13 +34,16 @@ def test_dates_comments_elsewhere_and_the_notebook_change_nothing(fresh):
     assert all_keys(fresh) == before
 
 
-@pytest.mark.parametrize("name, old, new, hit", [
-    ("scripts/11_look.py", "how many", "how very many", {"P1-01"}),
-    ("scripts/01_train.py", "as asked", "as told", {"SETUP-2", "P1-01", "P1-02"}),
-    ("ired/science.py", "What", "That", {"SETUP-2", "P1-01", "P1-02"}),
-    ("ired/constants.py", "4", "5", {"SETUP-2", "P1-01", "P1-02"}),
-    ("scripts/00_prepare.py", "Prepares", "Makes ready", {"SETUP-1", "SETUP-2", "P1-01", "P1-02"}),
-])
+@pytest.mark.parametrize(
+    "name, old, new, hit",
+    [
+        ("scripts/11_look.py", "how many", "how very many", {"P1-01"}),
+        ("scripts/01_train.py", "as asked", "as told", {"SETUP-2", "P1-01", "P1-02"}),
+        ("ired/science.py", "What", "That", {"SETUP-2", "P1-01", "P1-02"}),
+        ("ired/constants.py", "4", "5", {"SETUP-2", "P1-01", "P1-02"}),
+        ("scripts/00_prepare.py", "Prepares", "Makes ready", {"SETUP-1", "SETUP-2", "P1-01", "P1-02"}),
+    ],
+)
 def test_an_edit_reaches_what_uses_it(fresh, name, old, new, hit):
     before = all_keys(fresh)
     fresh.edit(name, old, new)
@@ -63,8 +66,10 @@ def test_a_template_beside_a_module_counts(fresh):
 
 def test_coordinates_and_parameters_count_where_they_matter(fresh):
     assert key(fresh, "SETUP-1", RunCoordinates("small", 5, "random")) == key(fresh, "SETUP-1")
-    keys = {key(fresh, "SETUP-2", at) for at in (
-        AT, RunCoordinates("small"), RunCoordinates("tiny", 1), RunCoordinates("tiny", 0, "random"))}
+    keys = {
+        key(fresh, "SETUP-2", at)
+        for at in (AT, RunCoordinates("small"), RunCoordinates("tiny", 1), RunCoordinates("tiny", 0, "random"))
+    }
     keys |= {key(fresh, "SETUP-2", behave="sleep"), key(fresh, "SETUP-2", behave="nan")}
     assert len(keys) == 6
     assert key(fresh, "P1-01", RunCoordinates("tiny", 1)) != key(fresh, "P1-01")
@@ -78,8 +83,7 @@ def test_values_of_the_profile_count(fresh, monkeypatch):
 
 
 def test_a_gate_must_be_there_but_does_not_decide(fresh):
-    fresh.edit("pipeline.json", '"needs": ["SETUP-1"]',
-               '"needs": [{"id": "SETUP-1", "gate": true}]')
+    fresh.edit("pipeline.json", '"needs": ["SETUP-1"]', '"needs": [{"id": "SETUP-1", "gate": true}]')
     before = all_keys(fresh)
     fresh.edit("scripts/00_prepare.py", "Prepares", "Makes ready")
     assert differing(before, all_keys(fresh)) == {"SETUP-1"}
@@ -95,11 +99,13 @@ def test_every_way_to_import_is_seen(fresh):
     (fresh.root / "ired" / "science.py").write_text(
         '"""from ired.deep import nothing, really"""\n'
         "import os, ired.deep.a as a\n"
-        "def f():\n    from ired.deep import (  # why\n        d,\n        e as other,\n    )\n")
+        "def f():\n    from ired.deep import (  # why\n        d,\n        e as other,\n    )\n"
+    )
     keys = Keys(fresh.root, load(fresh.root))
     found = set(keys.sources(fresh.root / "ired" / "science.py"))
     assert found == {"ired/__init__.py", "ired/science.py"} | {
-        f"ired/deep/{name}.py" for name in ("__init__", "a", "b", "c", "d", "e")}
+        f"ired/deep/{name}.py" for name in ("__init__", "a", "b", "c", "d", "e")
+    }
 
 
 def test_what_is_not_built_is_named(fresh):

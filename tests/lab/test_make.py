@@ -37,7 +37,8 @@ def test_a_dry_run_shows_and_does_nothing(fresh):
     assert done.stdout.splitlines() == [
         ".venv/bin/python scripts/00_prepare.py --device cpu",
         ".venv/bin/python scripts/01_train.py --profile tiny --seed 4 --variant none --device cpu",
-        ".venv/bin/python scripts/11_look.py --profile tiny --seed 4 --variant none --device cpu"]
+        ".venv/bin/python scripts/11_look.py --profile tiny --seed 4 --variant none --device cpu",
+    ]
     assert not (fresh.root / "mlruns" / "mlflow.db").exists()
 
 
@@ -46,7 +47,8 @@ def test_args_go_to_the_named_experiment_as_words(project):
     assert "01_train.py --profile tiny --seed 1 --variant none\n" in planned
     assert "11_look.py --profile tiny --seed 1 --variant none --points 3\n" in planned
     assert project.make("P1-01", "PROFILE=tiny", "ARGS=--points 8").stdout.startswith(
-        "P1-01 tiny seed 0 is up to date")  # which is the default at tiny
+        "P1-01 tiny seed 0 is up to date"
+    )  # which is the default at tiny
     assert "--force" in project.make("-n", "P1-01", "PROFILE=tiny", "ARGS=--force").stdout
     one_line(project.make("P1-01", "ARGS=--points 3; touch hacked"), "points '3;'")
     one_line(project.make("P1-01", "ARGS=--points $(touch hacked)"), "points '$(touch'")
@@ -73,8 +75,10 @@ def test_seeds_run_side_by_side_with_a_share_of_the_cores_each(fresh):
     done = fresh.make("SETUP-2", "PROFILE=tiny", "SEEDS=0 1", IRED_THREADS="")
     assert done.returncode == 0, done.stderr
     assert fresh.runs("SETUP-2") == ["FINISHED"] * 2
-    threads = fresh.sql("SELECT t.value FROM tags t JOIN tags e USING (run_uuid) WHERE t.key = 'threads'"
-                        " AND e.key = 'exp_id' AND e.value = 'SETUP-2'")
+    threads = fresh.sql(
+        "SELECT t.value FROM tags t JOIN tags e USING (run_uuid) WHERE t.key = 'threads'"
+        " AND e.key = 'exp_id' AND e.value = 'SETUP-2'"
+    )
     assert [int(row[0]) for row in threads] == [cores() // 2] * 2
     again = fresh.make("SETUP-2", "PROFILE=tiny", "SEEDS=0 1", IRED_THREADS="").stdout
     assert again.count("is up to date") == 2 and fresh.runs("SETUP-2") == ["FINISHED"] * 2
@@ -91,36 +95,42 @@ def test_what_needs_layers_refuses_an_energy_without(project):
     assert project.make("-n", "P1-01", "PROFILE=tiny", "VARIANT=product").returncode == 0
 
 
-@pytest.mark.parametrize("words, told", [
-    (["P1-01", "PROFILE=huge"], "unknown profile 'huge'"),
-    (["P1-01", "SEED=x"], "seed 'x' is not a whole number"),
-    (["P1-01", "SEED='; touch hacked #"], "seed '"),
-    (["P1-01", "VARIANT=odd"], "unknown variant 'odd'"),
-    (["P1-01", "DEVICE=tpu"], "unknown device 'tpu'"),
-    (["P1-77"], "unknown experiment 'P1-77'"),
-    (["phase9"], "there is no phase9: phases are phase1 to phase2"),
-    (["setup", "VENV=a b"], "VENV must be one path without spaces"),
-    (["doctor", "VENV="], "VENV must be one path"),
-    (["doctor", "VENV=x`>hacked`"], "not 'x`>hacked`'"),
-    (["doctor", "VENV=x$(shell touch hacked)"], "not 'x$(shell touch hacked)'"),
-    (["-n", "doctor", "VENV=+x"], "not '+x'"),  # make would take the + for its own
-    (["P1-01", "ARGS=--points $(shell touch hacked)"], "points '$(shell'"),
-    (["P1-01", "ON=$(shell touch hacked)slurm"], "ON is '$(shell touch hacked)slurm'"),
-    (["P1-01", "SEEDS=$(shell touch hacked)"], "seed '$(shell' is not"),
-    (["test", "ARGS=-k 'a"], "ARGS: a quotation is not closed"),
-])
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (["P1-01", "PROFILE=huge"], "unknown profile 'huge'"),
+        (["P1-01", "SEED=x"], "seed 'x' is not a whole number"),
+        (["P1-01", "SEED='; touch hacked #"], "seed '"),
+        (["P1-01", "VARIANT=odd"], "unknown variant 'odd'"),
+        (["P1-01", "DEVICE=tpu"], "unknown device 'tpu'"),
+        (["P1-77"], "unknown experiment 'P1-77'"),
+        (["phase9"], "there is no phase9: phases are phase1 to phase2"),
+        (["setup", "VENV=a b"], "VENV must be one path without spaces"),
+        (["doctor", "VENV="], "VENV must be one path"),
+        (["doctor", "VENV=x`>hacked`"], "not 'x`>hacked`'"),
+        (["doctor", "VENV=x$(shell touch hacked)"], "not 'x$(shell touch hacked)'"),
+        (["-n", "doctor", "VENV=+x"], "not '+x'"),  # make would take the + for its own
+        (["P1-01", "ARGS=--points $(shell touch hacked)"], "points '$(shell'"),
+        (["P1-01", "ON=$(shell touch hacked)slurm"], "ON is '$(shell touch hacked)slurm'"),
+        (["P1-01", "SEEDS=$(shell touch hacked)"], "seed '$(shell' is not"),
+        (["test", "ARGS=-k 'a"], "ARGS: a quotation is not closed"),
+    ],
+)
 def test_a_mistake_is_one_line(fresh, words, told):
     one_line(fresh.make(*words), told)
     assert not (fresh.root / "hacked").exists()
 
 
-@pytest.mark.parametrize("words, told", [
-    (["status", "PROFILE=$(shell touch hacked)tiny"], "unknown profile '$(shell touch hacked)tiny'"),
-    (["logs", "EXP=$(shell touch hacked)"], "unknown experiment '$(shell touch hacked)'"),
-    (["cancel", "PHASE=1", "SEED=$(shell touch hacked)"], "seed '$(shell touch hacked)'"),
-    (["ui", "PORT=$(shell touch hacked)"], "PORT '$(shell touch hacked)'"),
-    (["server", "STORE=http://$(shell touch hacked)"], "STORE is a database"),
-])
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (["status", "PROFILE=$(shell touch hacked)tiny"], "unknown profile '$(shell touch hacked)tiny'"),
+        (["logs", "EXP=$(shell touch hacked)"], "unknown experiment '$(shell touch hacked)'"),
+        (["cancel", "PHASE=1", "SEED=$(shell touch hacked)"], "seed '$(shell touch hacked)'"),
+        (["ui", "PORT=$(shell touch hacked)"], "PORT '$(shell touch hacked)'"),
+        (["server", "STORE=http://$(shell touch hacked)"], "STORE is a database"),
+    ],
+)
 def test_make_expands_nothing_of_what_it_is_given(fresh, words, told):
     done = fresh.make(*words)
     assert done.returncode == 2 and told in done.stderr.splitlines()[0]
@@ -162,8 +172,7 @@ def test_args_are_words_and_never_commands(fresh, target):
     args = "ARGS=-k 'a  b' $HOME; touch hacked \"it's\" `touch hacked` $(touch hacked) *"
     done = fresh.make(target, args)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith(
-        "<-k><a  b><$HOME;><touch><hacked><it's><`touch><hacked`><$(touch><hacked)><*>")
+    assert done.stdout.endswith("<-k><a  b><$HOME;><touch><hacked><it's><`touch><hacked`><$(touch><hacked)><*>")
     assert re.search(r"(pytest|benchmarks[.a-z]*)>$", fresh.make(target).stdout)
     assert not (fresh.root / "hacked").exists()
 
@@ -236,9 +245,17 @@ def test_keep_going_finishes_what_can_be(project):
 @pytest.mark.slow
 def test_two_makes_at_once_do_not_disturb_each_other(project):
     words = ["make", "P1-01", "PROFILE=tiny", "SEED=0"]
-    both = [subprocess.Popen([*words, *more], cwd=project.root, env=project.env, text=True,
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            for more in ([], [], ["-n", "ARGS=--points 3"], ["-n", "SEED=1"]) * 3]
+    both = [
+        subprocess.Popen(
+            [*words, *more],
+            cwd=project.root,
+            env=project.env,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for more in ([], [], ["-n", "ARGS=--points 3"], ["-n", "SEED=1"]) * 3
+    ]
     said = [process.communicate(timeout=60) for process in both]
     assert [process.returncode for process in both] == [0] * 12
     assert all("--points 3" in out for out, _ in said[2::4])

@@ -11,8 +11,47 @@ from ired.lab.queue import ROOT, RunCoordinates, load
 from small_project import PIPELINE
 
 QUEUE = load()
-NUMBERS = [0, 1, 2, 3, 4, 11, 12, 13, 14, 15, 21, 22, 23, 24, 25, 26, 27, 31, 32, 33, 34, 35,
-           41, 42, 43, 44, 51, 52, 53, 54, 61, 62, 63, 64, 71, 72, 73, 74, 75]
+NUMBERS = [
+    0,
+    1,
+    2,
+    3,
+    4,
+    11,
+    12,
+    13,
+    14,
+    15,
+    21,
+    22,
+    23,
+    24,
+    25,
+    26,
+    27,
+    31,
+    32,
+    33,
+    34,
+    35,
+    41,
+    42,
+    43,
+    44,
+    51,
+    52,
+    53,
+    54,
+    61,
+    62,
+    63,
+    64,
+    71,
+    72,
+    73,
+    74,
+    75,
+]
 
 
 def test_all_experiments_of_the_users_queue_are_there():
@@ -40,7 +79,8 @@ def test_partition_follows_from_gpu_and_hours():
 
 def test_the_synthesis_comes_after_everything():
     assert {exp.id for exp, _ in QUEUE.upstream(QUEUE["P7-05"], RunCoordinates())} == {
-        exp.id for exp in QUEUE.experiments}
+        exp.id for exp in QUEUE.experiments
+    }
 
 
 def test_needs_inherit_coordinates_or_name_their_own():
@@ -56,8 +96,12 @@ def test_needs_inherit_coordinates_or_name_their_own():
 
 
 def test_variants_may_depend_on_the_profile():
-    compared = {profile: {where.variant for exp, where in QUEUE.needed(QUEUE["P7-04"], RunCoordinates(profile))
-                          if exp.id == "SETUP-3"} for profile in ("small", "paper", "paper-gpu")}
+    compared = {
+        profile: {
+            where.variant for exp, where in QUEUE.needed(QUEUE["P7-04"], RunCoordinates(profile)) if exp.id == "SETUP-3"
+        }
+        for profile in ("small", "paper", "paper-gpu")
+    }
     assert compared["small"] == compared["paper-gpu"] == compared["paper"] | {"property"}
 
 
@@ -84,27 +128,30 @@ def changed(place: int, **values) -> dict:
     return pipeline
 
 
-@pytest.mark.parametrize("pipeline, reason", [
-    (changed(1, id="SETUP-1"), "SETUP-1 is there twice"),
-    (changed(1, script="scripts/train.py"), "not scripts/NN_name.py"),
-    (changed(1, script="scripts/00_train.py"), "does not come after"),
-    (changed(2, id="P2-01"), "disagree"),
-    (changed(2, phase=2), "disagree"),
-    (changed(1, needs=["P1-01"]), "SETUP-2 needs P1-01, which is not an experiment before it"),
-    (changed(1, needs=["SETUP-2"]), "which is not an experiment before it"),
-    (changed(1, needs=[{"id": "SETUP-1", "variants": ["odd"]}]), "unknown variants ['odd']"),
-    (changed(1, needs=[{"id": "SETUP-1", "seeds": [-1]}]), "not whole numbers"),
-    (changed(1, needs=[{"id": "SETUP-1", "seeds": {"tiny": [0]}}]), "seeds that have no default"),
-    (changed(1, needs=[{"id": "SETUP-1", "sedes": [1]}]), "sedes"),
-    (changed(1, varies=["colour"]), "colour"),
-    (changed(1, hours=0), "above zero"),
-    ({k: v for k, v in PIPELINE.items() if k != "phases"}, "phases"),
-    (PIPELINE | {"measured": {"tiny": {"P9-01": {"minutes": 1, "memory_gib": 1}}}}, "['P9-01']"),
-    (PIPELINE | {"measured": {"tiny": {"P1-01": {"minutes": 1, "memory_gib": 0}}}}, "memory_gib above 0"),
-    (PIPELINE | {"measured": {"tiny": {"P1-01": {"minutes": 1}}}}, "memory_gib"),
-    (PIPELINE | {"measured": {"tiny": [1]}}, "AttributeError"),
-    (PIPELINE | {"milestones": [{"phases": [9], "meaning": "m"}]}, "does not exist"),
-])
+@pytest.mark.parametrize(
+    "pipeline, reason",
+    [
+        (changed(1, id="SETUP-1"), "SETUP-1 is there twice"),
+        (changed(1, script="scripts/train.py"), "not scripts/NN_name.py"),
+        (changed(1, script="scripts/00_train.py"), "does not come after"),
+        (changed(2, id="P2-01"), "disagree"),
+        (changed(2, phase=2), "disagree"),
+        (changed(1, needs=["P1-01"]), "SETUP-2 needs P1-01, which is not an experiment before it"),
+        (changed(1, needs=["SETUP-2"]), "which is not an experiment before it"),
+        (changed(1, needs=[{"id": "SETUP-1", "variants": ["odd"]}]), "unknown variants ['odd']"),
+        (changed(1, needs=[{"id": "SETUP-1", "seeds": [-1]}]), "not whole numbers"),
+        (changed(1, needs=[{"id": "SETUP-1", "seeds": {"tiny": [0]}}]), "seeds that have no default"),
+        (changed(1, needs=[{"id": "SETUP-1", "sedes": [1]}]), "sedes"),
+        (changed(1, varies=["colour"]), "colour"),
+        (changed(1, hours=0), "above zero"),
+        ({k: v for k, v in PIPELINE.items() if k != "phases"}, "phases"),
+        (PIPELINE | {"measured": {"tiny": {"P9-01": {"minutes": 1, "memory_gib": 1}}}}, "['P9-01']"),
+        (PIPELINE | {"measured": {"tiny": {"P1-01": {"minutes": 1, "memory_gib": 0}}}}, "memory_gib above 0"),
+        (PIPELINE | {"measured": {"tiny": {"P1-01": {"minutes": 1}}}}, "memory_gib"),
+        (PIPELINE | {"measured": {"tiny": [1]}}, "AttributeError"),
+        (PIPELINE | {"milestones": [{"phases": [9], "meaning": "m"}]}, "does not exist"),
+    ],
+)
 def test_an_inconsistent_queue_is_refused(tmp_path, pipeline, reason):
     (tmp_path / "pipeline.json").write_text(json.dumps(pipeline))
     with pytest.raises(UserError, match="^pipeline.json: ") as mistake:

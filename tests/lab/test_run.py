@@ -27,8 +27,19 @@ def tracking(project) -> Tracking:
 def run(project, tracking) -> Run:
     keys = Keys(project.root, load(project.root))
     run_id = tracking.start(1, "a run", {"exp_id": "P1-01"}, {f"p{i}": i for i in range(150)})
-    return Run(tracking, keys, keys.queue["P1-01"], RunCoordinates("tiny"), "key", run_id, {"points": 8},
-               PROFILES["tiny"], "cpu", {"good": "it is good"}, [])
+    return Run(
+        tracking,
+        keys,
+        keys.queue["P1-01"],
+        RunCoordinates("tiny"),
+        "key",
+        run_id,
+        {"points": 8},
+        PROFILES["tiny"],
+        "cpu",
+        {"good": "it is good"},
+        [],
+    )
 
 
 @pytest.fixture
@@ -42,7 +53,7 @@ def test_numbers(run, result):
     run.criterion("good", np.bool_(False), x=np.float64(0.25))
     run.headline("MSE", 0.0123456, 0.011, 0.013)
     assert result.metrics["python"] == 1 and result.metrics["numpy"] == 2
-    assert result.metrics["torch"] == 3 and result.metrics["loss"] == 0.5 ** 9
+    assert result.metrics["torch"] == 3 and result.metrics["loss"] == 0.5**9
     assert result.metrics["criterion.good"] == 0 and result.metrics["criterion.good.x"] == 0.25
     assert result.headline == "MSE 0.01235 [0.011, 0.013]"
     assert result.params["p149"] == "149"
@@ -51,8 +62,12 @@ def test_numbers(run, result):
 
 @pytest.mark.parametrize("value", [float("nan"), np.inf, torch.tensor(-torch.inf)])
 def test_a_number_that_is_not_finite_stops_the_run(run, result, value):
-    for log in (lambda: run.metrics({"x": value}), lambda: run.series({"x": [(3, value)]}),
-                lambda: run.headline("x", value), lambda: run.criterion("good", True, x=value)):
+    for log in (
+        lambda: run.metrics({"x": value}),
+        lambda: run.series({"x": [(3, value)]}),
+        lambda: run.headline("x", value),
+        lambda: run.criterion("good", True, x=value),
+    ):
         with pytest.raises(NotFinite):
             log()
     assert "x" not in result.metrics and "headline" not in result.metrics
@@ -62,8 +77,7 @@ def test_tables_and_tensors(run, result):
     run.table("t", {"a": [1, 2], "b": torch.tensor([0.5, 0.25]), "c": ["x", "y"]})
     run.table("frame", pd.DataFrame({"a": [3]}))
     whole = torch.arange(12, dtype=torch.float64).reshape(3, 4)
-    run.tensors("w", {"t": whole.T, "half": whole[:, :2], "n": np.eye(2, dtype=np.float32)},
-                {"n": 3, "name": "x"})
+    run.tensors("w", {"t": whole.T, "half": whole[:, :2], "n": np.eye(2, dtype=np.float32)}, {"n": 3, "name": "x"})
     assert result.table("t").to_dict("list") == {"a": [1, 2], "b": [0.5, 0.25], "c": ["x", "y"]}
     assert result.table("frame")["a"].tolist() == [3]
     back = result.tensors("w")
@@ -73,6 +87,7 @@ def test_tables_and_tensors(run, result):
 
 def test_texts_figures_and_files(run, result, tmp_path):
     from matplotlib.figure import Figure
+
     figure = Figure()
     figure.subplots().plot([1, 2])
     run.figure("f", figure, "What one sees.")
@@ -138,8 +153,8 @@ def test_progress_is_one_plain_line_now_and_then(monkeypatch, capsys):
             bar.update(loss=torch.tensor(0.5))
     captured = capsys.readouterr()
     assert captured.err == "" and captured.out.splitlines() == [
-        f"training: {done} of 10, loss 0.5, {10 * done} s so far, about {100 - 10 * done} s left"
-        for done in (3, 6, 9)]
+        f"training: {done} of 10, loss 0.5, {10 * done} s so far, about {100 - 10 * done} s left" for done in (3, 6, 9)
+    ]
 
 
 def test_every_profile_has_its_sections():

@@ -87,17 +87,22 @@ def test_time_on_the_processors_counts_work_and_not_waiting():
 def test_a_gpu_is_named_where_one_was_used(monkeypatch):
     assert set(Meter().read()) == set(METERS) - {"peak_gpu_memory_gib"}
     asked = []
-    cuda = SimpleNamespace(is_initialized=lambda: True, max_memory_allocated=lambda: 3 * GIB,
-                           reset_peak_memory_stats=lambda: asked.append("anew"))
+    cuda = SimpleNamespace(
+        is_initialized=lambda: True,
+        max_memory_allocated=lambda: 3 * GIB,
+        reset_peak_memory_stats=lambda: asked.append("anew"),
+    )
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
     assert Meter().read()["peak_gpu_memory_gib"] == 3 and asked == ["anew"]
 
 
 def system(folder, files):
     """A system's root with some files, in GiB where they hold a number alone."""
-    files = {"proc/meminfo": f"MemTotal: {16 * GIB // 1024} kB\nMemAvailable: {8 * GIB // 1024} kB\n",
-             "proc/self/status": f"Name:\tpython\nVmRSS:\t{GIB // 2048} kB\n",
-             "proc/self/cgroup": ""} | files  # fmt: skip
+    files = {
+        "proc/meminfo": f"MemTotal: {16 * GIB // 1024} kB\nMemAvailable: {8 * GIB // 1024} kB\n",
+        "proc/self/status": f"Name:\tpython\nVmRSS:\t{GIB // 2048} kB\n",
+        "proc/self/cgroup": "",
+    } | files
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text if isinstance(text, str) else str(text * GIB))
@@ -107,21 +112,54 @@ def system(folder, files):
 V2, V1 = "sys/fs/cgroup", "sys/fs/cgroup/memory"
 
 
-@pytest.mark.parametrize("files, there", [
-    ({}, 8.5),
-    # The limit of a group, pages of files counted as free, and that of a group which this one is in.
-    ({"proc/self/cgroup": "0::/a/b\n", f"{V2}/a/b/memory.max": 4, f"{V2}/a/b/memory.current": 3,
-      f"{V2}/a/b/memory.stat": f"anon 5\ninactive_file {2 * GIB}\n"}, 3.5),
-    ({"proc/self/cgroup": "0::/a/b\n", f"{V2}/a/b/memory.max": "max\n", f"{V2}/a/memory.max": 2,
-      f"{V2}/a/memory.current": 1, f"{V2}/a/memory.stat": ""}, 1.5),
-    # In a container the path is that of the machine outside.
-    ({"proc/self/cgroup": "0::/outside/of/it\n", f"{V2}/memory.max": 3, f"{V2}/memory.current": 1,
-      f"{V2}/memory.stat": ""}, 2.5),
-    ({"proc/self/cgroup": "5:cpu,memory:/job\n4:pids:/\n", f"{V1}/job/memory.limit_in_bytes": 2,
-      f"{V1}/job/memory.usage_in_bytes": 1, f"{V1}/job/memory.stat": f"total_inactive_file {GIB}\n",
-      f"{V1}/memory.limit_in_bytes": 9223372036, f"{V1}/memory.usage_in_bytes": 9}, 2.5),
-    ({"proc/meminfo": "MemTotal: 5 kB\n"}, None),
-])
+@pytest.mark.parametrize(
+    "files, there",
+    [
+        ({}, 8.5),
+        # The limit of a group, pages of files counted as free, and that of a group which this one is in.
+        (
+            {
+                "proc/self/cgroup": "0::/a/b\n",
+                f"{V2}/a/b/memory.max": 4,
+                f"{V2}/a/b/memory.current": 3,
+                f"{V2}/a/b/memory.stat": f"anon 5\ninactive_file {2 * GIB}\n",
+            },
+            3.5,
+        ),
+        (
+            {
+                "proc/self/cgroup": "0::/a/b\n",
+                f"{V2}/a/b/memory.max": "max\n",
+                f"{V2}/a/memory.max": 2,
+                f"{V2}/a/memory.current": 1,
+                f"{V2}/a/memory.stat": "",
+            },
+            1.5,
+        ),
+        # In a container the path is that of the machine outside.
+        (
+            {
+                "proc/self/cgroup": "0::/outside/of/it\n",
+                f"{V2}/memory.max": 3,
+                f"{V2}/memory.current": 1,
+                f"{V2}/memory.stat": "",
+            },
+            2.5,
+        ),
+        (
+            {
+                "proc/self/cgroup": "5:cpu,memory:/job\n4:pids:/\n",
+                f"{V1}/job/memory.limit_in_bytes": 2,
+                f"{V1}/job/memory.usage_in_bytes": 1,
+                f"{V1}/job/memory.stat": f"total_inactive_file {GIB}\n",
+                f"{V1}/memory.limit_in_bytes": 9223372036,
+                f"{V1}/memory.usage_in_bytes": 9,
+            },
+            2.5,
+        ),
+        ({"proc/meminfo": "MemTotal: 5 kB\n"}, None),
+    ],
+)
 def test_what_is_left_is_the_least_that_anybody_allows(tmp_path, files, there):
     assert available_gib(system(tmp_path, files)) == there
 

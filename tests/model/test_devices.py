@@ -27,8 +27,10 @@ from ired.model.training.trainer import MINING, Trainer, TrainingConfig
 
 N, B = 3, 8
 DEVICE = torch.device("meta")
-CONFIGS = {name: config.for_problems(N, 0.5, True, hidden=16, symmetric=True, landscapes=3)
-           for name, (config, _) in ARCHITECTURES.items()}  # fmt: skip
+CONFIGS = {
+    name: config.for_problems(N, 0.5, True, hidden=16, symmetric=True, landscapes=3)
+    for name, (config, _) in ARCHITECTURES.items()
+}
 RAW = ARCHITECTURES["mlp"][0](N, 16)  # as published: neither symmetric nor standardised
 TRAINING = TrainingConfig(steps=40, batch=B, ema_every=1)
 COPIES = (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
@@ -85,8 +87,11 @@ def moved(module, device):
 def watch(monkeypatch):
     monkeypatch.setattr(nn.Module, "to", moved)
     real = problems.generator
-    monkeypatch.setattr(problems, "generator", lambda seed, purpose, device="cpu": (
-        Stream() if torch.device(device) == DEVICE else real(seed, purpose, device)))  # fmt: skip
+    monkeypatch.setattr(
+        problems,
+        "generator",
+        lambda seed, purpose, device="cpu": Stream() if torch.device(device) == DEVICE else real(seed, purpose, device),
+    )
     coordinates._tables.cache_clear()
     with FakeTensorMode(), Watch() as watch:
         yield watch
@@ -100,8 +105,11 @@ FETCHED = {"from the device": 1}
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_steps_of_training_stay_on_their_device_and_do_not_wait(watch, mining, precision):
     published = replace(TrainingConfig.published(mining), batch=B, ema_every=1)
-    energy, config = (CONFIGS["mlp"], replace(TRAINING, mining=mining)) if precision == "float32" else (
-        RAW, replace(published, precision=precision))  # fmt: skip
+    energy, config = (
+        (CONFIGS["mlp"], replace(TRAINING, mining=mining))
+        if precision == "float32"
+        else (RAW, replace(published, precision=precision))
+    )
     made = Trainer(energy, config, 0, DEVICE.type)
     watch.waits.clear()
     rows = made.advance(3)
@@ -139,6 +147,7 @@ def test_sampling_stays_there(watch, name, config):
 
 # These tests can fail
 
+
 def left(made, name):
     """A tensor of a trainer that somebody forgot to move."""
     owner = made.model if name.startswith("input") else made
@@ -171,8 +180,15 @@ def test_a_copy_at_every_step_is_seen(watch, monkeypatch, ask):
     assert +watch.waits != FETCHED and watch.waits.total() > 2
 
 
-@pytest.mark.parametrize("ask", [lambda loss: loss.max().item(), lambda loss: bool(loss.isfinite().all()),
-                                 lambda loss: loss[loss > 0], lambda loss: loss.nonzero()])  # fmt: skip
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda loss: loss.max().item(),
+        lambda loss: bool(loss.isfinite().all()),
+        lambda loss: loss[loss > 0],
+        lambda loss: loss.nonzero(),
+    ],
+)
 def test_a_question_at_every_step_is_seen(watch, monkeypatch, ask):
     learn = Trainer.learn
     monkeypatch.setattr(Trainer, "learn", lambda self, A, Y: ask(learn(self, A, Y)))

@@ -35,9 +35,14 @@ def test_condition_numbers_are_those_that_were_set(name, low, high):
     assert seen["norm"].std() > 0  # properties vary: correlations with them are defined
 
 
-@pytest.mark.parametrize("name, lost, value", [
-    ("rank n−1, 0.02", 1, 0.02), ("rank n−2, 0.02", 2, 0.02), ("rank n−1, 0.002", 1, 0.002),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, lost, value",
+    [
+        ("rank n−1, 0.02", 1, 0.02),
+        ("rank n−2, 0.02", 2, 0.02),
+        ("rank n−1, 0.002", 1, 0.002),
+    ],
+)
 def test_so_many_eigenvalues_are_near_zero_and_the_others_are_those_of_training(name, lost, value):
     spectrum = torch.linalg.eigvalsh(made(name).A)
     assert torch.allclose(spectrum[:, :lost], torch.full_like(spectrum[:, :lost], value), atol=1e-9)

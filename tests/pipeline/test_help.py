@@ -18,8 +18,11 @@ def test_help_comes_before_heavy_imports(exp):
     )
     done = subprocess.run(
         [sys.executable, "-c", code, exp.script],
-        cwd=whole_queue.ROOT, env=whole_queue.environment(whole_queue.ROOT), capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=whole_queue.ROOT,
+        env=whole_queue.environment(whole_queue.ROOT),
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == []
     assert exp.id in done.stdout and "--profile" in done.stdout

@@ -68,10 +68,13 @@ def test_an_adopted_checkpoint_is_checked(copy, tmp_path):
 def test_a_model_of_another_size_is_one_line(copy, kept):
     path = copy / "checkpoints/tiny-none-seed0.safetensors"
     standard = EnergyConfig.for_problems(3, 0.5, True, hidden=64, symmetric=True)
-    for other, said in (({"n": 4}, "its n is 4, not 3"), ({"hidden": 32}, "its hidden is 32, not 64"),
-                        ({"landscapes": 5}, "its landscapes is 5, not 10"),
-                        ({"symmetric": False}, "its symmetric is False, not True"),
-                        ({"standardise_c": None}, "its standardise_c is None, not 0.5")):  # fmt: skip
+    for other, said in (
+        ({"n": 4}, "its n is 4, not 3"),
+        ({"hidden": 32}, "its hidden is 32, not 64"),
+        ({"landscapes": 5}, "its landscapes is 5, not 10"),
+        ({"symmetric": False}, "its symmetric is False, not True"),
+        ({"standardise_c": None}, "its standardise_c is None, not 0.5"),
+    ):
         checkpoint.save_energy(path, MLPEnergy(replace(standard, **other)))
         provenance = path.with_suffix(".json")
         provenance.unlink()

@@ -17,8 +17,13 @@ def test_the_report_shows_everything_and_opens_in_a_browser(copy, browser):
     assert done.returncode == 0 and "39 of 39 experiments" in done.stdout, done.stderr
     assert dead_links(html) == []
     client = client_of(copy)
-    pictures = [f for r in runs(copy) if r.data.tags["exp_id"] != "P7-05"
-                for f in client.list_artifacts(r.info.run_id, "figures") if f.path.endswith(".png")]  # fmt: skip
+    pictures = [
+        f
+        for r in runs(copy)
+        if r.data.tags["exp_id"] != "P7-05"
+        for f in client.list_artifacts(r.info.run_id, "figures")
+        if f.path.endswith(".png")
+    ]
     page = browser.new_page()
     said = []
     page.on("console", lambda message: said.append(message.text))

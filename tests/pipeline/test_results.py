@@ -59,8 +59,12 @@ def test_the_synthesis_takes_account_of_every_criterion(finished):
     folder = finished / f"mlruns/artifacts/phase7/{last.info.run_id}/artifacts"
     claims, criteria = (pandas.read_parquet(folder / f"{name}.parquet") for name in ("claims", "criteria"))
     assert not claims["found"].str.contains("missing").any() and claims["found"].str.contains(r"\d").all()
-    decided = [(r.data.tags["exp_id"], name) for r in logged.values() if r.data.tags["exp_id"] != "P7-05"
-               for name in json.loads(r.data.tags["criteria"])]  # fmt: skip
+    decided = [
+        (r.data.tags["exp_id"], name)
+        for r in logged.values()
+        if r.data.tags["exp_id"] != "P7-05"
+        for name in json.loads(r.data.tags["criteria"])
+    ]
     assert sorted(zip(criteria["experiment"], criteria["criterion"], strict=True)) == sorted(decided)
     for row in criteria.itertuples():
         assert logged[row.run_id].data.metrics[f"criterion.{row.criterion}"] == row.met

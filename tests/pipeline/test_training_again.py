@@ -34,8 +34,10 @@ def test_a_killed_training_ends_as_an_undisturbed_one(untrained):
     [whole] = runs_of(untrained, "SETUP-3")
     process = subprocess.Popen(
         [sys.executable, SCRIPT, "--profile", "tiny", "--force"],
-        cwd=untrained, env=whole_queue.environment(untrained), stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+        cwd=untrained,
+        env=whole_queue.environment(untrained),
+        stdout=subprocess.DEVNULL,
+    )
     deadline = time.monotonic() + 120
     while not list((untrained / "mlruns").rglob("training.safetensors")):
         assert process.poll() is None and time.monotonic() < deadline, "no checkpoint was written"

@@ -19,21 +19,29 @@ def finding(name, *stood):
 
 
 CLAIM = Claim(
-    "it-is", "It is", rule.CAUSAL, ("E1.a", "E2.b"),
-    seeds=("E9: seeds",), sanity=("E9: sanity",), transfer=("E9: transfer",),
-)  # fmt: skip
+    "it-is",
+    "It is",
+    rule.CAUSAL,
+    ("E1.a", "E2.b"),
+    seeds=("E9: seeds",),
+    sanity=("E9: sanity",),
+    transfer=("E9: transfer",),
+)
 BOTH = logged(E1_a=True, E2_b=True)
 WELL = (*finding("seeds", True, True), *finding("sanity", True), *finding("transfer", True, True, True))
 
 
-@pytest.mark.parametrize("met, verdict", [
-    ({"E1_a": True, "E2_b": True}, rule.SUPPORTED),
-    ({"E1_a": False, "E2_b": False}, rule.UNSUPPORTED),
-    ({"E1_a": True, "E2_b": False}, rule.DIVIDED),
-    ({"E1_a": True}, rule.OPEN),
-    ({"E1_a": False}, rule.OPEN),
-    ({}, rule.OPEN),
-])
+@pytest.mark.parametrize(
+    "met, verdict",
+    [
+        ({"E1_a": True, "E2_b": True}, rule.SUPPORTED),
+        ({"E1_a": False, "E2_b": False}, rule.UNSUPPORTED),
+        ({"E1_a": True, "E2_b": False}, rule.DIVIDED),
+        ({"E1_a": True}, rule.OPEN),
+        ({"E1_a": False}, rule.OPEN),
+        ({}, rule.OPEN),
+    ],
+)
 def test_the_verdict_is_that_of_the_criteria(met, verdict):
     found = rule.judge(CLAIM, Evidence(logged(**met), WELL, missing=("E2",)))
     assert found.verdict == verdict
@@ -52,29 +60,40 @@ def test_what_is_missing_is_named():
     assert nothing.confidence == rule.LOW
 
 
-@pytest.mark.parametrize("stood, answer", [
-    ((), rule.UNTESTED), ((True,), rule.YES), ((True, True), rule.YES), ((False,), rule.NO),
-    ((True, False), rule.IN_PART), ((True, False, False), rule.NO), ((True, True, False), rule.IN_PART),
-])
+@pytest.mark.parametrize(
+    "stood, answer",
+    [
+        ((), rule.UNTESTED),
+        ((True,), rule.YES),
+        ((True, True), rule.YES),
+        ((False,), rule.NO),
+        ((True, False), rule.IN_PART),
+        ((True, False, False), rule.NO),
+        ((True, True, False), rule.IN_PART),
+    ],
+)
 def test_a_check_answers_by_what_stood(stood, answer):
     check = rule.judge(CLAIM, Evidence(BOTH, tuple(finding("sanity", *stood)))).checks["sanity"]
     assert (check.answer, check.stood, check.asked) == (answer, sum(stood), len(stood))
 
 
-@pytest.mark.parametrize("seeds, sanity, transfer, kind, expected", [
-    ((True,), (True,), (True,), rule.CAUSAL, rule.HIGH),
-    ((True,), (True,), (True,), rule.DESCRIPTIVE, rule.HIGH),
-    ((True,), (True,), (True,), rule.CORRELATIONAL, rule.MODERATE),
-    ((True,), (True,), (), rule.CAUSAL, rule.MODERATE),
-    ((True,), (), (True,), rule.CAUSAL, rule.MODERATE),
-    ((), (True,), (True,), rule.CAUSAL, rule.MODERATE),
-    ((True, False), (True,), (True,), rule.CAUSAL, rule.MODERATE),
-    ((True,), (True,), (False,), rule.CAUSAL, rule.MODERATE),
-    ((False,), (True,), (True,), rule.CAUSAL, rule.LOW),
-    ((True,), (False,), (True,), rule.CAUSAL, rule.LOW),
-    ((), (), (), rule.CAUSAL, rule.LOW),
-    ((True, False), (True, False), (True, False), rule.CAUSAL, rule.LOW),
-])
+@pytest.mark.parametrize(
+    "seeds, sanity, transfer, kind, expected",
+    [
+        ((True,), (True,), (True,), rule.CAUSAL, rule.HIGH),
+        ((True,), (True,), (True,), rule.DESCRIPTIVE, rule.HIGH),
+        ((True,), (True,), (True,), rule.CORRELATIONAL, rule.MODERATE),
+        ((True,), (True,), (), rule.CAUSAL, rule.MODERATE),
+        ((True,), (), (True,), rule.CAUSAL, rule.MODERATE),
+        ((), (True,), (True,), rule.CAUSAL, rule.MODERATE),
+        ((True, False), (True,), (True,), rule.CAUSAL, rule.MODERATE),
+        ((True,), (True,), (False,), rule.CAUSAL, rule.MODERATE),
+        ((False,), (True,), (True,), rule.CAUSAL, rule.LOW),
+        ((True,), (False,), (True,), rule.CAUSAL, rule.LOW),
+        ((), (), (), rule.CAUSAL, rule.LOW),
+        ((True, False), (True, False), (True, False), rule.CAUSAL, rule.LOW),
+    ],
+)
 def test_confidence_follows_the_checks(seeds, sanity, transfer, kind, expected):
     doubts = [*finding("seeds", *seeds), *finding("sanity", *sanity), *finding("transfer", *transfer)]
     assert rule.judge(replace(CLAIM, kind=kind), Evidence(BOTH, tuple(doubts))).confidence == expected
@@ -91,9 +110,12 @@ def test_other_seeds_count_from_two_on():
     claim = replace(CLAIM, seeds=())
     same, other = {"E1.a": True, "E2.b": True}, {"E1.a": True, "E2.b": False}
     for others, answer in (
-        ({1: same}, rule.UNTESTED), ({1: same, 2: same}, rule.YES), ({1: same, 2: other}, rule.IN_PART),
-        ({1: other, 2: other}, rule.NO), ({1: same, 2: {"E1.a": True}}, rule.UNTESTED),
-    ):  # fmt: skip
+        ({1: same}, rule.UNTESTED),
+        ({1: same, 2: same}, rule.YES),
+        ({1: same, 2: other}, rule.IN_PART),
+        ({1: other, 2: other}, rule.NO),
+        ({1: same, 2: {"E1.a": True}}, rule.UNTESTED),
+    ):
         assert rule.judge(claim, Evidence(BOTH, others=others)).checks["seeds"].answer == answer, others
     unmet = rule.judge(claim, Evidence(logged(E1_a=True, E2_b=False), others={1: other, 2: other}))
     assert unmet.verdict == rule.DIVIDED and unmet.checks["seeds"].answer == rule.YES

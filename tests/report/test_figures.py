@@ -14,8 +14,10 @@ from ired.report import confidence as sure, figures, recommendation as rule
 from ired.report.confidence import Check, Claim, Judged
 from ired.report.recommendation import Advice, Cell
 
-LONG = "Removing the product of A and y from the first layer costs all of the accuracy, and more than " \
-       "removing any random part of the same size does"  # fmt: skip
+LONG = (
+    "Removing the product of A and y from the first layer costs all of the accuracy, and more than "
+    "removing any random part of the same size does"
+)
 VERDICTS = (sure.SUPPORTED, sure.DIVIDED, sure.UNSUPPORTED, sure.OPEN)
 ANSWERS = (sure.YES, sure.IN_PART, sure.NO, sure.UNTESTED, sure.NOT_ASKED)
 
@@ -59,9 +61,14 @@ def under(figure, text):
     axis = figure.axes[0]
     x, y = text.get_position()
     box = text.get_window_extent()
-    cells = [patch for patch in axis.patches if isinstance(patch, Rectangle) and patch.get_fill()
-             and patch.get_x() <= x <= patch.get_x() + patch.get_width()
-             and patch.get_y() <= y <= patch.get_y() + patch.get_height()]  # fmt: skip
+    cells = [
+        patch
+        for patch in axis.patches
+        if isinstance(patch, Rectangle)
+        and patch.get_fill()
+        and patch.get_x() <= x <= patch.get_x() + patch.get_width()
+        and patch.get_y() <= y <= patch.get_y() + patch.get_height()
+    ]
     (cell,) = cells
     around = cell.get_window_extent()
     assert around.x0 < box.x0 and box.x1 < around.x1, f"{text.get_text()!r} sticks out of its cell"
@@ -70,10 +77,18 @@ def under(figure, text):
 
 def advice(kinds=rule.KINDS, others=("polynomial", "product"), goals=rule.GOALS):
     """Every verdict in turn, with the widest numbers that real tables have."""
-    turn = itertools.cycle((rule.BETTER, rule.PERHAPS_BETTER, rule.NO_DIFFERENCE, rule.PERHAPS_WORSE,
-                            rule.WORSE, rule.MISSING))  # fmt: skip
-    numbers = itertools.cycle(((-0.41, -0.58, -0.11), (-0.99956, -0.99968, -0.99934), (3.7, 3.1, 4.6),
-                               (0.065, 0.022, 0.103), (-0.00012, -0.00026, 0.000014)))  # fmt: skip
+    turn = itertools.cycle(
+        (rule.BETTER, rule.PERHAPS_BETTER, rule.NO_DIFFERENCE, rule.PERHAPS_WORSE, rule.WORSE, rule.MISSING)
+    )
+    numbers = itertools.cycle(
+        (
+            (-0.41, -0.58, -0.11),
+            (-0.99956, -0.99968, -0.99934),
+            (3.7, 3.1, 4.6),
+            (0.065, 0.022, 0.103),
+            (-0.00012, -0.00026, 0.000014),
+        )
+    )
 
     def cell(goal, kind):
         verdict = next(turn)
@@ -82,8 +97,10 @@ def advice(kinds=rule.KINDS, others=("polynomial", "product"), goals=rule.GOALS)
         share = verdict != rule.PERHAPS_WORSE
         return Cell(goal.name, kind, verdict, *next(numbers), 0.03, 0.19, 0.2, 0.3, 1.5, 5, share)
 
-    found = [Advice(goal, {k: cell(goal, k) for k in kinds}, rule.ENOUGH, "",
-                    {o: cell(goal, o) for o in others}) for goal in goals]  # fmt: skip
+    found = [
+        Advice(goal, {k: cell(goal, k) for k in kinds}, rule.ENOUGH, "", {o: cell(goal, o) for o in others})
+        for goal in goals
+    ]
     cost = {kind: Cell("cost", kind, rule.MEASURED, 1.3, mean=2.3, reference=1.0) for kind in kinds}
     return [*found, Advice(rule.TRAINING, cost, rule.CHEAPEST, "")]
 
@@ -114,9 +131,11 @@ def test_a_decision_names_every_goal_kind_and_number():
         for cell in (*one.cells.values(), *one.others.values()):
             assert cell.kind in shown
             assert cell.verdict == rule.MISSING or cell.text in shown
-    assert sum(word == rule.MISSING for word in shown) == sum(
-        cell.verdict == rule.MISSING for one in given for cell in (*one.cells.values(), *one.others.values())
-    ) + 2  # fmt: skip  # two energies without a cost
+    assert (
+        sum(word == rule.MISSING for word in shown)
+        == sum(cell.verdict == rule.MISSING for one in given for cell in (*one.cells.values(), *one.others.values()))
+        + 2
+    )  # two energies without a cost
     assert_apart(figure)
 
 
@@ -147,23 +166,45 @@ def test_better_but_no_better_than_chance_is_not_drawn_as_success():
 
 def test_what_is_taken_is_framed_and_named():
     goal = rule.GOALS[0]
-    cells = {kind: Cell(goal.name, kind, rule.BETTER, -0.4, -0.5, -0.3, 0.01, 0.1, 1.0, 2.0, 2.0, 5)
-             for kind in rule.KINDS}  # fmt: skip
+    cells = {
+        kind: Cell(goal.name, kind, rule.BETTER, -0.4, -0.5, -0.3, 0.01, 0.1, 1.0, 2.0, 2.0, 5) for kind in rule.KINDS
+    }
     other = {"product": cells["random"]}
     figure = figures.plot_decision([Advice(goal, cells, "property", "", other)])
     assert "▲ property" in words(figure)
     frames = [patch for patch in figure.axes[0].patches if not patch.get_fill()]
     assert len(frames) == 1
-    assert len([p for p in figures.plot_decision([Advice(goal, cells, rule.ENOUGH, "")]).axes[0].patches
-                if not p.get_fill()]) == 0  # fmt: skip
+    assert (
+        len(
+            [
+                p
+                for p in figures.plot_decision([Advice(goal, cells, rule.ENOUGH, "")]).axes[0].patches
+                if not p.get_fill()
+            ]
+        )
+        == 0
+    )
 
 
-@pytest.mark.parametrize("given", [
-    [], advice(others=())[:1], advice(kinds=("random",), others=("product",))[2:4],
-    [Advice(rule.GOALS[0], {}, rule.UNKNOWN, "")],
-    [Advice(rule.GOALS[0], {k: Cell("g", k, rule.MISSING) for k in rule.KINDS},
-            f"{rule.ENOUGH} (perhaps adversarial or property)", "", {}, "")],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "given",
+    [
+        [],
+        advice(others=())[:1],
+        advice(kinds=("random",), others=("product",))[2:4],
+        [Advice(rule.GOALS[0], {}, rule.UNKNOWN, "")],
+        [
+            Advice(
+                rule.GOALS[0],
+                {k: Cell("g", k, rule.MISSING) for k in rule.KINDS},
+                f"{rule.ENOUGH} (perhaps adversarial or property)",
+                "",
+                {},
+                "",
+            )
+        ],
+    ],
+)
 def test_a_decision_of_little_is_drawn_too(given):
     assert_apart(figures.plot_decision(given))
 
@@ -201,8 +242,9 @@ def test_nothing_is_drawn_as_supported_that_is_not():
         assert same_color(under(figure, row[0]), colour)
         assert (title.get_fontstyle() == "normal") == (one.verdict == sure.SUPPORTED)
         found[one.verdict] += 1
-        for check, text in zip((one.checks[n] for n in sure.CHECKS if one.checks[n].answer != sure.NOT_ASKED),
-                               row[1:], strict=False):  # fmt: skip
+        for check, text in zip(
+            (one.checks[n] for n in sure.CHECKS if one.checks[n].answer != sure.NOT_ASKED), row[1:], strict=False
+        ):
             assert check.answer in text.get_text()
             assert same_color(under(figure, text), figures.ANSWERS[check.answer][0])
         assert row[-1].get_text().endswith(one.confidence)
@@ -225,15 +267,18 @@ def test_claims_without_checks_and_none_at_all_are_drawn():
 
 def rows():
     nan = np.nan
-    return pandas.DataFrame([
-        ("published, n = 20, IRED", "test", 0.98, nan, nan, "published"),
-        ("published, n = 20, IRED", "harder", 0.92, nan, nan, "published"),
-        ("a public replication, n = 20, 100 000 steps", "test", 1.01, nan, nan, "reference"),
-        ("n = 20, no negatives", "test", 1.05, 1.0, 1.1, "ours"),
-        ("n = 20, no negatives", "harder", nan, nan, nan, "ours"),
-        ("n = 6, polynomial, an energy of matrix products in A", "test", 7e-5, -1e-5, 9e-5, "ours"),
-        ("n = 6, polynomial, an energy of matrix products in A", "harder", 0.24, 0.2, 0.28, "ours"),
-    ], columns=["setting", "family", "ratio", "low", "high", "kind"])  # fmt: skip
+    return pandas.DataFrame(
+        [
+            ("published, n = 20, IRED", "test", 0.98, nan, nan, "published"),
+            ("published, n = 20, IRED", "harder", 0.92, nan, nan, "published"),
+            ("a public replication, n = 20, 100 000 steps", "test", 1.01, nan, nan, "reference"),
+            ("n = 20, no negatives", "test", 1.05, 1.0, 1.1, "ours"),
+            ("n = 20, no negatives", "harder", nan, nan, nan, "ours"),
+            ("n = 6, polynomial, an energy of matrix products in A", "test", 7e-5, -1e-5, 9e-5, "ours"),
+            ("n = 6, polynomial, an energy of matrix products in A", "harder", 0.24, 0.2, 0.28, "ours"),
+        ],
+        columns=["setting", "family", "ratio", "low", "high", "kind"],
+    )
 
 
 def test_every_setting_stands_beside_least_squares():
@@ -259,9 +304,15 @@ def test_points_lie_at_their_ratios_in_their_colours():
         assert [line.get_color() for line in points] == [figures.SOURCES[kind][0] for kind in own["kind"]]
 
 
-@pytest.mark.parametrize("given", [
-    rows().iloc[:1], rows()[rows()["family"] == "harder"], rows().assign(ratio=np.nan), rows().iloc[:0],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "given",
+    [
+        rows().iloc[:1],
+        rows()[rows()["family"] == "harder"],
+        rows().assign(ratio=np.nan),
+        rows().iloc[:0],
+    ],
+)
 def test_few_rows_are_drawn_too(given):
     assert_apart(figures.plot_published(given))
 

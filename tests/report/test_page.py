@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from ired.report import page as form
-from ired.report.confidence import (  # fmt: skip
+from ired.report.confidence import (
     CAUSAL,
     CHECKS,
     CORRELATIONAL,
@@ -60,9 +60,7 @@ def criterion(experiment, name, met=True, **numbers):
 
 
 MET = criterion("P1-01", "bottom_at_the_answer", share=0.10891, high=0.1422)
-MORE = criterion(
-    "P2-01", "score_recovered", rival=0.0304, difference=-0.026, low=-0.0264, high=-0.0257, null=1e-16
-)
+MORE = criterion("P2-01", "score_recovered", rival=0.0304, difference=-0.026, low=-0.0264, high=-0.0257, null=1e-16)
 UNMET = criterion("P2-02", "stable_over_seeds", False, cosine=0.4264)
 CHECKED = {
     "seeds": Check(YES, 2, 2, ("seed 1", "seed 2")),
@@ -71,13 +69,9 @@ CHECKED = {
 }
 
 
-def row(
-    name, title, verdict, confidence, phase, kind, met=(), unmet=(), missing=(), violated=(), checks=CHECKED
-):
+def row(name, title, verdict, confidence, phase, kind, met=(), unmet=(), missing=(), violated=(), checks=CHECKED):
     refs = tuple(one.ref for one in (*met, *unmet)) or ("P7-01.better",)
-    judged = Judged(
-        Claim(name, title, kind, refs), verdict, confidence, met, unmet, missing, checks, violated
-    )
+    judged = Judged(Claim(name, title, kind, refs), verdict, confidence, met, unmet, missing, checks, violated)
     return Row(judged, phase, f'Sentence of {name}: <a href="#run-{RUNS["P1-01"][:8]}">0.109</a> &lt; 1.')
 
 
@@ -89,46 +83,87 @@ ROWS = (
     row("open", "Epsilon is not known", OPEN, NONE, 7, CAUSAL, missing=("P7-01",), checks=NEVER),
     row("low", "Delta is weak", SUPPORTED, LOW, 0, DESCRIPTIVE, (MORE,), violated=("SETUP-4.hessian",)),
     row("moderate", "Zeta is likely", SUPPORTED, MODERATE, 7, CORRELATIONAL, (MORE, MET), checks=NEVER),
-)  # fmt: skip
+)
 MADE = {"commit": "091dce2a7b3c with edits", "device": "cpu", "key": "8a41085d859dba9c", "seed": "0"}
 
 
 def shown(name, phase, state="done", **more):
     if state == "done":
-        more = {"headline": f"headline of {name} 0.1 [0.05, 0.2]", "run_id": RUNS[name],
-                "link": LINK + RUNS[name], "seconds": 12.345, "made": MADE,
-                "params": {"problems": "40", "problem.n": LONG},
-                "data": (("small-test", "a81f03cc", "evaluation"),)} | more  # fmt: skip
-    return Shown(name, f"Title of {name}", f"Question? {NASTY}", f"Method.\n\nSecond paragraph {NASTY}",
-                 phase, state, f"make {name}", **more)  # fmt: skip
+        more = {
+            "headline": f"headline of {name} 0.1 [0.05, 0.2]",
+            "run_id": RUNS[name],
+            "link": LINK + RUNS[name],
+            "seconds": 12.345,
+            "made": MADE,
+            "params": {"problems": "40", "problem.n": LONG},
+            "data": (("small-test", "a81f03cc", "evaluation"),),
+        } | more
+    return Shown(
+        name,
+        f"Title of {name}",
+        f"Question? {NASTY}",
+        f"Method.\n\nSecond paragraph {NASTY}",
+        phase,
+        state,
+        f"make {name}",
+        **more,
+    )
 
 
 REPORT = Report(
-    title="Title <of> it", setting="small: 6×6 matrices, seed 0",
+    title="Title <of> it",
+    setting="small: 6×6 matrices, seed 0",
     answer=f'It learned <em>this</em>, <a href="#run-{RUNS["P1-01"][:8]}">0.004</a>.',
-    highlights=(ROWS[0], ROWS[5], ROWS[2], ROWS[1], ROWS[3]), rows=ROWS, rules=RULES,
-    phases={2: ("Features", "Introduces 2."), 0: ("Setup", "Introduces 0."), 1: ("Landscape", NASTY),
-            7: ("Mining", "Introduces 7.")},
+    highlights=(ROWS[0], ROWS[5], ROWS[2], ROWS[1], ROWS[3]),
+    rows=ROWS,
+    rules=RULES,
+    phases={
+        2: ("Features", "Introduces 2."),
+        0: ("Setup", "Introduces 0."),
+        1: ("Landscape", NASTY),
+        7: ("Mining", "Introduces 7."),
+    },
     experiments=(
         shown("SETUP-1", 0, criteria=tuple(criterion("SETUP-1", f"instrument_{i}") for i in range(9))),
-        shown("P1-01", 1, criteria=(MET,),
-              pictures=(picture("wide", size=(2000, 400)), picture("clear", mode="RGBA"))),
+        shown("P1-01", 1, criteria=(MET,), pictures=(picture("wide", size=(2000, 400)), picture("clear", mode="RGBA"))),
         shown("P2-01", 2, criteria=(MORE,), pictures=(picture("small"),)),
         shown("P2-02", 2, criteria=(UNMET,)),
-        shown("P7-01", 7, "pending"), shown("P7-02", 7, "stale", headline="an older run's headline")),
-    milestones=(Milestone("First insights", (1, 2), True, ()),
-                Milestone("Everything", (7,), False, ("P7-01", "P7-02"))),
-    compared=(Compared("ours", "<b>0.004</b>", "0.6", "0.14", "this page"),), comparison_note=f"Note {NASTY}",
-    advice=(Advice("accuracy", {"none": "best", "random": f"worse {NASTY}"}, "none", "because"),
-            Advice("shape", {"adversarial": "fewer minima"}, "adversarial", "why not")),
-    recommendations=("Take <b>none</b>.",), next=("Train <i>this</i>.",),
-    pictures={"decision": picture("decision"), "claims": picture("claims")}, warnings=(f"Beware {NASTY}",),
-    environment={"python": "3.11", "packages": LONG}, seeds="0 for everything",
+        shown("P7-01", 7, "pending"),
+        shown("P7-02", 7, "stale", headline="an older run's headline"),
+    ),
+    milestones=(
+        Milestone("First insights", (1, 2), True, ()),
+        Milestone("Everything", (7,), False, ("P7-01", "P7-02")),
+    ),
+    compared=(Compared("ours", "<b>0.004</b>", "0.6", "0.14", "this page"),),
+    comparison_note=f"Note {NASTY}",
+    advice=(
+        Advice("accuracy", {"none": "best", "random": f"worse {NASTY}"}, "none", "because"),
+        Advice("shape", {"adversarial": "fewer minima"}, "adversarial", "why not"),
+    ),
+    recommendations=("Take <b>none</b>.",),
+    next=("Train <i>this</i>.",),
+    pictures={"decision": picture("decision"), "claims": picture("claims")},
+    warnings=(f"Beware {NASTY}",),
+    environment={"python": "3.11", "packages": LONG},
+    seeds="0 for everything",
     made_at="2026-11-23 12:00 UTC",
-)  # fmt: skip
-EMPTY = replace(REPORT, highlights=(), rows=(), compared=(), advice=(), recommendations=(), next=(),
-                pictures={}, warnings=(), milestones=(), environment={}, answer="Nothing has run.",
-                experiments=tuple(shown(f"P7-0{i}", 7, "pending") for i in (1, 2, 3, 4)))  # fmt: skip
+)
+EMPTY = replace(
+    REPORT,
+    highlights=(),
+    rows=(),
+    compared=(),
+    advice=(),
+    recommendations=(),
+    next=(),
+    pictures={},
+    warnings=(),
+    milestones=(),
+    environment={},
+    answer="Nothing has run.",
+    experiments=tuple(shown(f"P7-0{i}", 7, "pending") for i in (1, 2, 3, 4)),
+)
 
 
 class Read(HTMLParser):
@@ -174,9 +209,7 @@ def test_nothing_comes_from_outside(html, read):
     assert not [tag for tag, _ in read.tags if tag in ("link", "iframe", "object", "base")]
     assert all(src.startswith("data:image/webp;base64,") for src in read.all("src"))
     outside = [attrs for tag, attrs in read.tags if not attrs.get("href", "#").startswith("#")]
-    assert outside and all(
-        one["href"].startswith("http://127.0.0.1:") and one["rel"] == "noopener" for one in outside
-    )
+    assert outside and all(one["href"].startswith("http://127.0.0.1:") and one["rel"] == "noopener" for one in outside)
     assert "@import" not in html and "url(" not in html and "innerHTML" not in html
 
 
@@ -220,17 +253,11 @@ def test_what_is_missing_is_named_and_never_passed(read):
 
 def test_evidence_stands_on_its_side(read):
     mixed = read.text["claim-long"]
-    assert (
-        mixed.index("bottom at the answer")
-        < mixed.index("score recovered")
-        < mixed.index("stable over seeds")
-    )
+    assert mixed.index("bottom at the answer") < mixed.index("score recovered") < mixed.index("stable over seeds")
     assert "rival 0.0304, difference −0.026 [−0.0264, −0.0257]" in mixed and "null 1 × 10⁻¹⁶" in mixed
     assert "share 0.109 (upper end 0.142)" in mixed
     assert "assumption missed: SETUP-4.hessian" in read.text["claim-low"]
-    assert (
-        "sanity: in part, 1 of 2 ✓ stood: P6-03: attribution✗ did not:" in mixed and "missing: P6-03" in mixed
-    )
+    assert "sanity: in part, 1 of 2 ✓ stood: P6-03: attribution✗ did not:" in mixed and "missing: P6-03" in mixed
 
 
 def test_an_empty_store_makes_a_page():
@@ -241,36 +268,50 @@ def test_an_empty_store_makes_a_page():
 
 def test_tally_counts_every_claim():
     counted = form.tally(one.judged for one in ROWS)
-    assert [(verdict, level) for verdict, level, _ in counted[:3]] == [
-        (SUPPORTED, level) for level in LEVELS[:3]
-    ]
+    assert [(verdict, level) for verdict, level, _ in counted[:3]] == [(SUPPORTED, level) for level in LEVELS[:3]]
     assert [count for *_, count in counted] == [1, 1, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize(
     "value, text",
-    [(0.10891, "0.109"), (-12.34, "−12.3"), (44000.0, "44,000"), (3102.64, "3,100"),
-     (1.952e-16, "1.95 × 10⁻¹⁶"), (0.0, "0"), (1.0, "1"), (2.5e7, "2.5 × 10⁷"),
-     (999999.6, "1 × 10⁶"), (float("nan"), "nan"), (-float("inf"), "−∞")],
-)  # fmt: skip
+    [
+        (0.10891, "0.109"),
+        (-12.34, "−12.3"),
+        (44000.0, "44,000"),
+        (3102.64, "3,100"),
+        (1.952e-16, "1.95 × 10⁻¹⁶"),
+        (0.0, "0"),
+        (1.0, "1"),
+        (2.5e7, "2.5 × 10⁷"),
+        (999999.6, "1 × 10⁶"),
+        (float("nan"), "nan"),
+        (-float("inf"), "−∞"),
+    ],
+)
 def test_numbers_have_three_digits(value, text):
     assert form.number(value) == text
 
 
 @pytest.mark.parametrize(
     "values, texts",
-    [({"share": 0.5, "low": 0.4, "high": 0.6}, ["share 0.5 [0.4, 0.6]"]),
-     ({"claimed": 0.7, "claimed_low": 0.5, "random": 0.1, "random_high": 0.2},
-      ["claimed 0.7 (lower end 0.5)", "random 0.1 (upper end 0.2)"]),
-     ({"high": 2.0, "low": 1.0, "rate": 1.5}, ["rate 1.5 [1, 2]"]),
-     ({"worst": 1.0, "beside_high": 3.0}, ["worst 1", "beside 95 % upper end 3"]),
-     ({"share": 0.286, "high": 0.333, "turn": 0.2}, ["share 0.286", "turn 0.2", "95 % upper end 0.333"]),
-     ({"rival": 3.0, "difference": 2.0, "low": 1.0}, ["rival 3", "difference 2 (lower end 1)"]),
-     ({"x.difference": 2.0, "x.low": 1.0, "x.high": 3.0, "x.p": 0.1}, ["x.difference 2 [1, 3]", "x.p 0.1"]),
-     ({"random.p": 0.1, "random.low": -1.0, "random.high": 1.0}, ["random.p 0.1", "random 95 % [−1, 1]"]),
-     ({"yellow": 2.0, "shallow_low": 1.0}, ["yellow 2", "shallow 95 % lower end 1"]),
-     ({"low": 0.9677}, ["95 % lower end 0.968"]), ({"low": 1.0, "high": 2.0}, ["95 % [1, 2]"]), ({}, [])],
-)  # fmt: skip
+    [
+        ({"share": 0.5, "low": 0.4, "high": 0.6}, ["share 0.5 [0.4, 0.6]"]),
+        (
+            {"claimed": 0.7, "claimed_low": 0.5, "random": 0.1, "random_high": 0.2},
+            ["claimed 0.7 (lower end 0.5)", "random 0.1 (upper end 0.2)"],
+        ),
+        ({"high": 2.0, "low": 1.0, "rate": 1.5}, ["rate 1.5 [1, 2]"]),
+        ({"worst": 1.0, "beside_high": 3.0}, ["worst 1", "beside 95 % upper end 3"]),
+        ({"share": 0.286, "high": 0.333, "turn": 0.2}, ["share 0.286", "turn 0.2", "95 % upper end 0.333"]),
+        ({"rival": 3.0, "difference": 2.0, "low": 1.0}, ["rival 3", "difference 2 (lower end 1)"]),
+        ({"x.difference": 2.0, "x.low": 1.0, "x.high": 3.0, "x.p": 0.1}, ["x.difference 2 [1, 3]", "x.p 0.1"]),
+        ({"random.p": 0.1, "random.low": -1.0, "random.high": 1.0}, ["random.p 0.1", "random 95 % [−1, 1]"]),
+        ({"yellow": 2.0, "shallow_low": 1.0}, ["yellow 2", "shallow 95 % lower end 1"]),
+        ({"low": 0.9677}, ["95 % lower end 0.968"]),
+        ({"low": 1.0, "high": 2.0}, ["95 % [1, 2]"]),
+        ({}, []),
+    ],
+)
 def test_ends_stand_behind_their_number(values, texts):
     assert form.numbers(values) == texts
 
@@ -305,9 +346,7 @@ def visit(browser, address):
         page.on("console", lambda message: wrong.append(message.text) if message.type != "log" else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("requestfailed", lambda request: wrong.append(request.url))
-        page.on(
-            "request", lambda request: request.url.startswith(("file:", "data:")) or wrong.append(request.url)
-        )
+        page.on("request", lambda request: request.url.startswith(("file:", "data:")) or wrong.append(request.url))
         page.goto(address)
         return page
 
@@ -325,9 +364,7 @@ def visible(page):
 
 def test_images_and_links_work(visit):
     page = visit()
-    widths = page.eval_on_selector_all(
-        "img", "all => Promise.all(all.map(i => i.decode().then(() => i.naturalWidth)))"
-    )
+    widths = page.eval_on_selector_all("img", "all => Promise.all(all.map(i => i.decode().then(() => i.naturalWidth)))")
     assert len(widths) == 5 and min(widths) > 0
     assert (
         page.eval_on_selector_all(
@@ -370,9 +407,7 @@ def test_every_column_sorts_both_ways(visit):
             heads.nth(i).locator("button").press("Enter" if falling else "Space")
             expected = sorted(ROWS, key=meaning, reverse=falling)
             assert visible(page) == [one.judged.claim.name for one in expected]
-            states = page.eval_on_selector_all(
-                "#table thead th", "all => all.map(h => h.getAttribute('aria-sort'))"
-            )
+            states = page.eval_on_selector_all("#table thead th", "all => all.map(h => h.getAttribute('aria-sort'))")
             assert states == ["none"] * i + [way] + ["none"] * (len(MEANS) - i - 1)
 
 
@@ -380,9 +415,13 @@ def test_filters_narrow(visit):
     page = visit()
     count = page.locator("#count")
     assert visible(page) == [one.judged.claim.name for one in ROWS] and count.inner_text() == "6 of 6 claims"
-    for name, value, left in (("verdict", SUPPORTED, ["bowl", "low", "moderate"]),
-                              ("confidence", LOW, ["low"]), ("phase", "7", []),
-                              ("phase", "0", ["low"]), ("kind", CAUSAL, [])):  # fmt: skip
+    for name, value, left in (
+        ("verdict", SUPPORTED, ["bowl", "low", "moderate"]),
+        ("confidence", LOW, ["low"]),
+        ("phase", "7", []),
+        ("phase", "0", ["low"]),
+        ("kind", CAUSAL, []),
+    ):
         page.select_option(f"select[name={name}]", value)
         assert visible(page) == left and count.inner_text() == f"{len(left)} of 6 claims"
         assert page.locator("#none").is_visible() == (not left)
@@ -409,9 +448,7 @@ def test_a_phone_needs_no_sideways_scrolling(visit):
         "body, p, td, th, summary, label", "all => all.map(e => parseFloat(getComputedStyle(e).fontSize))"
     )
     assert min(sizes) >= 14
-    labels = page.eval_on_selector_all(
-        "#claim-bowl td", "all => all.map(e => getComputedStyle(e, '::before').content)"
-    )
+    labels = page.eval_on_selector_all("#claim-bowl td", "all => all.map(e => getComputedStyle(e, '::before').content)")
     assert labels == [f'"{name}"' for name in list(MEANS)[1:]]
 
 
@@ -439,9 +476,9 @@ def test_contrast_suffices(visit, scheme):
     assert {"SPAN.badge verdict " + v.replace(" ", "-") for v in VERDICTS} <= {name for name, *_ in found}
     assert [(name, ratio) for name, ratio, _ in found if ratio < 4.5] == []
     assert (found[0][2] < 0.05) == (scheme == "dark")
-    assert set(
-        page.eval_on_selector_all(".sheet", "all => all.map(e => getComputedStyle(e).backgroundColor)")
-    ) == {"rgb(255, 255, 255)"}
+    assert set(page.eval_on_selector_all(".sheet", "all => all.map(e => getComputedStyle(e).backgroundColor)")) == {
+        "rgb(255, 255, 255)"
+    }
 
 
 def test_the_toggle_turns_the_page_over(visit):
@@ -461,9 +498,7 @@ def test_the_toggle_turns_the_page_over(visit):
 def test_paper_shows_everything_and_no_controls(visit):
     page = visit(color_scheme="dark")
     page.emulate_media(media="print", color_scheme="dark")
-    assert not any(
-        page.locator(name).is_visible() for name in ("nav", ".filters", "#theme", ".skip", "#table thead")
-    )
+    assert not any(page.locator(name).is_visible() for name in ("nav", ".filters", "#theme", ".skip", "#table thead"))
     page.locator("details:not([open])").first.wait_for(state="detached")
     assert page.locator(".how dl").first.is_visible() and page.locator("#count").is_visible()
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(29, 33, 38)"

@@ -51,8 +51,7 @@ def verdicts(found, metric):
 def test_what_was_planted_is_seen():
     found = advise(table({("adversarial", TEST): (-0.4, 0.05), ("property", TEST): (0.3, 0.05)}))
     cell = one(found, TEST).cells["adversarial"]
-    assert verdicts(found, TEST) == {
-        "random": rule.NO_DIFFERENCE, "adversarial": rule.BETTER, "property": rule.WORSE}  # fmt: skip
+    assert verdicts(found, TEST) == {"random": rule.NO_DIFFERENCE, "adversarial": rule.BETTER, "property": rule.WORSE}
     assert one(found, TEST).take == "adversarial"
     reach = stats.t.ppf(0.975, 9) * 0.05 / np.sqrt(10)
     assert cell.relative == pytest.approx(-0.4) and cell.seeds == 10
@@ -104,10 +103,17 @@ def test_which_way_is_better_is_the_goals():
     assert verdicts(found, ALARM)["random"] == verdicts(found, CURVATURE)["random"] == rule.BETTER
 
 
-@pytest.mark.parametrize("reference, change, verdict", [
-    (0.6, 0.2, rule.BETTER), (0.6, -0.2, rule.WORSE), (1.4, -0.2, rule.BETTER), (1.4, 0.2, rule.WORSE),
-    (0.9, 0.5, rule.WORSE), (0.8, 0.4, rule.NO_DIFFERENCE),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "reference, change, verdict",
+    [
+        (0.6, 0.2, rule.BETTER),
+        (0.6, -0.2, rule.WORSE),
+        (1.4, -0.2, rule.BETTER),
+        (1.4, 0.2, rule.WORSE),
+        (0.9, 0.5, rule.WORSE),
+        (0.8, 0.4, rule.NO_DIFFERENCE),
+    ],
+)
 def test_nearer_means_nearer_to_the_ideal_from_either_side(reference, change, verdict):
     found = advise(table({("random", CURVATURE): (change, 0.02)}, reference=reference, metrics=(CURVATURE,)))
     assert verdicts(found, CURVATURE)["random"] == verdict
@@ -124,11 +130,15 @@ def test_better_than_nothing_may_still_be_no_better_than_chance():
 
 
 def test_ties_go_to_the_cheaper():
-    effects = {("adversarial", MINIMA): (-0.45, 0.1), ("property", MINIMA): (-0.42, 0.1),
-               ("random", MINIMA): (-0.1, 0.01)}  # fmt: skip
+    effects = {
+        ("adversarial", MINIMA): (-0.45, 0.1),
+        ("property", MINIMA): (-0.42, 0.1),
+        ("random", MINIMA): (-0.1, 0.01),
+    }
     found = table(effects, metrics=(MINIMA,))
-    seconds = pandas.DataFrame({"variant": ["none", "random", "adversarial", "property", "none"],
-                                "seconds": [9.0, 12.0, 23.0, 20.0, 11.0]})  # fmt: skip
+    seconds = pandas.DataFrame(
+        {"variant": ["none", "random", "adversarial", "property", "none"], "seconds": [9.0, 12.0, 23.0, 20.0, 11.0]}
+    )
     priced = advise(found, seconds)
     assert one(advise(found), MINIMA).take == "adversarial"
     assert one(priced, MINIMA).take == "property"  # not random: the best lies outside its interval
@@ -146,8 +156,10 @@ def test_an_energy_beyond_all_kinds_is_said_with_its_factor():
     found = advise(table(effects))
     assert one(found, TEST).instead == "product" and one(found, TEST).take == "adversarial"
     assert one(found, TEST).others["product"].text.startswith("÷ 1000 [")
-    assert any("Changing the energy to product" in line and "(500 times less than adversarial)" in line
-               for line in recommendations(found))  # fmt: skip
+    assert any(
+        "Changing the energy to product" in line and "(500 times less than adversarial)" in line
+        for line in recommendations(found)
+    )
     assert "product with adversarial negatives: do they gain anything there?" in next_trainings(found)
     # As good as a kind is not beyond it.
     level = advise(table(effects | {("product", TEST): (-0.5, 0.01)}))
@@ -157,8 +169,7 @@ def test_an_energy_beyond_all_kinds_is_said_with_its_factor():
 
 def test_what_is_missing_is_named_and_never_recommended():
     found = advise(table({("adversarial", TEST): (-0.4, 0.05)}, variants=("adversarial",)))
-    assert verdicts(found, TEST) == {
-        "random": rule.MISSING, "adversarial": rule.BETTER, "property": rule.MISSING}  # fmt: skip
+    assert verdicts(found, TEST) == {"random": rule.MISSING, "adversarial": rule.BETTER, "property": rule.MISSING}
     assert one(found, HARDER).take == rule.UNKNOWN
     assert one(found, HARDER).why == "not measured: random, adversarial, property"
     told = recommendations(found)
@@ -209,29 +220,43 @@ def test_tables_that_cannot_be_read_are_refused():
 def test_a_kind_that_gains_and_costs_is_asked_for_a_smaller_weight():
     effects = {("adversarial", TEST): (-0.4, 0.05), ("adversarial", HARDER): (0.2, 0.02)}
     found = advise(table(effects, metrics=(TEST, HARDER)))
-    asked = "adversarial with smaller weights of the contrastive loss: better at answers after descent, " \
-            "worse at harder problems; is there a weight that only gains?"  # fmt: skip
+    asked = (
+        "adversarial with smaller weights of the contrastive loss: better at answers after descent, "
+        "worse at harder problems; is there a weight that only gains?"
+    )
     assert asked in next_trainings(found)
-    assert any("train without negatives: no kind is better; adversarial is worse, +20 % [+19, +21]" in line
-               for line in recommendations(found))  # fmt: skip
+    assert any(
+        "train without negatives: no kind is better; adversarial is worse, +20 % [+19, +21]" in line
+        for line in recommendations(found)
+    )
 
 
 def test_another_table_gives_other_sentences():
     """Nothing is said whatever was found."""
     effects = {(kind, metric): (-0.4, 0.02) for kind in KINDS for metric in (TEST, HARDER)}
-    good, bad = (advise(table({cell: (sign * mean, deviation) for cell, (mean, deviation) in effects.items()},
-                              metrics=(TEST, HARDER))) for sign in (1, -1))  # fmt: skip
+    good, bad = (
+        advise(
+            table(
+                {cell: (sign * mean, deviation) for cell, (mean, deviation) in effects.items()}, metrics=(TEST, HARDER)
+            )
+        )
+        for sign in (1, -1)
+    )
     assert not set(recommendations(good)[:-1]) & set(recommendations(bad)[:-1])
     assert recommendations(good)[0].startswith("Take") and "Take" not in " ".join(recommendations(bad))
 
 
 def test_descent_is_held_against_denoising_alone():
     metrics = {TEST: 0.4, "accuracy.mse_denoised.test": 0.2}
-    assert any("denoising alone without" in line for line in recommendations(
-        advise(table({}, reference=metrics, metrics=tuple(metrics)))))  # fmt: skip
+    assert any(
+        "denoising alone without" in line
+        for line in recommendations(advise(table({}, reference=metrics, metrics=tuple(metrics))))
+    )
     metrics[TEST] = 0.1
-    assert not any("denoising alone without" in line for line in recommendations(
-        advise(table({}, reference=metrics, metrics=tuple(metrics)))))  # fmt: skip
+    assert not any(
+        "denoising alone without" in line
+        for line in recommendations(advise(table({}, reference=metrics, metrics=tuple(metrics))))
+    )
 
 
 @pytest.mark.parametrize("d_z, level", [(1.565, 0.95), (0.8, 0.95), (0.8, 1 - 0.05 / 3), (-0.5, 0.95)])

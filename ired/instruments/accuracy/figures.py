@@ -25,9 +25,7 @@ def plot_properties(table: DataFrame) -> Figure:
     }
     figure, axes = canvas(2, 3, title="What the problems are like, by family")
     for axis, (column, (label, logarithmic)) in zip(axes.flat, panels.items(), strict=False):
-        seaborn.ecdfplot(
-            table, x=column, hue="family", log_scale=logarithmic, ax=axis, palette="colorblind"
-        )
+        seaborn.ecdfplot(table, x=column, hue="family", log_scale=logarithmic, ax=axis, palette="colorblind")
         axis.set(xlabel=label, ylabel="share of problems")
         legend = axis.get_legend()
         handles, names = legend.legend_handles, [text.get_text() for text in legend.get_texts()]
@@ -77,7 +75,12 @@ def plot_training(curves: DataFrame, losses: DataFrame, references: dict[str, fl
     for name, value in references.items():
         axis.axhline(value, color=COLOURS[name], linestyle="--")
         axis.annotate(
-            LABELS.get(name, name), (1, value), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8,
+            LABELS.get(name, name),
+            (1, value),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="bottom",
+            fontsize=8,
             color=COLOURS[name],
         )
     axis.set(title="sampled MSE", yscale="log", ylabel="MSE per entry of A⁻¹")
@@ -86,9 +89,7 @@ def plot_training(curves: DataFrame, losses: DataFrame, references: dict[str, fl
     axis.set(title="residual ‖AŶ − I‖ / √n", yscale="log", ylabel="root mean square per row")
     axis = axes[1, 0]
     axis.plot(curves["step"], curves["energy"], color=COLOURS["trained"], marker="o", label="E")
-    axis.plot(
-        curves["step"], curves["gradient_norm"], color=COLOURS["path"], marker="s", label="‖∇E‖"
-    )
+    axis.plot(curves["step"], curves["gradient_norm"], color=COLOURS["path"], marker="s", label="‖∇E‖")
     axis.set(title="energy and score of real samples", yscale="log", ylabel="mean over landscapes")
     axis.legend()
     axis = axes[1, 1]
@@ -116,16 +117,24 @@ def plot_accuracy(ladder: DataFrame, references: DataFrame) -> Figure:
         rows = ladder[ladder["family"] == family]
         error = [rows["mse"] - rows["low"], rows["high"] - rows["mse"]]
         axis.errorbar(
-            rows["steps"], rows["mse"], yerr=error, color=COLOURS["trained"], marker="o", capsize=3,
+            rows["steps"],
+            rows["mse"],
+            yerr=error,
+            color=COLOURS["trained"],
+            marker="o",
+            capsize=3,
             label="sampled",
         )
         for _, row in references[references["family"] == family].iterrows():
             axis.axhline(row["mse"], color=COLOURS[row["predictor"]], linestyle="--")
             axis.annotate(
-                LABELS.get(row["predictor"], row["predictor"]), (1, row["mse"]),
-                xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8, color=COLOURS[row["predictor"]],
+                LABELS.get(row["predictor"], row["predictor"]),
+                (1, row["mse"]),
+                xycoords=("axes fraction", "data"),
+                ha="right",
+                va="bottom",
+                fontsize=8,
+                color=COLOURS[row["predictor"]],
             )
-        axis.set(
-            title=family, yscale="log", xlabel="optimisation steps", ylabel="MSE per entry of A⁻¹"
-        )
+        axis.set(title=family, yscale="log", xlabel="optimisation steps", ylabel="MSE per entry of A⁻¹")
     return figure

@@ -12,8 +12,7 @@ from pandas import DataFrame
 from ired.plotting.axes import level_note, reference_lines, value_axis
 from ired.plotting.style import canvas
 
-_SEEDS = ("#0173b2", "#de8f05", "#029e73", "#cc78bc", "#56b4e9", "#ca9161", "#949494", "#ece133",
-          "#4d4d4d", "#fbafe4")  # fmt: skip
+_SEEDS = ("#0173b2", "#de8f05", "#029e73", "#cc78bc", "#56b4e9", "#ca9161", "#949494", "#ece133", "#4d4d4d", "#fbafe4")
 
 
 def plot_training(
@@ -32,7 +31,8 @@ def plot_training(
     contrast = "contrastive" in losses and losses["contrastive"].abs().max() > 0
     panels = [
         (losses, "denoising", "Denoising loss", "loss"),
-        (losses, "contrastive", "Contrastive loss", "loss") if contrast
+        (losses, "contrastive", "Contrastive loss", "loss")
+        if contrast
         else (curves, "residual", "Residual", "‖AŶ − I‖ / √n"),
         (losses, "weight_gradient", "Gradient by the weights", "norm"),
         (curves, "sampled_mse", "Sampled MSE", "MSE per entry of A⁻¹"),
@@ -40,7 +40,7 @@ def plot_training(
         (curves, "gradient_norm", "Size of the score there", "‖∇E‖, mean over k"),
         (curves, "energy_gap", "Gap to another answer", "ΔE, mean over k"),
         (curves, "score_error", "Score error, k = 0", "of the noise's square"),
-    ]  # fmt: skip
+    ]
     panels = [panel for panel in panels if panel[1] in panel[0] and panel[0][panel[1]].notna().any()]
     dead = _dead(curves)
     figure, axes = canvas(2, 4, (3.35, 2.75), title=title)
@@ -60,8 +60,16 @@ def plot_training(
             lost = not good.all()
             if good.any() and (lost or (seed in dead and table is curves)):
                 last = np.flatnonzero(good)[-1]
-                axis.plot(x[last], drawn[last], "X", color=colours[seed], markersize=10,
-                          markeredgecolor="0.1", zorder=5, clip_on=False)  # fmt: skip
+                axis.plot(
+                    x[last],
+                    drawn[last],
+                    "X",
+                    color=colours[seed],
+                    markersize=10,
+                    markeredgecolor="0.1",
+                    zorder=5,
+                    clip_on=False,
+                )
         axis.set_title(name)
         axis.set_xlabel("training step")
         axis.set_ylabel(unit)
@@ -80,10 +88,17 @@ def plot_training(
     for axis in axes.flat[len(panels) :]:
         axis.set_axis_off()
     handles = [
-        Line2D([], [], color=colours[seed], marker="X" if seed in dead else "", markersize=8,
-               markeredgecolor="0.1", label=f"seed {seed}" + ", blind or dead" * (seed in dead))
+        Line2D(
+            [],
+            [],
+            color=colours[seed],
+            marker="X" if seed in dead else "",
+            markersize=8,
+            markeredgecolor="0.1",
+            label=f"seed {seed}" + ", blind or dead" * (seed in dead),
+        )
         for seed in seeds
-    ]  # fmt: skip
+    ]
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6))
     return figure

@@ -16,19 +16,27 @@ def check_predictors(references: References, generator: torch.Generator) -> list
     n = references.A.shape[-1]
     batches = []
     for _ in range(4):
-        R = torch.randn(4 * n * n, n, n, generator=generator, dtype=torch.float64,
-                        device=generator.device)  # fmt: skip
+        R = torch.randn(4 * n * n, n, n, generator=generator, dtype=torch.float64, device=generator.device)
         A = R @ R.mT / n + torch.eye(n, dtype=R.dtype, device=R.device)
         batches.append((A, 2 * A - 3, A @ A))
     A = batches[0][0]
     fitted = predictors.fit((a, linear) for a, linear, _ in batches)
     checks = [
-        compare("predictors", "error of least squares on a planted affine map", 0,
-                states.array((fitted["least_squares"](A) - (2 * A - 3)).abs().amax()), 1e-7),
-        compare("predictors", "training mean",
-                states.array(torch.cat([linear for _, linear, _ in batches]).mean(0)),
-                states.array(fitted["mean"](A[:1])[0]), 1e-9),
-    ]  # fmt: skip
+        compare(
+            "predictors",
+            "error of least squares on a planted affine map",
+            0,
+            states.array((fitted["least_squares"](A) - (2 * A - 3)).abs().amax()),
+            1e-7,
+        ),
+        compare(
+            "predictors",
+            "training mean",
+            states.array(torch.cat([linear for _, linear, _ in batches]).mean(0)),
+            states.array(fitted["mean"](A[:1])[0]),
+            1e-9,
+        ),
+    ]
     fitted = predictors.fit((a, squared) for a, _, squared in batches)
     worst = states.array((fitted["least_squares_squared"](A) - A @ A).abs().amax())
     checks.append(Check("predictors", "error on a planted map of A²", 0, float(worst), 1e-6))
@@ -50,7 +58,5 @@ def check_predictors(references: References, generator: torch.Generator) -> list
     network = predictors.Regression(fresh(predictors.BATCH), hidden=64, steps=300)
     problems, answer = next(fresh(1000))
     missed = network.mse(problems, answer).mean() / answer.var(0).mean()
-    checks.append(
-        Check("predictors", "relative error of the network on a planted affine map", 0, float(missed), 0.02)
-    )
+    checks.append(Check("predictors", "relative error of the network on a planted affine map", 0, float(missed), 0.02))
     return checks

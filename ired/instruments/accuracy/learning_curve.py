@@ -11,9 +11,7 @@ from ired.model.protocol import Energy
 
 
 @torch.no_grad()
-def snapshot(
-    energy: Energy, A: Tensor, Y: Tensor, sampled: Tensor, generator: torch.Generator
-) -> dict[str, float]:
+def snapshot(energy: Energy, A: Tensor, Y: Tensor, sampled: Tensor, generator: torch.Generator) -> dict[str, float]:
     """Figures of merit on problems A with inverses Y and sampled inverses, all (B, n, n).
 
     sampled_mse: mean squared error per entry after sampling. residual: ‖AŶ − I‖_F/√n, root mean

@@ -120,9 +120,7 @@ def shares(targets: Mapping[str, Tensor], A: Tensor, y: Tensor | None = None) ->
     return DataFrame(rows, columns=["what", "features", "share", "low", "high"])
 
 
-def column_shares(
-    names: Sequence[str], T: Tensor, A: Tensor, y: Tensor | None = None
-) -> DataFrame:
+def column_shares(names: Sequence[str], T: Tensor, A: Tensor, y: Tensor | None = None) -> DataFrame:
     """The same of every column of T (N, len(names)) by itself."""
     fold, tables = folds(len(A)), []
     for kind in FEATURES if y is not None else FEATURES[:2]:
@@ -159,8 +157,7 @@ class Ordering:
 def ordering(energies: NDArray, truth: NDArray, surrogate: NDArray) -> Ordering:
     """Of energies and distances (P, M)."""
     to_truth, to_surrogate, between = (
-        rank_correlation(a, b)
-        for a, b in ((energies, truth), (energies, surrogate), (surrogate, truth))
+        rank_correlation(a, b) for a, b in ((energies, truth), (energies, surrogate), (surrogate, truth))
     )
     rest = np.sqrt(((1 - to_surrogate**2) * (1 - between**2)).clip(0))
     partial = np.divide(to_truth - to_surrogate * between, rest, out=np.zeros_like(to_truth), where=rest > 1e-6)

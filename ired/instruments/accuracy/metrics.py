@@ -30,9 +30,7 @@ class Accuracy:
     recovered: Interval
 
 
-def accuracy(
-    answer: Callable[[Tensor, int], Tensor], A: Tensor, Y: Tensor, inner_steps: Iterable[int]
-) -> Accuracy:
+def accuracy(answer: Callable[[Tensor, int], Tensor], A: Tensor, Y: Tensor, inner_steps: Iterable[int]) -> Accuracy:
     """answer(A, inner steps) gives matrices (N, n, n), Y are the true ones; all float64."""
     errors = {}
     for steps in inner_steps:

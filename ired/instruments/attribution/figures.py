@@ -51,12 +51,14 @@ def plot_heatmaps(maps: Mapping[Place, NDArray], ideal: Mapping[Place, NDArray],
     landscapes = sorted({k for aim, _, k, _ in maps if aim == target})
     groups = [("A", maps, "A"), ("A, ideal landscape", ideal, "A"), ("y", maps, "y")]
     groups = [group for group in groups if any(place[0] == target for place in group[1])]
-    wide = [[name for name in BASELINES if (target, name, landscapes[0], part) in source]
-            for _, source, part in groups]  # fmt: skip
+    wide = [[name for name in BASELINES if (target, name, landscapes[0], part) in source] for _, source, part in groups]
     figure, axes = canvas(
-        len(landscapes), len(groups), (4.3, 1.25), title=f"Attributions of the {target}",
+        len(landscapes),
+        len(groups),
+        (4.3, 1.25),
+        title=f"Attributions of the {target}",
         width_ratios=[len(names) for names in wide],
-    )  # fmt: skip
+    )
     figure.get_layout_engine().set(wspace=0.05)
     for k, row in zip(landscapes, axes, strict=True):
         for axis, (title, source, part), names in zip(row, groups, wide, strict=True):
@@ -90,8 +92,7 @@ def plot_agreement(means: Mapping[str, DataFrame], errors: DataFrame) -> Figure:
     axes[0].plot(rows["landscape"], rows["mean"], "--x", **line)
     ticks = sorted(cosine["landscape"].unique())
     axes[0].set_xticks(ticks, [f"{k}" for k in ticks])
-    axes[0].set(xlabel="landscape k  (0 sharpest)", ylabel="cosine to the exact one",
-                title="∂score/∂A")  # fmt: skip
+    axes[0].set(xlabel="landscape k  (0 sharpest)", ylabel="cosine to the exact one", title="∂score/∂A")
     names = list(dict.fromkeys(integrals["baseline"]))
     _dots(axes[1], integrals.rename(columns={"baseline": "at"}), names)
     axes[1].set(title="Score by A, integrated", ylabel="cosine to the ideal score's")
@@ -135,12 +136,12 @@ def plot_reading(means: Mapping[str, DataFrame], methods: DataFrame, n: int) -> 
         (axes[0, 1], "A_diagonal", "Share of A's on the diagonal"),
     ):
         for name, rows in shares[shares["measure"] == measure].groupby("baseline", sort=False):
-            band(axis, rows["landscape"], rows["mean"], rows["low"], rows["high"],
-                 NAMES.get(name, name), BASELINES[name])  # fmt: skip
+            band(
+                axis, rows["landscape"], rows["mean"], rows["low"], rows["high"], NAMES.get(name, name), BASELINES[name]
+            )
         ticks = sorted(shares["landscape"].unique())
         axis.set_xticks(ticks, [f"{k}" for k in ticks])
-        axis.set(title=title, xlabel="landscape k  (0 sharpest)", ylabel="share of Σ|attribution|",
-                 ylim=(0, 1.03))  # fmt: skip
+        axis.set(title=title, xlabel="landscape k  (0 sharpest)", ylabel="share of Σ|attribution|", ylim=(0, 1.03))
     axes[0, 1].axhline(1 / n, color="black", linestyle=":", linewidth=1, label="all entries alike")
     axes[0, 1].legend(fontsize=8)
     for axis, measure, title in (
@@ -163,8 +164,7 @@ def plot_reading(means: Mapping[str, DataFrame], methods: DataFrame, n: int) -> 
             (axes[1, 2], "shapley_cosine", "^", "#cc78bc", "cosine to Shapley"),
         ):
             inside = colour if target == "gap" else "white"
-            axis.plot(rows[column], y, marker, color=colour, mfc=inside,
-                      label=label if target == "gap" else None)  # fmt: skip
+            axis.plot(rows[column], y, marker, color=colour, mfc=inside, label=label if target == "gap" else None)
     axes[1, 1].set(title="Infidelity", xlabel="share of change not predicted", xlim=(-0.03, 1.06))
     axes[1, 2].set(title="Stability and Shapley values", xlabel="relative change; cosine")
     for axis in axes[1, 1:]:

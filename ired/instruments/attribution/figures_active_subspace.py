@@ -30,25 +30,40 @@ FIELDS = {
 }
 ROWS = {"trained": "at noised answers", "paths": "on sampling paths", "untrained": "untrained"}
 PARTS = {
-    "identity": "identity", "diagonal": "diagonal", "off_diagonal": "off-diagonal",
+    "identity": "identity",
+    "diagonal": "diagonal",
+    "off_diagonal": "off-diagonal",
     "antisymmetric": "antisymmetric",
-}  # fmt: skip
+}
 
 
 def active_subspace_figures(tables: dict[str, DataFrame], matrices: np.ndarray) -> list[tuple]:
     """Name, figure and caption of each, from the tables of P3-03 and the components as matrices."""
     beyond = {name: tables[name].query("field == 'beyond'") for name in ("spectra", "framed")}
     return [
-        ("scree", plot_scree(beyond["spectra"]), "PCA of the gradient beyond the best multiple of the "
-         "state. Marked: above what shuffled and sign-flipped entries give (95 %)."),
-        ("components", plot_pictures(tables["components"], matrices), "Leading components, their share of "
-         "the variance, and what they are made of."),
-        ("subspaces", plot_subspaces(tables["angles"], tables["captures"], beyond["framed"]),
-         "Bands: the middle 95 %; bars: 95 % intervals over problems; m: dimension."),
-        ("alignment", plot_alignment(tables["axes"], tables["single"], tables["cosines"]),
-         "1: what 95 % of random directions stay under, of the state or of the same layer; filled: "
-         "above it, and above chance after correction. Bars: 95 % intervals over problems."),
-    ]  # fmt: skip
+        (
+            "scree",
+            plot_scree(beyond["spectra"]),
+            "PCA of the gradient beyond the best multiple of the "
+            "state. Marked: above what shuffled and sign-flipped entries give (95 %).",
+        ),
+        (
+            "components",
+            plot_pictures(tables["components"], matrices),
+            "Leading components, their share of the variance, and what they are made of.",
+        ),
+        (
+            "subspaces",
+            plot_subspaces(tables["angles"], tables["captures"], beyond["framed"]),
+            "Bands: the middle 95 %; bars: 95 % intervals over problems; m: dimension.",
+        ),
+        (
+            "alignment",
+            plot_alignment(tables["axes"], tables["single"], tables["cosines"]),
+            "1: what 95 % of random directions stay under, of the state or of the same layer; filled: "
+            "above it, and above chance after correction. Bars: 95 % intervals over problems.",
+        ),
+    ]
 
 
 def plot_scree(spectra: DataFrame) -> Figure:
@@ -60,9 +75,13 @@ def plot_scree(spectra: DataFrame) -> Figure:
     landscapes = sorted(spectra["landscape"].unique())
     columns = -(-len(landscapes) // 2)
     figure, axes = canvas(
-        2, columns, (2.7, 2.4), sharex=True, sharey=True,
+        2,
+        columns,
+        (2.7, 2.4),
+        sharex=True,
+        sharey=True,
         title="Components of the gradient beyond its A-blind part",
-    )  # fmt: skip
+    )
     size = int(spectra["component"].max())
     for axis, k in zip(axes.flat, landscapes, strict=False):
         for (energy, states), (colour, marker, words) in FIELDS.items():
@@ -99,9 +118,7 @@ def plot_pictures(table: DataFrame, matrices: np.ndarray) -> Figure:
     shown = table["name"].isin(ROWS).to_numpy()
     table, matrices = table[shown], matrices[shown]
     names, columns = [*ROWS], int(table["name"].value_counts().max())
-    figure, axes = canvas(
-        len(names), columns, (1.7, 2.4), title="Leading components of the gradient as matrices"
-    )
+    figure, axes = canvas(len(names), columns, (1.7, 2.4), title="Leading components of the gradient as matrices")
     norm = centred(matrices)
     for line, name in zip(axes, names, strict=True):
         places = np.flatnonzero(table["name"] == name)
@@ -135,10 +152,10 @@ def plot_subspaces(stability: DataFrame, captures: DataFrame, power: DataFrame) 
         ("bootstrap", COLOURS["path"], "problems resampled, all"),
     ):
         left.plot(k, stability[name], marker="o", color=colour, label=words)
-        left.fill_between(k, stability[f"{name}_low"], stability[f"{name}_high"], color=colour,
-                          alpha=0.2, linewidth=0)  # fmt: skip
-    left.plot(k, stability["expected"], color="black", linestyle=":", linewidth=1.3,
-              label="halves, were the spectrum true")  # fmt: skip
+        left.fill_between(k, stability[f"{name}_low"], stability[f"{name}_high"], color=colour, alpha=0.2, linewidth=0)
+    left.plot(
+        k, stability["expected"], color="black", linestyle=":", linewidth=1.3, label="halves, were the spectrum true"
+    )
     left.axhline(30, color="0.4", linewidth=1, linestyle="--")
     left.set(ylim=(0, 92), ylabel="largest principal angle, degrees", title="Stability")
     for at, m in zip(k, stability["dimension"], strict=True):
@@ -151,8 +168,15 @@ def plot_subspaces(stability: DataFrame, captures: DataFrame, power: DataFrame) 
         x = rows["landscape"] + 0.11 * (place - 2.5)
         times = rows[["share", "low", "high"]].div(rows["chance"], axis=0)
         dots(middle, times, x, "share", colour, marker, upright=True, label=words, size=5)
-    middle.step(rows["landscape"], rows["limit"] / rows["chance"], where="mid", color="black",
-                linestyle=":", linewidth=1.3, label="95 % of random subspaces")  # fmt: skip
+    middle.step(
+        rows["landscape"],
+        rows["limit"] / rows["chance"],
+        where="mid",
+        color="black",
+        linestyle=":",
+        linewidth=1.3,
+        label="95 % of random subspaces",
+    )
     middle.axhline(1, color="0.4", linewidth=1)
     middle.set(ylabel="captured / chance", title="Exact sensitivity of the inverse")
 
@@ -161,8 +185,7 @@ def plot_subspaces(stability: DataFrame, captures: DataFrame, power: DataFrame) 
         x = rows["landscape"] + 0.1 * (place - 1.5)
         dots(right, rows, x, "share", colour, marker, upright=True, label=words, size=5)
     right.axhline(rows["chance"].iloc[0], color="black", linestyle=":", linewidth=1.3, label="isotropic")
-    right.set(ylabel="share of the field along q qᵀ", ylim=(0, 1.05),
-              title="Field in each A's own eigenvectors")  # fmt: skip
+    right.set(ylabel="share of the field along q qᵀ", ylim=(0, 1.05), title="Field in each A's own eigenvectors")
     for axis in (left, middle, right):
         landscape_axis(axis, int(k.max()) + 1)
         handles, labels = axis.get_legend_handles_labels()
@@ -179,8 +202,7 @@ def plot_alignment(axes_of_A: DataFrame, captures: DataFrame, cosines: DataFrame
     name, cosine, limit, agrees.
     """
     lines = list(dict.fromkeys(zip(axes_of_A["landscape"], axes_of_A["component"], strict=True)))
-    figure, (axes,) = canvas(1, 4, (3.1, 0.45 * len(lines) + 1.5), sharey=True,
-                             title="What the components point at")  # fmt: skip
+    figure, (axes,) = canvas(1, 4, (3.1, 0.45 * len(lines) + 1.5), sharey=True, title="What the components point at")
     for axis, table, title in (
         (axes[0], axes_of_A, "Eigen-directions of A"),
         (axes[1], captures, "Sensitivity −Y dA Y"),
@@ -216,11 +238,20 @@ def _cosines(axis: Axes, table: DataFrame, lines: Sequence[tuple[int, int]]) -> 
             times = (rows["cosine"].abs() / rows["limit"]).to_numpy()
             agrees = rows["agrees"].to_numpy(dtype=bool)
             y = place + 0.24 * (list(LAYERS).index(layer) - 1) + np.zeros(len(rows))
-            axis.plot(times[~agrees], y[~agrees], "o", color=colour, markerfacecolor="none",
-                      markersize=3.5, markeredgewidth=0.8, label=label)  # fmt: skip
+            axis.plot(
+                times[~agrees],
+                y[~agrees],
+                "o",
+                color=colour,
+                markerfacecolor="none",
+                markersize=3.5,
+                markeredgewidth=0.8,
+                label=label,
+            )
             axis.plot(times[agrees], y[agrees], "o", color=colour, markersize=5)
             label = None
             for name, x in zip(rows["name"][agrees], times[agrees], strict=True):
                 if x == times[agrees].max():
-                    axis.annotate(name, (x, y[0]), xytext=(-6, 0), textcoords="offset points",
-                                  fontsize=7, va="center", ha="right")  # fmt: skip
+                    axis.annotate(
+                        name, (x, y[0]), xytext=(-6, 0), textcoords="offset points", fontsize=7, va="center", ha="right"
+                    )

@@ -25,9 +25,7 @@ def check_attribution(references: References, generator: torch.Generator) -> lis
     checks = []
     for k in references.landscapes[:2]:
         y = states.noised(ideal, y0, k, 1, generator)[0][:, 0]
-        begins = integrated_gradients.baselines(
-            ideal, k, A, mean=3.0, background=background, generator=generator
-        )
+        begins = integrated_gradients.baselines(ideal, k, A, mean=3.0, background=background, generator=generator)
         worst = [
             _missed(integrated_gradients.integrate(target, A, y, baseline=begins[begin], count=count))
             for energy, names, count in (
@@ -37,8 +35,7 @@ def check_attribution(references: References, generator: torch.Generator) -> lis
             for target in (integrated_gradients.gap(energy, k, y0), integrated_gradients.score(energy, k, (0, 1)))
             for begin in names
         ]
-        checks += [Check(NAME, f"incompleteness, k={k}", 0, max(worst), 1e-6),
-                   *_integrals(ideal, k, A, y, y0)]  # fmt: skip
+        checks += [Check(NAME, f"incompleteness, k={k}", 0, max(worst), 1e-6), *_integrals(ideal, k, A, y, y0)]
 
     def inverted(A: Tensor, start: Tensor) -> Tensor:
         return ideal.coordinates.encode(torch.linalg.inv(A))
@@ -84,16 +81,14 @@ def _integrals(ideal: Any, k: int, A: Tensor, y: Tensor, y0: Tensor) -> list[Che
     return [
         relative(NAME, f"ideal gap by y, k={k}", size(closed), size(paths.attributions()[1]), 1e-6),
         relative(NAME, f"ideal score by A, k={k}", size(known), size(here), 1e-9),
-        relative(NAME, f"ideal score by A from A/2, k={k}", size(2 * known),
-                 size(exact_sensitivity.symmetric(twice)), 1e-6),
-        relative(NAME, f"gap by a layer, k={k}", size(h * h / (2 * sigma)),
-                 size(layer.attributions()[0]), 1e-6),
-    ]  # fmt: skip
+        relative(
+            NAME, f"ideal score by A from A/2, k={k}", size(2 * known), size(exact_sensitivity.symmetric(twice)), 1e-6
+        ),
+        relative(NAME, f"gap by a layer, k={k}", size(h * h / (2 * sigma)), size(layer.attributions()[0]), 1e-6),
+    ]
 
 
-def _shapley(
-    ideal: Any, A: Tensor, y: Tensor, begin: Baseline, generator: torch.Generator
-) -> list[Check]:
+def _shapley(ideal: Any, A: Tensor, y: Tensor, begin: Baseline, generator: torch.Generator) -> list[Check]:
     """A sum gives every feature its term, a product of two gives each the half."""
     features, n, size = explainers.joined(ideal), A.shape[-1], states.array
     few = tuple(f % 5 for f in features)
@@ -101,11 +96,16 @@ def _shapley(
     total = Target("sum", lambda A, y: (weight * A.pow(3)).sum((1, 2)) + y.pow(2).sum(1))
     terms = weight * (A.pow(3) - begin.A[0].pow(3)), y.pow(2) - begin.y[0].pow(2)
     checks = [
-        to_scale(NAME, f"Shapley values of a sum, {how}", size(explainers.grouped(terms, f)),
-                 size(explainers.shapley(total, A, y, baseline=begin, features=f, samples=2, seed=0).values), within)
+        to_scale(
+            NAME,
+            f"Shapley values of a sum, {how}",
+            size(explainers.grouped(terms, f)),
+            size(explainers.shapley(total, A, y, baseline=begin, features=f, samples=2, seed=0).values),
+            within,
+        )
         # captum keeps what it has sampled in float32.
         for how, f, within in (("exact", few, 1e-9), ("sampled", features, 1e-6))
-    ]  # fmt: skip
+    ]
     product = Target("product", lambda A, y: A[:, 0, 0] * A[:, 0, 1])
     zero = Baseline("zero", torch.zeros_like(A)[None], torch.zeros_like(y)[None])
     values = explainers.shapley(product, A, y, baseline=zero, features=few, samples=2, seed=0).values
@@ -114,9 +114,7 @@ def _shapley(
     return [*checks, compare(NAME, "Shapley values of a product", size(known), size(values), 1e-9)]
 
 
-def _methods(
-    ideal: Any, A: Tensor, y: Tensor, begins: dict[str, Baseline], generator: torch.Generator
-) -> list[Check]:
+def _methods(ideal: Any, A: Tensor, y: Tensor, begins: dict[str, Baseline], generator: torch.Generator) -> list[Check]:
     """A linear function hides nothing from its gradient; an eigenvalue's quadratic form lies in one
     eigen-direction; a planted direction leads."""
     size = states.array

@@ -30,9 +30,13 @@ def check_active_subspace(references: References, generator: torch.Generator) ->
     c = (z * noise).sum((1, 2, 3), keepdim=True) / z.pow(2).sum((1, 2, 3), keepdim=True)
     checks = [
         compare(NAME, "the ideal gradient: the noise", *_arrays(noise, fields["raw"]), 1e-9),
-        compare(NAME, "the ideal gradient beyond its blind part",
-                *_arrays((1 - c * sigmas) * noise - c * home, fields["beyond"]), 1e-9),
-    ]  # fmt: skip
+        compare(
+            NAME,
+            "the ideal gradient beyond its blind part",
+            *_arrays((1 - c * sigmas) * noise - c * home, fields["beyond"]),
+            1e-9,
+        ),
+    ]
 
     B = torch.randn(size, size, generator=generator, dtype=torch.float64).to(A)
     H, basis = B + B.mT, points.state_basis(ideal, A)
@@ -41,8 +45,14 @@ def check_active_subspace(references: References, generator: torch.Generator) ->
     S = torch.stack([torch.cov(of_landscape.flatten(0, 1).mT, correction=0) for of_landscape in z])
     known = torch.linalg.eigvalsh(H @ S @ H).flip(-1)
     largest = known[:, :1]
-    checks.append(compare(NAME, "variances of a quadratic's gradient: those of H S H",
-                          *_arrays(known / largest, values / largest), 1e-9))  # fmt: skip
+    checks.append(
+        compare(
+            NAME,
+            "variances of a quadratic's gradient: those of H S H",
+            *_arrays(known / largest, values / largest),
+            1e-9,
+        )
+    )
 
     everything = random_directions.orthonormal(size, size, generator, z)
     few, step, n = everything[:2], 1e-5, ideal.coordinates.n
@@ -55,14 +65,24 @@ def check_active_subspace(references: References, generator: torch.Generator) ->
     captured = exact_sensitivity.captured(ideal, A, few)
     checks += [
         compare(NAME, "sensitivity that the whole space captures", 1, points.array(whole), 1e-9),
-        compare(NAME, "sensitivity along random directions, by differences of inverses",
-                *_arrays(along / total[:, None], captured), 1e-6),
-    ]  # fmt: skip
+        compare(
+            NAME,
+            "sensitivity along random directions, by differences of inverses",
+            *_arrays(along / total[:, None], captured),
+            1e-6,
+        ),
+    ]
 
     unit = A[0] / A[0].norm()
     shares = eigenframe.frame_shares(ideal, A[:1], to_basis(unit.flatten())[None])[0, 0]
-    checks.append(compare(NAME, "shares of A along its own eigen-directions",
-                          *_arrays(torch.linalg.eigvalsh(unit).pow(2), shares), 1e-9))  # fmt: skip
+    checks.append(
+        compare(
+            NAME,
+            "shares of A along its own eigen-directions",
+            *_arrays(torch.linalg.eigvalsh(unit).pow(2), shares),
+            1e-9,
+        )
+    )
 
     bent, k = _Bent(ideal), 1
     v = torch.randn(2, size, generator=generator, dtype=torch.float64).to(A)
@@ -90,13 +110,12 @@ def check_planted_subspace(generator: torch.Generator) -> list[Check]:
     same = alignment.alignment(rows, rows.expand(3, -1, -1)).cosine
     return [
         Check(NAME, "components of a planted plane", m, float(components.real[0]), 0),
-        Check(NAME, "its angle to what is found", 0,
-              active_subspace.angle(components.rows[0, :m], rows), 10),
+        Check(NAME, "its angle to what is found", 0, active_subspace.angle(components.rows[0, :m], rows), 10),
         Check(NAME, "angle between halves of the problems", 0, float(np.median(stable.halves)), 15),
         Check(NAME, "share of noise with a component", 0.05, float((blind.real > 0).mean()), 0.15),
         Check(NAME, "share of p < 0.05 for random directions", 0.05, float((p < 0.05).mean()), 0.04),
         compare(NAME, "cosines of two components with themselves", np.eye(m), same, 1e-12),
-    ]  # fmt: skip
+    ]
 
 
 def _arrays(*tensors: Tensor) -> tuple[Any, ...]:

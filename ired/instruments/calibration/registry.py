@@ -110,27 +110,19 @@ class Miscalibrated(Exception):
     exit_status = 1
 
 
-def on_energies(
-    references: References, generators: Callable[[int], torch.Generator]
-) -> list[Check]:
+def on_energies(references: References, generators: Callable[[int], torch.Generator]) -> list[Check]:
     """What every instrument finds on energies that are known in closed form.
 
     generators(phase) gives a phase its randomness, so that a new phase leaves the others' checks alone.
     """
     return [
-        answer
-        for phase, checks in ON_ENERGIES.items()
-        for answer in of_phase(checks, generators(phase), references)
+        answer for phase, checks in ON_ENERGIES.items() for answer in of_phase(checks, generators(phase), references)
     ]
 
 
 def on_planted_data(generators: Callable[[int], torch.Generator]) -> list[Check]:
     """The same for checks on planted data, which know no energy and no coordinates."""
-    return [
-        answer
-        for phase, checks in ON_PLANTED_DATA.items()
-        for answer in of_phase(checks, generators(phase))
-    ]
+    return [answer for phase, checks in ON_PLANTED_DATA.items() for answer in of_phase(checks, generators(phase))]
 
 
 def of_phase(

@@ -47,35 +47,48 @@ class CodedNetwork:
     dictionaries: Sequence[Dictionary]
     h: Sequence[Tensor]
 
-    def edges(
-        self, k: Tensor, directions: Sequence[Tensor] | None = None, cut: bool = False
-    ) -> list[Edges]:
+    def edges(self, k: Tensor, directions: Sequence[Tensor] | None = None, cut: bool = False) -> list[Edges]:
         """Of both steps, on tokens in landscapes k (T,); see `feature_graph.edges`."""
         return [
             feature_graph.edges(
-                layer, self.dictionaries[n], self.dictionaries[n + 1], self.h[n], k,
+                layer,
+                self.dictionaries[n],
+                self.dictionaries[n + 1],
+                self.h[n],
+                k,
                 directions=None if directions is None else directions[n],
                 cut=cut,
             )
             for n, layer in enumerate(self.layers)
-        ]  # fmt: skip
+        ]
 
 
 def networks(
-    energies: Mapping[str, Energy], learned: Sequence[Dictionary], tokens: Places, training: Places, steps: int,
-    batch: int, generator: torch.Generator, on_layer: Callable[[int], None] = lambda n: None,
+    energies: Mapping[str, Energy],
+    learned: Sequence[Dictionary],
+    tokens: Places,
+    training: Places,
+    steps: int,
+    batch: int,
+    generator: torch.Generator,
+    on_layer: Callable[[int], None] = lambda n: None,
 ) -> dict[str, CodedNetwork]:
     """The "trained" network with its dictionaries `learned`, and "relearned" and "untrained": the trained and the
     untrained one with dictionaries made alike (`relearned`) of their activations on tokens for training.
-    """  # fmt: skip
+    """
     h = {name: activations(energy, tokens) for name, energy in energies.items()}
     made = {
         name: relearned(
-            learned, h["trained"], activations(energy, training),
-            steps=steps, batch=batch, generator=generator, on_layer=on_layer,
+            learned,
+            h["trained"],
+            activations(energy, training),
+            steps=steps,
+            batch=batch,
+            generator=generator,
+            on_layer=on_layer,
         )
         for name, energy in energies.items()
-    }  # fmt: skip
+    }
 
     def coded(name: str, dictionaries: Sequence[Dictionary]) -> CodedNetwork:
         return CodedNetwork(energies[name], feature_graph.film_layers(energies[name]), dictionaries, h[name])
@@ -151,12 +164,14 @@ class Graphs:
 
     def curves(self, shares: NDArray) -> DataFrame:
         """The part of the effect that the largest edges carry, at `shares` of all edges."""
-        return DataFrame([
-            {"step": step, "graph": name, "edges": share, "effect": effect}
-            for n, step in enumerate(STEPS)
-            for name, graph in ({"own": self.studied} | self.chance).items()
-            for share, effect in zip(shares, graph[n].curve(shares), strict=True)
-        ])  # fmt: skip
+        return DataFrame(
+            [
+                {"step": step, "graph": name, "edges": share, "effect": effect}
+                for n, step in enumerate(STEPS)
+                for name, graph in ({"own": self.studied} | self.chance).items()
+                for share, effect in zip(shares, graph[n].curve(shares), strict=True)
+            ]
+        )
 
     def strongest(self, count: int = 2000) -> DataFrame:
         """The strongest edges of each step, predicted and ablated."""
@@ -179,11 +194,16 @@ class Graphs:
 
 
 def relearned(
-    like: Sequence[Dictionary], h: Sequence[Tensor], x: Sequence[Tensor], steps: int, batch: int,
-    generator: torch.Generator, on_layer: Callable[[int], None] = lambda n: None,
+    like: Sequence[Dictionary],
+    h: Sequence[Tensor],
+    x: Sequence[Tensor],
+    steps: int,
+    batch: int,
+    generator: torch.Generator,
+    on_layer: Callable[[int], None] = lambda n: None,
 ) -> list[Dictionary]:
     """TopK dictionaries of activations x, a layer each, as large as those `like` and as sparse as these
-    are on the activations h that they were made for."""  # fmt: skip
+    are on the activations h that they were made for."""
     made = []
     for dictionary, own_h, of_layer in zip(like, h, x, strict=True):
         fires = dictionary.to(own_h).encode(own_h) != 0
@@ -201,10 +221,13 @@ def relearned(
 def graphs(networks: Mapping[str, CodedNetwork], tokens: Places, generator: torch.Generator) -> Graphs:
     """Of the "trained" network beside chance; networks: those of `networks`, whose activations are on the tokens."""
     trained = networks["trained"]
-    random = replace(trained, dictionaries=[
-        feature_graph.random_dictionary(d, h, generator)
-        for d, h in zip(trained.dictionaries, trained.h, strict=True)
-    ])  # fmt: skip
+    random = replace(
+        trained,
+        dictionaries=[
+            feature_graph.random_dictionary(d, h, generator)
+            for d, h in zip(trained.dictionaries, trained.h, strict=True)
+        ],
+    )
     written = [feature_graph.shuffled(d, generator) for d in trained.dictionaries]
     rivals = {"random": random, "untrained": networks["untrained"], "relearned": networks["relearned"]}
     chance = {name: trained.edges(tokens.k, [w[name] for w in written]) for name in ("features", "weights")}
@@ -220,9 +243,7 @@ def graphs(networks: Mapping[str, CodedNetwork], tokens: Places, generator: torc
                 "gap": features.attribute(*place).size,
                 "score": feature_graph.score_reach(*place).size,
             }
-        shares = {
-            what: float(needed(size[size > 0])) if size.any() else 0.0 for what, size in sizes.items()
-        }
+        shares = {what: float(needed(size[size > 0])) if size.any() else 0.0 for what, size in sizes.items()}
         ends.append({"graph": name} | shares)
     return Graphs(
         studied=trained.edges(tokens.k, cut=True),

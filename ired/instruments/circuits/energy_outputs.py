@@ -154,13 +154,18 @@ class Split:
 
 @torch.no_grad()
 def split(
-    energy: Energy, A: Tensor, y0: Tensor, k: int, frames: Frames, states: int,
+    energy: Energy,
+    A: Tensor,
+    y0: Tensor,
+    k: int,
+    frames: Frames,
+    states: int,
     generator: torch.Generator,
 ) -> Split:
     """At `states` noised answers of each problem A (P, n, n) with answer y0 (P, d), as in training.
 
     Jacobians are not needed: 2 f_i ⟨∇f_i, v⟩ takes one product of the Jacobian with v.
-    """  # fmt: skip
+    """
     prepared, sigma = energy.prepare(A), points.sigma(energy, k)
     y = points.noised(energy, y0, k, states, generator)[0]
 

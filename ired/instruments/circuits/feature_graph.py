@@ -119,12 +119,18 @@ def film_layers(network: Network) -> list[Layer]:
 
 @torch.no_grad()
 def edges(
-    layer: Layer, source: Dictionary, target: Dictionary, h: Tensor, k: Tensor,
-    directions: Tensor | None = None, cut: bool = True, memory: int = 2**27,
+    layer: Layer,
+    source: Dictionary,
+    target: Dictionary,
+    h: Tensor,
+    k: Tensor,
+    directions: Tensor | None = None,
+    cut: bool = True,
+    memory: int = 2**27,
 ) -> Edges:
     """Of the activations h (T, width) in landscapes k (T,) through `layer`, from the features of
     `source` to those of `target`. directions (F, width): what sources write, if not what they do.
-    """  # fmt: skip
+    """
     source, target, after = source.to(h), target.to(h), layer(h, k)
     directions = source.directions if directions is None else directions.to(h)
     f, fires = source.encode(h), target.encode(after) != 0
@@ -207,9 +213,12 @@ def verified(graph: Edges, least: int = 5) -> Verified:
         reach = np.flatnonzero(graph.size[:, j])
         if len(reach) >= least:
             x, y = graph.signed[reach, j], graph.cut_signed[reach, j]
-            rho.append((
-                rank_correlation(graph.size[reach, j], graph.cut[reach, j]), rank_correlation(x, y),
-            ))  # fmt: skip
+            rho.append(
+                (
+                    rank_correlation(graph.size[reach, j], graph.cut[reach, j]),
+                    rank_correlation(x, y),
+                )
+            )
             pairs.append((np.mean(x * y), np.mean(x * x)))
     if len(rho) < 2:
         raise DictionaryError(f"{len(rho)} targets have {least} sources or more: nothing to verify")
@@ -238,11 +247,16 @@ def random_dictionary(like: Dictionary, x: Tensor, generator: torch.Generator) -
 
 
 def learned_dictionary(
-    like: Dictionary, active: int, x: Tensor, steps: int, batch: int, seed: int,
+    like: Dictionary,
+    active: int,
+    x: Tensor,
+    steps: int,
+    batch: int,
+    seed: int,
     generator: torch.Generator,
 ) -> Dictionary:
     """A TopK dictionary with as many features as `like`, `active` of them on a token, trained on
-    activations x (N, width)."""  # fmt: skip
+    activations x (N, width)."""
     mean, _, scale = _moments(x)
     x = x.float().cpu()
 
@@ -303,9 +317,7 @@ class Reach:
     rest: float
 
 
-def score_reach(
-    energy: Energy, layer: str, dictionary: Dictionary, tokens: Places, chunk: int = 1024
-) -> Reach:
+def score_reach(energy: Energy, layer: str, dictionary: Dictionary, tokens: Places, chunk: int = 1024) -> Reach:
     """∇E = Σ_m (∂E/∂f_m) ∇f_m + rest, of features that fire, each along ∇E."""
     dictionary, whole, rest, share, size = dictionary.to(tokens.y), 0.0, 0.0, 0, 0
     for part in tokens.split(chunk):
@@ -334,13 +346,12 @@ def score_reach(
 def summary(graphs: Mapping[str, Edges]) -> dict[str, NDArray | list]:
     """Tidy columns, a row a graph: how many edges carry MOST, and how much passes by."""
     return {
-        "graph": list(graphs), "sources": [len(edges.sources) for edges in graphs.values()],
+        "graph": list(graphs),
+        "sources": [len(edges.sources) for edges in graphs.values()],
         "targets": [len(edges.targets) for edges in graphs.values()],
         "edges": [edges.share() for edges in graphs.values()],
         "parents": [float(np.median(edges.parents())) for edges in graphs.values()],
-        "parents_count": [
-            float(np.median(edges.parents()) * len(edges.sources)) for edges in graphs.values()
-        ],
+        "parents_count": [float(np.median(edges.parents()) * len(edges.sources)) for edges in graphs.values()],
         "within": [float(np.nanmean(edges.within)) for edges in graphs.values()],
         "rest": [edges.left_over() for edges in graphs.values()],
-    }  # fmt: skip
+    }

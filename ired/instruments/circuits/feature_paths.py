@@ -34,9 +34,7 @@ from ired.model.protocol import Energy
 LAYERS = ("fc1", "fc2", "fc3")
 
 
-def candidates(
-    graph: Sequence[Edges], gap: Effects, ends: int, parents: int
-) -> list[tuple[int, int, int]]:
+def candidates(graph: Sequence[Edges], gap: Effects, ends: int, parents: int) -> list[tuple[int, int, int]]:
     """Chains (i, j, m): the `ends` features of the last layer with the largest effect on the gap, and
     the `parents` strongest edges into each feature, layer by layer; graph: edges of the two steps."""
     first, second = graph
@@ -54,12 +52,15 @@ def _strongest(sizes: NDArray, count: int) -> NDArray:
 
 @torch.no_grad()
 def effects(
-    energy: Energy, layers: Sequence[Layer], dictionaries: Sequence[Dictionary], tokens: Places,
+    energy: Energy,
+    layers: Sequence[Layer],
+    dictionaries: Sequence[Dictionary],
+    tokens: Places,
     chains: Sequence[tuple[int, int, int]],
 ) -> dict[str, NDArray]:
     """Tidy columns of chains (C,): fc1, fc2, fc3; size, signed: mean |effect| and mean effect on the
     gap over all tokens; cut, cut_signed: by ablation; together: share of tokens with all three.
-    """  # fmt: skip
+    """
     placed = [d.to(tokens.y) for d in dictionaries]
     sigma = energy.schedule.at("sigma", tokens.k, tokens.y)[:, 0]
     totals = torch.zeros(2, len(chains), len(tokens.y)).to(tokens.y)
@@ -93,9 +94,12 @@ def effects(
     predicted, cut = totals / sigma
     columns = dict(zip(LAYERS, np.transpose(np.array(chains).reshape(-1, 3)), strict=True))
     return columns | {
-        "size": array(predicted.abs().mean(1)), "signed": array(predicted.mean(1)),
-        "cut": array(cut.abs().mean(1)), "cut_signed": array(cut.mean(1)), "together": together,
-    }  # fmt: skip
+        "size": array(predicted.abs().mean(1)),
+        "signed": array(predicted.mean(1)),
+        "cut": array(cut.abs().mean(1)),
+        "cut_signed": array(cut.mean(1)),
+        "together": together,
+    }
 
 
 def agreement(chains: Mapping[str, NDArray]) -> tuple[Interval, Interval]:
@@ -106,13 +110,17 @@ def agreement(chains: Mapping[str, NDArray]) -> tuple[Interval, Interval]:
 
 
 def described(
-    dictionary: Dictionary, h: Tensor, chosen: Sequence[int], k: Tensor, problem: Tensor,
+    dictionary: Dictionary,
+    h: Tensor,
+    chosen: Sequence[int],
+    k: Tensor,
+    problem: Tensor,
     properties: Mapping[str, NDArray],
 ) -> dict[str, Any]:
     """Tidy columns of features `chosen` (m,): how often they fire, the mean landscape where they do,
     and the property of the matrix that their mean activation over a problem goes with best (Spearman's
     rho, p adjusted over all features and properties). h (T, width), k, problem (T,), properties (P,).
-    """  # fmt: skip
+    """
     f = dictionary.to(h).encode(h)[:, list(chosen)]
     fires = (f != 0).double()
     count = fires.sum(0)
@@ -125,7 +133,10 @@ def described(
     rows = np.arange(len(best))
     p = adjust(rank_p_values(rho, len(means) - 2))
     return {
-        "feature": list(chosen), "rate": array(fires.mean(0)),
+        "feature": list(chosen),
+        "rate": array(fires.mean(0)),
         "landscape": array((fires * k[:, None]).sum(0) / count.clamp_min(1)),
-        "property": [names[q] for q in best], "rho": rho[rows, best], "p": p[rows, best],
-    }  # fmt: skip
+        "property": [names[q] for q in best],
+        "rho": rho[rows, best],
+        "p": p[rows, best],
+    }

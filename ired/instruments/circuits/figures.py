@@ -36,9 +36,14 @@ PARTS = {
 }
 MEASURES = {"gap": "energy gap", "score": "score"}
 PROPERTIES = {
-    "condition_number": "κ", "smallest_eigenvalue": "λ min", "largest_eigenvalue": "λ max",
-    "log_determinant": "log det", "inverse_peak": "peak of A⁻¹", "norm": "‖A‖", "trace": "trace",
-}  # fmt: skip
+    "condition_number": "κ",
+    "smallest_eigenvalue": "λ min",
+    "largest_eigenvalue": "λ max",
+    "log_determinant": "log det",
+    "inverse_peak": "peak of A⁻¹",
+    "norm": "‖A‖",
+    "trace": "trace",
+}
 LAYERS = ("fc1", "fc2", "fc3")
 UP, DOWN = COLOURS["least_squares"], COLOURS["trained"]
 DRAWN = 24  # chains
@@ -47,23 +52,37 @@ DRAWN = 24  # chains
 def composition_figures(tables: Mapping[str, DataFrame], pictures: Mapping[str, np.ndarray]) -> list[tuple]:
     """Name, figure and caption of each, from the tables and matrices of P5-04."""
     return [
-        ("graph", plot_graph(tables["chains"], tables["features"]),
-         f"The {DRAWN} strongest chains of features; line width: mean |effect| on the energy gap of "
-         "the chains through it. At each feature what it goes with, if anything does (p < 0.05 after "
-         "correction), and the mean landscape where it fires."),
-        ("sparsity", plot_sparsity(tables["curves"], tables["graphs"]),
-         "How much of the effect the strongest edges carry; and, beside chance, the share of sources "
-         "that carry 80 % of a target's, and of the edges between features that fire on a token: 95 % "
-         "intervals of paired differences."),
-        ("verification", plot_verification(tables["edges"], tables["chains"]),
-         "Strongest edges, and chains, by gradient × activation and by ablating them alone."),
-        ("terms", plot_terms(pictures),
-         "What each output adds to gap and score, as a matrix that sums to 1: 1/n² everywhere would be "
-         "all alike. Where states are symmetric, an output off the diagonal is shown in two halves."),
-        ("outputs", plot_outputs(tables),
-         "Trained (full lines) and untrained network (thin, open marks); 95 % intervals over "
-         "problems."),
-    ]  # fmt: skip
+        (
+            "graph",
+            plot_graph(tables["chains"], tables["features"]),
+            f"The {DRAWN} strongest chains of features; line width: mean |effect| on the energy gap of "
+            "the chains through it. At each feature what it goes with, if anything does (p < 0.05 after "
+            "correction), and the mean landscape where it fires.",
+        ),
+        (
+            "sparsity",
+            plot_sparsity(tables["curves"], tables["graphs"]),
+            "How much of the effect the strongest edges carry; and, beside chance, the share of sources "
+            "that carry 80 % of a target's, and of the edges between features that fire on a token: 95 % "
+            "intervals of paired differences.",
+        ),
+        (
+            "verification",
+            plot_verification(tables["edges"], tables["chains"]),
+            "Strongest edges, and chains, by gradient × activation and by ablating them alone.",
+        ),
+        (
+            "terms",
+            plot_terms(pictures),
+            "What each output adds to gap and score, as a matrix that sums to 1: 1/n² everywhere would be "
+            "all alike. Where states are symmetric, an output off the diagonal is shown in two halves.",
+        ),
+        (
+            "outputs",
+            plot_outputs(tables),
+            "Trained (full lines) and untrained network (thin, open marks); 95 % intervals over problems.",
+        ),
+    ]
 
 
 # Graph
@@ -92,13 +111,20 @@ def plot_graph(chains: DataFrame, features: DataFrame) -> Figure:
             axis.plot(n, y, "o", color="0.2", markersize=5, zorder=4)
             right = n == 2
             axis.annotate(
-                _name(described, layer, feature), (n, y), xytext=(7 if right else -7, 0 if n != 1 else 6),
-                textcoords="offset points", ha="left" if right else "right", va="center", fontsize=9,
-                zorder=5, bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.6},
-            )  # fmt: skip
+                _name(described, layer, feature),
+                (n, y),
+                xytext=(7 if right else -7, 0 if n != 1 else 6),
+                textcoords="offset points",
+                ha="left" if right else "right",
+                va="center",
+                fontsize=9,
+                zorder=5,
+                bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.6},
+            )
     axis.plot(3, 0.5, "s", color="0.2", markersize=9, zorder=4)
-    axis.annotate("energy gap", (3, 0.5), xytext=(9, 0), textcoords="offset points", va="center",
-                  fontsize=11, fontweight="bold")  # fmt: skip
+    axis.annotate(
+        "energy gap", (3, 0.5), xytext=(9, 0), textcoords="offset points", va="center", fontsize=11, fontweight="bold"
+    )
     for n, layer in enumerate(LAYERS):
         axis.annotate(layer, (n, 1.06), ha="center", fontsize=12, fontweight="bold")
     for colour, words in ((UP, "raises"), (DOWN, "lowers")):
@@ -126,10 +152,10 @@ def _places(shown: DataFrame) -> dict[str, dict[int, float]]:
 
 
 def _flow(axis: Axes, x: int, start: float, end: float, share: float, colour: str) -> None:
-    curve = Path([(x, start), (x + 0.5, start), (x + 0.5, end), (x + 1, end)],
-                 [Path.MOVETO, *[Path.CURVE4] * 3])  # fmt: skip
-    axis.add_patch(PathPatch(curve, fill=False, edgecolor=colour, linewidth=0.8 + 40 * share, alpha=0.5,
-                             capstyle="butt"))  # fmt: skip
+    curve = Path([(x, start), (x + 0.5, start), (x + 0.5, end), (x + 1, end)], [Path.MOVETO, *[Path.CURVE4] * 3])
+    axis.add_patch(
+        PathPatch(curve, fill=False, edgecolor=colour, linewidth=0.8 + 40 * share, alpha=0.5, capstyle="butt")
+    )
 
 
 def _name(described: DataFrame, layer: str, feature: int) -> str:
@@ -146,13 +172,24 @@ def plot_sparsity(curves: DataFrame, graphs: DataFrame) -> Figure:
     for axis, step in zip(lines, steps, strict=True):
         for name, (colour, style, words) in GRAPHS.items():
             curve = curves[(curves["step"] == step) & (curves["graph"] == name)]
-            axis.plot(curve["edges"], curve["effect"], color=colour, linestyle=style, label=words,
-                      linewidth=2.4 if name == "own" else 1.5)  # fmt: skip
+            axis.plot(
+                curve["edges"],
+                curve["effect"],
+                color=colour,
+                linestyle=style,
+                label=words,
+                linewidth=2.4 if name == "own" else 1.5,
+            )
         axis.axhline(0.8, color="0.5", linewidth=0.8)
         axis.set_xscale("log")
         named_ticks(axis, "x", [1e-3, 1e-2, 0.1, 1], ["0.1 %", "1 %", "10 %", "all"])
-        axis.set(xlim=(8e-4, 1), ylim=(0, 1.02), title=step, xlabel="strongest edges, share of all",
-                 ylabel="their share of the effect")  # fmt: skip
+        axis.set(
+            xlim=(8e-4, 1),
+            ylim=(0, 1.02),
+            title=step,
+            xlabel="strongest edges, share of all",
+            ylabel="their share of the effect",
+        )
     names = [name for name in GRAPHS if name != "own"]
     place = {name: n for n, name in enumerate(names)}
     marks = {("parents", 0): "o", ("parents", 1): "s", ("edges", 0): "^", ("edges", 1): "v"}
@@ -161,13 +198,31 @@ def plot_sparsity(curves: DataFrame, graphs: DataFrame) -> Figure:
         for m, step in enumerate(steps):
             rivals = graphs[(graphs["step"] == step) & (graphs["graph"] != "own")]
             y = rivals["graph"].map(place) + (2 * n + m - 1.5) * 0.17
-            dots(right, rivals, y, f"{what}_beside", (COLOURS["trained"], COLOURS["ideal"])[n], marks[what, m],
-                 filled=not m, label=f"{words}, {step}", size=4.5, width=1.3)  # fmt: skip
+            dots(
+                right,
+                rivals,
+                y,
+                f"{what}_beside",
+                (COLOURS["trained"], COLOURS["ideal"])[n],
+                marks[what, m],
+                filled=not m,
+                label=f"{words}, {step}",
+                size=4.5,
+                width=1.3,
+            )
     right.axvline(0, color="0.3", linewidth=1)
-    right.set_yticks(range(len(names)), [GRAPHS[name][2].replace(" of an ", "\nof an ").replace(
-        " over ", "\nover ").replace(", ", ",\n") for name in names])  # fmt: skip
-    right.set(title="Sparser than chance", ylim=(len(names) - 0.5, -0.5),
-              xlabel="share needed for 80 %, own − theirs\n(left of 0: sparser)")  # fmt: skip
+    right.set_yticks(
+        range(len(names)),
+        [
+            GRAPHS[name][2].replace(" of an ", "\nof an ").replace(" over ", "\nover ").replace(", ", ",\n")
+            for name in names
+        ],
+    )
+    right.set(
+        title="Sparser than chance",
+        ylim=(len(names) - 0.5, -0.5),
+        xlabel="share needed for 80 %, own − theirs\n(left of 0: sparser)",
+    )
     for axis, side in ((lines[0], "left"), (right, "right")):
         ends = axis.get_legend_handles_labels()
         figure.legend(*ends, loc=f"outside lower {side}", ncols=2, fontsize=8.5)
@@ -183,10 +238,24 @@ def plot_verification(edges: DataFrame, chains: DataFrame) -> Figure:
     for axis, (title, rows, unit) in zip(axes, parts, strict=True):
         bound = 1.05 * max(rows["signed"].abs().max(), rows["cut_signed"].abs().max(), 1e-12)
         axis.plot([-bound, bound], [-bound, bound], color="0.6", linewidth=1, zorder=1)
-        axis.plot(rows["signed"], rows["cut_signed"], "o", color=COLOURS["trained"], markersize=3,
-                  alpha=0.35, markeredgewidth=0, rasterized=True)  # fmt: skip
-        axis.set(title=title, xlim=(-bound, bound), ylim=(-bound, bound), aspect="equal",
-                 xlabel=f"predicted mean effect\n{unit}", ylabel="ablated alone")  # fmt: skip
+        axis.plot(
+            rows["signed"],
+            rows["cut_signed"],
+            "o",
+            color=COLOURS["trained"],
+            markersize=3,
+            alpha=0.35,
+            markeredgewidth=0,
+            rasterized=True,
+        )
+        axis.set(
+            title=title,
+            xlim=(-bound, bound),
+            ylim=(-bound, bound),
+            aspect="equal",
+            xlabel=f"predicted mean effect\n{unit}",
+            ylabel="ablated alone",
+        )
         axis.locator_params(nbins=5)
     return figure
 
@@ -223,9 +292,7 @@ def plot_terms(pictures: Mapping[str, np.ndarray]) -> Figure:
 
 def plot_outputs(tables: Mapping[str, DataFrame]) -> Figure:
     """tables: participation, parts, own, fairness of P5-04."""
-    figure, ((first, second), (third, fourth)) = canvas(
-        2, 2, (5.4, 3.5), title="Which outputs carry the gap"
-    )  # fmt: skip
+    figure, ((first, second), (third, fourth)) = canvas(2, 2, (5.4, 3.5), title="Which outputs carry the gap")
     carried = tables["participation"].query("measure == 'gap'")
     for name, (colour, marker, words) in BASES.items():
         for axis, table in ((first, carried), (third, tables["own"])):
@@ -267,10 +334,18 @@ def _by_landscape(axis: Axes, table: DataFrame, colour: str, marker: str, words:
         x = rows["landscape"] + (-0.06 if trained else 0.06)
         error = [rows["share"] - rows["share_low"], rows["share_high"] - rows["share"]]
         axis.errorbar(
-            x, rows["share"], yerr=np.clip(error, 0, None), color=colour, marker=marker, label=words,
-            linewidth=1.8 if trained else 0.8, markerfacecolor=colour if trained else "white",
-            markersize=5, alpha=1 if trained else 0.7, zorder=3 if trained else 2,
-        )  # fmt: skip
+            x,
+            rows["share"],
+            yerr=np.clip(error, 0, None),
+            color=colour,
+            marker=marker,
+            label=words,
+            linewidth=1.8 if trained else 0.8,
+            markerfacecolor=colour if trained else "white",
+            markersize=5,
+            alpha=1 if trained else 0.7,
+            zorder=3 if trained else 2,
+        )
 
 
 def _once(axis: Axes) -> tuple[list, list]:

@@ -77,9 +77,7 @@ def identity(size: int, kind: str = "all") -> Dictionary:
     return given(kind, torch.eye(size), torch.zeros(size), torch.ones(()), size)
 
 
-def some_tokens(
-    energy: Energy, A: Tensor, each: int, generator: torch.Generator
-) -> Places:
+def some_tokens(energy: Energy, A: Tensor, each: int, generator: torch.Generator) -> Places:
     """Noised answers in random landscapes, `each` of every problem A (P, n, n)."""
     problem = torch.arange(len(A)).repeat_interleave(each)
     k = torch.randint(energy.schedule.K, (len(problem),), generator=generator)
@@ -101,31 +99,47 @@ def check_energy_terms(references: References, generator: torch.Generator) -> li
     frames = Frames.of(ideal, A, 3, generator)
     split = energy_outputs.split(ideal, A, y0, k, frames, 3, generator)
     checks = [
-        compare(name, f"sum of the terms of the {terms.measure}, {terms.basis} basis",
-                terms.whole, terms.signed.reshape(-1, *terms.signed.shape[-2:]).sum(-1).mean(0), 1e-9)
+        compare(
+            name,
+            f"sum of the terms of the {terms.measure}, {terms.basis} basis",
+            terms.whole,
+            terms.signed.reshape(-1, *terms.signed.shape[-2:]).sum(-1).mean(0),
+            1e-9,
+        )
         for terms in split.terms
-    ]  # fmt: skip
+    ]
     alone = energy_outputs.split(single, A, y0, k, frames, 3, generator)
     by = {(terms.measure, terms.basis): terms for terms in alone.terms}
     chosen = np.arange(size) == 1
     for measure in ("gap", "score"):
         entry = by[measure, "entry"]
-        checks.append(Check(name, f"share of the {measure} of the only output",
-                            1, entry.share(chosen).estimate, 1e-9))  # fmt: skip
+        checks.append(Check(name, f"share of the {measure} of the only output", 1, entry.share(chosen).estimate, 1e-9))
         share = energy_outputs.participation(entry, 20).share
         checks.append(Check(name, f"outputs that carry the {measure}", 1 / size, share, 1e-12))
     spread = [terms for terms in split.terms if (terms.measure, terms.basis) == ("gap", "entry")]
-    checks.append(Check(name, "outputs that carry an ideal gap, not few", 1,
-                        energy_outputs.participation(spread[0], 20).share > 0.4, 0))  # fmt: skip
+    checks.append(
+        Check(
+            name,
+            "outputs that carry an ideal gap, not few",
+            1,
+            energy_outputs.participation(spread[0], 20).share > 0.4,
+            0,
+        )
+    )
     # Beside it the rest of a gap, ‖Jz‖², grows with the outputs.
     offset = Squares(references.ideal, eye, 1e4 * size * eye[0])
     flat = energy_outputs.split(offset, A, y0, k, frames, 40, generator)
     checks += [
         compare(name, "parts of the gap", flat.gap, flat.parts.sum(1), 1e-6 * np.abs(flat.gap).max()),
         Check(name, "constant part", 1, flat.constant, 1e-9),
-        Check(name, "gap along the constant, of a large one", 1,
-              float((flat.along * flat.gap).sum() / (flat.gap**2).sum()), 1e-2),
-    ]  # fmt: skip
+        Check(
+            name,
+            "gap along the constant, of a large one",
+            1,
+            float((flat.along * flat.gap).sum() / (flat.gap**2).sum()),
+            1e-2,
+        ),
+    ]
     carried = output_entries.carried(ideal, A, y0, k, frames, generator)
     fair = output_entries.fairness(ideal, A, y0, k, generator)
     return [
@@ -134,11 +148,11 @@ def check_energy_terms(references: References, generator: torch.Generator) -> li
         compare(name, "the same in the eigenbasis", 1, carried.diagonal["eigen"], 1e-9),
         Check(name, "the same of outputs turned at random", 1, carried.turns.max() < 0.5, 0),
         compare(name, "midpoint rule on linear outputs", 0, carried.error, 1e-9),
-        compare(name, "outputs that follow a permutation", fair.outputs[:, 1], fair.outputs[:, 0],
-                1e-8 * fair.outputs.max()),
-        compare(name, "gaps that do not see a permutation", 0, fair.gap[:, 0],
-                1e-8 * fair.gap[:, 1].max()),
-    ]  # fmt: skip
+        compare(
+            name, "outputs that follow a permutation", fair.outputs[:, 1], fair.outputs[:, 0], 1e-8 * fair.outputs.max()
+        ),
+        compare(name, "gaps that do not see a permutation", 0, fair.gap[:, 0], 1e-8 * fair.gap[:, 1].max()),
+    ]
 
 
 def check_composition(references: References, generator: torch.Generator) -> list[Check]:
@@ -165,9 +179,14 @@ def check_composition(references: References, generator: torch.Generator) -> lis
             compare(name, f"edges beside it {n + 1}", 0, beside, 1e-12),
             compare(name, f"edges ablated {n + 1}", edges.signed, edges.cut_signed, 1e-9),
             compare(name, f"left over {n + 1}", 0, edges.rest, 1e-9),
-            Check(name, f"parents of its end {n + 1}", 1 / len(edges.sources),
-                  float(edges.parents()[list(edges.targets).index(j)]), 1e-12),
-        ]  # fmt: skip
+            Check(
+                name,
+                f"parents of its end {n + 1}",
+                1 / len(edges.sources),
+                float(edges.parents()[list(edges.targets).index(j)]),
+                1e-12,
+            ),
+        ]
     gap = attribute(energy, "fc3", dictionary, tokens)
     chains = feature_paths.candidates(graph, gap, 2, 2)
     table = feature_paths.effects(energy, energy.layers, [dictionary] * 3, tokens, chains)
@@ -203,6 +222,5 @@ def _random_layer(generator: torch.Generator) -> list[Check]:
         Check(name, "share of Gaussian edges for 80 % of their size", 0.504, graph.share(), 0.02),
         Check(name, "rank correlation with ablation, linear", 1, agree.size.low, 1e-9),
         Check(name, "slope of ablation over prediction, linear", 1, agree.slope.estimate, 1e-9),
-        Check(name, "sparser than shuffled weights, where there is no structure", 0,
-              chance.edges.estimate, 1e-9),
-    ]  # fmt: skip
+        Check(name, "sparser than shuffled weights, where there is no structure", 0, chance.edges.estimate, 1e-9),
+    ]

@@ -39,11 +39,16 @@ class Carried:
 
 @torch.no_grad()
 def carried(
-    energy: Energy, A: Tensor, y0: Tensor, k: int, frames: Frames, generator: torch.Generator,
+    energy: Energy,
+    A: Tensor,
+    y0: Tensor,
+    k: int,
+    frames: Frames,
+    generator: torch.Generator,
     memory: int = 2**27,
 ) -> Carried:
     """At one noised answer of each problem A (P, n, n) with answer y0 (P, d); frames of the same
-    problems. `memory`: bytes that Jacobians are made in at a time."""  # fmt: skip
+    problems. `memory`: bytes that Jacobians are made in at a time."""
     size, sigma = energy.coordinates.size, states.sigma(energy, k)
     basis = states.state_basis(energy, y0)
     home = states.centre(energy, y0, k)
@@ -115,9 +120,7 @@ class Fairness:
 
 
 @torch.no_grad()
-def fairness(
-    energy: Energy, A: Tensor, y0: Tensor, k: int, generator: torch.Generator
-) -> Fairness:
+def fairness(energy: Energy, A: Tensor, y0: Tensor, k: int, generator: torch.Generator) -> Fairness:
     """One permutation for each problem A (P, n, n) at one noised answer of each."""
     n, home = energy.coordinates.n, states.centre(energy, y0, k)
     y = states.noised(energy, y0, k, 1, generator)[0][:, 0]
@@ -136,8 +139,6 @@ def fairness(
     here, gap = ripple(A, y, home)
     there, gap_there = ripple(S @ A @ S.mT, moved(y, S), moved(home, S))
     size = (here.pow(2).sum(-1) + there.pow(2).sum(-1)) / 2
-    pairs = [
-        torch.stack([(there * moved(here, by)).sum(-1), size], -1) for by in (S, S.roll(1, 0))
-    ]
+    pairs = [torch.stack([(there * moved(here, by)).sum(-1), size], -1) for by in (S, S.roll(1, 0))]
     gaps = torch.stack([(gap - gap_there) ** 2, gap**2 + gap_there**2], -1)
     return Fairness(*map(array, (*pairs, gaps)))

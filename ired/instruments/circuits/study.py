@@ -38,15 +38,20 @@ def noised_answers(energy: Energy, A: Tensor, y0: Tensor, draws: int, generator:
 
 
 def outputs(
-    energies: Mapping[str, Energy], A: Tensor, y0: Tensor, landscapes: Sequence[int], states: int,
-    draws: int, generator: torch.Generator,
+    energies: Mapping[str, Energy],
+    A: Tensor,
+    y0: Tensor,
+    landscapes: Sequence[int],
+    states: int,
+    draws: int,
+    generator: torch.Generator,
 ) -> tuple[dict[str, DataFrame], dict[str, NDArray]]:
     """Tables participation, diagonal, parts, own, fairness (a row an energy and landscape …), and
     shares of gap, score and what is beyond its blind part as matrices (n, n) that sum to 1, by
     "energy.k.measure.basis", with "energy.k.carried", mean |gap of output i from coordinate j|.
 
     A (P, n, n) with answers y0 (P, d), at `states` noised answers of each in each landscape; draws: random turns.
-    """  # fmt: skip
+    """
     rows = {name: [] for name in ("participation", "diagonal", "parts", "own", "fairness")}
     pictures, state = {}, generator.get_state()
     for name, energy in energies.items():
@@ -73,15 +78,11 @@ def outputs(
                     share = terms.share(on_diagonal)
                     rows["diagonal"].append(of_terms | share.columns("share") | {"chance": n / size})
                     mean = torch.from_numpy(terms.signed.sum(0) / terms.whole.sum())
-                    pictures[f"{name}.{k}.{measure}.{basis}"] = array(
-                        energy_outputs.as_matrix(energy, mean)
-                    )
+                    pictures[f"{name}.{k}.{measure}.{basis}"] = array(energy_outputs.as_matrix(energy, mean))
             parts = dict(zip(energy_outputs.PARTS, split.parts.T, strict=True)) | {"along": split.along}
             for part, value in parts.items():
                 share = ratio_interval(value * split.gap, split.gap**2)
-                rows["parts"].append(
-                    cell | {"part": part} | share.columns("share") | {"constant": split.constant}
-                )
+                rows["parts"].append(cell | {"part": part} | share.columns("share") | {"constant": split.constant})
             entries = output_entries.carried(energy, A, y0, k, frames, generator)
             pictures[f"{name}.{k}.carried"] = entries.matrix
             for basis in energy_outputs.BASES:
@@ -104,15 +105,14 @@ def outputs(
 # Verdicts
 
 
-def verdicts(
-    terms: Mapping[str, DataFrame], graphs: Graphs
-) -> dict[str, tuple[bool, dict[str, float]]]:
+def verdicts(terms: Mapping[str, DataFrame], graphs: Graphs) -> dict[str, tuple[bool, dict[str, float]]]:
     """The criteria of P5-04, met or not, with the numbers behind them; terms: the tables of `outputs`."""
     entry, eigen = (
-        terms["participation"].query(
-            f"energy == 'trained' and landscape == 0 and measure == 'gap' and basis == '{basis}'"
-        ).iloc[0] for basis in ("entry", "eigen")
-    )  # fmt: skip
+        terms["participation"]
+        .query(f"energy == 'trained' and landscape == 0 and measure == 'gap' and basis == '{basis}'")
+        .iloc[0]
+        for basis in ("entry", "eigen")
+    )
     diagonal = terms["own"].query("energy == 'trained' and landscape == 0 and basis == 'entry'").iloc[0]
     correlations = [*(step.size for step in graphs.verified), graphs.agreement.size]
     least, nearest = min(correlations, key=lambda interval: interval.low), graphs.nearest()
@@ -158,9 +158,7 @@ def strongest_chains(
     properties (P,) of the tokens' problems, by name; ends, parents: see `feature_paths.candidates`.
     """
     candidates = feature_paths.candidates(graphs.studied, graphs.gap, ends, parents)
-    table = DataFrame(
-        feature_paths.effects(trained.energy, trained.layers, trained.dictionaries, tokens, candidates)
-    )
+    table = DataFrame(feature_paths.effects(trained.energy, trained.layers, trained.dictionaries, tokens, candidates))
     for n, edges in enumerate(graphs.studied):
         table[f"link_{n + 1}"] = edges.signed[table[LAYERS[n]], table[LAYERS[n + 1]]]
     table["score_share"] = graphs.reach.share[table[LAYERS[2]]]
@@ -174,22 +172,17 @@ def strongest_chains(
     return table, DataFrame(nodes)
 
 
-def numbers(
-    terms: Mapping[str, DataFrame], graphs: Graphs, chains: DataFrame
-) -> dict[str, float]:
+def numbers(terms: Mapping[str, DataFrame], graphs: Graphs, chains: DataFrame) -> dict[str, float]:
     """Metrics of P5-04: the gap along the constant output, verification, sparsity, chains."""
     along = terms["parts"].query("part == 'along'")
     metrics = {f"{row.energy}.k{row.landscape}.gap_along_constant": row.share for row in along.itertuples()}
     checked = dict(zip(("fc2", "fc3"), graphs.verified, strict=True)) | {"gap": graphs.agreement}
     for place, agreement in checked.items():
-        metrics |= {
-            f"{place}.edges.{name}": getattr(agreement, name).estimate for name in ("size", "signed", "slope")
-        }
+        metrics |= {f"{place}.edges.{name}": getattr(agreement, name).estimate for name in ("size", "signed", "slope")}
     for row in graphs.table.itertuples():
         layer = row.step[-3:]
         metrics |= {
-            f"{layer}.{row.graph}.{what}": getattr(row, what)
-            for what in ("edges", "parents", "within", "rest")
+            f"{layer}.{row.graph}.{what}": getattr(row, what) for what in ("edges", "parents", "within", "rest")
         }
     size, slope = feature_paths.agreement(chains)
     return metrics | {

@@ -22,15 +22,16 @@ from ired.plotting.plots import heat_map
 from ired.plotting.style import COLOURS, LABELS, SEQUENTIAL, canvas
 
 HUES = {"none": "#4d4d4d", "random": "#0173b2", "adversarial": "#cc78bc", "property": "#029e73"}
-SPARE = ("#ca9161", "#56b4e9", "#ece133", "#949494", "#fbafe4", "#de8f05", "#0173b2", "#029e73",
-         "#cc78bc", "#4d4d4d")  # fmt: skip
+SPARE = ("#ca9161", "#56b4e9", "#ece133", "#949494", "#fbafe4", "#de8f05", "#0173b2", "#029e73", "#cc78bc", "#4d4d4d")
 MARKS = (("o", "-", 0.0), ("s", "--", -0.4), ("^", ":", 0.35))
 TOTALS = {"score": "all parts", "without_layers": "without layers"}
 BEYOND = "landscape.beyond_blind"
 CONTROLS = ("v", "P", "x", "*")
-GROUPS = {SEEDS: ("two seeds, one variant (its colour)", "0.3"),
-          MINING: ("one seed, two variants", "#8c6bb1"),
-          BOTH: ("two seeds, two variants", "0.55")}  # fmt: skip
+GROUPS = {
+    SEEDS: ("two seeds, one variant (its colour)", "0.3"),
+    MINING: ("one seed, two variants", "#8c6bb1"),
+    BOTH: ("two seeds, two variants", "0.55"),
+}
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,10 @@ def looks(variants: Iterable[str]) -> dict[str, Look]:
     parts = [_parts(name) for name in variants]
     energies = list(dict.fromkeys(["", *(energy for energy, _ in parts)]))
     if len(energies) > len(MARKS):
-        return {name: Look(SPARE[i % len(SPARE)], *MARKS[i // len(SPARE) % len(MARKS)][:2])
-                for i, name in enumerate(variants)}  # fmt: skip
+        return {
+            name: Look(SPARE[i % len(SPARE)], *MARKS[i // len(SPARE) % len(MARKS)][:2])
+            for i, name in enumerate(variants)
+        }
     marks = dict(zip(energies, MARKS, strict=False))
     found = {}
     for name, (energy, mining) in zip(variants, parts, strict=True):
@@ -93,15 +96,21 @@ def plot_accuracy(table: DataFrame, references: DataFrame, title: str = "") -> F
         elif i + columns >= len(families):
             axis.set_xlabel("MSE per entry of A⁻¹")
     handles = [
-        Line2D([], [], color="0.3", marker="o", markersize=8, linewidth=2,
-               markerfacecolor="0.3" if step == steps[-1] else "white",
-               label=f"{step} optimisation steps")
+        Line2D(
+            [],
+            [],
+            color="0.3",
+            marker="o",
+            markersize=8,
+            linewidth=2,
+            markerfacecolor="0.3" if step == steps[-1] else "white",
+            label=f"{step} optimisation steps",
+        )
         for step in steps
     ] + [
-        Line2D([], [], color=COLOURS.get(name, "0.4"), linestyle=reference_stroke(name),
-               label=LABELS.get(name, name))
+        Line2D([], [], color=COLOURS.get(name, "0.4"), linestyle=reference_stroke(name), label=LABELS.get(name, name))
         for name in unique(references, "predictor")
-    ]  # fmt: skip
+    ]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4))
     return figure
 
@@ -125,19 +134,21 @@ def plot_consistency(table: DataFrame, title: str = "") -> Figure:
     variants = list(dict.fromkeys([*pairs["first"], *pairs["second"]]))
     look, levels = looks(variants), _levels(pairs)
     totals = [name for name in TOTALS if name in pairs and pairs[name].notna().any()]
-    rows = [name for name in (*totals, PARTS[0], BEYOND, *PARTS[1:])
-            if name in pairs and pairs[name].notna().any()]  # fmt: skip
+    rows = [name for name in (*totals, PARTS[0], BEYOND, *PARTS[1:]) if name in pairs and pairs[name].notna().any()]
     shown = {total: pairs[pairs[total].notna()] for total in totals}
-    known = {total: [v for v in variants if (part[["first", "second"]] == v).any(axis=None)]
-             for total, part in shown.items()}  # fmt: skip
+    known = {
+        total: [v for v in variants if (part[["first", "second"]] == v).any(axis=None)] for total, part in shown.items()
+    }
     grids = {total: _matrix(part, known[total], total) for total, part in shown.items()}
     full = {total: np.isfinite(grid).mean() > 0.5 for total, grid in grids.items()}
     widths = [2.3 + 0.42 * max(len(known[t]), 3) if full[t] else 5.2 for t in totals] + [5.8]
     heights = [2.4 + 0.42 * len(known[t]) if full[t] else 1.4 + 0.62 * len(known[t]) for t in totals]
     size = sum(widths) / len(widths), max(*heights, 1.4 + 0.62 * len(rows), 3)
     figure, axes = canvas(1, len(widths), size, title, gridspec_kw={"width_ratios": widths})
-    marks = {kind: (CONTROLS[i % len(CONTROLS)], COLOURS["algebraic"])
-             for i, kind in enumerate(k for k in dict.fromkeys(kinds) if k not in (*GROUPS, "copy"))}
+    marks = {
+        kind: (CONTROLS[i % len(CONTROLS)], COLOURS["algebraic"])
+        for i, kind in enumerate(k for k in dict.fromkeys(kinds) if k not in (*GROUPS, "copy"))
+    }
     marks = {"copy": ("D", COLOURS["ideal"])} | marks
     bounds = _limits([x for grid in grids.values() for x in grid[np.isfinite(grid)]])
     for axis, total in zip(axes[0], totals, strict=False):
@@ -162,21 +173,27 @@ def plot_consistency(table: DataFrame, title: str = "") -> Figure:
     dot = {"linestyle": "", "marker": "o", "markersize": 5}
     handles = [Line2D([], [], **dot, color=colour, label=name) for name, colour in GROUPS.values()]
     handles += [
-        Line2D([], [], linestyle="", marker="|", markersize=11, markeredgewidth=2.2, color="0.05",
-               label="mean"),
+        Line2D([], [], linestyle="", marker="|", markersize=11, markeredgewidth=2.2, color="0.05", label="mean"),
         Line2D([], [], linestyle=":", linewidth=2, color=COLOURS["least_squares"], label="chance"),
-    ]  # fmt: skip
+    ]
     for kind, (marker, colour) in marks.items():
         if (kinds == kind).any():
-            handles.append(Line2D([], [], linestyle="", marker=marker, markersize=6, color=colour,
-                                  label="a model's copy" if kind == "copy" else kind))  # fmt: skip
+            handles.append(
+                Line2D(
+                    [],
+                    [],
+                    linestyle="",
+                    marker=marker,
+                    markersize=6,
+                    color=colour,
+                    label="a model's copy" if kind == "copy" else kind,
+                )
+            )
     figure.legend(handles=handles, loc="outside lower right", ncols=min(len(handles), 4))
     return figure
 
 
-def plot_landscapes(
-    table: DataFrame, references: Mapping[str, float] | None = None, title: str = ""
-) -> Figure:
+def plot_landscapes(table: DataFrame, references: Mapping[str, float] | None = None, title: str = "") -> Figure:
     """By landscape: each variant's mean over seeds, and the range of seeds.
 
     table: columns variant, seed, landscape, measure (or metric), value; references: measure → what an
@@ -198,10 +215,18 @@ def plot_landscapes(
         for variant, rows in part.groupby("variant", sort=False):
             over = rows.groupby("landscape")["value"].agg(["mean", "min", "max"]).clip(lower=floor)
             own = look[variant]
-            axis.fill_between(over.index, over["min"], over["max"], color=own.colour, linewidth=0,
-                              alpha=min(0.15, 0.7 / len(variants)), zorder=1.5)  # fmt: skip
-            axis.plot(over.index, over["mean"], own.marker, color=own.colour, linestyle=own.line,
-                      markersize=4, linewidth=1.5)  # fmt: skip
+            axis.fill_between(
+                over.index,
+                over["min"],
+                over["max"],
+                color=own.colour,
+                linewidth=0,
+                alpha=min(0.15, 0.7 / len(variants)),
+                zorder=1.5,
+            )
+            axis.plot(
+                over.index, over["mean"], own.marker, color=own.colour, linestyle=own.line, markersize=4, linewidth=1.5
+            )
         axis.set_xticks(sorted(set(table["landscape"])))
         axis.set_xlabel("landscape k  (0 sharpest)")
         axis.set_title(str(measure), fontsize=10)
@@ -250,16 +275,25 @@ def _dots(axis: Axes, values, y: float, look: Look, filled: bool, floor: float |
     if not len(values):
         return
     seen = values if floor is None else np.maximum(values, floor)
-    axis.plot(seen, np.full(len(seen), y), "o", color=look.colour, markersize=3.2, alpha=0.55,
-              markeredgewidth=0, zorder=2)  # fmt: skip
+    axis.plot(
+        seen, np.full(len(seen), y), "o", color=look.colour, markersize=3.2, alpha=0.55, markeredgewidth=0, zorder=2
+    )
     low, high = values.mean(), values.mean()
     if len(values) > 1:
         ends = student_interval(values)
         low, high = float(ends.low), float(ends.high)
     low, mean, high = (v if floor is None else max(v, floor) for v in (low, values.mean(), high))
     axis.plot([low, high], [y, y], color=look.colour, linewidth=2, alpha=0.8)
-    axis.plot(mean, y, look.marker, color=look.colour, markersize=7.5, markeredgewidth=1.5,
-              markerfacecolor=look.colour if filled else "white", zorder=3)  # fmt: skip
+    axis.plot(
+        mean,
+        y,
+        look.marker,
+        color=look.colour,
+        markersize=7.5,
+        markeredgewidth=1.5,
+        markerfacecolor=look.colour if filled else "white",
+        zorder=3,
+    )
 
 
 def _limits(values) -> tuple[float, float]:
@@ -304,9 +338,14 @@ def _levels(pairs: DataFrame) -> dict[str, float]:
 
 
 def _strip(
-    axis: Axes, y: int, table: DataFrame, column: str, level: float, look: Mapping[str, Look],
+    axis: Axes,
+    y: int,
+    table: DataFrame,
+    column: str,
+    level: float,
+    look: Mapping[str, Look],
     marks: Mapping[str, tuple[str, str]],
-) -> None:  # fmt: skip
+) -> None:
     """The pairs of each group under each other, with their mean; copies, controls and chance."""
     rng, table = np.random.default_rng(y), table[table[column].notna()]
     for (kind, (_, colour)), shift in zip(GROUPS.items(), (-0.25, 0.0, 0.25), strict=True):
@@ -316,8 +355,7 @@ def _strip(
         colours = [look[v].colour for v in seen["first"]] if kind == SEEDS else colour
         jitter = rng.uniform(-0.07, 0.07, len(seen))
         axis.scatter(seen[column], y + shift + jitter, 9, colours, alpha=0.6, linewidths=0)
-        axis.plot(seen[column].mean(), y + shift, "|", color="0.05", markersize=12, markeredgewidth=2.2,
-                  zorder=4)  # fmt: skip
+        axis.plot(seen[column].mean(), y + shift, "|", color="0.05", markersize=12, markeredgewidth=2.2, zorder=4)
     for kind, (marker, colour) in marks.items():
         x = table.loc[table["kind"] == kind, column]
         if len(x):  # an empty line that is not clipped takes up room

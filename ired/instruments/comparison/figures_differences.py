@@ -18,9 +18,7 @@ from ired.plotting.plots import heat_map
 from ired.plotting.style import DIVERGING, canvas
 
 
-def plot_differences(
-    table: DataFrame, measure: str = "d_z", reference: str = "none", title: str = ""
-) -> Figure:
+def plot_differences(table: DataFrame, measure: str = "d_z", reference: str = "none", title: str = "") -> Figure:
     """Forest plot of the paired differences, metrics by phase.
 
     table: rows of `paired_seeds.Comparison.table`; measure: "d_z" or "relative" (metrics without a share
@@ -45,9 +43,17 @@ def plot_differences(
         y, ticks = 0.0, []
         for name, metrics in column:
             y += 1.15 * head
-            axis.annotate(name, (0, y), xycoords=("axes fraction", "data"), xytext=(-4, 0),
-                          textcoords="offset points", ha="right", va="center", fontweight="bold",
-                          fontsize=10)  # fmt: skip
+            axis.annotate(
+                name,
+                (0, y),
+                xycoords=("axes fraction", "data"),
+                xytext=(-4, 0),
+                textcoords="offset points",
+                ha="right",
+                va="center",
+                fontweight="bold",
+                fontsize=10,
+            )
             y += 0.85 * head
             for metric in metrics:
                 y += 0.5
@@ -59,15 +65,28 @@ def plot_differences(
                     row, shade = rows.loc[name], look[name].colour
                     at = y + 0.8 * ((variants.index(name) + 0.5) / len(variants) - 0.5)
                     if measure != "d_z":
-                        axis.plot([-row["grey"], row["grey"]], [at, at], color="0.8", linewidth=4,
-                                  solid_capstyle="butt", zorder=1)  # fmt: skip
+                        axis.plot(
+                            [-row["grey"], row["grey"]],
+                            [at, at],
+                            color="0.8",
+                            linewidth=4,
+                            solid_capstyle="butt",
+                            zorder=1,
+                        )
                     if np.isfinite(row["x_low"]):
                         axis.plot([row["x_low"], row["x_high"]], [at, at], color=shade, linewidth=1.4)
                     else:
                         axis.axhline(at, color=shade, linewidth=1.4, linestyle=":")
-                    axis.plot(row["x"], at, look[name].marker, color=shade, markersize=size,
-                              markerfacecolor=shade if row["significant"] else "white",
-                              markeredgewidth=1.3, zorder=3)  # fmt: skip
+                    axis.plot(
+                        row["x"],
+                        at,
+                        look[name].marker,
+                        color=shade,
+                        markersize=size,
+                        markerfacecolor=shade if row["significant"] else "white",
+                        markeredgewidth=1.3,
+                        zorder=3,
+                    )
                 y += 0.5
         axis.axvline(0, color="0.3", linewidth=1)
         if measure == "d_z":
@@ -121,14 +140,20 @@ def plot_heatmap(table: DataFrame, reference: str = "none", title: str = "") -> 
     for head, names in groups:
         axis.axhline(at, color="0.2", linewidth=1.5, clip_on=False)
         if head:
-            axis.annotate(head, (1, at + 0.5), xycoords=("axes fraction", "data"), xytext=(5, 0),
-                          textcoords="offset points", va="center", fontsize=9, fontweight="bold",
-                          annotation_clip=False)  # fmt: skip
+            axis.annotate(
+                head,
+                (1, at + 0.5),
+                xycoords=("axes fraction", "data"),
+                xytext=(5, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=9,
+                fontweight="bold",
+                annotation_clip=False,
+            )
         at += len(names)
-    bar = figure.colorbar(image, ax=axis, location="bottom", shrink=0.9, aspect=30, pad=0.02,
-                          extend="both")  # fmt: skip
-    bar.set_label(f"difference to {reference}, in deviations between seeds\n"
-                  "(framed: significant after correction)")  # fmt: skip
+    bar = figure.colorbar(image, ax=axis, location="bottom", shrink=0.9, aspect=30, pad=0.02, extend="both")
+    bar.set_label(f"difference to {reference}, in deviations between seeds\n(framed: significant after correction)")
     bar.ax.grid(False)
     return figure
 
@@ -147,17 +172,17 @@ def _phase(phase) -> str:
     return f"Phase {phase:g}" if phase else "Accuracy"
 
 
-def _columns(
-    groups: list[tuple[str, list[str]]], head: float, room: float
-) -> list[list[tuple[str, list[str]]]]:
+def _columns(groups: list[tuple[str, list[str]]], head: float, room: float) -> list[list[tuple[str, list[str]]]]:
     """Groups in up to three columns of about equal height; a headline is `head` metrics high, and
     `room` of them fit one column."""
     heights = np.array([len(metrics) + head for _, metrics in groups])
     count = int(min(3, len(groups), np.ceil(heights.sum() / room)))
     if count < 2:
         return [groups]
-    best = min(combinations(range(1, len(groups)), count - 1),
-               key=lambda cuts: max(part.sum() for part in np.split(heights, cuts)))  # fmt: skip
+    best = min(
+        combinations(range(1, len(groups)), count - 1),
+        key=lambda cuts: max(part.sum() for part in np.split(heights, cuts)),
+    )
     ends = [0, *best, len(groups)]
     return [groups[i:j] for i, j in zip(ends, ends[1:], strict=False)]
 
@@ -171,8 +196,9 @@ def _scaled(table: DataFrame, measure: str) -> dict[str, np.ndarray]:
         return dict(zip(names, (table["relative"], *ends, grey), strict=True))
     varies = table["deviation"] > 0
     scale = table["deviation"].where(varies, 1.0)
-    ends = ((table[name] / scale).where(varies & (table["d_z"].abs() < LARGEST), table["d_z"])
-            for name in ("low", "high"))  # fmt: skip
+    ends = (
+        (table[name] / scale).where(varies & (table["d_z"].abs() < LARGEST), table["d_z"]) for name in ("low", "high")
+    )
     return dict(zip(names, (table["d_z"], *ends, table["detectable_d"]), strict=True))
 
 

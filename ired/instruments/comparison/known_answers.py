@@ -45,11 +45,10 @@ def _tables(rng: np.random.Generator) -> list[Check]:
         Check(name, "its p-value by sign flips is the floor", 2 / 2**SEEDS, row["p_flip"], 1e-12),
         Check(name, "its share of the reference", shift / base[0].mean(), row["relative"], 1e-9),
         Check(name, "whether it is significant", 1, row["significant"], 0),
-        Check(name, "share of variants in planted variances", variances[0] / sum(variances),
-              shares["variant"], 1e-9),
+        Check(name, "share of variants in planted variances", variances[0] / sum(variances), shares["variant"], 1e-9),
         Check(name, "7 % below a constant, and 3 %", 1, left.beats and not other.beats, 0),
         Check(name, "7 % below a constant that differs between seeds", -0.07, left.relative.low, 1e-9),
-    ]  # fmt: skip
+    ]
 
 
 def _relabelled(rng: np.random.Generator) -> list[Check]:
@@ -58,8 +57,9 @@ def _relabelled(rng: np.random.Generator) -> list[Check]:
     swap = np.array(list(itertools.product([False, True], repeat=SEEDS)))
     p = paired_seeds.paired(np.where(swap, second, first), np.where(swap, first, second)).p_flip
     even = 2 * np.arange(1, 2 ** (SEEDS - 1) + 1)
-    return [compare("comparison", "p-values over all relabelled seeds", np.repeat(even, 2) / 2**SEEDS,
-                    np.sort(p), 1e-12)]  # fmt: skip
+    return [
+        compare("comparison", "p-values over all relabelled seeds", np.repeat(even, 2) / 2**SEEDS, np.sort(p), 1e-12)
+    ]
 
 
 def _rates(rng: np.random.Generator) -> list[Check]:
@@ -73,27 +73,31 @@ def _rates(rng: np.random.Generator) -> list[Check]:
     low, high = paired_seeds._fieller(0.8 * base + noise, base, 0.95)[1:]
     shares = {
         "share of p < 0.05 over relabelled seeds, t-test": (0.05, null.p_t < 0.05),
-        "share of p at the floor over relabelled seeds, sign flips": (
-            2 / 2**SEEDS, null.p_flip <= null.floor + 1e-12
-        ),
-        "share of 95 % intervals that hold the effect": (
-            0.95, (effect.low <= least) & (least <= effect.high)
-        ),
+        "share of p at the floor over relabelled seeds, sign flips": (2 / 2**SEEDS, null.p_flip <= null.floor + 1e-12),
+        "share of 95 % intervals that hold the effect": (0.95, (effect.low <= least) & (least <= effect.high)),
         "share of 95 % intervals that hold a ratio": (0.95, (low <= -0.2) & (-0.2 <= high)),
         "power at the smallest detectable effect": (0.8, effect.p_t < 0.05),
-    }  # fmt: skip
+    }
     return [
         Check(name, what, share, float(np.mean(hits)), 5 * float(np.sqrt(share * (1 - share) / DRAWS)))
         for what, (share, hits) in shares.items()
     ] + [
         # 1.682 and 0.996, solved with scipy.stats.nct; METHODS §6 has the first one, from simulations.
-        Check(name, "smallest detectable effects at 5 and 10 seeds", 1.682 + 0.996,
-              least + paired_seeds.detectable(10), 0.01)  # fmt: skip
+        Check(
+            name,
+            "smallest detectable effects at 5 and 10 seeds",
+            1.682 + 0.996,
+            least + paired_seeds.detectable(10),
+            0.01,
+        )
     ]
 
 
 def _long(values: dict[str, NDArray]) -> DataFrame:
     """variant → (metrics, S) as a table; metrics are called by their numbers."""
-    rows = [(variant, seed, str(metric), value) for variant, grid in values.items()
-            for (metric, seed), value in np.ndenumerate(grid)]  # fmt: skip
+    rows = [
+        (variant, seed, str(metric), value)
+        for variant, grid in values.items()
+        for (metric, seed), value in np.ndenumerate(grid)
+    ]
     return DataFrame(rows, columns=["variant", "seed", "metric", "value"])

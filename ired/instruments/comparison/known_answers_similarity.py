@@ -27,17 +27,34 @@ NAME = "consistency"
 SHUFFLES = 4
 FAR = 20.0  # no answer has larger entries, in any coordinates
 SIZE = Size(
-    problems=10, changes=10, natural=30, states=1, matched=30, sparsity=4, steps=6, batch=64, spliced=2,
-    shown=160, pairs=25, caliper=1.5, landscapes=(0,), tried=4, draws=1, random=20,
-)  # fmt: skip
+    problems=10,
+    changes=10,
+    natural=30,
+    states=1,
+    matched=30,
+    sparsity=4,
+    steps=6,
+    batch=64,
+    spliced=2,
+    shown=160,
+    pairs=25,
+    caliper=1.5,
+    landscapes=(0,),
+    tried=4,
+    draws=1,
+    random=20,
+)
 
 
 def walk(
-    energy: Energy, A: Any, start: Tensor, first: int | None = None,
+    energy: Energy,
+    A: Any,
+    start: Tensor,
+    first: int | None = None,
     callback: Callable[[Any], None] = lambda step: None,
 ) -> Tensor:
     """A sampler of one denoising step in every landscape, that shows where it starts. What was never
-    trained would run away, until its units are saturated and no direction moves them."""  # fmt: skip
+    trained would run away, until its units are saturated and no direction moves them."""
     last = energy.schedule.K - 1 if first is None else first
     callback(SimpleNamespace(stage="start", landscape=last, inner=0, y=start))
     return denoised(energy, A, start, first, callback, FAR)
@@ -46,8 +63,11 @@ def walk(
 def a_ground(energy: Energy, like: Tensor, size: Any, generator: torch.Generator) -> Ground:
     A = background(like, representation.needed(size), generator)
     values = torch.linalg.eigvalsh(A)
-    known = {"condition_number": values[:, -1] / values[:, 0], "norm": A.norm(dim=(1, 2)),
-             "smallest_eigenvalue": values[:, 0]}  # fmt: skip
+    known = {
+        "condition_number": values[:, -1] / values[:, 0],
+        "norm": A.norm(dim=(1, 2)),
+        "smallest_eigenvalue": values[:, 0],
+    }
     return representation.ground(energy, A, known, size, generator)
 
 
@@ -70,9 +90,9 @@ def permuted(chain: Chain, generator: torch.Generator) -> Chain:
 
 def shuffled(chain: Chain, generator: torch.Generator) -> Chain:
     """The entries of every weight matrix in another order: nothing is left but their distribution."""
-    return remade(chain, [
-        W.flatten()[torch.randperm(W.numel(), generator=generator)].view_as(W) for W in chain.W
-    ], chain.b)  # fmt: skip
+    return remade(
+        chain, [W.flatten()[torch.randperm(W.numel(), generator=generator)].view_as(W) for W in chain.W], chain.b
+    )
 
 
 def check_consistency(references: References, generator: torch.Generator) -> list[Check]:
@@ -88,16 +108,16 @@ def check_consistency(references: References, generator: torch.Generator) -> lis
     same = similarity.compare(own, taken(remade(chain, chain.W, chain.b)))
     order = similarity.compare(own, taken(permuted(chain, generator)))
     # In few dimensions one order of the weights may be like the own one by chance: a mean of several.
-    mixed = np.mean([
-        similarity.compare(own, taken(shuffled(chain, generator))).score for _ in range(SHUFFLES)
-    ])  # fmt: skip
+    mixed = np.mean([similarity.compare(own, taken(shuffled(chain, generator))).score for _ in range(SHUFFLES)])
     scaled = similarity.compare(known, thrice)
     turned = similarity.compare(known, upside)
     return [
         *(Check(NAME, f"{part} of two copies", 1, value, 1e-6) for part, value in same.raw.items()),
         Check(NAME, "score of two copies", 1, same.score, 1e-6),
-        *(Check(NAME, f"{part} with neurons in another order", 1, order.raw[part], 1e-6)
-          for part in (*similarity.GENERAL, "directions")),
+        *(
+            Check(NAME, f"{part} with neurons in another order", 1, order.raw[part], 1e-6)
+            for part in (*similarity.GENERAL, "directions")
+        ),
         Check(NAME, f"score with weights shuffled, {SHUFFLES} times", 0, mixed, 0.2),
         Check(NAME, "landscape of three times the energy", 1, scaled.raw["landscape"], 1e-9),
         Check(NAME, "attributions of three times the energy", 1, scaled.raw["attributions"], 1e-6),
@@ -105,17 +125,16 @@ def check_consistency(references: References, generator: torch.Generator) -> lis
         Check(NAME, "the same as a part", 0, turned.parts["landscape"], 0),
         *_by_hand(references, ground, known, other),
         *_chance(known, generator),
-    ]  # fmt: skip
+    ]
 
 
-def _by_hand(
-    references: References, ground: Ground, known: Fingerprint, other: Fingerprint
-) -> list[Check]:
+def _by_hand(references: References, ground: Ground, known: Fingerprint, other: Fingerprint) -> list[Check]:
     """Two energies whose landscapes and derivatives are known."""
     c, k0 = references.ideal.coordinates, 0
-    away = ground.near - torch.stack([
-        states.centre(references.ideal, ground.y0, k) for k in range(len(ground.near))
-    ])[:, :, None]  # fmt: skip
+    away = (
+        ground.near
+        - torch.stack([states.centre(references.ideal, ground.y0, k) for k in range(len(ground.near))])[:, :, None]
+    )
     D = c.project(away).unflatten(-1, (c.n, c.n))
     bowls = [array(x.pow(2).sum((-2, -1))) for x in (D, ground.A[:, None] @ D)]
     bowls = [x - x.mean(-1, keepdims=True) for x in bowls]
@@ -129,7 +148,7 @@ def _by_hand(
         compare(NAME, "ideal attributions", exact / size, known.attributions / size, 1e-4),
         Check(NAME, "landscape of ideal and algebraic", cosine.mean(), found.raw["landscape"], 1e-9),
         compare(NAME, "errors of ideal answers", 0, known.errors, 1e-8),
-    ]  # fmt: skip
+    ]
 
 
 def _chance(known: Fingerprint, generator: torch.Generator) -> list[Check]:
@@ -139,9 +158,15 @@ def _chance(known: Fingerprint, generator: torch.Generator) -> list[Check]:
         return torch.randn(shape, generator=generator, dtype=torch.float64)
 
     one, two = (
-        replace(known, gaps=drawn(10, 100, 11).numpy(), attributions=drawn(400, 6, 6).numpy(),
-                errors=drawn(400, 10).numpy(), blind=np.zeros((10, 100, 11))) for _ in range(2)
-    )  # fmt: skip
+        replace(
+            known,
+            gaps=drawn(10, 100, 11).numpy(),
+            attributions=drawn(400, 6, 6).numpy(),
+            errors=drawn(400, 10).numpy(),
+            blind=np.zeros((10, 100, 11)),
+        )
+        for _ in range(2)
+    )
     found = similarity.compare(one, two)
     places = {"layer": np.repeat(["fc1", "fc2", "fc3"], 40), "landscape": 0}
     tables = [DataFrame(places | {"answers": drawn(120).numpy() + 5}) for _ in range(20)]
@@ -158,6 +183,5 @@ def _chance(known: Fingerprint, generator: torch.Generator) -> list[Check]:
         Check(NAME, "answers of independent errors", 0, answers, 4 / 4000**0.5),
         Check(NAME, "effects of independent directions", 0, float(np.mean(effects)), 4 / 1170**0.5),
         Check(NAME, "matched features of independent ones", 0, away, 4 / (200 * 12) ** 0.5),
-        Check(NAME, "features in another order", 1,
-              similarity.matched(codes[0], codes[0][:, order], fit), 1e-9),
-    ]  # fmt: skip
+        Check(NAME, "features in another order", 1, similarity.matched(codes[0], codes[0][:, order], fit), 1e-9),
+    ]

@@ -68,9 +68,17 @@ class Sizes:
 
 
 TINY = Sizes(
-    landscapes=(0, 4, 9), problems=4, curved=3, descended=2, distances=(1.0, 10.0), jacobians=2,
-    followed=12, draws=4, linear=60, rotated=(12, 6),
-)  # fmt: skip
+    landscapes=(0, 4, 9),
+    problems=4,
+    curved=3,
+    descended=2,
+    distances=(1.0, 10.0),
+    jacobians=2,
+    followed=12,
+    draws=4,
+    linear=60,
+    rotated=(12, 6),
+)
 PAPER = Sizes(problems=8, curved=4, descended=3, jacobians=2, rotated=(24, 8))
 
 
@@ -125,9 +133,7 @@ def take(
     def landscape() -> dict[str, float]:
         ks = sizes.landscapes or range(energy.schedule.K)
         A, stream = scene.A[: sizes.problems], scene.stream
-        shapes = model_metrics_landscape.shape(
-            energy, A, ks, sizes.segments, sizes.states, sizes.curved, stream
-        )
+        shapes = model_metrics_landscape.shape(energy, A, ks, sizes.segments, sizes.states, sizes.curved, stream)
         bottoms = model_metrics_landscape.basins(
             energy, A[: sizes.descended], sizes.bottoms, sizes.distances, sizes.starts, stream
         )
@@ -151,12 +157,15 @@ def take(
         many, few = sizes.rotated
         A = scene.families[TEST][0][:many]
         found = equivariance.measure(
-            energy, A, points.answers(energy, A), scene.stream("equivariance"), sampled=few,
+            energy,
+            A,
+            points.answers(energy, A),
+            scene.stream("equivariance"),
+            sampled=few,
             sampler=lambda *given: sampler(*given) / scene.scale,
-        )  # fmt: skip
+        )
         tables["equivariance"] = DataFrame(found.columns())
-        return {f"equivariance.{TURNED[turns]}_{what}": alike.error
-                for (turns, what), alike in found.found.items()}  # fmt: skip
+        return {f"equivariance.{TURNED[turns]}_{what}": alike.error for (turns, what), alike in found.found.items()}
 
     states: dict[str, Tensor] = {}
     numbers: dict[str, float] = {}
@@ -164,9 +173,14 @@ def take(
         "accuracy": accuracy,
         "landscape": landscape,
         "attribution": lambda: model_metrics_answers.sensitivity(
-            energy, sampler, scene.A[: sizes.problems], sizes.jacobians, sizes.rows, scene.scale,
+            energy,
+            sampler,
+            scene.A[: sizes.problems],
+            sizes.jacobians,
+            sizes.rows,
+            scene.scale,
             scene.stream,
-        ),  # fmt: skip
+        ),
         "geometry": geometry,
         "sanity": lambda: model_metrics_answers.sanity(
             energy, scene.families, states, sizes.linear, scene.scale, scene.stream("sanity")
@@ -180,4 +194,3 @@ def take(
     if missing := found.missing(scene.families):
         raise ValueError(f"the portrait has no finite {', '.join(missing)}")
     return found
-

@@ -35,7 +35,11 @@ LIFTED = 0.1  # of the answers' smallest eigenvalue: the least one that a lifted
 
 @torch.no_grad()
 def sampled(
-    energy: Energy, sampler: Sampler, A: Tensor, start: Tensor, inner_steps: int | None,
+    energy: Energy,
+    sampler: Sampler,
+    A: Tensor,
+    start: Tensor,
+    inner_steps: int | None,
     dtype: torch.dtype,
 ) -> Tensor:
     """What the sampler returns, (N, d), in float64; sampled in `dtype`, in parts."""
@@ -68,20 +72,23 @@ def accuracy(
 
 
 def sensitivity(
-    energy: Energy, sampler: Sampler, A: Tensor, few: int, rows: int, scale: float,
+    energy: Energy,
+    sampler: Sampler,
+    A: Tensor,
+    few: int,
+    rows: int,
+    scale: float,
     stream: Callable[[str], torch.Generator],
 ) -> dict[str, float]:
     """Derivatives of the score at k = 0, and of sampled answers of the first `few` problems, by A (P,
-    n, n), beside the exact ones; `rows` samples at once, whose steps autograd keeps."""  # fmt: skip
+    n, n), beside the exact ones; `rows` samples at once, whose steps autograd keeps."""
 
     def answer(A: Tensor, start: Tensor) -> Tensor:
         return sampler(energy, A, start, differentiable=True) / scale
 
     start = states.noise(energy, few, generator=stream("jacobians"), like=A)
     tables = {
-        "score": exact_sensitivity.gradient_agreement(
-            {"own": energy}, A, (0,), ENTRIES, stream("gradients")
-        ),
+        "score": exact_sensitivity.gradient_agreement({"own": energy}, A, (0,), ENTRIES, stream("gradients")),
         "answers": exact_sensitivity.jacobian_agreement({"own": answer}, energy, A[:few], start, rows),
     }
     numbers = {}
@@ -97,7 +104,13 @@ def sensitivity(
 
 @torch.no_grad()
 def geometry(
-    energy: Energy, sampler: Sampler, A: Tensor, Y: Tensor, start: Tensor, draws: int, scale: float,
+    energy: Energy,
+    sampler: Sampler,
+    A: Tensor,
+    Y: Tensor,
+    start: Tensor,
+    draws: int,
+    scale: float,
     generator: torch.Generator,
 ) -> dict[str, float]:
     """Of answers to A (P, n, n) with inverses Y from starts (P, d), and of the way to them; beside
@@ -112,8 +125,7 @@ def geometry(
     far = (answer_errors.distances(each, Y)["affine-invariant"] for each in (M, noise))
     floor = LIFTED * float(frame.values[:, 0].min())
     metric = metrics.METRICS["affine-invariant"]
-    lifted = (array(metric.distance(*torch.broadcast_tensors(Y, metrics.nearest(each, floor))))
-              for each in (M, noise))  # fmt: skip
+    lifted = (array(metric.distance(*torch.broadcast_tensors(Y, metrics.nearest(each, floor)))) for each in (M, noise))
     parts = eigen_split.split(frame, answers - Y).array()
     swap = eigen_exchange.swap(frame, Y, answers)
     first = eigen_study.Walk.of(path.clean(energy), frame, Y).halving()
@@ -124,9 +136,7 @@ def geometry(
         "geometry.nearer": float(answer_errors.compare(*far).wins.mean()),
         "geometry.distance_ratio": float(np.exp(answer_errors.compare(*lifted).log_ratio.mean())),
         "geometry.eigenvalue_share": float(parts.eigenvalue.sum() / parts.symmetric.sum()),
-        "geometry.spectrum_error": float(
-            swap.values_error.mean() / eigen_exchange.blind_values_error(frame).mean()
-        ),
+        "geometry.spectrum_error": float(swap.values_error.mean() / eigen_exchange.blind_values_error(frame).mean()),
         "geometry.directions_error": float(
             swap.vectors_error.mean() / eigen_exchange.random_vectors_error(frame).mean()
         ),
@@ -141,9 +151,7 @@ def geometry(
 def alarm(energy: Energy, usual: tuple[Tensor, Tensor], odd: tuple[Tensor, Tensor]) -> float:
     """AUROC of the energy in k = 0 at given answers, problems A (N, n, n) and answers (N, d) at noise
     zero: the probability that an odd problem's is the higher one."""
-    seen = [
-        array(energy.energy(energy.prepare(A), states.centre(energy, y, 0), 0)) for A, y in (usual, odd)
-    ]
+    seen = [array(energy.energy(energy.prepare(A), states.centre(energy, y, 0), 0)) for A, y in (usual, odd)]
     same, shifted = ({"energy": values} for values in seen)
     return float(ood_detection.aurocs(same, shifted).estimate[0])
 
@@ -169,10 +177,13 @@ def linear(energy: Energy, A: Tensor, y: Tensor, generator: torch.Generator) -> 
 
 
 def sanity(
-    energy: Energy, families: Mapping[str, Family], states: Mapping[str, Tensor], count: int,
-    scale: float, generator: torch.Generator,
+    energy: Energy,
+    families: Mapping[str, Family],
+    states: Mapping[str, Tensor],
+    count: int,
+    scale: float,
+    generator: torch.Generator,
 ) -> dict[str, float]:
     """Of the first `count` problems of TEST and HARDER and what the sampler returned there."""
     usual, odd = ((families[f][0][:count], states[f][:count] / scale) for f in (TEST, HARDER))
     return {"sanity.alarm": alarm(energy, usual, odd)} | linear(energy, *usual, generator)
-

@@ -28,14 +28,19 @@ Stream = Callable[[str], torch.Generator]
 
 
 def shape(
-    energy: Energy, A: Tensor, landscapes: Sequence[int], segments: int, states: int, curved: int,
+    energy: Energy,
+    A: Tensor,
+    landscapes: Sequence[int],
+    segments: int,
+    states: int,
+    curved: int,
     stream: Stream,
 ) -> DataFrame:
     """Rows metric, landscape, value: of problems A (P, n, n), Hessians of the first `curved` of them.
 
     segments: whose midpoints are tried, around each answer; states: points and noised answers of each
     problem where gradients and gaps are taken.
-    """  # fmt: skip
+    """
     y0, few = points.answers(energy, A), slice(0, curved)
     convex = metrics.convexity(energy, A, y0, landscapes, (1.0,), segments, stream("convexity"))
     sharp = metrics.sharpness(energy, A, y0, landscapes, stream("sharpness"), RADII, states)
@@ -62,10 +67,14 @@ def shape(
         "landscape.offset": offset,
         "landscape.score_size": size,
     }
-    return DataFrame([
-        (name, k, float(row.mean()))
-        for name, values in found.items() for k, row in zip(landscapes, values, strict=True)
-    ], columns=["metric", "landscape", "value"])  # fmt: skip
+    return DataFrame(
+        [
+            (name, k, float(row.mean()))
+            for name, values in found.items()
+            for k, row in zip(landscapes, values, strict=True)
+        ],
+        columns=["metric", "landscape", "value"],
+    )
 
 
 def _anisotropy(eigenvalues: NDArray) -> NDArray:
@@ -84,11 +93,15 @@ def _condition(eigenvalues: NDArray) -> NDArray:
 
 @torch.no_grad()
 def _levels(
-    energy: Energy, A: Tensor, y0: Tensor, landscapes: Sequence[int], states: int,
+    energy: Energy,
+    A: Tensor,
+    y0: Tensor,
+    landscapes: Sequence[int],
+    states: int,
     generator: torch.Generator,
 ) -> tuple[NDArray, NDArray]:
     """log10 of |E|/σ_k at the answers, (L, P), and ‖∇E‖/√size at noised answers, root mean squares
-    over states: 1 in ideal landscapes, 0 for a score that has died."""  # fmt: skip
+    over states: 1 in ideal landscapes, 0 for a score that has died."""
     prepared, offset, size = energy.prepare(A), [], []
     for k in landscapes:
         E = energy.energy(prepared, points.centre(energy, y0, k), k).abs() / points.sigma(energy, k)
@@ -100,17 +113,20 @@ def _levels(
 
 
 def basins(
-    energy: Energy, A: Tensor, landscapes: Sequence[int], distances: Sequence[float], starts: int,
-    stream: Stream, **options,
+    energy: Energy,
+    A: Tensor,
+    landscapes: Sequence[int],
+    distances: Sequence[float],
+    starts: int,
+    stream: Stream,
+    **options,
 ) -> DataFrame:
     """Rows metric, landscape, value of the minima that descents from around the answers to A reach.
 
     The nearest minimum counts as far as the farthest start where there is none, or one further away.
     """
     y0 = points.answers(energy, A)
-    seen = minima.find_minima(
-        energy, A, y0, landscapes, distances, starts, stream("minima"), **options
-    )  # fmt: skip
+    seen = minima.find_minima(energy, A, y0, landscapes, distances, starts, stream("minima"), **options)
     descents = len(distances) * starts
     reach = max(distances)
     found = {
@@ -122,7 +138,11 @@ def basins(
         "landscape.escaped": seen.escaped / descents,
         "landscape.unconverged": seen.unconverged / descents,
     }
-    return DataFrame([
-        (name, k, float(row.mean()))
-        for name, values in found.items() for k, row in zip(landscapes, values, strict=True)
-    ], columns=["metric", "landscape", "value"])  # fmt: skip
+    return DataFrame(
+        [
+            (name, k, float(row.mean()))
+            for name, values in found.items()
+            for k, row in zip(landscapes, values, strict=True)
+        ],
+        columns=["metric", "landscape", "value"],
+    )

@@ -80,9 +80,19 @@ def paired(first: ArrayLike, second: ArrayLike = 0.0, level: float = 0.95, seed:
     t = d_z * np.sqrt(count)
     reach = special.stdtrit(count - 1, (1 + level) / 2) * deviation / np.sqrt(count)
     return Paired(
-        difference, mean, deviation, mean - reach, mean + reach, d_z, t,
-        2 * special.stdtr(count - 1, -np.abs(t)), _flips(difference, seed), floor(count), count, level,
-    )  # fmt: skip
+        difference,
+        mean,
+        deviation,
+        mean - reach,
+        mean + reach,
+        d_z,
+        t,
+        2 * special.stdtr(count - 1, -np.abs(t)),
+        _flips(difference, seed),
+        floor(count),
+        count,
+        level,
+    )
 
 
 def floor(seeds: int) -> float:
@@ -189,30 +199,43 @@ def compare(
     second = np.stack([grids[metric][reference] for _, metric in cells])
     found, within = paired(first, second, level, seed), np.stack([first, second]).var(-1, ddof=1)
     within = np.sqrt(within.mean(0))
-    beside = [intervals.bootstrap_interval(row, level, seed=seed, resamples=resamples)
-              for row in found.difference]  # fmt: skip
+    beside = [intervals.bootstrap_interval(row, level, seed=seed, resamples=resamples) for row in found.difference]
     relative, relative_low, relative_high = _fieller(first, second, level)
     adjusted = intervals.adjust(found.p_t)
     columns = {
-        "variant": [variant for variant, _ in cells], "metric": [metric for _, metric in cells],
-        "seeds": len(seeds), "mean": first.mean(-1), "reference_mean": second.mean(-1),
-        "difference": found.mean, "low": found.low, "high": found.high, "deviation": found.deviation,
-        "d_z": found.d_z, "t": found.t, "bootstrap_low": [float(b.low) for b in beside],
-        "bootstrap_high": [float(b.high) for b in beside], "p_t": found.p_t, "p_t_adjusted": adjusted,
-        "p_flip": found.p_flip, "p_flip_adjusted": intervals.adjust(found.p_flip),
-        "floor": found.floor, "significant": adjusted < 1 - level,
+        "variant": [variant for variant, _ in cells],
+        "metric": [metric for _, metric in cells],
+        "seeds": len(seeds),
+        "mean": first.mean(-1),
+        "reference_mean": second.mean(-1),
+        "difference": found.mean,
+        "low": found.low,
+        "high": found.high,
+        "deviation": found.deviation,
+        "d_z": found.d_z,
+        "t": found.t,
+        "bootstrap_low": [float(b.low) for b in beside],
+        "bootstrap_high": [float(b.high) for b in beside],
+        "p_t": found.p_t,
+        "p_t_adjusted": adjusted,
+        "p_flip": found.p_flip,
+        "p_flip_adjusted": intervals.adjust(found.p_flip),
+        "floor": found.floor,
+        "significant": adjusted < 1 - level,
         "identical": (found.mean == 0) & (found.deviation == 0),
         "detectable_d": detectable(len(seeds), level=level),
         "detectable": detectable(len(seeds), level=level) * found.deviation,
-        "seed_deviation": within, "seed_deviations": _in_deviations(found.mean, within),
-        "relative": relative, "relative_low": relative_low, "relative_high": relative_high,
-    }  # fmt: skip
+        "seed_deviation": within,
+        "seed_deviations": _in_deviations(found.mean, within),
+        "relative": relative,
+        "relative_low": relative_low,
+        "relative_high": relative_high,
+    }
     result = DataFrame(columns)
     if "phase" in table:
         phases = table.drop_duplicates("metric").set_index("metric")["phase"]
         result.insert(2, "phase", result["metric"].map(phases))
-    return Comparison(result, reference, seeds, level, found.floor,
-                      detectable(len(seeds), level=level), tuple(absent))  # fmt: skip
+    return Comparison(result, reference, seeds, level, found.floor, detectable(len(seeds), level=level), tuple(absent))
 
 
 # Against a number
@@ -242,9 +265,11 @@ class Against:
 
     def row(self) -> dict[str, float]:
         """Plain finite numbers, for tables and logs."""
-        ends = {f"{name}{end}": float(getattr(getattr(self, name), at))
-                for name in ("difference", "relative")
-                for end, at in (("", "estimate"), ("_low", "low"), ("_high", "high"))}  # fmt: skip
+        ends = {
+            f"{name}{end}": float(getattr(getattr(self, name), at))
+            for name in ("difference", "relative")
+            for end, at in (("", "estimate"), ("_low", "low"), ("_high", "high"))
+        }
         plain = ("mean", "constant", "margin", "p_t", "p_flip", "floor", "detectable_d", "detectable")
         return ends | {name: float(getattr(self, name)) for name in (*plain, "beats")}
 
@@ -265,11 +290,18 @@ def against_constant(
     least, count = detectable(len(values), level=level), len(values)
     method = "t" if plain.deviation else "constant"
     return Against(
-        float(values.mean()), float(constant.mean()),
+        float(values.mean()),
+        float(constant.mean()),
         Interval(float(plain.mean), float(plain.low), float(plain.high), level, count, method),
-        Interval(share, low, high, level, count, method), margin, bool(beyond.high < 0),
-        float(beyond.p_t), float(beyond.p_flip), beyond.floor, least, least * float(beyond.deviation),
-    )  # fmt: skip
+        Interval(share, low, high, level, count, method),
+        margin,
+        bool(beyond.high < 0),
+        float(beyond.p_t),
+        float(beyond.p_flip),
+        beyond.floor,
+        least,
+        least * float(beyond.deviation),
+    )
 
 
 # Variants or seeds?
@@ -343,8 +375,7 @@ def _fieller(first: NDArray, second: NDArray, level: float) -> tuple[NDArray, ND
     # In shifts from the ratio found, so that nothing cancels where first is a multiple of second.
     rest, own = first - ratio[..., None] * second, second - y[..., None]
     rest = rest - rest.mean(-1, keepdims=True)
-    within, with_own, of_own = (q * (a * b).sum(-1) / (count - 1)
-                                for a, b in ((rest, rest), (rest, own), (own, own)))  # fmt: skip
+    within, with_own, of_own = (q * (a * b).sum(-1) / (count - 1) for a, b in ((rest, rest), (rest, own), (own, own)))
     lead = y**2 - of_own
     bounded = (y > 0) & (lead > 0)
     safe = np.where(bounded, lead, 1.0)

@@ -43,8 +43,7 @@ from ired.instruments.robustness.rediscovery import LAYERS
 from ired.instruments.sanity import findings_answers
 from ired.model.protocol import Energy
 
-__all__ = ["METRICS", "TINY", "Fingerprint", "Ground", "Size", "beyond_untrained", "fingerprint",
-           "ground", "needed"]  # fmt: skip
+__all__ = ["METRICS", "TINY", "Fingerprint", "Ground", "Size", "beyond_untrained", "fingerprint", "ground", "needed"]
 
 Found = TypeVar("Found")
 
@@ -52,41 +51,55 @@ Found = TypeVar("Found")
 def _metrics() -> dict[str, Metric]:
     found = {
         "concepts.answers_beyond": Metric(
-            3, "share of concept directions along which answers surely change in the concept, beyond "
-            "random directions", "", NEITHER),
+            3,
+            "share of concept directions along which answers surely change in the concept, beyond random directions",
+            "",
+            NEITHER,
+        ),
         "concepts.energy_beyond": Metric(
-            3, "share of concept directions along which the energy gap changes beyond random CAVs "
-            "(0.05 by chance)", "", NEITHER),
-    }  # fmt: skip
+            3,
+            "share of concept directions along which the energy gap changes beyond random CAVs (0.05 by chance)",
+            "",
+            NEITHER,
+        ),
+    }
     for layer in LAYERS:
         found |= {
             f"sae.{layer}.explained": Metric(
-                2, f"variance within landscapes that a dictionary of {layer} explains", "", HIGHER),
+                2, f"variance within landscapes that a dictionary of {layer} explains", "", HIGHER
+            ),
             f"sae.{layer}.gap": Metric(
-                2, f"share of the energy gaps left with the dictionary in {layer}'s place", "", HIGHER),
-            f"sae.{layer}.score": Metric(
-                2, "share of the score left so, beyond the A-blind one", "", HIGHER),
+                2, f"share of the energy gaps left with the dictionary in {layer}'s place", "", HIGHER
+            ),
+            f"sae.{layer}.score": Metric(2, "share of the score left so, beyond the A-blind one", "", HIGHER),
             f"sae.{layer}.l0": Metric(2, f"features of {layer} that fire on a token", "", NEITHER),
-            f"sae.{layer}.dead": Metric(
-                2, f"share of the features of {layer} that never fire", "", LOWER),
-            f"concepts.{layer}.auroc": Metric(
-                3, f"held-out AUROC of concept directions of {layer}", "", HIGHER),
+            f"sae.{layer}.dead": Metric(2, f"share of the features of {layer} that never fire", "", LOWER),
+            f"concepts.{layer}.auroc": Metric(3, f"held-out AUROC of concept directions of {layer}", "", HIGHER),
             f"concepts.{layer}.answers": Metric(
-                3, f"growth of the concept in answers, moved along its direction in {layer} by its "
-                "spread", "deviations", HIGHER),
+                3,
+                f"growth of the concept in answers, moved along its direction in {layer} by its spread",
+                "deviations",
+                HIGHER,
+            ),
             f"concepts.{layer}.answers_size": Metric(
-                3, f"the same, root mean square over directions of {layer}", "deviations", NEITHER),
+                3, f"the same, root mean square over directions of {layer}", "deviations", NEITHER
+            ),
             f"concepts.{layer}.answers_random": Metric(
-                3, f"the same of random directions of equal norm in {layer}", "deviations", NEITHER),
+                3, f"the same of random directions of equal norm in {layer}", "deviations", NEITHER
+            ),
             f"concepts.{layer}.energy_size": Metric(
-                3, f"change of the energy gap along concept directions of {layer}, root mean square",
-                "deviations", NEITHER),
+                3,
+                f"change of the energy gap along concept directions of {layer}, root mean square",
+                "deviations",
+                NEITHER,
+            ),
             f"concepts.{layer}.energy_random": Metric(
-                3, f"the same along CAVs of {layer} with random labels", "deviations", NEITHER),
+                3, f"the same along CAVs of {layer} with random labels", "deviations", NEITHER
+            ),
             f"layers.{layer}.disordered": Metric(
-                5, f"share of pairs of states out of order with half of {layer} at its mean", "",
-                NEITHER),
-        }  # fmt: skip
+                5, f"share of pairs of states out of order with half of {layer} at its mean", "", NEITHER
+            ),
+        }
     return found
 
 
@@ -94,10 +107,10 @@ METRICS: dict[str, Metric] = _metrics()
 """Numbers of a model alone, which `Fingerprint.scalars` holds where there are layers."""
 BEYOND: dict[str, Metric] = {
     f"sanity.{layer}.gap": Metric(
-        6, f"gaps kept with the dictionary in {layer}'s place beyond those of an untrained network", "",
-        HIGHER)
+        6, f"gaps kept with the dictionary in {layer}'s place beyond those of an untrained network", "", HIGHER
+    )
     for layer in LAYERS
-}  # fmt: skip
+}
 """What `beyond_untrained` adds."""
 
 
@@ -146,19 +159,22 @@ def fingerprint(energy: Energy, ground: Ground, sampler: Sampler, size: Any) -> 
     if not layered(energy, ground):
         return Fingerprint(**taken)
     tokens = timed("tokens", lambda: rediscovery.activations(energy, ground.layers))
-    own = timed("dictionaries", lambda: {
-        layer: rediscovery.dictionary_of(x, ground.layers.tokens, size)
-        for layer, x in tokens.items()
-    })  # fmt: skip
+    own = timed(
+        "dictionaries",
+        lambda: {layer: rediscovery.dictionary_of(x, ground.layers.tokens, size) for layer, x in tokens.items()},
+    )
     some = ground.layers.tokens.problem < size.matched
     codes = timed("codes", lambda: representation_layers.coded(tokens, own, some, ground))
     table = timed("directions", lambda: representation_layers.directions(energy, ground, sampler, size))
     scalars = timed("quality", lambda: representation_layers.kept(energy, tokens, own, ground, size))
     scalars |= timed("layers", lambda: representation_layers.damaged(energy, tokens, ground, sampler, size))
     return Fingerprint(
-        **taken, codes=codes, fit=ground.layers.tokens.fit[some], directions=table,
+        **taken,
+        codes=codes,
+        fit=ground.layers.tokens.fit[some],
+        directions=table,
         scalars=scalars | representation_layers.carried(table),
-    )  # fmt: skip
+    )
 
 
 def layered(energy: Energy, ground: Ground) -> bool:
@@ -167,17 +183,12 @@ def layered(energy: Energy, ground: Ground) -> bool:
     return all(layer in seen for layer in LAYERS)
 
 
-def beyond_untrained(
-    scalars: Mapping[str, float], untrained: Mapping[str, float]
-) -> dict[str, float]:
+def beyond_untrained(scalars: Mapping[str, float], untrained: Mapping[str, float]) -> dict[str, float]:
     """Numbers of BEYOND, of a model's scalars and of an untrained network's of the same widths; none
     where there are no layers."""
     if not scalars:
         return {}
-    return {
-        f"sanity.{layer}.gap": scalars[f"sae.{layer}.gap"] - untrained[f"sae.{layer}.gap"]
-        for layer in LAYERS
-    }
+    return {f"sanity.{layer}.gap": scalars[f"sae.{layer}.gap"] - untrained[f"sae.{layer}.gap"] for layer in LAYERS}
 
 
 # Of every energy

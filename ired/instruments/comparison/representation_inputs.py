@@ -42,9 +42,22 @@ class Size:
 
 
 TINY = Size(
-    problems=16, changes=6, natural=60, states=1, matched=60, sparsity=8, steps=12, spliced=2,
-    shown=240, pairs=40, caliper=0.6, landscapes=(0,), tried=5, draws=1, random=100,
-)  # fmt: skip
+    problems=16,
+    changes=6,
+    natural=60,
+    states=1,
+    matched=60,
+    sparsity=8,
+    steps=12,
+    spliced=2,
+    shown=240,
+    pairs=40,
+    caliper=0.6,
+    landscapes=(0,),
+    tried=5,
+    draws=1,
+    random=100,
+)
 
 
 def needed(size: Any) -> int:
@@ -93,16 +106,15 @@ def ground(
     at = slice(size.problems + size.natural, size.problems + size.natural + size.shown)
     measures = {name: values[at] for name, values in properties.items()}
     y0 = states.answers(energy, own)
-    near = torch.stack([
-        torch.cat([states.around(energy, y0, k, far, 2 if far else 1, generator)
-                   for far in DISTANCES], 1)
-        for k in range(energy.schedule.K)
-    ])  # fmt: skip
+    near = torch.stack(
+        [
+            torch.cat([states.around(energy, y0, k, far, 2 if far else 1, generator) for far in DISTANCES], 1)
+            for k in range(energy.schedule.K)
+        ]
+    )
     noised = states.noised(energy, y0, 0, 1, generator)[0][:, 0]
     moves = findings_answers.random_changes(own, size.changes, generator)
     start = states.noise(energy, len(own), generator=generator, like=own)
-    (layers,) = rediscovery.grounds(
-        energy, natural, [shown], [measures], [tried], size, generator
-    )
+    (layers,) = rediscovery.grounds(energy, natural, [shown], [measures], [tried], size, generator)
     seed = int(torch.randint(2**31, (), generator=generator))
     return Ground(own, y0, near, noised, moves, start, layers, seed)

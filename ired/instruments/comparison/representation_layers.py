@@ -59,28 +59,30 @@ def coded(
     found, generator = {}, ground.generator(1)
     for layer, x in tokens.items():
         covariance = torch.cov(x[ground.layers.tokens.fit].T)
-        every = own[layer], *(
-            procrustes_matching.random_like(own[layer], covariance, generator) for _ in range(BLIND)
-        )  # fmt: skip
+        every = own[layer], *(procrustes_matching.random_like(own[layer], covariance, generator) for _ in range(BLIND))
         first, *blind = (one.encode(x[some]).to_sparse() for one in every)
         found[layer] = Codes(first, tuple(blind))
     return found
 
 
 def kept(
-    energy: Energy, tokens: Mapping[str, Tensor], own: Mapping[str, Dictionary], ground: Ground,
+    energy: Energy,
+    tokens: Mapping[str, Tensor],
+    own: Mapping[str, Dictionary],
+    ground: Ground,
     size: Any,
 ) -> dict[str, float]:
-    """How good the dictionaries are: on held-out tokens, and put into the network."""  # fmt: skip
+    """How good the dictionaries are: on held-out tokens, and put into the network."""
     seen, found = ground.layers.tokens, {}
     judged, fitted = seen.half(False), seen.half(True)
     for layer, x in tokens.items():
-        means = torch.stack([
-            x[fitted & (seen.landscape == k)].mean(0) for k in range(energy.schedule.K)
-        ])  # fmt: skip
+        means = torch.stack([x[fitted & (seen.landscape == k)].mean(0) for k in range(energy.schedule.K)])
         good = quality(own[layer], [x[judged]], seen.landscape[judged], means)
-        found |= {f"sae.{layer}.explained": good.explained_within, f"sae.{layer}.l0": good.l0,
-                  f"sae.{layer}.dead": good.dead}  # fmt: skip
+        found |= {
+            f"sae.{layer}.explained": good.explained_within,
+            f"sae.{layer}.l0": good.l0,
+            f"sae.{layer}.dead": good.dead,
+        }
     A, y0 = (x[: size.spliced] for x in (ground.A, ground.y0))
     at = recovery.situations(energy, A, y0, ground.generator(2))
     for layer, one in own.items():
@@ -99,8 +101,7 @@ def damaged(
     A = ground.A[: size.spliced]
     at, found = ablation_damage.bench(energy, A, sampler, generator), {}
     for layer, x in tokens.items():
-        means = [x[seen.landscape == k].mean(0).to(A).expand(len(A), -1)
-                 for k in range(energy.schedule.K)]  # fmt: skip
+        means = [x[seen.landscape == k].mean(0).to(A).expand(len(A), -1) for k in range(energy.schedule.K)]
         half = (torch.randperm(x.shape[1], generator=generator) < x.shape[1] // 2).to(A.device)
         lost = []
         for units in (half, ~half):
@@ -129,14 +130,19 @@ class Concept:
 def directions(energy: Energy, ground: Ground, sampler: Sampler, size: Any) -> DataFrame:
     """A row for each concept, layer and landscape, in a fixed order: see `Fingerprint`."""
     found = located(energy, ground, size)
-    spreads = [
-        effects.spread_of(energy, one.direction, ground.layers) for one in found
-    ]
-    table = DataFrame([
-        {"concept": one.direction.concept, "layer": one.direction.space,
-         "landscape": one.direction.landscape, "auroc": one.auroc, "spread": spread}
-        for one, spread in zip(found, spreads, strict=True)
-    ])  # fmt: skip
+    spreads = [effects.spread_of(energy, one.direction, ground.layers) for one in found]
+    table = DataFrame(
+        [
+            {
+                "concept": one.direction.concept,
+                "layer": one.direction.space,
+                "landscape": one.direction.landscape,
+                "auroc": one.auroc,
+                "spread": spread,
+            }
+            for one, spread in zip(found, spreads, strict=True)
+        ]
+    )
     return table.assign(
         **on_energy(energy, found, spreads, ground),
         **on_answers(energy, found, spreads, ground, sampler, size),
@@ -161,9 +167,7 @@ def located(energy: Energy, ground: Ground, size: Any) -> list[Concept]:
     return found
 
 
-def on_energy(
-    energy: Energy, found: list[Concept], spreads: list[float], ground: Ground
-) -> dict[str, NDArray]:
+def on_energy(energy: Energy, found: list[Concept], spreads: list[float], ground: Ground) -> dict[str, NDArray]:
     """Mean derivative of the gap to the answer along each, a spread's worth, in standard deviations of
     that landscape's gaps; random: root mean square of random CAVs'; beyond: by rank, 5 % by chance."""
     deviation = manifold.nature(energy, ground.A, ground.generator(4)).gap
@@ -196,14 +200,26 @@ def on_answers(
     grown: dict[str, NDArray] = {}
     for place in dict.fromkeys(one.place for one in found):
         here = [(one, s) for one, s in zip(found, spreads, strict=True) if one.place == place]
-        V = torch.stack([
-            DOSE * spread * torch.cat([
-                effects.axis_of(energy, one.direction, path.y0)[None],
-                isotropic_in(energy, one.direction.space, count=size.draws, width=len(one.direction.vector),
-                             generator=generator, like=path.y0),
-            ])
-            for one, spread in here
-        ])  # fmt: skip
+        V = torch.stack(
+            [
+                DOSE
+                * spread
+                * torch.cat(
+                    [
+                        effects.axis_of(energy, one.direction, path.y0)[None],
+                        isotropic_in(
+                            energy,
+                            one.direction.space,
+                            count=size.draws,
+                            width=len(one.direction.vector),
+                            generator=generator,
+                            like=path.y0,
+                        ),
+                    ]
+                )
+                for one, spread in here
+            ]
+        )
         # All at once, up and down; what is added is the row itself (as in P6-01).
         pushed = added(energy, sampler, path, place, torch.cat([V, -V]).flatten(0, 1), 1.0)
         up, down = pushed.unflatten(0, (2, len(here), 1 + size.draws))
@@ -211,9 +227,7 @@ def on_answers(
             concept = one.direction.concept
             more, less = (bench.properties(y)[concept] for y in sides)
             still = array((sides[0] - sides[1]).pow(2).mean(-1).sqrt() < RESOLUTION)
-            grown[one.direction.name] = np.where(still, 0, more - less) / (
-                2 * DOSE * max(spread_of[concept], 1e-12)
-            )
+            grown[one.direction.name] = np.where(still, 0, more - less) / (2 * DOSE * max(spread_of[concept], 1e-12))
     every = np.stack([grown[one.direction.name] for one in found])  # (D, 1 + draws, P)
     seen = contrast(every[:, 0], every[:, 1:], signed=True)
     sure = (seen["p_adjusted"] < LEVEL) & (seen["rank"] == 1)
@@ -224,8 +238,10 @@ def on_answers(
 
 def carried(table: DataFrame) -> dict[str, float]:
     """The numbers of METRICS that directions give."""
-    found = {"concepts.answers_beyond": float(table["answers_beyond"].mean()),
-             "concepts.energy_beyond": float(table["energy_beyond"].mean())}  # fmt: skip
+    found = {
+        "concepts.answers_beyond": float(table["answers_beyond"].mean()),
+        "concepts.energy_beyond": float(table["energy_beyond"].mean()),
+    }
     for layer, rows in table.groupby("layer", sort=False):
         # Effects along the concept, and sizes of either sign beside random ones.
         found |= {

@@ -80,9 +80,13 @@ class Consistency:
     def row(self) -> dict[str, float]:
         """Columns for a table."""
         nothing = dict.fromkeys(PARTS, float("nan"))
-        return nothing | self.parts | {"score": self.score, "without_layers": self.without_layers} | {
-            f"raw.{part}": value for part, value in self.raw.items()
-        } | self.controls  # fmt: skip
+        return (
+            nothing
+            | self.parts
+            | {"score": self.score, "without_layers": self.without_layers}
+            | {f"raw.{part}": value for part, value in self.raw.items()}
+            | self.controls
+        )
 
 
 def compare(first: Fingerprint, second: Fingerprint) -> Consistency:
@@ -96,16 +100,12 @@ def compare(first: Fingerprint, second: Fingerprint) -> Consistency:
         "answers": (first.errors, second.errors),
     }
     raw = {part: alike(one, two) for part, (one, two) in pairs.items()}
-    controls = {
-        f"{part}.other_problem": other_problem(one, two) for part, (one, two) in pairs.items()
-    }
+    controls = {f"{part}.other_problem": other_problem(one, two) for part, (one, two) in pairs.items()}
     beyond = (_without(one.gaps, one.blind) for one in (first, second))
     controls["landscape.beyond_blind"] = alike(*beyond)
     if first.codes and second.codes:
         found = features(first, second)
-        raw["features"] = float(np.mean([
-            (own - chance) / max(1 - chance, TINIEST) for own, chance in found.values()
-        ]))  # fmt: skip
+        raw["features"] = float(np.mean([(own - chance) / max(1 - chance, TINIEST) for own, chance in found.values()]))
         for layer, (own, chance) in found.items():
             controls |= {f"features.{layer}.matched": own, f"features.{layer}.chance": chance}
         tables, effects = (first.directions, second.directions), []
@@ -166,8 +166,7 @@ def matched(first: Tensor, second: Tensor, fit: Tensor) -> float:
     """Mean correlation of matched features (T, F) on the tokens that are judged. Pairs of which neither
     fires there have nothing to be judged by, and are left out."""
     found = procrustes_matching.match(first, second, fit)
-    fires = [(x[~fit][:, of] != 0).any(0)
-             for x, of in ((first, found.first), (second, found.second))]  # fmt: skip
+    fires = [(x[~fit][:, of] != 0).any(0) for x, of in ((first, found.first), (second, found.second))]
     some = (fires[0] | fires[1]).cpu().numpy()
     return float(found.judged[some].mean()) if some.any() else 0.0
 
@@ -186,8 +185,7 @@ def by_place(first: DataFrame, second: DataFrame, what: str) -> float:
     neither network has effects anywhere."""
     one, two = (_among_concepts(table, what) for table in (first, second))
     places = first.groupby(PLACE, sort=False).indices.values()
-    near = [alike(one[None, rows], two[None, rows]) for rows in places
-            if one[rows].any() or two[rows].any()]  # fmt: skip
+    near = [alike(one[None, rows], two[None, rows]) for rows in places if one[rows].any() or two[rows].any()]
     return float(np.mean(near)) if near else 0.0
 
 
@@ -229,9 +227,16 @@ def pairs(variants: Sequence[str], seeds: Sequence[int], base: str | None = None
 def table(taken: Mapping[Hashable, Fingerprint], chosen: Sequence[Pair]) -> DataFrame:
     """A row for each pair: kind, first, first_seed, second, second_seed, `PARTS` (NaN where a model has
     no layers), score, without_layers, raw.<part> and controls. taken: by (variant, seed)."""
-    return DataFrame([
-        {"kind": one.kind, "first": one.first[0], "first_seed": one.first[1],
-         "second": one.second[0], "second_seed": one.second[1]}
-        | compare(taken[one.first], taken[one.second]).row()
-        for one in chosen
-    ])  # fmt: skip
+    return DataFrame(
+        [
+            {
+                "kind": one.kind,
+                "first": one.first[0],
+                "first_seed": one.first[1],
+                "second": one.second[0],
+                "second_seed": one.second[1],
+            }
+            | compare(taken[one.first], taken[one.second]).row()
+            for one in chosen
+        ]
+    )

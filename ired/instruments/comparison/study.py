@@ -38,10 +38,16 @@ def long(numbers: Mapping[Model, Mapping[str, float]]) -> DataFrame:
     """Numbers of every model (variant, seed) as rows variant, seed, metric, phase, value."""
     known = METRICS | representation.METRICS | representation.BEYOND
     rows = [
-        (variant, seed, metric, known[metric].phase if metric in known else 0,
-         0.0 if metric.startswith("equivariance.") and value < EXACT else float(value))
-        for (variant, seed), values in numbers.items() for metric, value in values.items()
-    ]  # fmt: skip
+        (
+            variant,
+            seed,
+            metric,
+            known[metric].phase if metric in known else 0,
+            0.0 if metric.startswith("equivariance.") and value < EXACT else float(value),
+        )
+        for (variant, seed), values in numbers.items()
+        for metric, value in values.items()
+    ]
     table = DataFrame(rows, columns=["variant", "seed", "metric", "phase", "value"])
     return table.sort_values("phase", kind="stable", ignore_index=True)
 
@@ -50,21 +56,28 @@ def accuracy(table: DataFrame, steps: int) -> DataFrame:
     """Errors as rows variant, seed, family, steps (0 or `steps`), mse, of rows as `long` makes them."""
     rows = table[table["metric"].str.startswith("accuracy.mse")]
     parts = rows["metric"].str.split(".", n=2, expand=True)
-    return DataFrame({
-        "variant": rows["variant"], "seed": rows["seed"], "family": parts[2],
-        "steps": parts[1].map({"mse": steps, "mse_denoised": 0}), "mse": rows["value"],
-    }).reset_index(drop=True)  # fmt: skip
+    return DataFrame(
+        {
+            "variant": rows["variant"],
+            "seed": rows["seed"],
+            "family": parts[2],
+            "steps": parts[1].map({"mse": steps, "mse_denoised": 0}),
+            "mse": rows["value"],
+        }
+    ).reset_index(drop=True)
 
 
 def held_against(
-    taken: Mapping[Model, Fingerprint], networks: Sequence[str], others: Sequence[str],
+    taken: Mapping[Model, Fingerprint],
+    networks: Sequence[str],
+    others: Sequence[str],
     controls: Mapping[str, Fingerprint],
 ) -> DataFrame:
     """Consistency of all pairs that P7-04 looks at, and of controls with the first model without
     negatives: rows of `similarity.table`.
 
     networks: variants with layers, NONE first; others: variants of other energies.
-    """  # fmt: skip
+    """
     seeds = sorted({seed for _, seed in taken})
     chosen = similarity.pairs(networks, seeds)
     if others:
@@ -75,7 +88,7 @@ def held_against(
         {"kind": name, "first": NONE, "first_seed": seeds[0], "second": name, "second_seed": seeds[0]}
         | similarity.compare(first, one).row()
         for name, one in controls.items()
-    ]  # fmt: skip
+    ]
     return DataFrame([*found.to_dict("records"), *rows])
 
 
@@ -94,9 +107,14 @@ class Study:
 
     @classmethod
     def of(
-        cls, table: DataFrame, pairs: DataFrame, networks: Sequence[str], others: Sequence[str],
-        linear: float, recipes: Mapping[Model, Any],
-    ) -> Study:  # fmt: skip
+        cls,
+        table: DataFrame,
+        pairs: DataFrame,
+        networks: Sequence[str],
+        others: Sequence[str],
+        linear: float,
+        recipes: Mapping[Model, Any],
+    ) -> Study:
         tested = table[~table["metric"].str.fullmatch(UNTESTED)]
         # Two families of p-values: other energies differ in nearly everything, and corrected with them
         # negatives would seem to differ in more than they do.
@@ -121,8 +139,12 @@ class Study:
         for kind, cell, value in zip(self.networks[1:], cells, p, strict=True):
             end = cell["high"] if sign > 0 else -cell["low"]
             won |= bool(end < 0 and value < 0.05)
-            numbers |= {f"{kind}.difference": cell["difference"], f"{kind}.low": cell["low"],
-                        f"{kind}.high": cell["high"], f"{kind}.p": value}  # fmt: skip
+            numbers |= {
+                f"{kind}.difference": cell["difference"],
+                f"{kind}.low": cell["low"],
+                f"{kind}.high": cell["high"],
+                f"{kind}.p": value,
+            }
         return won, numbers
 
     def verdicts(self) -> dict[str, tuple[bool, dict[str, float]]]:
@@ -167,17 +189,22 @@ class Study:
         # Energies without layers have three parts of five: their pairs are means of other things.
         known = (*self.networks, COPY, SHUFFLED, UNTRAINED)
         alike = self.pairs[self.pairs["second"].isin(known)]
-        scores = {f"consistency.{kind}": float(rows["score"].mean())
-                  for kind, rows in alike.groupby("kind")}  # fmt: skip
-        return scores | {
-            "seeds": float(self.seeds), "cells": float(len(own)),
-            "significant": float(own["significant"].sum()),
-            "detectable_d": self.compared.detectable_d, "flip_floor": self.compared.floor,
-            "larger_than_seeds": float(self.spread()["larger"].mean()),
-        } | {
-            f"{variant}.mse.relative": float(self.compared.cell(variant, SAMPLED)["relative"])
-            for variant in (*self.networks[1:], *self.others)
-        }  # fmt: skip
+        scores = {f"consistency.{kind}": float(rows["score"].mean()) for kind, rows in alike.groupby("kind")}
+        return (
+            scores
+            | {
+                "seeds": float(self.seeds),
+                "cells": float(len(own)),
+                "significant": float(own["significant"].sum()),
+                "detectable_d": self.compared.detectable_d,
+                "flip_floor": self.compared.floor,
+                "larger_than_seeds": float(self.spread()["larger"].mean()),
+            }
+            | {
+                f"{variant}.mse.relative": float(self.compared.cell(variant, SAMPLED)["relative"])
+                for variant in (*self.networks[1:], *self.others)
+            }
+        )
 
     def best(self) -> Series:
         """The cell of the kind of negatives with the smallest sampled error, against none."""
@@ -209,8 +236,7 @@ class Study:
         for variant in variants:
             seen = paired_seeds.against_constant(self.values(variant, SAMPLED), self.linear, level=level)
             met |= seen.beats
-            numbers |= {f"{variant}.relative": seen.relative.estimate,
-                        f"{variant}.high": float(seen.relative.high)}  # fmt: skip
+            numbers |= {f"{variant}.relative": seen.relative.estimate, f"{variant}.high": float(seen.relative.high)}
         return met, numbers
 
     def _products(self) -> tuple[bool, dict[str, float]]:
@@ -225,8 +251,7 @@ class Study:
                 rivals = np.min([self.values(kind, metric) for kind in self.networks], axis=0)
                 seen = student_interval(self.values(variant, metric) - rivals, level)
                 own &= bool(seen.high < 0)
-                numbers |= {f"{variant}.{name}.difference": seen.estimate,
-                            f"{variant}.{name}.high": seen.high}  # fmt: skip
+                numbers |= {f"{variant}.{name}.difference": seen.estimate, f"{variant}.{name}.high": seen.high}
             met |= own
         return met, numbers
 

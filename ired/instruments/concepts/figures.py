@@ -57,9 +57,13 @@ def plot_scores(tcav: DataFrame) -> Figure:
     tcav = tcav[tcav["of"] == "gap"]
     layers, landscapes, concepts = (list(tcav[c].unique()) for c in ("layer", "landscape", "concept"))
     figure, axes = canvas(
-        len(landscapes), len(layers), (3.4, 0.3 * len(concepts) + 0.55),
-        title="TCAV of the energy gap to the answer", sharex=True, sharey=True,
-    )  # fmt: skip
+        len(landscapes),
+        len(layers),
+        (3.4, 0.3 * len(concepts) + 0.55),
+        title="TCAV of the energy gap to the answer",
+        sharex=True,
+        sharey=True,
+    )
     for (i, k), (j, layer) in _grid(landscapes, layers):
         axis = axes[i, j]
         rows = tcav[(tcav["layer"] == layer) & (tcav["landscape"] == k)]
@@ -81,13 +85,23 @@ def plot_scores(tcav: DataFrame) -> Figure:
     for axis in axes[-1]:
         axis.set_xlabel("share of positive derivatives")
     figure.legend(
-        [Patch(color=COLOURS["trained"]), Patch(color=_PALE), Line2D([], [], color="0.1"),
-         Patch(color=_SHADE),
-         Line2D([], [], linestyle="none", marker="D", color=COLOURS["least_squares"], markersize=4)],
-        ["beyond the random CAVs (5 % after correction)", "not beyond them", "95 % interval",
-         "95 % of random CAVs", "mean derivative beyond theirs"],
-        loc="outside lower center", ncols=3,
-    )  # fmt: skip
+        [
+            Patch(color=COLOURS["trained"]),
+            Patch(color=_PALE),
+            Line2D([], [], color="0.1"),
+            Patch(color=_SHADE),
+            Line2D([], [], linestyle="none", marker="D", color=COLOURS["least_squares"], markersize=4),
+        ],
+        [
+            "beyond the random CAVs (5 % after correction)",
+            "not beyond them",
+            "95 % interval",
+            "95 % of random CAVs",
+            "mean derivative beyond theirs",
+        ],
+        loc="outside lower center",
+        ncols=3,
+    )
     return figure
 
 
@@ -97,17 +111,21 @@ def plot_confusion(table: DataFrame, best: DataFrame, primary: str) -> Figure:
     layers, concepts = (list(best[c].unique()) for c in ("layer", "concept"))
     rows = {"what is handed on": primary, "classifiers": "filter"}
     figure, axes = canvas(
-        2, len(layers), (0.62 * len(concepts) + 1.5, 0.48 * len(concepts) + 0.75),
+        2,
+        len(layers),
+        (0.62 * len(concepts) + 1.5, 0.48 * len(concepts) + 0.75),
         title="Every concept's CAV on every concept's pairs",
-    )  # fmt: skip
+    )
     at = best.set_index(["layer", "concept"])["landscape"]
     for (i, (words, method)), (j, layer) in _grid(list(rows.items()), layers):
         axis, values = axes[i, j], np.empty((len(concepts),) * 2)
         for r, concept in enumerate(concepts):
             row = table[
-                (table["layer"] == layer) & (table["concept"] == concept) & (table["method"] == method)
+                (table["layer"] == layer)
+                & (table["concept"] == concept)
+                & (table["method"] == method)
                 & (table["landscape"] == at[layer, concept])
-            ].set_index("pairs")  # fmt: skip
+            ].set_index("pairs")
             values[r] = row["auroc"].loc[concepts]
         image = heat_map(axis, values, DIVERGING, Normalize(0, 1), "{:.2f}", framed=np.eye(len(concepts), dtype=bool))
         axis.set_title(f"{layer}: {words}")
@@ -128,9 +146,13 @@ def plot_readers(auroc: DataFrame, untrained: DataFrame, best: DataFrame, primar
     the classifier on an untrained network, on the input, and with random labels."""
     layers, concepts = (list(best[c].unique()) for c in ("layer", "concept"))
     figure, axes = canvas(
-        1, len(layers), (3.5, 0.62 * len(concepts) + 1.2), title="Can the concept be read?",
-        sharex=True, sharey=True,
-    )  # fmt: skip
+        1,
+        len(layers),
+        (3.5, 0.62 * len(concepts) + 1.2),
+        title="Can the concept be read?",
+        sharex=True,
+        sharey=True,
+    )
     least = min(0.4, auroc["low"].min(), untrained["low"].min())
     for axis, layer in zip(axes[0], layers, strict=True):
         for r, concept in enumerate(concepts):
@@ -139,11 +161,12 @@ def plot_readers(auroc: DataFrame, untrained: DataFrame, best: DataFrame, primar
             for place, name in enumerate(_READERS):
                 source = untrained if name == "untrained" else auroc
                 row = source[
-                    (source["concept"] == concept) & (source["landscape"] == k)
+                    (source["concept"] == concept)
+                    & (source["landscape"] == k)
                     & (source["layer"] == ("input" if name == "input" else layer))
                     & (source["method"] == (primary if name == "primary" else "filter"))
                     & (source["labels"] == ("random" if name == "random" else "own"))
-                ].iloc[:1]  # fmt: skip
+                ].iloc[:1]
                 colour, marker, label = _READERS[name]
                 y = r + (place - (len(_READERS) - 1) / 2) * 0.15
                 dots(axis, row, y, "auroc", colour, marker, label=label if r == 0 else None, size=5, width=1.6)

@@ -91,8 +91,7 @@ def check_concepts(generator: torch.Generator) -> list[Check]:
     random = cav.random_cavs(parts, np.arange(len(parts)), 199, rng)
     slopes = head.concept + 0.3 * rng.normal(size=(100, len(head.concept)))
     test = tcav.tcav(cav.fit(PRIMARY, head.h, head.z), random, slopes)
-    checks.append(Check(NAME, "p of the mean derivative of a head that reads the concept", 0.01,
-                        test.p("mean"), 1e-9))  # fmt: skip
+    checks.append(Check(NAME, "p of the mean derivative of a head that reads the concept", 0.01, test.p("mean"), 1e-9))
 
     x = rng.normal(size=(400, 30))
     w = np.eye(30)[0]
@@ -130,16 +129,13 @@ def check_tcav(references: References, generator: torch.Generator) -> list[Check
     k = energy.schedule.K // 2
     state = generator.get_state()
     slopes = tcav.slopes(energy, A, y0, k, layers=("linear", "square"), generator=generator)
-    noise = states.array(energy.coordinates.to_basis(
-        states.noised(energy, y0, k, 1, generator.set_state(state))[1][:, 0]
-    ))  # fmt: skip
+    noise = states.array(
+        energy.coordinates.to_basis(states.noised(energy, y0, k, 1, generator.set_state(state))[1][:, 0])
+    )
     axis, none = np.eye(size)[0], np.zeros((1, size))
     none[0, 1] = 1
     head = energy.head(A).cpu().numpy()
-    linear, square = (
-        tcav.tcav(axis, none, part)
-        for part in (slopes["linear"].energy, slopes["square"].gap)
-    )
+    linear, square = (tcav.tcav(axis, none, part) for part in (slopes["linear"].energy, slopes["square"].gap))
     return [
         compare(NAME, "TCAV score of a linear head", float(head[0] > 0), linear.score[0], 0),
         compare(NAME, "mean derivative of it", head[0], linear.mean[0], 1e-9),

@@ -34,33 +34,23 @@ class Check:
         )
 
 
-def compare(
-    instrument: str, what: str, expected: ArrayLike, measured: ArrayLike, tolerance: float
-) -> Check:
+def compare(instrument: str, what: str, expected: ArrayLike, measured: ArrayLike, tolerance: float) -> Check:
     """The check of arrays at the place where they differ most (NaN differs more than anything)."""
     expected, measured = np.broadcast_arrays(
         np.asarray(expected, dtype=np.float64), np.asarray(measured, dtype=np.float64)
     )
     distance = np.abs(measured - expected).ravel()
     worst = int(np.where(np.isnan(distance), np.inf, distance).argmax())
-    return Check(
-        instrument, what, float(expected.ravel()[worst]), float(measured.ravel()[worst]), tolerance
-    )
+    return Check(instrument, what, float(expected.ravel()[worst]), float(measured.ravel()[worst]), tolerance)
 
 
-def relative(
-    instrument: str, what: str, expected: ArrayLike, measured: ArrayLike, tolerance: float
-) -> Check:
+def relative(instrument: str, what: str, expected: ArrayLike, measured: ArrayLike, tolerance: float) -> Check:
     """The same with measured/expected against 1, for numbers of many sizes."""
     return compare(instrument, what, 1.0, np.asarray(measured) / np.asarray(expected), tolerance)
 
 
-def to_scale(
-    instrument: str, what: str, expected: ArrayLike, measured: ArrayLike, tolerance: float
-) -> Check:
+def to_scale(instrument: str, what: str, expected: ArrayLike, measured: ArrayLike, tolerance: float) -> Check:
     """The same with both over the largest number expected: of many numbers of either sign some are
     next to nothing by chance, and their relative errors are of no size."""
     size = np.abs(expected).max()
-    return compare(
-        instrument, what, np.asarray(expected) / size, np.asarray(measured) / size, tolerance
-    )
+    return compare(instrument, what, np.asarray(expected) / size, np.asarray(measured) / size, tolerance)

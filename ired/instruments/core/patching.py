@@ -47,9 +47,7 @@ class Spliced:
             h = activations + (h - activations).detach()
         return self.inner.resume(self.layer, h, prepared, k)
 
-    def energy_and_gradient(
-        self, A: Any, y: Tensor, k: int | Tensor, through: bool = False
-    ) -> tuple[Tensor, Tensor]:
+    def energy_and_gradient(self, A: Any, y: Tensor, k: int | Tensor, through: bool = False) -> tuple[Tensor, Tensor]:
         if self.landscape not in (None, k):
             return self.inner.energy_and_gradient(A, y, k)
         with torch.enable_grad():

@@ -20,17 +20,27 @@ class Sampler(Protocol):
     """
 
     def __call__(
-        self, energy: Energy, A: Any, start: Tensor, inner_steps: int | None = None, first: int | None = None,
-        callback: Callable[[Any], None] | None = None, differentiable: bool = False,
-    ) -> Tensor: ...  # fmt: skip
+        self,
+        energy: Energy,
+        A: Any,
+        start: Tensor,
+        inner_steps: int | None = None,
+        first: int | None = None,
+        callback: Callable[[Any], None] | None = None,
+        differentiable: bool = False,
+    ) -> Tensor: ...
 
     def answers(self, energy: Energy, A: Any, start: Tensor, **how: Any) -> Tensor:
         """The same, as answers (B, d) at noise zero."""
 
 
 def denoised(
-    energy: Energy, A: Any, start: Tensor, first: int | None = None,
-    callback: Callable[[Any], None] = lambda step: None, clip: float = float("inf"),
+    energy: Energy,
+    A: Any,
+    start: Tensor,
+    first: int | None = None,
+    callback: Callable[[Any], None] = lambda step: None,
+    clip: float = float("inf"),
 ) -> Tensor:
     """One denoising step in every landscape, from states `start` (B, d) of landscape `first` on, to states (B, d).
 

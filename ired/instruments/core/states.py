@@ -47,22 +47,16 @@ def noise_radius(energy: Energy, k: int) -> float:
 
 def noise(energy: Energy, *shape: int, generator: torch.Generator, like: Tensor) -> Tensor:
     """Standard normal states (*shape, d) of like's dtype on its device."""
-    drawn = energy.coordinates.noise(
-        *shape, generator=generator, dtype=torch.float64, device=generator.device
-    )
+    drawn = energy.coordinates.noise(*shape, generator=generator, dtype=torch.float64, device=generator.device)
     return drawn.to(like)
 
 
 def directions(energy: Energy, *shape: int, generator: torch.Generator, like: Tensor) -> Tensor:
     """Unit vectors (*shape, d), uniform on the sphere of the space that states live in."""
-    return torch.nn.functional.normalize(
-        noise(energy, *shape, generator=generator, like=like), dim=-1
-    )
+    return torch.nn.functional.normalize(noise(energy, *shape, generator=generator, like=like), dim=-1)
 
 
-def around(
-    energy: Energy, y0: Tensor, k: int, distance: float, count: int, generator: torch.Generator
-) -> Tensor:
+def around(energy: Energy, y0: Tensor, k: int, distance: float, count: int, generator: torch.Generator) -> Tensor:
     """Points (P, count, d) at exactly `distance` noise radii from the answers y₀ (P, d)."""
     u = directions(energy, len(y0), count, generator=generator, like=y0)
     return centre(energy, y0, k)[:, None] + distance * noise_radius(energy, k) * u
@@ -81,9 +75,7 @@ def at_answers(energy: Energy, y0: Tensor, landscapes: Sequence[int]) -> Tensor:
     return torch.stack([centre(energy, y0, k) for k in landscapes])
 
 
-def at_noise(
-    energy: Energy, y0: Tensor, landscapes: Sequence[int], generator: torch.Generator
-) -> Tensor:
+def at_noise(energy: Energy, y0: Tensor, landscapes: Sequence[int], generator: torch.Generator) -> Tensor:
     """One noised answer of each problem in each landscape, as in training: (L, P, d)."""
     return torch.stack([noised(energy, y0, k, 1, generator)[0][:, 0] for k in landscapes])
 

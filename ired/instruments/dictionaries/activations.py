@@ -54,14 +54,20 @@ class Tokens:
 
 @torch.no_grad()
 def collect(
-    energy: Energy, A: Tensor, y0: Tensor, sampler: Sampler, start: Tensor, draws: int, generator: torch.Generator,
+    energy: Energy,
+    A: Tensor,
+    y0: Tensor,
+    sampler: Sampler,
+    start: Tensor,
+    draws: int,
+    generator: torch.Generator,
     first: int = 0,
 ) -> Tokens:
     """Tokens of problems A (P, n, n) with answers y0 (P, d): 2·K + draws·K of each.
 
     In every landscape: `draws` noised answers √ᾱ_k y₀ + σ_k ε, and the states of a sampling path
     from `start` (P, d) after denoising and after the last descent step. `first` numbers the problems.
-    """  # fmt: skip
+    """
     K, path = energy.schedule.K, {}
 
     def see(step: Any) -> None:
@@ -76,10 +82,16 @@ def collect(
         y = torch.cat([noised, torch.stack(states, 1)], 1)
         distance = (y - points.centre(energy, y0, k)[:, None]).norm(dim=-1)
         kind = torch.tensor([0] * draws + [1] * len(steps))
-        parts.append((
-            torch.full((y.shape[1],), k), kind, torch.tensor([0] * draws + list(steps)), y,
-            distance / points.noise_radius(energy, k), energy.activations(prepared, y, k),
-        ))  # fmt: skip
+        parts.append(
+            (
+                torch.full((y.shape[1],), k),
+                kind,
+                torch.tensor([0] * draws + list(steps)),
+                y,
+                distance / points.noise_radius(energy, k),
+                energy.activations(prepared, y, k),
+            )
+        )
     landscape, kind, step, y, distance, activations = zip(*parts, strict=True)
     count = sum(map(len, landscape))
 
@@ -89,9 +101,10 @@ def collect(
     return Tokens(
         torch.arange(first, first + len(A)).repeat_interleave(count),
         *(torch.cat(parts).repeat(len(A)) for parts in (landscape, kind, step)),
-        rows(y), rows(distance),
+        rows(y),
+        rows(distance),
         {layer: rows(tuple(a[layer] for a in activations)) for layer in LAYERS},
-    )  # fmt: skip
+    )
 
 
 def in_shards(
@@ -247,9 +260,7 @@ class Shards:
         parts = list(self.tokens(split))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    def batches(
-        self, layer: str, size: int, generator: torch.Generator, memory: int = 2**28
-    ) -> Iterator[Tensor]:
+    def batches(self, layer: str, size: int, generator: torch.Generator, memory: int = 2**28) -> Iterator[Tensor]:
         """Training activations (size, width) without end, in random order.
 
         As many shards as fit into `memory` bytes, at least one, are drawn and shuffled together: the
@@ -294,14 +305,17 @@ class Shards:
 
 @torch.no_grad()
 def disagreement(
-    shards: Shards, energy: Energy, problems: Mapping[str, Tensor], generator: torch.Generator,
+    shards: Shards,
+    energy: Energy,
+    problems: Mapping[str, Tensor],
+    generator: torch.Generator,
     tokens: int = 256,
 ) -> float:
     """The largest difference between stored activations and those that the energy computes from the
     stored problem, state and landscape, as a share of the largest activation of the shard.
 
     problems: {"train.A": (P, n, n), "held_out.A": …}; so many random tokens of every shard are tried.
-    """  # fmt: skip
+    """
     worst, device = 0.0, next(iter(problems.values())).device
     for split in SPLITS:
         stored = (shards.tokens(split), *(shards.activations(split, layer) for layer in LAYERS))

@@ -40,9 +40,7 @@ class Places:
         return [Places(*part) for part in zip(*parts, strict=True)]
 
 
-def places(
-    energy: Energy, A: Tensor, y0: Tensor, columns: Mapping[str, Tensor], chosen: Tensor
-) -> Places:
+def places(energy: Energy, A: Tensor, y0: Tensor, columns: Mapping[str, Tensor], chosen: Tensor) -> Places:
     """The tokens `chosen` of stored columns; A (P, n, n) and y0 (P, d) by number of problem."""
     problem, k, y = (columns[name][chosen].to(A.device) for name in ("problem", "landscape", "y"))
     problem, k, y = problem.long(), k.long(), y.to(A)
@@ -75,9 +73,7 @@ class Effects:
         return float(rank_correlation(*self.halves[:, self.rate > 0]))
 
 
-def attribute(
-    energy: Energy, layer: str, dictionary: Dictionary, at: Places, chunk: int = 1024
-) -> Effects:
+def attribute(energy: Energy, layer: str, dictionary: Dictionary, at: Places, chunk: int = 1024) -> Effects:
     """Gradient × activation of every feature: f_i ∂E/∂f_i at y minus the same at the reference."""
     dictionary, F = dictionary.to(at.y), dictionary.features
     total = torch.zeros(3, F).to(at.y)  # size of even problems, of odd ones; signed
@@ -101,30 +97,36 @@ def attribute(
             fired += (f != 0).sum(0) if place == 0 else 0
         effect = (effects[0] - effects[1]) / sigma
         odd = (part.problem % 2 == 1)[:, None]
-        total += torch.stack(
-            [(effect.abs() * ~odd).sum(0), (effect.abs() * odd).sum(0), effect.sum(0)]
-        )
+        total += torch.stack([(effect.abs() * ~odd).sum(0), (effect.abs() * odd).sum(0), effect.sum(0)])
         together += effect.sum(1).abs().sum().item()
         error += ((errors[0] - errors[1]) / sigma[:, 0]).abs().sum().item()
     count, odd = len(at.y), int((at.problem % 2).sum())
     even, odds, signed = array(total)
     return Effects(
-        (even + odds) / count, signed / count,
-        np.stack([even / max(1, count - odd), odds / max(1, odd)]), array(fired) / count,
-        together / count, error / count, tuple((left / spread.clip(np.finfo(float).tiny)).tolist()),
-    )  # fmt: skip
+        (even + odds) / count,
+        signed / count,
+        np.stack([even / max(1, count - odd), odds / max(1, odd)]),
+        array(fired) / count,
+        together / count,
+        error / count,
+        tuple((left / spread.clip(np.finfo(float).tiny)).tolist()),
+    )
 
 
 @torch.no_grad()
 def ablate(
-    energy: Energy, layer: str, dictionary: Dictionary, at: Places, chosen: Tensor,
+    energy: Energy,
+    layer: str,
+    dictionary: Dictionary,
+    at: Places,
+    chosen: Tensor,
     chunk: int = 8192,
 ) -> Effects:
     """The exact effect of features `chosen` (m,): the gap minus the gap with f_i = 0 at both places.
 
     Only where a feature fires is there anything to evaluate: `chunk` such (token, feature) pairs
     at a time.
-    """  # fmt: skip
+    """
     dictionary, chosen = dictionary.to(at.y), chosen.to(at.y.device)
     directions = dictionary.directions[chosen]
     size = signed = 0
@@ -158,14 +160,10 @@ class Agreement:
 def agreement(attribution: Effects, ablation: Effects, chosen: NDArray) -> Agreement:
     """`ablation` of the features `chosen`, which are rows of `attribution`."""
     size, x, y = attribution.size[chosen], attribution.signed[chosen], ablation.signed
-    return Agreement(
-        spearman_interval(size, ablation.size), spearman_interval(x, y), ratio_interval(x * y, x * x)
-    )
+    return Agreement(spearman_interval(size, ablation.size), spearman_interval(x, y), ratio_interval(x * y, x * x))
 
 
-def shortlist(
-    effects: Effects, top: int, others: int, generator: torch.Generator
-) -> tuple[NDArray, NDArray]:
+def shortlist(effects: Effects, top: int, others: int, generator: torch.Generator) -> tuple[NDArray, NDArray]:
     """The `top` features by attribution, strongest first, and these followed by up to `others` of the
     rest, drawn at random, in no order; features whose effect is exactly 0 (dead ones) are left out,
     since they would agree with anything."""

@@ -46,11 +46,18 @@ def plot_activations(summary: DataFrame, moments: dict[str, tuple]) -> Figure:
 
 
 KINDS = {
-    "l1": "L1", "topk": "TopK", "batchtopk": "BatchTopK", "jumprelu": "JumpReLU",
-    "frozen": "random, trained encoder", "pca": "PCA, own largest", "pca, first": "PCA, first",
-    "ica": "ICA, own largest", "neurons": "neurons, own largest", "mean": "mean ablation",
+    "l1": "L1",
+    "topk": "TopK",
+    "batchtopk": "BatchTopK",
+    "jumprelu": "JumpReLU",
+    "frozen": "random, trained encoder",
+    "pca": "PCA, own largest",
+    "pca, first": "PCA, first",
+    "ica": "ICA, own largest",
+    "neurons": "neurons, own largest",
+    "mean": "mean ablation",
     "zero": "zero ablation",
-}  # fmt: skip
+}
 ARCHITECTURES = {"l1": "#0173b2", "topk": "#de8f05", "batchtopk": "#029e73", "jumprelu": "#cc78bc"}
 BASELINE = "#949494"
 
@@ -117,16 +124,24 @@ def plot_dictionary_training(tables: Mapping[str, DataFrame], layer: str, studie
         axes[2].bar(place, seen.null, 0.6, color="0.85")
         axes[2].plot([place - 0.3, place + 0.3], [seen.isotropic] * 2, color="0.5")
         axes[2].errorbar(
-            place, seen.cosine, [[seen.cosine - seen.low], [seen.high - seen.cosine]], fmt="o",
+            place,
+            seen.cosine,
+            [[seen.cosine - seen.low], [seen.high - seen.cosine]],
+            fmt="o",
             color=ARCHITECTURES[seen.architecture],
-        )  # fmt: skip
+        )
     axes[2].set_xticks(range(len(stability)), stability["architecture"].map(KINDS), rotation=20)
     axes[2].set(ylim=(0, 1.05), ylabel="mean matched cosine", title="Agreement of seeds")
     features = tables["features"]
     rates = features["rate"].clip(1e-5, 1)
     axes[3].scatter(rates, features["stability"], s=8, color=ARCHITECTURES[studied])
-    axes[3].set(xscale="log", xlabel="share of tokens that it fires on", title="Studied features",
-                ylabel="matched cosine to other seeds", ylim=(None, 1.03))  # fmt: skip
+    axes[3].set(
+        xscale="log",
+        xlabel="share of tokens that it fires on",
+        title="Studied features",
+        ylabel="matched cosine to other seeds",
+        ylim=(None, 1.03),
+    )
     return figure
 
 
@@ -139,8 +154,7 @@ def plot_frontier(table: DataFrame, chosen: dict[str, str]) -> Figure:
         "dead": "share of features dead",
     }
     layers = list(chosen)
-    figure, axes = canvas(len(layers), len(shown), (3.2, 2.7), title="Sparsity against what is kept",
-                          sharex=True)  # fmt: skip
+    figure, axes = canvas(len(layers), len(shown), (3.2, 2.7), title="Sparsity against what is kept", sharex=True)
     widths = sorted(table["features"].unique())
     for row, layer in zip(axes, layers, strict=True):
         own = table[table["layer"] == layer]
@@ -150,10 +164,15 @@ def plot_frontier(table: DataFrame, chosen: dict[str, str]) -> Figure:
                 kept = group[what] if what == "dead" else (1 - group[what]).clip(1e-3)
                 large = features == widths[-1]
                 axis.plot(
-                    group["l0"], kept, marker="o", markersize=6 if large else 3.5,
-                    linestyle="-" if large else ":", color=ARCHITECTURES[kind], linewidth=1.2,
+                    group["l0"],
+                    kept,
+                    marker="o",
+                    markersize=6 if large else 3.5,
+                    linestyle="-" if large else ":",
+                    color=ARCHITECTURES[kind],
+                    linewidth=1.2,
                     label=KINDS[kind] if large else None,
-                )  # fmt: skip
+                )
             at = own[own["name"] == chosen[layer]].iloc[0]
             height = at[what] if what == "dead" else max(1 - at[what], 1e-3)
             axis.plot(at["l0"], height, "o", markersize=12, mfc="none", color="black")
@@ -202,8 +221,7 @@ def with_captions(
         ),
         "held_out": (
             plot_held_out(selected),
-            "Units chosen on one half of the problems, measured on the other, both ways; 95 % intervals over "
-            "problems.",
+            "Units chosen on one half of the problems, measured on the other, both ways; 95 % intervals over problems.",
         ),
         "ridge": (
             plot_predictability(ridge),
@@ -224,9 +242,12 @@ def plot_best_correlations(best: DataFrame, level: float = 0.95) -> Figure:
     layers, properties = (list(best[c].unique()) for c in ("layer", "property"))
     kinds = [k for k in UNITS if k in set(best["kind"])]
     figure, axes = canvas(
-        1, len(layers), (0.95 * len(kinds) + 0.9, 0.52 * len(properties) + 1.2),
-        title="Best correlation with each property", sharey=True,
-    )  # fmt: skip
+        1,
+        len(layers),
+        (0.95 * len(kinds) + 0.9, 0.52 * len(properties) + 1.2),
+        title="Best correlation with each property",
+        sharey=True,
+    )
     for axis, layer in zip(axes[0], layers, strict=True):
         rows = best[best["layer"] == layer]
         size, limit = (
@@ -252,9 +273,7 @@ def plot_held_out(selected: DataFrame) -> Figure:
 
     selected: columns layer, kind, property, rho, low, high.
     """
-    return _unit_dots(
-        selected, "rho", "Best unit, measured on the other half", "held-out ρ", zero=True
-    )
+    return _unit_dots(selected, "rho", "Best unit, measured on the other half", "held-out ρ", zero=True)
 
 
 def plot_predictability(ridge: DataFrame) -> Figure:
@@ -266,15 +285,17 @@ def plot_predictability(ridge: DataFrame) -> Figure:
 
 
 def _unit_dots(
-    table: DataFrame, value: str, title: str, label: str, zero: bool = False,
+    table: DataFrame,
+    value: str,
+    title: str,
+    label: str,
+    zero: bool = False,
     floor: float | None = None,
 ) -> Figure:
     """A panel a layer, a row a property, a dot with its interval for each kind."""
     layers, properties = (list(table[c].unique()) for c in ("layer", "property"))
     kinds = [k for k in UNITS if k in set(table["kind"])]
-    figure, axes = canvas(
-        1, len(layers), (3.7, 0.62 * len(properties) + 1.3), title=title, sharey=True, sharex=True
-    )
+    figure, axes = canvas(1, len(layers), (3.7, 0.62 * len(properties) + 1.3), title=title, sharey=True, sharex=True)
     for axis, layer in zip(axes[0], layers, strict=True):
         for place, kind in enumerate(kinds):
             rows = table[(table["layer"] == layer) & (table["kind"] == kind)]
@@ -290,9 +311,7 @@ def _unit_dots(
     return figure
 
 
-def _unit_row(
-    axis: Axes, rows: DataFrame, value: str, y: np.ndarray, kind: str, floor: float | None
-) -> None:
+def _unit_row(axis: Axes, rows: DataFrame, value: str, y: np.ndarray, kind: str, floor: float | None) -> None:
     colour, marker, name = UNITS[kind]
     x = rows[value].to_numpy()
     shown = x >= (-np.inf if floor is None else floor)

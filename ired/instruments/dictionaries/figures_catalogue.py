@@ -100,9 +100,10 @@ direction's).</p>
 </html>
 """
 _PICTURES = (
-    ("state", "reads in y", "picture_agreement"), ("problem", "reads in A", "problem_agreement"),
+    ("state", "reads in y", "picture_agreement"),
+    ("problem", "reads in A", "problem_agreement"),
     ("score", "writes to the score", "score_agreement"),
-)  # fmt: skip
+)
 
 
 _LEAD = """What the strongest features of each dictionary do, when they fire, and a rule that says so. A
@@ -110,17 +111,19 @@ feature is worth its description only where the rule holds on new problems bette
 direction; its picture only where it is alike on most tokens."""
 
 
-def note(
-    dictionary: str, numbers: Mapping[str, float], swept: Mapping[str, Any] | None, chosen: bool
-) -> str:
+def note(dictionary: str, numbers: Mapping[str, float], swept: Mapping[str, Any] | None, chosen: bool) -> str:
     """A layer in a few sentences; numbers as `Interpretation.summary`; swept: the operating point of
     P2-05 in this layer, if it found one, and whether this dictionary is that."""
     place = "P2-05 found no operating point"
     if swept:
-        place = "the operating point of P2-05" if chosen else (
-            "not the operating point of P2-05, {architecture} with {features:.0f} features and an L0 "
-            "of {sparsity:.0f}".format(**swept)
-        )  # fmt: skip
+        place = (
+            "the operating point of P2-05"
+            if chosen
+            else (
+                "not the operating point of P2-05, {architecture} with {features:.0f} features and an L0 "
+                "of {sparsity:.0f}".format(**swept)
+            )
+        )
         place += "" if swept.get("meets", True) else ", where none meets what was asked for"
     n = {name: _number(value) for name, value in numbers.items()}
     return (
@@ -148,14 +151,11 @@ def page(title: str, layers: Sequence[Mapping[str, Any]]) -> str:
         of = layer["examples"].groupby("feature")
         examples = {feature: rows.drop(columns="feature") for feature, rows in of}
         cards = [
-            _card(row, {name: values[i] for name, values in layer["arrays"].items()},
-                  examples.get(row["feature"]))
+            _card(row, {name: values[i] for name, values in layer["arrays"].items()}, examples.get(row["feature"]))
             for i, row in enumerate(layer["table"].to_dict("records"))
-        ]  # fmt: skip
+        ]
         shown.append({"name": layer["name"], "note": layer["note"], "cards": cards})
-    return environment.from_string(_PAGE).render(
-        title=title, lead=_LEAD, layers=shown, colour=COLOURS["trained"]
-    )
+    return environment.from_string(_PAGE).render(title=title, lead=_LEAD, layers=shown, colour=COLOURS["trained"])
 
 
 def _card(row: Mapping[str, Any], arrays: Mapping[str, np.ndarray], examples: DataFrame | None) -> dict:
@@ -182,16 +182,21 @@ def _card(row: Mapping[str, Any], arrays: Mapping[str, np.ndarray], examples: Da
     if examples is not None:
         table = [[_cell(v) for v in values] for values in examples.itertuples(index=False)]
     return {
-        "rank": row["rank"], "feature": row["feature"], "rule": row["rule"], "facts": facts,
-        "attribution": f"{row['attribution']:.2g}", "signed": _sign(row["signed"]),
+        "rank": row["rank"],
+        "feature": row["feature"],
+        "rule": row["rule"],
+        "facts": facts,
+        "attribution": f"{row['attribution']:.2g}",
+        "signed": _sign(row["signed"]),
         "rates": ", ".join(f"{rate:.0%}" for rate in rates),
-        "bars": [(round((i + 0.1) * step, 2), round(0.8 * step, 2), round(20 * float(rate), 2))
-                 for i, rate in enumerate(rates)],
-        "pictures": [
-            (label, _png(arrays[name]), _number(row[agreement])) for name, label, agreement in _PICTURES
+        "bars": [
+            (round((i + 0.1) * step, 2), round(0.8 * step, 2), round(20 * float(rate), 2))
+            for i, rate in enumerate(rates)
         ],
-        "examples": table, "example_names": [] if examples is None else list(examples.columns),
-    }  # fmt: skip
+        "pictures": [(label, _png(arrays[name]), _number(row[agreement])) for name, label, agreement in _PICTURES],
+        "examples": table,
+        "example_names": [] if examples is None else list(examples.columns),
+    }
 
 
 def _png(picture: np.ndarray) -> str:
@@ -227,9 +232,7 @@ def _cell(value: Any) -> str:
 def plot_agreement(effects: DataFrame) -> Figure:
     """Attribution against ablation; columns layer, attribution, ablation, top (whether interpreted)."""
     layers = list(dict.fromkeys(effects["layer"]))
-    figure, axes = canvas(
-        1, len(layers), (3.9, 3.9), title="Does gradient × activation say what ablation finds?"
-    )
+    figure, axes = canvas(1, len(layers), (3.9, 3.9), title="Does gradient × activation say what ablation finds?")
     for axis, layer in zip(axes[0], layers, strict=True):
         rows = effects[effects["layer"] == layer]
         values = rows[["attribution", "ablation"]].to_numpy(dtype=float)
@@ -243,25 +246,31 @@ def plot_agreement(effects: DataFrame) -> Figure:
             x, y = np.clip(values[rows["top"].to_numpy(dtype=bool) == top], least, None).T
             axis.scatter(x, y, s=22, color=colour, marker=marker, label=label, linewidth=0.4)
         axis.set(
-            xscale="log", yscale="log", title=layer, xlim=ends, ylim=ends, aspect="equal",
+            xscale="log",
+            yscale="log",
+            title=layer,
+            xlim=ends,
+            ylim=ends,
+            aspect="equal",
             xlabel="mean |attribution|  (σₖ)",
-        )  # fmt: skip
+        )
     axes[0, 0].set_ylabel("mean |ablation|  (σₖ)")
     axes[0, 0].legend(loc="upper left")
     return figure
 
 
-def plot_overview(
-    layer: str, table: DataFrame, arrays: Mapping[str, np.ndarray], count: int = 12
-) -> Figure:
+def plot_overview(layer: str, table: DataFrame, arrays: Mapping[str, np.ndarray], count: int = 12) -> Figure:
     """What the first features of a layer read in y, with how often they fire in each landscape."""
     count = min(count, len(table))
     columns = min(6, count)
     rows = -(-count // columns)
     figure, axes = canvas(
-        2 * rows, columns, (1.75, 1.5), height_ratios=[1.7, 1] * rows,
+        2 * rows,
+        columns,
+        (1.75, 1.5),
+        height_ratios=[1.7, 1] * rows,
         title=f"{layer}: what the strongest features read in y, and where they fire",
-    )  # fmt: skip
+    )
     for axis in axes.flat:
         axis.set_axis_off()
     for i in range(count):

@@ -60,21 +60,28 @@ class Selected:
     def table(self, kind: str = "sae", level: float = 0.95) -> DataFrame:
         """Rows of kind, property, first, second (the units that were chosen), rho, low, high; ahead,
         ahead_low, ahead_high: of `kind` against the row's, with the level corrected (Bonferroni) for
-        the number of properties that are not confounded."""  # fmt: skip
+        the number of properties that are not confounded."""
         count = sum(name not in CONFOUNDED for name in self.properties)
         parts = []
         for place, other in enumerate(self.kinds):
             rho = self.rho(other, level)
             gain = self.ahead(kind, other, 1 - (1 - level) / count)
-            parts.append({
-                "kind": other, "property": self.properties, "first": self.chosen[0, place],
-                "second": self.chosen[1, place], "rho": rho.estimate, "low": rho.low,
-                "high": rho.high, "ahead": gain.estimate, "ahead_low": gain.low,
-                "ahead_high": gain.high,
-            })  # fmt: skip
+            parts.append(
+                {
+                    "kind": other,
+                    "property": self.properties,
+                    "first": self.chosen[0, place],
+                    "second": self.chosen[1, place],
+                    "rho": rho.estimate,
+                    "low": rho.low,
+                    "high": rho.high,
+                    "ahead": gain.estimate,
+                    "ahead_low": gain.low,
+                    "ahead_high": gain.high,
+                }
+            )
         names = list(parts[0])
-        values = {n: np.concatenate([np.broadcast_to(p[n], len(self.properties)) for p in parts])
-                  for n in names}  # fmt: skip
+        values = {n: np.concatenate([np.broadcast_to(p[n], len(self.properties)) for p in parts]) for n in names}
         return DataFrame(values)
 
     def difference(self, kind: str, of: str) -> NDArray:
@@ -84,9 +91,7 @@ class Selected:
         return _percentiles(draws, level, self.problems)
 
 
-def select(
-    units: Sequence[Units], properties: Sequence[Property], seed: int = 0, resamples: int = 4000
-) -> Selected:
+def select(units: Sequence[Units], properties: Sequence[Property], seed: int = 0, resamples: int = 4000) -> Selected:
     """Choose and measure. Kinds, properties and layers given the same seed share halves and resamples,
     so that they can be compared in pairs."""
     rng = np.random.default_rng(seed)
@@ -116,11 +121,9 @@ def select(
     return Selected(*names, chosen, draws, P)
 
 
-def mean_advantage(
-    layers: Iterable[Selected], kind: str, of: str, level: float = 0.95
-) -> Interval:
+def mean_advantage(layers: Iterable[Selected], kind: str, of: str, level: float = 0.95) -> Interval:
     """By how much `kind` is ahead `of` another on average over layers, which were given the same
-    problems and seed, and over properties that are not confounded."""  # fmt: skip
+    problems and seed, and over properties that are not confounded."""
     layers = list(layers)
     fair = [name not in CONFOUNDED for name in layers[0].properties]
     draws = np.mean([layer.difference(kind, of)[:, fair].mean(1) for layer in layers], axis=0)
@@ -130,7 +133,7 @@ def mean_advantage(
 def decided(selected: DataFrame, tests: DataFrame, kind: str = "sae") -> DataFrame:
     """Selected.table() of one layer with what decides: p_adjusted, the larger one of the two chosen
     units; fair: whether the property is not confounded; beaten: whether it is fair, and `kind` survives
-    correction and is ahead of the row's kind. tests: kind, unit, property, p_adjusted of the layer."""  # fmt: skip
+    correction and is ahead of the row's kind. tests: kind, unit, property, p_adjusted of the layer."""
     p = tests.set_index(["kind", "unit", "property"])["p_adjusted"]
     both = [
         p.reindex(list(zip(selected["kind"], selected[way], selected["property"], strict=True)))
@@ -151,7 +154,7 @@ def _percentiles(draws: NDArray, level: float, problems: int) -> Interval:
 
 def resampled_ranks(x: NDArray, weights: NDArray, strata: NDArray) -> NDArray:
     """Mid-ranks (R, P) of x (P,) in resamples that hold each problem `weights` (R, P) times, within
-    strata, as shares of them around 0. What ranking each resample anew would give, from one sort."""  # fmt: skip
+    strata, as shares of them around 0. What ranking each resample anew would give, from one sort."""
     order = np.lexsort((x, strata))
     s, v = strata[order], x[order]
     new = np.concatenate([[True], s[1:] != s[:-1]])
@@ -194,8 +197,12 @@ def _weighted_cosine(a: NDArray, b: NDArray, weights: NDArray) -> NDArray:
 
 
 def predictability(
-    units: Sequence[Units], properties: Sequence[Property], seed: int = 0, folds: int = 5,
-    resamples: int = 2000, level: float = 0.95,
+    units: Sequence[Units],
+    properties: Sequence[Property],
+    seed: int = 0,
+    folds: int = 5,
+    resamples: int = 2000,
+    level: float = 0.95,
 ) -> DataFrame:
     """How much of each property a linear map of all units of a kind explains, on problems that it was
     not fitted to: rows of kind, property, r2, low, high.
@@ -204,7 +211,7 @@ def predictability(
     each training part; units that hardly ever differ there are left out. R² = 1 − Σ(y − ŷ)²/Σ(y − m)²,
     with m the mean of the training problems of the same stratum: what strata tell is no merit.
     Percentile bootstrap over problems.
-    """  # fmt: skip
+    """
     from sklearn.model_selection import KFold
 
     rng = np.random.default_rng(seed)
@@ -267,10 +274,15 @@ class OfLayer:
 
 
 def of_layer(
-    layer: str, units: Sequence[Units], controls: Sequence[Units], properties: Sequence[Property],
-    rng: np.random.Generator, permutations: int, seed: int,
+    layer: str,
+    units: Sequence[Units],
+    controls: Sequence[Units],
+    properties: Sequence[Property],
+    rng: np.random.Generator,
+    permutations: int,
+    seed: int,
 ) -> OfLayer:
-    """Units of every kind of one layer against all properties; controls are predicted from alone."""  # fmt: skip
+    """Units of every kind of one layer against all properties; controls are predicted from alone."""
     correlations = [correlate(kind, properties, rng, permutations) for kind in units]
     return OfLayer(
         layer=layer,
@@ -287,8 +299,7 @@ def tables(layers: Sequence[OfLayer], inputs: DataFrame) -> dict[str, DataFrame]
     tests = concat([each.tests for each in layers], ignore_index=True)
     tests["p_adjusted"] = adjust(tests["p"])
     selected = [
-        decided(each.selected.table(), tests[tests["layer"] == each.layer]).assign(layer=each.layer)
-        for each in layers
+        decided(each.selected.table(), tests[tests["layer"] == each.layer]).assign(layer=each.layer) for each in layers
     ]
     ridge = [concat([each.ridge, inputs]).assign(layer=each.layer) for each in layers]
     return {

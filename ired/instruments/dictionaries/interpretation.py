@@ -66,13 +66,20 @@ class Pictures:
 
 
 def pictures(
-    energy: Energy, layer: str, encoder: Tensor, directions: Tensor, A: Tensor,
-    columns: Mapping[str, Tensor], fires: Tensor, most: int, generator: torch.Generator,
+    energy: Energy,
+    layer: str,
+    encoder: Tensor,
+    directions: Tensor,
+    A: Tensor,
+    columns: Mapping[str, Tensor],
+    fires: Tensor,
+    most: int,
+    generator: torch.Generator,
     chunk: int = 2048,
 ) -> Pictures:
     """Of directions read by `encoder` (m, width) and written along `directions` (m, width), on at most
     `most` tokens of each, drawn from those with fires (N, m); A (P, n, n) by number of problem.
-    """  # fmt: skip
+    """
     lots = torch.rand(fires.shape, generator=generator).masked_fill(~fires, 2)
     token = lots.topk(min(most, len(lots)), dim=0, largest=False).indices
     token, which = token.flatten(), torch.arange(fires.shape[1]).expand_as(token).flatten()
@@ -119,10 +126,12 @@ def picture_aurocs(
     test, m = tokens.testing, fires.shape[1]
     y, a = array(columns["y"])[test], array(A.flatten(1))[tokens.problem[test]]
     score = y @ shown.state.reshape(m, -1).T + a @ shown.problem.reshape(m, -1).T
-    return np.array([
-        float("nan") if unruly(fired, tokens) else auroc(along, fired[test])
-        for fired, along in zip(fires.T, score.T, strict=True)
-    ])  # fmt: skip
+    return np.array(
+        [
+            float("nan") if unruly(fired, tokens) else auroc(along, fired[test])
+            for fired, along in zip(fires.T, score.T, strict=True)
+        ]
+    )
 
 
 # All of it, for the features that matter most
@@ -176,26 +185,35 @@ class Interpretation:
         strongest = np.abs(self.firing.rho).argmax(1)
         rows = np.arange(count)
         return {
-            "rank": rows + 1, "feature": self.features,
+            "rank": rows + 1,
+            "feature": self.features,
             "attribution": self.attribution.size[self.features],
             "signed": self.attribution.signed[self.features],
-            "ablation": self.ablation.size[:count], "ablation_signed": self.ablation.signed[:count],
-            "rate": self.firing.rate, "strength": self.firing.strength,
+            "ablation": self.ablation.size[:count],
+            "ablation_signed": self.ablation.signed[:count],
+            "rate": self.firing.rate,
+            "strength": self.firing.strength,
             "property": [self.firing.properties[q] for q in strongest],
-            "rho": self.firing.rho[rows, strongest], "p": self.firing.p[rows, strongest],
+            "rho": self.firing.rho[rows, strongest],
+            "p": self.firing.p[rows, strongest],
             "rule": [rule.text for rule in rules],
-            "auroc": [v.estimate for v in held], "low": [v.low for v in held],
-            "high": [v.high for v in held], "null": [(v.auroc or nothing).estimate for v in nulls],
-            "within": [rule.within for rule in rules], "null_within": [v.within for v in nulls],
+            "auroc": [v.estimate for v in held],
+            "low": [v.low for v in held],
+            "high": [v.high for v in held],
+            "null": [(v.auroc or nothing).estimate for v in nulls],
+            "within": [rule.within for rule in rules],
+            "null_within": [v.within for v in nulls],
             "landscape_alone": [rule.landscape for rule in rules],
-            "inside": [rule.inside for rule in rules], "outside": [rule.outside for rule in rules],
+            "inside": [rule.inside for rule in rules],
+            "outside": [rule.outside for rule in rules],
             "picture_agreement": self.pictures.state_agreement,
             "null_picture_agreement": self.null_pictures.state_agreement,
-            "picture_auroc": self.picture_auroc, "null_picture_auroc": self.null_picture_auroc,
+            "picture_auroc": self.picture_auroc,
+            "null_picture_auroc": self.null_picture_auroc,
             "problem_agreement": self.pictures.problem_agreement,
             "score_agreement": self.pictures.score_agreement,
             "pictured": self.pictures.tokens,
-        }  # fmt: skip
+        }
 
     def page(
         self, layer: str, stability: Series, columns: Mapping[str, Tensor], properties: Mapping[str, NDArray]
@@ -214,26 +232,30 @@ class Interpretation:
         values |= {name: getattr(self.pictures, name) for name in shown}
         return {name: value.astype(np.float32) for name, value in values.items()}
 
-    def top_examples(
-        self, columns: Mapping[str, Tensor], properties: Mapping[str, NDArray]
-    ) -> dict[str, NDArray]:
+    def top_examples(self, columns: Mapping[str, Tensor], properties: Mapping[str, NDArray]) -> dict[str, NDArray]:
         """Tidy columns of the tokens on which each feature is strongest, with their matrices'."""
         place, _ = (self.examples >= 0).nonzero()
         token = self.examples[self.examples >= 0]
         problem = array(columns["problem"])[token]
         return {
-            "feature": self.features[place], "problem": problem,
-            "k": array(columns["landscape"])[token], "distance": array(columns["distance"])[token],
+            "feature": self.features[place],
+            "problem": problem,
+            "k": array(columns["landscape"])[token],
+            "distance": array(columns["distance"])[token],
             "activation": self.activations[self.examples >= 0],
-        } | {name: np.asarray(values)[problem] for name, values in properties.items()}  # fmt: skip
+        } | {name: np.asarray(values)[problem] for name, values in properties.items()}
 
     def checked_columns(self) -> dict[str, NDArray]:
         """Tidy columns of the features checked: attribution beside ablation."""
         x, y, at = self.attribution, self.ablation, self.checked
         return {
-            "feature": at, "top": np.arange(len(at)) < len(self.features), "attribution": x.size[at],
-            "ablation": y.size, "attribution_signed": x.signed[at], "ablation_signed": y.signed,
-        }  # fmt: skip
+            "feature": at,
+            "top": np.arange(len(at)) < len(self.features),
+            "attribution": x.size[at],
+            "ablation": y.size,
+            "attribution_signed": x.signed[at],
+            "ablation_signed": y.signed,
+        }
 
     def summary(self) -> dict[str, float]:
         """The layer in a few numbers; NaN where nothing has one."""
@@ -244,14 +266,21 @@ class Interpretation:
             return float(np.median(values)) if len(values) else float("nan")
 
         return {
-            "agreement": agree.size.estimate, "agreement_low": agree.size.low,
-            "agreement_high": agree.size.high, "agreement_signed": agree.signed.estimate,
-            "slope": agree.slope.estimate, "slope_low": agree.slope.low, "slope_high": agree.slope.high,
-            "reliability": self.attribution.reliability, "largest": float(self.attribution.size.max()),
-            "together": self.attribution.together, "error": self.attribution.error,
+            "agreement": agree.size.estimate,
+            "agreement_low": agree.size.low,
+            "agreement_high": agree.size.high,
+            "agreement_signed": agree.signed.estimate,
+            "slope": agree.slope.estimate,
+            "slope_low": agree.slope.low,
+            "slope_high": agree.slope.high,
+            "reliability": self.attribution.reliability,
+            "largest": float(self.attribution.size.max()),
+            "together": self.attribution.together,
+            "error": self.attribution.error,
             "error_share": self.attribution.error_share[0],
             "error_share_at_answers": self.attribution.error_share[1],
-            "with_rule": len(ruled) / len(self.rules), "auroc": middle([r.auroc.estimate for r in ruled]),
+            "with_rule": len(ruled) / len(self.rules),
+            "auroc": middle([r.auroc.estimate for r in ruled]),
             "within": middle([r.within for r in ruled]),
             "landscape_alone": middle([r.landscape for r in ruled]),
             "null": middle([r.auroc.estimate for r in self.null_rules if r.auroc]),
@@ -262,7 +291,7 @@ class Interpretation:
             "picture_auroc": middle(self.picture_auroc),
             "null_picture_auroc": middle(self.null_picture_auroc),
             "score_agreement": middle(self.pictures.score_agreement),
-        }  # fmt: skip
+        }
 
     def aurocs(self) -> NDArray:
         """AUROCs of the features that have a rule."""
@@ -308,13 +337,21 @@ def weakest_mean(samples: Sequence[NDArray]) -> Interval | None:
 
 
 def interpret(
-    energy: Energy, layer: str, dictionary: Dictionary, covariance: Tensor, x: Tensor, A: Tensor,
-    y0: Tensor, columns: Mapping[str, Tensor], properties: Mapping[str, NDArray], sizes: Sizes,
+    energy: Energy,
+    layer: str,
+    dictionary: Dictionary,
+    covariance: Tensor,
+    x: Tensor,
+    A: Tensor,
+    y0: Tensor,
+    columns: Mapping[str, Tensor],
+    properties: Mapping[str, NDArray],
+    sizes: Sizes,
     generator: torch.Generator,
 ) -> Interpretation:
     """x (N, width): activations of N held-out tokens with these columns; covariance (width, width) of
     the training activations; A (P, n, n), answers y0 (P, d) and properties (P,) by number of problem.
-    """  # fmt: skip
+    """
     rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
     at = places(energy, A, y0, columns, torch.from_numpy(rng.permutation(len(x))[: sizes.tokens]))
     attributed = attribute(energy, layer, dictionary, at)
@@ -329,9 +366,7 @@ def interpret(
 
     def draw(encoder: Tensor, along: Tensor, fires: NDArray) -> Pictures:
         fires = torch.from_numpy(fires & ~tokens.testing[:, None])
-        return pictures(
-            energy, layer, encoder, along, A, columns, fires, sizes.pictures, generator
-        )
+        return pictures(energy, layer, encoder, along, A, columns, fires, sizes.pictures, generator)
 
     features, fires = dictionary.to(A), (f != 0).numpy()
     examples = strongest(array(f), tokens.problem, sizes.examples)

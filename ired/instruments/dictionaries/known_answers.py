@@ -44,17 +44,21 @@ def check_dictionary(generator: torch.Generator) -> list[Check]:
         alive = learned.decoder[torch.from_numpy(seen.rates > 0)]
         cosine = float(sparse_autoencoder.matched_cosines(D, alive).mean())
         what = f"mean cosine of {member.architecture} to a planted dictionary"
-        checks += [Check(name, what, 1, cosine, 0.1),
-                   Check(name, f"L0 of {member.architecture}", active, seen.l0, 0.4 * active)]  # fmt: skip
+        checks += [
+            Check(name, what, 1, cosine, 0.1),
+            Check(name, f"L0 of {member.architecture}", active, seen.l0, 0.4 * active),
+        ]
     order = torch.randperm(count, generator=generator)
     checks.append(compare(name, "cosines to a permutation", 1, sparse_autoencoder.matched_cosines(D, D[order]), 1e-6))
     # Standardised rows (1, 0), (0, 2), (−1, 0), (1, 1): neurons, one of two kept.
     plane = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-1.0, 0.0], [1.0, 1.0]])
     one = sparse_autoencoder.neurons(torch.zeros(2), torch.ones(()), 1)
     seen = sparse_autoencoder.quality(one, [plane], landscape[:4], torch.zeros(1, 2))
-    return [*checks,
-            Check(name, "variance explained by hand", 1 - 1 / 8, seen.explained, 1e-6),
-            Check(name, "L0 by hand", 1, seen.l0, 1e-6)]  # fmt: skip
+    return [
+        *checks,
+        Check(name, "variance explained by hand", 1 - 1 / 8, seen.explained, 1e-6),
+        Check(name, "L0 by hand", 1, seen.l0, 1e-6),
+    ]
 
 
 def check_splice(references: References, generator: torch.Generator) -> list[Check]:
@@ -105,9 +109,7 @@ def check_features(references: References, generator: torch.Generator) -> list[C
     agree = features.agreement(found, exact, np.arange(few))
     rows = states.state_basis(energy, A)[:few]
     fires = torch.ones(len(every), few, dtype=torch.bool)
-    seen = interpretation.pictures(
-        energy, "fc1", eye[:few], eye[:few], A, columns, fires, 10, generator
-    )  # fmt: skip
+    seen = interpretation.pictures(energy, "fc1", eye[:few], eye[:few], A, columns, fires, 10, generator)
     expected = states.array(rows).reshape(few, n, n)
     checks = [
         compare(name, "attributions on a quadratic energy", squares, found.size, 1e-8),

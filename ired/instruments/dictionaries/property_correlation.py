@@ -27,8 +27,13 @@ from ired.instruments.statistics.spectra import entropy_rank
 from ired.model.protocol import Energy
 
 MATRIX = (
-    "condition_number", "trace", "norm", "log_determinant", "smallest_eigenvalue", "effective_rank",
-)  # fmt: skip
+    "condition_number",
+    "trace",
+    "norm",
+    "log_determinant",
+    "smallest_eigenvalue",
+    "effective_rank",
+)
 # Spread over orders of magnitude: their logarithm is what ridge predicts. Ranks do not care.
 LOGARITHMIC = ("condition_number", "smallest_eigenvalue", "error")
 # Noise is larger in blurrier landscapes: without them held fixed, error is the landscape's shadow.
@@ -94,17 +99,16 @@ def problem_properties(values: Mapping[str, ArrayLike]) -> list[Property]:
 
 def token_properties(distance: ArrayLike, landscape: ArrayLike, kind: ArrayLike) -> list[Property]:
     """The landscape of the drawn tokens, and their distance (P,) from the answer in noise radii: as
-    it is, at equal landscape, and at equal landscape and kind (noised answer or sampling path)."""  # fmt: skip
+    it is, at equal landscape, and at equal landscape and kind (noised answer or sampling path)."""
     distance, landscape, kind = (np.asarray(v) for v in (distance, landscape, kind))
     distance, all_alike = distance.astype(np.float64), np.zeros(len(landscape), dtype=int)
     cells = np.unique(np.stack([landscape, kind]), axis=1, return_inverse=True)[1].ravel()
     return [
         Property("landscape", landscape.astype(np.float64), "token", all_alike),
         Property("error", distance, "token", all_alike),
-        Property("error at one landscape", distance, "token",
-                 np.unique(landscape, return_inverse=True)[1]),
+        Property("error at one landscape", distance, "token", np.unique(landscape, return_inverse=True)[1]),
         Property("error at one landscape and kind", distance, "token", cells),
-    ]  # fmt: skip
+    ]
 
 
 def properties_of(
@@ -118,13 +122,16 @@ def properties_of(
 
 def between(properties: Sequence[Property]) -> DataFrame:
     """Spearman's ρ of all pairs of properties, rows first, second, rho: who follows one follows the
-    others too. Strata play no part here."""  # fmt: skip
+    others too. Strata play no part here."""
     x = np.stack([q.values for q in properties], 1)
     z, names = rank_scores(x, np.zeros(len(x), dtype=int)), [q.name for q in properties]
-    return DataFrame({
-        "first": np.repeat(names, len(names)), "second": np.tile(names, len(names)),
-        "rho": (z.T @ z).clip(-1, 1).ravel(),
-    })  # fmt: skip
+    return DataFrame(
+        {
+            "first": np.repeat(names, len(names)),
+            "second": np.tile(names, len(names)),
+            "rho": (z.T @ z).clip(-1, 1).ravel(),
+        }
+    )
 
 
 # Kinds of units
@@ -132,7 +139,7 @@ def between(properties: Sequence[Property]) -> DataFrame:
 
 def inputs(A: Tensor, y: Tensor) -> list[Units]:
     """What the network is given, as units: the upper triangle of A (P, n, n), beside it the state y
-    (P, d) for token properties; and the same with A² and squared entries of y."""  # fmt: skip
+    (P, d) for token properties; and the same with A² and squared entries of y."""
     units, y = [], y.double()
     for degree, name in ((1, "input"), (2, "input squared")):
         of_A, of_y = features(A, degree), [y**power for power in range(1, degree + 1)]
@@ -145,21 +152,24 @@ def encoders(
 ) -> dict[str, Callable[[Tensor], Tensor]]:
     """From activations to units, by kind: features of `sae`; neurons; all principal components; `frozen`,
     whose decoder is random and whose encoder was trained; random directions of the data's covariance,
-    as many as there are features, of which as many fire."""  # fmt: skip
+    as many as there are features, of which as many fire."""
     main, mean = components(covariance).to(sae.decoder), mean.to(sae.decoder)
     drawn = covariance_matched(covariance, sae.features, generator).to(sae.decoder)
     random = given("topk", drawn, sae.mean, sae.scale, sae.k)
     return {
-        "sae": sae.encode, "neuron": lambda x: x, "pca": lambda x: (x - mean) @ main.mT,
-        "frozen": frozen.encode, "random": random.encode,
-    }  # fmt: skip
+        "sae": sae.encode,
+        "neuron": lambda x: x,
+        "pca": lambda x: (x - mean) @ main.mT,
+        "frozen": frozen.encode,
+        "random": random.encode,
+    }
 
 
 def activations_of(
     energy: Energy, A: Tensor, columns: Mapping[str, Tensor], layer: str, chunk: int = 4096
 ) -> Iterator[Tensor]:
     """Activations (chunk, width) of another network at the same tokens: columns problem, y and landscape
-    of all tokens, in order, and the problems A (P, n, n)."""  # fmt: skip
+    of all tokens, in order, and the problems A (P, n, n)."""
     for rows in torch.arange(len(columns["y"])).split(chunk):
         problems = A[columns["problem"][rows]]
         yield energy.activations(problems, columns["y"][rows], columns["landscape"][rows])[layer]
@@ -167,21 +177,24 @@ def activations_of(
 
 def components(covariance: Tensor, cutoff: float = 1e-10) -> Tensor:
     """Principal directions (m, width), the largest first; those that carry less than `cutoff` of the
-    largest variance are rounding and left out."""  # fmt: skip
+    largest variance are rounding and left out."""
     values, vectors = torch.linalg.eigh(covariance.double())
     return vectors[:, values > cutoff * values.max()].flip(1).mT
 
 
 @torch.no_grad()
 def gather(
-    kinds: Mapping[str, Callable[[Tensor], Tensor]], shards: Iterable[Tensor], problem: ArrayLike,
-    token: NDArray, chunk: int = 8192,
+    kinds: Mapping[str, Callable[[Tensor], Tensor]],
+    shards: Iterable[Tensor],
+    problem: ArrayLike,
+    token: NDArray,
+    chunk: int = 8192,
 ) -> list[Units]:
     """Units of every kind from activations (N, width) that come in shards.
 
     kinds: from activations to units (…, U), by name; problem (N,) of each token, numbered 0..P−1;
     token (P,): the row of the token that stands for each problem.
-    """  # fmt: skip
+    """
     problem, place = torch.as_tensor(np.asarray(problem)), 0
     count, drawn = torch.bincount(problem), torch.as_tensor(token)
     total: dict[str, Tensor] = {}
@@ -220,16 +233,20 @@ class Correlations:
     def table(self) -> DataFrame:
         """One row a test: kind, unit, property, rho, p."""
         count, Q = self.rho.shape
-        return DataFrame({
-            "kind": self.kind, "unit": np.repeat(np.arange(count), Q),
-            "property": np.tile(self.properties, count),
-            "rho": self.rho.ravel(), "p": self.p.ravel(),
-        })  # fmt: skip
+        return DataFrame(
+            {
+                "kind": self.kind,
+                "unit": np.repeat(np.arange(count), Q),
+                "property": np.tile(self.properties, count),
+                "rho": self.rho.ravel(),
+                "p": self.p.ravel(),
+            }
+        )
 
     def best(self, level: float = 0.95) -> DataFrame:
         """The unit of the largest |rho| for each property: kind, property, unit, rho, limit (what the
         largest stays below by chance, with probability `level`) and chance (the p-value of that).
-        Last, as property "any", the largest over properties too."""  # fmt: skip
+        Last, as property "any", the largest over properties too."""
         size = np.abs(self.rho)
         unit = size.argmax(0)
         rho = self.rho[unit, np.arange(len(unit))]
@@ -238,10 +255,16 @@ class Correlations:
         null = np.column_stack([self.null, self.null.max(1)])
         # Rounding must not make a permutation that changes nothing look smaller than what is seen.
         reached = (null >= np.abs(rho) - 1e-6).sum(0)
-        return DataFrame({
-            "kind": self.kind, "property": [*self.properties, "any"], "unit": unit, "rho": rho,
-            "limit": np.quantile(null, level, axis=0), "chance": (1 + reached) / (1 + len(null)),
-        })  # fmt: skip
+        return DataFrame(
+            {
+                "kind": self.kind,
+                "property": [*self.properties, "any"],
+                "unit": unit,
+                "rho": rho,
+                "limit": np.quantile(null, level, axis=0),
+                "chance": (1 + reached) / (1 + len(null)),
+            }
+        )
 
 
 def correlate(
@@ -262,9 +285,7 @@ def correlate(
     return Correlations(units.kind, tuple(q.name for q in properties), rho, p, null)
 
 
-def held_against_the_same(
-    units: Units, properties: Sequence[Property]
-) -> Iterator[tuple[list[int], NDArray, NDArray]]:
+def held_against_the_same(units: Units, properties: Sequence[Property]) -> Iterator[tuple[list[int], NDArray, NDArray]]:
     """Properties that are held against the same activations within the same strata."""
     groups: dict[tuple, list[int]] = {}
     for q, prop in enumerate(properties):

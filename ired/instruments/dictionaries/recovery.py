@@ -100,8 +100,11 @@ def recovery(energy: Energy, layer: str, replace: Replace, A: Tensor, at: Situat
         score = spliced.gradient(prepared, at.noised[k], k)
         through = spliced.gradient(prepared, at.noised[k], k, through=True)
         blind = blind_score(energy, at.noised[k], at.scores[k])
-        rows.append([
-            (gaps - at.gaps[k]).pow(2).sum(1), at.gaps[k].pow(2).sum(1),
-            *((v - at.scores[k]).pow(2).sum(1) for v in (score, through, blind, torch.zeros_like(blind))),
-        ])  # fmt: skip
+        rows.append(
+            [
+                (gaps - at.gaps[k]).pow(2).sum(1),
+                at.gaps[k].pow(2).sum(1),
+                *((v - at.scores[k]).pow(2).sum(1) for v in (score, through, blind, torch.zeros_like(blind))),
+            ]
+        )
     return Recovery(*(states.array(torch.stack(column)) for column in zip(*rows, strict=True)))

@@ -54,9 +54,7 @@ class Firing:
     properties: tuple[str, ...]
 
 
-def firing(
-    f: NDArray, columns: Mapping[str, NDArray], properties: Mapping[str, NDArray], bins: int = 5
-) -> Firing:
+def firing(f: NDArray, columns: Mapping[str, NDArray], properties: Mapping[str, NDArray], bins: int = 5) -> Firing:
     """f (N, m) on tokens with columns problem, landscape, kind, distance (N,); properties (P,) each."""
     fires = f != 0
     edges = np.quantile(columns["distance"], np.linspace(0, 1, bins + 1))
@@ -66,11 +64,16 @@ def firing(
     of_matrix = np.stack([np.asarray(values)[problems] for values in properties.values()])
     rho = rank_correlation(means.T[:, None], of_matrix[None])
     return Firing(
-        fires.mean(0), group_means(fires, columns["landscape"]).T, group_means(fires, near, bins).T,
-        group_means(fires, columns["kind"], 2).T, edges,
+        fires.mean(0),
+        group_means(fires, columns["landscape"]).T,
+        group_means(fires, near, bins).T,
+        group_means(fires, columns["kind"], 2).T,
+        edges,
         np.where(fires, f, 0).sum(0) / np.maximum(count, 1),
-        rho, adjust(rank_p_values(rho, len(problems) - 2)), tuple(properties),
-    )  # fmt: skip
+        rho,
+        adjust(rank_p_values(rho, len(problems) - 2)),
+        tuple(properties),
+    )
 
 
 def strongest(f: NDArray, problem: NDArray, count: int) -> NDArray:
@@ -117,18 +120,24 @@ class Described:
 
 
 def described(
-    A: Tensor, columns: Mapping[str, Tensor], properties: Mapping[str, NDArray],
-    generator: torch.Generator, entries: int = 6, most: int = 2500,
+    A: Tensor,
+    columns: Mapping[str, Tensor],
+    properties: Mapping[str, NDArray],
+    generator: torch.Generator,
+    entries: int = 6,
+    most: int = 2500,
 ) -> Described:
     """Descriptors of tokens: where they are, properties (P,) of their matrix, and, up to a side of
     `entries`, the entries of y and A. Of a random half of the problems at most `most` tokens are for
-    fitting, which has three questions to choose; all of the other half are for testing."""  # fmt: skip
+    fitting, which has three questions to choose; all of the other half are for testing."""
     problem, n = array(columns["problem"]), A.shape[-1]
     found = {
-        "landscape": columns["landscape"], "distance": columns["distance"],
-        "on the sampling path": columns["kind"], "step": columns["step"],
+        "landscape": columns["landscape"],
+        "distance": columns["distance"],
+        "on the sampling path": columns["kind"],
+        "step": columns["step"],
         "‖y‖": columns["y"].norm(dim=1),
-    }  # fmt: skip
+    }
     found = {name: array(value) for name, value in found.items()}
     found |= {name: np.asarray(value)[problem] for name, value in properties.items()}
     a, y = array(A), array(columns["y"]).reshape(-1, n, n)
@@ -183,15 +192,14 @@ def describe(fires: NDArray, tokens: Described, seed: int = 0, resamples: int = 
     def over_problems(drawn: NDArray, axis: int = -1) -> NDArray:
         return of_tally(counts[drawn.astype(int)].sum(-3))
 
-    interval = bootstrap_interval(
-        np.arange(len(counts)), seed=seed, statistic=over_problems, resamples=resamples
-    )
+    interval = bootstrap_interval(np.arange(len(counts)), seed=seed, statistic=over_problems, resamples=resamples)
     return Rule(
-        _sentence(tree, tokens.names, rates > base), interval,
-        auroc(rates[leaves], labels, landscape), auroc(by_landscape[landscape], labels),
-        *(float(labels[part].mean()) if part.any() else float("nan")
-          for part in (predicted, ~predicted)),
-    )  # fmt: skip
+        _sentence(tree, tokens.names, rates > base),
+        interval,
+        auroc(rates[leaves], labels, landscape),
+        auroc(by_landscape[landscape], labels),
+        *(float(labels[part].mean()) if part.any() else float("nan") for part in (predicted, ~predicted)),
+    )
 
 
 def describe_all(fires: NDArray, tokens: Described, seed: int = 0) -> list[Rule]:
@@ -239,9 +247,7 @@ def _tree(X: NDArray, fires: NDArray) -> Any:
     from sklearn.tree import DecisionTreeClassifier  # a second to import
 
     smallest = max(5, len(X) // 100)
-    tree = DecisionTreeClassifier(
-        max_depth=DEPTH, max_leaf_nodes=LEAVES, min_samples_leaf=smallest, random_state=0
-    )
+    tree = DecisionTreeClassifier(max_depth=DEPTH, max_leaf_nodes=LEAVES, min_samples_leaf=smallest, random_state=0)
     return tree.fit(X, fires)
 
 

@@ -103,28 +103,24 @@ class Dictionary:
 
     def _with(self, change: Any) -> Dictionary:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Dictionary(**{
-            name: change(v) if isinstance(v, Tensor) else v for name, v in values.items()
-        })  # fmt: skip
+        return Dictionary(**{name: change(v) if isinstance(v, Tensor) else v for name, v in values.items()})
 
     def pack(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and a note from which `unpack` makes it again."""
-        tensors = {f"{name}.{f.name}": getattr(self, f.name) for f in fields(self)
-                   if isinstance(getattr(self, f.name), Tensor)}  # fmt: skip
+        tensors = {
+            f"{name}.{f.name}": getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)
+        }
         return tensors, {name: {"kind": self.kind, "k": self.k}}
 
     @staticmethod
     def unpack(name: str, tensors: dict[str, Tensor], meta: dict[str, Any]) -> Dictionary:
         if name not in meta:
             raise DictionaryError(f"there is no dictionary '{name}' here: {', '.join(meta)}")
-        own = {key.removeprefix(f"{name}."): value for key, value in tensors.items()
-               if key.startswith(f"{name}.")}  # fmt: skip
+        own = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
         return Dictionary(**own, **meta[name])
 
 
-def studied(
-    note: Mapping[str, Any], packed: tuple[dict[str, Tensor], dict[str, Any]], source: str
-) -> Dictionary:
+def studied(note: Mapping[str, Any], packed: tuple[dict[str, Tensor], dict[str, Any]], source: str) -> Dictionary:
     """The dictionary of a layer that later experiments take, if it is one of the model `source`.
 
     note: what was chosen ("primary", and "source", the run of the model); packed: all dictionaries.
@@ -149,16 +145,18 @@ def standardisation(mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def given(
-    kind: str, directions: Tensor, mean: Tensor, scale: Tensor, k: int = 0,
+    kind: str,
+    directions: Tensor,
+    mean: Tensor,
+    scale: Tensor,
+    k: int = 0,
     encoder: Tensor | None = None,
 ) -> Dictionary:
-    """A dictionary of directions (F, width), normalised here, read by themselves or by `encoder`."""  # fmt: skip
+    """A dictionary of directions (F, width), normalised here, read by themselves or by `encoder`."""
     length = directions.norm(dim=1, keepdim=True)
     encoder = directions / length if encoder is None else encoder * length
     nothing = torch.zeros(len(directions)).to(directions)
-    return Dictionary(
-        kind, encoder, nothing, directions / length, torch.zeros_like(mean), mean, scale, nothing, k
-    )
+    return Dictionary(kind, encoder, nothing, directions / length, torch.zeros_like(mean), mean, scale, nothing, k)
 
 
 def principal(covariance: Tensor, mean: Tensor, scale: Tensor, k: int) -> dict[str, Dictionary]:
@@ -192,9 +190,7 @@ def independent(x: Tensor, mean: Tensor, scale: Tensor, k: int, seed: int = 0) -
         # Where the data are not a mixture of independent sources it stops at a good enough guess.
         warnings.simplefilter("ignore", ConvergenceWarning)
         ica.fit(z)
-    mixing, unmixing = (
-        torch.from_numpy(np.ascontiguousarray(m)).float() for m in (ica.mixing_.T, ica.components_)
-    )
+    mixing, unmixing = (torch.from_numpy(np.ascontiguousarray(m)).float() for m in (ica.mixing_.T, ica.components_))
     return given("largest", mixing, mean, scale, k, unmixing)
 
 
@@ -224,11 +220,14 @@ class Quality:
 
 @torch.no_grad()
 def quality(
-    dictionary: Dictionary, shards: Iterable[Tensor], landscape: Tensor, means: Tensor,
+    dictionary: Dictionary,
+    shards: Iterable[Tensor],
+    landscape: Tensor,
+    means: Tensor,
     chunk: int = 8192,
 ) -> Quality:
     """On held-out activations (N, width) that come in shards, with landscape (N,) of each token and
-    the means (K, width) of the landscapes in training."""  # fmt: skip
+    the means (K, width) of the landscapes in training."""
     like, place = dictionary.decoder, 0
     fired = torch.zeros(dictionary.features, dtype=torch.float64, device=like.device)
     parts = []
@@ -239,19 +238,22 @@ def quality(
         f = dictionary.encode(x)
         active = f != 0
         fired += active.sum(0)
-        apart = (
-            x - dictionary.decode_active(f), x - dictionary.mean, x - means.to(like)[k.to(like.device)]
-        )  # fmt: skip
+        apart = (x - dictionary.decode_active(f), x - dictionary.mean, x - means.to(like)[k.to(like.device)])
         parts.append(torch.stack([v.double().pow(2).sum(1) for v in apart]).cpu())
     error, spread, within = torch.cat(parts, 1).numpy()
     if not len(error):
         raise DictionaryError("there are no held-out activations to judge a dictionary on")
     rates = (fired / len(error)).cpu().numpy()
     return Quality(
-        float(1 - error.sum() / spread.sum()), float(1 - error.sum() / within.sum()),
-        float(rates.sum()), rates, float((rates == 0).mean()), float((rates > DENSE).mean()),
-        error, spread,
-    )  # fmt: skip
+        float(1 - error.sum() / spread.sum()),
+        float(1 - error.sum() / within.sum()),
+        float(rates.sum()),
+        rates,
+        float((rates == 0).mean()),
+        float((rates > DENSE).mean()),
+        error,
+        spread,
+    )
 
 
 # When two agree
@@ -283,9 +285,7 @@ class Stability:
     isotropic: float
 
 
-def stability(
-    decoders: list[Tensor], covariance: Tensor, generator: torch.Generator, draws: int = 5
-) -> Stability:
+def stability(decoders: list[Tensor], covariance: Tensor, generator: torch.Generator, draws: int = 5) -> Stability:
     """decoders: (F_i, width) of the features that are alive in each seed; covariance of the data."""
     from ired.instruments.statistics.intervals import student_interval
 
@@ -302,5 +302,7 @@ def stability(
     null, isotropic = chance(covariance), chance(torch.eye(len(covariance)))
     return Stability(
         student_interval(means) if len(means) > 1 else Interval(means[0], *means * 2, 0.95, 1, "none"),
-        float(np.mean(null)), max(null), float(np.mean(isotropic)),
-    )  # fmt: skip
+        float(np.mean(null)),
+        max(null),
+        float(np.mean(isotropic)),
+    )

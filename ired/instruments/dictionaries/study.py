@@ -49,10 +49,17 @@ class Bench:
 
     @classmethod
     def of(
-        cls, energy: Energy, layer: str, shards: Shards, moments: Mapping[str, Tensor], A: Tensor,
-        y0: Tensor, answer: Answer, seed: int,
+        cls,
+        energy: Energy,
+        layer: str,
+        shards: Shards,
+        moments: Mapping[str, Tensor],
+        A: Tensor,
+        y0: Tensor,
+        answer: Answer,
+        seed: int,
     ) -> Bench:
-        """moments: those of all layers, under "layer.name"."""  # fmt: skip
+        """moments: those of all layers, under "layer.name"."""
         shards.width(layer)  # a layer that is not there is named here
         own = {name: moments[f"{layer}.{name}"] for name in ("mean", "covariance", "means")}
         return cls(energy, layer, shards, **own, A=A, y0=y0, answer=answer, seed=seed)
@@ -65,22 +72,31 @@ class Bench:
         return sparse_autoencoder.standardisation(self.mean, self.covariance)
 
     def train(
-        self, members: Sequence[Member], plan: Plan, batch: int, on_step: Callable[[int], None],
+        self,
+        members: Sequence[Member],
+        plan: Plan,
+        batch: int,
+        on_step: Callable[[int], None],
         checkpoint: Any = None,
-    ) -> tuple[dict[Member, Dictionary], DataFrame]:  # fmt: skip
+    ) -> tuple[dict[Member, Dictionary], DataFrame]:
         """All members at once, on the same batches; frozen ones on directions of the data's covariance.
         checkpoint: see `training.train`."""
         batches = self.shards.batches(self.layer, batch, self.generator(1))
         device = self.A.device
         mean, scale = (v.to(device) for v in self.standard)
         decoders = {
-            m: covariance_matched(self.covariance, m.features, self.generator(2 + m.seed))
-            for m in members if m.frozen
-        }  # fmt: skip
+            m: covariance_matched(self.covariance, m.features, self.generator(2 + m.seed)) for m in members if m.frozen
+        }
         found, curve = train(
-            members, plan, (x.to(device) for x in batches), mean, scale, decoders, on_step,
+            members,
+            plan,
+            (x.to(device) for x in batches),
+            mean,
+            scale,
+            decoders,
+            on_step,
             checkpoint=checkpoint,
-        )  # fmt: skip
+        )
         return found, DataFrame(curve)
 
     def baselines(self, sparsity: int, tokens: int) -> dict[str, Dictionary]:
@@ -103,9 +119,7 @@ class Bench:
         at = recovery.situations(self.energy, self.A, self.y0, self.generator(3))
         return {
             name: Judged(
-                sparse_autoencoder.quality(
-                    one, self.shards.activations("held_out", self.layer), landscape, self.means
-                ),
+                sparse_autoencoder.quality(one, self.shards.activations("held_out", self.layer), landscape, self.means),
                 recovery.recovery(self.energy, self.layer, one, self.A, at),
                 self.answer(Spliced(self.energy, self.layer, one)).cpu().numpy(),
             )
@@ -137,9 +151,12 @@ class Judged:
         """What compares: numbers, those that need it with the ends of their intervals."""
         q, mse = self.quality, mean_interval(self.errors)
         row = {
-            "explained": q.explained, "explained_within": q.explained_within, "l0": q.l0,
-            "dead": q.dead, "dense": q.dense,
-        }  # fmt: skip
+            "explained": q.explained,
+            "explained_within": q.explained_within,
+            "l0": q.l0,
+            "dead": q.dead,
+            "dense": q.dense,
+        }
         for name, seen in (*((what, self.share(what)) for what in SHARES), ("mse", mse)):
             row |= {name: seen.estimate, f"{name}_low": seen.low, f"{name}_high": seen.high}
         return row
@@ -159,9 +176,7 @@ def alive(one: Dictionary, judged: Judged) -> Tensor:
     return one.decoder.cpu()[torch.from_numpy(judged.quality.rates > 0)]
 
 
-def seeds_agree(
-    bench: Bench, found: Mapping[Member, Dictionary], judged: Mapping[str, Judged]
-) -> dict[str, Stability]:
+def seeds_agree(bench: Bench, found: Mapping[Member, Dictionary], judged: Mapping[str, Judged]) -> dict[str, Stability]:
     """Stability over the seeds of every architecture that was trained with several."""
     kinds: dict[str, list[Member]] = {}
     for member in found:
@@ -171,8 +186,9 @@ def seeds_agree(
         architecture: sparse_autoencoder.stability(
             [alive(found[m], judged[m.name]) for m in members], bench.covariance, bench.generator(4)
         )
-        for architecture, members in kinds.items() if len(members) > 1
-    }  # fmt: skip
+        for architecture, members in kinds.items()
+        if len(members) > 1
+    }
 
 
 def feature_stability(one: Dictionary, others: Sequence[Dictionary]) -> NDArray:
@@ -219,25 +235,37 @@ class Study:
     def pack(self) -> tuple[dict[str, Tensor], dict[str, object]]:
         """All dictionaries as tensors and notes."""
         packed = [one.pack(name) for name, one in self.named.items()]
-        return ({k: v for tensors, _ in packed for k, v in tensors.items()},
-                {k: v for _, note in packed for k, v in note.items()})  # fmt: skip
+        return (
+            {k: v for tensors, _ in packed for k, v in tensors.items()},
+            {k: v for _, note in packed for k, v in note.items()},
+        )
 
     def tables(self) -> dict[str, DataFrame]:
         """What is worth keeping: results, curves, agreement of seeds, the studied features."""
         agreement = [
-            {"architecture": name, "cosine": s.cosine.estimate, "low": s.cosine.low,
-             "high": s.cosine.high, "null": s.null, "highest_null": s.highest_null,
-             "isotropic": s.isotropic}
+            {
+                "architecture": name,
+                "cosine": s.cosine.estimate,
+                "low": s.cosine.low,
+                "high": s.cosine.high,
+                "null": s.null,
+                "highest_null": s.highest_null,
+                "isotropic": s.isotropic,
+            }
             for name, s in self.agreement.items()
-        ]  # fmt: skip
+        ]
         one = self.named[self.primary.name]
         features = {
             "feature": range(one.features),
             "rate": self.judged[self.primary.name].quality.rates,
             "stability": feature_stability(one, [self.named[m.name] for m in self.siblings]),
         }
-        return {"dictionaries": self.rows, "curves": self.curves, "stability": DataFrame(agreement),
-                "features": DataFrame(features)}  # fmt: skip
+        return {
+            "dictionaries": self.rows,
+            "curves": self.curves,
+            "stability": DataFrame(agreement),
+            "features": DataFrame(features),
+        }
 
     def verdicts(self) -> dict[str, tuple[bool, dict[str, float]]]:
         """Criteria on the studied dictionary: met or not, and the numbers behind that."""
@@ -245,29 +273,33 @@ class Study:
         return {
             "few_dead_features": (own["dead"] < 0.1, {"dead": own["dead"]}),
             **{
-                f"{what}_recovered": (
-                    own[f"{what}_low"] >= 0.9, {"share": own[what], "low": own[f"{what}_low"]}
-                )
+                f"{what}_recovered": (own[f"{what}_low"] >= 0.9, {"share": own[what], "low": own[f"{what}_low"]})
                 for what in ("gap", "score")
             },
             "stable_over_seeds": (
                 seeds.cosine.low > seeds.highest_null,
                 {"cosine": seeds.cosine.estimate, "low": seeds.cosine.low, "null": seeds.highest_null},
             ),
-        }  # fmt: skip
+        }
 
 
 def study(
-    bench: Bench, architecture: str, features: int, sparsity: int, seeds: int, plan: Plan, batch: int,
-    on_step: Callable[[int], None], checkpoint: Any = None,
+    bench: Bench,
+    architecture: str,
+    features: int,
+    sparsity: int,
+    seeds: int,
+    plan: Plan,
+    batch: int,
+    on_step: Callable[[int], None],
+    checkpoint: Any = None,
 ) -> Study:
     """All architectures with `seeds` seeds each, a frozen random dictionary, and the baselines;
     the first seed of `architecture` is the one that is studied further. checkpoint: see
-    `training.train`."""  # fmt: skip
+    `training.train`."""
     members = [
-        Member(kind, features, sparsity, seed)
-        for kind in sparse_autoencoder.ARCHITECTURES for seed in range(seeds)
-    ]  # fmt: skip
+        Member(kind, features, sparsity, seed) for kind in sparse_autoencoder.ARCHITECTURES for seed in range(seeds)
+    ]
     frozen = Member("topk", features, sparsity, frozen=True)
     found, curves = bench.train([*members, frozen], plan, batch, on_step, checkpoint)
     named = {m.name: found[m] for m in members}

@@ -82,11 +82,16 @@ class DictionaryTrainer:
     """Trains `members` together on standardised activations (mean square 1 per entry)."""
 
     def __init__(
-        self, members: Sequence[Member], plan: Plan, mean: Tensor, scale: Tensor,
-        first: Tensor, decoders: dict[Member, Tensor] | None = None,
+        self,
+        members: Sequence[Member],
+        plan: Plan,
+        mean: Tensor,
+        scale: Tensor,
+        first: Tensor,
+        decoders: dict[Member, Tensor] | None = None,
     ):
         """first: activations (B, width) that set the thresholds at which members start; decoders:
-        unit rows (F, width) that members start from instead of random directions."""  # fmt: skip
+        unit rows (F, width) that members start from instead of random directions."""
         self.members, self.plan, self.mean, self.scale = tuple(members), plan, mean, scale
         self.step, width, like = 0, len(mean), first.new_zeros(())
         ends = torch.tensor([0, *(m.features for m in members)]).cumsum(0).tolist()
@@ -272,8 +277,9 @@ class DictionaryTrainer:
             token = torch.arange(B, device=u.device).repeat_interleave(kept.indices.shape[1])
             slope = (value > 0).to(value)
             row = token + B * (len(self.members) + len(revived))
-            found.append(Codes(row, token, torch.full_like(token, place), column, value * slope, slope,
-                                torch.zeros_like(value)))  # fmt: skip
+            found.append(
+                Codes(row, token, torch.full_like(token, place), column, value * slope, slope, torch.zeros_like(value))
+            )
             revived.append(place)
         return (reduce(Codes.joined, found) if found else None), revived
 
@@ -302,8 +308,10 @@ class DictionaryTrainer:
         for name, weight in zip(_WEIGHTS, self.weights, strict=True):
             prefix = f"adam.{name}."
             self._adam.state[weight] = {
-                key.removeprefix(prefix): value.to(weight.device) for key, value in state.items()
-                if key.startswith(prefix)}  # fmt: skip
+                key.removeprefix(prefix): value.to(weight.device)
+                for key, value in state.items()
+                if key.startswith(prefix)
+            }
         self.step = step
 
     # The end
@@ -316,23 +324,35 @@ class DictionaryTrainer:
             if member.architecture == "batchtopk":
                 threshold = self.level[place].expand(member.features).clone()
             found[member] = Dictionary(
-                kind, self.encoder[own].clone(), self.encoder_bias[own].clone(),
-                self.decoder[own].clone(), self.bias[place].clone(), self.mean.clone(),
-                self.scale.clone(), threshold, member.sparsity,
-            )  # fmt: skip
+                kind,
+                self.encoder[own].clone(),
+                self.encoder_bias[own].clone(),
+                self.decoder[own].clone(),
+                self.bias[place].clone(),
+                self.mean.clone(),
+                self.scale.clone(),
+                threshold,
+                member.sparsity,
+            )
         return found
 
 
 def train(
-    members: Sequence[Member], plan: Plan, batches: Iterator[Tensor], mean: Tensor, scale: Tensor,
-    decoders: dict[Member, Tensor] | None = None, on_step: Callable[[int], None] | None = None,
-    every: int = 25, checkpoint: Any = None,
+    members: Sequence[Member],
+    plan: Plan,
+    batches: Iterator[Tensor],
+    mean: Tensor,
+    scale: Tensor,
+    decoders: dict[Member, Tensor] | None = None,
+    on_step: Callable[[int], None] | None = None,
+    every: int = 25,
+    checkpoint: Any = None,
 ) -> tuple[dict[Member, Dictionary], list[dict]]:
     """Dictionaries of all members after plan.steps batches (B, width), and their learning curves:
     rows of member, step, error (share of the mean square missed), l0, dead (share of features).
 
     checkpoint: where a state is kept now and then (load() → (tensors, notes) or None, due(), save(tensors,
-    notes)); the steps that it has seen are not made again, and the end is the same."""  # fmt: skip
+    notes)); the steps that it has seen are not made again, and the end is the same."""
     first = next(batches)
     trainer = DictionaryTrainer(members, plan, mean, scale, first, decoders)
     curve = []

@@ -136,8 +136,6 @@ def leading_angles(frame: Frame, answers: Tensor, dimension: int) -> Tensor:
     cut = frame.groups[:, -dimension] == frame.groups[:, -dimension - 1]
     if cut.any():
         place = int(cut.nonzero()[0])
-        raise ValueError(
-            f"problem {place}: the space of the {dimension} largest eigenvalues cuts a group"
-        )
+        raise ValueError(f"problem {place}: the space of the {dimension} largest eigenvalues cuts a group")
     vectors = torch.linalg.eigh((answers + answers.mT).to(frame.vectors) / 2).eigenvectors
     return principal_angles(frame.vectors[..., -dimension:], vectors[..., -dimension:])

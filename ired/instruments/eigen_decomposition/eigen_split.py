@@ -220,13 +220,15 @@ def at_noise(
         wrong = g - epsilon
         # An exact score leaves rounding behind, which has no parts.
         wrong = torch.where(wrong.abs().max() <= 1e-10 * epsilon.abs().max(), 0.0, wrong)
-        for name, D in (("gradient", g), ("score error", wrong),
-                        ("estimate", c.scale * (clean.clamp(-clip, clip) - y0[:, None]))):  # fmt: skip
+        for name, D in (
+            ("gradient", g),
+            ("score error", wrong),
+            ("estimate", c.scale * (clean.clamp(-clip, clip) - y0[:, None])),
+        ):
             parts = split(frame, D.transpose(0, 1).unflatten(-1, (c.n, c.n)))
             found[name].append([getattr(parts, part.name).mean(0) for part in fields(parts)])
     return {
-        name: Parts(*(torch.stack(part) for part in zip(*rows, strict=True))).array()
-        for name, rows in found.items()
+        name: Parts(*(torch.stack(part) for part in zip(*rows, strict=True))).array() for name, rows in found.items()
     }
 
 
@@ -254,9 +256,7 @@ class Aim:
 
 
 @torch.no_grad()
-def aim(
-    energy: Energy, A: Tensor, frame: Frame, y0: Tensor, y: Iterable[Tensor], landscapes: Sequence[int]
-) -> Aim:
+def aim(energy: Energy, A: Tensor, frame: Frame, y0: Tensor, y: Iterable[Tensor], landscapes: Sequence[int]) -> Aim:
     """∇E at states y, S of (P, d), each in its landscape, beside what leads away from answers y0."""
     prepared, c = energy.prepare(A), energy.coordinates
     rows, cosines = [], []
@@ -294,8 +294,17 @@ def curves(measures: dict[str, NDArray], rows: dict[str, Sequence], **labels: st
                 continue
             seen = student_interval(one)
             place = {name: each[row] for name, each in rows.items()}
-            found.append({**labels, **place, "measure": measure, "mean": seen.estimate,
-                          "low": seen.low, "high": seen.high, "units": len(one)})  # fmt: skip
+            found.append(
+                {
+                    **labels,
+                    **place,
+                    "measure": measure,
+                    "mean": seen.estimate,
+                    "low": seen.low,
+                    "high": seen.high,
+                    "units": len(one),
+                }
+            )
     return found
 
 
@@ -321,10 +330,16 @@ def against_condition(values: NDArray, condition: NDArray, strata: int = 4) -> A
     rows, order = [], np.argsort(condition, kind="stable")
     for number, some in enumerate(np.array_split(order, max(1, min(strata, len(order) // 2)))):
         seen = student_interval(values[some])
-        rows.append({
-            "stratum": number, "condition": float(np.exp(np.log(condition[some]).mean())),
-            "mean": seen.estimate, "low": seen.low, "high": seen.high, "units": len(some),
-        })  # fmt: skip
+        rows.append(
+            {
+                "stratum": number,
+                "condition": float(np.exp(np.log(condition[some]).mean())),
+                "mean": seen.estimate,
+                "low": seen.low,
+                "high": seen.high,
+                "units": len(some),
+            }
+        )
     return Against(spearman_interval(values, condition, resamples=999), rows)
 
 

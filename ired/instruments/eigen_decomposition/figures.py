@@ -18,10 +18,12 @@ from ired.plotting.style import COLOURS, DIVERGING, LABELS, MARKERS, canvas
 EIGENVALUE, EIGENVECTOR = COLOURS["least_squares"], COLOURS["trained"]
 WHO = {**COLOURS, "blind": COLOURS["least_squares_squared"]}
 NAMES = {**LABELS, "blind": "A-blind", "mean": "mean answer"}
-PARTS = {"eigenvalue": ("eigenvalue part", EIGENVALUE, "-"),
-         "eigenvector": ("eigenvector part", EIGENVECTOR, "--"),
-         "spectrum": ("eigenvalues / mean spectrum", EIGENVALUE, "-"),
-         "directions": ("eigenvectors / random ones", EIGENVECTOR, "--")}  # fmt: skip
+PARTS = {
+    "eigenvalue": ("eigenvalue part", EIGENVALUE, "-"),
+    "eigenvector": ("eigenvector part", EIGENVECTOR, "--"),
+    "spectrum": ("eigenvalues / mean spectrum", EIGENVALUE, "-"),
+    "directions": ("eigenvectors / random ones", EIGENVECTOR, "--"),
+}
 RANK = "rank of Y's eigenvalue  (1: smallest)"
 
 
@@ -104,8 +106,7 @@ def plot_over_landscapes(table: DataFrame, isotropic: float) -> Figure:
         some = table[table["quantity"] == quantity]
         for name in who[::-1]:  # the trained one on top
             rows = some[(some["energy"] == name) & (some["measure"] == "share")]
-            _line(axis, rows, WHO[name], NAMES.get(name, name), x="landscape",
-                  marker=MARKERS.get(name, "v"))  # fmt: skip
+            _line(axis, rows, WHO[name], NAMES.get(name, name), x="landscape", marker=MARKERS.get(name, "v"))
         axis.axhline(isotropic, color="0.4", linewidth=1.2, linestyle="--", label="isotropic noise")
         title = "∇E itself" if quantity == "gradient" else "What is wrong with it, ∇E − ε"
         axis.set(title=title, ylabel="eigenvalue share", ylim=(0, 1.02))
@@ -115,8 +116,16 @@ def plot_over_landscapes(table: DataFrame, isotropic: float) -> Figure:
         for part in ("eigenvalue", "eigenvector"):
             label, colour, style = PARTS[part]
             rows = some[(some["energy"] == name) & (some["measure"] == part)]
-            _line(axis, rows, colour, f"{label}, {NAMES.get(name, name)}", style, dim, x="landscape",
-                  marker=MARKERS.get(name, "v"))  # fmt: skip
+            _line(
+                axis,
+                rows,
+                colour,
+                f"{label}, {NAMES.get(name, name)}",
+                style,
+                dim,
+                x="landscape",
+                marker=MARKERS.get(name, "v"),
+            )
     axis.set_yscale("log")
     axis.set(title="What is wrong with the clean estimate", ylabel="squared error per dimension")
     for axis in axes.flat:
@@ -138,24 +147,34 @@ def plot_ranks(profiles: Mapping[str, np.ndarray], table: DataFrame) -> Figure:
     grids = {who: np.asarray(profiles[who]) / level for who in ("trained", "least_squares")}
     bound = min(100.0, max(max(float(g.max()), 1 / max(float(g.min()), 1e-3)) for g in grids.values()))
     for axis, (who, grid) in zip(axes[0], grids.items(), strict=True):
-        image = heat_map(axis, grid.clip(1e-6), DIVERGING, LogNorm(1 / bound, bound),
-                         (lambda v: f"{v:.2g}" if v >= 0.01 else "0") if n <= 8 else None,
-                         origin="lower", aspect="equal")  # fmt: skip
+        image = heat_map(
+            axis,
+            grid.clip(1e-6),
+            DIVERGING,
+            LogNorm(1 / bound, bound),
+            (lambda v: f"{v:.2g}" if v >= 0.01 else "0") if n <= 8 else None,
+            origin="lower",
+            aspect="equal",
+        )
         axis.set(title=f"Squared error, {NAMES.get(who, who)}", xlabel=RANK, ylabel=RANK.split("  ")[0])
         _rank_ticks(axis.set_xticks, n)
         _rank_ticks(axis.set_yticks, n)
-    figure.colorbar(image, ax=axes[0], label="relative to isotropic noise", shrink=0.8,
-                    extend="both")  # fmt: skip
-    for axis, measure, label in ((axes[1, 0], "size", "mean |λ̂ − λ| / λ"),
-                                 (axes[1, 1], "alignment", "mean |u · û|²")):  # fmt: skip
+    figure.colorbar(image, ax=axes[0], label="relative to isotropic noise", shrink=0.8, extend="both")
+    for axis, measure, label in ((axes[1, 0], "size", "mean |λ̂ − λ| / λ"), (axes[1, 1], "alignment", "mean |u · û|²")):
         for who in ("untrained", "least_squares", "trained"):
             rows = table[(table["who"] == who) & (table["measure"] == measure)]
             _line(axis, rows, WHO[who], NAMES.get(who, who), x="rank", marker=MARKERS.get(who, "v"))
         if measure == "alignment":
             rows = table[(table["who"] == "trained") & (table["measure"] == "matched")]
             _line(axis, rows, COLOURS["trained"], "trained, best assignment", "--", 0.6, x="rank")
-            axis.plot(rows["rank"], rows["chance"], ":", color=COLOURS["trained"], linewidth=1.4,
-                      label="best assignment, chance")  # fmt: skip
+            axis.plot(
+                rows["rank"],
+                rows["chance"],
+                ":",
+                color=COLOURS["trained"],
+                linewidth=1.4,
+                label="best assignment, chance",
+            )
             some = table[(table["who"] == "trained") & (table["measure"] == measure)]
             axis.plot(some["rank"], some["chance"], ":", color="0.25", linewidth=1.4, label="chance")
         _rank_ticks(axis.set_xticks, n)
@@ -182,8 +201,7 @@ def plot_condition(strata: DataFrame, isotropic: float) -> Figure:
             one = rows.iloc[0]
             rho = "ρ = {:.2f} [{:.2f}, {:.2f}]".format(*one[["rho", "rho_low", "rho_high"]])
             named = f"{NAMES.get(who, who)}: {rho}".replace("-", "−")
-            _line(axis, rows, WHO[who], named, x="condition",
-                  marker=MARKERS.get(who, "v"))  # fmt: skip
+            _line(axis, rows, WHO[who], named, x="condition", marker=MARKERS.get(who, "v"))
         axis.set_xscale("log")
         named_ticks(axis, "x", [float(f"{tick:.2g}") for tick in np.geomspace(*axis.dataLim.intervalx, 5)])
         axis.set(xlabel="condition number of A", ylabel=label)
@@ -204,9 +222,15 @@ def _of(curves: DataFrame, who: str, measure: str) -> DataFrame:
 
 
 def _line(
-    axis: Axes, rows: DataFrame, colour: str, label: str, style: str = "-", dim: float = 1.0,
-    x: str = "step", marker: str = "",
-) -> None:  # fmt: skip
+    axis: Axes,
+    rows: DataFrame,
+    colour: str,
+    label: str,
+    style: str = "-",
+    dim: float = 1.0,
+    x: str = "step",
+    marker: str = "",
+) -> None:
     axis.plot(rows[x], rows["mean"], style, color=colour, label=label, alpha=dim, marker=marker)
     low = rows["low"].clip(lower=1e-3 * rows["mean"].abs()) if (rows["mean"] > 0).all() else rows["low"]
     axis.fill_between(rows[x], low, rows["high"], color=colour, alpha=0.2 * dim, linewidth=0)

@@ -55,11 +55,9 @@ def check_eigenparts(references: References, generator: torch.Generator) -> list
         compare(name, "its score error", 0, exact["score error"].total, 0),
         # A thousand points: five standard errors.
         Check(name, "its mean share at noise", isotropic, float(exact["gradient"].share.mean()), 0.03),
-        compare(name, "score error's share of planted answers", error.share,
-                mistaken["score error"].share, 1e-9),
-        relative(name, "estimate's error of planted answers", error.total,
-                 mistaken["estimate"].total, 1e-9),
-    ]  # fmt: skip
+        compare(name, "score error's share of planted answers", error.share, mistaken["score error"].share, 1e-9),
+        relative(name, "estimate's error of planted answers", error.total, mistaken["estimate"].total, 1e-9),
+    ]
 
 
 def check_planted_eigenparts(generator: torch.Generator) -> list[Check]:
@@ -83,27 +81,46 @@ def check_planted_eigenparts(generator: torch.Generator) -> list[Check]:
         by_basis = float((noise.random * noise.symmetric).sum() / noise.symmetric.sum())
         checks += [
             compare(name, f"share of changed eigenvalues, {kind}", 1, changed.share, 1e-12),
-            compare(name, f"share of small rotations, {kind}", 0,
-                    eigen_split.split(frame, turned).share, 1e-8),
+            compare(name, f"share of small rotations, {kind}", 0, eigen_split.split(frame, turned).share, 1e-8),
             compare(name, f"their angles, {kind}", K, 1e6 * eigen_split.angles(frame, turned), 1e-3),
             compare(name, f"isotropic level, {kind}", level, frame.isotropic, 1e-12),
             # 4000 matrices of 10 dimensions: five standard errors.
             Check(name, f"share of isotropic noise, {kind}", level, pooled, 0.01),
             Check(name, f"its share in random eigenbases, {kind}", level, by_basis, 0.01),
-            compare("eigenswap", f"error of sampled eigenvalues, {kind}", 1,
-                    swapped.values_error / states.array(small.eigenvalue), 1e-2),
-            compare("eigenswap", f"error of sampled eigenvectors, {kind}", 1,
-                    swapped.vectors_error / states.array(small.eigenvector), 1e-2),
-            compare("eigenswap", f"eigenvalues' error of a rotation, {kind}", 0,
-                    hybrid.values_error, 1e-9),
-            relative("eigenswap", f"eigenvectors' error of a rotation, {kind}", hybrid.error,
-                     hybrid.vectors_error, 1e-9),
+            compare(
+                "eigenswap",
+                f"error of sampled eigenvalues, {kind}",
+                1,
+                swapped.values_error / states.array(small.eigenvalue),
+                1e-2,
+            ),
+            compare(
+                "eigenswap",
+                f"error of sampled eigenvectors, {kind}",
+                1,
+                swapped.vectors_error / states.array(small.eigenvector),
+                1e-2,
+            ),
+            compare("eigenswap", f"eigenvalues' error of a rotation, {kind}", 0, hybrid.values_error, 1e-9),
+            relative(
+                "eigenswap", f"eigenvectors' error of a rotation, {kind}", hybrid.error, hybrid.vectors_error, 1e-9
+            ),
             # 200 drawn bases: five standard errors.
-            compare("eigenswap", f"chance of alignment, {kind}", eigen_exchange.chance_alignment(frame)[0],
-                    chance.alignment.mean(0), 0.1),
-            Check("eigenswap", f"error of random eigenvectors, {kind}", 1.0, float(
-                chance.vectors_error.mean() / eigen_exchange.random_vectors_error(frame).mean()), 0.15),
-        ]  # fmt: skip
+            compare(
+                "eigenswap",
+                f"chance of alignment, {kind}",
+                eigen_exchange.chance_alignment(frame)[0],
+                chance.alignment.mean(0),
+                0.1,
+            ),
+            Check(
+                "eigenswap",
+                f"error of random eigenvectors, {kind}",
+                1.0,
+                float(chance.vectors_error.mean() / eigen_exchange.random_vectors_error(frame).mean()),
+                0.15,
+            ),
+        ]
     return [*checks, *_angles(generator)]
 
 
@@ -120,6 +137,7 @@ def _angles(generator: torch.Generator) -> list[Check]:
     found = eigen_exchange.principal_angles(frame.vectors[..., :2], other[..., :2])
     return [
         compare("eigenswap", "angles of a planted rotation", np.tile([0.3, 0.0], (5, 1)), out, 1e-7),
-        compare("eigenswap", "principal angles of scipy",
-                np.stack([subspace_angles(*pair) for pair in pairs]), found, 1e-8),
-    ]  # fmt: skip
+        compare(
+            "eigenswap", "principal angles of scipy", np.stack([subspace_angles(*pair) for pair in pairs]), found, 1e-8
+        ),
+    ]

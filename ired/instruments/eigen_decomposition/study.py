@@ -55,10 +55,17 @@ def scores(
             tables.append(DataFrame(parts.columns(axes)).assign(energy=name, quantity=quantity))
             eigenvalue, eigenvector = per_dimension(frame, parts.eigenvalue, parts.eigenvector)
             rows += eigen_split.curves(
-                {"share": parts.share, "random": parts.random, "odd": parts.odd_share,
-                 "eigenvalue": eigenvalue, "eigenvector": eigenvector},
-                {"landscape": landscapes}, energy=name, quantity=quantity,
-            )  # fmt: skip
+                {
+                    "share": parts.share,
+                    "random": parts.random,
+                    "odd": parts.odd_share,
+                    "eigenvalue": eigenvalue,
+                    "eigenvector": eigenvector,
+                },
+                {"landscape": landscapes},
+                energy=name,
+                quantity=quantity,
+            )
     return concat(tables, ignore_index=True), DataFrame(rows)
 
 
@@ -95,13 +102,19 @@ class Walk:
         eigenvalue, eigenvector = per_dimension(self.frame, parts.eigenvalue, parts.eigenvector)
         spectrum, directions = self._nothing()
         return eigen_split.curves(
-            {"share": parts.share, "random": parts.random, "odd": parts.odd_share,
-             "eigenvalue": eigenvalue, "eigenvector": eigenvector,
-             "spectrum": self.swap.values_error / spectrum.mean(),
-             "directions": self.swap.vectors_error / directions.mean(),
-             "alignment": self.swap.alignment.mean(-1)},
-            rows, **labels,
-        )  # fmt: skip
+            {
+                "share": parts.share,
+                "random": parts.random,
+                "odd": parts.odd_share,
+                "eigenvalue": eigenvalue,
+                "eigenvector": eigenvector,
+                "spectrum": self.swap.values_error / spectrum.mean(),
+                "directions": self.swap.vectors_error / directions.mean(),
+                "alignment": self.swap.alignment.mean(-1),
+            },
+            rows,
+            **labels,
+        )
 
     def halving(self, share: float = 0.5) -> dict[str, NDArray]:
         """Steps (P,) after the first denoised estimate, row 1, until each error has first fallen to
@@ -126,23 +139,25 @@ def sooner(walk: Walk, early: str, late: str) -> tuple[bool, dict[str, float]]:
     half, tenth = (walk.halving(share) for share in (0.5, 0.1))
     first, second, never = half[early], half[late], len(walk.parts.share) - 1
     difference, small = paired_interval(first, second), paired_interval(tenth[early], tenth[late])
-    counts = {early: first.mean(), late: second.mean(), f"{early}_never": (first == never).mean(),
-              f"{late}_never": (second == never).mean(), "sooner": (first < second).mean(),
-              "later": (first > second).mean()}  # fmt: skip
+    counts = {
+        early: first.mean(),
+        late: second.mean(),
+        f"{early}_never": (first == never).mean(),
+        f"{late}_never": (second == never).mean(),
+        "sooner": (first < second).mean(),
+        "later": (first > second).mean(),
+    }
     return difference.high < 0, _numbers(difference) | counts | _numbers(small, "tenth_difference", "tenth_")
 
 
-def verdicts(
-    walk: Walk, table: DataFrame, noised: DataFrame
-) -> dict[str, tuple[bool, dict[str, float]]]:
+def verdicts(walk: Walk, table: DataFrame, noised: DataFrame) -> dict[str, tuple[bool, dict[str, float]]]:
     """P4-03's criteria, each with the numbers behind it: from the trained model's walk, the table of
     `finals` with "trained" among those who answered, and that of `scores`."""
     final = table[table["who"] == "trained"]
     share, isotropic = final["share"].to_numpy(), states.array(walk.frame.isotropic)
     apart, beyond = (paired_interval(share, level) for level in (isotropic, final["random"].to_numpy()))
     error = noised[noised["quantity"] == "score error"]
-    k0 = {name: per_unit(error, "share", energy=name, landscape=0)
-          for name in ("trained", "untrained", "blind")}  # fmt: skip
+    k0 = {name: per_unit(error, "share", energy=name, landscape=0) for name in ("trained", "untrained", "blind")}
     less, fresh = (paired_interval(k0[name], k0["blind"]) for name in ("trained", "untrained"))
     touching = mean_interval(final["touching"])
     apart_by = mean_interval((final["share"] - final["swapped_share"]).abs())
@@ -158,11 +173,9 @@ def verdicts(
             less.high < 0,
             _numbers(less) | {"untrained": fresh.estimate, "share": k0["trained"].mean()},
         ),
-        "largest_dominates": (
-            touching.low > 0.5, _numbers(touching, "share") | {"isotropic": 2 / (n + 1)}
-        ),
+        "largest_dominates": (touching.low > 0.5, _numbers(touching, "share") | {"isotropic": 2 / (n + 1)}),
         "first_order_holds": (apart_by.high < 0.05, _numbers(apart_by)),
-    }  # fmt: skip
+    }
 
 
 def _numbers(interval: Interval, what: str = "difference", ends: str = "") -> dict[str, float]:
@@ -176,9 +189,14 @@ def curves(walks: dict[str, Walk], aims: dict[str, Aim], landscapes: Sequence[in
     means = [row for who, walk in walks.items() for row in walk.curves(rows, who=who)]
     for who, aim in aims.items():
         means += eigen_split.curves(
-            {"share": aim.gradient.share, "cosine_eigenvalue": aim.cosine_eigenvalue,
-             "cosine_eigenvector": aim.cosine_eigenvector}, rows, who=f"gradient {who}",
-        )  # fmt: skip
+            {
+                "share": aim.gradient.share,
+                "cosine_eigenvalue": aim.cosine_eigenvalue,
+                "cosine_eigenvector": aim.cosine_eigenvector,
+            },
+            rows,
+            who=f"gradient {who}",
+        )
     return DataFrame(means)
 
 
@@ -206,9 +224,7 @@ class Finals:
         return {"answers": self.table, "ranks": self.ranks, "condition": self.strata}
 
 
-def finals(
-    answers: dict[str, Tensor], frame: Frame, Y: Tensor, generator: torch.Generator
-) -> Finals:
+def finals(answers: dict[str, Tensor], frame: Frame, Y: Tensor, generator: torch.Generator) -> Finals:
     """Of answers (≤ P, n, n) by who gave them, to the first problems of Y (P, n, n).
 
     "random_vectors" come to them, see `eigen_exchange.random_answers`: what these reach is chance."""
@@ -229,21 +245,28 @@ def finals(
         columns = parts.columns({"problem": range(count)})
         sizes = {"mse": parts.total, "values_mse": exchanged.values_error, "vectors_mse": exchanged.vectors_error}
         columns |= {name: size / frame.n**2 for name, size in sizes.items()}
-        columns |= {"who": np.repeat(who, count), "condition": axes.condition,
-                    "odd_share": parts.odd_share,
-                    "swapped_share": exchanged.values_error / np.where(halves > 0, halves, np.nan),
-                    "touching": states.array(eigen_split.touching_largest(profile)),
-                    "top_angle": states.array(angle)}  # fmt: skip
+        columns |= {
+            "who": np.repeat(who, count),
+            "condition": axes.condition,
+            "odd_share": parts.odd_share,
+            "swapped_share": exchanged.values_error / np.where(halves > 0, halves, np.nan),
+            "touching": states.array(eigen_split.touching_largest(profile)),
+            "top_angle": states.array(angle),
+        }
         tables.append(DataFrame(columns))
         profiles[who] = states.array(profile.mean(0))
-        by_rank = {"relative": (exchanged.relative, None), "size": (abs(exchanged.relative), None),
-                   "alignment": (exchanged.alignment, eigen_exchange.chance_alignment(axes).mean(0)),
-                   "matched": (eigen_exchange.matched_alignment(axes, M), matched_chance)}  # fmt: skip
+        by_rank = {
+            "relative": (exchanged.relative, None),
+            "size": (abs(exchanged.relative), None),
+            "alignment": (exchanged.alignment, eigen_exchange.chance_alignment(axes).mean(0)),
+            "matched": (eigen_exchange.matched_alignment(axes, M), matched_chance),
+        }
         for measure, (values, chance) in by_rank.items():
             for rank, each in enumerate(values.T):
                 at = student_interval(each)
-                ranks.append((who, rank, measure, at.estimate, at.low, at.high,
-                              np.nan if chance is None else chance[rank]))  # fmt: skip
+                ranks.append(
+                    (who, rank, measure, at.estimate, at.low, at.high, np.nan if chance is None else chance[rank])
+                )
     ranks = DataFrame(ranks, columns=["who", "rank", "measure", "mean", "low", "high", "chance"])
     table = concat(tables, ignore_index=True)
     given = table[table["who"] != "random_vectors"]
@@ -258,16 +281,20 @@ def by_condition(table: DataFrame, measures: Sequence[str], strata: int = 4) -> 
         for measure in measures:
             values, condition = answers[measure].to_numpy(), answers["condition"].to_numpy()
             against = eigen_split.against_condition(values, condition, strata)
-            labels = {"who": who, "measure": measure, "rho": against.rho.estimate,
-                      "rho_low": against.rho.low, "rho_high": against.rho.high}  # fmt: skip
+            labels = {
+                "who": who,
+                "measure": measure,
+                "rho": against.rho.estimate,
+                "rho_low": against.rho.low,
+                "rho_high": against.rho.high,
+            }
             rows += [labels | row for row in against.strata]
     return DataFrame(rows)
 
 
 def means(ends: Finals) -> dict[str, float]:
     """Numbers to log: means by who, and Spearman's rho of three of them with the condition number."""
-    measures = ["share", "swapped_share", "touching", "mse", "values_mse", "vectors_mse", "odd_share",
-                "top_angle"]  # fmt: skip
+    measures = ["share", "swapped_share", "touching", "mse", "values_mse", "vectors_mse", "odd_share", "top_angle"]
     by = ends.table.groupby("who", sort=False)
     numbers = {f"{who}.{measure}": each[measure].mean() for who, each in by for measure in measures}
     for row in ends.strata.drop_duplicates(["who", "measure"]).itertuples():
@@ -284,7 +311,14 @@ def joined(D: Tensor, Y: Tensor, tolerances: Sequence[float]) -> DataFrame:
         frame = Frame.of(Y, tolerance)
         share = eigen_split.split(frame, D).array().share
         interval, level = student_interval(share), states.array(frame.isotropic)
-        rows.append({"tolerance": tolerance, "share": interval.estimate, "low": interval.low, "high": interval.high,
-                     "isotropic": level.mean(),
-                     "grouped": states.array(frame.groups[:, -1] < frame.n - 1).mean()})  # fmt: skip
+        rows.append(
+            {
+                "tolerance": tolerance,
+                "share": interval.estimate,
+                "low": interval.low,
+                "high": interval.high,
+                "isotropic": level.mean(),
+                "grouped": states.array(frame.groups[:, -1] < frame.n - 1).mean(),
+            }
+        )
     return DataFrame(rows)

@@ -164,8 +164,11 @@ class Examined:
 
     def columns(self) -> dict[str, NDArray]:
         """A row per problem: who.measure."""
-        return {f"{who}.{what}": values for who, errors in self.departures.items()
-                for what, values in errors.columns().items()}  # fmt: skip
+        return {
+            f"{who}.{what}": values
+            for who, errors in self.departures.items()
+            for what, values in errors.columns().items()
+        }
 
     def closest(self, who: str, metric: str = "affine-invariant") -> Series:
         """The row of `closeness` of that maker and metric."""
@@ -174,8 +177,11 @@ class Examined:
     def numbers(self) -> dict[str, float]:
         """Means over problems: measure.who, and measure.who.noise."""
         both = self.departures | {f"{who}.noise": errors for who, errors in self.noise.items()}
-        return {f"{what}.{who}": float(values.mean()) for who, errors in both.items()
-                for what, values in vars(errors).items()}  # fmt: skip
+        return {
+            f"{what}.{who}": float(values.mean())
+            for who, errors in both.items()
+            for what, values in vars(errors).items()
+        }
 
 
 def examine(answers: dict[str, Tensor], Y: Tensor, epsilon: Tensor) -> Examined:
@@ -213,9 +219,7 @@ def along(M: Tensor, Y: Tensor, epsilon: Tensor | None = None) -> dict[str, list
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def over_steps(
-    states: dict[str, Tensor], Y: Tensor, epsilon: Tensor, steps: dict[str, list]
-) -> DataFrame:
+def over_steps(states: dict[str, Tensor], Y: Tensor, epsilon: Tensor, steps: dict[str, list]) -> DataFrame:
     """`along` of states (S, P, n, n) by who made them, and of "noise": truths off along ε (P, n, n) by as much as
     the trained model's at each step. steps: columns that name the steps."""
     errors = {who: along(M, Y) for who, M in states.items()}
@@ -231,11 +235,9 @@ def verdicts(examined: Examined) -> dict[str, tuple[bool, dict[str, float]]]:
     closest = examined.closest("trained")
     return {
         "samples_are_spd": (share.low >= 0.95, {"share": share.estimate, "low": share.low}),
-        "nearer_to_the_cone_than_noise": (
-            apart.high < 0, {"difference": apart.estimate, "high": apart.high}
-        ),
+        "nearer_to_the_cone_than_noise": (apart.high < 0, {"difference": apart.estimate, "high": apart.high}),
         "closer_than_noise": (closest["nearer_low"] > 0.5, {"nearer": closest["nearer"]}),
-    }  # fmt: skip
+    }
 
 
 def groups(A: Tensor, Y: Tensor, sampled: Tensor) -> dict[str, Tensor]:
@@ -268,9 +270,7 @@ def means(groups: dict[str, Tensor]) -> tuple[dict[str, list], dict[str, list]]:
     answers).
     """
     spectra: dict[str, list] = {name: [] for name in ("group", "metric", "rank", "eigenvalue")}
-    table: dict[str, list] = {
-        name: [] for name in ("group", "metric", "matrices", "swelling", "halves", "inversion")
-    }
+    table: dict[str, list] = {name: [] for name in ("group", "metric", "matrices", "swelling", "halves", "inversion")}
     measure = METRICS["affine-invariant"].distance
     for name, metric in METRICS.items():
         of_group = {group: metric.mean(X) for group, X in groups.items()}
@@ -279,9 +279,14 @@ def means(groups: dict[str, Tensor]) -> tuple[dict[str, list], dict[str, list]]:
             values = torch.linalg.eigvalsh(of_group[group])
             level = torch.linalg.eigvalsh(X).log().mean()
             half = len(X) // 2
-            row = (group, name, len(X), values.log().mean() - level,
-                   measure(metric.mean(X[:half]), metric.mean(X[half:])),
-                   measure(mirrored, of_group[group]) if group != "problems" else float("nan"))  # fmt: skip
+            row = (
+                group,
+                name,
+                len(X),
+                values.log().mean() - level,
+                measure(metric.mean(X[:half]), metric.mean(X[half:])),
+                measure(mirrored, of_group[group]) if group != "problems" else float("nan"),
+            )
             for column, value in zip(table.values(), row, strict=True):
                 column.append(float(value) if isinstance(value, Tensor) else value)
             spectra["group"] += [group] * len(values)

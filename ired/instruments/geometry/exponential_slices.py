@@ -108,9 +108,7 @@ def smallest(
     return states.array(low.unflatten(-1, (resolution, resolution)))
 
 
-def _vectors(
-    P: Tensor, tau: float, plane: Directions, extent: float, resolution: int
-) -> tuple[Tensor, Tensor]:
+def _vectors(P: Tensor, tau: float, plane: Directions, extent: float, resolution: int) -> tuple[Tensor, Tensor]:
     """The grid's line (G,) and its tangent vectors (P, G·G, n, n)."""
     line = torch.linspace(-extent, extent, resolution, dtype=P.dtype, device=P.device)
     line[resolution // 2] = 0.0

@@ -14,20 +14,31 @@ from ired.plotting.plots import dots, legend_below
 from ired.plotting.style import COLOURS, MARKERS, canvas
 
 # Tol's muted palette: none of them means anything else in this project.
-METRICS = {"affine-invariant": "#332288", "log-Euclidean": "#44aa99", "Bures-Wasserstein": "#882255",
-           "Euclidean": "#ddaa33"}  # fmt: skip
+METRICS = {
+    "affine-invariant": "#332288",
+    "log-Euclidean": "#44aa99",
+    "Bures-Wasserstein": "#882255",
+    "Euclidean": "#ddaa33",
+}
 SHAPES = dict(zip(METRICS, "os^D"))
-WHO = {"trained": (COLOURS["trained"], "trained model"), "untrained": (COLOURS["untrained"], "untrained"),
-       "noise": ("0.15", "truth + noise of equal size"),
-       "least_squares": (COLOURS["least_squares"], "least squares")}  # fmt: skip
+WHO = {
+    "trained": (COLOURS["trained"], "trained model"),
+    "untrained": (COLOURS["untrained"], "untrained"),
+    "noise": ("0.15", "truth + noise of equal size"),
+    "least_squares": (COLOURS["least_squares"], "least squares"),
+}
 
 
 def with_captions(
-    steps: DataFrame, laws_table: Mapping[str, Sequence], spectra: DataFrame, mean_table: DataFrame,
-    closeness_table: DataFrame, counts: Mapping[str, int],
+    steps: DataFrame,
+    laws_table: Mapping[str, Sequence],
+    spectra: DataFrame,
+    mean_table: DataFrame,
+    closeness_table: DataFrame,
+    counts: Mapping[str, int],
 ) -> dict[str, tuple[Figure, str]]:
     """P4-01's figures by name, each with its caption; counts: how many "problems", "laws" (problems that
-    these are checked on) and "draws" of noise."""  # fmt: skip
+    these are checked on) and "draws" of noise."""
     return {
         "path": (
             plot_path(steps),
@@ -59,10 +70,18 @@ def plot_path(steps: DataFrame) -> Figure:
     """
     shown = ["error", "distance", "indefinite"] + ["asymmetry"] * bool(steps["asymmetry"].max() > 1e-9)
     figure, axes = canvas(1, len(shown), (4.6, 4.2), title="How far every step of sampling is from SPD")
-    titles = {"error": "Error", "distance": "To the nearest semidefinite matrix",
-              "indefinite": "Problems with λ ≤ 0", "asymmetry": "Antisymmetric part"}  # fmt: skip
-    labels = {"error": "‖M − A⁻¹‖ / ‖A⁻¹‖", "distance": "distance / ‖M‖", "indefinite": "share of problems",
-              "asymmetry": "‖(M − Mᵀ)/2‖ / ‖M‖"}  # fmt: skip
+    titles = {
+        "error": "Error",
+        "distance": "To the nearest semidefinite matrix",
+        "indefinite": "Problems with λ ≤ 0",
+        "asymmetry": "Antisymmetric part",
+    }
+    labels = {
+        "error": "‖M − A⁻¹‖ / ‖A⁻¹‖",
+        "distance": "distance / ‖M‖",
+        "indefinite": "share of problems",
+        "asymmetry": "‖(M − Mᵀ)/2‖ / ‖M‖",
+    }
     for axis, what in zip(axes[0], shown, strict=True):
         for who, rows in steps.groupby("who", sort=False):
             colour, label = WHO[who]
@@ -91,9 +110,7 @@ def plot_laws(table: dict[str, list]) -> Figure:
     """
     rows = DataFrame(table)
     names = list(dict.fromkeys(rows["law"]))
-    figure, axes = canvas(
-        1, len(METRICS), (3.3, 0.27 * len(names) + 1.5), title="Laws of SPD geometry", sharey=True
-    )
+    figure, axes = canvas(1, len(METRICS), (3.3, 0.27 * len(names) + 1.5), title="Laws of SPD geometry", sharey=True)
     place = rows["law"].map({name: y for y, name in enumerate(names)})
     shown = rows["error"].fillna(np.inf).clip(1e-17, 1e2)
     for axis, (metric, colour) in zip(axes[0], METRICS.items(), strict=True):
@@ -104,8 +121,17 @@ def plot_laws(table: dict[str, list]) -> Figure:
                 some = own & (rows["holds"] == holds) & (rows["expected"] == expected)
                 if not some.any():  # without points, what is not clipped has no extent
                     continue
-                axis.plot(shown[some], place[some], marker, color=colour, mfc=face, mec=colour, markersize=7,
-                          clip_on=False, zorder=4)  # fmt: skip
+                axis.plot(
+                    shown[some],
+                    place[some],
+                    marker,
+                    color=colour,
+                    mfc=face,
+                    mec=colour,
+                    markersize=7,
+                    clip_on=False,
+                    zorder=4,
+                )
         axis.set(xscale="log", xlim=(1e-17, 1e2), title=metric, xlabel="relative error")
         plain_ticks(axis, most=5)
         axis.tick_params(labelsize=10)
@@ -113,9 +139,12 @@ def plot_laws(table: dict[str, list]) -> Figure:
     axes[0, 0].set_yticks(range(len(names)), names, fontsize=10.5)
     handles = [
         Line2D([], [], linestyle="none", marker=marker, color="0.25", mfc=face, label=label, markersize=7)
-        for marker, face, label in (("o", "0.25", "holds"), ("o", "white", "does not hold, as it must not"),
-                                    ("X", "0.25", "not as expected"))
-    ]  # fmt: skip
+        for marker, face, label in (
+            ("o", "0.25", "holds"),
+            ("o", "white", "does not hold, as it must not"),
+            ("X", "0.25", "not as expected"),
+        )
+    ]
     handles.append(Line2D([], [], color="0.35", linewidth=1.6, label="tolerance"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=11)
     return figure
@@ -134,9 +163,15 @@ def plot_means(spectra: DataFrame, table: DataFrame) -> Figure:
             own = spectra[(spectra["group"] == group) & (spectra["metric"] == metric)]
             swelling = table[(table["group"] == group) & (table["metric"] == metric)]["swelling"].iloc[0]
             behind = metric == "affine-invariant"  # so close to log-Euclidean that it would be hidden
-            axis.plot(own["rank"] + 1, own["eigenvalue"], marker=SHAPES[metric], color=colour,
-                      label=f"{metric}  {swelling + 0:+.2f}".replace("-0.00", "+0.00"),
-                      markerfacecolor="none" if behind else colour, markersize=10 if behind else 6)  # fmt: skip
+            axis.plot(
+                own["rank"] + 1,
+                own["eigenvalue"],
+                marker=SHAPES[metric],
+                color=colour,
+                label=f"{metric}  {swelling + 0:+.2f}".replace("-0.00", "+0.00"),
+                markerfacecolor="none" if behind else colour,
+                markersize=10 if behind else 6,
+            )
         axis.set(yscale="log", title=titles[group], xlabel="rank of the eigenvalue")
         count = int(spectra["rank"].max()) + 1
         axis.set_xticks(range(1, count + 1, max(1, count // 6)))
@@ -152,20 +187,44 @@ def plot_means(spectra: DataFrame, table: DataFrame) -> Figure:
     kinds = [kind for kind in kinds if kind[0] in groups]
     for group, marker, label, filled in kinds:
         rows = table[table["group"] == group].set_index("metric").reindex(list(METRICS))
-        axis.scatter(rows["inversion"].clip(lower=1e-16), y, marker=marker, s=70, zorder=4,
-                     edgecolors=list(METRICS.values()), linewidths=1.8,
-                     facecolors="none" if filled == "none" else list(METRICS.values()))  # fmt: skip
+        axis.scatter(
+            rows["inversion"].clip(lower=1e-16),
+            y,
+            marker=marker,
+            s=70,
+            zorder=4,
+            edgecolors=list(METRICS.values()),
+            linewidths=1.8,
+            facecolors="none" if filled == "none" else list(METRICS.values()),
+        )
     rows = table[table["group"] == "answers"].set_index("metric").loc[list(METRICS)]
     axis.plot(rows["halves"], y, "|", color="0.35", markersize=16, markeredgewidth=2)
-    axis.set(xscale="log", xlim=(1e-16, 1e2), ylim=(len(y) - 0.5, -1.9), title="Against the mean A, inverted",
-             xlabel="affine-invariant distance")  # fmt: skip
+    axis.set(
+        xscale="log",
+        xlim=(1e-16, 1e2),
+        ylim=(len(y) - 0.5, -1.9),
+        title="Against the mean A, inverted",
+        xlabel="affine-invariant distance",
+    )
     axis.set_yticks(y, [name.replace("-", "-\n") for name in METRICS], fontsize=10)
     plain_ticks(axis, most=5)
     axis.grid(False, axis="y")
-    handles = [Line2D([], [], linestyle="none", marker=marker, color="0.25", markersize=8, fillstyle=filled,
-                      label=label) for _, marker, label, filled in kinds]  # fmt: skip
-    handles.append(Line2D([], [], linestyle="none", marker="|", color="0.35", markersize=12,
-                          markeredgewidth=2, label="halves of all A⁻¹ apart"))  # fmt: skip
+    handles = [
+        Line2D([], [], linestyle="none", marker=marker, color="0.25", markersize=8, fillstyle=filled, label=label)
+        for _, marker, label, filled in kinds
+    ]
+    handles.append(
+        Line2D(
+            [],
+            [],
+            linestyle="none",
+            marker="|",
+            color="0.35",
+            markersize=12,
+            markeredgewidth=2,
+            label="halves of all A⁻¹ apart",
+        )
+    )
     axis.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.0, 1.0))
     return figure
 
@@ -180,7 +239,7 @@ def plot_closeness(table: DataFrame) -> Figure:
     for axis, what, nothing, title, label in (
         (axes[0, 0], "ratio", 1.0, "Distance to the truth", "times that of noise (geometric mean)"),
         (axes[0, 1], "nearer", 0.5, "Nearer than noise", "share of pairs (indefinite: loses)"),
-    ):  # fmt: skip
+    ):
         axis.axvline(nothing, color="0.35", linewidth=1.2)
         for i, who in enumerate(makers):
             rows = table[table["who"] == who].set_index("metric").loc[list(METRICS)]
@@ -190,8 +249,16 @@ def plot_closeness(table: DataFrame) -> Figure:
         axis.grid(False, axis="y")
     known = table.groupby("metric")["ratio"].count().reindex(list(METRICS))
     for place in np.flatnonzero(known == 0):
-        axes[0, 0].text(0.97, place, "too few that are positive definite", ha="right", va="center", color="0.35",
-                        fontsize=10, transform=axes[0, 0].get_yaxis_transform())  # fmt: skip
+        axes[0, 0].text(
+            0.97,
+            place,
+            "too few that are positive definite",
+            ha="right",
+            va="center",
+            color="0.35",
+            fontsize=10,
+            transform=axes[0, 0].get_yaxis_transform(),
+        )
     axes[0, 0].set_yticks(y, [name.replace("-", "-\n") for name in METRICS], fontsize=11)
     axes[0, 1].set_yticks([])
     axes[0, 1].set_xlim(-0.03, 1.03)
@@ -206,8 +273,17 @@ def plot_closeness(table: DataFrame) -> Figure:
         colour, name = WHO[who]
         own, noise = 1 - rows.loc[who, "answers_without"], 1 - rows.loc[who, "noise_without"]
         axis.plot([own, noise], [i, i], color=colour, linewidth=1.5, zorder=1)
-        axis.plot(noise, i, "o", mfc="white", mec="0.15", mew=1.6, markersize=9, clip_on=False,
-                  label="noise of the same size" if i == 0 else None)  # fmt: skip
+        axis.plot(
+            noise,
+            i,
+            "o",
+            mfc="white",
+            mec="0.15",
+            mew=1.6,
+            markersize=9,
+            clip_on=False,
+            label="noise of the same size" if i == 0 else None,
+        )
         axis.plot(own, i, MARKERS.get(who, "D"), color=colour, markersize=8, clip_on=False)
     axis.set(title="Positive definite", xlabel="share", xlim=(0, 1), ylim=(len(makers) - 0.5, -0.5))
     axis.set_yticks(range(len(makers)), [WHO[who][1].replace(" ", "\n") for who in makers], fontsize=11)

@@ -16,10 +16,13 @@ from ired.plotting.plots import dots, legend_below
 from ired.plotting.style import COLOURS, DIVERGING, MARKERS, canvas
 
 ENERGIES = ("trained", "untrained", "ideal", "algebraic")
-KINDS = {"perturbed": "a perturbed inverse", "A": "A", "I": "I", "start": "start of sampling",
-         "end": "end of sampling"}  # fmt: skip
-SHORT = {"affine-invariant": "affine-\ninvariant", "log-Euclidean": "log-\nEuclidean",
-         "Bures-Wasserstein": "Bures-W.", "Euclidean": "Euclidean"}  # fmt: skip
+KINDS = {"perturbed": "a perturbed inverse", "A": "A", "I": "I", "start": "start of sampling", "end": "end of sampling"}
+SHORT = {
+    "affine-invariant": "affine-\ninvariant",
+    "log-Euclidean": "log-\nEuclidean",
+    "Bures-Wasserstein": "Bures-W.",
+    "Euclidean": "Euclidean",
+}
 TURNED = "0.55"  # the control: bent as much, elsewhere
 PLANES = {"random": "random plane", "gradient": "gradient PCA", "path": "sampling path"}
 
@@ -69,9 +72,11 @@ def plot_profiles(shapes: DataFrame) -> Figure:
     """
     shapes = shapes[(shapes["landscape"] == 0) & (shapes["energy"] == "trained")]
     kinds = [kind for kind in KINDS if kind in set(shapes["kind"])]
-    rows = (("near", ("low", "middle", "high"), "gap"),
-            ("near", ("apart_low", "apart", "apart_high"), "gap − straight line's"),
-            ("whole", ("low", "middle", "high"), "all the way: gap"))  # fmt: skip
+    rows = (
+        ("near", ("low", "middle", "high"), "gap"),
+        ("near", ("apart_low", "apart", "apart_high"), "gap − straight line's"),
+        ("whole", ("low", "middle", "high"), "all the way: gap"),
+    )
     figure, axes = canvas(3, len(kinds), (3.1, 2.6), title="Trained energy on the way to …")
     for row, (view, (low, middle, high), label) in enumerate(rows):
         for column, kind in enumerate(kinds):
@@ -96,9 +101,9 @@ def plot_profiles(shapes: DataFrame) -> Figure:
                 axis.set_xlabel("distance / the target's" if view == "whole" else "distance / reach")
         axes[row, 0].set_ylabel(f"{label}\n(ideal gap at the end)")
     found = dict(zip(*(axes[0, 0].get_legend_handles_labels()[::-1]), strict=True))
-    found["affine-invariant, bent at random"] = dict(
-        zip(*(axes[1, 0].get_legend_handles_labels()[::-1]), strict=True)
-    )["turned"]
+    found["affine-invariant, bent at random"] = dict(zip(*(axes[1, 0].get_legend_handles_labels()[::-1]), strict=True))[
+        "turned"
+    ]
     ncols = 6 if len(kinds) > 3 else 3
     figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=ncols)
     return figure
@@ -145,8 +150,9 @@ def plot_slices(pictures: Mapping[str, NDArray], energy: str = "trained", proble
         gaps = [np.asarray(pictures[f"{kind}.{energy}.{metric}"])[problem] for metric in metrics]
         top = min(float(line[-1]) ** 2, max(float(np.abs(gap).max()) for gap in gaps)) or 1.0
         for (metric, label), gap, axis in zip(metrics.items(), gaps, column, strict=True):
-            image = axis.pcolormesh(line, line, gap, cmap=DIVERGING, norm=TwoSlopeNorm(0, -top, top),
-                                    shading="nearest", rasterized=True)  # fmt: skip
+            image = axis.pcolormesh(
+                line, line, gap, cmap=DIVERGING, norm=TwoSlopeNorm(0, -top, top), shading="nearest", rasterized=True
+            )
             if np.ptp(inside := np.clip(gap, -2 * top, 2 * top)) > 0:
                 axis.contour(line, line, inside, levels=8, colors="0.25", linewidths=0.5)
             low = np.asarray(pictures[f"{kind}.smallest"])[problem]
@@ -161,8 +167,9 @@ def plot_slices(pictures: Mapping[str, NDArray], energy: str = "trained", proble
             if place == 0:
                 axis.set_ylabel(f"{label}\nv  (σₖ)")
         column[-1].set_xlabel("u  (σₖ)")
-        figure.colorbar(image, ax=column, location="bottom", shrink=0.8, extend="both",
-                        label="energy gap to the answer  (σₖ)")  # fmt: skip
+        figure.colorbar(
+            image, ax=column, location="bottom", shrink=0.8, extend="both", label="energy gap to the answer  (σₖ)"
+        )
     return figure
 
 
@@ -217,9 +224,7 @@ def plot_convexity(means: DataFrame) -> Figure:
     return figure
 
 
-def _groups(
-    axis: Axes, groups: Mapping[str, tuple[DataFrame, str, str]], column: str, places: Sequence[str]
-) -> None:
+def _groups(axis: Axes, groups: Mapping[str, tuple[DataFrame, str, str]], column: str, places: Sequence[str]) -> None:
     """Means with intervals: a place a value of column, a dot a group (rows, colour, marker)."""
     for i, (name, (rows, colour, marker)) in enumerate(groups.items()):
         rows = rows[rows[column].isin(places)]

@@ -81,10 +81,9 @@ class Profiles:
         shape, c = self.rise.shape, self.curves
         found = states.columns(
             {"landscape": self.landscapes, "metric": c.metrics, "problem": range(shape[-1])},
-            **{name: getattr(self, name)
-               for name in ("rise", "lower", "minimum", "position", "depth", "at_answer")},
+            **{name: getattr(self, name) for name in ("rise", "lower", "minimum", "position", "depth", "at_answer")},
             **{name: np.broadcast_to(getattr(c, name), shape) for name in ("departure", "length", "reach")},
-        )  # fmt: skip
+        )
         return {"kind": np.full(math.prod(shape), c.kind)} | found
 
     def shape(self) -> dict[str, NDArray]:
@@ -195,9 +194,13 @@ def curves(
         found["length"].append(t[:, -1] * metric.distance(P, Q))
     stacked = {name: torch.stack(parts) for name, parts in found.items()}
     return Curves(
-        kind, tuple(metrics), np.asarray(fraction, dtype=np.float64), states.array(reach),
-        points=stacked.pop("points"), **{name: states.array(x) for name, x in stacked.items()},
-    )  # fmt: skip
+        kind,
+        tuple(metrics),
+        np.asarray(fraction, dtype=np.float64),
+        states.array(reach),
+        points=stacked.pop("points"),
+        **{name: states.array(x) for name, x in stacked.items()},
+    )
 
 
 @torch.no_grad()
@@ -248,9 +251,17 @@ def profiles(energy: Energy, A: Tensor, drawn: Curves, landscapes: Sequence[int]
     minimum, position, depth = (np.stack(parts) for parts in zip(*ends, strict=True))
     rise = gap.mean(-1) / ideal.mean(-1).clip(1e-300)[:, None]
     return Profiles(
-        drawn, np.array(landscapes), gap, ideal, rise, _below_straight(drawn, gap), minimum, position,
-        depth, minimum == 0,
-    )  # fmt: skip
+        drawn,
+        np.array(landscapes),
+        gap,
+        ideal,
+        rise,
+        _below_straight(drawn, gap),
+        minimum,
+        position,
+        depth,
+        minimum == 0,
+    )
 
 
 @torch.no_grad()
@@ -283,9 +294,7 @@ def convexity(
         share.append((slack >= -rounding[:, None]).double().mean(-1))
         unit = squares / (8 * spd_states.noise_scale(energy, k) ** 2)
         bend.append(states.array(slack / states.sigma(energy, k)).mean(-1) / unit.mean(-1))
-    return Convexity(
-        kind, tuple(metrics), np.array(landscapes), states.array(torch.stack(share)), np.stack(bend)
-    )
+    return Convexity(kind, tuple(metrics), np.array(landscapes), states.array(torch.stack(share)), np.stack(bend))
 
 
 def displacement(metric: Metric, P: Tensor, V: Tensor, t: Tensor) -> Tensor:
@@ -332,7 +341,6 @@ def _lowest(r: NDArray, gap: NDArray, rounding: NDArray) -> tuple[NDArray, NDArr
 
 def _times(r: NDArray, t: NDArray, where: NDArray) -> NDArray:
     """The times (M, P) at distances `where`, between the known ones r (P, T), t (M, P, T)."""
-    return np.array([
-        [np.interp(w, r[p], times[p]) for p, w in enumerate(row)]
-        for row, times in zip(where, t, strict=True)
-    ])  # fmt: skip
+    return np.array(
+        [[np.interp(w, r[p], times[p]) for p, w in enumerate(row)] for row, times in zip(where, t, strict=True)]
+    )

@@ -16,17 +16,19 @@ def check_spd_laws(generator: torch.Generator) -> list[Check]:
     """Each metric keeps its laws on random problems, and has the distances that are known by hand."""
     name, (A,) = "spd_laws", _problems(1, 6, 4, generator)
     laws = metric_laws.check(A, generator, library=0)  # SETUP-4 is not to wait for other libraries
-    checks = [Check(name, f"{law.metric}: {law.law}", 0.0, law.error, law.tolerance)
-              for law in laws if law.expected]  # fmt: skip
-    checks += [Check(name, f"{law.metric}: {law.law}, does not hold", 1.0, law.holds, 0.0)
-               for law in laws if not law.expected]  # fmt: skip
+    checks = [Check(name, f"{law.metric}: {law.law}", 0.0, law.error, law.tolerance) for law in laws if law.expected]
+    checks += [
+        Check(name, f"{law.metric}: {law.law}, does not hold", 1.0, law.holds, 0.0) for law in laws if not law.expected
+    ]
     # diag(1, 1) and diag(e², 4): logarithms 2 and log 4, roots e − 1 and 1, differences e² − 1 and 3.
     I = torch.eye(2, dtype=torch.float64)
     D = torch.diag(torch.tensor([math.e**2, 4.0], dtype=torch.float64))
     by_hand = {
-        "affine-invariant": math.hypot(2, math.log(4)), "log-Euclidean": math.hypot(2, math.log(4)),
-        "Bures-Wasserstein": math.hypot(math.e - 1, 1), "Euclidean": math.hypot(math.e**2 - 1, 3),
-    }  # fmt: skip
+        "affine-invariant": math.hypot(2, math.log(4)),
+        "log-Euclidean": math.hypot(2, math.log(4)),
+        "Bures-Wasserstein": math.hypot(math.e - 1, 1),
+        "Euclidean": math.hypot(math.e**2 - 1, 3),
+    }
     for metric, expected in by_hand.items():
         found = metrics.METRICS[metric].distance(I, D).item()
         checks.append(Check(name, f"{metric}: distance by hand", expected, found, 1e-10))
@@ -74,8 +76,9 @@ def check_spd_answers(generator: torch.Generator) -> list[Check]:
         np.array([[2.0, 1.0, np.inf, 2.0], [np.inf, 4.0, np.inf, 1.0]]),
     )
     checks.append(compare(name, "wins and ties by hand", [1, 0, 0.5, 0.25], by_hand.wins, 0))
-    checks.append(compare(name, "log ratios by hand", [-math.log(2), math.log(2) / 2],
-                          by_hand.log_ratio[[0, 3]], 1e-12))  # fmt: skip
+    checks.append(
+        compare(name, "log ratios by hand", [-math.log(2), math.log(2) / 2], by_hand.log_ratio[[0, 3]], 1e-12)
+    )
     # Half of the answers 1, half 4: means 2, (3/2)² and 5/2 under the three kinds of metrics.
     numbers = torch.tensor([1.0, 4, 1, 4], dtype=torch.float64)
     mixed = numbers[:, None, None] * torch.eye(2, dtype=torch.float64)

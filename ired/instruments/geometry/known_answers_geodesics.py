@@ -98,23 +98,36 @@ def check_geodesics(references: References, generator: torch.Generator) -> list[
     walked = (drawn.points - Y[:, None]).flatten(-2).norm(dim=-1)
     along = geodesics.profiles(ideal, A, drawn, [k])
     checks = [
-        compare(name, "distance of perturbed answers", states.array(reach)[:, None], states.array(away),
-                1e-9),
-        compare(name, "distance along curves of every metric", states.array(reach)[:, None] * line,
-                states.array(walked), 1e-8),
+        compare(name, "distance of perturbed answers", states.array(reach)[:, None], states.array(away), 1e-9),
+        compare(
+            name,
+            "distance along curves of every metric",
+            states.array(reach)[:, None] * line,
+            states.array(walked),
+            1e-8,
+        ),
         compare(name, "rise of the ideal energy along every curve", 1, along.rise, 1e-6),
         compare(name, "where the ideal energy is lowest", 0, along.minimum, 0),
-        compare(name, "share of noise far below the cone's width that stays in it", 1,
-                spd_states.inside(_Still(ideal), Y, [0], 8, generator), 0),
-    ]  # fmt: skip
+        compare(
+            name,
+            "share of noise far below the cone's width that stays in it",
+            1,
+            spd_states.inside(_Still(ideal), Y, [0], 8, generator),
+            0,
+        ),
+    ]
 
     # From half the answer to twice the answer, all metrics' geodesics are multiples of it.
     multiples = geodesics.curves("multiples", Y / 2, 2 * Y, np.inf, np.linspace(0, 1, 33))
     found = geodesics.profiles(ideal, A, multiples, [k])
     half = states.array(Y.flatten(1).norm(dim=1)) / 2 / spd_states.noise_radius(ideal, k)
     root = 2**0.5
-    known = {"affine-invariant": 0.5, "log-Euclidean": 0.5, "Euclidean": 1 / 3,
-             "Bures-Wasserstein": (1 - 1 / root) / (root - 1 / root)}  # fmt: skip
+    known = {
+        "affine-invariant": 0.5,
+        "log-Euclidean": 0.5,
+        "Euclidean": 1 / 3,
+        "Bures-Wasserstein": (1 - 1 / root) / (root - 1 / root),
+    }
     checks.append(compare(name, "distance of the lowest multiple", half, found.minimum, 1e-7))
     checks += [
         compare(name, f"time of the lowest multiple, {metric}", known[metric], times, 2e-3)
@@ -128,13 +141,18 @@ def check_geodesics(references: References, generator: torch.Generator) -> list[
     expected = {"affine-invariant": ((low + high) / 2 - middle) / (0.25**2 / 4), "Euclidean": 1.0}
     for metric, convex in (("affine-invariant", 0), ("Euclidean", 1)):
         row = bent.metrics.index(metric)
-        checks.append(compare(name, f"‖AY − I‖² along cA⁻¹, convex, {metric}", convex,
-                              bent.share[0, row], 0))  # fmt: skip
+        checks.append(compare(name, f"‖AY − I‖² along cA⁻¹, convex, {metric}", convex, bent.share[0, row], 0))
         straight = bent.bend[0, bent.metrics.index("Euclidean")]
-        checks.append(compare(name, f"‖AY − I‖² along cA⁻¹, bend over the straight one, {metric}",
-                              expected[metric], bent.bend[0, row] / straight, 1e-8))  # fmt: skip
-    flat = geodesics.convexity(LogDeterminant(ideal), A, "pairs", X[:, :2], X[:, 2:], [k],
-                               ["affine-invariant"])  # fmt: skip
+        checks.append(
+            compare(
+                name,
+                f"‖AY − I‖² along cA⁻¹, bend over the straight one, {metric}",
+                expected[metric],
+                bent.bend[0, row] / straight,
+                1e-8,
+            )
+        )
+    flat = geodesics.convexity(LogDeterminant(ideal), A, "pairs", X[:, :2], X[:, 2:], [k], ["affine-invariant"])
     checks.append(compare(name, "bend of log det between affine-invariant midpoints", 0, flat.bend, 1e-8))
     return checks
 
@@ -153,10 +171,9 @@ def check_riemannian(references: References, generator: torch.Generator) -> list
     ):
         seen = riemannian_hessian.curvature(getattr(references, energy), A, Y, [k], "answer", both)
         checks += [
-            compare(name, f"log₁₀ condition of the {energy} energy, {metric}", known[i],
-                    seen.log_condition[0, i], 1e-6)
+            compare(name, f"log₁₀ condition of the {energy} energy, {metric}", known[i], seen.log_condition[0, i], 1e-6)
             for i, metric in enumerate(both)
-        ]  # fmt: skip
+        ]
     X = spd_states.perturbed(Y, spd_states.noise_radius(ideal, 0), 1, generator)[0][:, 0]
     level = _affine(LogDeterminant(ideal), A, X, k)
     n = A.shape[-1]
@@ -170,11 +187,10 @@ def check_riemannian(references: References, generator: torch.Generator) -> list
     straight = riemannian_hessian.curvature(ideal, A, X, [k], "off", ["Euclidean"])
     return checks + [
         compare(name, "Hessian of ½ d² at the answer", 1, here.eigenvalues, 1e-5),
-        compare(name, "gradient norm of ½ d²: the distance", states.array(distance),
-                there.gradient[0, 0], 1e-8),
+        compare(name, "gradient norm of ½ d²: the distance", states.array(distance), there.gradient[0, 0], 1e-8),
         compare(name, "its descent leads along the geodesic home", 1, there.cosine, 1e-9),
         compare(name, "the ideal energy's along the straight line", 1, straight.cosine, 1e-9),
-    ]  # fmt: skip
+    ]
 
 
 def check_tangent(references: References, generator: torch.Generator) -> list[Check]:
@@ -192,7 +208,9 @@ def check_tangent(references: References, generator: torch.Generator) -> list[Ch
     extent = 0.5 * least / spd_states.noise_scale(ideal, k)
     grid = {"extent": extent, "resolution": 5}
     flat = slices.measure(references.algebraic, A, y0, k, plane, **grid)
-    bent = exponential_slices.measure(references.algebraic, A, exponential_slices.sheet(ideal, Y, k, plane, "Euclidean", **grid))
+    bent = exponential_slices.measure(
+        references.algebraic, A, exponential_slices.sheet(ideal, Y, k, plane, "Euclidean", **grid)
+    )
     checks.append(compare(name, "the Euclidean slice: the straight one", flat.gap, bent.gap, 1e-8))
 
     u, v = np.meshgrid(flat.u, flat.u)

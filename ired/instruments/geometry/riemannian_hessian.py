@@ -59,8 +59,14 @@ class Curvature:
     def columns(self) -> dict[str, NDArray]:
         """Tidy columns, one row per landscape, metric and problem."""
         names = (
-            "log_condition", "log_spread", "negative", "connection", "gradient", "cosine", "asymmetric",
-        )  # fmt: skip
+            "log_condition",
+            "log_spread",
+            "negative",
+            "connection",
+            "gradient",
+            "cosine",
+            "asymmetric",
+        )
         shape = self.gradient.shape
         axes = {"landscape": self.landscapes, "metric": self.metrics, "problem": range(shape[-1])}
         found = states.columns(axes, **{name: getattr(self, name) for name in names})

@@ -41,14 +41,13 @@ def states(energy: Energy, Y: Tensor, k: int) -> Tensor:
 def symmetric_noise(Y: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Standard normal symmetric matrices (P, count, n, n), isotropic in Frobenius norm."""
     n = Y.shape[-1]
-    drawn = torch.randn(len(Y), count, n * (n + 1) // 2, generator=generator, dtype=torch.float64,
-                        device=generator.device)  # fmt: skip
+    drawn = torch.randn(
+        len(Y), count, n * (n + 1) // 2, generator=generator, dtype=torch.float64, device=generator.device
+    )
     return (drawn.to(Y) @ points.symmetric_basis(n, Y)).unflatten(-1, (n, n))
 
 
-def inside(
-    energy: Energy, Y: Tensor, landscapes: Sequence[int], draws: int, generator: torch.Generator
-) -> NDArray:
+def inside(energy: Energy, Y: Tensor, landscapes: Sequence[int], draws: int, generator: torch.Generator) -> NDArray:
     """(L, P): share of noised answers Y + τ_k·noise, symmetric parts, that are positive definite."""
     E = symmetric_noise(Y, draws, generator)
     shares = [

@@ -35,9 +35,7 @@ MEASURES = {
 COMPLETE = ("affine-invariant", "log-Euclidean")  # metrics whose exponential map is defined everywhere
 
 
-def targets(
-    energy: Energy, A: Tensor, perturbed: Tensor, walked: Paths
-) -> tuple[Targets, dict[str, float]]:
+def targets(energy: Energy, A: Tensor, perturbed: Tensor, walked: Paths) -> tuple[Targets, dict[str, float]]:
     """What geodesics lead to, as (rows of problems (R,), SPD matrices (R, n, n)); and how many.
 
     perturbed (P, D, n, n). walked: sampling paths of (at least) the P problems. The start of a path is
@@ -249,9 +247,7 @@ def verdicts(
     profiles: DataFrame, convexity: DataFrame, curvature: DataFrame
 ) -> dict[str, tuple[bool, dict[str, float]]]:
     """P4-02's criteria on the trained energy, each with the numbers behind it."""
-    geodesic, straight = (
-        _by_energy(convexity, "share", metric) for metric in ("affine-invariant", "Euclidean")
-    )
+    geodesic, straight = (_by_energy(convexity, "share", metric) for metric in ("affine-invariant", "Euclidean"))
     more_convex = {name: geodesic[name] - straight[name] for name in geodesic}
     near = {"view": "near", "landscape": 0}
     lower = _by_energy(profiles, "lower", **near)
@@ -263,19 +259,12 @@ def verdicts(
     }
 
 
-def _by_energy(
-    table: DataFrame, measure: str, metric: str = "affine-invariant", **at: Any
-) -> dict[str, NDArray]:
+def _by_energy(table: DataFrame, measure: str, metric: str = "affine-invariant", **at: Any) -> dict[str, NDArray]:
     """A measure of every energy under one metric, problem by problem (P,)."""
-    return {
-        name: per_unit(table, measure, energy=name, metric=metric, **at)
-        for name in table["energy"].unique()
-    }
+    return {name: per_unit(table, measure, energy=name, metric=metric, **at) for name in table["energy"].unique()}
 
 
-def _beyond(
-    values: Mapping[str, NDArray], level: float, *controls: str
-) -> tuple[bool, dict[str, float]]:
+def _beyond(values: Mapping[str, NDArray], level: float, *controls: str) -> tuple[bool, dict[str, float]]:
     """Whether "trained" (P,) is above a level on average, and in pairs above each control: all 95 %
     intervals above 0. With lower ends, and everybody's mean."""
     trained = mean_interval(values["trained"])

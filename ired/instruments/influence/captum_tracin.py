@@ -50,8 +50,13 @@ def captum_tracin(
 
     losses.reduction = "none"  # what captum asks for; without a word it warns
     tracer = TracInCP(
-        _Scores(network), TensorDataset(*train), list(range(len(past))), load, loss_fn=losses,
-        batch_size=len(train[0]), sample_wise_grads_per_batch=False,
-    )  # fmt: skip
+        _Scores(network),
+        TensorDataset(*train),
+        list(range(len(past))),
+        load,
+        loss_fn=losses,
+        batch_size=len(train[0]),
+        sample_wise_grads_per_batch=False,
+    )
     found = tracer.influence(test, show_progress=False)
     return torch.as_tensor(found)

@@ -28,9 +28,7 @@ Product = Callable[[Tensor], Tensor]
 METHODS = ("gauss_newton", "fisher", "tracin", "product", "cosine")
 
 
-def gradients(
-    losses: Callable[[slice], Tensor], parameters: Sequence[Tensor], count: int, chunk: int = 16
-) -> Tensor:
+def gradients(losses: Callable[[slice], Tensor], parameters: Sequence[Tensor], count: int, chunk: int = 16) -> Tensor:
     """∇θ of `count` scalars, (count, p): losses(rows) gives those of some rows, with autograd's
     graph."""
     found = []
@@ -39,9 +37,13 @@ def gradients(
             values = losses(slice(start, min(start + chunk, count)))
         # One backward pass for all of a chunk: small networks spend their time on calls.
         each = torch.autograd.grad(
-            values, parameters, torch.eye(len(values), dtype=values.dtype, device=values.device),
-            is_grads_batched=True, allow_unused=True, materialize_grads=True,
-        )  # fmt: skip
+            values,
+            parameters,
+            torch.eye(len(values), dtype=values.dtype, device=values.device),
+            is_grads_batched=True,
+            allow_unused=True,
+            materialize_grads=True,
+        )
         found.append(torch.cat([part.detach().flatten(1) for part in each], dim=1))
     return torch.cat(found)
 
@@ -180,6 +182,4 @@ def by_tracin(rates: Sequence[float], tests: Sequence[Tensor], trains: Sequence[
     """TracIn's (R, N): the sum over checkpoints of the learning rate times the inner products.
 
     Its usual sign is turned, so that negative is: i lowers F. tests (R, p), trains (N, p) each."""
-    return -sum(
-        rate * test @ train.T for rate, test, train in zip(rates, tests, trains, strict=True)
-    )
+    return -sum(rate * test @ train.T for rate, test, train in zip(rates, tests, trains, strict=True))

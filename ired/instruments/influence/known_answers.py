@@ -35,10 +35,12 @@ def check_influence(generator: torch.Generator) -> list[Check]:
     eye = torch.eye(len(theta), dtype=V.dtype, device=V.device)
     exact = torch.stack([torch.linalg.solve(G + shift * eye, V.T).T for shift in solved.dampings])
     check.append(_near("solutions beside LU, two dampings", exact, solved.x, 1e-7))
-    left = torch.stack([
-        (product(x) + shift * x - V).norm(dim=1) / V.norm(dim=1)
-        for x, shift in zip(solved.x, solved.dampings, strict=True)
-    ])  # fmt: skip
+    left = torch.stack(
+        [
+            (product(x) + shift * x - V).norm(dim=1) / V.norm(dim=1)
+            for x, shift in zip(solved.x, solved.dampings, strict=True)
+        ]
+    )
     check.append(Check(INFLUENCE, "residual, demanded 1e-9", 0, left.max().item(), 1e-8))
 
     # The gradients of a linear model with one output are multiples of its inputs, by its errors: the
@@ -78,11 +80,12 @@ def check_datamodel(generator: torch.Generator) -> list[Check]:
         # those with an error of 1/√M: four standard errors of the mean over T.
         Check(DATAMODEL, "LDS of random influences", 0, float(chance.mean()), 4 * np.sqrt((1 / N + 1 / M) / T)),
         Check(DATAMODEL, "problems in a half", N / 2, float(masks.sum(1).mean()), 0),
-        Check(DATAMODEL, "ceiling beside the LDS of true influences under noise", seen,
-              validation.ceiling(noisy), 0.05),
+        Check(
+            DATAMODEL, "ceiling beside the LDS of true influences under noise", seen, validation.ceiling(noisy), 0.05
+        ),
         Check(DATAMODEL, "true influences chosen over random ones", 2, sum(judged.chosen), 0),
         compare(DATAMODEL, "planted helpers taken away", (7, 3, 9), named, 0),
-    ]  # fmt: skip
+    ]
 
 
 def ridge(generator: torch.Generator, N: int = 300, p: int = 6, T: int = 5) -> tuple:

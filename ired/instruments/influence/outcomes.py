@@ -41,9 +41,7 @@ class Draws:
     start: Tensor
 
     @classmethod
-    def of(
-        cls, energy: Energy, A: Tensor, states: int, starts: int, generator: torch.Generator
-    ) -> Draws:
+    def of(cls, energy: Energy, A: Tensor, states: int, starts: int, generator: torch.Generator) -> Draws:
         """Draw for problems A. A wrong answer is the next problem's right one."""
         y0 = points.answers(energy, A)
         shape = energy.schedule.K, len(A), states
@@ -52,9 +50,7 @@ class Draws:
         return cls(A, y0, y0.roll(1, 0), noise, start)
 
     def __getitem__(self, rows: slice) -> Draws:
-        return Draws(
-            self.A[rows], self.y0[rows], self.wrong[rows], self.noise[:, rows], self.start[rows]
-        )
+        return Draws(self.A[rows], self.y0[rows], self.wrong[rows], self.noise[:, rows], self.start[rows])
 
     def to(self, like: Tensor) -> Draws:
         return Draws(*(getattr(self, name).to(like) for name in self.__dataclass_fields__))
@@ -94,9 +90,7 @@ def energy_gaps(energy: Energy, at: Draws) -> Tensor:
     A, gap, ideal = at.A.repeat_interleave(R, 0), 0.0, 0.0
     for k, noise in enumerate(at.noise):
         sigma, scaled = points.sigma(energy, k), points.sigma(energy, k) * noise
-        right, wrong = (
-            (points.centre(energy, y, k)[:, None] + scaled).flatten(0, 1) for y in (at.y0, at.wrong)
-        )
+        right, wrong = ((points.centre(energy, y, k)[:, None] + scaled).flatten(0, 1) for y in (at.y0, at.wrong))
         gap = gap + sigma * above(energy, A, wrong, right, k).view(P, R).mean(1)
         apart = (at.wrong - at.y0).square().sum(-1)
         ideal = ideal + energy.schedule.alpha_bar[k].item() * apart / 2

@@ -73,9 +73,7 @@ class Influences:
         return self.by[method][:, OUTCOMES.index(outcome)]
 
 
-def outcome_gradients(
-    energy: Energy, parameters: Sequence[Tensor], test: Draws, sampler: Sampler
-) -> Tensor:
+def outcome_gradients(energy: Energy, parameters: Sequence[Tensor], test: Draws, sampler: Sampler) -> Tensor:
     """∇θ of every outcome of every test problem, (outcomes · T, p)."""
     outcomes = (
         lambda rows: score_errors(energy, test[rows]),
@@ -93,10 +91,13 @@ def loss_gradients(energy: Energy, parameters: Sequence[Tensor], train: Draws) -
 def all_points(energy: Energy, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
     """A, y and k of every draw of every problem in every landscape, problem by problem."""
     K, P, R = draws.noise.shape[:3]
-    y = torch.stack([
-        states.centre(energy, draws.y0, k)[:, None] + states.sigma(energy, k) * noise
-        for k, noise in enumerate(draws.noise)
-    ], dim=1)  # fmt: skip
+    y = torch.stack(
+        [
+            states.centre(energy, draws.y0, k)[:, None] + states.sigma(energy, k) * noise
+            for k, noise in enumerate(draws.noise)
+        ],
+        dim=1,
+    )
     k = torch.arange(K, device=draws.A.device).repeat_interleave(R).repeat(P)
     return draws.A.repeat_interleave(K * R, 0), y.flatten(0, 2), k
 
@@ -122,8 +123,7 @@ def compute_influences(
         outputs = [lambda th, part=part, net=net: net.score(th, *part) for part in parts]
         product = gradients.gauss_newton(outputs, theta)
         solved = gradients.conjugate_gradients(product, F, dampings, tolerance, rounds)
-        past = [(rate, outcome_gradients(e, w, test, sampler), loss_gradients(e, w, train))
-                for rate, e, w in net.past]  # fmt: skip
+        past = [(rate, outcome_gradients(e, w, test, sampler), loss_gradients(e, w, train)) for rate, e, w in net.past]
         by = {
             "gauss_newton": gradients.by_gauss_newton(solved, g),
             "fisher": gradients.by_fisher(F, g, dampings)[0],
@@ -136,21 +136,26 @@ def compute_influences(
             result.by[name] = result.by.get(name, 0.0) + mean
         result.convergence.append(float(g.mean(0).norm() / g.square().sum(1).mean().sqrt()))
         result.solved += [
-            {"damping": d, "lambda": used, "residual_mean": r.mean().item(),
-             "residual_max": r.max().item(), "products": solved.products, "top": solved.top}
+            {
+                "damping": d,
+                "lambda": used,
+                "residual_mean": r.mean().item(),
+                "residual_max": r.max().item(),
+                "products": solved.products,
+                "top": solved.top,
+            }
             for d, used, r in zip(dampings, solved.dampings.tolist(), solved.residual, strict=True)
-        ]  # fmt: skip
+        ]
         tick(1)
     return result
 
 
 def difference_from_captum(net: Trained, train: Draws, test: Draws) -> float:
     """How far TracIn on score errors is from captum's exact one, as a share of its largest value."""
-    past = [(rate, {name: w.detach().clone() for name, w in e.state_dict().items()})
-            for rate, e, _ in net.past]  # fmt: skip
-    ours = gradients.by_tracin(*zip(*[
-        (rate, loss_gradients(e, w, test), loss_gradients(e, w, train)) for rate, e, w in net.past
-    ], strict=True))  # fmt: skip
+    past = [(rate, {name: w.detach().clone() for name, w in e.state_dict().items()}) for rate, e, _ in net.past]
+    ours = gradients.by_tracin(
+        *zip(*[(rate, loss_gradients(e, w, test), loss_gradients(e, w, train)) for rate, e, w in net.past], strict=True)
+    )
 
     def rows(draws: Draws) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         A, y, k = all_points(net.energy, draws)
@@ -195,23 +200,34 @@ def validate(influences: Influences, masks: NDArray, outcomes: dict[str, NDArray
             judgement = judged[method, outcome] = validation.judge(values, masks, actual)
             lds = validation.interval(values, judgement, masks, actual)
             elsewhere = validation.scores(values[judgement.chosen[0]], masks, outcomes[outcome][2])
-            row = {"outcome": outcome, "method": method, "lds": lds.estimate, "low": lds.low,
-                   "high": lds.high, "ceiling": top, "other_weights": float(elsewhere.mean()),
-                   "damping": influences.dampings[judgement.chosen[0]] if len(values) > 1 else 0.0}  # fmt: skip
+            row = {
+                "outcome": outcome,
+                "method": method,
+                "lds": lds.estimate,
+                "low": lds.low,
+                "high": lds.high,
+                "ceiling": top,
+                "other_weights": float(elsewhere.mean()),
+                "damping": influences.dampings[judgement.chosen[0]] if len(values) > 1 else 0.0,
+            }
             if method != METHODS[0]:
-                lead = validation.interval(
-                    ours, judged[METHODS[0], outcome], masks, actual, (values, judgement)
-                )
+                lead = validation.interval(ours, judged[METHODS[0], outcome], masks, actual, (values, judgement))
                 row |= {"ahead": lead.estimate, "ahead_low": lead.low, "ahead_high": lead.high}
             table.append(row)
-            problems += [{"outcome": outcome, "method": method, "problem": t, "lds": float(s)}
-                         for t, s in enumerate(judgement.scores)]  # fmt: skip
+            problems += [
+                {"outcome": outcome, "method": method, "problem": t, "lds": float(s)}
+                for t, s in enumerate(judgement.scores)
+            ]
             every = validation.scores(values, masks, actual)
             sweep += [
-                {"outcome": outcome, "method": method, "lds": float(s.mean()),
-                 "damping": influences.dampings[i] if len(values) > 1 else 0.0}
+                {
+                    "outcome": outcome,
+                    "method": method,
+                    "lds": float(s.mean()),
+                    "damping": influences.dampings[i] if len(values) > 1 else 0.0,
+                }
                 for i, s in enumerate(every)
-            ]  # fmt: skip
+            ]
     return Validated(table, sweep, problems, judged)
 
 
@@ -229,9 +245,7 @@ def by_problem(helps: NDArray) -> dict[str, NDArray]:
     return {"help": helps.mean(0), "weight": np.abs(helps).mean(0)}
 
 
-def what_matters(
-    helps: NDArray, train: dict[str, NDArray], test: dict[str, NDArray], distance: NDArray
-) -> list[dict]:
+def what_matters(helps: NDArray, train: dict[str, NDArray], test: dict[str, NDArray], distance: NDArray) -> list[dict]:
     """Rank correlations, over training problems, of properties with how much they help and how much
     they matter: mean help and mean |help| over test problems, and of closeness to the test problem.
 
@@ -244,8 +258,16 @@ def what_matters(
         for trait, x in train.items():
             rho = intervals.spearman_interval(x, values)
             p = intervals.rank_p_values(np.array([rho.estimate]), len(x) - 2)[0]
-            rows.append({"measure": measure, "trait": trait, "rho": rho.estimate, "low": rho.low,
-                         "high": rho.high, "p": float(p)})  # fmt: skip
+            rows.append(
+                {
+                    "measure": measure,
+                    "trait": trait,
+                    "rho": rho.estimate,
+                    "low": rho.low,
+                    "high": rho.high,
+                    "p": float(p),
+                }
+            )
     gaps = {"distance ‖A − A_test‖": distance} | {
         f"difference in {name}": np.abs(np.log(train[name])[None] - np.log(test[name])[:, None])
         for name in train
@@ -257,15 +279,21 @@ def what_matters(
         for trait, x in gaps.items():
             correlations = intervals.rank_correlation(x, values, axis=1)
             mean = intervals.mean_interval(correlations)
-            rows.append({"measure": measure, "trait": trait, "rho": mean.estimate, "low": mean.low,
-                         "high": mean.high, "p": float(ttest_1samp(correlations, 0).pvalue)})  # fmt: skip
+            rows.append(
+                {
+                    "measure": measure,
+                    "trait": trait,
+                    "rho": mean.estimate,
+                    "low": mean.low,
+                    "high": mean.high,
+                    "p": float(ttest_1samp(correlations, 0).pvalue),
+                }
+            )
     adjusted = intervals.adjust([row["p"] for row in rows])
     return [row | {"p_adjusted": float(p)} for row, p in zip(rows, adjusted, strict=True)]
 
 
-def pull(
-    energy: Energy, parameters: Sequence[Tensor], train: Draws, test: Draws, chunk: int = 16
-) -> NDArray:
+def pull(energy: Energy, parameters: Sequence[Tensor], train: Draws, test: Draws, chunk: int = 16) -> NDArray:
     """Cosines (T, N) of the gradients of score errors: which problems pull a network's score the
     same way.
 

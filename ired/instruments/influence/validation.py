@@ -40,9 +40,7 @@ def reliability(repeats: NDArray) -> NDArray:
     """How well outcomes (M, C, T) of C retrainings on each subset agree: mean rank correlation (T,)."""
     count = repeats.shape[1]
     pairs = [(i, j) for i in range(count) for j in range(i)]
-    return np.mean(
-        [intervals.rank_correlation(repeats[:, i], repeats[:, j], axis=0) for i, j in pairs], axis=0
-    )
+    return np.mean([intervals.rank_correlation(repeats[:, i], repeats[:, j], axis=0) for i, j in pairs], axis=0)
 
 
 def ceiling(repeats: NDArray) -> float:

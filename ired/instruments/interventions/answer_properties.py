@@ -26,9 +26,13 @@ def properties(Y: Tensor, answers: Tensor) -> dict[str, Tensor]:
     diagonal = (Q.pow(2) / mu[..., None, :]).sum(-1)
     error = (Y - answers).pow(2).mean((-2, -1)).clamp_min(torch.finfo(Y.dtype).tiny).log10()
     values = (
-        (mu[..., -1] / mu[..., 0]).log(), squared.log() / 2, mu[..., -1].log(),
-        diagonal.pow(2).sum(-1) / squared, error, -error,
-    )  # fmt: skip
+        (mu[..., -1] / mu[..., 0]).log(),
+        squared.log() / 2,
+        mu[..., -1].log(),
+        diagonal.pow(2).sum(-1) / squared,
+        error,
+        -error,
+    )
     return dict(zip(CONCEPTS, values, strict=True))
 
 

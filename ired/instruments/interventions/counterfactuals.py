@@ -43,9 +43,14 @@ HELD = {
     "large_norm": ("log_condition", "diagonal_share"),
     "ill_conditioned": ("log_norm", "log_smallest"),
     "dominant_diagonal": (
-        "log_condition", "log_smallest", "log_largest", "log_norm", "log_determinant", "trace",
+        "log_condition",
+        "log_smallest",
+        "log_largest",
+        "log_norm",
+        "log_determinant",
+        "trace",
     ),
-}  # fmt: skip
+}
 # How far from the answer a clean and a noisy state are, in noise radii (1 is what training shows).
 NEAR, FAR = 0.5, 1.5
 # A pair differs by at least so many standard deviations of the property; determinants stay above this
@@ -68,9 +73,11 @@ class Pairs:
     def columns(self) -> dict[str, Any]:
         """Tidy columns, a row a pair."""
         return {
-            "concept": [self.concept] * len(self.base), "pair": np.arange(len(self.base)),
-            "quantile_base": self.quantile_base, "quantile_changed": self.quantile_changed,
-        }  # fmt: skip
+            "concept": [self.concept] * len(self.base),
+            "pair": np.arange(len(self.base)),
+            "quantile_base": self.quantile_base,
+            "quantile_changed": self.quantile_changed,
+        }
 
 
 def describe(A: Tensor) -> dict[str, Tensor]:
@@ -109,8 +116,7 @@ def pairs(pool: Tensor, concept: str, count: int, quantile: float = 0.9) -> Pair
         raise ValueError(f"{count} pairs of {concept} need a pool of more than {len(pool)} problems")
     ranked = points.array(values.sort().values)
     # A little lower, as a quantile that was aimed at is met up to rounding.
-    places = [np.searchsorted(ranked, points.array(v[moved]) - 1e-9) / len(ranked)
-              for v in (values[rows], after)]  # fmt: skip
+    places = [np.searchsorted(ranked, points.array(v[moved]) - 1e-9) / len(ranked) for v in (values[rows], after)]
     return Pairs(concept, base[moved], changed[moved], *places)
 
 
@@ -187,9 +193,7 @@ def nearer_diagonal(A: Tensor, diagonal_share: Tensor) -> Tensor:
 MOVES: dict[str, Callable[[Tensor, Tensor, Mapping[str, Tensor]], Tensor]] = {
     "near_singular": lambda A, target, drawn: less_regular(A, target),
     "large_norm": lambda A, target, drawn: larger(A, target),
-    "ill_conditioned": lambda A, target, drawn: worse_conditioned(
-        A, target, drawn["log_determinant"].quantile(LOWEST)
-    ),
+    "ill_conditioned": lambda A, target, drawn: worse_conditioned(A, target, drawn["log_determinant"].quantile(LOWEST)),
     "dominant_diagonal": lambda A, target, drawn: nearer_diagonal(A, target),
 }
 
@@ -226,8 +230,7 @@ def differences(pool: Tensor, found: Pairs) -> dict[str, list]:
     for name, values in drawn.items():
         gap = (changed[name] - base[name]) / values.std()
         held = "held" if name in HELD[found.concept] else "follows"
-        row = (found.concept, name, "moved" if name == moved else held,
-               gap.mean().item(), gap.abs().mean().item())  # fmt: skip
+        row = (found.concept, name, "moved" if name == moved else held, gap.mean().item(), gap.abs().mean().item())
         for column, value in zip(rows.values(), row, strict=True):
             column.append(value)
     return rows

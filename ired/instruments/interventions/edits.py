@@ -101,9 +101,7 @@ class Twins:
     @classmethod
     def states(cls, path: Path, less: Tensor, more: Tensor, first: int) -> Twins:
         """One problem in two states (P, d)."""
-        return cls(
-            first=first, A=path.A, y=less, y0=path.y0, A_more=path.A, y_more=more, y0_more=path.y0, moved=True
-        )
+        return cls(first=first, A=path.A, y=less, y0=path.y0, A_more=path.A, y_more=more, y0_more=path.y0, moved=True)
 
 
 def added(energy: Energy, sampler: Sampler, path: Path, place: Place, V: Tensor, amount: float) -> Tensor:
@@ -150,9 +148,7 @@ def _sampled(
     return torch.cat(parts)
 
 
-def swapped(
-    energy: Energy, sampler: Sampler, twins: Twins, place: Place, V: Tensor | None, back: bool
-) -> Tensor:
+def swapped(energy: Energy, sampler: Sampler, twins: Twins, place: Place, V: Tensor | None, back: bool) -> Tensor:
     """Answers (m, P, d) of the first of each pair with the coordinate along v that its twin has; of the
     twin with that of the first, if `back`. V (m, width), or None for all coordinates (m = 1).
 

@@ -39,9 +39,7 @@ DOSE = 2.0
 _NAN = float("nan")
 
 
-def values(
-    responses: DataFrame, names: Sequence[str], control: str, *, edit: str, dose: float, column: str
-) -> NDArray:
+def values(responses: DataFrame, names: Sequence[str], control: str, *, edit: str, dose: float, column: str) -> NDArray:
     """One column of the responses of directions `names` under one control, (D, draws, P)."""
     rows = responses[(responses["control"] == control) & (responses["edit"] == edit) & (responses["dose"] == dose)]
     table = rows.pivot(index=["direction", "draw"], columns="problem", values=column)

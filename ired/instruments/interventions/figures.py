@@ -16,18 +16,19 @@ from ired.plotting.style import DIRECTIONS, canvas
 SHAPES = {"attribution": "D", "concept": "o", "gradient": "^", "feature": "s"}
 CHANCE, COVARIANCE = "0.55", "0.3"
 WORDS = {
-    "ill_conditioned": "log κ", "large_norm": "log ‖A‖", "near_singular": "log μ_max",
-    "dominant_diagonal": "share on\ndiagonal", "noisy_answer": "log₁₀ error",
+    "ill_conditioned": "log κ",
+    "large_norm": "log ‖A‖",
+    "near_singular": "log μ_max",
+    "dominant_diagonal": "share on\ndiagonal",
+    "noisy_answer": "log₁₀ error",
     "correct_answer": "−log₁₀ error",
-}  # fmt: skip
+}
 UNIT = "dose in natural spreads"
 _INK = 10
 _NOTHING = 1e-7  # changes below it are none
 
 
-def plot_dose_response(
-    summary: DataFrame, directions: DataFrame, source: str, measure: str, most: int = 24
-) -> Figure:
+def plot_dose_response(summary: DataFrame, directions: DataFrame, source: str, measure: str, most: int = 24) -> Figure:
     """A panel a direction of one source: `measure` by added dose, own with its interval, the draws of
     random directions as a grey range and those of the covariance hatched, orthogonal dashed.
 
@@ -40,9 +41,7 @@ def plot_dose_response(
     count = -(-len(shown) // 6)
     columns = -(-len(shown) // count)
     title = {"moved": "How far the answer moves", "changed": "Change of what it carries"}[measure]
-    figure, axes = canvas(
-        count, columns, (2.5, 2.3), title=f"{title}: {source} directions", sharex=True
-    )
+    figure, axes = canvas(count, columns, (2.5, 2.3), title=f"{title}: {source} directions", sharex=True)
     for axis, one in zip(axes.flat, shown.itertuples(), strict=False):
         _curves(axis, rows[rows["direction"] == one.name], DIRECTIONS[source])
         axis.set_title(short(one.name), fontsize=_INK)
@@ -82,15 +81,19 @@ def _curves(axis: Axes, rows: DataFrame, colour: str) -> None:
     still = rows[(rows["control"] == "own") & (rows["dose"] == 0)]
     looks = {
         "random": {"color": CHANCE, "alpha": 0.35, "label": "random, range of draws"},
-        "covariance": {"facecolor": "none", "edgecolor": COVARIANCE, "alpha": 0.6, "hatch": "////",
-                       "label": "of the covariance"},
-    }  # fmt: skip
+        "covariance": {
+            "facecolor": "none",
+            "edgecolor": COVARIANCE,
+            "alpha": 0.6,
+            "hatch": "////",
+            "label": "of the covariance",
+        },
+    }
     for control, look in looks.items():
         seen = _with_zero(rows[rows["control"] == control], still)
         axis.fill_between(seen["dose"], seen["least"], seen["most"], linewidth=0.8, **look)
     seen = _with_zero(rows[rows["control"] == "orthogonal"], still)
-    axis.plot(seen["dose"], seen["mean"], color="0.3", linestyle="--", linewidth=1.2,
-              label="orthogonal to all found")  # fmt: skip
+    axis.plot(seen["dose"], seen["mean"], color="0.3", linestyle="--", linewidth=1.2, label="orthogonal to all found")
     own = rows[rows["control"] == "own"].sort_values("dose")
     axis.plot(own["dose"], own["mean"], "o-", color=colour, markersize=3.5, label="the direction")
     axis.fill_between(own["dose"], own["low"], own["high"], color=colour, alpha=0.3, linewidth=0)
@@ -99,9 +102,9 @@ def _curves(axis: Axes, rows: DataFrame, colour: str) -> None:
 def _with_zero(rows: DataFrame, still: DataFrame) -> DataFrame:
     """Controls share the unedited sample."""
     zero = still.assign(least=still["mean"], most=still["mean"])
-    return DataFrame({
-        column: np.r_[rows[column], zero[column]] for column in ("dose", "mean", "least", "most")
-    }).sort_values("dose")  # fmt: skip
+    return DataFrame(
+        {column: np.r_[rows[column], zero[column]] for column in ("dose", "mean", "least", "most")}
+    ).sort_values("dose")
 
 
 def plot_overview(movement: DataFrame, directions: DataFrame) -> Figure:
@@ -128,10 +131,20 @@ def _distances(axis: Axes, rows: DataFrame) -> None:
     for source, colour in DIRECTIONS.items():
         own = rows["source"] == source
         if own.any():
-            axis.plot(rows.loc[own, "off_manifold"], rows.loc[own, "moved"], SHAPES[source],
-                      color=colour, markersize=6, label=source)  # fmt: skip
-    axis.set(xscale="log", yscale="log", ylabel="RMS change of the sampled inverse, per entry",
-             xlabel="Mahalanobis distance of the edited activation / unedited")  # fmt: skip
+            axis.plot(
+                rows.loc[own, "off_manifold"],
+                rows.loc[own, "moved"],
+                SHAPES[source],
+                color=colour,
+                markersize=6,
+                label=source,
+            )
+    axis.set(
+        xscale="log",
+        yscale="log",
+        ylabel="RMS change of the sampled inverse, per entry",
+        xlabel="Mahalanobis distance of the edited activation / unedited",
+    )
     axis.set_title("Effect and distance from the manifold")
     plain_ticks(axis)
     axis.legend()
@@ -150,8 +163,14 @@ def _margins(axis: Axes, rows: DataFrame) -> None:
         axis.hlines(y, low, high, color=colour)
         axis.plot(one.most / one.random, y, "|", color=CHANCE, markersize=9, markeredgewidth=2)
         axis.plot(one.covariance / one.random, y, "x", color=COVARIANCE, markersize=5)
-        axis.plot(one.moved / one.random, y, marker=SHAPES[one.source], color=colour, markersize=5.5,
-                  mfc=colour if one.beyond else "white")  # fmt: skip
+        axis.plot(
+            one.moved / one.random,
+            y,
+            marker=SHAPES[one.source],
+            color=colour,
+            markersize=5.5,
+            mfc=colour if one.beyond else "white",
+        )
     axis.axvline(1, color="0.3", linewidth=1)
     axis.set(xscale="log", xlabel="own / random, of equal norm", ylim=(places[-1] + 1, -1))
     axis.set_title("Effect beside random directions")

@@ -15,10 +15,12 @@ from ired.plotting.style import COLOURS, DIRECTIONS, DIVERGING, canvas, centred
 
 CHANCE = "0.55"
 VERDICTS = {
-    "causal and specific": COLOURS["ideal"], "causal": COLOURS["trained"],
+    "causal and specific": COLOURS["ideal"],
+    "causal": COLOURS["trained"],
     "moves its property backwards": COLOURS["least_squares"],
-    "moves things, not its property": COLOURS["algebraic"], "not beyond random": "0.45",
-}  # fmt: skip
+    "moves things, not its property": COLOURS["algebraic"],
+    "not beyond random": "0.45",
+}
 CAPTIONS = {
     "verdicts": "{directions} directions; 95 % intervals over problems. Filled: beyond random directions by the rule "
     "of the instrument.",
@@ -41,19 +43,41 @@ def plot_verdicts(table: DataFrame) -> Figure:
     )
     _times(axes[0], places, rows)
     drawn = ("random", "largest", "covariance_random")
-    rows = rows.assign(**{f"own_{end}": rows[f"carried_{end}"] + rows["carried_random"]
-                          for end in ("low", "high")})  # fmt: skip
+    rows = rows.assign(**{f"own_{end}": rows[f"carried_{end}"] + rows["carried_random"] for end in ("low", "high")})
     for axis, title, label, linear, passed, parts in (
-        (axes[1], "Its own property", "growth per dose,\ndeviations", 0.1, "carried_beyond",
-         ("carried_value", "own_low", "own_high", *(f"carried_{name}" for name in drawn))),
-        (axes[2], "Lost without it", "share of following\nthe true property", 0.1, "follows_less",
-         ("lost", "lost_low", "lost_high", "lost_random", "", "")),
-        (axes[3], "Mediated", "share of the\ntotal effect", 0.01, "mediates",
-         ("mediated", "mediated_low", "mediated_high", "mediated_random", "largest_random",
-          "mediated_covariance")),
-        (axes[4], "Specific", "own property − largest\nother, deviations", 0.1, "is_specific",
-         ("specific", "specific_low", "specific_high", "", "", "")),
-    ):  # fmt: skip
+        (
+            axes[1],
+            "Its own property",
+            "growth per dose,\ndeviations",
+            0.1,
+            "carried_beyond",
+            ("carried_value", "own_low", "own_high", *(f"carried_{name}" for name in drawn)),
+        ),
+        (
+            axes[2],
+            "Lost without it",
+            "share of following\nthe true property",
+            0.1,
+            "follows_less",
+            ("lost", "lost_low", "lost_high", "lost_random", "", ""),
+        ),
+        (
+            axes[3],
+            "Mediated",
+            "share of the\ntotal effect",
+            0.01,
+            "mediates",
+            ("mediated", "mediated_low", "mediated_high", "mediated_random", "largest_random", "mediated_covariance"),
+        ),
+        (
+            axes[4],
+            "Specific",
+            "own property − largest\nother, deviations",
+            0.1,
+            "is_specific",
+            ("specific", "specific_low", "specific_high", "", "", ""),
+        ),
+    ):
         nothing = np.full(len(rows), np.nan)
         _dots(axis, places, rows, 0.0, rows[passed], *(rows.get(name, nothing) for name in parts))
         signed_log(axis, linear, "x", most=1)
@@ -70,10 +94,18 @@ def plot_verdicts(table: DataFrame) -> Figure:
     axes[0].set_yticks(places, [_label(row) for row in rows.itertuples()], fontsize=_INK)
     for y, source in heads:
         axes[0].annotate(
-            f"{source} directions (evidence)", (0, y), xycoords=("axes fraction", "data"),
-            xytext=(-8, 0), textcoords="offset points", ha="right", va="center", fontsize=_INK,
-            fontweight="bold", color=DIRECTIONS[source], annotation_clip=False,
-        )  # fmt: skip
+            f"{source} directions (evidence)",
+            (0, y),
+            xycoords=("axes fraction", "data"),
+            xytext=(-8, 0),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            fontsize=_INK,
+            fontweight="bold",
+            color=DIRECTIONS[source],
+            annotation_clip=False,
+        )
     right = axes[4].secondary_yaxis("right")
     right.spines["right"].set_visible(False)
     right.tick_params(length=0)
@@ -87,12 +119,17 @@ def plot_verdicts(table: DataFrame) -> Figure:
 def plot_mediation(table: DataFrame) -> Figure:
     """Shares mediated, the direction's beside random ones' and its whole layer's, a row a direction."""
     rows = table[table["mediated"].notna()] if "mediated" in table else table[:0]
-    figure, ((axis,),) = canvas(
-        1, 1, (9.5, 0.36 * max(len(rows), 1) + 2.0), title="Through the direction"
-    )
+    figure, ((axis,),) = canvas(1, 1, (9.5, 0.36 * max(len(rows), 1) + 2.0), title="Through the direction")
     if not len(rows):
-        axis.text(0.5, 0.5, "no property differs surely within pairs", ha="center", va="center",
-                  transform=axis.transAxes, fontsize=12)  # fmt: skip
+        axis.text(
+            0.5,
+            0.5,
+            "no property differs surely within pairs",
+            ha="center",
+            va="center",
+            transform=axis.transAxes,
+            fontsize=12,
+        )
         axis.set_axis_off()
         return figure
     y = np.arange(len(rows))
@@ -126,11 +163,13 @@ def plot_counterfactuals(differences: DataFrame) -> Figure:
     grid = grid.loc[concepts, properties].to_numpy()
     roles = differences.pivot(index="concept", columns="property", values="role")
     roles = roles.loc[concepts, properties].to_numpy()
-    image = heat_map(axis, grid, DIVERGING, centred(grid), lambda v: f"{v:.2f}".replace("-0.00", "0.00"), 11,
-                     framed=roles == "moved")  # fmt: skip
+    image = heat_map(
+        axis, grid, DIVERGING, centred(grid), lambda v: f"{v:.2f}".replace("-0.00", "0.00"), 11, framed=roles == "moved"
+    )
     for i, j in np.argwhere(roles == "held"):
-        axis.add_patch(Rectangle((j - 0.47, i - 0.45), 0.94, 0.9, fill=False, edgecolor="0.8", linewidth=0,
-                                 hatch="///"))  # fmt: skip
+        axis.add_patch(
+            Rectangle((j - 0.47, i - 0.45), 0.94, 0.9, fill=False, edgecolor="0.8", linewidth=0, hatch="///")
+        )
     axis.set_xticks(range(len(properties)), [p.replace("_", "\n") for p in properties], fontsize=10.5)
     axis.set_yticks(range(len(concepts)), [c.replace("_", " ") for c in concepts], fontsize=11)
     figure.colorbar(image, ax=axis, label="change, deviations", shrink=0.9)
@@ -158,15 +197,13 @@ def _times(axis: Axes, y: np.ndarray, rows: DataFrame) -> None:
     low, high = (1 + rows[f"moved_{end}"] / unit for end in ("low", "high"))
     seen = np.concatenate([v[np.isfinite(v)] for v in (value, largest, other, high)])
     least, most = 0.7 * min(seen.min(), 1), 1.4 * seen.max()
-    _dots(axis, y, rows, 1.0, rows["moved_beyond"], value, low.clip(lower=least), high, 0 * unit + 1,
-          largest, other)  # fmt: skip
+    _dots(axis, y, rows, 1.0, rows["moved_beyond"], value, low.clip(lower=least), high, 0 * unit + 1, largest, other)
     axis.set(xscale="log", xlim=(least, most), title="Change of the answer")
     axis.set_xlabel("times that of\nrandom directions")
     plain_ticks(axis, most=5)
 
 
-def _dots(axis: Axes, y, rows: DataFrame, nothing: float, passed, value, low, high, random, largest,
-          other) -> None:  # fmt: skip
+def _dots(axis: Axes, y, rows: DataFrame, nothing: float, passed, value, low, high, random, largest, other) -> None:
     """Own values with intervals, beside random draws' mean and largest and the covariance's mean."""
     axis.axvline(nothing, color="0.4", linewidth=1, zorder=1)
     axis.plot(random, y, "|", color=CHANCE, markersize=10, markeredgewidth=1.8)
@@ -192,8 +229,9 @@ def _legend() -> list[Line2D]:
         return Line2D([], [], linestyle="none", marker=marker, markersize=7, label=label, **style)
 
     return [
-        mark("o", "beyond random", color="0.25"), mark("o", "not", color="0.25", mfc="white"),
+        mark("o", "beyond random", color="0.25"),
+        mark("o", "not", color="0.25", mfc="white"),
         mark("|", "random directions, mean", color=CHANCE, markeredgewidth=1.6),
         mark(">", "the largest of them", color=CHANCE),
         mark("o", "directions of the covariance, mean", color=CHANCE, mfc="none"),
-    ]  # fmt: skip
+    ]

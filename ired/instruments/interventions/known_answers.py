@@ -102,12 +102,11 @@ def check_interventions(references: References, generator: torch.Generator) -> l
         ]
     controls = edits[(edits["edit"] == "add") & (edits["dose"] != 0)]
     checks += [
-        compare(name, "the same along every control", abs(controls["dose"]) * within * unit,
-                controls["moved"], 1e-9),
+        compare(name, "the same along every control", abs(controls["dose"]) * within * unit, controls["moved"], 1e-9),
         # The noise has σ_k along every direction; 600 answers tell it to 3 %.
         Check(name, "natural spread over σ_k", 1, within / sigma, 0.15),
         Check(name, "mean place of natural answers", 0.5, float(still["quantile"].mean()), 0.4),
-    ]  # fmt: skip
+    ]
 
     # What a state is given in place of its component, half of which survives one denoising.
     y = states.array(coordinates.to_basis(noised[k]) @ v)

@@ -145,9 +145,7 @@ def controls(
     span = next(Q for Q in map(_span, (*others, studied[None])) if len(Q) < width).cpu().double()
     drawn = {
         "random": random_directions.isotropic(draws["random"], width, generator),
-        "covariance": random_directions.covariance_matched(
-            covariance, draws["covariance"], generator, torch.float64
-        ),
+        "covariance": random_directions.covariance_matched(covariance, draws["covariance"], generator, torch.float64),
         "orthogonal": random_directions.without(
             random_directions.normal(draws["orthogonal"], width, generator=generator), span
         ),

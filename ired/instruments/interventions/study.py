@@ -99,9 +99,7 @@ class Bench:
             return Path.of(energy, sampler, problems.to(A), start[: len(problems)])
 
         runs = {concept: (run(made.base), run(made.changed)) for concept, made in pairs.items()}
-        return cls(
-            energy=energy, sampler=sampler, read=reading(energy), path=run(A), runs=runs, draws=draws
-        )
+        return cls(energy=energy, sampler=sampler, read=reading(energy), path=run(A), runs=runs, draws=draws)
 
     def properties(self, answers: Tensor) -> dict[str, NDArray]:
         """Of answers (m, P, d): (m, P) by concept."""
@@ -149,9 +147,7 @@ def examine(bench: Bench, direction: Direction, spread: float, generator: torch.
     # The error of a true answer is 0, its logarithm a matter of rounding: nothing to spread or follow.
     spreads = {name: (base if name in OF_STATES else truth)[name].std() for name in base}
     true = np.zeros_like(truth[concept][0]) if concept in OF_STATES else truth[concept][0]
-    up, down = (
-        bench.properties(added(*run, bench.path, place, V=V, amount=way * DOSE * spread)) for way in (1, -1)
-    )
+    up, down = (bench.properties(added(*run, bench.path, place, V=V, amount=way * DOSE * spread)) for way in (1, -1))
     changes = {name: (up[name] - down[name]) / max(spreads[name], 1e-12) for name in base}
     without = bench.properties(ablated(*run, bench.path, place, V))[concept]
     shares = mediation(

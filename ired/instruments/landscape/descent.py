@@ -96,9 +96,7 @@ def descend(
         escaped = (z - origin).norm(dim=-1) > run.limit
         if newton:
             for rows in unfinished().split(per_call):
-                z[rows], e[rows], g[rows], more = run.newton(
-                    owner[rows], z[rows], e[rows], g[rows], newton, patience
-                )
+                z[rows], e[rows], g[rows], more = run.newton(owner[rows], z[rows], e[rows], g[rows], newton, patience)
                 taken[rows] += more
             escaped = (z - origin).norm(dim=-1) > run.limit
     slope = g.norm(dim=-1) / size**0.5
@@ -119,9 +117,7 @@ class _Run:
     tolerance: (P,) norms of gradients; reach: the longest step; limit: on the whole way.
     """
 
-    def __init__(
-        self, energy: Energy, A: Tensor, k: int, tolerance: Tensor, reach: float, limit: float
-    ):
+    def __init__(self, energy: Energy, A: Tensor, k: int, tolerance: Tensor, reach: float, limit: float):
         self.energy, self.A, self.k = energy, A, k
         self.tolerance, self.reach, self.limit = tolerance, reach, limit
 
@@ -136,9 +132,7 @@ class _Run:
         shorter = new_g.norm(dim=-1) < g.norm(dim=-1)
         return (new_e <= e - _ARMIJO * promised) | ((new_e <= e + rounding) & shorter)
 
-    def gradient_descent(
-        self, owner: Tensor, origin: Tensor, z: Tensor, steps: int, stop: Tensor
-    ):
+    def gradient_descent(self, owner: Tensor, origin: Tensor, z: Tensor, steps: int, stop: Tensor):
         """Until the gradient falls to stop (P,)."""
         z, taken = z.clone(), torch.zeros_like(owner)
         prepared = self.energy.prepare(self.A[owner])
@@ -179,9 +173,7 @@ class _Run:
         z[rows], e[rows], g[rows] = wz, we, wg
         return z, e, g, taken
 
-    def newton(
-        self, owner: Tensor, z: Tensor, e: Tensor, g: Tensor, steps: int, patience: int
-    ):
+    def newton(self, owner: Tensor, z: Tensor, e: Tensor, g: Tensor, steps: int, patience: int):
         """Hessians are factored anew only where the last step left more than a tenth of the gradient."""
         z, e, g, taken = z.clone(), e.clone(), g.clone(), torch.zeros_like(owner)
         indefinite = torch.zeros_like(owner)

@@ -148,11 +148,17 @@ class Equivariance:
 
 
 def measure(
-    energy: Energy, A: Tensor, y0: Tensor, generator: torch.Generator, states: int = 8, k: int = 0,
-    sampler: Sampler | None = None, sampled: int | None = None,
+    energy: Energy,
+    A: Tensor,
+    y0: Tensor,
+    generator: torch.Generator,
+    states: int = 8,
+    k: int = 0,
+    sampler: Sampler | None = None,
+    sampled: int | None = None,
 ) -> Equivariance:
     """Of problems A (P, n, n) with answers y₀ (P, d), one turn each, at `states` noised answers in
-    landscape k; with a sampler, of the answers to the first `sampled` problems too."""  # fmt: skip
+    landscape k; with a sampler, of the answers to the first `sampled` problems too."""
     y, _ = points.noised(energy, y0, k, states, generator)
     start = points.noise(energy, len(A), generator=generator, like=A)
     found, few = {}, slice(0, sampled)

@@ -19,22 +19,23 @@ ENERGIES = ("trained", "untrained", "ideal", "algebraic")
 SHOWN = (0, 2, 4, 6, 9)  # landscapes that small multiples show
 
 
-def draw_slice(
-    axis: Axes, pictures: Mapping[str, np.ndarray], name: str, top: float, problem: int = 0
-):
+def draw_slice(axis: Axes, pictures: Mapping[str, np.ndarray], name: str, top: float, problem: int = 0):
     """One slice with its marks, on a colour scale from −top to top."""
     gap = np.asarray(pictures[f"{name}.gap"])[problem]
     line = np.asarray(pictures[f"{name}.line"])
     image = axis.pcolormesh(
-        line, line, gap, cmap=DIVERGING, norm=TwoSlopeNorm(0, -top, top), shading="nearest",
+        line,
+        line,
+        gap,
+        cmap=DIVERGING,
+        norm=TwoSlopeNorm(0, -top, top),
+        shading="nearest",
         rasterized=True,
-    )  # fmt: skip
+    )
     inside = np.clip(gap, -2 * top, 2 * top)
     if np.ptp(inside) > 0:
         axis.contour(line, line, inside, levels=8, colors="0.25", linewidths=0.5)
-    path, found = (
-        np.asarray(pictures[f"{name}.{mark}"])[problem] for mark in ("path", "model answer")
-    )
+    path, found = (np.asarray(pictures[f"{name}.{mark}"])[problem] for mark in ("path", "model answer"))
     axis.plot(*path.T, color="black", linewidth=1, marker=".", markersize=3)
     axis.plot(*found, marker="x", color="black", markersize=7)
     axis.plot(0, 0, marker="+", color="black", markersize=10, markeredgewidth=1.6)
@@ -48,17 +49,13 @@ def _shown(pictures: Mapping[str, np.ndarray]) -> list[int]:
     return [k for k in SHOWN if k in present]
 
 
-def _grid(
-    pictures, rows: list[tuple[str, str]], extent: float, title: str, shared: bool = False
-) -> Figure:
+def _grid(pictures, rows: list[tuple[str, str]], extent: float, title: str, shared: bool = False) -> Figure:
     """Slices with one row per (name, label) and one column per landscape; shared: all of one width.
 
     The colours span the ideal bowl up to its corner at (extent, extent).
     """
     landscapes = _shown(pictures)
-    figure, axes = canvas(
-        len(rows), len(landscapes), (2.5, 2.4), title=title, sharex=shared, sharey=shared
-    )
+    figure, axes = canvas(len(rows), len(landscapes), (2.5, 2.4), title=title, sharex=shared, sharey=shared)
     for row, (name, label) in zip(axes, rows, strict=True):
         for axis, k in zip(row, landscapes, strict=True):
             image = draw_slice(axis, pictures, f"{name}.k{k}", extent**2)
@@ -71,9 +68,7 @@ def _grid(
     return figure
 
 
-def plot_slices_by_energy(
-    pictures: Mapping[str, np.ndarray], energies: list[str], extent: float
-) -> Figure:
+def plot_slices_by_energy(pictures: Mapping[str, np.ndarray], energies: list[str], extent: float) -> Figure:
     rows = [(f"{name}.random", name) for name in energies]
     return _grid(pictures, rows, extent, "Energy around the answer, and what it is held against", shared=True)
 
@@ -248,9 +243,12 @@ def plot_master(
     figure = canvas(1, 1, (14, 9.5), title="What the energy looks like around the answer")[0]
     figure.clear()
     figure.suptitle(
-        "What the energy looks like around the answer", fontsize=13, fontweight="bold", x=0.01,
+        "What the energy looks like around the answer",
+        fontsize=13,
+        fontweight="bold",
+        x=0.01,
         ha="left",
-    )  # fmt: skip
+    )
     upper, lower = figure.subfigures(2, 1, height_ratios=(1, 1.05))
     axes = upper.subplots(2, len(landscapes), sharex=True, sharey=True)
     for row, name in zip(axes, ("trained", "ideal"), strict=True):
@@ -269,9 +267,7 @@ def plot_master(
         (metrics, "nearest_distance", "nearest minimum (noise radii)", 0),
     )
     lines = {}  # an energy without minima is missing from the last panels
-    for axis, (table, measure, label, line) in zip(
-        lower.subplots(2, 3).flat, panels, strict=True
-    ):
+    for axis, (table, measure, label, line) in zip(lower.subplots(2, 3).flat, panels, strict=True):
         rows = table[table["measure"] == measure]
         if measure == "relative_shrunk":
             rows = rows[rows["energy"].isin(["trained", "untrained", "ideal"])]

@@ -16,9 +16,7 @@ def surface(pictures: Mapping[str, np.ndarray], name: str, problem: int = 0) -> 
     pictures: arrays as `figures.picture` makes them.
     """
     landscapes = sorted(
-        int(key.split(".")[2][1:])
-        for key in pictures
-        if key.startswith(f"{name}.") and key.endswith(".gap")
+        int(key.split(".")[2][1:]) for key in pictures if key.startswith(f"{name}.") and key.endswith(".gap")
     )
     if not landscapes:
         raise ValueError(f"there are no slices of {name}")
@@ -35,20 +33,33 @@ def surface(pictures: Mapping[str, np.ndarray], name: str, problem: int = 0) -> 
         lift = 0.01 * np.ptp(gap)  # a path drawn in the surface itself would be half hidden
         traces = (
             go.Surface(
-                x=line, y=line, z=gap, name="trained", colorscale="Cividis", opacity=0.95,
+                x=line,
+                y=line,
+                z=gap,
+                name="trained",
+                colorscale="Cividis",
+                opacity=0.95,
                 colorbar={"title": "gap (σ)", "len": 0.6},
                 contours_z={"show": True, "color": "black", "width": 1},
             ),
             go.Scatter3d(
-                x=u[inside], y=v[inside], z=gap[row, column] + lift, name="sampling path",
-                mode="lines+markers", marker={"size": 3, "color": COLOURS["least_squares"]},
+                x=u[inside],
+                y=v[inside],
+                z=gap[row, column] + lift,
+                name="sampling path",
+                mode="lines+markers",
+                marker={"size": 3, "color": COLOURS["least_squares"]},
             ),
             go.Surface(
-                x=line, y=line, z=np.where(bowl <= gap.max(), bowl, np.nan), name="ideal",
-                opacity=0.25, showscale=False,
+                x=line,
+                y=line,
+                z=np.where(bowl <= gap.max(), bowl, np.nan),
+                name="ideal",
+                opacity=0.25,
+                showscale=False,
                 colorscale=[[0, COLOURS["ideal"]], [1, COLOURS["ideal"]]],
             ),
-        )  # fmt: skip
+        )
         figure.add_traces([trace.update(visible=i == 0) for trace in traces])
         shown = [j // len(traces) == i for j in range(len(traces) * len(landscapes))]
         steps.append({"label": str(k), "method": "update", "args": [{"visible": shown}]})

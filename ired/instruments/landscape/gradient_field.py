@@ -352,9 +352,7 @@ def descents(
     for k in landscapes:
         middle, s = points.centre(energy, y0, k), points.sigma(energy, k)
         base = energy.energy(prepared, middle, k)[:, None]
-        start = torch.cat(
-            [points.around(energy, y0, k, r, count, generator) for r in distances], dim=1
-        )
+        start = torch.cat([points.around(energy, y0, k, r, count, generator) for r in distances], dim=1)
         ends = descend(energy, A, start, k, steps=steps, newton=0, tolerance=tolerance)
         length = energy.coordinates.project(ends.y - middle[:, None]).norm(dim=-1)
         results = {

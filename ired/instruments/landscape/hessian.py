@@ -67,10 +67,17 @@ class Spectra:
         """Tidy columns, one row per landscape and problem; spectra by their extremes."""
         L, P = self.condition.shape
         single = (
-            "coupling", "participation", "entropy_rank", "condition", "ideal_scale",
-            "ideal_distance", "ideal_distance_raw", "algebraic_cosine",
-            "algebraic_cosine_centred", "algebraic_spearman",
-        )  # fmt: skip
+            "coupling",
+            "participation",
+            "entropy_rank",
+            "condition",
+            "ideal_scale",
+            "ideal_distance",
+            "ideal_distance_raw",
+            "algebraic_cosine",
+            "algebraic_cosine_centred",
+            "algebraic_spearman",
+        )
         return points.columns(
             {"landscape": self.landscapes, "problem": range(P)},
             kappa=np.broadcast_to(self.kappa, (L, P)),
@@ -158,9 +165,7 @@ def condition_correlation(spectra: Spectra, level: float = 0.95, seed: int = 0) 
         if known.sum() < 3:
             cells.append(Interval(0.0, -1.0, 1.0, level, int(known.sum()), "undefined"))
         else:
-            cells.append(
-                intervals.spearman_interval(row, spectra.kappa[known], level, seed=seed)
-            )
+            cells.append(intervals.spearman_interval(row, spectra.kappa[known], level, seed=seed))
     values = (np.array([getattr(c, name) for c in cells]) for name in ("estimate", "low", "high"))
     methods = {cell.method for cell in cells}
     method = "undefined" if "undefined" in methods else "BCa"

@@ -82,7 +82,8 @@ def _turns(n: int, generator: torch.Generator) -> list[Check]:
             Check(name, f"mean entry of {turns}", 0.0, first.mean(), 4 / (n * DRAWS) ** 0.5),
             Check(name, f"mean squared entry of {turns}", 1 / n, (first**2).mean(), 4 * spread),
             # Traces of either group have mean square 1; fourth moments are at most 4.
-            Check(name, f"mean squared trace of {turns}", 1.0,
-                  (np.trace(Q, axis1=1, axis2=2) ** 2).mean(), 8 / DRAWS**0.5),
-        ]  # fmt: skip
+            Check(
+                name, f"mean squared trace of {turns}", 1.0, (np.trace(Q, axis1=1, axis2=2) ** 2).mean(), 8 / DRAWS**0.5
+            ),
+        ]
     return checks

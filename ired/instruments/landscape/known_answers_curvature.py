@@ -24,11 +24,20 @@ def check_hessian(references: References, generator: torch.Generator) -> list[Ch
     y = states.at_answers(ideal, states.answers(ideal, A), landscapes)
     spectra = hessian.spectra(ideal, A, y, landscapes)
     exact = {
-        "eigenvalues": 1, "gauss_newton": 1, "residual": 0, "symmetric": 1, "coupling": 0,
-        "participation": m, "entropy_rank": m, "condition": 1, "ideal_scale": 1,
-        "ideal_distance": 0, "ideal_distance_raw": 0, "algebraic_cosine_centred": 0,
+        "eigenvalues": 1,
+        "gauss_newton": 1,
+        "residual": 0,
+        "symmetric": 1,
+        "coupling": 0,
+        "participation": m,
+        "entropy_rank": m,
+        "condition": 1,
+        "ideal_scale": 1,
+        "ideal_distance": 0,
+        "ideal_distance_raw": 0,
+        "algebraic_cosine_centred": 0,
         "algebraic_spearman": 0,
-    }  # fmt: skip
+    }
     checks = [
         compare(name, f"ideal {part.replace('_', ' ')}", value, getattr(spectra, part), 1e-7)
         for part, value in exact.items()
@@ -50,20 +59,22 @@ def check_hessian(references: References, generator: torch.Generator) -> list[Ch
     expected = scales * c.scale**2 * states.array(squares.sort(-1).values)
     checks += [
         relative(name, "algebraic eigenvalues", expected, spectra.eigenvalues, 1e-6),
-        relative(name, "condition number of A", states.array(torch.linalg.cond(A)),
-                 spectra.kappa, 1e-7),
-        relative(name, "algebraic condition number is κ(A)²", spectra.kappa**2,
-                 spectra.condition, 1e-5),
+        relative(name, "condition number of A", states.array(torch.linalg.cond(A)), spectra.kappa, 1e-7),
+        relative(name, "algebraic condition number is κ(A)²", spectra.kappa**2, spectra.condition, 1e-5),
         compare(name, "cosine with the algebraic Hessian", 1, spectra.algebraic_cosine, 1e-9),
         compare(name, "its centred cosine", 1, spectra.algebraic_cosine_centred, 1e-9),
-        compare(name, "rank correlation with the algebraic Hessian", 1,
-                spectra.algebraic_spearman, 1e-6),
-    ]  # fmt: skip
+        compare(name, "rank correlation with the algebraic Hessian", 1, spectra.algebraic_spearman, 1e-6),
+    ]
     fold = np.linalg.norm(expected - expected.mean(-1, keepdims=True), axis=-1)
     checks.append(
-        relative(name, "distance of the algebraic Hessian from multiples of I",
-                 fold / np.linalg.norm(expected, axis=-1), spectra.ideal_distance, 1e-6)
-    )  # fmt: skip
+        relative(
+            name,
+            "distance of the algebraic Hessian from multiples of I",
+            fold / np.linalg.norm(expected, axis=-1),
+            spectra.ideal_distance,
+            1e-6,
+        )
+    )
 
     curvature = torch.ones(m, dtype=A.dtype)
     curvature[:3] = torch.tensor([-2.0, -1e-3, 0.0])
@@ -76,9 +87,14 @@ def check_hessian(references: References, generator: torch.Generator) -> list[Ch
         compare(name, "planted eigenvalues", s * level, spectra.eigenvalues, 1e-8),
         compare(name, "planted Gauss-Newton part", 3 * s * level, spectra.gauss_newton, 1e-8),
         compare(name, "planted residual part", -2 * s * level[::-1], spectra.residual, 1e-8),
-        compare(name, "participation of planted eigenvalues",
-                np.abs(level).sum() ** 2 / (level**2).sum(), spectra.participation, 1e-7),
-    ]  # fmt: skip
+        compare(
+            name,
+            "participation of planted eigenvalues",
+            np.abs(level).sum() ** 2 / (level**2).sum(),
+            spectra.participation,
+            1e-7,
+        ),
+    ]
     if not c.symmetric:
         first = states.symmetric_basis(c.n, A)[0]
         last = states.antisymmetric_basis(c.n, A)[0]
@@ -88,9 +104,7 @@ def check_hessian(references: References, generator: torch.Generator) -> list[Ch
         checks.append(compare(name, "planted coupling", 1, spectra.coupling, 1e-9))
     kappa = torch.arange(100.0).flip(0)
     strata = hessian.stratified_by_condition(kappa, 20, generator)
-    checks.append(
-        compare(name, "one problem per stratum", np.arange(20), kappa[strata].numpy() // 5, 0)
-    )
+    checks.append(compare(name, "one problem per stratum", np.arange(20), kappa[strata].numpy() // 5, 0))
     return checks
 
 
@@ -111,9 +125,16 @@ def check_minima(references: References, generator: torch.Generator) -> list[Che
         # Far starts and ill-conditioned bowls: Newton's method finishes them.
         measured = minima.find_minima(energy, A, y0, landscapes, (0.1, 1.0, 20.0), 2, generator)
         expected = {
-            "minima": 1, "saddles": 0, "flat": 0, "unconverged": 0, "found": 1, "basin": 1,
-            "lowest_is_nearest": 1, "outcome": minima.MINIMUM, "label": 0,
-        }  # fmt: skip
+            "minima": 1,
+            "saddles": 0,
+            "flat": 0,
+            "unconverged": 0,
+            "found": 1,
+            "basin": 1,
+            "lowest_is_nearest": 1,
+            "outcome": minima.MINIMUM,
+            "label": 0,
+        }
         checks += [
             compare(name, f"{label} {part.replace('_', ' ')}", value, getattr(measured, part), 0)
             for part, value in expected.items()
@@ -121,10 +142,15 @@ def check_minima(references: References, generator: torch.Generator) -> list[Che
         checks += [
             compare(name, f"{label} {part.replace('_', ' ')}", 0, getattr(measured, part), 1e-5)
             for part in (
-                "distance", "gap", "gradient", "nearest_distance", "nearest_gap",
-                "lowest_distance", "lowest_gap",
+                "distance",
+                "gap",
+                "gradient",
+                "nearest_distance",
+                "nearest_gap",
+                "lowest_distance",
+                "lowest_gap",
             )
-        ]  # fmt: skip
+        ]
 
     down = references.planted(-torch.ones(c.size))
     measured = metrics.convexity(down, A, y0, landscapes[:1], (1.0,), 10, generator)
@@ -133,9 +159,7 @@ def check_minima(references: References, generator: torch.Generator) -> list[Che
     checks.append(compare(name, "descents that escape down a hill", 2, measured.escaped, 0))
     valley = torch.ones(c.size)
     valley[0] = 0
-    measured = minima.find_minima(
-        references.planted(valley), A, y0, landscapes[:1], (1.0,), 2, generator
-    )
+    measured = minima.find_minima(references.planted(valley), A, y0, landscapes[:1], (1.0,), 2, generator)
     checks += [
         compare(name, "descents into a flat valley", 2, measured.flat, 0),
         compare(name, "minima of a flat valley", 0, measured.minima, 0),
@@ -153,35 +177,34 @@ def check_minima(references: References, generator: torch.Generator) -> list[Che
     bar = np.array([ideal.schedule.alpha_bar[k].item() for k in landscapes])[:, None, None]
     squares = states.array((wrong - y0[:, None]).pow(2).sum(-1))
     checks += [
-        relative(name, "ideal gap of another answer", bar / (1 - bar) * squares / 2,
-                 measured.gap["other"], 1e-6),
-        relative(name, "ideal gap of noised answers", c.size / 2,
-                 measured.gap["noised"].mean((1, 2)), 0.15),
+        relative(name, "ideal gap of another answer", bar / (1 - bar) * squares / 2, measured.gap["other"], 1e-6),
+        relative(name, "ideal gap of noised answers", c.size / 2, measured.gap["noised"].mean((1, 2)), 0.15),
         compare(name, "rate at which the ideal landscape is right", 1, measured.rate("other"), 0),
-    ]  # fmt: skip
+    ]
 
     well, m = references.well, references.well.coordinates.size
     eye = torch.eye(well.coordinates.n, dtype=A.dtype, device=A.device)[None]
     grid = torch.tensor(list(itertools.product([-1.0, 0.0, 1.0], repeat=m))).to(A)
     start = well.coordinates.from_basis(grid)[None]
     k = landscapes[:1]
-    measured = minima.find_minima(
-        well, eye, torch.zeros_like(start[:, 0]), k, (1.0,), 4, generator, extra=start[None]
-    )
+    measured = minima.find_minima(well, eye, torch.zeros_like(start[:, 0]), k, (1.0,), 4, generator, extra=start[None])
     reach = math.sqrt(m) / states.noise_radius(well, k[0])
     checks += [
         compare(name, "minima of a double well", 2**m, measured.minima, 0),
         compare(name, "saddles and maxima of a double well", 3**m - 2**m, measured.saddles, 0),
         relative(name, "distance of its minima", reach, measured.nearest_distance, 1e-7),
         relative(name, "distance of its ends", reach, measured.distance, 1e-7),
-        relative(name, "depth of its minima", -m / states.sigma(well, k[0]),
-                 [measured.nearest_gap, measured.lowest_gap], 1e-9),
-    ]  # fmt: skip
+        relative(
+            name,
+            "depth of its minima",
+            -m / states.sigma(well, k[0]),
+            [measured.nearest_gap, measured.lowest_gap],
+            1e-9,
+        ),
+    ]
     critical = minima.critical_points(well, eye, start, k[0])
     zeros = states.array((grid == 0).sum(-1))
-    checks.append(
-        compare(name, "inertia of its critical points", zeros, states.array(critical.negative[0]), 0)
-    )
+    checks.append(compare(name, "inertia of its critical points", zeros, states.array(critical.negative[0]), 0))
     return checks
 
 

@@ -29,9 +29,7 @@ def check_field(references: References, generator: torch.Generator) -> list[Chec
         compare(name, "its tangential size", 0, measured.tangential, 1e-6),
     ]
     measured = gradient_field.gradient_field(ideal, A, y0, landscapes[:1], (1.0,), 1000, generator)
-    checks.append(
-        Check(name, "its antisymmetric share", odd / c.size, measured.antisymmetric.mean(), 0.03)
-    )
+    checks.append(Check(name, "its antisymmetric share", odd / c.size, measured.antisymmetric.mean(), 0.03))
 
     measured = gradient_field.score_error(ideal, A, y0, landscapes, 200, generator)
     bar = np.array([ideal.schedule.alpha_bar[k].item() for k in landscapes])[:, None]
@@ -39,19 +37,22 @@ def check_field(references: References, generator: torch.Generator) -> list[Chec
     blind = bar / (1 - bar) * power
     pooled = blind.mean(-1)
     checks += [
-        compare(name, "score error of the ideal landscape", 0,
-                [measured.error, measured.symmetric, measured.antisymmetric], 1e-12),
+        compare(
+            name,
+            "score error of the ideal landscape",
+            0,
+            [measured.error, measured.symmetric, measured.antisymmetric],
+            1e-12,
+        ),
         relative(name, "error of y_k/σ_k", blind, measured.blind, 1e-8),
-        relative(name, "error of the best multiple of y_k", pooled / (1 + pooled),
-                 measured.shrunk.mean(-1), 0.15),
-    ]  # fmt: skip
+        relative(name, "error of the best multiple of y_k", pooled / (1 + pooled), measured.shrunk.mean(-1), 0.15),
+    ]
     measured = gradient_field.score_error(_Stretched(ideal, 2.0), A, y0, landscapes, 500, generator)
     checks += [
         compare(name, "score error of twice the gradient", 1, measured.error.mean(-1), 0.12),
         compare(name, "its symmetric part", 1, measured.symmetric.mean(-1), 0.12),
-        compare(name, "its antisymmetric part", 1.0 if odd else 0.0,
-                measured.antisymmetric.mean(-1), 0.15),
-    ]  # fmt: skip
+        compare(name, "its antisymmetric part", 1.0 if odd else 0.0, measured.antisymmetric.mean(-1), 0.15),
+    ]
 
     for energy, label in ((ideal, "ideal"), (algebraic, "algebraic")):
         measured = gradient_field.conservation(energy, A, y0, landscapes, generator)
@@ -64,29 +65,29 @@ def check_field(references: References, generator: torch.Generator) -> list[Chec
     measured = gradient_field.conservation(twisted, A, y0, landscapes, generator, pairs=100)
     size = math.sqrt(c.size + strength**2 * turned)
     checks += [
-        relative(name, "asymmetry of a twisted gradient", 2 * strength * math.sqrt(turned) / size,
-                 measured.asymmetry.mean(), 0.15),
-        relative(name, "its distance from the Hessian", strength * math.sqrt(turned) / size,
-                 measured.hessian, 0.1),
+        relative(
+            name,
+            "asymmetry of a twisted gradient",
+            2 * strength * math.sqrt(turned) / size,
+            measured.asymmetry.mean(),
+            0.15,
+        ),
+        relative(name, "its distance from the Hessian", strength * math.sqrt(turned) / size, measured.hessian, 0.1),
         Check(name, "share of loops that see the twist", 1, (measured.loop > 1e-5).mean(), 0),
-    ]  # fmt: skip
+    ]
     measured = gradient_field.conservation(_Stretched(ideal, 2.0), A, y0, landscapes, generator)
     checks += [
-        Check(name, "share of paths that see a stretched gradient", 1,
-              (measured.path > 1e-5).mean(), 0),
+        Check(name, "share of paths that see a stretched gradient", 1, (measured.path > 1e-5).mean(), 0),
         compare(name, "its Hessian against its Jacobian", 0.5, measured.hessian, 1e-6),
-    ]  # fmt: skip
+    ]
 
     measured = gradient_field.divergence(ideal, A, states.at_answers(ideal, y0, landscapes), landscapes)
     checks += [
         compare(name, "ideal divergence", 1, measured.total, 1e-9),
         compare(name, "ideal symmetric divergence", 1, measured.symmetric, 1e-9),
-        compare(name, "ideal antisymmetric divergence", 1.0 if odd else 0.0,
-                measured.antisymmetric, 1e-9),
-    ]  # fmt: skip
-    measured = gradient_field.descents(
-        ideal, A, y0, landscapes, (0.5, 5.0), 2, generator, steps=200, tolerance=1e-8
-    )
+        compare(name, "ideal antisymmetric divergence", 1.0 if odd else 0.0, measured.antisymmetric, 1e-9),
+    ]
+    measured = gradient_field.descents(ideal, A, y0, landscapes, (0.5, 5.0), 2, generator, steps=200, tolerance=1e-8)
     checks += [
         compare(name, "share of ideal descents that converge", 1, measured.converged, 0),
         compare(name, "distance of their ends from the answer", 0, measured.distance, 1e-6),

@@ -32,16 +32,18 @@ def check_slices(references: References, generator: torch.Generator) -> list[Che
         compare(name, "ideal slice is (u² + v²)/2", (U**2 + V**2) / 2, measured.gap, 1e-8),
         compare(name, "gap of a mark at distance 2σ", 2.0, measured.marks["state"].gap, 1e-8),
         compare(
-            name, "in-plane and out-of-plane distance of that mark",
-            2.0, np.hypot(across, measured.marks["state"].out), 1e-8,
+            name,
+            "in-plane and out-of-plane distance of that mark",
+            2.0,
+            np.hypot(across, measured.marks["state"].out),
+            1e-8,
         ),
         compare(name, "curvatures of the ideal slice", 1.0, shape.curvature, 1e-8),
         compare(name, "anisotropy of the ideal slice", 0.0, shape.anisotropy, 1e-8),
         compare(name, "share of the ideal slice below the answer", 0.0, shape.below, 0.0),
-        compare(name, "correlation of the ideal slice with itself", 1.0,
-                shape.ideal_correlation, 1e-9),
+        compare(name, "correlation of the ideal slice with itself", 1.0, shape.ideal_correlation, 1e-9),
         compare(name, "ideal minima on the border", 0.0, shape.minimum_on_border, 0.0),
-    ]  # fmt: skip
+    ]
 
     measured = slices.measure(algebraic, A, y0, k, chosen, 2.0, 9)
     M = s * states.array(chosen.axes @ algebraic.hessian(A, y0, k) @ chosen.axes.mT)

@@ -167,10 +167,7 @@ def sharpness(
         u = points.directions(energy, len(y0), count, generator=generator, like=y0)
         base = energy.energy(prepared, middle, k)
         rise = [
-            energy.energy(
-                prepared, middle[:, None] + r * points.noise_radius(energy, k) * u, k
-            ).mean(-1)
-            - base
+            energy.energy(prepared, middle[:, None] + r * points.noise_radius(energy, k) * u, k).mean(-1) - base
             for r in line.tolist()
         ]
         profile.append(torch.stack(rise) / (s * size / 2))
@@ -245,9 +242,7 @@ def _first_crossing(radii: NDArray, profile: NDArray, level: float) -> tuple[NDA
     above = rise >= level
     reached = above.any(1)
     after = np.maximum(above.argmax(1), 1)
-    high, low = (
-        np.take_along_axis(rise, index[:, None], axis=1)[:, 0] for index in (after, after - 1)
-    )
+    high, low = (np.take_along_axis(rise, index[:, None], axis=1)[:, 0] for index in (after, after - 1))
     part = np.divide(level - low, high - low, out=np.ones_like(low), where=high > low)
     square = squares[after - 1] + part * (squares[after] - squares[after - 1])
     return np.where(reached, np.sqrt(square), radii[-1]), reached

@@ -87,10 +87,7 @@ class Minima:
         return points.columns(
             {"landscape": self.landscapes, "problem": range(self.minima.shape[1])},
             **{name: getattr(self, name) for name in names},
-            **{
-                f"basin_{distance:g}": self.basin[:, i]
-                for i, distance in enumerate(self.distances)
-            },
+            **{f"basin_{distance:g}": self.basin[:, i] for i, distance in enumerate(self.distances)},
         )
 
 
@@ -221,9 +218,7 @@ def find_minima(
             "lowest_is_nearest": exists & (drop <= tie),
         }.items():
             per_problem.setdefault(name, []).append(value)
-        for name, value in zip(
-            per_descent, (distance, gap, c.gradient, c.outcome, c.label), strict=True
-        ):
+        for name, value in zip(per_descent, (distance, gap, c.gradient, c.outcome, c.label), strict=True):
             per_descent[name].append(value[:, : R * S].unflatten(1, (R, S)).transpose(0, 1))
         basin.append(in_nearest[:, : R * S].double().unflatten(1, (R, S)).mean(-1).T)
     return Minima(

@@ -125,11 +125,17 @@ class SliceShape:
             **{
                 name: getattr(self, name)
                 for name in (
-                    "minimum_distance", "minimum_on_border", "minimum_gap", "below", "fit",
-                    "slope", "anisotropy", "ideal_correlation",
+                    "minimum_distance",
+                    "minimum_on_border",
+                    "minimum_gap",
+                    "below",
+                    "fit",
+                    "slope",
+                    "anisotropy",
+                    "ideal_correlation",
                 )
             },
-        )  # fmt: skip
+        )
 
 
 @torch.no_grad()
@@ -156,10 +162,12 @@ def gradient_directions(
     """
     y, _ = points.noised(energy, y0, k, samples, generator)
     part = max(1, STATES_PER_CALL // samples)
-    z = torch.cat([
-        energy.coordinates.to_basis(energy.gradient(energy.prepare(a), states, k))
-        for a, states in zip(A.split(part), y.split(part), strict=True)
-    ])  # fmt: skip
+    z = torch.cat(
+        [
+            energy.coordinates.to_basis(energy.gradient(energy.prepare(a), states, k))
+            for a, states in zip(A.split(part), y.split(part), strict=True)
+        ]
+    )
     z = z - z.mean(1, keepdim=True)
     # The smaller of the two Gram matrices: many times faster than a singular value decomposition.
     wide = z.shape[1] < z.shape[2]
@@ -175,9 +183,7 @@ def gradient_directions(
 
 
 @torch.no_grad()
-def path_directions(
-    energy: Energy, y0: Tensor, k: int, path: Tensor, generator: torch.Generator
-) -> Directions:
+def path_directions(energy: Energy, y0: Tensor, k: int, path: Tensor, generator: torch.Generator) -> Directions:
     """Planes along paths (P, T, d) through landscape k, the state that enters it first.
 
     The first axis points from the answer to the entry; the second is the principal axis of what

@@ -104,9 +104,7 @@ def field_tables(
             "field": gradient_field.gradient_field(
                 energy, A, y0, landscapes, distances=distances, count=count, generator=stream("field")
             ),
-            "score": gradient_field.score_error(
-                energy, A, y0, landscapes, samples=64, generator=stream("score")
-            ),
+            "score": gradient_field.score_error(energy, A, y0, landscapes, samples=64, generator=stream("score")),
             "descents": gradient_field.descents(
                 energy, A, y0, landscapes, distances=distances, count=1, generator=stream("descent"), steps=steps
             ),

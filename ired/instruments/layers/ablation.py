@@ -44,8 +44,18 @@ BEFORE = dict(zip(LAYERS, (INPUT, *LAYERS), strict=False))
 WHOLE = ("mean", "resample", "noise")
 HALF = tuple(f"{kind}_half" for kind in WHOLE)
 MODULATED = ("fc2", "fc3")
-KINDS = (*WHOLE, *HALF, "problem_mean", "identity", "linear", "linear_stack", "film_off",
-         "rank_weights", "rank_components", "rounding")  # fmt: skip
+KINDS = (
+    *WHOLE,
+    *HALF,
+    "problem_mean",
+    "identity",
+    "linear",
+    "linear_stack",
+    "film_off",
+    "rank_weights",
+    "rank_components",
+    "rounding",
+)
 ROUNDING = 1e-7
 ROWS_PER_CALL = 8192  # rows of activations that are made at once
 # replace(h, y, k): what takes the place of activations h (P[, M], width) at states y, k an int.
@@ -233,8 +243,14 @@ class Ablation:
 
 
 def plan(
-    energy: Energy, A: Tensor, habits: Habits, others: Tensor, shares: Sequence[float], draws: int,
-    unmodulated: Callable[[str], Energy], truncated: Callable[[str, float], Energy],
+    energy: Energy,
+    A: Tensor,
+    habits: Habits,
+    others: Tensor,
+    shares: Sequence[float],
+    draws: int,
+    unmodulated: Callable[[str], Energy],
+    truncated: Callable[[str, float], Energy],
     generator: torch.Generator,
 ) -> list[Ablation]:
     """All ablations of a network, for problems A (P, n, n): row i of every later call is problem i.
@@ -242,7 +258,7 @@ def plan(
     habits: from `habits`, of at least P problems; others (m, n, n): problems that "problem_mean" averages
     over; draws: random halves, the second the complement of the first, and so on; unmodulated(layer)
     and truncated(layer, share of full rank): networks with altered weights.
-    """  # fmt: skip
+    """
     made = []
     # A donor is another problem at a state of its own, the same for all layers and halves.
     chosen = torch.randperm(len(habits["fc1"][0].donor), generator=generator)[: len(A)]
@@ -299,18 +315,13 @@ def _over_problems(energy: Energy, layer: str, others: Tensor) -> Replace:
 
     def replace(h: Tensor, y: Tensor, k: int) -> Tensor:
         rows = y.reshape(-1, y.shape[-1]).split(max(1, ROWS_PER_CALL // len(others)))
-        means = [
-            energy.activations(prepared, part.expand(len(others), -1, -1), k)[layer].mean(0)
-            for part in rows
-        ]
+        means = [energy.activations(prepared, part.expand(len(others), -1, -1), k)[layer].mean(0) for part in rows]
         return torch.cat(means).reshape(h.shape)
 
     return replace
 
 
-def _from_input(
-    energy: Energy, A: Tensor, source: str, to: Callable[[int], Callable[[Tensor], Tensor]]
-) -> Replace:
+def _from_input(energy: Energy, A: Tensor, source: str, to: Callable[[int], Callable[[Tensor], Tensor]]) -> Replace:
     """A function, by landscape, of what an earlier layer (or [a, y]) holds."""
     prepared = energy.prepare(A)
 

@@ -23,7 +23,7 @@ from ired.instruments.core.patching import DISTANCES, blind_score
 from ired.instruments.core.sampler import Sampler
 from ired.instruments.core.states import array
 from ired.instruments.layers.ablation import Ablation, path
-from ired.instruments.statistics.intervals import (  # fmt: skip
+from ired.instruments.statistics.intervals import (
     mean_interval,
     paired_interval,
     rank_correlation,
@@ -78,9 +78,7 @@ class Bench:
 
 
 @torch.no_grad()
-def bench(
-    energy: Energy, A: Tensor, sampler: Sampler, generator: torch.Generator, strangers: int = 4
-) -> Bench:
+def bench(energy: Energy, A: Tensor, sampler: Sampler, generator: torch.Generator, strangers: int = 4) -> Bench:
     """On problems A (P, n, n); strangers: how many other problems' answers lie among the wrong ones (fewer if
     P is small)."""
     y0, prepared, K = states.answers(energy, A), energy.prepare(A), range(energy.schedule.K)
@@ -187,11 +185,14 @@ def judged_alone(
     What is known to be the same is left out: every layer's mean is fc1's, a mean over problems is f's
     where it is fc3's, and f is its own linear fit."""
     chosen = [
-        a for a in plan
-        if a.kind in ALONE and a.share in (1.0, share) and a.draw == 0
+        a
+        for a in plan
+        if a.kind in ALONE
+        and a.share in (1.0, share)
+        and a.draw == 0
         and (a.kind != "mean" or a.layer == "fc1")
         and not (a.layer == "fc4" and a.kind in ("problem_mean", "linear"))
-    ]  # fmt: skip
+    ]
     rows = [one_landscape(whole, a, k, bench) for k in landscapes for a in chosen]
     return concat(rows, ignore_index=True)
 
@@ -208,10 +209,17 @@ def explained(
             these = [i for i, name in enumerate(names) if name == where]
             left, size = (array(t[:, these].sum(1)) for t in (residual, total))
             share = ratio_interval(left, size)
-            rows.append({
-                "layer": layer, "kind": kind, "landscape": k, "where": where,
-                "r2": 1 - share.estimate, "low": 1 - share.high, "high": 1 - share.low,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "layer": layer,
+                    "kind": kind,
+                    "landscape": k,
+                    "where": where,
+                    "r2": 1 - share.estimate,
+                    "low": 1 - share.high,
+                    "high": 1 - share.low,
+                }
+            )
     return DataFrame(rows)
 
 

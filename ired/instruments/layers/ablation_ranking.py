@@ -25,9 +25,12 @@ from ired.instruments.statistics.intervals import mean_interval
 
 # f is affine in its input, so "linear" says nothing about it: with it the others vote alone.
 VOTERS = {
-    "half": HALF, "problem_mean": ("problem_mean",), "linear": ("linear",),
-    "rank_weights": ("rank_weights",), "rank_components": ("rank_components",),
-}  # fmt: skip
+    "half": HALF,
+    "problem_mean": ("problem_mean",),
+    "linear": ("linear",),
+    "rank_weights": ("rank_weights",),
+    "rank_components": ("rank_components",),
+}
 HIDDEN = LAYERS[:3]
 LEVEL = 0.05
 
@@ -132,9 +135,7 @@ def _tail(null: Iterable[tuple[float, float]], measured: float) -> tuple[float, 
     return round(min(p, 1.0), 12), needed
 
 
-def damages(
-    damage: DataFrame, measure: str, share: float, layers: Sequence[str] = HIDDEN
-) -> DataFrame:
+def damages(damage: DataFrame, measure: str, share: float, layers: Sequence[str] = HIDDEN) -> DataFrame:
     """Mean damage over problems, a row a voter, a column a layer; kinds that keep a share of the rank at
     `share`. Voters that are not defined, or trivial, for one of the layers are left out."""
     chosen = _at(damage, share)
@@ -160,10 +161,18 @@ def table(damage: DataFrame, share: float) -> DataFrame:
             cells = [(n, mean_interval(g[measure])) for n, g in of.groupby("layer")]
             order = ranks([cell.estimate for _, cell in cells])
             rows += [
-                {"measure": measure, "kind": kind, "layer": layer, "damage": cell.estimate,
-                 "low": cell.low, "high": cell.high, "rank": place, "of": len(cells)}
+                {
+                    "measure": measure,
+                    "kind": kind,
+                    "layer": layer,
+                    "damage": cell.estimate,
+                    "low": cell.low,
+                    "high": cell.high,
+                    "rank": place,
+                    "of": len(cells),
+                }
                 for (layer, cell), place in zip(cells, order, strict=True)
-            ]  # fmt: skip
+            ]
     return DataFrame(rows)
 
 
@@ -176,11 +185,20 @@ def agreements(damage: DataFrame, share: float) -> DataFrame:
             votes = damages(damage, measure, share, layers)
             halves = (damages(damage[half], measure, share, layers) for half in (even, ~even))
             agreed, same = agreement(votes), likeness(*halves)
-            rows.append({
-                "measure": measure, "layers": len(layers), "voters": agreed.voters, "w": agreed.w,
-                "p": agreed.p, "needed": agreed.needed, "top": votes.columns[ranks(votes).sum(0).argmin()],
-                "halves_tau": same.tau, "halves_p": same.p, "halves_needed": same.needed,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "measure": measure,
+                    "layers": len(layers),
+                    "voters": agreed.voters,
+                    "w": agreed.w,
+                    "p": agreed.p,
+                    "needed": agreed.needed,
+                    "top": votes.columns[ranks(votes).sum(0).argmin()],
+                    "halves_tau": same.tau,
+                    "halves_p": same.p,
+                    "halves_needed": same.needed,
+                }
+            )
     return DataFrame(rows)
 
 

@@ -18,44 +18,67 @@ from ired.plotting.style import COLOURS, SEQUENTIAL, canvas
 
 NAMES = dict(zip(LAYERS, ("fc1", "fc2", "fc3", "f"), strict=True))
 LOOKS = {
-    "fc1": (COLOURS["trained"], "o"), "fc2": (COLOURS["algebraic"], "s"),
-    "fc3": (COLOURS["ideal"], "^"), "fc4": (COLOURS["least_squares_squared"], "D"),
-}  # fmt: skip
+    "fc1": (COLOURS["trained"], "o"),
+    "fc2": (COLOURS["algebraic"], "s"),
+    "fc3": (COLOURS["ideal"], "^"),
+    "fc4": (COLOURS["least_squares_squared"], "D"),
+}
 WORDS = {
-    "mean": "mean, all units", "resample": "other problem's, all units", "noise": "noise, all units",
-    "mean_half": "mean, half", "resample_half": "other problem's, half",
-    "noise_half": "noise, half", "problem_mean": "mean over problems", "identity": "identity",
-    "linear": "linear fit", "linear_stack": "linear fit from [a, y]", "film_off": "FiLM off",
-    "rank_weights": "weights, low rank", "rank_components": "activations, low rank",
-    "rounding": "rounding (control)", "half": "half the units",
-}  # fmt: skip
-TITLES = {"order": "Pairs of states out of order", "score": "Error of the score",
-          "mse": "Sampled MSE"}  # fmt: skip
-UNITS = {"order": "share of pairs (0.5: chance)", "score": "÷ mean square of the score",
-         "mse": "MSE per entry"}  # fmt: skip
+    "mean": "mean, all units",
+    "resample": "other problem's, all units",
+    "noise": "noise, all units",
+    "mean_half": "mean, half",
+    "resample_half": "other problem's, half",
+    "noise_half": "noise, half",
+    "problem_mean": "mean over problems",
+    "identity": "identity",
+    "linear": "linear fit",
+    "linear_stack": "linear fit from [a, y]",
+    "film_off": "FiLM off",
+    "rank_weights": "weights, low rank",
+    "rank_components": "activations, low rank",
+    "rounding": "rounding (control)",
+    "half": "half the units",
+}
+TITLES = {"order": "Pairs of states out of order", "score": "Error of the score", "mse": "Sampled MSE"}
+UNITS = {"order": "share of pairs (0.5: chance)", "score": "÷ mean square of the score", "mse": "MSE per entry"}
 SHORT = {"order": "order", "score": "score", "mse": "sampled MSE"}
 _INK = 11
 
 
 def ablation_figures(
-    tables: Mapping[str, DataFrame], votes: Mapping[str, DataFrame], anchors: Mapping[str, float], share: float,
-    problems: int, background: int,
+    tables: Mapping[str, DataFrame],
+    votes: Mapping[str, DataFrame],
+    anchors: Mapping[str, float],
+    share: float,
+    problems: int,
+    background: int,
 ) -> list[tuple[str, Figure, str]]:
     """Name, figure and caption of each, from what `ired.instruments.layers.study_ablation` gives; problems,
-    background: how many there were to judge on and to fit."""  # fmt: skip
+    background: how many there were to judge on and to fit."""
     whole, intervals = anchors["whole"], f"{problems} problems; bands are 95 % intervals over problems."
     titles = {measure: f"by {words}" for measure, words in SHORT.items()} | {"untrained": "untrained,\nby score"}
     return [
-        ("ablations", plot_heatmap(tables["summary"], share, whole), f"Means over {problems} problems, all landscapes. "
-         "Hatched: not defined. Of all units: the layers cannot differ. Sampled MSE of least squares on A "
-         f"{anchors['least_squares']:.2g}, of the mean {anchors['mean']:.2g}."),
-        ("ranking", plot_ranking({titles[name]: table for name, table in votes.items()}),
-         "1: the layer that is missed most. Ranks of mean damages."),
-        ("landscapes", plot_landscapes(tables["by_landscape"], tables["alone"], share, whole), f"{intervals} Dashed: "
-         "chance, no score, whole network. Dotted: nothing of the network in that landscape."),
+        (
+            "ablations",
+            plot_heatmap(tables["summary"], share, whole),
+            f"Means over {problems} problems, all landscapes. "
+            "Hatched: not defined. Of all units: the layers cannot differ. Sampled MSE of least squares on A "
+            f"{anchors['least_squares']:.2g}, of the mean {anchors['mean']:.2g}.",
+        ),
+        (
+            "ranking",
+            plot_ranking({titles[name]: table for name, table in votes.items()}),
+            "1: the layer that is missed most. Ranks of mean damages.",
+        ),
+        (
+            "landscapes",
+            plot_landscapes(tables["by_landscape"], tables["alone"], share, whole),
+            f"{intervals} Dashed: chance, no score, whole network. Dotted: nothing of the network in that landscape.",
+        ),
         ("ranks", plot_rank_curves(tables["summary"], whole), intervals),
         ("linearity", plot_linearity(tables["linear_fits"]), f"{intervals} Fitted on {background} other problems."),
-    ]  # fmt: skip
+    ]
 
 
 def plot_heatmap(summary: DataFrame, share: float, whole: float) -> Figure:
@@ -66,8 +89,7 @@ def plot_heatmap(summary: DataFrame, share: float, whole: float) -> Figure:
     """
     rows = summary[(summary["share"] == 1.0) | (summary["share"] == share)]
     kinds = [kind for kind in KINDS if kind in set(rows["kind"])]
-    figure, (axes,) = canvas(1, 3, (3.9, 0.36 * len(kinds) + 1.6), title="What a layer carries",
-                             sharey=True)  # fmt: skip
+    figure, (axes,) = canvas(1, 3, (3.9, 0.36 * len(kinds) + 1.6), title="What a layer carries", sharey=True)
     for axis, measure in zip(axes, TITLES, strict=True):
         grid = rows.pivot(index="kind", columns="layer", values=measure).reindex(kinds, columns=LAYERS)
         values = grid.to_numpy()
@@ -95,12 +117,9 @@ def plot_landscapes(curves: DataFrame, alone: DataFrame, share: float, whole: fl
     curves: that of `ablation_damage.by_landscape`; alone: the same of sampled errors, measure "mse".
     """
     kinds = [k for k in KINDS if k in set(alone["kind"]) and k not in WHOLE]
-    figure, axes = canvas(3, len(kinds), (2.35, 2.15), title="Landscape by landscape", sharex=True,
-                          sharey="row")  # fmt: skip
+    figure, axes = canvas(3, len(kinds), (2.35, 2.15), title="Landscape by landscape", sharex=True, sharey="row")
     for column, kind in zip(axes.T, kinds, strict=True):
-        for axis, (table, measure) in zip(
-            column, ((curves, "order"), (curves, "score"), (alone, "mse")), strict=True
-        ):
+        for axis, (table, measure) in zip(column, ((curves, "order"), (curves, "score"), (alone, "mse")), strict=True):
             rows = table[(table["kind"] == kind) & table["share"].isin((1.0, share))]
             for layer, line in rows.groupby("layer"):
                 if line[measure].max() > 1e-9:  # f's own linear fit: nothing changes
@@ -128,8 +147,7 @@ def plot_landscapes(curves: DataFrame, alone: DataFrame, share: float, whole: fl
 def plot_rank_curves(summary: DataFrame, whole: float) -> Figure:
     """Score and answers by the share of the rank that is kept, of weights and of activations."""
     measures = ("score", "mse")
-    figure, axes = canvas(2, 2, (4.2, 2.9), title="How much rank a layer needs", sharex=True,
-                          sharey="row")  # fmt: skip
+    figure, axes = canvas(2, 2, (4.2, 2.9), title="How much rank a layer needs", sharex=True, sharey="row")
     for column, kind in zip(axes.T, ("rank_weights", "rank_components"), strict=True):
         for axis, measure in zip(column, measures, strict=True):
             for layer, line in summary[summary["kind"] == kind].groupby("layer"):
@@ -139,8 +157,9 @@ def plot_rank_curves(summary: DataFrame, whole: float) -> Figure:
             axis.axhline(level, color="0.3", linestyle="--", linewidth=1.2, zorder=1)
             axis.set_yscale("log")
             axis.set_xscale("log", base=2)
-        column[0].set_title({"rank_weights": "rank of the weights",
-                             "rank_components": "components of the activations"}[kind])  # fmt: skip
+        column[0].set_title(
+            {"rank_weights": "rank of the weights", "rank_components": "components of the activations"}[kind]
+        )
         column[1].set_xlabel("share of the full rank that is kept")
         shares = sorted(summary.loc[summary["kind"] == kind, "share"].unique())
         named_ticks(column[1], "x", shares, [f"1/{round(1 / s)}" for s in shares])
@@ -155,8 +174,7 @@ def plot_linearity(fits: DataFrame) -> Figure:
 
     fits: columns kind, layer, landscape, where ("noised" or "path"), r2, low, high.
     """
-    figure, axes = canvas(2, 2, (4.2, 2.7), title="How much of a layer is affine", sharex=True,
-                          sharey="row")  # fmt: skip
+    figure, axes = canvas(2, 2, (4.2, 2.7), title="How much of a layer is affine", sharex=True, sharey="row")
     titles = {"linear": "in its own input", "linear_stack": "in [a, y]: all layers up to it"}
     places = {"noised": "noised answers", "path": "sampling states"}
     for column, (kind, title) in zip(axes.T, titles.items(), strict=True):
@@ -198,10 +216,7 @@ def _band(axis: Axes, x, line: DataFrame, measure: str, layer: str) -> None:
 
 
 def _legend(figure: Figure) -> None:
-    marks = [
-        matplotlib.lines.Line2D([], [], color=c, marker=m, label=NAMES[layer])
-        for layer, (c, m) in LOOKS.items()
-    ]
+    marks = [matplotlib.lines.Line2D([], [], color=c, marker=m, label=NAMES[layer]) for layer, (c, m) in LOOKS.items()]
     figure.legend(handles=marks, loc="outside lower center", ncols=4, fontsize=_INK)
 
 

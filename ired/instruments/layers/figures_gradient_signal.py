@@ -27,13 +27,25 @@ TITLES = {
     "score": "Score (E itself)",
 }
 # Energies: colour, line and name.
-ENERGIES = {"trained": (COLOURS["trained"], "-", "trained"),
-            "untrained": (COLOURS["untrained"], "--", "untrained"),
-            "rescaled": (COLOURS["least_squares"], ":", "trained at initial size")}  # fmt: skip
-SHADES = {"dead": "0.1", "off": COLOURS["least_squares"], "linear": COLOURS["algebraic"],
-          "straight": "#f3d9a4", "bent": COLOURS["path"]}  # fmt: skip
-SAID = {"dead": "dead: no variance", "off": "off: slope ≈ 0", "linear": "linear: slope ≈ 1",
-        "straight": "straight: affine to 1 % of variance", "bent": "bends"}  # fmt: skip
+ENERGIES = {
+    "trained": (COLOURS["trained"], "-", "trained"),
+    "untrained": (COLOURS["untrained"], "--", "untrained"),
+    "rescaled": (COLOURS["least_squares"], ":", "trained at initial size"),
+}
+SHADES = {
+    "dead": "0.1",
+    "off": COLOURS["least_squares"],
+    "linear": COLOURS["algebraic"],
+    "straight": "#f3d9a4",
+    "bent": COLOURS["path"],
+}
+SAID = {
+    "dead": "dead: no variance",
+    "off": "off: slope ≈ 0",
+    "linear": "linear: slope ≈ 1",
+    "straight": "straight: affine to 1 % of variance",
+    "bent": "bends",
+}
 _WAYS = (COLOURS["trained"], COLOURS["algebraic"], COLOURS["ideal"], COLOURS["least_squares_squared"])
 
 
@@ -46,18 +58,33 @@ def gradient_signal_figures(
     """Name, figure and caption of each, from the tables of P5-02."""
     over = f"over {problems} problems"
     return [
-        ("depth", plot_depth(tables["depth"]), "Gradient by a layer's activations, over that by f: "
-         f"geometric means {over}, in the order of the backward pass. Band: within a factor of 10."),
-        ("signals", plot_signals(tables["signals"], tables["agreement"]), "‖mean‖²/tr Cov of gradients by "
-         f"the weights {over}, and the cosine of the losses' mean gradients; *: interval without 0. "
-         "Below, all layers; right, all landscapes equally often; –: no signal, ·: below .01."),
-        ("spectra", plot_spectra(values, summary["spectra"]), "Singular values by rank, medians over "
-         "problems at noised answers; below their root mean square. Dashed: untrained."),
-        ("units", plot_units(tables["census"]), "Units of each layer by what they do over noised answers, "
-         f"{over}."),
-        ("paths", plot_paths(summary), "Shares of the score add up to 1; bands: 95 % intervals "
-         f"{over}. Last: the {TOP:.0%} of a layer's units that lead on the other problems."),
-    ]  # fmt: skip
+        (
+            "depth",
+            plot_depth(tables["depth"]),
+            "Gradient by a layer's activations, over that by f: "
+            f"geometric means {over}, in the order of the backward pass. Band: within a factor of 10.",
+        ),
+        (
+            "signals",
+            plot_signals(tables["signals"], tables["agreement"]),
+            "‖mean‖²/tr Cov of gradients by "
+            f"the weights {over}, and the cosine of the losses' mean gradients; *: interval without 0. "
+            "Below, all layers; right, all landscapes equally often; –: no signal, ·: below .01.",
+        ),
+        (
+            "spectra",
+            plot_spectra(values, summary["spectra"]),
+            "Singular values by rank, medians over "
+            "problems at noised answers; below their root mean square. Dashed: untrained.",
+        ),
+        ("units", plot_units(tables["census"]), f"Units of each layer by what they do over noised answers, {over}."),
+        (
+            "paths",
+            plot_paths(summary),
+            "Shares of the score add up to 1; bands: 95 % intervals "
+            f"{over}. Last: the {TOP:.0%} of a layer's units that lead on the other problems.",
+        ),
+    ]
 
 
 def plot_depth(table: DataFrame) -> Figure:
@@ -79,23 +106,28 @@ def plot_depth(table: DataFrame) -> Figure:
                 if energy != "trained" and k not in shown:
                     continue
                 y = rows.set_index("place")["decades"].loc[list(PLACES)]
-                front = (
-                    {"linewidth": 1.8, "marker": "o"} if energy == "trained" else {"linewidth": 1.4}
-                )
+                front = {"linewidth": 1.8, "marker": "o"} if energy == "trained" else {"linewidth": 1.4}
                 axis.plot(x, y, style, color=shades(int(k)), markersize=3.5, **front)
         axis.set_xticks(x, PLACES)
         axis.set(title=TITLES[kind], xlabel="backward pass →")
     axes[0].set_ylabel("‖gradient‖ / ‖gradient by f‖, log₁₀")
     bar = figure.colorbar(
-        matplotlib.cm.ScalarMappable(Normalize(0, last), SEQUENTIAL), ax=axes, label="landscape k",
+        matplotlib.cm.ScalarMappable(Normalize(0, last), SEQUENTIAL),
+        ax=axes,
+        label="landscape k",
         pad=0.01,
-    )  # fmt: skip
+    )
     bar.set_ticks(range(last + 1))
     lines = [
-        Line2D([], [], color="0.25", linestyle=style, label=words if name == "trained" else
-               f"{words} (k = {', '.join(map(str, shown))})")
+        Line2D(
+            [],
+            [],
+            color="0.25",
+            linestyle=style,
+            label=words if name == "trained" else f"{words} (k = {', '.join(map(str, shown))})",
+        )
         for name, (_, style, words) in ENERGIES.items()
-    ]  # fmt: skip
+    ]
     figure.legend(handles=lines, loc="outside lower center", ncols=3)
     return figure
 
@@ -121,22 +153,25 @@ def plot_signals(table: DataFrame, agreement: DataFrame) -> Figure:
     for line, energy in zip(axes, names, strict=True):
         for axis, kind in zip(line, KINDS, strict=False):
             cells = table[(table["energy"] == energy) & (table["kind"] == kind)]
-            grid = cells.pivot(index="layer", columns="landscape", values="snr").loc[
-                [*WEIGHTS, WHOLE], columns
-            ]
+            grid = cells.pivot(index="layer", columns="landscape", values="snr").loc[[*WEIGHTS, WHOLE], columns]
             grid = grid.to_numpy()
             image = heat_map(axis, grid.clip(norm.vmin), SEQUENTIAL, norm)
             last = len(grid) - 1  # numbers for all layers; of the others only where there is no signal
             for (i, j), value in np.ndenumerate(grid):
                 if i == last or value <= 0:
-                    axis.text(j, i, _short(value), ha="center", va="center", fontsize=8.5,
-                              color=ink(image, max(value, norm.vmin)))  # fmt: skip
+                    axis.text(
+                        j,
+                        i,
+                        _short(value),
+                        ha="center",
+                        va="center",
+                        fontsize=8.5,
+                        color=ink(image, max(value, norm.vmin)),
+                    )
             axis.set_title(TITLES[kind])
         cells = agreement[agreement["energy"] == energy]
         grids = {
-            name: cells.pivot(index="layer", columns="landscape", values=name).loc[
-                [*WEIGHTS, WHOLE], columns
-            ]
+            name: cells.pivot(index="layer", columns="landscape", values=name).loc[[*WEIGHTS, WHOLE], columns]
             for name in ("cosine", "low", "high")
         }
         cosine, sure = grids["cosine"].to_numpy(), (grids["low"] > 0) | (grids["high"] < 0)
@@ -144,8 +179,7 @@ def plot_signals(table: DataFrame, agreement: DataFrame) -> Figure:
         colours = heat_map(axis, cosine, DIVERGING, Normalize(-1, 1))
         for (i, j), value in np.ndenumerate(cosine):
             if sure.to_numpy()[i, j]:
-                axis.text(j, i + 0.1, "*", ha="center", va="center", fontsize=13,
-                          color=ink(colours, value))  # fmt: skip
+                axis.text(j, i + 0.1, "*", ha="center", va="center", fontsize=13, color=ink(colours, value))
         axis.set_title("Cosine of the two losses")
         line[0].set_ylabel(energy, fontweight="bold")
     axes[0, 0].set_xticks(range(len(columns)), ["all" if k == EVERY else k for k in columns])
@@ -182,11 +216,16 @@ def plot_spectra(values: dict[str, np.ndarray], summary: DataFrame) -> Figure:
                 above.plot(x, stack[k], style, color=shades(k), linewidth=1.6)
             rows = summary[(summary["energy"] == energy) & (summary["map"] == name)]
             rows = rows[rows["measure"] == "gain"]
-            below.plot(rows["landscape"], rows["mean"], style, color=colour, label=words,
-                       marker=MARKERS.get(energy, "v"), markersize=4)  # fmt: skip
-            below.fill_between(
-                rows["landscape"], rows["low"], rows["high"], color=colour, alpha=0.2, linewidth=0
+            below.plot(
+                rows["landscape"],
+                rows["mean"],
+                style,
+                color=colour,
+                label=words,
+                marker=MARKERS.get(energy, "v"),
+                markersize=4,
             )
+            below.fill_between(rows["landscape"], rows["low"], rows["high"], color=colour, alpha=0.2, linewidth=0)
         above.set(title=name, xlabel="rank", yscale="log")
         below.set_yscale("log")
         for axis in (above, below):
@@ -197,8 +236,9 @@ def plot_spectra(values: dict[str, np.ndarray], summary: DataFrame) -> Figure:
     axes[1, 0].set_ylabel("gain (root mean square)")
     handles, labels = axes[1, 0].get_legend_handles_labels()
     first = [Line2D([], [], color=shades(k), label=f"k = {k}", linewidth=3) for k in shown]
-    figure.legend([*first, *handles], [line.get_label() for line in first] + labels,
-                  loc="outside lower center", ncols=6)  # fmt: skip
+    figure.legend(
+        [*first, *handles], [line.get_label() for line in first] + labels, loc="outside lower center", ncols=6
+    )
     return figure
 
 
@@ -208,18 +248,14 @@ def plot_units(table: DataFrame) -> Figure:
     table: columns energy, landscape, layer, sort, share.
     """
     names = ("trained", "untrained")
-    figure, axes = canvas(
-        2, len(LAYERS), (4.4, 2.5), sharex=True, sharey=True, title="What the units do"
-    )
+    figure, axes = canvas(2, len(LAYERS), (4.4, 2.5), sharex=True, sharey=True, title="What the units do")
     for line, energy in zip(axes, names, strict=True):
         for axis, layer in zip(line, LAYERS, strict=True):
             rows = table[(table["energy"] == energy) & (table["layer"] == layer)]
             grid = rows.pivot(index="landscape", columns="sort", values="share")[list(SORTS)]
             under = np.zeros(len(grid))
             for sort in SORTS:
-                axis.bar(
-                    grid.index, grid[sort], bottom=under, color=SHADES[sort], width=0.85, linewidth=0
-                )
+                axis.bar(grid.index, grid[sort], bottom=under, color=SHADES[sort], width=0.85, linewidth=0)
                 under += grid[sort].to_numpy()
             axis.axhline(0.05, color="black", linewidth=0.8, linestyle=":")
             axis.set_ylim(0, 1)
@@ -240,9 +276,7 @@ def plot_paths(summary: dict[str, DataFrame]) -> Figure:
     summary: "roots", "routes", "film" and "units", each with energy, landscape, what it is named after,
     measure, mean, low, high.
     """
-    figure, ((first, second), (third, fourth)) = canvas(
-        2, 2, (5.6, 3.7), title="Which way the score goes"
-    )
+    figure, ((first, second), (third, fourth)) = canvas(2, 2, (5.6, 3.7), title="Which way the score goes")
     roots = summary["roots"][summary["roots"]["root"] == "constant"]
     for energy, (colour, style, words) in ENERGIES.items():
         _line(first, roots[roots["energy"] == energy], colour, style, words)
@@ -258,9 +292,7 @@ def plot_paths(summary: dict[str, DataFrame]) -> Figure:
     second.axhline(0, color="0.4", linewidth=1)
     second.set(title="Past FiLM's gains and through them", ylabel="share of the score")
 
-    film = summary["film"][
-        (summary["film"]["measure"] == "change") & (summary["film"]["altered"] != "own")
-    ]
+    film = summary["film"][(summary["film"]["measure"] == "change") & (summary["film"]["altered"] != "own")]
     for name, colour in zip(dict.fromkeys(film["altered"]), _WAYS, strict=True):
         rows = film[film["altered"] == name]
         _line(third, rows[rows["energy"] == "trained"], colour, "-", name)
@@ -293,9 +325,7 @@ def plot_paths(summary: dict[str, DataFrame]) -> Figure:
 
 def _line(axis: Axes, rows: DataFrame, colour: str, style: str, words: str | None) -> None:
     axis.plot(rows["landscape"], rows["mean"], style, color=colour, label=words)
-    axis.fill_between(
-        rows["landscape"], rows["low"], rows["high"], color=colour, alpha=0.18, linewidth=0
-    )
+    axis.fill_between(rows["landscape"], rows["low"], rows["high"], color=colour, alpha=0.18, linewidth=0)
 
 
 def _shades(last: int):

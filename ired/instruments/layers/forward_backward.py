@@ -83,9 +83,7 @@ def passage(network: Network, A: Tensor, z: Tensor, k: int | Tensor) -> Passage:
         (scale2, scale3),
     )
     d, e, score = _back(network, 2 * f, bend, film)
-    return Passage(
-        x=x, v=(v1, v2, v3), u=u, h=(h1, h2, h3), bend=bend, film=film, f=f, d=d, e=e, score=score
-    )
+    return Passage(x=x, v=(v1, v2, v3), u=u, h=(h1, h2, h3), bend=bend, film=film, f=f, d=d, e=e, score=score)
 
 
 def swish_slope(u: Tensor) -> Tensor:
@@ -140,9 +138,7 @@ def rescaled(network: Network, like: Network) -> Network:
     return changed
 
 
-def noised(
-    energy: Energy, y0: Tensor, draws: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def noised(energy: Energy, y0: Tensor, draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Noised answers of y0 (P, d) in every landscape and their noise: z and ε, (K, P, draws, size)."""
     pairs = [points.noised(energy, y0, k, draws, generator) for k in range(energy.schedule.K)]
     states, noise = (torch.stack(parts) for parts in zip(*pairs, strict=True))

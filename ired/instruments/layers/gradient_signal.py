@@ -85,9 +85,7 @@ class Flow:
     def columns(self) -> dict[str, NDArray]:
         """Norms as tidy columns, one row per landscape, kind, place and problem."""
         axes = {"landscape": self.landscapes, "kind": KINDS, "place": PLACES}
-        return points.columns(
-            axes | {"problem": range(self.norm.shape[-1])}, norm=self.norm, bare=self.bare
-        )
+        return points.columns(axes | {"problem": range(self.norm.shape[-1])}, norm=self.norm, bare=self.bare)
 
     def signals(self, level: float = 0.95) -> list[dict]:
         """Signal-to-noise of each gradient by each layer's weights and activations, as rows."""
@@ -95,21 +93,23 @@ class Flow:
         for c, k in enumerate(self.landscapes):
             for i, kind in enumerate(KINDS):
                 unit = self.unit[c] if kind == "contrastive" else 1.0
-                grams = [
-                    ("weights", name, gram)
-                    for name, gram in zip(WEIGHTS, self.weights[c, i], strict=True)
-                ]
+                grams = [("weights", name, gram) for name, gram in zip(WEIGHTS, self.weights[c, i], strict=True)]
                 grams.append(("weights", WHOLE, self.weights[c, i].sum(0)))
                 at_places = zip(PLACES, self.activations[c, i], strict=True)
                 grams += [("activations", name, gram) for name, gram in at_places]
                 for of, name, gram in grams:
                     snr = signal_to_noise(gram, level)
-                    rows.append({
-                        "landscape": int(k), "kind": kind, "of": of, "layer": name,
-                        **snr.row("snr"),
-                        "norm": float(np.sqrt(gram.mean().clip(0)) * unit),
-                        "typical": float(np.sqrt(np.trace(gram) / len(gram)) * unit),
-                    })  # fmt: skip
+                    rows.append(
+                        {
+                            "landscape": int(k),
+                            "kind": kind,
+                            "of": of,
+                            "layer": name,
+                            **snr.row("snr"),
+                            "norm": float(np.sqrt(gram.mean().clip(0)) * unit),
+                            "typical": float(np.sqrt(np.trace(gram) / len(gram)) * unit),
+                        }
+                    )
         return rows
 
     def agreement(self, level: float = 0.95) -> list[dict]:
@@ -183,8 +183,9 @@ def mean_cosine(first: NDArray, between: NDArray, second: NDArray, level: float 
     towards 0 and never turns its sign. 0 where a mean is 0; cut to [−1, 1], which noise can leave.
     """
 
-    def cosine(g: NDArray, g_own: NDArray, gh: NDArray, gh_own: NDArray, h: NDArray, h_own: NDArray,
-               count: int) -> NDArray:  # fmt: skip
+    def cosine(
+        g: NDArray, g_own: NDArray, gh: NDArray, gh_own: NDArray, h: NDArray, h_own: NDArray, count: int
+    ) -> NDArray:
         product = (gh - gh_own) / (count * (count - 1))
         lengths = np.sqrt(g.clip(0)) * np.sqrt(h.clip(0)) / count**2
         return np.divide(product, lengths, out=np.zeros_like(product), where=lengths > 0)
@@ -224,16 +225,15 @@ def _cell(
     generator: torch.Generator,
 ) -> dict[str, NDArray]:
     """All of a Flow in one cell with landscapes k (M,), one for each draw."""
-    root, sigma = (
-        getattr(network.schedule, name).to(y0)[k][:, None] for name in ("sqrt_alpha_bar", "sigma")
-    )
+    root, sigma = (getattr(network.schedule, name).to(y0)[k][:, None] for name in ("sqrt_alpha_bar", "sigma"))
     to_basis, draws = network.coordinates.to_basis, len(k)
-    noise, contrast_noise = (
-        points.noise(network, len(A), draws, generator=generator, like=y0) for _ in range(2)
-    )
+    noise, contrast_noise = (points.noise(network, len(A), draws, generator=generator, like=y0) for _ in range(2))
     wrong = negatives(y0[:, None], contrast_noise, k)
-    states = (root * y0[:, None] + sigma * noise, root * y0[:, None] + sigma * contrast_noise,
-              root * wrong + sigma * contrast_noise)  # fmt: skip
+    states = (
+        root * y0[:, None] + sigma * noise,
+        root * y0[:, None] + sigma * contrast_noise,
+        root * wrong + sigma * contrast_noise,
+    )
     z, right, wrong = (to_basis(y) for y in states)
     losses, places, terms = _denoising(network, A, z, to_basis(noise), k)
     with torch.no_grad():
@@ -243,9 +243,7 @@ def _cell(
         # A contrast that is learned pulls by e^−300: its squares would vanish, its direction is there.
         unit = F.logsigmoid(gap).max()
         relative = (F.logsigmoid(gap) - unit).exp()[..., None]
-        apart = [
-            torch.cat([g, -h], -1) for g, h in zip(_places(real), _places(negative), strict=True)
-        ]
+        apart = [torch.cat([g, -h], -1) for g, h in zip(_places(real), _places(negative), strict=True)]
         bare = [places, apart, _places(score_pass)]
         pulled = [places, [pull * g for g in apart], _places(score_pass)]
         scaled = [places, [relative * g for g in apart], _places(score_pass)]
@@ -264,9 +262,7 @@ def _cell(
     }
 
 
-def _denoising(
-    network: Network, A: Tensor, z: Tensor, noise: Tensor, k: Tensor
-) -> tuple[Tensor, list[Tensor], Terms]:
+def _denoising(network: Network, A: Tensor, z: Tensor, noise: Tensor, k: Tensor) -> tuple[Tensor, list[Tensor], Terms]:
     """The loss (P, M), its gradients by the activations, and the factors of those by the weights.
 
     A matrix acts twice, forward and in the pass that makes the score, and so has two products.

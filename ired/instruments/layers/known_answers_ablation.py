@@ -96,10 +96,13 @@ class Upside(Around):
 
 
 def walk(
-    energy: Energy, A: Tensor, start: Tensor, first: int | None = None,
+    energy: Energy,
+    A: Tensor,
+    start: Tensor,
+    first: int | None = None,
     callback: Callable[[Any], None] = lambda step: None,
 ) -> Tensor:
-    """A sampler of one denoising step in every landscape: exact on ideal landscapes."""  # fmt: skip
+    """A sampler of one denoising step in every landscape: exact on ideal landscapes."""
     y, first = start, energy.schedule.K - 1 if first is None else first
     root = energy.schedule.sqrt_alpha_bar.tolist()
     callback(SimpleNamespace(stage="start", landscape=first, y=y))
@@ -123,9 +126,16 @@ def planned(
     """Energies by (kind, layer), components at the share that keeps RANK of f's; no altered weights."""
     share = RANK / len(chain.W[3])
     plan = ablation.plan(
-        chain, A, habits, others[:3], (share,), 1, lambda layer: chain, lambda layer, share: chain,
+        chain,
+        A,
+        habits,
+        others[:3],
+        (share,),
+        1,
+        lambda layer: chain,
+        lambda layer, share: chain,
         generator,
-    )  # fmt: skip
+    )
     return {(a.kind, a.layer): a.energy for a in plan}
 
 
@@ -149,32 +159,44 @@ def check_layer_ablation(references: References, generator: torch.Generator) -> 
     def check(what: str, expected: Any, measured: Any, tolerance: float = 1e-9) -> Check:
         return compare(NAME, what, expected, measured, tolerance)
 
-    checks = [check(f"order after {kind} of any whole layer: chance", 0.5, every(kind, "order"))
-              for kind in ablation.WHOLE]  # fmt: skip
-    checks += [check(f"score after {kind} of any whole layer: none", 1, every(kind, "score").mean(-1))
-               for kind in ablation.WHOLE]  # fmt: skip
+    checks = [
+        check(f"order after {kind} of any whole layer: chance", 0.5, every(kind, "order")) for kind in ablation.WHOLE
+    ]
+    checks += [
+        check(f"score after {kind} of any whole layer: none", 1, every(kind, "score").mean(-1))
+        for kind in ablation.WHOLE
+    ]
     for kind in ("problem_mean", "linear_stack"):
         k = chain.schedule.K - 1
         third, last = (ablated[kind, layer].energy(A, bench.near[k], k) for layer in ("fc3", "fc4"))
-        checks.append(check(f"{kind} of fc3 against f's, an affine map of it", 1,
-                            points.array(third / last)))  # fmt: skip
-    for what, key in (("a layer that is affine, by its affine fit", ("linear", "fc2")),
-                      ("f by its affine fit", ("linear", "fc4")),
-                      ("f by as many components as it has", ("rank_components", "fc4"))):  # fmt: skip
+        checks.append(check(f"{kind} of fc3 against f's, an affine map of it", 1, points.array(third / last)))
+    for what, key in (
+        ("a layer that is affine, by its affine fit", ("linear", "fc2")),
+        ("f by its affine fit", ("linear", "fc4")),
+        ("f by as many components as it has", ("rank_components", "fc4")),
+    ):
         checks += [check(f"{term} lost with {what}", 0, damage[key][term]) for term in ("order", "score")]
-    r2 = {(layer, kind): 1 - (left.sum() / total.sum()).item()
-          for layer, kind, k, left, total in ablation.unexplained(
-              chain, others, states, habits) if k == 0}  # fmt: skip
+    r2 = {
+        (layer, kind): 1 - (left.sum() / total.sum()).item()
+        for layer, kind, k, left, total in ablation.unexplained(chain, others, states, habits)
+        if k == 0
+    }
     x = torch.randn(20, WIDTH, generator=generator, dtype=torch.float64)
     bent = least_squares(torch.cat([x, -x]), torch.cat([x, -x]).abs())
-    checks += [check("R² of an affine layer", 1, r2["fc2", "linear"]),
-               check("slopes of |x| on values of both signs", 0, points.array(bent(x) - bent(-x)))]  # fmt: skip
+    checks += [
+        check("R² of an affine layer", 1, r2["fc2", "linear"]),
+        check("slopes of |x| on values of both signs", 0, points.array(bent(x) - bent(-x))),
+    ]
     units = torch.arange(WIDTH, device=A.device) >= WIDTH - IDLE
     values = [habit.donor[: len(A)] + 7 for habit in habits["fc2"]]
     idle = ablation_damage.judge(Ablated(chain, "fc2", instead(values, units)), bench)
     checks += [check(f"{term} lost with idle units", 0, idle[term]) for term in ("order", "score")]
-    return [*checks, *_donors(chain, A, others, habits, states, ablated, check),
-            *_judged(chain, bench, check), *_sampled(ideal, A, generator, check)]  # fmt: skip
+    return [
+        *checks,
+        *_donors(chain, A, others, habits, states, ablated, check),
+        *_judged(chain, bench, check),
+        *_sampled(ideal, A, generator, check),
+    ]
 
 
 def _donors(chain, A, others, habits, states, ablated, check) -> list[Check]:

@@ -32,15 +32,16 @@ class Planted:
         self.coordinates, self.schedule, self.width = like.coordinates, like.schedule, width
 
         def draw(*shape: int) -> Tensor:
-            values = torch.randn(
-                *shape, generator=generator, dtype=torch.float64, device=generator.device
-            )
+            values = torch.randn(*shape, generator=generator, dtype=torch.float64, device=generator.device)
             return values.to(device)
 
         size = self.coordinates.size
         for name, reads, makes in (
-            ("fc1", 2 * size, width), ("fc2", width, width), ("fc3", width, width), ("fc4", width, size)
-        ):  # fmt: skip
+            ("fc1", 2 * size, width),
+            ("fc2", width, width),
+            ("fc3", width, width),
+            ("fc4", width, size),
+        ):
             layer = SimpleNamespace(weight=1.5 * draw(makes, reads) / reads**0.5, bias=draw(makes))
             setattr(self, name, layer)
         self.tables = [start + 0.5 * draw(self.schedule.K, width) for start in (1.0, 0.0, 1.0, 0.0)]
@@ -72,32 +73,36 @@ def check_jacobians(references: References, generator: torch.Generator) -> list[
     spectra, k = jacobians.spectra(network, A, z[:4, :, 0]), 3
     a, checks = network.inputs(A), []
     for place, name in ((0, "state → fc1"), (3, "state → f")):
-        J = torch.stack([
-            torch.func.jacrev(lambda x, i=i, p=place: network.forward(a[i], x, k)[p])(z[k, i, 0])
-            for i in range(len(A))
-        ])  # fmt: skip
+        J = torch.stack(
+            [
+                torch.func.jacrev(lambda x, i=i, p=place: network.forward(a[i], x, k)[p])(z[k, i, 0])
+                for i in range(len(A))
+            ]
+        )
         singular_values = states.array(torch.linalg.svdvals(J))
-        checks.append(compare(JACOBIANS, f"singular values of {name}: autograd's", singular_values,
-                              spectra.values[name][k], 1e-10))  # fmt: skip
+        checks.append(
+            compare(
+                JACOBIANS, f"singular values of {name}: autograd's", singular_values, spectra.values[name][k], 1e-10
+            )
+        )
     kept = passage(network, A, z[k], k)
-    score = torch.stack([
-        torch.func.grad(lambda x, i=i: network.forward(a[i], x, k)[3].pow(2).sum())(z[k, i, 0])
-        for i in range(len(A))
-    ])  # fmt: skip
+    score = torch.stack(
+        [torch.func.grad(lambda x, i=i: network.forward(a[i], x, k)[3].pow(2).sum())(z[k, i, 0]) for i in range(len(A))]
+    )
     checks.append(compare(JACOBIANS, "score: autograd's", *_arrays(score, kept.score[:, 0]), 1e-9))
 
     linear(network)
     spectra = jacobians.spectra(network, A, z[:4, :, 0])
     first = network.fc1.weight[:, network.coordinates.size :]
     scale2, _, scale3, _ = (table[k][:, None] for table in network.tables)
-    product = (
-        network.fc4.weight @ (scale3 * network.fc3.weight) @ (scale2 * network.fc2.weight) @ first
-    )
-    expected = np.broadcast_to(
-        states.array(torch.linalg.svdvals(product)), spectra.values["state → f"][k].shape
-    )
-    return [*checks, compare(JACOBIANS, "a linear network: the product of its matrices", expected,
-                             spectra.values["state → f"][k], 1e-9)]  # fmt: skip
+    product = network.fc4.weight @ (scale3 * network.fc3.weight) @ (scale2 * network.fc2.weight) @ first
+    expected = np.broadcast_to(states.array(torch.linalg.svdvals(product)), spectra.values["state → f"][k].shape)
+    return [
+        *checks,
+        compare(
+            JACOBIANS, "a linear network: the product of its matrices", expected, spectra.values["state → f"][k], 1e-9
+        ),
+    ]
 
 
 def check_score_paths(references: References, generator: torch.Generator) -> list[Check]:
@@ -112,11 +117,10 @@ def check_score_paths(references: References, generator: torch.Generator) -> lis
     changes = score_decomposition.score_changes(network, {"twice": Times(network, 2.0)}, A, z, noise)["change"]
     chain = planted_path(network, (4, 11, 6))
     by_unit = score_decomposition.unit_shares(network, passage(network, A, z[2], 2))
-    carried = np.stack(
-        [states.array(by_unit[name][..., i]) for name, i in zip(LAYERS, chain, strict=True)]
+    carried = np.stack([states.array(by_unit[name][..., i]) for name, i in zip(LAYERS, chain, strict=True)])
+    rest = np.stack(
+        [states.array(by_unit[n].abs().sum(-1) - by_unit[n][..., i].abs()) for n, i in zip(LAYERS, chain, strict=True)]
     )
-    rest = np.stack([states.array(by_unit[n].abs().sum(-1) - by_unit[n][..., i].abs())
-                     for n, i in zip(LAYERS, chain, strict=True)])  # fmt: skip
     planted = score_decomposition.paths(network, A, z)
     network.tables[0], network.tables[2] = (torch.ones_like(network.tables[0]) for _ in range(2))
     plain = score_decomposition.paths(network, A, z)
@@ -127,12 +131,15 @@ def check_score_paths(references: References, generator: torch.Generator) -> lis
         compare(PATHS, "change of the score that is kept", 0, changes.reshape(2, -1)[0], 0),
         compare(PATHS, "share of a planted path", 1, carried, 1e-10),
         compare(PATHS, "share of all other units", 0, rest, 1e-10),
-        compare(PATHS, "units that carry the score of a planted path", 1 / 20,
-                planted.participation[:, :3], 1e-9),
+        compare(PATHS, "units that carry the score of a planted path", 1 / 20, planted.participation[:, :3], 1e-9),
         compare(PATHS, "share past FiLM where gains are 0", 1, plain.share[:, :, 0].sum(1), 1e-10),
-        compare(PATHS, "the score itself", *_arrays(network.gradient(A, y, 2),
-                network.coordinates.from_basis(passage(network, A, z[2], 2).score)), 1e-12),
-    ]  # fmt: skip
+        compare(
+            PATHS,
+            "the score itself",
+            *_arrays(network.gradient(A, y, 2), network.coordinates.from_basis(passage(network, A, z[2], 2).score)),
+            1e-12,
+        ),
+    ]
 
 
 def check_unit_census(references: References, generator: torch.Generator) -> list[Check]:
@@ -145,10 +152,7 @@ def check_unit_census(references: References, generator: torch.Generator) -> lis
     census = unit_activity.census(network, A, z)
     sorts = [unit_activity.SORTS[i] for i in census.sorts()[:, 0, :4].T.ravel()]
     K = len(z)
-    named = sum(
-        a == b
-        for a, b in zip(sorts, np.repeat(["dead", "off", "linear", "straight"], K), strict=True)
-    )
+    named = sum(a == b for a, b in zip(sorts, np.repeat(["dead", "off", "linear", "straight"], K), strict=True))
     bent = float((census.sorts()[:, 0, 4:] == unit_activity.SORTS.index("bent")).mean())
     dead = census.dead()
     return [
@@ -176,13 +180,26 @@ def check_gradient_flow(references: References, generator: torch.Generator) -> l
         for i, kind in enumerate(kinds):
             g = gradients[kind][layer]
             gram = states.array(g @ g.mT) / (flow.unit[k] ** 2 if kind == "contrastive" else 1.0)
-            checks.append(compare(FLOW, f"inner products of {kind} gradients by {layer}, relative",
-                                  gram / np.trace(gram), flow.weights[k, i, j] / np.trace(gram),
-                                  1e-9))  # fmt: skip
+            checks.append(
+                compare(
+                    FLOW,
+                    f"inner products of {kind} gradients by {layer}, relative",
+                    gram / np.trace(gram),
+                    flow.weights[k, i, j] / np.trace(gram),
+                    1e-9,
+                )
+            )
         cross = states.array(gradients["denoising"][layer] @ gradients["contrastive"][layer].mT) / flow.unit[k]
         size = np.abs(cross).max()
-        checks.append(compare(FLOW, f"inner products of the two losses by {layer}, relative",
-                              cross / size, flow.between[k, j] / size, 1e-9))  # fmt: skip
+        checks.append(
+            compare(
+                FLOW,
+                f"inner products of the two losses by {layer}, relative",
+                cross / size,
+                flow.between[k, j] / size,
+                1e-9,
+            )
+        )
     return checks
 
 
@@ -275,9 +292,7 @@ def autograd_gradients(
     size = network.coordinates.size
     layers = [getattr(network, name) for name in gradient_signal.WEIGHTS]
     root, sigma = network.schedule.sqrt_alpha_bar[k].item(), network.schedule.sigma[k].item()
-    noise, contrast_noise = (
-        states.noise(network, len(A), draws, generator=generator, like=y0) for _ in range(2)
-    )
+    noise, contrast_noise = (states.noise(network, len(A), draws, generator=generator, like=y0) for _ in range(2))
     wrong = negatives(y0[:, None], contrast_noise, torch.full((draws,), k, device=A.device))
     to_basis, a = network.coordinates.to_basis, network.inputs(A)
     z, right, wrong = (
@@ -308,16 +323,12 @@ def autograd_gradients(
             for i in range(len(A)):
                 total = sum(loss(i, m) for m in range(draws)) / draws
                 grads = torch.autograd.grad(total, flat, allow_unused=True, materialize_grads=True)
-                for name, weight, bias in zip(
-                    gradient_signal.WEIGHTS, grads[::2], grads[1::2], strict=True
-                ):
+                for name, weight, bias in zip(gradient_signal.WEIGHTS, grads[::2], grads[1::2], strict=True):
                     gradients[kind].setdefault(name, []).append(torch.cat([weight.flatten(), bias]))
     return {kind: {n: torch.stack(g) for n, g in by.items()} for kind, by in gradients.items()}
 
 
-def _states(
-    network: Planted, A: Tensor, draws: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def _states(network: Planted, A: Tensor, draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     y0 = network.coordinates.encode(torch.linalg.inv(A))
     return noised(network, y0, draws, generator)
 

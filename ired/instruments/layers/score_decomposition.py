@@ -65,9 +65,7 @@ class Paths:
     def columns(self) -> dict[str, NDArray]:
         """Shares and sizes as tidy columns, one row per landscape, root, route and problem."""
         axes = {"landscape": self.landscapes, "root": ROOTS, "route": ROUTES}
-        return states.columns(
-            axes | {"problem": range(self.share.shape[-1])}, share=self.share, size=self.size
-        )
+        return states.columns(axes | {"problem": range(self.share.shape[-1])}, share=self.share, size=self.size)
 
     def units(self) -> dict[str, NDArray]:
         """How few units carry the score, one row per landscape, layer and problem."""
@@ -83,10 +81,7 @@ def paths(network: Network, A: Tensor, z: Tensor) -> Paths:
         p = passage(network, A, z[k], k)
         whole = p.score.pow(2).sum(-1).clamp_min(torch.finfo(z.dtype).tiny)
         mean = p.f.mean((0, 1), keepdim=True).expand_as(p.f)
-        roots = [
-            [back(network, p, 2 * root, film) for film in _routes(p.film)]
-            for root in (mean, p.f - mean)
-        ]
+        roots = [[back(network, p, 2 * root, film) for film in _routes(p.film)] for root in (mean, p.f - mean)]
         parts = torch.stack([torch.stack(routes) for routes in roots])  # (2, 4, P, M, size)
         collected["landscapes"].append(np.array(k))
         collected["share"].append(_mean((parts * p.score).sum(-1) / whole))
@@ -131,9 +126,7 @@ def score_changes(
             for i, other in enumerate(named.values()):
                 score = other.gradient(A, y, k)
                 moved = (score - whole).pow(2).sum((1, 2)) / whole.pow(2).sum((1, 2))
-                change[i, k], error[i, k] = (
-                    states.array(v) for v in (moved, (score - eps).pow(2).sum((1, 2)) / blind)
-                )
+                change[i, k], error[i, k] = (states.array(v) for v in (moved, (score - eps).pow(2).sum((1, 2)) / blind))
     axes = {"altered": list(named), "landscape": range(shape[1]), "problem": range(shape[2])}
     return states.columns(axes, change=change, error=error)
 

@@ -42,8 +42,15 @@ class Ablations:
 
 
 def prepare(
-    energy: Energy, A: Tensor, background: Tensor, averaged: int, sampler: Sampler, shares: Sequence[float],
-    draws: int, without_film: Callable[[Energy, str], Energy], low_rank: Callable[[Energy, str, float], Energy],
+    energy: Energy,
+    A: Tensor,
+    background: Tensor,
+    averaged: int,
+    sampler: Sampler,
+    shares: Sequence[float],
+    draws: int,
+    without_film: Callable[[Energy, str], Energy],
+    low_rank: Callable[[Energy, str, float], Energy],
     generator: torch.Generator,
 ) -> Ablations:
     """All ablations of a network, judged on problems A (P, n, n).
@@ -51,24 +58,29 @@ def prepare(
     background (N, n, n): other problems for means and fits, the first `averaged` of them for means over problems;
     shares, draws: see `ablation.plan`; without_film(energy, layer), low_rank(energy, layer, share): networks with
     altered weights. Raises ValueError where the background does not fix the fits.
-    """  # fmt: skip
+    """
     tokens = ablation.tokens(energy, background, sampler, generator)
     habits = ablation.habits(energy, background, tokens)
     bench = ablation_damage.bench(energy, A, sampler, generator)
     plan = ablation.plan(
-        energy, A, habits,
+        energy,
+        A,
+        habits,
         others=background[:averaged],
         shares=shares,
         draws=draws,
         unmodulated=lambda layer: without_film(energy, layer),
         truncated=lambda layer, share: low_rank(energy, layer, share),
         generator=generator,
-    )  # fmt: skip
+    )
     return Ablations(energy, habits, bench, plan)
 
 
 def tables(
-    ablations: Ablations, damage: Mapping[str, DataFrame], landscapes: Sequence[int], share: float,
+    ablations: Ablations,
+    damage: Mapping[str, DataFrame],
+    landscapes: Sequence[int],
+    share: float,
     generator: torch.Generator,
 ) -> dict[str, DataFrame]:
     """Tables of P5-03: `ablations` are the trained network's; damage by network, "trained" among them, is what
@@ -78,7 +90,7 @@ def tables(
     effects, summary, by_landscape, tops: of the trained network; one_landscape, alone: ablated in one landscape alone,
     by problem and in the mean; linear_fits: held-out R² of the layers' affine fits on the bench's problems; ranking,
     agreement: of all networks, with a column network.
-    """  # fmt: skip
+    """
     energy, bench, trained = ablations.energy, ablations.bench, damage["trained"]
     tokens = ablation.tokens(energy, bench.A, bench.sampler, generator)
     residuals = ablation.unexplained(energy, bench.A, tokens, ablations.habits)

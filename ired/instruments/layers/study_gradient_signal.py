@@ -49,14 +49,21 @@ class Signals:
 
 
 def measure(
-    network: Network, altered: Mapping[str, Energy], A: Tensor, y0: Tensor, z: Tensor, noise: Tensor,
-    negatives: Negatives, decomposed: int, generator: torch.Generator,
+    network: Network,
+    altered: Mapping[str, Energy],
+    A: Tensor,
+    y0: Tensor,
+    z: Tensor,
+    noise: Tensor,
+    negatives: Negatives,
+    decomposed: int,
+    generator: torch.Generator,
 ) -> Signals:
     """For problems A (P, n, n) with answers y0 (P, d) at states z with their noise, both (K, P, M, size).
 
     altered: the network without FiLM, by name; negatives: see `gradient_signal.flow`, which draws M noised answers
     in each landscape; decomposed: problems whose Jacobians are decomposed, at one state in each landscape.
-    """  # fmt: skip
+    """
     return Signals(
         flow=gradient_signal.flow(network, A, y0, negatives, draws=z.shape[2], generator=generator),
         spectra=jacobians.spectra(network, A[:decomposed], z[:, :decomposed, 0]),
@@ -88,9 +95,7 @@ def singular_values(measured: Mapping[str, Signals]) -> dict[str, NDArray]:
     }
 
 
-def verdicts(
-    trained: Signals, tables: Mapping[str, DataFrame]
-) -> dict[str, tuple[bool, dict[str, float]]]:
+def verdicts(trained: Signals, tables: Mapping[str, DataFrame]) -> dict[str, tuple[bool, dict[str, float]]]:
     """The criteria of P5-02, met or not, with the numbers behind them, of the trained network and `tables`."""
     furthest, least = trained.flow.furthest(), trained.paths.least_constant()
     dead = trained.census.dead()

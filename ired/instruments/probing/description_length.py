@@ -60,12 +60,12 @@ class Code:
 
     def saved(self, columns: slice = slice(None), level: float = 0.95) -> Interval:
         """Bits saved per problem, on average over columns (all are of one property), with an interval
-        over problems, given the order in which they came."""  # fmt: skip
+        over problems, given the order in which they came."""
         return mean_interval((self.uniform - self.bits)[:, columns].mean(1), level)
 
     def curve(self, columns: slice = slice(None)) -> tuple[list[int], list[float]]:
         """Numbers of problems that probes were fitted to, and the bits that they then saved on each
-        value of the next block."""  # fmt: skip
+        value of the next block."""
         gain = (self.uniform - self.bits)[:, columns].mean(1)
         blocks = list(zip(self.ends[:-1], self.ends[1:], strict=True))
         return [a for a, _ in blocks], [float(gain[a:b].mean()) for a, b in blocks]
@@ -73,7 +73,7 @@ class Code:
 
 def ends_of(count: int, shares: Sequence[float] = SHARES) -> tuple[int, ...]:
     """How many of `count` problems are sent at the end of each block. Raises ValueError for so few
-    that there would be one block alone."""  # fmt: skip
+    that there would be one block alone."""
     ends = tuple(sorted({max(FEWEST, round(share * count)) for share in shares}))
     if len(ends) < 2 or ends[-1] > count:
         raise ValueError(f"{count} problems are too few to be sent in blocks")
@@ -81,8 +81,13 @@ def ends_of(count: int, shares: Sequence[float] = SHARES) -> tuple[int, ...]:
 
 
 def of_values(
-    x: Tensor, values: Tensor, order: ArrayLike, rng: np.random.Generator,
-    shares: Sequence[float] = SHARES, alphas: Sequence[float] = ALPHAS, inner: int = 3,
+    x: Tensor,
+    values: Tensor,
+    order: ArrayLike,
+    rng: np.random.Generator,
+    shares: Sequence[float] = SHARES,
+    alphas: Sequence[float] = ALPHAS,
+    inner: int = 3,
 ) -> Code:
     """Of real values (N, T), sent in the order (N,) by ridge probes of x (N, F).
 
@@ -113,15 +118,20 @@ def of_values(
 
 
 def of_labels(
-    x: NDArray, label: ArrayLike, order: ArrayLike, rng: np.random.Generator,
-    shares: Sequence[float] = SHARES, strengths: Sequence[float] = STRENGTHS, inner: int = 3,
+    x: NDArray,
+    label: ArrayLike,
+    order: ArrayLike,
+    rng: np.random.Generator,
+    shares: Sequence[float] = SHARES,
+    strengths: Sequence[float] = STRENGTHS,
+    inner: int = 3,
 ) -> Code:
     """Of labels (N,), sent in the order (N,) by logistic probes of x (N, F).
 
     A block is coded with the mean of what the rule of succession (Laplace) and probes of every strength
     say, weighted by exp(−loss) of each on inner folds of what was sent: to choose one of them by a
     handful of problems would cost more than is won. No probe may be surer than that rule can be.
-    """  # fmt: skip
+    """
     order = np.asarray(order)
     x, label = x[order], np.asarray(label, dtype=bool)[order]
     ends, bits = ends_of(len(x), shares), np.ones(len(x))
@@ -144,9 +154,7 @@ def of_labels(
     return Code(bits[:, None], np.ones((len(x), 1)), ends)
 
 
-def _words(
-    x: NDArray, label: NDArray, train: NDArray, strengths: Sequence[float]
-) -> list[NDArray]:
+def _words(x: NDArray, label: NDArray, train: NDArray, strengths: Sequence[float]) -> list[NDArray]:
     """Logits (N,) of the rule of succession, and of probes fitted to `train` (N,) that are no surer."""
     count, yes = train.sum(), label[train].sum()
     rule = np.full(len(label), np.log((yes + 1) / (count - yes + 1)))

@@ -17,10 +17,14 @@ from ired.plotting.style import COLOURS, DIVERGING, SEQUENTIAL, canvas, centred
 LAYERS = ("fc1", "fc2", "fc3", "f")
 STATE, GIVEN = "A, y", "A, A², y"
 NAMES = {
-    "condition_number": "log condition number", "smallest_eigenvalue": "log smallest eigenvalue",
-    "log_determinant": "log-determinant", "trace": "trace", "distance": "distance to the answer",
-    "success": "will sampling succeed", "inverse": "entries of the inverse",
-}  # fmt: skip
+    "condition_number": "log condition number",
+    "smallest_eigenvalue": "log smallest eigenvalue",
+    "log_determinant": "log-determinant",
+    "trace": "trace",
+    "distance": "distance to the answer",
+    "success": "will sampling succeed",
+    "inverse": "entries of the inverse",
+}
 FLOOR = -0.1  # R² is drawn from here: a probe that is worse than the mean is of no use
 CONTROL = COLOURS["least_squares_squared"]
 
@@ -29,12 +33,15 @@ def probing_figures(tables: Mapping[str, DataFrame]) -> list[tuple[str, Figure, 
     """Name, figure and caption of each, from the tables of P5-01."""
     return [
         ("depth", plot_depth(tables["r2"]), "Out-of-fold R², means over landscapes."),
-        ("inverse", plot_inverse(tables["r2"], tables["ahead"]), "All entries together. Framed: interval of the "
-         "difference above 0, Bonferroni over cells."),
+        (
+            "inverse",
+            plot_inverse(tables["r2"], tables["ahead"]),
+            "All entries together. Framed: interval of the difference above 0, Bonferroni over cells.",
+        ),
         ("gains", plot_gains(tables["rises"]), "Means over landscapes. ✓: above the first four, corrected."),
         ("success", plot_success(tables["success"]), "Hollow: labels of other problems."),
         ("data", plot_data(tables["curves"]), "Bits saved per number on the next problems."),
-    ]  # fmt: skip
+    ]
 
 
 def plot_depth(r2: DataFrame, landscape: int = -1) -> Figure:
@@ -56,11 +63,17 @@ def plot_depth(r2: DataFrame, landscape: int = -1) -> Figure:
         axis.axhline(given, color=COLOURS["algebraic"], linewidth=1.6, label="[A, A², y]")
         _line(axis, line("untrained"), COLOURS["untrained"], "s", "--", "untrained")
         _line(axis, line("trained", "function"), CONTROL, "v", ":", "random function of the problem")
-        axis.plot(line("trained", "permuted")["r2"].to_numpy(), color="0.3", linewidth=1,
-                  linestyle=(0, (1, 3)), label="another problem's value")  # fmt: skip
+        axis.plot(
+            line("trained", "permuted")["r2"].to_numpy(),
+            color="0.3",
+            linewidth=1,
+            linestyle=(0, (1, 3)),
+            label="another problem's value",
+        )
         if ("trained", "fc3", name, "beyond others") in r2.index:
-            _line(axis, line("trained", "beyond others"), COLOURS["path"], "x", "-.",
-                  "what the other three do not tell")  # fmt: skip
+            _line(
+                axis, line("trained", "beyond others"), COLOURS["path"], "x", "-.", "what the other three do not tell"
+            )
         _line(axis, line("trained"), COLOURS["trained"], "o", "-", "trained")
         axis.set_title(title)
         axis.set_ylim(FLOOR - 0.04, 1.04)
@@ -79,9 +92,7 @@ def plot_inverse(r2: DataFrame, ahead: DataFrame) -> Figure:
     r2: as for `plot_depth`; ahead: columns layer, landscape, given, given_low, untrained, untrained_low.
     """
     r2 = r2.query("property == 'inverse' and task == 'property' and landscape >= 0")
-    figure, axes = canvas(
-        2, 2, (4.6, 3.0), title="Entries of the true inverse, read by an affine map"
-    )
+    figure, axes = canvas(2, 2, (4.6, 3.0), title="Entries of the true inverse, read by an affine map")
     for axis, source in zip(axes[0], ("trained", "untrained"), strict=True):
         cells = r2[(r2["source"] == source) | (r2["source"] == "input")]
         rows = [("input", name) for name in ("A", "A, A²", STATE, GIVEN)]
@@ -103,8 +114,7 @@ def plot_inverse(r2: DataFrame, ahead: DataFrame) -> Figure:
         axis.set_yticks(range(len(LAYERS)), LAYERS)
         axis.set_title(f"trained − {'[A, A², y]' if what == 'given' else 'untrained'}")
         landscape_axis(axis, table.shape[1])
-    figure.colorbar(image, ax=axes[1], label="difference of R²", shrink=0.85,
-                    extend="both")  # fmt: skip
+    figure.colorbar(image, ax=axes[1], label="difference of R²", shrink=0.85, extend="both")
     return figure
 
 
@@ -120,13 +130,12 @@ def plot_gains(rises: DataFrame) -> Figure:
         "input": ("[A, y]", COLOURS["least_squares"], "P"),
         "given": ("[A, A², y]", COLOURS["algebraic"], "D"),
         "selectivity": ("fc3, random function", CONTROL, "v"),
-    }  # fmt: skip
+    }
     figure, axes = canvas(1, 1, (8.2, 5.2), title="R² at fc3 less that of its rivals")
     axis = axes[0, 0]
     for place, (what, (label, colour, marker)) in enumerate(rivals.items()):
         height = np.arange(len(rises)) + 0.14 * (place - 2)
-        dots(axis, rises, height, what, colour, marker, filled=rises[f"{what}_low"] > 0, label=label, size=5,
-             width=1.6)  # fmt: skip
+        dots(axis, rises, height, what, colour, marker, filled=rises[f"{what}_low"] > 0, label=label, size=5, width=1.6)
     axis.axvline(0, color="0.3", linewidth=1)
     marks = [" ✓" if beyond else "" for beyond in rises["beyond"]]
     labels = [NAMES[name] + mark for name, mark in zip(rises["property"], marks, strict=True)]
@@ -143,9 +152,7 @@ def plot_success(table: DataFrame) -> Figure:
     table: columns source, layer, landscape, task, auroc, low, high.
     """
     landscapes = list(table["landscape"].unique())
-    figure, axes = canvas(
-        1, len(landscapes), (5.6, 4.6), title="Will sampling succeed? Logistic probes", sharey=True
-    )
+    figure, axes = canvas(1, len(landscapes), (5.6, 4.6), title="Will sampling succeed? Logistic probes", sharey=True)
     for axis, k in zip(axes[0], landscapes, strict=True):
         here = table[table["landscape"] == k]
         probes = here[here["task"] == "property"].reset_index(drop=True)
@@ -181,14 +188,13 @@ def plot_data(curves: DataFrame) -> Figure:
         ("trained", "fc3"): ("trained fc3", COLOURS["trained"], "o", "-"),
         ("trained", "f"): ("trained f", COLOURS["ideal"], "v", "-"),
     }
-    figure, axes = canvas(
-        2, 4, (3.3, 2.9), title=f"Data efficiency at k = {curves['landscape'].iloc[0]}", sharex=True
-    )
+    figure, axes = canvas(2, 4, (3.3, 2.9), title=f"Data efficiency at k = {curves['landscape'].iloc[0]}", sharex=True)
     for axis, (name, title) in zip(axes.flat, NAMES.items(), strict=False):
         for (source, layer), (label, colour, marker, dash) in lines.items():
             rows = curves.query("property == @name and source == @source and layer == @layer")
-            axis.plot(range(len(rows)), rows["saved"], color=colour, marker=marker, linestyle=dash,
-                      label=label, markersize=4)  # fmt: skip
+            axis.plot(
+                range(len(rows)), rows["saved"], color=colour, marker=marker, linestyle=dash, label=label, markersize=4
+            )
         axis.axhline(0, color="0.3", linewidth=1)
         low, high = axis.get_ylim()
         axis.set_ylim(min(low, -0.1), max(high, 0.3))

@@ -33,9 +33,14 @@ def check_probes(generator: torch.Generator) -> list[Check]:
     checks = [
         Check(NAME, "R² of a planted linear property", 1, r2["linear", "property"], 1e-6),
         Check(NAME, "R² of its control task", 0, r2["linear", "permuted"], 0.15),
-        compare(NAME, "predictions of scikit-learn's ridge",
-                _by_scikit_learn(x, asked.values, fold, planted_reading), array(planted_reading.predicted), 1e-8),
-    ]  # fmt: skip
+        compare(
+            NAME,
+            "predictions of scikit-learn's ridge",
+            _by_scikit_learn(x, asked.values, fold, planted_reading),
+            array(planted_reading.predicted),
+            1e-8,
+        ),
+    ]
 
     problem = np.repeat(np.arange(P // 4), 4)
     repeated = normal(P // 4, 200)[problem] + 0.02 * normal(P, 200)
@@ -44,8 +49,7 @@ def check_probes(generator: torch.Generator) -> list[Check]:
         reading = ridge.read(repeated, labels.values, ridge.folds(groups, 4, rng))
         # Worse than the mean is no leakage.
         above_mean = max(reading.shares(labels).mean().item(), 0.0)
-        checks.append(Check(NAME, f"R² of problems' random labels, states {what}", expected,
-                            above_mean, 0.4))  # fmt: skip
+        checks.append(Check(NAME, f"R² of problems' random labels, states {what}", expected, above_mean, 0.4))
 
     flat, chance = array(x), rng.permutation(P) < P // 2
     nothing = logistic.judge(flat, chance, fold, (1e-5, 1e-1)).auroc(level=0.9999)
@@ -56,9 +60,7 @@ def check_probes(generator: torch.Generator) -> list[Check]:
     ]
 
     half = linear / linear.std() + normal(P) / 3**0.5  # three quarters are explained: one bit
-    code = description_length.of_values(
-        x, torch.stack([normal(P), half], 1), rng.permutation(P), rng
-    )
+    code = description_length.of_values(x, torch.stack([normal(P), half], 1), rng.permutation(P), rng)
     costs = description_length.of_labels(flat, chance, rng.permutation(P), rng)
     return [
         *checks,
@@ -70,7 +72,7 @@ def check_probes(generator: torch.Generator) -> list[Check]:
 
 def check_probed_states(references: References, generator: torch.Generator) -> list[Check]:
     """The trace and, without noise, the inverse are linear in what the network is given; tr A² is in
-    [A, A²] alone; distances in noise radii."""  # fmt: skip
+    [A, A²] alone; distances in noise radii."""
     ideal, k = references.ideal, 1
     n = ideal.coordinates.n
     # Half of them are left inside the inner folds: twice as many as the longest input is wide.
@@ -93,15 +95,15 @@ def check_probed_states(references: References, generator: torch.Generator) -> l
     moved = states.around(ideal, y0, k, 0.7, 1, generator)[:, 0]
     distances = array(ridge.distance(ideal, y0, moved, k))
     return [
-        *(Check(NAME, f"R² of the {name} from [{layer}]", 1, scores.of("input", layer, name).mean(),
-                1e-6) for name, layer in linear),
+        *(
+            Check(NAME, f"R² of the {name} from [{layer}]", 1, scores.of("input", layer, name).mean(), 1e-6)
+            for name, layer in linear
+        ),
         compare(NAME, "distance in noise radii", 0.7, distances, 1e-9),
-    ]  # fmt: skip
+    ]
 
 
-def _by_scikit_learn(
-    x: Tensor, values: Tensor, fold: NDArray, reading: ridge.Reading
-) -> NDArray:
+def _by_scikit_learn(x: Tensor, values: Tensor, fold: NDArray, reading: ridge.Reading) -> NDArray:
     """Out-of-fold predictions (N, T) at the strengths that were chosen."""
     from sklearn.linear_model import Ridge
     from sklearn.pipeline import make_pipeline

@@ -58,9 +58,7 @@ class Judgement:
         return auroc(self.label, self.logit, self.fold, level)
 
 
-def judge(
-    x: NDArray, label: ArrayLike, fold: NDArray, strengths: Sequence[float] = STRENGTHS
-) -> Judgement:
+def judge(x: NDArray, label: ArrayLike, fold: NDArray, strengths: Sequence[float] = STRENGTHS) -> Judgement:
     """Probes of features x (N, F) for a label (N,), each state read by one that never saw its fold.
 
     Raises ValueError where a training part holds one class alone, or there are fewer than 3 folds.
@@ -82,9 +80,7 @@ def judge(
     return Judgement(label=label, logit=logit, base=base, fold=fold, strength=chosen)
 
 
-def fitted(
-    x: NDArray, label: NDArray, train: NDArray, strengths: Sequence[float]
-) -> list[NDArray]:
+def fitted(x: NDArray, label: NDArray, train: NDArray, strengths: Sequence[float]) -> list[NDArray]:
     """Logits (N,) of all states by probes fitted to those of `train` (N,) bool, for each C."""
     from sklearn.linear_model import LogisticRegression
 

@@ -34,9 +34,14 @@ LAYERS = ("fc1", "fc2", "fc3", "f")
 INPUTS = ("A", "A, A²", "A, y", "A, A², y")
 GIVEN = "A, A², y"  # the strongest of them: what all the others can be made of
 PROPERTIES = (
-    "condition_number", "smallest_eigenvalue", "log_determinant", "trace",
-    "distance", "success", "inverse",
-)  # fmt: skip
+    "condition_number",
+    "smallest_eigenvalue",
+    "log_determinant",
+    "trace",
+    "distance",
+    "success",
+    "inverse",
+)
 OF_SPECTRUM = PROPERTIES[:4]
 TASKS = ("property", "permuted", "function", "beyond others")
 _WAVES = 64
@@ -52,7 +57,7 @@ def representations(
     """Features (N, F), by (source, layer), of states y (N, d) of landscape k and their problems A
     (N, n, n): the layers of each energy under its name, f among them, and as source "input" what
     they are given: the upper triangle of A, beside it that of A², beside each the state. An energy
-    without layers gives its input alone."""  # fmt: skip
+    without layers gives its input alone."""
     by_place: dict[tuple[str, str], Tensor] = {}
     linear, squared = features(A, 1), features(A, 2)
     state = next(iter(energies.values())).coordinates.to_basis(y).double()
@@ -115,11 +120,9 @@ def targets(
     return Targets(torch.cat(list(parts.values()), 1), cells)
 
 
-def permuted(
-    values: Tensor, generator: torch.Generator, groups: ArrayLike | None = None
-) -> Tensor:
+def permuted(values: Tensor, generator: torch.Generator, groups: ArrayLike | None = None) -> Tensor:
     """Values (N, m) of other problems, all m together. Raises ValueError where problems (groups (N,),
-    each state its own if not given) have different numbers of states."""  # fmt: skip
+    each state its own if not given) have different numbers of states."""
     place = np.arange(len(values)) if groups is None else np.unique(groups, return_inverse=True)[1]
     count = np.bincount(place)
     if count.min() != count.max():
@@ -154,7 +157,7 @@ def random_function(x: Tensor, values: Tensor, generator: torch.Generator) -> Te
 
 def beyond(values: Tensor, others: Tensor) -> Tensor:
     """What is left of values (N, m) by least squares on others (N, q) and a constant. It is part of
-    what the target means: no representation is used here, so nothing leaks."""  # fmt: skip
+    what the target means: no representation is used here, so nothing leaks."""
     others = others / others.std(0)
     return values - least_squares(others, values)(others)
 
@@ -189,10 +192,8 @@ class Reading:
     def shares(self, asked: Targets) -> Tensor:
         """What every state adds to R² = 1 − Σ(v − v̂)²/Σ(v − m)² of each cell, its columns pooled:
         (N, cells). Their mean is R², and the error of that mean is that of R², a ratio (delta
-        method)."""  # fmt: skip
-        missed, from_mean = (
-            asked.pooled((asked.values - guess).pow(2)) for guess in (self.predicted, self.mean)
-        )
+        method)."""
+        missed, from_mean = (asked.pooled((asked.values - guess).pow(2)) for guess in (self.predicted, self.mean))
         whole = from_mean.mean(0)
         ratio = missed.mean(0) / whole
         return 1 - ratio - (missed - ratio * from_mean) / whole
@@ -275,9 +276,7 @@ class Sums:
         scale = _safe((xx.diagonal() / n).clamp_min(0).sqrt(), self.size)
         spectrum, vectors = torch.linalg.eigh(xx / torch.outer(scale, scale))
         moved = vectors.mT @ ((xv - n * torch.outer(mean, level)) / scale[:, None])
-        return Fit(
-            mean=mean, level=level, axes=vectors / scale[:, None], spectrum=spectrum.clamp_min(0), moved=moved
-        )
+        return Fit(mean=mean, level=level, axes=vectors / scale[:, None], spectrum=spectrum.clamp_min(0), moved=moved)
 
 
 @dataclass(frozen=True)

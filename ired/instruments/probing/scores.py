@@ -24,9 +24,11 @@ from ired.instruments.probing.ridge import GIVEN, Reading, Targets
 from ired.instruments.statistics.intervals import Interval, adjust, unit_means
 
 AGAINST = {
-    "fc1": ("trained", "fc1"), "untrained": ("untrained", "fc3"),
-    "input": ("input", "A, y"), "given": ("input", GIVEN),
-}  # fmt: skip
+    "fc1": ("trained", "fc1"),
+    "untrained": ("untrained", "fc3"),
+    "input": ("input", "A, y"),
+    "given": ("input", GIVEN),
+}
 
 
 @dataclass
@@ -42,10 +44,15 @@ class Scores:
     shares: dict[tuple[str, str, int], NDArray] = field(default_factory=dict)
 
     def add(
-        self, source: str, layer: str, landscape: int, reading: Reading, asked: Targets,
+        self,
+        source: str,
+        layer: str,
+        landscape: int,
+        reading: Reading,
+        asked: Targets,
         groups: ArrayLike | None = None,
     ) -> None:
-        """A reading, its states averaged within the problems `groups` (N,)."""  # fmt: skip
+        """A reading, its states averaged within the problems `groups` (N,)."""
         self.cells = tuple(asked.cells)
         columns = array(reading.shares(asked)).T
         self.shares[source, layer, landscape] = np.stack([unit_means(c, groups) for c in columns], 1)
@@ -55,10 +62,8 @@ class Scores:
         """Those that were read, in order."""
         return list(dict.fromkeys(k for *_, k in self.shares))
 
-    def of(
-        self, source: str, layer: str, name: str, task: str = "property", landscape: int | None = None
-    ) -> NDArray:
-        """Shares (P,) of one property, on average over landscapes if none is named."""  # fmt: skip
+    def of(self, source: str, layer: str, name: str, task: str = "property", landscape: int | None = None) -> NDArray:
+        """Shares (P,) of one property, on average over landscapes if none is named."""
         column = self.cells.index((name, task))
         chosen = self.landscapes if landscape is None else [landscape]
         return np.mean([self.shares[source, layer, k][:, column] for k in chosen], axis=0)
@@ -67,11 +72,9 @@ class Scores:
         """Shares (P,) on average over properties and landscapes."""
         return np.mean([self.of(source, layer, name) for name in properties], axis=0)
 
-    def ahead(
-        self, first: NDArray, second: NDArray | float = 0.0, level: float = 0.95
-    ) -> tuple[Interval, float]:
+    def ahead(self, first: NDArray, second: NDArray | float = 0.0, level: float = 0.95) -> tuple[Interval, float]:
         """By how much R² of the first shares (P,) exceeds that of the second, with Student's interval
-        over problems, and the one-sided p-value of Student's paired test; both widened."""  # fmt: skip
+        over problems, and the one-sided p-value of Student's paired test; both widened."""
         gain = np.asarray(first) - second
         units, centre = len(gain), float(gain.mean())
         error = widening(self.folds) * float(gain.std(ddof=1)) / np.sqrt(units)
@@ -85,14 +88,19 @@ class Scores:
 
     def table(self, level: float = 0.95) -> DataFrame:
         """R² of all: source, layer, landscape (−1: on average over landscapes), property, task, r2,
-        low, high."""  # fmt: skip
+        low, high."""
         rows = []
         for source, layer in dict.fromkeys((s, name) for s, name, _ in self.shares):
             for k in (None, *self.landscapes):
                 for name, task in self.cells:
                     interval, _ = self.ahead(self.of(source, layer, name, task, k), level=level)
-                    cell = {"source": source, "layer": layer, "landscape": -1 if k is None else k,
-                            "property": name, "task": task}  # fmt: skip
+                    cell = {
+                        "source": source,
+                        "layer": layer,
+                        "landscape": -1 if k is None else k,
+                        "property": name,
+                        "task": task,
+                    }
                     rows.append(cell | interval.row("r2"))
         return DataFrame(rows)
 
@@ -123,12 +131,10 @@ def rises(scores: Scores, properties: Sequence[str], level: float = 0.95) -> Dat
     return table
 
 
-def ahead(
-    scores: Scores, layers: Sequence[str], name: str = "inverse", level: float = 0.95
-) -> DataFrame:
+def ahead(scores: Scores, layers: Sequence[str], name: str = "inverse", level: float = 0.95) -> DataFrame:
     """By how much the trained network's layers are ahead of [A, A², y], and of the same layer
     untrained, in reading a property in each landscape: layer, landscape, given, given_low, given_high,
-    untrained, …_low, …_high, at a level corrected for the number of cells (Bonferroni)."""  # fmt: skip
+    untrained, …_low, …_high, at a level corrected for the number of cells (Bonferroni)."""
     corrected, rows = 1 - (1 - level) / (len(layers) * len(scores.landscapes)), []
     for layer in layers:
         for k in scores.landscapes:

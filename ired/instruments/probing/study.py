@@ -25,9 +25,12 @@ from ired.model.protocol import Energy
 Where = tuple[str, str, int]  # source, layer, landscape
 # What is also described by logistic probes and codes, which take longer.
 DESCRIBED = (
-    ("input", "A, y"), ("input", ridge.GIVEN), *(("trained", layer) for layer in ridge.LAYERS),
-    ("untrained", "fc1"), ("untrained", "fc3"),
-)  # fmt: skip
+    ("input", "A, y"),
+    ("input", ridge.GIVEN),
+    *(("trained", layer) for layer in ridge.LAYERS),
+    ("untrained", "fc1"),
+    ("untrained", "fc3"),
+)
 CONTROLLED = (("input", ridge.GIVEN), ("trained", "fc3"), ("untrained", "fc3"))
 
 
@@ -68,20 +71,31 @@ class Study:
 
     @classmethod
     def of(
-        cls, energies: Mapping[str, Energy], A: Tensor, y0: Tensor, properties: Mapping[str, Tensor],
-        folds: int, generator: torch.Generator,
+        cls,
+        energies: Mapping[str, Energy],
+        A: Tensor,
+        y0: Tensor,
+        properties: Mapping[str, Tensor],
+        folds: int,
+        generator: torch.Generator,
     ) -> Study:
-        """Before any state is read. Raises ValueError for fewer problems than folds."""  # fmt: skip
+        """Before any state is read. Raises ValueError for fewer problems than folds."""
         rng = np.random.default_rng(generator.initial_seed())
         fold, order = ridge.folds(np.arange(len(A)), folds, rng), rng.permutation(len(A))
         return cls(
-            energies=energies, A=A, y0=y0, properties=properties, fold=fold, generator=generator,
-            scores=Scores(folds), order=order,
-        )  # fmt: skip
+            energies=energies,
+            A=A,
+            y0=y0,
+            properties=properties,
+            fold=fold,
+            generator=generator,
+            scores=Scores(folds),
+            order=order,
+        )
 
     def read(self, y: Tensor, k: int, describe: bool = False) -> None:
         """Reads everything at states y (P, d) of landscape k; with `describe` also `DESCRIBED` by
-        logistic probes and as description lengths."""  # fmt: skip
+        logistic probes and as description lengths."""
         model = next(iter(self.energies.values()))
         everything = {"distance": ridge.distance(model, self.y0, y, k), **self.properties}
         values = {name: everything[name] for name in ridge.PROPERTIES}
@@ -101,13 +115,10 @@ class Study:
         cells, seed = self.asked.cells, self.generator.initial_seed()
         columns = {name: cells[name, "property"] for name in ridge.PROPERTIES if name != "success"}
         success, permuted = (
-            array(self.asked.values[:, cells["success", task]])[:, 0] > 0.5
-            for task in ("property", "permuted")
+            array(self.asked.values[:, cells["success", task]])[:, 0] > 0.5 for task in ("property", "permuted")
         )
         last = max(place.stop for place in columns.values())
-        code = description_length.of_values(
-            x, self.asked.values[:, :last], self.order, np.random.default_rng(seed)
-        )
+        code = description_length.of_values(x, self.asked.values[:, :last], self.order, np.random.default_rng(seed))
         self.sent[where] = {name: (code, place) for name, place in columns.items()}
         flat, rng = array(x), np.random.default_rng(seed)
         # Products of a matrix with a vector: a second thread is waited for longer than it helps.
@@ -162,9 +173,7 @@ class Study:
         }
 
 
-def verdicts(
-    study: Study, tables: Mapping[str, DataFrame]
-) -> dict[str, tuple[bool, dict[str, float]]]:
+def verdicts(study: Study, tables: Mapping[str, DataFrame]) -> dict[str, tuple[bool, dict[str, float]]]:
     """The criteria of P5-01, met or not, with the numbers behind them, of a study with its `Study.tables`."""
     rises, ahead = tables["rises"], tables["ahead"]
     best = ahead.loc[ahead["given_low"].idxmax()]

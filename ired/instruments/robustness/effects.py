@@ -54,8 +54,13 @@ class Effects:
 
 @torch.no_grad()
 def effects_of(
-    energy: Energy, found: Sequence[Direction], ground: Ground, sampler: Sampler, draws: int,
-    generator: torch.Generator, done: Callable[[int], None] = lambda count: None,
+    energy: Energy,
+    found: Sequence[Direction],
+    ground: Ground,
+    sampler: Sampler,
+    draws: int,
+    generator: torch.Generator,
+    done: Callable[[int], None] = lambda count: None,
 ) -> Effects:
     """Each direction added at DOSE spreads up and down, beside `draws` isotropic random ones of equal
     norm, on the same runs; verdicts by the rule of `causality`, corrected over the directions."""
@@ -70,8 +75,9 @@ def effects_of(
         pushes = []
         for one in here:
             own = axis_of(energy, one, path.y0)[None]
-            random = isotropic_in(energy, one.space, count=draws, width=len(one.vector), generator=generator,
-                                  like=path.y0)  # fmt: skip
+            random = isotropic_in(
+                energy, one.space, count=draws, width=len(one.vector), generator=generator, like=path.y0
+            )
             pushes.append(DOSE * spread_of(energy, one, ground) * torch.cat([own, random]))
         # All directions of a place at once, up and down: what is added is the row itself.
         V = torch.stack(pushes)  # (here, 1 + draws, width)
@@ -88,10 +94,7 @@ def effects_of(
         if one.concept:
             up, down = (bench.properties(y) for y in sides)
             still = (away[0] == 0) & (away[1] == 0)
-            changes = {
-                name: np.where(still, 0, up[name] - down[name]) / max(spreads[name], 1e-12)
-                for name in CONCEPTS
-            }
+            changes = {name: np.where(still, 0, up[name] - down[name]) / max(spreads[name], 1e-12) for name in CONCEPTS}
             carried[one.name] = changes[one.concept] / (2 * DOSE)
             # Where nothing moves nothing is specific, and there is nothing to resample.
             specific[one.name] = bool(changes[one.concept][0].any()) and (
@@ -105,15 +108,29 @@ def effects_of(
     sure = (second["p_adjusted"] < LEVEL) & (second["rank"] == 1)
     sure &= np.abs(second["difference"]) >= RESOLUTION
     way = dict(zip(with_concept, np.where(sure, np.sign(second["difference"]), 0), strict=True))
-    verdicts = np.array([
-        verdict(one.concept, bool(beyond), way.get(one.name, 0) > 0,
-                          way.get(one.name, 0) < 0, specific.get(one.name, False))
-        for one, beyond in zip(found, first["beyond"], strict=True)
-    ])  # fmt: skip
+    verdicts = np.array(
+        [
+            verdict(
+                one.concept,
+                bool(beyond),
+                way.get(one.name, 0) > 0,
+                way.get(one.name, 0) < 0,
+                specific.get(one.name, False),
+            )
+            for one, beyond in zip(found, first["beyond"], strict=True)
+        ]
+    )
     return Effects(
-        names, every[:, 0], every[:, 1:], with_concept, grown[:, 0], grown[:, 1:], verdicts,
-        first["beyond"].astype(float), np.array([way[name] for name in with_concept]),
-    )  # fmt: skip
+        names,
+        every[:, 0],
+        every[:, 1:],
+        with_concept,
+        grown[:, 0],
+        grown[:, 1:],
+        verdicts,
+        first["beyond"].astype(float),
+        np.array([way[name] for name in with_concept]),
+    )
 
 
 def axis_of(energy: Energy, one: Direction, like: Tensor) -> Tensor:

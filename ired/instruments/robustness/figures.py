@@ -38,8 +38,16 @@ def plot_findings(table: DataFrame, kinds: tuple[str, ...], title: str) -> Figur
         left.axvline(0, color="0.4", linewidth=1)
         for s, name in enumerate(effects):
             first = s == 0
-            left.plot(part[name], y, "D" if first else "o", color="0.25" if first else "0.6",
-                      markersize=4.5, alpha=0.9, markeredgewidth=0, zorder=2)  # fmt: skip
+            left.plot(
+                part[name],
+                y,
+                "D" if first else "o",
+                color="0.25" if first else "0.6",
+                markersize=4.5,
+                alpha=0.9,
+                markeredgewidth=0,
+                zorder=2,
+            )
         left.hlines(y, part["low"], part["high"], color=colour, linewidth=2.4, alpha=0.75, zorder=1)
         right.hlines(y, part["score_low"], part["score_high"], color=colour, linewidth=2)
         for axis, x in ((left, part["mean"]), (right, part["score"])):
@@ -78,27 +86,32 @@ def plot_findings(table: DataFrame, kinds: tuple[str, ...], title: str) -> Figur
 def plot_matching(table: DataFrame, alignment: DataFrame, likeness: DataFrame) -> Figure:
     """Features by pairs of networks, layers turned onto the first one's, and directions beside
     chance."""
-    figure, ((features, spaces, directions),) = canvas(
-        1, 3, (4.6, 4.2), title="Are they the same in other networks?"
-    )
+    figure, ((features, spaces, directions),) = canvas(1, 3, (4.6, 4.2), title="Are they the same in other networks?")
     layers = list(dict.fromkeys(table["layer"]))
-    kinds = (("own", "matched features", ROBUST, "o", -0.25),
-             ("random", "random dictionaries", COLOURS["algebraic"], "^", 0.0),
-             ("shuffled", "shuffled tokens", CHANCE, "s", 0.25))  # fmt: skip
+    kinds = (
+        ("own", "matched features", ROBUST, "o", -0.25),
+        ("random", "random dictionaries", COLOURS["algebraic"], "^", 0.0),
+        ("shuffled", "shuffled tokens", CHANCE, "s", 0.25),
+    )
     for name, label, colour, marker, shift in kinds:
         for x, layer in enumerate(layers):
             values = table.loc[table["layer"] == layer, name]
             spread = np.linspace(-0.07, 0.07, len(values))
-            features.plot(x + shift + spread, values, marker, color=colour, markersize=5, alpha=0.75,
-                          label=label if x == 0 else None)  # fmt: skip
+            features.plot(
+                x + shift + spread,
+                values,
+                marker,
+                color=colour,
+                markersize=5,
+                alpha=0.75,
+                label=label if x == 0 else None,
+            )
     _layers(features, layers, "Features", "mean correlation as judged,\na mark per pair of networks")
-    for name, label, colour, marker in (("share", "own tokens", ROBUST, "o"),
-                                        ("shuffled", "shuffled", CHANCE, "s")):  # fmt: skip
+    for name, label, colour, marker in (("share", "own tokens", ROBUST, "o"), ("shuffled", "shuffled", CHANCE, "s")):
         for x, layer in enumerate(layers):
             values = alignment.loc[alignment["layer"] == layer, name]
             spread = np.linspace(-0.1, 0.1, len(values))
-            spaces.plot(x + spread, values, marker, color=colour, markersize=6,
-                        label=label if x == 0 else None)  # fmt: skip
+            spaces.plot(x + spread, values, marker, color=colour, markersize=6, label=label if x == 0 else None)
     spaces.axhline(0, color="0.4", linewidth=1)
     _layers(spaces, layers, "Layers, turned", "variance explained on the other half\nof the problems")
     ticks = []
@@ -109,8 +122,9 @@ def plot_matching(table: DataFrame, alignment: DataFrame, likeness: DataFrame) -
         means = rows.groupby("name", sort=False)[["correlation", "chance_correlation"]].mean()
         spread = np.linspace(-0.28, 0.28, len(means)) if len(means) > 1 else [0.0]
         directions.plot(x + np.array(spread), means["correlation"], "o", color=colour, markersize=6)
-        directions.plot(x + np.array(spread), means["chance_correlation"], "_", color=CHANCE,
-                        markersize=8, markeredgewidth=2)  # fmt: skip
+        directions.plot(
+            x + np.array(spread), means["chance_correlation"], "_", color=CHANCE, markersize=8, markeredgewidth=2
+        )
         ticks.append((x, source))
     directions.axhline(0, color="0.4", linewidth=1)
     directions.set_xticks(*zip(*ticks, strict=True), fontsize=_INK - 1)
@@ -129,11 +143,14 @@ def plot_overview(tables: Mapping[str, DataFrame]) -> Figure:
     figure, ((kinds, strata, verdicts),) = canvas(1, 3, (4.6, 3.9), title="What survives other seeds")
     table, chance = tables["findings"], tables["chance"].set_index("of")
     claimed = table[table["claimed"] != 0]
-    rows = [(LABELS[kind][0].lower(), part["robust"].mean(), len(part), ROBUST)
-            for kind, part in claimed.groupby("kind", sort=False)]  # fmt: skip
-    rows += [(name, chance.loc[of, "robust"], int(chance.loc[of, "findings"]), CHANCE)
-             for of, name in (("findings exchanged", "exchanged"),
-                              ("random directions", "random directions"))]  # fmt: skip
+    rows = [
+        (LABELS[kind][0].lower(), part["robust"].mean(), len(part), ROBUST)
+        for kind, part in claimed.groupby("kind", sort=False)
+    ]
+    rows += [
+        (name, chance.loc[of, "robust"], int(chance.loc[of, "findings"]), CHANCE)
+        for of, name in (("findings exchanged", "exchanged"), ("random directions", "random directions"))
+    ]
     y = np.arange(len(rows))
     kinds.barh(y, [row[1] for row in rows], color=[row[3] for row in rows], height=0.62)
     for at, (_, share, count, _) in zip(y, rows, strict=True):
@@ -156,8 +173,15 @@ def plot_overview(tables: Mapping[str, DataFrame]) -> Figure:
     strata.set_title("By conditioning of A")
     said = tables["verdicts"]
     verdicts.bar(said["network"], said["alike"], color=ROBUST, width=0.6)
-    verdicts.plot(said["network"], said["chance"], "_", color="0.2", markersize=26, markeredgewidth=2.2,
-                  label="permuted over directions")  # fmt: skip
+    verdicts.plot(
+        said["network"],
+        said["chance"],
+        "_",
+        color="0.2",
+        markersize=26,
+        markeredgewidth=2.2,
+        label="permuted over directions",
+    )
     verdicts.set(ylim=(0, 1.2), xlabel="network (0: the one that P3-05 judged)", ylabel="share")
     verdicts.set_xticks(said["network"])
     verdicts.legend(loc="upper right", fontsize=_INK - 1.5)
@@ -169,26 +193,38 @@ def plot_overview(tables: Mapping[str, DataFrame]) -> Figure:
 def robustness_figures(tables: Mapping[str, DataFrame]) -> list[tuple[str, Figure, str]]:
     """Names, figures and captions."""
     table = tables["findings"]
-    points = ("A dot a network; bars are 95 % intervals over networks (Student's t; non-central F for "
-              "the score). Filled: claimed of the first network before.")  # fmt: skip
+    points = (
+        "A dot a network; bars are 95 % intervals over networks (Student's t; non-central F for "
+        "the score). Filled: claimed of the first network before."
+    )
     concepts = ("carried", "read", "gap", "score")
     return [
-        ("overview", plot_overview(tables), "Findings claimed of the first network that all networks show; "
-         "exact intervals over findings. Random directions: in the place of those found, uncorrected."),
+        (
+            "overview",
+            plot_overview(tables),
+            "Findings claimed of the first network that all networks show; "
+            "exact intervals over findings. Random directions: in the place of those found, uncorrected.",
+        ),
         ("moved", plot_findings(table, ("moved",), "Directions that move answers"), points),
         ("others", plot_findings(table, concepts, "Properties, readers, dictionaries"), points),
-        ("matching", plot_matching(tables["matching"], tables["alignment"], tables["likeness"]),
-         "Matched on one half of the problems, judged on the other. Directions: mean over the other "
-         "networks, tokens within landscapes; of the state, cosines."),
-    ]  # fmt: skip
+        (
+            "matching",
+            plot_matching(tables["matching"], tables["alignment"], tables["likeness"]),
+            "Matched on one half of the problems, judged on the other. Directions: mean over the other "
+            "networks, tokens within landscapes; of the state, cosines.",
+        ),
+    ]
 
 
 def _grid(parts: list[DataFrame], rows: int, title: str):
     """Two columns of panels, as high as their rows."""
     figure, axes = canvas(
-        len(parts), 2, (5.4, (0.27 * rows + 1.1 * len(parts) + 1.2) / len(parts)), title=title,
+        len(parts),
+        2,
+        (5.4, (0.27 * rows + 1.1 * len(parts) + 1.2) / len(parts)),
+        title=title,
         gridspec_kw={"height_ratios": [len(part) + 2.0 for part in parts], "width_ratios": [1.5, 1]},
-    )  # fmt: skip
+    )
     return figure, axes
 
 

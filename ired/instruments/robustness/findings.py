@@ -44,23 +44,27 @@ KINDS = ("moved", "carried", "read", "gap", "score")
 
 
 def directions(
-    networks: Sequence[Network], looked_for: Sequence[Wanted],
+    networks: Sequence[Network],
+    looked_for: Sequence[Wanted],
     matchings: Mapping[str, Mapping[tuple[int, int], Matching]],
 ) -> tuple[list[Wanted], list[list[Direction]]]:
     """Those of `looked_for` that all networks have, and each network's, in this order.
 
     Features: the first network's strongest that has a partner in all others, and these partners;
     gradient components: the first network's and those that |cosines| match with them.
-    """  # fmt: skip
+    """
     shared, found = [], [[] for _ in networks]
-    ranked = {layer: _partners(networks[0].strongest[layer], pairs, len(networks))
-              for layer, pairs in matchings.items()}  # fmt: skip
+    ranked = {
+        layer: _partners(networks[0].strongest[layer], pairs, len(networks)) for layer, pairs in matchings.items()
+    }
     for one in looked_for:
         if one.source == "feature":
             if one.rank >= len(ranked[one.space]):
                 continue
-            own = [net.dictionaries[one.space].decoder[i]
-                   for net, i in zip(networks, ranked[one.space][one.rank], strict=True)]  # fmt: skip
+            own = [
+                net.dictionaries[one.space].decoder[i]
+                for net, i in zip(networks, ranked[one.space][one.rank], strict=True)
+            ]
         elif one.source == "gradient":
             k = one.landscape
             if one.rank >= len(networks[0].components[k]):
@@ -68,24 +72,25 @@ def directions(
             rows = networks[0].components[k]
             back = networks[0].energy.coordinates.from_basis
             own = [back(rows[one.rank])] + [
-                back(procrustes_matching.match_axes(rows, net.components[k])[0][one.rank])
-                for net in networks[1:]
+                back(procrustes_matching.match_axes(rows, net.components[k])[0][one.rank]) for net in networks[1:]
             ]
         else:
             own = [net.own[one.name].vector for net in networks]
         shared.append(one)
         for place, vector in zip(found, own, strict=True):
-            place.append(Direction(one.name, one.source, one.space, one.landscape, one.concept, 0.0,
-                                   "", vector.double().cpu()).unit())  # fmt: skip
+            place.append(
+                Direction(
+                    one.name, one.source, one.space, one.landscape, one.concept, 0.0, "", vector.double().cpu()
+                ).unit()
+            )
     return shared, found
 
 
-def _partners(
-    strongest: Sequence[int], pairs: Mapping[tuple[int, int], Matching], networks: int
-) -> list[list[int]]:
+def _partners(strongest: Sequence[int], pairs: Mapping[tuple[int, int], Matching], networks: int) -> list[list[int]]:
     """Features of the first network with their partners in all others, strongest first."""
-    others = [dict(zip(pairs[0, s].first.tolist(), pairs[0, s].second.tolist(), strict=True))
-              for s in range(1, networks)]  # fmt: skip
+    others = [
+        dict(zip(pairs[0, s].first.tolist(), pairs[0, s].second.tolist(), strict=True)) for s in range(1, networks)
+    ]
     return [[i, *(other[i] for other in others)] for i in strongest if all(i in o for o in others)]
 
 
@@ -93,8 +98,12 @@ def _partners(
 
 
 def likeness(
-    networks: Sequence[Network], shared: Sequence[Wanted], found: Sequence[Sequence[Direction]],
-    tokens: Tokens, rotations: Mapping[tuple[str, int], procrustes_matching.Rotation], draws: int,
+    networks: Sequence[Network],
+    shared: Sequence[Wanted],
+    found: Sequence[Sequence[Direction]],
+    tokens: Tokens,
+    rotations: Mapping[tuple[str, int], procrustes_matching.Rotation],
+    draws: int,
     generator: torch.Generator,
 ) -> DataFrame:
     """Each direction of every other network beside the first one's, rows of name, source, space,
@@ -105,11 +114,10 @@ def likeness(
     alone (correlation is the same). chance_correlation, chance_cosine: means of |…| over `draws` pairs
     of random directions of each network's covariance, or of the state (for gradients as many as were
     matched).
-    """  # fmt: skip
+    """
     rows, null = [], {}
     coordinates, judge = networks[0].energy.coordinates, tokens.half(False)
-    layers = {s: {layer: tokens.within(net.tokens[layer]) for layer in LAYERS}
-              for s, net in enumerate(networks)}  # fmt: skip
+    layers = {s: {layer: tokens.within(net.tokens[layer]) for layer in LAYERS} for s, net in enumerate(networks)}
     for d, one in enumerate(shared):
         first = found[0][d].vector
         for s in range(1, len(networks)):
@@ -130,15 +138,21 @@ def likeness(
                 correlation, cosine = _compared(x[judge], z[judge], turn, pair[:1], pair[1:])[0]
                 key = one.space, s
                 if key not in null:
-                    blind = [covariance_matched(torch.cov(v[~judge].T), draws, generator).to(x)
-                             for v in (x, z)]  # fmt: skip
+                    blind = [covariance_matched(torch.cov(v[~judge].T), draws, generator).to(x) for v in (x, z)]
                     null[key] = tuple(np.abs(_compared(x[judge], z[judge], turn, *blind)).mean(0))
                 by_chance = null[key]
-            rows.append({
-                "name": one.name, "source": one.source, "space": one.space, "second": s,
-                "correlation": float(correlation), "cosine": float(cosine),
-                "chance_correlation": float(by_chance[0]), "chance_cosine": float(by_chance[1]),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "name": one.name,
+                    "source": one.source,
+                    "space": one.space,
+                    "second": s,
+                    "correlation": float(correlation),
+                    "cosine": float(cosine),
+                    "chance_correlation": float(by_chance[0]),
+                    "chance_cosine": float(by_chance[1]),
+                }
+            )
     return DataFrame(rows)
 
 
@@ -169,21 +183,32 @@ class Findings:
 
 
 def findings(
-    shared: Sequence[Wanted], verdicts: DataFrame, networks: Sequence[Network],
-    effects: Sequence[Effects], kept: Sequence[Mapping[tuple[str, str], NDArray]],
-    dictionaries: Mapping[tuple[str, str], tuple[float, float]], stratum: Sequence[NDArray],
+    shared: Sequence[Wanted],
+    verdicts: DataFrame,
+    networks: Sequence[Network],
+    effects: Sequence[Effects],
+    kept: Sequence[Mapping[tuple[str, str], NDArray]],
+    dictionaries: Mapping[tuple[str, str], tuple[float, float]],
+    stratum: Sequence[NDArray],
 ) -> Findings:
     """verdicts: P3-05's, a row for each of `shared`; kept: `effects.recovered` of each
     network; dictionaries: by (layer, "gap" or "score") the interval that Phase 2 gave; stratum (P,) of
     each
-    network's problems."""  # fmt: skip
+    network's problems."""
     rows, values, sure = [], [], []
 
     def add(kind: str, one: Wanted, claimed: float, effect: Sequence, known: Sequence) -> None:
-        rows.append({
-            "kind": kind, "name": one.name, "source": one.source, "space": one.space,
-            "landscape": one.landscape, "concept": one.concept, "claimed": claimed,
-        })  # fmt: skip
+        rows.append(
+            {
+                "kind": kind,
+                "name": one.name,
+                "source": one.source,
+                "space": one.space,
+                "landscape": one.landscape,
+                "concept": one.concept,
+                "claimed": claimed,
+            }
+        )
         values.append(effect)
         sure.append(known)
 
@@ -208,17 +233,25 @@ def findings(
         known = [int(p_above(x) < 0.025) - int(p_above(-x) < 0.025) for x in parts]
         add(what, one, float(low > 0) - float(high < 0), [x.mean() for x in parts], known)
     strata = {
-        int(s): np.concatenate([
-            np.stack([_moved(e.moved, e.moved_draws, some == s)
-                      for e, some in zip(effects, stratum, strict=True)], 1),
-            np.stack([_carried(e.carried, e.carried_draws, some == s)
-                      for e, some in zip(effects, stratum, strict=True)], 1),
-        ]) for s in np.unique(stratum[0])
-    }  # fmt: skip
-    placebo = np.concatenate([
-        np.stack([_moved(e.moved_draws[:, 0], e.moved_draws[:, 1:], every) for e in effects], 1),
-        np.stack([_carried(e.carried_draws[:, 0], e.carried_draws[:, 1:], every) for e in effects], 1),
-    ])  # fmt: skip
+        int(s): np.concatenate(
+            [
+                np.stack(
+                    [_moved(e.moved, e.moved_draws, some == s) for e, some in zip(effects, stratum, strict=True)], 1
+                ),
+                np.stack(
+                    [_carried(e.carried, e.carried_draws, some == s) for e, some in zip(effects, stratum, strict=True)],
+                    1,
+                ),
+            ]
+        )
+        for s in np.unique(stratum[0])
+    }
+    placebo = np.concatenate(
+        [
+            np.stack([_moved(e.moved_draws[:, 0], e.moved_draws[:, 1:], every) for e in effects], 1),
+            np.stack([_carried(e.carried_draws[:, 0], e.carried_draws[:, 1:], every) for e in effects], 1),
+        ]
+    )
     table = DataFrame(rows)
     moves = table["kind"].isin(KINDS[:2]).to_numpy()
     return Findings(table, np.array(values, float), np.array(sure, float), moves, strata, placebo)

@@ -45,11 +45,14 @@ def check_matching(generator: torch.Generator) -> list[Check]:
     single = torch.nn.functional.cosine_similarity(axis[:, 0], axis[:, 1], dim=1).abs().mean()
     drawn = procrustes_matching.chance_matched(1, 21, 1000, generator).mean()
     fixed = torch.eye(21, dtype=torch.float64)[:4]
-    several = np.mean([
-        procrustes_matching.match_axes(
-            fixed, torch.linalg.qr(torch.randn(21, 4, generator=generator, dtype=torch.float64)).Q.mT
-        )[1].mean() for _ in range(300)
-    ])  # fmt: skip
+    several = np.mean(
+        [
+            procrustes_matching.match_axes(
+                fixed, torch.linalg.qr(torch.randn(21, 4, generator=generator, dtype=torch.float64)).Q.mT
+            )[1].mean()
+            for _ in range(300)
+        ]
+    )
     by_chance = procrustes_matching.chance_cosine(21)
     stated = procrustes_matching.chance_matched(4, 21, 300, generator).mean()
     table = np.full((5, 5), 0.4)
@@ -93,8 +96,13 @@ def check_robust(generator: torch.Generator) -> list[Check]:
     return [
         _check(SCORE, "share robust of planted common effects", 1, found["robust"].mean(), 0),
         _check(SCORE, "share robust that were claimed the other way", 0, against["robust"].mean(), 0),
-        _check(SCORE, "share robust of effects of random sign", 0,
-                robustness_score.judged(common * signs)["robust"].mean(), 0),
+        _check(
+            SCORE,
+            "share robust of effects of random sign",
+            0,
+            robustness_score.judged(common * signs)["robust"].mean(),
+            0,
+        ),
         _check(SCORE, "score of equal effects", 1, score(np.full(5, 0.3)), 1e-3),
         _check(SCORE, "score of opposed effects", 0, score([1.0, -1, 1, -1, 0]), 0),
         # μ²/(μ² + σ²) = 4/5.
@@ -106,4 +114,4 @@ def check_robust(generator: torch.Generator) -> list[Check]:
         # Equal sizes with all signs: 2 of 32 give 1, 10 give (9 − 5)/20.
         _check(SCORE, "chance of equal sizes", 1 / 8, robustness_score.chance(np.ones(5)), 1e-3),
         _check(SCORE, "effect that five networks detect", 1.68, robustness_score.detectable(5), 0.005),
-    ]  # fmt: skip
+    ]

@@ -54,9 +54,7 @@ class Tokens:
     @classmethod
     def of(cls, landscapes: int, problems: int, states: int) -> Tokens:
         """Of states (K, P, M) flattened in this order; even problems are fitted on."""
-        k, p, _ = torch.meshgrid(
-            torch.arange(landscapes), torch.arange(problems), torch.arange(states), indexing="ij"
-        )
+        k, p, _ = torch.meshgrid(torch.arange(landscapes), torch.arange(problems), torch.arange(states), indexing="ij")
         problem = p.flatten()
         return cls(k.flatten(), problem, problem % 2 == 0)
 
@@ -176,9 +174,7 @@ def match(first: Tensor, second: Tensor, fit: Tensor, fires: int = FIRES) -> Mat
     chosen = correlations(one[fit], two[fit])
     rows, columns = assigned(chosen)
     found = _standard(one[~fit][:, rows]) * _standard(two[~fit][:, columns])
-    return Matching(
-        array(some[0])[rows], array(some[1])[columns], array(chosen[rows, columns]), array(found.sum(0))
-    )
+    return Matching(array(some[0])[rows], array(some[1])[columns], array(chosen[rows, columns]), array(found.sum(0)))
 
 
 def random_like(one: Dictionary, covariance: Tensor, generator: torch.Generator) -> Dictionary:
@@ -202,8 +198,16 @@ def compared(
             own = found[a, b] = match(codes[a], codes[b], tokens.fit)
             mixed = match(codes[a], codes[b][tokens.shuffled(generator)], tokens.fit)
             random = match(blind[a], blind[b], tokens.fit)
-            rows.append({"first": a, "second": b, "matched": len(own.judged), "own": own.mean,
-                         "shuffled": mixed.mean, "random": random.mean})  # fmt: skip
+            rows.append(
+                {
+                    "first": a,
+                    "second": b,
+                    "matched": len(own.judged),
+                    "own": own.mean,
+                    "shuffled": mixed.mean,
+                    "random": random.mean,
+                }
+            )
     return rows, found
 
 

@@ -64,11 +64,16 @@ class Ground:
 
 
 def grounds(
-    energy: Energy, A: Tensor, B: Sequence[Tensor], measures: Sequence[Mapping[str, Tensor]],
-    tried: Sequence[Tensor], size: Any, generator: torch.Generator,
+    energy: Energy,
+    A: Tensor,
+    B: Sequence[Tensor],
+    measures: Sequence[Mapping[str, Tensor]],
+    tried: Sequence[Tensor],
+    size: Any,
+    generator: torch.Generator,
 ) -> list[Ground]:
     """One for each network. energy: for its coordinates and schedule alone; measures: properties of
-    each B; size: with draws of noise `states`, `pairs`, `caliper`, `folds`."""  # fmt: skip
+    each B; size: with draws of noise `states`, `pairs`, `caliper`, `folds`."""
     y0 = points.answers(energy, A)
     states = active_subspace.noised_states(energy, y0, size.states, generator)
     tokens, found = Tokens.of(*states.shape[:3]), []
@@ -137,9 +142,7 @@ def found_in(energy: Energy, ground: Ground, looked_for: Sequence[Wanted], size:
     own |= _attributions(energy, ground, looked_for, size.integrated)
     landscapes = {one.landscape for one in looked_for if one.source == "gradient"}
     field = active_subspace.fields(energy, ground.A, ground.states)["beyond"]
-    components = {
-        k: active_subspace.principal(field[k].flatten(0, 1))[1][: size.leading] for k in landscapes
-    }
+    components = {k: active_subspace.principal(field[k].flatten(0, 1))[1][: size.leading] for k in landscapes}
     dictionaries = {layer: dictionary_of(x, ground.tokens, size) for layer, x in tokens.items()}
     strongest = {layer: _strongest(energy, layer, one, ground) for layer, one in dictionaries.items()}
     return Network(energy, tokens, own, components, read, dictionaries, strongest)
@@ -166,9 +169,7 @@ def _concepts(
             continue
         shown, at = ground.shown[one.concept], (one.concept, one.landscape)
         if at not in seen:
-            seen[at] = pair_activations(
-                energy, ground.B, y0, pairs=shown, k=one.landscape, layers=LAYERS
-            )
+            seen[at] = pair_activations(energy, ground.B, y0, pairs=shown, k=one.landscape, layers=LAYERS)
         h, z = seen[at][one.space], shown.confounders
         folds = cav.held_out(cav.PRIMARY, h, z, shown.fold)
         values = cav.auroc_values(folds, h, shown.fold) - 0.5
@@ -178,9 +179,7 @@ def _concepts(
     return found, read
 
 
-def _attributions(
-    energy: Energy, ground: Ground, looked_for: Sequence[Wanted], count: int
-) -> dict[str, Direction]:
+def _attributions(energy: Energy, ground: Ground, looked_for: Sequence[Wanted], count: int) -> dict[str, Direction]:
     found, A, y0 = {}, ground.A[:count], ground.y0[:count]
     for one in looked_for:
         if one.source != "attribution":
@@ -201,8 +200,9 @@ def _attributions(
 
 
 def _direction(one: Wanted, vector: Tensor, evidence: float, measure: str) -> Direction:
-    return Direction(one.name, one.source, one.space, one.landscape, one.concept, evidence, measure,
-                     vector.double().cpu()).unit()  # fmt: skip
+    return Direction(
+        one.name, one.source, one.space, one.landscape, one.concept, evidence, measure, vector.double().cpu()
+    ).unit()
 
 
 def dictionary_of(x: Tensor, tokens: Tokens, size: Any) -> Dictionary:

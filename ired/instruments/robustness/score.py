@@ -153,13 +153,20 @@ def judged(effects: ArrayLike, claimed: ArrayLike | None = None) -> dict[str, ND
     adjusted = adjust(p) if F else p
     scores = [score_interval(row) for row in effects]
     return {
-        "mean": mean, "low": mean - reach, "high": mean + reach,
+        "mean": mean,
+        "low": mean - reach,
+        "high": mean + reach,
         "d": np.divide(mean, spread, out=np.zeros_like(mean), where=spread > 0),
-        "p": p, "p_adjusted": adjusted, "sign": sign, "keeps_sign": same.mean(1),
-        "score": np.array([s.estimate for s in scores]), "score_low": np.array([s.low for s in scores]),
-        "score_high": np.array([s.high for s in scores]), "chance": chance(effects),
+        "p": p,
+        "p_adjusted": adjusted,
+        "sign": sign,
+        "keeps_sign": same.mean(1),
+        "score": np.array([s.estimate for s in scores]),
+        "score_low": np.array([s.low for s in scores]),
+        "score_high": np.array([s.high for s in scores]),
+        "chance": chance(effects),
         "robust": same.all(1) & (adjusted < LEVEL),
-    }  # fmt: skip
+    }
 
 
 def table(findings: DataFrame, effects: NDArray, significant: NDArray) -> DataFrame:
@@ -172,9 +179,7 @@ def table(findings: DataFrame, effects: NDArray, significant: NDArray) -> DataFr
         if not some.any():
             continue
         columns = judged(effects[some], found.loc[some, "claimed"])
-        columns["significant"] = (significant[some] == columns["sign"][:, None]).mean(1) * (
-            columns["sign"] != 0
-        )
+        columns["significant"] = (significant[some] == columns["sign"][:, None]).mean(1) * (columns["sign"] != 0)
         for name, values in columns.items():
             found.loc[some, name] = values
     return found.assign(robust=found["robust"].eq(True))
@@ -183,14 +188,10 @@ def table(findings: DataFrame, effects: NDArray, significant: NDArray) -> DataFr
 def without_one(effects: NDArray, claimed: ArrayLike) -> NDArray:
     """Share of findings robust with each network left out in turn, (S,); effects (F, S), S ≥ 4."""
     S = effects.shape[1]
-    return np.array([
-        judged(np.delete(effects, s, 1), claimed)["robust"].mean() for s in range(S)
-    ])  # fmt: skip
+    return np.array([judged(np.delete(effects, s, 1), claimed)["robust"].mean() for s in range(S)])
 
 
-def permuted(
-    effects: NDArray, kind: ArrayLike, draws: int, rng: np.random.Generator
-) -> dict[str, float]:
+def permuted(effects: NDArray, kind: ArrayLike, draws: int, rng: np.random.Generator) -> dict[str, float]:
     """Networks whose findings were exchanged: in each network effects (F, S) are permuted among the
     findings of a kind (F,), so that what is left in common is the kind's and no finding's own.
 
@@ -206,14 +207,14 @@ def permuted(
         scores.append(score(mixed).mean())
         robust.append(judged_rule(mixed).mean())
     return {
-        "score": float(score(effects).mean()), "score_permuted": float(np.mean(scores)),
-        "robust": float(judged_rule(effects).mean()), "robust_permuted": float(np.mean(robust)),
-    }  # fmt: skip
+        "score": float(score(effects).mean()),
+        "score_permuted": float(np.mean(scores)),
+        "robust": float(judged_rule(effects).mean()),
+        "robust_permuted": float(np.mean(robust)),
+    }
 
 
-def judged_rule(
-    effects: NDArray, claimed: ArrayLike | None = None, corrected: bool = True
-) -> NDArray:
+def judged_rule(effects: NDArray, claimed: ArrayLike | None = None, corrected: bool = True) -> NDArray:
     """Only whether each finding (F,) is robust; not corrected, each for itself."""
     sign = np.sign(effects.mean(1)) if claimed is None else np.sign(np.asarray(claimed))
     same = (np.sign(effects) == sign[:, None]).all(1) & (sign != 0)
@@ -237,11 +238,18 @@ def by_stratum(effects: Mapping[int, NDArray], claimed: ArrayLike) -> DataFrame:
     for stratum, values in effects.items():
         found = judged(values, claimed)
         share = proportion_interval(int(found["robust"].sum()), len(values))
-        rows.append({
-            "stratum": STRATA[stratum], "findings": len(values), "share_robust": share.estimate,
-            "low": share.low, "high": share.high, "keeps_sign": found["keeps_sign"].mean(),
-            "score": found["score"].mean(), "size": np.abs(found["mean"]).mean(),
-        })  # fmt: skip
+        rows.append(
+            {
+                "stratum": STRATA[stratum],
+                "findings": len(values),
+                "share_robust": share.estimate,
+                "low": share.low,
+                "high": share.high,
+                "keeps_sign": found["keeps_sign"].mean(),
+                "score": found["score"].mean(),
+                "size": np.abs(found["mean"]).mean(),
+            }
+        )
     return DataFrame(rows)
 
 
@@ -251,5 +259,4 @@ def agreement(first: ArrayLike, second: ArrayLike, rng: np.random.Generator, dra
     first, second = np.asarray(first), np.asarray(second)
     alike = float((first == second).mean())
     null = np.array([(first == rng.permutation(second)).mean() for _ in range(draws)])
-    return {"alike": alike, "chance": float(null.mean()),
-            "p": float((1 + (null >= alike - 1e-12).sum()) / (1 + draws))}  # fmt: skip
+    return {"alike": alike, "chance": float(null.mean()), "p": float((1 + (null >= alike - 1e-12).sum()) / (1 + draws))}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pandas import DataFrame, Series, concat
 
 from ired.instruments.core.sampler import Sampler
-from ired.instruments.robustness import (  # fmt: skip
+from ired.instruments.robustness import (
     effects as robustness_effects,
     findings,
     procrustes_matching as robustness,
@@ -65,9 +65,17 @@ class Study:
             for null in ("shuffled", "random"):
                 other = robustness.table_of_pairs(records, null, self.networks)
                 gain = robustness.pair_interval(own - other)
-                rows.append({"layer": layer, "null": null, "own": pairs["own"].mean(),
-                             "chance": pairs[null].mean(), "gain": gain.estimate, "low": gain.low,
-                             "high": gain.high})  # fmt: skip
+                rows.append(
+                    {
+                        "layer": layer,
+                        "null": null,
+                        "own": pairs["own"].mean(),
+                        "chance": pairs[null].mean(),
+                        "gain": gain.estimate,
+                        "low": gain.low,
+                        "high": gain.high,
+                    }
+                )
         return DataFrame(rows)
 
     def verdicts(self) -> dict[str, tuple[bool, dict[str, float]]]:
@@ -78,31 +86,42 @@ class Study:
         own = _share(moves["robust"])
         random = chance.loc["random directions"]
         return {
-            "most_findings_robust": (share.estimate > score.SHARE, {
-                "share": share.estimate, "low": share.low, "high": share.high, "claimed": share.units}),
-            "effects_keep_sign": (keep.low > score.SHARE, {
-                "share": keep.estimate, "low": keep.low, "high": keep.high}),
-            "features_match_beyond_chance": (bool((gains["low"] > 0).all()), {
-                f"{row.layer}.{row.null}": row.gain for row in gains.itertuples()}),
+            "most_findings_robust": (
+                share.estimate > score.SHARE,
+                {"share": share.estimate, "low": share.low, "high": share.high, "claimed": share.units},
+            ),
+            "effects_keep_sign": (keep.low > score.SHARE, {"share": keep.estimate, "low": keep.low, "high": keep.high}),
+            "features_match_beyond_chance": (
+                bool((gains["low"] > 0).all()),
+                {f"{row.layer}.{row.null}": row.gain for row in gains.itertuples()},
+            ),
             "robust_beyond_random_directions": (
                 random["low"] <= score.LEVEL and own.low > random["high"],
-                {"claimed": own.estimate, "claimed_low": own.low, "random": random["robust"],
-                 "random_low": random["low"], "random_high": random["high"]}),
-        }  # fmt: skip
+                {
+                    "claimed": own.estimate,
+                    "claimed_low": own.low,
+                    "random": random["robust"],
+                    "random_low": random["low"],
+                    "random_high": random["high"],
+                },
+            ),
+        }
 
     def numbers(self) -> dict[str, float]:
         """Further numbers by name."""
         chance, claimed = self.tables["chance"].set_index("of"), self.claimed
-        numbers = {"detectable_d": score.detectable(self.networks),
-                   "score.claimed": claimed["score"].mean(),
-                   "score.chance": claimed["chance"].mean(),
-                   "score.random_directions": chance.loc["random directions", "score"],
-                   "score.findings_exchanged": chance.loc["findings exchanged", "score"],
-                   "robust.without_first": chance.loc["without the first network", "robust"],
-                   "robust.least_without_one": chance.loc["without one network, least", "robust"],
-                   "robust.most_without_one": chance.loc["without one network, most", "robust"],
-                   "verdicts_alike": self.tables["verdicts"]["alike"].mean(),
-                   "verdicts_alike_by_chance": self.tables["verdicts"]["chance"].mean()}  # fmt: skip
+        numbers = {
+            "detectable_d": score.detectable(self.networks),
+            "score.claimed": claimed["score"].mean(),
+            "score.chance": claimed["chance"].mean(),
+            "score.random_directions": chance.loc["random directions", "score"],
+            "score.findings_exchanged": chance.loc["findings exchanged", "score"],
+            "robust.without_first": chance.loc["without the first network", "robust"],
+            "robust.least_without_one": chance.loc["without one network, least", "robust"],
+            "robust.most_without_one": chance.loc["without one network, most", "robust"],
+            "verdicts_alike": self.tables["verdicts"]["alike"].mean(),
+            "verdicts_alike_by_chance": self.tables["verdicts"]["chance"].mean(),
+        }
         for kind, rows in claimed.groupby("kind", sort=False):
             numbers |= {f"robust.{kind}": rows["robust"].mean(), f"claimed.{kind}": len(rows)}
         table = self.tables["findings"]
@@ -115,13 +134,19 @@ class Study:
 
 
 def study(
-    energies: Sequence[Energy], grounds: Sequence[Ground], verdicts: DataFrame,
-    dictionaries: Mapping[tuple[str, str], tuple[float, float]], condition: Sequence[NDArray],
-    sampler: Sampler, size: Any, generator: torch.Generator, done: Callable[[int], None] = lambda count: None,
+    energies: Sequence[Energy],
+    grounds: Sequence[Ground],
+    verdicts: DataFrame,
+    dictionaries: Mapping[tuple[str, str], tuple[float, float]],
+    condition: Sequence[NDArray],
+    sampler: Sampler,
+    size: Any,
+    generator: torch.Generator,
+    done: Callable[[int], None] = lambda count: None,
 ) -> Study:
     """verdicts: P3-05's of the first network; dictionaries: what Phase 2 said of its dictionaries;
     condition (P,): condition numbers of each ground's `tried`; size: as `rediscovery.found_in`'s,
-    and `spliced` and `draws`; done(i) is called after i networks or directions."""  # fmt: skip
+    and `spliced` and `draws`; done(i) is called after i networks or directions."""
     looked_for, networks = rediscovery.wanted(verdicts), []
     for energy, ground in zip(energies, grounds, strict=True):
         networks.append(rediscovery.found_in(energy, ground, looked_for, size))
@@ -132,18 +157,14 @@ def study(
     shared, found = findings.directions(networks, looked_for, matchings)
     names = {one.name for one in shared}
     said = verdicts[[one.name in names for one in looked_for]].reset_index(drop=True)
-    alike = findings.likeness(
-        networks, shared, found, ground.tokens, rotations, BLIND, generator
-    )
+    alike = findings.likeness(networks, shared, found, ground.tokens, rotations, BLIND, generator)
     effects, kept = [], []
     # Problems and random directions of its own for each: shared ones would make shared effects.
     for network, own, ground in zip(networks, found, grounds, strict=True):
-        kept.append(robustness_effects.recovered(
-            network.energy, network.dictionaries, ground.tried[: size.spliced], generator
-        ))  # fmt: skip
-        effects.append(robustness_effects.effects_of(
-            network.energy, own, ground, sampler, size.draws, generator, done
-        ))  # fmt: skip
+        kept.append(
+            robustness_effects.recovered(network.energy, network.dictionaries, ground.tried[: size.spliced], generator)
+        )
+        effects.append(robustness_effects.effects_of(network.energy, own, ground, sampler, size.draws, generator, done))
     stratum = [score.strata(values) for values in condition]
     every = findings.findings(shared, said, networks, effects, kept, dictionaries, stratum)
     rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
@@ -153,20 +174,20 @@ def study(
     claimed = every.table["claimed"].to_numpy()
     moving = claimed[every.moves]
     tables = {
-        "findings": table, "matching": pairs, "alignment": aligned, "likeness": alike,
-        "strata": score.by_stratum(
-            {s: effect[moving != 0] for s, effect in every.strata.items()}, moving[moving != 0]
+        "findings": table,
+        "matching": pairs,
+        "alignment": aligned,
+        "likeness": alike,
+        "strata": score.by_stratum({s: effect[moving != 0] for s, effect in every.strata.items()}, moving[moving != 0]),
+        "verdicts": DataFrame(
+            [{"network": s} | score.agreement(said["verdict"], one.verdicts, rng) for s, one in enumerate(effects)]
         ),
-        "verdicts": DataFrame([
-            {"network": s} | score.agreement(said["verdict"], one.verdicts, rng)
-            for s, one in enumerate(effects)
-        ]),
         "verdicts_by_direction": said[["direction", "verdict"]].assign(
             name=[one.name for one in shared],
             **{f"verdict_{s}": one.verdicts for s, one in enumerate(effects)},
         ),
         "chance": chances(every, rng),
-    }  # fmt: skip
+    }
     return Study(tables, len(energies))
 
 
@@ -215,22 +236,20 @@ def chances(every: Findings, rng: np.random.Generator) -> DataFrame:
     claimed = every.table["claimed"].to_numpy()
     own = every.effects[claimed != 0]
     signs = claimed[claimed != 0]
-    mixed = score.permuted(
-        own * signs[:, None], every.table["kind"][claimed != 0], PERMUTED, rng
-    )
+    mixed = score.permuted(own * signs[:, None], every.table["kind"][claimed != 0], PERMUTED, rng)
     without = score.without_one(own, signs)
     rows = []
 
     def add(of: str, count: int, score: float, robust: float) -> None:
         share = proportion_interval(round(robust * count), count)
-        rows.append({"of": of, "findings": count, "score": score, "robust": robust, "low": share.low,
-                     "high": share.high})  # fmt: skip
+        rows.append(
+            {"of": of, "findings": count, "score": score, "robust": robust, "low": share.low, "high": share.high}
+        )
 
     found = score.judged_rule(own, signs)
     add("claimed", len(own), score.score(own).mean(), found.mean())
     random = every.placebo
-    add("random directions", len(random), score.score(random).mean(),
-        score.judged_rule(random, corrected=False).mean())  # fmt: skip
+    add("random directions", len(random), score.score(random).mean(), score.judged_rule(random, corrected=False).mean())
     add("findings exchanged", len(own), mixed["score_permuted"], mixed["robust_permuted"])
     add("without the first network", len(own), score.score(own[:, 1:]).mean(), without[0])
     for name, value in (("least", without.min()), ("most", without.max())):

@@ -18,26 +18,40 @@ from ired.plotting.style import COLOURS, canvas
 
 VERDICTS = {SURVIVED: "#8ecbe8", FAILED: "#f2a65a", NEITHER: "0.94"}
 HEADS = {
-    "weights": "random\nweights", "labels": "shuffled\nanswers", "pairs": "problems\npermuted",
-    "random": "random\ndirections", "orthogonal": "orthogonal\ndirections", "noise": "Gaussian\nnoise",
+    "weights": "random\nweights",
+    "labels": "shuffled\nanswers",
+    "pairs": "problems\npermuted",
+    "random": "random\ndirections",
+    "orthogonal": "orthogonal\ndirections",
+    "noise": "Gaussian\nnoise",
     "linear": "affine part\ntaken out",
-}  # fmt: skip
-FEATURES = {"A": COLOURS["least_squares"], "A, A²": COLOURS["least_squares_squared"],
-            "A, y": COLOURS["trained"]}  # fmt: skip
+}
+FEATURES = {"A": COLOURS["least_squares"], "A, A²": COLOURS["least_squares_squared"], "A, y": COLOURS["trained"]}
 _INK = 11
 
 
 def sanity_figures(table: DataFrame, curves: DataFrame, linear: Any) -> list[tuple[str, Figure, str]]:
     """Name, figure and caption of each. linear: shares, directions, ordering (DataFrames)."""
     return [
-        ("table", plot_findings(table), "What a check leaves of each finding (1: all, 0: nothing), with "
-         "95 % intervals over problems. Survived: less than half is left (last column: something is), "
-         "corrected over all cells. In brackets: the finding itself. Grey: does not apply."),
-        ("decay", plot_decay(curves), "Means over draws and problems, 95 % intervals over problems. Dashed: "
-         "two networks whose weights are both random."),
-        ("surrogate", plot_surrogate(linear.shares, linear.directions, linear.ordering),
-         "Cross-fitted over problems; 95 % intervals. Directions: one dot each, below −0.05 there."),
-    ]  # fmt: skip
+        (
+            "table",
+            plot_findings(table),
+            "What a check leaves of each finding (1: all, 0: nothing), with "
+            "95 % intervals over problems. Survived: less than half is left (last column: something is), "
+            "corrected over all cells. In brackets: the finding itself. Grey: does not apply.",
+        ),
+        (
+            "decay",
+            plot_decay(curves),
+            "Means over draws and problems, 95 % intervals over problems. Dashed: "
+            "two networks whose weights are both random.",
+        ),
+        (
+            "surrogate",
+            plot_surrogate(linear.shares, linear.directions, linear.ordering),
+            "Cross-fitted over problems; 95 % intervals. Directions: one dot each, below −0.05 there.",
+        ),
+    ]
 
 
 def plot_findings(table: DataFrame) -> Figure:
@@ -48,17 +62,30 @@ def plot_findings(table: DataFrame) -> Figure:
     for i, finding in enumerate(rows):
         for j, check in enumerate(CHECKS):
             cell = cells.loc[finding, check]
-            axis.add_patch(Rectangle((j - 0.48, i - 0.46), 0.96, 0.92, color=VERDICTS[cell["verdict"]],
-                                     linewidth=0))  # fmt: skip
+            axis.add_patch(Rectangle((j - 0.48, i - 0.46), 0.96, 0.92, color=VERDICTS[cell["verdict"]], linewidth=0))
             if cell["verdict"] == NEITHER:
                 short = {ABSENT: "not there", NO_CONTROL: "not in control"}.get(cell["reason"], "–")
-                axis.text(j, i, short, ha="center", va="center", color="0.45",
-                          fontsize=_INK - 1)  # fmt: skip
+                axis.text(j, i, short, ha="center", va="center", color="0.45", fontsize=_INK - 1)
                 continue
-            axis.text(j, i - 0.14, _short(cell["rest"]), ha="center", va="center", fontsize=_INK + 1,
-                      fontweight="bold", color="0.1")  # fmt: skip
-            axis.text(j, i + 0.24, f"{_short(cell['low'])} … {_short(cell['high'])}", ha="center",
-                      va="center", fontsize=_INK - 2, color="0.2")  # fmt: skip
+            axis.text(
+                j,
+                i - 0.14,
+                _short(cell["rest"]),
+                ha="center",
+                va="center",
+                fontsize=_INK + 1,
+                fontweight="bold",
+                color="0.1",
+            )
+            axis.text(
+                j,
+                i + 0.24,
+                f"{_short(cell['low'])} … {_short(cell['high'])}",
+                ha="center",
+                va="center",
+                fontsize=_INK - 2,
+                color="0.2",
+            )
     names = []
     for finding in rows:
         values = cells.loc[finding]
@@ -73,8 +100,10 @@ def plot_findings(table: DataFrame) -> Figure:
     axis.spines[:].set_visible(False)
     figure.legend(
         handles=[Patch(color=colour, label=name) for name, colour in VERDICTS.items()],
-        loc="outside lower center", ncols=3, fontsize=_INK,
-    )  # fmt: skip
+        loc="outside lower center",
+        ncols=3,
+        fontsize=_INK,
+    )
     return figure
 
 
@@ -93,13 +122,19 @@ def plot_decay(curves: DataFrame) -> Figure:
         _lines(axis, curves, "cascade", kinds)
         axis.set(title=f"{kind.capitalize()}: cascade", ylabel="likeness to the trained one's")
     axes[0, 0].legend(fontsize=8.5, loc="upper right")
-    _lines(axes[0, 2], curves, "independent",
-           [(f"score gradient, {m}", m, c) for m, c in zip(maps, (blue, orange, green))])  # fmt: skip
+    _lines(
+        axes[0, 2], curves, "independent", [(f"score gradient, {m}", m, c) for m, c in zip(maps, (blue, orange, green))]
+    )
     axes[0, 2].set(title="Score gradient: one layer", ylabel="likeness to the trained one's")
-    _lines(axes[0, 3], curves, "cascade",
-           [("CAVs, cosine", "CAVs, cosine", blue),
-            ("gradient in the subspace", "gradient in the trained\none's subspace, share", orange)],
-           )  # fmt: skip
+    _lines(
+        axes[0, 3],
+        curves,
+        "cascade",
+        [
+            ("CAVs, cosine", "CAVs, cosine", blue),
+            ("gradient in the subspace", "gradient in the trained\none's subspace, share", orange),
+        ],
+    )
     axes[0, 3].set(title="Directions: cascade", ylabel="likeness to the trained one's")
     axes[0, 3].legend(fontsize=8.5, loc="upper right")
     for axis in (axes[0, 0], axes[0, 3]):
@@ -119,9 +154,7 @@ def plot_decay(curves: DataFrame) -> Figure:
     return figure
 
 
-def _lines(
-    axis: Axes, curves: DataFrame, order: str, kinds: Sequence[tuple[str, str, str]]
-) -> None:
+def _lines(axis: Axes, curves: DataFrame, order: str, kinds: Sequence[tuple[str, str, str]]) -> None:
     """Lines of measures with label and colour, from the trained network on; dashed: the null."""
     ticks = (TRAINED, *LAYERS)
     axis.axhline(0, color="0.6", linewidth=1)
@@ -169,8 +202,9 @@ def plot_surrogate(shares: DataFrame, directions: DataFrame, ordering: DataFrame
     labels = {
         "truth": "energy, distance\nto the inverse",
         "surrogate": "energy, distance to\nthe affine map's",
-        "surrogate_truth": "the two distances", "left": "energy and inverse,\naffine map's out",
-    }  # fmt: skip
+        "surrogate_truth": "the two distances",
+        "left": "energy and inverse,\naffine map's out",
+    }
     dots(axes[2], ordering, range(len(ordering)), "share", COLOURS["trained"], size=7)
     row_names(axes[2], [labels[what] for what in ordering["what"]], between=True)
     axes[2].set(title="Ranks of states, k = 0", xlabel="rank correlation")

@@ -70,11 +70,8 @@ class Finding:
         own = self.agree(seen, self.known)
         shifts = range(1, min(DRAWS, len(own) - 1) + 1)
         pairs = [self.agree(seen, self.known.roll(shift, 0)) for shift in shifts]
-        noise = [
-            self.agree(randomisation.gaussian_like(seen, generator), self.known) for _ in range(DRAWS)
-        ]
-        found = {"pairs": np.mean(pairs, axis=0), "noise": np.mean(noise, axis=0),
-                 LINEAR: self.left(seen)}  # fmt: skip
+        noise = [self.agree(randomisation.gaussian_like(seen, generator), self.known) for _ in range(DRAWS)]
+        found = {"pairs": np.mean(pairs, axis=0), "noise": np.mean(noise, axis=0), LINEAR: self.left(seen)}
         found |= {check: other(seen) for check, other in self.others.items()}
         return [
             *networks.cells(self.name, lambda energy: self.agree(self.see(energy), self.known)),
@@ -117,20 +114,22 @@ def centred_cosines(first: Tensor, second: Tensor) -> NDArray:
 
 
 def answers_follow(
-    energy: Energy, answer: Answer, A: Tensor, y0: Tensor, start: Tensor,
+    energy: Energy,
+    answer: Answer,
+    A: Tensor,
+    y0: Tensor,
+    start: Tensor,
     background: Background | None = None,
 ) -> Finding:
     """Sampled answers go with the true ones: cosine of ŷ − mean to y₀ − mean, in basis coordinates.
     What is left: the same of what their affine maps of A leave of both (fitted to the background, or
     where there is none cross-fitted); an answer of which rounding alone is left (ROUNDING of the
-    answers' deviation) has nothing left."""  # fmt: skip
+    answers' deviation) has nothing left."""
     to_basis, fold = energy.coordinates.to_basis, linear_surrogate.folds(len(A))
     known, X = to_basis(y0), linear_surrogate.features(A, "A")
     true = given = None
     if background is not None:
-        true, given = (
-            background.rows(to_basis(y)) for y in (background.y0, background.answers)
-        )
+        true, given = (background.rows(to_basis(y)) for y in (background.y0, background.answers))
     missed = linear_surrogate.Explained.of(X, known, fold, true).left
 
     def left(seen: Tensor) -> NDArray:
@@ -139,24 +138,29 @@ def answers_follow(
         return np.where(some, cosines(own.left, missed), 0.0)
 
     return Finding(
-        "answers follow the inverse", lambda e: to_basis(answer(e, A, start)), known, centred_cosines,
+        "answers follow the inverse",
+        lambda e: to_basis(answer(e, A, start)),
+        known,
+        centred_cosines,
         left,
-    )  # fmt: skip
+    )
 
 
 def answers_beat(
-    energy: Energy, answer: Answer, A: Tensor, y0: Tensor, start: Tensor,
+    energy: Energy,
+    answer: Answer,
+    A: Tensor,
+    y0: Tensor,
+    start: Tensor,
     predictions: Mapping[str, Tensor],
 ) -> Finding:
     """Sampled answers err less than least squares on A: squared error saved per entry, as a share of
     least squares' own mean error. What is left: the same against least squares on [A, A²].
 
     predictions: "least_squares" and "least_squares_squared" (P, d), fitted to other problems.
-    """  # fmt: skip
+    """
     to_basis, size = energy.coordinates.to_basis, energy.coordinates.size
-    true, first, second = map(
-        to_basis, (y0, predictions["least_squares"], predictions["least_squares_squared"])
-    )
+    true, first, second = map(to_basis, (y0, predictions["least_squares"], predictions["least_squares_squared"]))
     scale = float((first - true).pow(2).sum(1).mean())
 
     def saved(seen: Tensor, truth: Tensor, rival: Tensor) -> NDArray:
@@ -166,9 +170,12 @@ def answers_beat(
         return saved(seen, *known.split(size, 1))
 
     return Finding(
-        "answers beat least squares", lambda e: to_basis(answer(e, A, start)),
-        torch.cat([true, first], 1), agree, lambda seen: saved(seen, true, second),
-    )  # fmt: skip
+        "answers beat least squares",
+        lambda e: to_basis(answer(e, A, start)),
+        torch.cat([true, first], 1),
+        agree,
+        lambda seen: saved(seen, true, second),
+    )
 
 
 def random_changes(A: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -184,15 +191,11 @@ def exact_changes(energy: Energy, A: Tensor, moves: Tensor) -> Tensor:
     return energy.coordinates.to_basis(-(Y @ moves @ Y).flatten(-2) / energy.coordinates.scale)
 
 
-def changes(
-    energy: Energy, answer: Answer, A: Tensor, start: Tensor, moves: Tensor
-) -> Tensor:
+def changes(energy: Energy, answer: Answer, A: Tensor, start: Tensor, moves: Tensor) -> Tensor:
     """The same of sampled answers, by central differences of STEP, from the same start."""
     count = len(moves)
     begin = start.repeat_interleave(count, 0)
-    ahead, behind = (
-        answer(energy, (A[:, None] + step * moves).flatten(0, 1), begin) for step in (STEP, -STEP)
-    )
+    ahead, behind = (answer(energy, (A[:, None] + step * moves).flatten(0, 1), begin) for step in (STEP, -STEP))
     return energy.coordinates.to_basis((ahead - behind) / (2 * STEP)).unflatten(0, (len(A), count))
 
 
@@ -204,23 +207,23 @@ def answers_turn(
     Random directions: the exact effect of other changes; orthogonal ones: of the next of these, which
     are orthogonal. What is left: the cosine once means over problems are out, since an affine map has
     the same derivative at all of them.
-    """  # fmt: skip
+    """
     moves, other = (random_changes(A, count, generator) for _ in range(2))
     known, blind = (exact_changes(energy, A, some) for some in (moves, other))
     return Finding(
-        "answers follow the exact Jacobian", lambda e: changes(e, answer, A, start, moves), known,
-        cosines, lambda seen: centred_cosines(seen, known),
-        {"random": lambda seen: cosines(seen, blind),
-         "orthogonal": lambda seen: cosines(seen, known.roll(1, 1))},
-    )  # fmt: skip
+        "answers follow the exact Jacobian",
+        lambda e: changes(e, answer, A, start, moves),
+        known,
+        cosines,
+        lambda seen: centred_cosines(seen, known),
+        {"random": lambda seen: cosines(seen, blind), "orthogonal": lambda seen: cosines(seen, known.roll(1, 1))},
+    )
 
 
 # Score and energy
 
 
-def score_turns(
-    energy: Energy, A: Tensor, y: Tensor, entries: Sequence[tuple[int, int]]
-) -> Finding:
+def score_turns(energy: Energy, A: Tensor, y: Tensor, entries: Sequence[tuple[int, int]]) -> Finding:
     """∂/∂A of entries of the score at noised answers y (P, d) of k = 0, beside the ideal score's: mean
     cosine. Orthogonal directions: the exact gradient of another entry."""
     known = torch.stack([exact_sensitivity.exact_score_sensitivity(energy, A, 0, e) for e in entries], 1)
@@ -233,22 +236,22 @@ def score_turns(
         return np.mean([cosines(seen[:, i], known[:, i]) for i in range(len(entries))], axis=0)
 
     return Finding(
-        "score follows the exact gradient", see, known, agree,
+        "score follows the exact gradient",
+        see,
+        known,
+        agree,
         lambda seen: agree(seen - seen.mean(0), known - known.mean(0)),
         {"orthogonal": lambda seen: agree(seen, known.roll(1, 1))},
-    )  # fmt: skip
+    )
 
 
-def between(
-    energy: Energy, y0: Tensor, k: int, count: int, generator: torch.Generator
-) -> Tensor:
+def between(energy: Energy, y0: Tensor, k: int, count: int, generator: torch.Generator) -> Tensor:
     """States (P, count, d) of landscape k on the way from each problem's answer to other problems'
     ones, a random part of the way each, noised: how far from its answer a state is says its number
     nothing."""
+
     def drawn(*shape: int) -> Tensor:
-        return torch.rand(
-            *shape, generator=generator, dtype=torch.float64, device=generator.device
-        ).to(y0)  # fmt: skip
+        return torch.rand(*shape, generator=generator, dtype=torch.float64, device=generator.device).to(y0)
 
     part = drawn(len(y0), count, 1)
     other = y0[(drawn(len(y0), count) * len(y0)).long().clamp_max(len(y0) - 1)]
@@ -257,9 +260,7 @@ def between(
     return states.centre(energy, mixed, k) + states.sigma(energy, k) * noise
 
 
-def energy_ranks(
-    energy: Energy, A: Tensor, y0: Tensor, y: Tensor, affine: Tensor
-) -> Finding:
+def energy_ranks(energy: Energy, A: Tensor, y0: Tensor, y: Tensor, affine: Tensor) -> Finding:
     """The energy of k = 0 ranks states y (P, M, d) of a problem by their distance to its answer.
 
     Rank correlation within problems. What is left: the ranks of the distance to the answer of an affine
@@ -275,20 +276,26 @@ def energy_ranks(
         return rank_correlation(array(seen), array(known))
 
     return Finding(
-        "energy ranks states", see, known, agree,
+        "energy ranks states",
+        see,
+        known,
+        agree,
         lambda seen: linear_surrogate.ordering(*map(array, (seen, known, other))).left,
-    )  # fmt: skip
+    )
 
 
 def gradient_in_frame(
-    energy: Energy, A: Tensor, y: Tensor, generator: torch.Generator,
+    energy: Energy,
+    A: Tensor,
+    y: Tensor,
+    generator: torch.Generator,
     background: Background | None = None,
 ) -> Finding:
     """The gradient of k = 0 beyond its blind part, at states y (P, M, d) of sampling paths, lies along
     q qᵀ of A's own eigenvectors: its share there beyond an isotropic field's, n/size.
 
     Random directions: axes of a random frame. What is left: the field beyond an affine map of A and y.
-    """  # fmt: skip
+    """
     n, size, to_basis = energy.coordinates.n, energy.coordinates.size, energy.coordinates.to_basis
     frames = torch.linalg.eigh(A).eigenvectors
 
@@ -319,16 +326,18 @@ def gradient_in_frame(
         return agree(rest.view_as(seen), frames)
 
     def turned(seen: Tensor) -> NDArray:
-        drawn = [
-            torch.cat([random_directions.rotations(1, n, generator).to(A) for _ in A]) for _ in range(DRAWS)
-        ]
+        drawn = [torch.cat([random_directions.rotations(1, n, generator).to(A) for _ in A]) for _ in range(DRAWS)]
         return np.mean([agree(seen, frame) for frame in drawn], axis=0)
 
     return Finding("gradient follows eigenvectors", see, frames, agree, left, {"random": turned})
 
 
 def subspace(
-    energy: Energy, networks: Networks, A: Tensor, field_of: Callable[[Energy], Tensor], found: Tensor,
+    energy: Energy,
+    networks: Networks,
+    A: Tensor,
+    field_of: Callable[[Energy], Tensor],
+    found: Tensor,
     generator: torch.Generator,
 ) -> list[Cell]:
     """Fixed directions of the gradient (rows `found`, (m, size)) capture the inverse's exact
@@ -337,7 +346,7 @@ def subspace(
     field_of(energy) -> (P, M, size): the field whose leading components other networks' subspaces are.
     Orthogonal: random directions in what `found` leaves. Permuting problems, or Gaussian fields of
     equal covariance, change no fixed subspace, and an affine map has none of its own.
-    """  # fmt: skip
+    """
     name, m = "gradient keeps to few directions", len(found)
 
     def captured(rows: Tensor) -> NDArray:
@@ -351,9 +360,11 @@ def subspace(
     beside = [torch.linalg.qr(random_directions.without(rows, found).mT).Q.mT for rows in blind]
     return [
         *networks.cells(name, measure),
-        *(Cell(name, check, captured(found), np.mean([captured(rows) for rows in some], axis=0))
-          for check, some in (("random", blind), ("orthogonal", beside))),
-    ]  # fmt: skip
+        *(
+            Cell(name, check, captured(found), np.mean([captured(rows) for rows in some], axis=0))
+            for check, some in (("random", blind), ("orthogonal", beside))
+        ),
+    ]
 
 
 def leading(field: Tensor, m: int) -> Tensor:

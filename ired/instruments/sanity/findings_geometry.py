@@ -44,7 +44,7 @@ REASONS = {
     (LINEARISED, LINEAR): "it is counted from affine maps of the input",
     (CONSTANT, "pairs"): "the constant is the same for all problems",
     (CONSTANT, LINEAR): "the constant belongs to the affine part",
-}  # fmt: skip
+}
 
 
 def cells(findings: Sequence[Finding], networks: Networks, generator: torch.Generator) -> list[Cell]:
@@ -72,7 +72,11 @@ def in_eigenvalues(D: Tensor, frame: Frame) -> NDArray:
 
 
 def of_answers(
-    energy: Energy, answer: Answer, A: Tensor, start: Tensor, generator: torch.Generator,
+    energy: Energy,
+    answer: Answer,
+    A: Tensor,
+    start: Tensor,
+    generator: torch.Generator,
     background: Background | None = None,
 ) -> list[Finding]:
     """Sampled answers to A (P, n, n) are definite more often than errors of their size would be; and
@@ -91,9 +95,7 @@ def of_answers(
         answers = energy.coordinates.decode(background.answers)
         errors = answers - torch.linalg.inv(background.A)
         given, missed = background.rows(answers), background.rows(errors)
-    epsilon = torch.randn(
-        NOISE, *A.shape, generator=generator, dtype=torch.float64, device=generator.device
-    ).to(A)  # fmt: skip
+    epsilon = torch.randn(NOISE, *A.shape, generator=generator, dtype=torch.float64, device=generator.device).to(A)
 
     @cache  # both findings are about the same answers
     def sampled(e: Energy) -> Tensor:
@@ -107,20 +109,27 @@ def of_answers(
 
     def turned(seen: Tensor) -> NDArray:
         own = Frame.of(Y)
-        drawn = [
-            torch.cat([random_directions.rotations(1, n, generator).to(A) for _ in A]) for _ in range(DRAWS)
-        ]
+        drawn = [torch.cat([random_directions.rotations(1, n, generator).to(A) for _ in A]) for _ in range(DRAWS)]
         values = [in_eigenvalues(seen, replace(own, vectors=vectors)) for vectors in drawn]
         return np.mean(values, axis=0)
 
     return [
-        Finding(DEFINITE, sampled, Y, definite,
-                lambda seen: definite(seen, Y)
-                - definite(linear_surrogate.fitted(X, seen, fold, given), Y)),
-        Finding(EIGENVALUES, lambda e: sampled(e) - Y, Y, on_diagonal,
-                lambda seen: on_diagonal(linear_surrogate.Explained.of(X, seen, fold, missed).left, Y),
-                {"random": turned}),
-    ]  # fmt: skip
+        Finding(
+            DEFINITE,
+            sampled,
+            Y,
+            definite,
+            lambda seen: definite(seen, Y) - definite(linear_surrogate.fitted(X, seen, fold, given), Y),
+        ),
+        Finding(
+            EIGENVALUES,
+            lambda e: sampled(e) - Y,
+            Y,
+            on_diagonal,
+            lambda seen: on_diagonal(linear_surrogate.Explained.of(X, seen, fold, missed).left, Y),
+            {"random": turned},
+        ),
+    ]
 
 
 # Layers
@@ -171,14 +180,10 @@ def along_axis(outputs: Tensor, axis: Tensor | None = None) -> NDArray:
     return array((share * size - 1) / (size - 1))
 
 
-def along_constant(
-    energy: Energy, A: Tensor, y0: Tensor, generator: torch.Generator
-) -> Finding:
+def along_constant(energy: Energy, A: Tensor, y0: Tensor, generator: torch.Generator) -> Finding:
     """Gaps at k = 0 of noised answers to the answers y0 (P, d) are carried by the one output along f's
-    constant; random and orthogonal directions are other axes of the outputs."""  # fmt: skip
-    y = torch.cat([
-        states.centre(energy, y0, 0)[:, None], states.noised(energy, y0, 0, RIPPLES, generator)[0]
-    ], 1)  # fmt: skip
+    constant; random and orthogonal directions are other axes of the outputs."""
+    y = torch.cat([states.centre(energy, y0, 0)[:, None], states.noised(energy, y0, 0, RIPPLES, generator)[0]], 1)
 
     @torch.no_grad()
     def see(e: Energy) -> Tensor:
@@ -192,6 +197,10 @@ def along_constant(
         return np.mean([along_axis(seen, axis) for axis in axes], axis=0)
 
     return Finding(
-        CONSTANT, see, y0, lambda seen, known: along_axis(seen), along_axis,
+        CONSTANT,
+        see,
+        y0,
+        lambda seen, known: along_axis(seen),
+        along_axis,
         {"random": lambda seen: drawn(seen, False), "orthogonal": lambda seen: drawn(seen, True)},
-    )  # fmt: skip
+    )

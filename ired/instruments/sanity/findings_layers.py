@@ -62,9 +62,7 @@ class Shown:
         return {
             (concept, layer, k): h
             for (concept, k), some in layers.items()
-            for layer, h in pair_activations(
-                energy, self.A, self.y0, self.pairs[concept], k, some
-            ).items()
+            for layer, h in pair_activations(energy, self.A, self.y0, self.pairs[concept], k, some).items()
         }
 
     def inputs(self, energy: Energy, place: Place) -> Tensor:
@@ -116,9 +114,7 @@ def concept_values(shown: Shown, layer: str, seen: Mapping[Place, NDArray]) -> N
     return by_problem(shown, places, [told(shown.pairs[p[0]], seen[p]) for p in places])
 
 
-def concept_cells(
-    networks: Networks, shown: Shown, layer: str, generator: torch.Generator
-) -> list[Cell]:
+def concept_cells(networks: Networks, shown: Shown, layer: str, generator: torch.Generator) -> list[Cell]:
     """Concepts can be read in a layer: held-out AUROC − ½ of CAVs, fitted anew under each check.
 
     Pairs: sides swapped at random. Random: directions, isotropic ones and ones of the activations'
@@ -144,7 +140,7 @@ def concept_cells(
             ("random", told_by(own, h, torch.cat(list(drawn.values())))),
             ("orthogonal", told_by(own, h, random_directions.without(drawn["covariance"], vector[None]))),
             (LINEAR, told(own, rest.numpy().reshape(h.shape))),
-        ):  # fmt: skip
+        ):
             found[check].append(values)
     grouped = {check: by_problem(shown, places, values) for check, values in found.items()}
     own = grouped.pop("own")
@@ -215,9 +211,11 @@ def push_cells(networks: Networks, push: Push, generator: torch.Generator) -> li
 
     found, v, base = measure(energy), fitted(h), push.peak(energy)
     dose, drawn = push.spread(h, v), randomisation.directions_like(rows, DRAWS, generator)
-    rest = linear_surrogate.Explained.of(
-        push.shown.inputs(energy, push.place).cpu(), rows, own.fold.repeat(2)
-    ).left.numpy().reshape(h.shape)  # fmt: skip
+    rest = (
+        linear_surrogate.Explained.of(push.shown.inputs(energy, push.place).cpu(), rows, own.fold.repeat(2))
+        .left.numpy()
+        .reshape(h.shape)
+    )
     gaussian = randomisation.gaussian_like(rows, generator).numpy().reshape(h.shape)
     tried = {
         "pairs": [fitted(h, swapped(own, generator)) for _ in range(DRAWS)],
@@ -250,14 +248,17 @@ class Around:
 
     @classmethod
     def of(
-        cls, energy: Energy, A: Tensor, y0: Tensor, landscapes: Sequence[int],
+        cls,
+        energy: Energy,
+        A: Tensor,
+        y0: Tensor,
+        landscapes: Sequence[int],
         generator: torch.Generator,
     ) -> Around:
         near = [
-            torch.cat([
-                states.around(energy, y0, k, far, 2 if far else 1, generator) for far in DISTANCES
-            ], 1) for k in landscapes
-        ]  # fmt: skip
+            torch.cat([states.around(energy, y0, k, far, 2 if far else 1, generator) for far in DISTANCES], 1)
+            for k in landscapes
+        ]
         return cls(A, torch.stack(near), tuple(landscapes))
 
 
@@ -265,9 +266,7 @@ class Around:
 def activations(energy: Energy, at: Around, layer: str) -> Tensor:
     """(L, P, M, width)"""
     prepared = energy.prepare(at.A)
-    return torch.stack([
-        energy.activations(prepared, y, k)[layer] for y, k in zip(at.y, at.landscapes, strict=True)
-    ])  # fmt: skip
+    return torch.stack([energy.activations(prepared, y, k)[layer] for y, k in zip(at.y, at.landscapes, strict=True)])
 
 
 @torch.no_grad()
@@ -295,7 +294,11 @@ def explained(dictionary: Dictionary, h: Tensor) -> Tensor:
 
 
 def dictionary_cells(
-    networks: Networks, layer: str, dictionary: Dictionary, at: Around, generator: torch.Generator,
+    networks: Networks,
+    layer: str,
+    dictionary: Dictionary,
+    at: Around,
+    generator: torch.Generator,
     background: Background | None = None,
 ) -> list[Cell]:
     """A dictionary in a layer's place keeps the energy gaps.
@@ -322,9 +325,7 @@ def dictionary_cells(
     turns = [random_directions.rotations(1, h.shape[-1], generator)[0].to(h) for _ in range(DRAWS)]
     centre = dictionary.mean
     blind = [given("largest", Q, centre, dictionary.scale, active) for Q in turns]
-    noise = torch.stack([
-        randomisation.gaussian_like(one.flatten(0, 1), generator).view_as(one) for one in h
-    ])  # fmt: skip
+    noise = torch.stack([randomisation.gaussian_like(one.flatten(0, 1), generator).view_as(one) for one in h])
     basis, fold = energy.coordinates.to_basis, linear_surrogate.folds(len(at.A)).repeat(h.shape[2])
     problems = at.A.repeat_interleave(h.shape[2], 0)
     rows: list[linear_surrogate.Rows | None] = [None] * len(h)
@@ -335,20 +336,22 @@ def dictionary_cells(
             (linear_surrogate.features(A, "A, y", basis(y)), there[:, 0])
             for y, there in zip(background.near, seen, strict=True)
         ]
-    affine = torch.stack([
-        linear_surrogate.fitted(linear_surrogate.features(problems, "A, y", basis(y).flatten(0, 1)),
-                         one.flatten(0, 1), fold, there).view_as(one)
-        for y, one, there in zip(at.y, h, rows, strict=True)
-    ])  # fmt: skip
+    affine = torch.stack(
+        [
+            linear_surrogate.fitted(
+                linear_surrogate.features(problems, "A, y", basis(y).flatten(0, 1)), one.flatten(0, 1), fold, there
+            ).view_as(one)
+            for y, one, there in zip(at.y, h, rows, strict=True)
+        ]
+    )
     left = {
         "weights": np.mean([foreign(e) for e in networks.random], axis=0),
         "pairs": np.mean([kept(energy, h, back.roll(s, 1)) for s in range(1, DRAWS + 1)], axis=0),
         "random": np.mean([kept(energy, h, some(h)) for some in blind], axis=0),
-        "orthogonal": np.mean([
-            kept(energy, h, centre + (dictionary(centre + (h - centre) @ Q) - centre) @ Q.mT)
-            for Q in turns
-        ], axis=0),
+        "orthogonal": np.mean(
+            [kept(energy, h, centre + (dictionary(centre + (h - centre) @ Q) - centre) @ Q.mT) for Q in turns], axis=0
+        ),
         "noise": kept(energy, noise, dictionary(noise)),
         LINEAR: own - kept(energy, h, affine).clip(0),  # a constant keeps 0: no map need keep less
-    }  # fmt: skip
+    }
     return [Cell(name, check, own, values) for check, values in left.items()]

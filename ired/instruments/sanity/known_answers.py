@@ -31,9 +31,7 @@ def edges(A: Tensor) -> Tensor:
 
 def cascade(count: int = 3) -> list[Altered]:
     """The places of a cascade with `count` draws, without networks."""
-    return [
-        Altered("cascade", step, i, None) for step, _ in randomisation.steps("cascade") for i in range(count)
-    ]
+    return [Altered("cascade", step, i, None) for step, _ in randomisation.steps("cascade") for i in range(count)]
 
 
 def _symmetric(count: int, n: int, generator: torch.Generator) -> Tensor:
@@ -74,19 +72,22 @@ def _table(generator: torch.Generator) -> list[Check]:
     own = 1 + 0.2 * array(normal(COUNT, generator=generator))
     small = 0.2 * array(normal(COUNT, generator=generator))
     cells = [
-        Cell("real", "weights", own, small), Cell("real", "linear", own, own - 0.5),
-        Cell("edges", "weights", own, own), Cell("edges", "linear", own, small - small.mean()),
+        Cell("real", "weights", own, small),
+        Cell("real", "linear", own, own - 0.5),
+        Cell("edges", "weights", own, own),
+        Cell("edges", "linear", own, small - small.mean()),
         Cell("absent", "weights", small - small.mean(), small),
         Cell("absent", "linear", small - small.mean(), small),
-    ]  # fmt: skip
+    ]
     sources = dict.fromkeys(("real", "edges", "absent"), "planted")
     reasons = {(f, c): "planted" for f in sources for c in survival_table.CHECKS}
     table = survival_table.judged(cells, sources, reasons)
     expected = {"real": SURVIVED, "edges": FAILED, "absent": NEITHER}
     seen = [
         survival_table.verdict(table, finding, check) == verdict
-        for finding, verdict in expected.items() for check in ("weights", "linear")
-    ]  # fmt: skip
+        for finding, verdict in expected.items()
+        for check in ("weights", "linear")
+    ]
     rest = table[(table["finding"] == "edges") & (table["check"] == "weights")]["rest"].iloc[0]
     return [
         Check(name, "share of planted cells with the right verdict", 1, float(np.mean(seen)), 0),
@@ -122,10 +123,11 @@ def check_surrogate(references: References, generator: torch.Generator) -> list[
         return findings_answers.answers_follow(ideal, given, A[few], y0[few], start)
 
     cells = {
-        what: next(c for c in finding(v).cells(Networks(ideal, [ideal], ideal, ideal), generator)
-                   if c.check == "linear")
+        what: next(
+            c for c in finding(v).cells(Networks(ideal, [ideal], ideal, ideal), generator) if c.check == "linear"
+        )
         for what, v in (("affine", affine), ("inverse", y0))
-    }  # fmt: skip
+    }
     y = findings_answers.between(ideal, y0[few], 0, 12, generator)
     # Answers that are noise: good ones may rank a dozen states just as the true one does.
     near, far = (array(linear_surrogate.distances(ideal, y, v, 0)) for v in (3 * start, y0[few]))
@@ -168,18 +170,17 @@ def check_sanity_findings(references: References, generator: torch.Generator) ->
         own = finding.agree(finding.see(ideal), finding.known)
         checks.append(Check(name, f"{finding.name}, of the ideal energy", 1, float(own.mean()), 2e-4))
         if finding.name != "score follows the exact gradient":  # a blind energy has no gradient by A
-            left = {c.check: c.left for c in networks.cells(
-                finding.name, lambda e, f=finding: f.agree(f.see(e), f.known))}  # fmt: skip
-            checks.append(Check(name, f"{finding.name}, mean of a blind one", 0,
-                                float(left["weights"].mean()), 0.75))  # fmt: skip
+            left = {
+                c.check: c.left for c in networks.cells(finding.name, lambda e, f=finding: f.agree(f.see(e), f.known))
+            }
+            checks.append(Check(name, f"{finding.name}, mean of a blind one", 0, float(left["weights"].mean()), 0.75))
     return checks + _later(name, generator)
 
 
 def _later(name: str, generator: torch.Generator) -> list[Check]:
     """Findings of Phases 4 and 5 on planted data: there in full, and at their zero."""
     n, size = 4, 6
-    R = 2 * torch.rand(6 * COUNT, n, n, generator=generator, dtype=torch.float64,
-                       device=generator.device) - 1  # fmt: skip
+    R = 2 * torch.rand(6 * COUNT, n, n, generator=generator, dtype=torch.float64, device=generator.device) - 1
     Y = metrics.symmetric(torch.linalg.inv(2 * R @ R.mT + 0.5 * torch.eye(n).to(R)))
     noise = metrics.symmetric(normal(33, *Y.shape, generator=generator))
     kept = findings_geometry.definite_beyond(1.6 * Y, Y, noise[1:])
@@ -197,11 +198,12 @@ def _later(name: str, generator: torch.Generator) -> list[Check]:
     return [
         Check(name, "whether definite answers are told from noise", 1, float(kept.mean() > 0.25), 0),
         Check(name, "definiteness of noise beyond noise", 0, float(lost.mean()), 0.15),
-        compare(name, "errors of a function of the inverse, in eigenvalues", 1,
-                on + array(frame.random_basis(D)), 1e-9),
+        compare(
+            name, "errors of a function of the inverse, in eigenvalues", 1, on + array(frame.random_basis(D)), 1e-9
+        ),
         Check(name, "isotropic errors, in eigenvalues", 0, float(off.mean()), 0.08),
         compare(name, "gaps along the only output", 1, findings_geometry.along_axis(outputs), 1e-9),
         compare(name, "gaps along another output", -1 / (size - 1), other, 1e-9),
         Check(name, "R² of a value that is among the features", 1, float(read[0].mean()), 1e-3),
         Check(name, "R² of noise", 0, float(read[1].mean()), 0.2),
-    ]  # fmt: skip
+    ]

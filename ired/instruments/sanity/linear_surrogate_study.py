@@ -43,8 +43,13 @@ class Surrogate:
 
 
 def linear(
-    energy: Energy, answer: Answer, A: Tensor, start: Tensor, dictionaries: Mapping[str, Dictionary],
-    directions: Sequence[Direction], generator: torch.Generator,
+    energy: Energy,
+    answer: Answer,
+    A: Tensor,
+    start: Tensor,
+    dictionaries: Mapping[str, Dictionary],
+    directions: Sequence[Direction],
+    generator: torch.Generator,
 ) -> Surrogate:
     """How much an affine map explains, of problems A (N, n, n), all cross-fitted over problems."""
     to_basis, y0 = energy.coordinates.to_basis, points.answers(energy, A)
@@ -70,9 +75,12 @@ def linear(
     ranks = linear_surrogate.ordering(array(energies), *map(array, far))
     own = linear_surrogate.Explained.of(X, whole["answers"], fold)
     return Surrogate(
-        concat(tables, ignore_index=True), along(energy, A, y0, directions, generator), ranks.table(),
-        own.unexplained, own.total,
-    )  # fmt: skip
+        concat(tables, ignore_index=True),
+        along(energy, A, y0, directions, generator),
+        ranks.table(),
+        own.unexplained,
+        own.total,
+    )
 
 
 @torch.no_grad()
@@ -92,8 +100,11 @@ def along(
         names = [d.name for d in some]
         table = linear_surrogate.column_shares(names, T, A, energy.coordinates.to_basis(y))
         notes = {d.name: d for d in some}
-        tables.append(table.assign(
-            source=[notes[n].source for n in table["what"]],
-            space=[notes[n].space for n in table["what"]], landscape=k,
-        ))  # fmt: skip
+        tables.append(
+            table.assign(
+                source=[notes[n].source for n in table["what"]],
+                space=[notes[n].space for n in table["what"]],
+                landscape=k,
+            )
+        )
     return concat(tables, ignore_index=True)

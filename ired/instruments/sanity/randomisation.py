@@ -61,9 +61,7 @@ def ssim(first: Tensor, second: Tensor) -> Tensor:
     dark and bright by the same amount. Uniform windows, all that lie within the map; dynamic range 1.
     """
     side = window(first.shape[-1])
-    a, b = (
-        (m / m.abs().amax((1, 2), keepdim=True).clamp_min(1e-300) + 1) / 2 for m in (first, second)
-    )
+    a, b = ((m / m.abs().amax((1, 2), keepdim=True).clamp_min(1e-300) + 1) / 2 for m in (first, second))
 
     def mean(v: Tensor) -> Tensor:
         return torch.nn.functional.avg_pool2d(v[:, None], side, stride=1)[:, 0]
@@ -101,9 +99,7 @@ class Altered:
         return self.order == "cascade" and self.step == LAYERS[-1]
 
 
-def map_decay(
-    measure: str, trained: Tensor, maps: Sequence[tuple[Altered, Tensor]]
-) -> DataFrame:
+def map_decay(measure: str, trained: Tensor, maps: Sequence[tuple[Altered, Tensor]]) -> DataFrame:
     """How alike maps (P, n, n) of altered networks are to the trained one's.
 
     Rows of measure ("<measure>, <likeness>"), order, step, draw, problem, value; order NULL: the maps
@@ -111,9 +107,7 @@ def map_decay(
     """
     pairs = [(own.order, own.step, own.draw, trained, seen) for own, seen in maps]
     random = [seen for own, seen in maps if own.fully]
-    pairs += [
-        (NULL, NULL, i, random[i], random[(i + 1) % len(random)]) for i in range(len(random))
-    ]
+    pairs += [(NULL, NULL, i, random[i], random[(i + 1) % len(random)]) for i in range(len(random))]
     tables = []
     for order, step, draw, one, other in pairs:
         for name, values in likeness(one, other).items():

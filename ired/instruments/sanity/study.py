@@ -57,7 +57,7 @@ SOURCES = {
     "concepts in fc3": "P3-02",
     "near singular raises answers": "P3-05",
     **later.SOURCES,
-}  # fmt: skip
+}
 REASONS = {
     **{(f, c): _NO_DIRECTION for c in ("random", "orthogonal") for f in list(SOURCES)[:2]},
     **{("energy ranks states", c): _NO_DIRECTION for c in ("random", "orthogonal")},
@@ -68,7 +68,7 @@ REASONS = {
     ("gradient keeps to few directions", "noise"): "noise of equal covariance has the same subspace",
     ("gradient keeps to few directions", "linear"): "an affine map has no subspace of its own",
     **later.REASONS,
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,9 @@ class Bench:
 
 
 def cells(
-    bench: Bench, moves: int, generator: torch.Generator,
+    bench: Bench,
+    moves: int,
+    generator: torch.Generator,
     tick: Callable[[int], None] = lambda done: None,
 ) -> list[Cell]:
     """Every check of every finding that it applies to; `moves`: small changes of A for Jacobians."""
@@ -126,9 +128,7 @@ def cells(
         tick(1)
     found += of.subspace(energy, networks, b.A, b.field, b.subspace, generator)
     for layer, dictionary in b.dictionaries.items():
-        found += layers_.dictionary_cells(
-            networks, layer, dictionary, b.around, generator, b.background
-        )
+        found += layers_.dictionary_cells(networks, layer, dictionary, b.around, generator, b.background)
         tick(1)
     for layer in b.shown.layers():
         found += layers_.concept_cells(networks, b.shown, layer, generator)
@@ -151,15 +151,19 @@ def cells(
 
 
 def shown(
-    energy: Energy, A: Tensor, properties: Mapping[str, Tensor], directions: Sequence[Direction],
-    most: int, generator: torch.Generator,
+    energy: Energy,
+    A: Tensor,
+    properties: Mapping[str, Tensor],
+    directions: Sequence[Direction],
+    most: int,
+    generator: torch.Generator,
 ) -> Shown:
     """Matched pairs of all concepts of problems A (P, n, n), at the places of the CAVs among
     directions.
 
     The caliper is the narrowest of CALIPERS with which every fold has pairs of every concept. Raises
     ValueError where none has.
-    """  # fmt: skip
+    """
     for caliper in CALIPERS:
         seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
         population = Population.of(A, properties, FOLDS, np.random.default_rng(seed))
@@ -174,34 +178,47 @@ def shown(
 
 
 def bench(
-    energy: Energy, altered: Sequence[Altered], briefly: tuple[Energy, Energy], A: Tensor,
-    answer: Answer, squares: Mapping[str, Tensor], directions: Sequence[Direction],
-    dictionaries: Mapping[str, Dictionary], shown: Shown, background: Background,
+    energy: Energy,
+    altered: Sequence[Altered],
+    briefly: tuple[Energy, Energy],
+    A: Tensor,
+    answer: Answer,
+    squares: Mapping[str, Tensor],
+    directions: Sequence[Direction],
+    dictionaries: Mapping[str, Dictionary],
+    shown: Shown,
+    background: Background,
     generator: torch.Generator,
 ) -> Bench:
     """briefly: networks trained on true and on shuffled answers; answer also takes a callback, as a
-    sampler does; squares: inverses (P, n, n) predicted by least squares, by name."""  # fmt: skip
+    sampler does; squares: inverses (P, n, n) predicted by least squares, by name."""
     y0, coordinates = states.answers(energy, A), energy.coordinates
     start = states.noise(energy, len(A), generator=generator, like=A)
     path = active_subspace.path_states(energy, A, answer, start)[0]
     gradient = [d.vector for d in directions if d.source == "gradient" and d.landscape == 0]
     place = next(
-        (d.concept, d.space, d.landscape) for d in directions
-        if d.concept == PUSHED[0] and d.space == PUSHED[1]
-    )  # fmt: skip
+        (d.concept, d.space, d.landscape) for d in directions if d.concept == PUSHED[0] and d.space == PUSHED[1]
+    )
     return Bench(
-        Networks(energy, [own.energy for own in altered if own.fully], *briefly), altered, A, y0,
-        states.noised(energy, y0, 0, 1, generator)[0][:, 0], start, path, answer,
+        Networks(energy, [own.energy for own in altered if own.fully], *briefly),
+        altered,
+        A,
+        y0,
+        states.noised(energy, y0, 0, 1, generator)[0][:, 0],
+        start,
+        path,
+        answer,
         {name: coordinates.encode(Y) for name, Y in squares.items()},
-        coordinates.to_basis(torch.stack(gradient).to(A)), dictionaries,
-        Around.of(energy, A, y0, _landscapes(energy), generator), shown,
-        Push(answer, A, start, shown, place), background,
-    )  # fmt: skip
+        coordinates.to_basis(torch.stack(gradient).to(A)),
+        dictionaries,
+        Around.of(energy, A, y0, _landscapes(energy), generator),
+        shown,
+        Push(answer, A, start, shown, place),
+        background,
+    )
 
 
-def background(
-    energy: Energy, A: Tensor, answer: Answer, generator: torch.Generator, chunk: int = 500
-) -> Background:
+def background(energy: Energy, A: Tensor, answer: Answer, generator: torch.Generator, chunk: int = 500) -> Background:
     """Problems A (N, n, n) as affine maps are fitted to them; answer as `bench` takes it."""
     found = []
     for some in A.split(chunk):
@@ -239,9 +256,7 @@ def maps(bench: Bench, energy: Energy, problems: int) -> dict[str, Tensor]:
     }
 
 
-def decay(
-    bench: Bench, problems: int, tick: Callable[[int], None] = lambda done: None
-) -> DataFrame:
+def decay(bench: Bench, problems: int, tick: Callable[[int], None] = lambda done: None) -> DataFrame:
     """How what instruments show falls while weights are drawn anew: rows as in `randomisation.map_decay`.
 
     Measures: attributions of `problems` problems; CAVs (AUROC − ½, and the cosine to the trained
@@ -295,9 +310,7 @@ def _cav(shown: Shown, place: layers_.Place, h: NDArray) -> Tensor:
 # The verdicts
 
 
-def verdicts(
-    table: DataFrame, rows: DataFrame, linear: Surrogate
-) -> dict[str, tuple[bool, dict[str, float]]]:
+def verdicts(table: DataFrame, rows: DataFrame, linear: Surrogate) -> dict[str, tuple[bool, dict[str, float]]]:
     """Whether each criterion of P6-03 is met, with the numbers behind it: from the table of
     `survival_table.judged`, the rows of `decay`, and the linear surrogate."""
     left = [randomisation.Left.of(rows, f"{name}, signed rank") for name in MAPS]
@@ -314,10 +327,15 @@ def verdicts(
         found[f"{name}_decay"] = all(fine), {"decayed": sum(fine), "of": len(fine)}
     beyond = linear.beyond()
     beats = table[table["finding"] == "answers beat least squares"].iloc[0]
-    found["more_than_linear"] = beyond.low > 0 and beats["own_low"] > 0, {
-        "unexplained": beyond.estimate, "low": beyond.low, "advantage": beats["own"],
-        "advantage_low": beats["own_low"],
-    }  # fmt: skip
+    found["more_than_linear"] = (
+        beyond.low > 0 and beats["own_low"] > 0,
+        {
+            "unexplained": beyond.estimate,
+            "low": beyond.low,
+            "advantage": beats["own"],
+            "advantage_low": beats["own_low"],
+        },
+    )
     share = survival_table.survived(table)
     numbers = {"share": share.estimate, "low": share.low, "high": share.high, "cells": share.units}
     return found | {"most_findings_survive": (share.estimate > 0.7, numbers)}

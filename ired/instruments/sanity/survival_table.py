@@ -71,8 +71,14 @@ class Cell:
         size = float(self.own.mean())
         ratio = float(self.left.mean()) / size
         away = student_interval((self.left - ratio * self.own) / size)
-        return Interval(ratio, ratio + away.low - away.estimate, ratio + away.high - away.estimate,
-                        away.level, away.units, away.method)  # fmt: skip
+        return Interval(
+            ratio,
+            ratio + away.low - away.estimate,
+            ratio + away.high - away.estimate,
+            away.level,
+            away.units,
+            away.method,
+        )
 
     def p(self) -> float:
         """One-sided: that less than half is left, or, where linear parts were taken out, something."""
@@ -83,9 +89,7 @@ class Cell:
         return float(special.stdtr(len(values) - 1, -values.mean() / error))
 
 
-def judged(
-    cells: Sequence[Cell], findings: Mapping[str, str], reasons: Mapping[tuple[str, str], str]
-) -> DataFrame:
+def judged(cells: Sequence[Cell], findings: Mapping[str, str], reasons: Mapping[tuple[str, str], str]) -> DataFrame:
     """The table: a row for every finding and check.
 
     findings: by name, where it was stated; reasons: why a check does not apply to a finding, for those
@@ -111,8 +115,14 @@ def judged(
                 rows.append(row | nothing)
                 continue
             rest = cell.rest()
-            row |= {"left": float(cell.left.mean()), "rest": rest.estimate, "low": rest.low,
-                    "high": rest.high, "p": cell.p(), "verdict": ""}  # fmt: skip
+            row |= {
+                "left": float(cell.left.mean()),
+                "rest": rest.estimate,
+                "low": rest.low,
+                "high": rest.high,
+                "p": cell.p(),
+                "verdict": "",
+            }
             rows.append(row)
     table = DataFrame(rows)
     some = table["p"].notna()
@@ -142,6 +152,5 @@ def numbers(table: DataFrame) -> dict[str, float]:
     """What is left, by finding and check, of the applicable cells; and how many of each verdict."""
     seen = table[table["verdict"] != NEITHER]
     rest = {f"rest.{row.finding}.{row.check}": row.rest for row in seen.itertuples()}
-    counts = {f"cells.{v.replace(' ', '_')}": int((table["verdict"] == v).sum())
-              for v in (SURVIVED, FAILED, NEITHER)}  # fmt: skip
+    counts = {f"cells.{v.replace(' ', '_')}": int((table["verdict"] == v).sum()) for v in (SURVIVED, FAILED, NEITHER)}
     return rest | counts

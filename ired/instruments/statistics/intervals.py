@@ -64,9 +64,7 @@ def unit_means(values: ArrayLike, groups: ArrayLike | None = None) -> NDArray:
     return np.bincount(place, weights=values) / np.bincount(place)
 
 
-def student_interval(
-    values: ArrayLike, level: float = 0.95, groups: ArrayLike | None = None
-) -> Interval:
+def student_interval(values: ArrayLike, level: float = 0.95, groups: ArrayLike | None = None) -> Interval:
     """Student's t interval of the mean of values (N,); each group counts as one unit."""
     units = unit_means(values, groups)
     _enough(units)
@@ -96,9 +94,7 @@ def bootstrap_interval(
     return _bootstrap((units,), statistic, level, seed, resamples, paired=False)
 
 
-def mean_interval(
-    values: ArrayLike, level: float = 0.95, groups: ArrayLike | None = None, seed: int = 0
-) -> Interval:
+def mean_interval(values: ArrayLike, level: float = 0.95, groups: ArrayLike | None = None, seed: int = 0) -> Interval:
     """Interval of the mean of values (N,): Student's t below `FEW` units, else BCa bootstrap."""
     units = unit_means(values, groups)
     if len(units) < FEW:
@@ -115,10 +111,7 @@ def mean_intervals(values: ArrayLike, level: float = 0.95, seed: int = 0) -> Int
     cells = [mean_interval(row, level, seed=seed) for row in values.reshape(-1, values.shape[-1])]
     shape = values.shape[:-1]
     return Interval(
-        *(
-            np.array([getattr(cell, name) for cell in cells]).reshape(shape)
-            for name in ("estimate", "low", "high")
-        ),
+        *(np.array([getattr(cell, name) for cell in cells]).reshape(shape) for name in ("estimate", "low", "high")),
         level,
         values.shape[-1],
         "t" if values.shape[-1] < FEW else "BCa",

@@ -36,14 +36,15 @@ def check_statistics(references: References, generator: torch.Generator) -> list
     ]
     checks.append(
         Check(
-            "statistics", "clustered over naive width for 25 equal points per problem",
-            5.0, spread[0] / spread[1], 1.0,
+            "statistics",
+            "clustered over naive width for 25 equal points per problem",
+            5.0,
+            spread[0] / spread[1],
+            1.0,
         )
-    )  # fmt: skip
-    p = intervals.adjust([0.01, 0.04, 0.03, 0.5])
-    checks.append(
-        compare("statistics", "Benjamini-Hochberg", [0.04, 0.16 / 3, 0.16 / 3, 0.5], p, 1e-12)
     )
+    p = intervals.adjust([0.01, 0.04, 0.03, 0.5])
+    checks.append(compare("statistics", "Benjamini-Hochberg", [0.04, 0.16 / 3, 0.16 / 3, 0.5], p, 1e-12))
     constant = intervals.mean_interval(np.full(30, 0.7))
     checks.append(Check("statistics", "width for constant data", 0, constant.high - constant.low, 0))
     return checks

@@ -56,9 +56,7 @@ def per_unit(table: DataFrame, measure: str, unit: str = "problem", **at) -> NDA
     return table.groupby(unit)[measure].mean().to_numpy()
 
 
-def weakest_margin(
-    table: DataFrame, measure: str, first: str, second: str, level: float = 0.95, **at
-) -> Interval:
+def weakest_margin(table: DataFrame, measure: str, first: str, second: str, level: float = 0.95, **at) -> Interval:
     """How much higher energy `first` lies than `second`, where it does so least surely.
 
     Paired differences over problems in every landscape of `table` where columns equal `at`, at a

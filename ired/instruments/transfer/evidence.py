@@ -42,8 +42,7 @@ from ired.instruments.landscape import metrics
 from ired.instruments.transfer.score import Block
 from ired.model.protocol import Energy
 
-MEASURES = ("share", "rays", "curvature", "sharpness", "other_gap", "other_rate", "noised_gap",
-            "noised_rate")  # fmt: skip
+MEASURES = ("share", "rays", "curvature", "sharpness", "other_gap", "other_rate", "noised_gap", "noised_rate")
 DOSE = 2.0  # spreads
 DRAWS = 3  # random directions beside each, the placebo not counted
 Properties = Callable[[Tensor], Mapping[str, Tensor]]
@@ -91,13 +90,16 @@ class Bench:
 
 
 def named(
-    verdicts: DataFrame, dictionaries: Mapping[str, Dictionary], energy: Energy,
-    seen: Nature, count: int,
+    verdicts: DataFrame,
+    dictionaries: Mapping[str, Dictionary],
+    energy: Energy,
+    seen: Nature,
+    count: int,
 ) -> list[Direction]:
     """`count` directions of P3-05's verdicts and of either source, those first that were beyond random
     and then by standardised effect: features, by their number in the dictionary, and concepts of
     problems in a layer. A concept's vector is not part of the verdicts: it is the difference of means,
-    at noised answers, between the quarters of `seen` with the most and the least of the property."""  # fmt: skip
+    at noised answers, between the quarters of `seen` with the most and the least of the property."""
     order = verdicts.sort_values(["moved_beyond", "moved_d"], ascending=False, kind="stable")
     found: list[Direction] = []
     for row in order.itertuples():
@@ -108,17 +110,23 @@ def named(
         else:
             continue
         if sum(d.source == row.source for d in found) < count:
-            found.append(Direction(
-                row.direction, row.source, row.space, int(row.landscape), row.concept,
-                float(row.moved_value), "moved", vector,
-            ).unit())  # fmt: skip
+            found.append(
+                Direction(
+                    row.direction,
+                    row.source,
+                    row.space,
+                    int(row.landscape),
+                    row.concept,
+                    float(row.moved_value),
+                    "moved",
+                    vector,
+                ).unit()
+            )
     return found
 
 
 @torch.no_grad()
-def difference(
-    energy: Energy, seen: Nature, space: str, landscape: int, concept: str
-) -> Tensor:
+def difference(energy: Energy, seen: Nature, space: str, landscape: int, concept: str) -> Tensor:
     """Mean activation (width,) of the problems with the most of a property minus that of those with the
     least, a quarter each."""
     Y = torch.linalg.inv(seen.A)
@@ -130,13 +138,21 @@ def difference(
 
 @torch.no_grad()
 def settle(
-    energy: Energy, untrained: Energy, sampler: Sampler, properties: Properties,
-    dictionaries: Mapping[str, Dictionary], verdicts: DataFrame, seen: Nature,
-    features: int, directions: int, landscapes: Sequence[int], seed: int,
+    energy: Energy,
+    untrained: Energy,
+    sampler: Sampler,
+    properties: Properties,
+    dictionaries: Mapping[str, Dictionary],
+    verdicts: DataFrame,
+    seen: Nature,
+    features: int,
+    directions: int,
+    landscapes: Sequence[int],
+    seed: int,
 ) -> Bench:
     """Chooses `features` of each layer by gradient × activation on energy gaps, their properties,
     `directions` of P3-05's verdicts (see `named`), random directions and dictionaries on problems
-    `seen` of the training distribution, used for nothing else."""  # fmt: skip
+    `seen` of the training distribution, used for nothing else."""
     generator = torch.Generator().manual_seed(seed)
     values = _values(properties, seen.A)
     bench = Bench(energy, untrained, sampler, properties, (), (), tuple(landscapes), seed)
@@ -211,8 +227,7 @@ def recovered(bench: Bench, A: Tensor, y0: Tensor) -> Block:
     energy, generator, columns = bench.energy, bench.stream(), {}
     prepared = energy.prepare(A)
     for k in bench.landscapes:
-        near = torch.cat([states.around(energy, y0, k, far, 2 if far else 1, generator)
-                          for far in DISTANCES], 1)  # fmt: skip
+        near = torch.cat([states.around(energy, y0, k, far, 2 if far else 1, generator) for far in DISTANCES], 1)
         gaps = centred(energy.energy(prepared, near, k))
         floor = gaps.pow(2).sum(1)
         for layer in bench.layers:
@@ -221,9 +236,7 @@ def recovered(bench: Bench, A: Tensor, y0: Tensor) -> Block:
                 lost = (centred(E) - gaps).pow(2).sum(1)
                 columns.setdefault(f"{layer.name}, k = {k}", []).append((floor - lost) / floor.mean())
     nothing = [np.zeros((len(A), 0))]
-    own, null = (
-        np.column_stack([states.array(v[i]) for v in columns.values()] or nothing) for i in (0, 1)
-    )
+    own, null = (np.column_stack([states.array(v[i]) for v in columns.values()] or nothing) for i in (0, 1))
     return Block("recovers", tuple(columns), own, null, positive=True)
 
 
@@ -269,10 +282,15 @@ def shape(bench: Bench, energy: Energy, A: Tensor, y0: Tensor) -> dict[str, NDAr
     sharp = metrics.sharpness(energy, A, y0, ks, bench.stream(), radii=(1.0,), count=4)
     for i, k in enumerate(ks):
         numbers = (
-            one.share[i, 0], one.rays[i, 0], one.curvature[i, 0], sharp.curvature[i],
-            gaps.gap["other"][i].mean(-1), gaps.rate("other")[i], gaps.gap["noised"][i].mean(-1),
+            one.share[i, 0],
+            one.rays[i, 0],
+            one.curvature[i, 0],
+            sharp.curvature[i],
+            gaps.gap["other"][i].mean(-1),
+            gaps.rate("other")[i],
+            gaps.gap["noised"][i].mean(-1),
             gaps.rate("noised")[i],
-        )  # fmt: skip
+        )
         found |= {f"{name}, k = {k}": v for name, v in zip(MEASURES, numbers, strict=True)}
     return found
 
@@ -292,8 +310,9 @@ def recorded(summary: DataFrame) -> dict[str, float]:
     means = summary.set_index(["energy", "measure", "landscape"])["mean"]
     return {
         f"{measure}, k = {k}": float(value - means.get(("untrained", measure, k), np.nan))
-        for (measure, k), value in means["trained"].items() if measure in MEASURES
-    }  # fmt: skip
+        for (measure, k), value in means["trained"].items()
+        if measure in MEASURES
+    }
 
 
 # Parts of them
@@ -304,9 +323,7 @@ def _values(properties: Properties, A: Tensor) -> dict[str, NDArray]:
     return {name: states.array(found[name]) for name in MATRIX}
 
 
-def _tokens(
-    bench: Bench, A: Tensor, y0: Tensor, generator: torch.Generator
-) -> list[tuple[int, Tensor]]:
+def _tokens(bench: Bench, A: Tensor, y0: Tensor, generator: torch.Generator) -> list[tuple[int, Tensor]]:
     """(k, states (P, d)): a noised answer of every landscape, and what a path leaves it with."""
     energy, K = bench.energy, range(bench.energy.schedule.K)
     start = states.noise(energy, len(A), generator=generator, like=A)

@@ -21,10 +21,15 @@ LOOKS = {
     "mean": (COLOURS["mean"], "^", "training mean"),
 }
 WORDS = {
-    "energy": "E at the\nanswer", "score_norm": "‖∇E‖ there", "flatness": "flat basin",
-    "rejections": "refused\nsteps", "norm": "‖A‖", "mahalanobis": "Mahalanobis\nof A",
-    "condition_number": "condition\nnumber", CONTROL: "E, untrained\n(control)",
-}  # fmt: skip
+    "energy": "E at the\nanswer",
+    "score_norm": "‖∇E‖ there",
+    "flatness": "flat basin",
+    "rejections": "refused\nsteps",
+    "norm": "‖A‖",
+    "mahalanobis": "Mahalanobis\nof A",
+    "condition_number": "condition\nnumber",
+    CONTROL: "E, untrained\n(control)",
+}
 
 
 def plot_accuracy(table: DataFrame, predictors: Sequence[str] = tuple(LOOKS)) -> Figure:
@@ -62,8 +67,16 @@ def plot_transfer(summary: DataFrame) -> Figure:
     left, right = axes[0]
     y = np.arange(len(families))
     dots(left, whole, y, "score", COLOURS["trained"], label="score, 95 %", size=5)
-    left.plot(whole["chance"], y, marker="|", markersize=13, markeredgewidth=2, linestyle="",
-              color=COLOURS["least_squares"], label="chance (placebo)")  # fmt: skip
+    left.plot(
+        whole["chance"],
+        y,
+        marker="|",
+        markersize=13,
+        markeredgewidth=2,
+        linestyle="",
+        color=COLOURS["least_squares"],
+        label="chance (placebo)",
+    )
     left.axvline(0.6, color="0.4", linestyle=":", linewidth=1.2)
     left.set_xlim(-0.03, 1.03)
     left.set_title("All kinds")
@@ -88,9 +101,10 @@ def plot_detection(table: DataFrame) -> Figure:
     figure, axes = canvas(1, 1, size=(9.0, 1.5 + 0.36 * len(families)))
     grids = {
         what: table.pivot(index="family", columns="detector", values=what)
-        .reindex(index=families, columns=detectors).to_numpy()
+        .reindex(index=families, columns=detectors)
+        .to_numpy()
         for what in ("auroc", "low", "high")
-    }  # fmt: skip
+    }
     open_ = (grids["low"] <= 0.5) & (grids["high"] >= 0.5)
     axis = axes[0, 0]
     heat_map(axis, grids["auroc"], DIVERGING, Normalize(0, 1), "{:.2f}", 8)
@@ -111,15 +125,12 @@ def plot_pathologies(table: DataFrame) -> Figure:
     inputs = list(dict.fromkeys(table["input"]))
     figure, axes = canvas(1, 3, size=(3.7, 1.4 + 0.36 * len(inputs)), sharey=True)
     exists = table.drop_duplicates("input").set_index("input")["inverse"]
-    for axis, (measure, title) in zip(
-        axes[0], {"residual": "‖AŶ − I‖ / √n", "size": "‖Ŷ‖ / √n"}.items(), strict=False
-    ):
+    for axis, (measure, title) in zip(axes[0], {"residual": "‖AŶ − I‖ / √n", "size": "‖Ŷ‖ / √n"}.items(), strict=False):
         for j, name in enumerate(("model", "least_squares", "mean")):
             rows = table[table["predictor"] == name].set_index("input").reindex(inputs)
             colour, marker, label = LOOKS[name]
             y = np.arange(len(inputs)) + 0.18 * (j - 1)
-            axis.plot(rows[measure].clip(lower=1e-6), y, linestyle="", marker=marker, color=colour,
-                      label=label)  # fmt: skip
+            axis.plot(rows[measure].clip(lower=1e-6), y, linestyle="", marker=marker, color=colour, label=label)
         axis.set_xscale("log")
         axis.set_title(title)
         axis.set_xlabel("median (log scale)")

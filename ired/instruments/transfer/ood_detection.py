@@ -27,7 +27,7 @@ from ired.instruments.accuracy.predictors import features
 from ired.instruments.core import states
 from ired.instruments.core.sampler import Sampler
 from ired.instruments.statistics.auroc import delong
-from ired.instruments.statistics.intervals import (  # fmt: skip
+from ired.instruments.statistics.intervals import (
     Interval,
     mean_interval,
     paired_interval,
@@ -91,8 +91,13 @@ class Sampled:
 
 
 def sampled(
-    energy: Energy, A: Tensor, sampler: Sampler, generator: torch.Generator, around: int = 16,
-    untrained: Energy | None = None, scale: float = 1.0,
+    energy: Energy,
+    A: Tensor,
+    sampler: Sampler,
+    generator: torch.Generator,
+    around: int = 16,
+    untrained: Energy | None = None,
+    scale: float = 1.0,
 ) -> Sampled:
     """What the sampler gives is `scale` times the answers at noise zero (the release leaves √ᾱ_0 in them, and so
     do the matrices Y here); A (P, n, n) in energy's type.
@@ -100,7 +105,7 @@ def sampled(
     Start noise and the directions of the gap are drawn anew, `around` directions for each problem. With
     an untrained energy, its value at the same answers is the further score CONTROL: any function of A
     may see a shift, learned or not.
-    """  # fmt: skip
+    """
     refused: list[Tensor] = []
 
     def see(step) -> None:
@@ -118,9 +123,7 @@ def sampled(
         near = states.around(energy, y, 0, 1.0, around, generator)
         gap = energy.energy(prepared, near, 0).mean(1) - E
     size = energy.coordinates.size**0.5
-    scores = dict(zip(
-        ENERGIES, (E, score.norm(dim=1) / size, -gap / states.sigma(energy, 0), rejections), strict=True
-    ))  # fmt: skip
+    scores = dict(zip(ENERGIES, (E, score.norm(dim=1) / size, -gap / states.sigma(energy, 0), rejections), strict=True))
     if untrained is not None:
         scores[CONTROL] = untrained.energy(A, home, 0).detach()
     return Sampled(y, energy.coordinates.decode(end), {k: states.array(v) for k, v in scores.items()})
@@ -200,12 +203,10 @@ def detection(family: str, found: Aurocs, level: float = 0.95) -> DataFrame:
     rows = []
     for name in found.names:
         seen = found.interval(name)
-        row = {"family": family, "detector": name, "auroc": seen.estimate, "low": seen.low,
-               "high": seen.high}  # fmt: skip
+        row = {"family": family, "detector": name, "auroc": seen.estimate, "low": seen.low, "high": seen.high}
         for what, others in (("inputs", INPUTS), ("entries", ENTRIES)):
             gap = found.margin(name, others, level) if name in ENERGIES else None
-            row |= {f"ahead_{what}": gap.estimate if gap else np.nan,
-                    f"ahead_{what}_low": gap.low if gap else np.nan}  # fmt: skip
+            row |= {f"ahead_{what}": gap.estimate if gap else np.nan, f"ahead_{what}_low": gap.low if gap else np.nan}
         rows.append(row)
     return DataFrame(rows)
 
@@ -214,7 +215,12 @@ def detection(family: str, found: Aurocs, level: float = 0.95) -> DataFrame:
 
 
 def pathology(
-    name: str, A: Tensor, Y: Tensor, exists: bool, answers: Mapping[str, Tensor], energy: NDArray,
+    name: str,
+    A: Tensor,
+    Y: Tensor,
+    exists: bool,
+    answers: Mapping[str, Tensor],
+    energy: NDArray,
     usual: NDArray,
 ) -> DataFrame:
     """Answers (P, n, n) by predictor to problems A that the task does not mean, a row a predictor.
@@ -223,14 +229,20 @@ def pathology(
     inverse, or pseudo-inverse where there is none); residual ‖AŶ − I‖_F/√n (1 for the answer 0);
     size ‖Ŷ‖_F/√n. energy (P,) at the model's answers, usual (N,) those of training problems: `higher`
     is the share of the usual ones that its median exceeds.
-    """  # fmt: skip
+    """
     eye, rows = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device), []
     level = energy[np.isfinite(energy)]
     higher = float((usual < np.median(level)).mean()) if len(level) else 1.0
     for predictor, answer in answers.items():
         right = answer.isfinite().flatten(1).all(1)
-        row = {"input": name, "inverse": exists, "predictor": predictor, "problems": len(A),
-               "finite": float(right.double().mean()), "higher": higher}  # fmt: skip
+        row = {
+            "input": name,
+            "inverse": exists,
+            "predictor": predictor,
+            "problems": len(A),
+            "finite": float(right.double().mean()),
+            "higher": higher,
+        }
         if right.any():
             a, y, t = A[right], answer[right], Y[right]
             root = len(eye) ** 0.5

@@ -55,8 +55,9 @@ class Block:
 
     def __post_init__(self) -> None:
         if self.values.shape != self.placebo.shape or self.values.shape[1] != len(self.names):
-            raise ValueError(f"{self.kind}: {len(self.names)} names, values {self.values.shape}, "
-                             f"placebo {self.placebo.shape}")  # fmt: skip
+            raise ValueError(
+                f"{self.kind}: {len(self.names)} names, values {self.values.shape}, placebo {self.placebo.shape}"
+            )
         if len(self.values) < 2:
             raise ValueError(f"{self.kind}: two problems at least, not {len(self.values)}")
 
@@ -100,25 +101,35 @@ def table(inside: Blocks, outside: Mapping[str, Blocks]) -> DataFrame:
             passed = passing(own, other, p)
             null = passing(own, theirs.placebo.mean(0), p_values(theirs.placebo))
             for i in np.flatnonzero(here):
-                rows.append({
-                    "kind": mine.kind, "finding": mine.names[i], "family": family,
-                    "inside": own[i], "outside": other[i], "kept": other[i] / own[i], "p": p[i],
-                    "measured": bool(np.isfinite(other[i])), "transfers": bool(passed[i]),
-                    "placebo": bool(null[i]),
-                })  # fmt: skip
-    columns = ("kind", "finding", "family", "inside", "outside", "kept", "p", "measured", "transfers",
-               "placebo")  # fmt: skip
+                rows.append(
+                    {
+                        "kind": mine.kind,
+                        "finding": mine.names[i],
+                        "family": family,
+                        "inside": own[i],
+                        "outside": other[i],
+                        "kept": other[i] / own[i],
+                        "p": p[i],
+                        "measured": bool(np.isfinite(other[i])),
+                        "transfers": bool(passed[i]),
+                        "placebo": bool(null[i]),
+                    }
+                )
+    columns = ("kind", "finding", "family", "inside", "outside", "kept", "p", "measured", "transfers", "placebo")
     return DataFrame(rows, columns=list(columns))
 
 
 def score(
-    inside: Blocks, outside: Mapping[str, Blocks], placebo: bool = False, seed: int = 0,
+    inside: Blocks,
+    outside: Mapping[str, Blocks],
+    placebo: bool = False,
+    seed: int = 0,
     resamples: int = 400,
 ) -> dict[str, Interval]:
     """The score of each family and, as "all", their mean; with `placebo` the level of chance.
 
     Raises ValueError where no finding holds.
-    """  # fmt: skip
+    """
     held = [holding(block) for block in inside]
     if not any(h.any() for h in held):
         raise ValueError("no finding holds on the training distribution: nothing can transfer")
@@ -150,14 +161,12 @@ def score(
     return found | {"all": _interval(float(np.mean(list(estimates.values()))), total, inside)}
 
 
-def summary(
-    inside: Blocks, outside: Mapping[str, Blocks], null: Sequence[str], seed: int = 0
-) -> DataFrame:
+def summary(inside: Blocks, outside: Mapping[str, Blocks], null: Sequence[str], seed: int = 0) -> DataFrame:
     """Rows family, kind ("all", or one alone), score, low, high, chance, findings (that hold).
 
     Family "shifted" is the mean over all families but those in `null`. Where no finding holds, scores are
     0 and their intervals know nothing.
-    """  # fmt: skip
+    """
     rows = []
     if not any(holding(block).any() for block in inside):
         nothing = {"kind": "all", "score": 0.0, "low": 0.0, "high": 1.0, "chance": 0.0, "findings": 0}
@@ -174,11 +183,17 @@ def summary(
             for family in seen if families is outside else ("all",):
                 if (family == "all") == (families is shifted):
                     s, c = seen[family], chance.get(family)
-                    rows.append({
-                        "family": "shifted" if family == "all" else family, "kind": kind,
-                        "score": s.estimate, "low": s.low, "high": s.high,
-                        "chance": c.estimate if c else np.nan, "findings": count,
-                    })  # fmt: skip
+                    rows.append(
+                        {
+                            "family": "shifted" if family == "all" else family,
+                            "kind": kind,
+                            "score": s.estimate,
+                            "low": s.low,
+                            "high": s.high,
+                            "chance": c.estimate if c else np.nan,
+                            "findings": count,
+                        }
+                    )
     return DataFrame(rows)
 
 

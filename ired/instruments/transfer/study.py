@@ -47,15 +47,24 @@ class Judge:
     scale: float = 1.0
 
     @classmethod
-    def of(cls, energy: Energy, untrained: Energy | None, sampler: Sampler, A: Tensor, Y: Tensor,
-           stream: Callable[[str], Generator], scale: float = 1.0) -> Judge:
-        """Predictors fitted on problems A with inverses Y (N, n, n)."""  # fmt: skip
+    def of(
+        cls,
+        energy: Energy,
+        untrained: Energy | None,
+        sampler: Sampler,
+        A: Tensor,
+        Y: Tensor,
+        stream: Callable[[str], Generator],
+        scale: float = 1.0,
+    ) -> Judge:
+        """Predictors fitted on problems A with inverses Y (N, n, n)."""
         return cls(energy, untrained, sampler, fit([(A, Y)]), A, stream, scale)
 
     def answers(self, A: Tensor, purpose: str) -> tuple[ood_detection.Sampled, dict[str, Tensor]]:
         """What the model makes of A, and all answers (P, n, n) by predictor ("model" first)."""
-        seen = ood_detection.sampled(self.energy, A, self.sampler, self.stream(purpose),
-                             untrained=self.untrained, scale=self.scale)  # fmt: skip
+        seen = ood_detection.sampled(
+            self.energy, A, self.sampler, self.stream(purpose), untrained=self.untrained, scale=self.scale
+        )
         return seen, {"model": seen.Y} | {name: of(A) for name, of in self.linear.items()}
 
 
@@ -97,11 +106,17 @@ class Study:
 
 
 def study(
-    judge: Judge, families: Mapping[str, Family], same: str, null: str,
-    bench: evidence.Bench, tested: int, few: int, done: Callable[[int], Any] = lambda _: None,
+    judge: Judge,
+    families: Mapping[str, Family],
+    same: str,
+    null: str,
+    bench: evidence.Bench,
+    tested: int,
+    few: int,
+    done: Callable[[int], Any] = lambda _: None,
 ) -> Study:
     """families: by name, among them `same`, of the training distribution, which comes first, and
-    `null`, a fresh draw of it; tested, few: problems for `evidence.measure`."""  # fmt: skip
+    `null`, a fresh draw of it; tested, few: problems for `evidence.measure`."""
     found, accuracy, detection, usual = Study(), [], [], {}
     shifted = [name for name in families if name not in (same, null)]
     truths = len(shifted) + sum(families[name].clean is not None for name in shifted)
@@ -142,12 +157,14 @@ def pathologies(judge: Judge, families: Mapping[str, Family], usual: NDArray) ->
 
 
 def other_side(
-    judge: Judge, larger: Judge, embed: Callable[[Tensor], Tensor],
+    judge: Judge,
+    larger: Judge,
+    embed: Callable[[Tensor], Tensor],
     sets: Mapping[str, tuple[Tensor, Tensor]],
 ) -> DataFrame:
     """Rows of `shift.accuracy` for problems (A, Y) of another side m, by name: a model of that side,
     the larger one on the problems embedded into its own (their block of its answer), and predictors.
-    """  # fmt: skip
+    """
     rows = []
     for name, (A, Y) in sets.items():
         A, Y = A.to(judge.training), Y.to(judge.training)

@@ -165,9 +165,13 @@ def measure(
 
 
 def examine(
-    energy: Energy, walked: Mapping[str, Paths], y0: Tensor, axes: distances.Axes, blocks: int,
+    energy: Energy,
+    walked: Mapping[str, Paths],
+    y0: Tensor,
+    axes: distances.Axes,
+    blocks: int,
     largest: int,
-) -> dict[tuple[str, str], Annealing]:  # fmt: skip
+) -> dict[tuple[str, str], Annealing]:
     """`measure` by (name, scale), of paths of the first problems with encoded answers y0 (P, d)."""
     truths, ways = energy.coordinates.to_basis(y0), {}
     for name, paths in walked.items():
@@ -183,24 +187,42 @@ def table(ways: Mapping[tuple[str, str], Annealing]) -> DataFrame:
     rows = []
     for (name, scale), way in ways.items():
         whole, each = way.interval(), mean_interval(way.particle_straightness)
-        rows.append({
-            "answers": name, "scale": scale, "straightness": way.straightness, "blocks": whole.estimate,
-            "low": whole.low, "high": whole.high, "gaussian": way.gaussian_straightness,
-            "particle": each.estimate, "particle_low": each.low, "particle_high": each.high,
-            "optimality": way.optimality, "length": way.steps.sum(), "to_the_truth": way.matrix[-2, -1],
-        })  # fmt: skip
+        rows.append(
+            {
+                "answers": name,
+                "scale": scale,
+                "straightness": way.straightness,
+                "blocks": whole.estimate,
+                "low": whole.low,
+                "high": whole.high,
+                "gaussian": way.gaussian_straightness,
+                "particle": each.estimate,
+                "particle_low": each.low,
+                "particle_high": each.high,
+                "optimality": way.optimality,
+                "length": way.steps.sum(),
+                "to_the_truth": way.matrix[-2, -1],
+            }
+        )
     return DataFrame(rows)
 
 
 def step_table(ways: Mapping[tuple[str, str], Annealing]) -> DataFrame:
     """One row a step: root mean squares of displacements along the axes, and Bures distances."""
     rows = [
-        {"answers": name, "scale": scale, "from": way.landscapes[i], "to": way.landscapes[i + 1],
-         "optimal": way.steps[i], "gaussian": way.gaussian[i, i + 1], "particles": way.cost[i] ** 0.5,
-         "chance": way.chance[i] ** 0.5}
+        {
+            "answers": name,
+            "scale": scale,
+            "from": way.landscapes[i],
+            "to": way.landscapes[i + 1],
+            "optimal": way.steps[i],
+            "gaussian": way.gaussian[i, i + 1],
+            "particles": way.cost[i] ** 0.5,
+            "chance": way.chance[i] ** 0.5,
+        }
         for (name, scale), way in ways.items()
         for i in range(len(way.landscapes) - 1)
-    ]  # fmt: skip
+    ]
     return DataFrame(rows)
 
 

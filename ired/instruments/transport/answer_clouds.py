@@ -76,9 +76,11 @@ class Ground:
 def euclidean() -> Ground:
     """‖X − Y‖²_F."""
     return Ground(
-        EUCLIDEAN, lambda Y: Y.flatten(-2), _eigenvalues,
+        EUCLIDEAN,
+        lambda Y: Y.flatten(-2),
+        _eigenvalues,
         lambda X, Y: transport.squared(X.flatten(-2), Y.flatten(-2)),
-    )  # fmt: skip
+    )
 
 
 def affine_invariant(truths: Tensor) -> Ground:
@@ -116,9 +118,7 @@ class Yardstick:
     _cache: dict[str, object] = field(default_factory=dict)
 
     @classmethod
-    def of(
-        cls, ground: Ground, truths: Tensor, fit: Tensor, axes: int, share: float, few: int
-    ) -> Yardstick:
+    def of(cls, ground: Ground, truths: Tensor, fit: Tensor, axes: int, share: float, few: int) -> Yardstick:
         """Axes fitted on `fit` (F, n, n); ε is `share` of the truths' median cost along the axes."""
         fitted = transport.principal_axes(ground.points(fit), axes)
         yardstick = cls(ground=ground, truths=truths, axes=fitted, epsilon=0.0, few=few)
@@ -194,12 +194,22 @@ def compare(yardstick: Yardstick, clouds: dict[str, Tensor], draws: Tensor) -> l
         p = {m: (1 + (null_distances[m] >= measured[m]).sum()) / (len(draws) + 1) for m in MEASURES}
         for measure, q in zip(MEASURES, adjust(list(p.values())), strict=True):
             mean, low, high = _middle(null_distances[measure])
-            rows.append({
-                "cost": yardstick.ground.name, "answers": name, "measure": measure,
-                "distance": measured[measure], "null": mean, "low": low, "high": high,
-                "ratio": measured[measure] / mean if mean else 1.0, "p": p[measure], "adjusted": q,
-                "points": len(kept), "left_out": left_out,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "cost": yardstick.ground.name,
+                    "answers": name,
+                    "measure": measure,
+                    "distance": measured[measure],
+                    "null": mean,
+                    "low": low,
+                    "high": high,
+                    "ratio": measured[measure] / mean if mean else 1.0,
+                    "p": p[measure],
+                    "adjusted": q,
+                    "points": len(kept),
+                    "left_out": left_out,
+                }
+            )
     return rows
 
 
@@ -210,8 +220,17 @@ def by_rank(yardstick: Yardstick, clouds: dict[str, Tensor], draws: Tensor) -> l
         null_distances = np.stack([yardstick.ranks(cloud[: len(kept)]) for cloud in draws], -1)
         for rank, distance in enumerate(yardstick.ranks(kept)):
             mean, low, high = _middle(null_distances[rank])
-            rows.append({"cost": yardstick.ground.name, "answers": name, "rank": rank, "distance": distance,
-                         "null": mean, "low": low, "high": high})  # fmt: skip
+            rows.append(
+                {
+                    "cost": yardstick.ground.name,
+                    "answers": name,
+                    "rank": rank,
+                    "distance": distance,
+                    "null": mean,
+                    "low": low,
+                    "high": high,
+                }
+            )
     return rows
 
 
@@ -225,17 +244,19 @@ def bias(yardstick: Yardstick, Y: Tensor, shares: Sequence[float]) -> list[dict]
     exact, median, rows = transport.exact(between), float(np.median(yardstick.within)), []
     for share in shares:
         epsilon = share * median
-        rows.append({
-            "cost": yardstick.ground.name, "share": share,
-            "entropic": np.sqrt(max(transport.entropic(between, epsilon), 0.0)),
-            "debiased": transport.debiased(between, within, yardstick.within, epsilon), "exact": exact,
-        })  # fmt: skip
+        rows.append(
+            {
+                "cost": yardstick.ground.name,
+                "share": share,
+                "entropic": np.sqrt(max(transport.entropic(between, epsilon), 0.0)),
+                "debiased": transport.debiased(between, within, yardstick.within, epsilon),
+                "exact": exact,
+            }
+        )
     return rows
 
 
-def study(
-    clouds: dict[str, Tensor], truths: Tensor, fit: Tensor, draws: Tensor, axes: int
-) -> dict[str, DataFrame]:
+def study(clouds: dict[str, Tensor], truths: Tensor, fit: Tensor, draws: Tensor, axes: int) -> dict[str, DataFrame]:
     """Tables "answers", "ranks", "entropy": `compare`, `by_rank`, `bias` of the first draw; both ground costs.
 
     clouds: (N, n, n) by name; truths (M, n, n); fit (F, n, n): true answers that axes and the Karcher

@@ -103,13 +103,22 @@ def entropic(cost: NDArray, epsilon: float) -> float:
     fast = cost.max() < EXPONENT * epsilon
     with np.errstate(over="ignore"):  # POT's exponentials of potentials, of which logarithms are used here
         _, log = ot.sinkhorn(
-            [], [], cost, epsilon, method="sinkhorn" if fast else "sinkhorn_log",
-            numItermax=SINKHORN_STEPS, stopThr=STOP, log=True, warn=False,
-        )  # fmt: skip
+            [],
+            [],
+            cost,
+            epsilon,
+            method="sinkhorn" if fast else "sinkhorn_log",
+            numItermax=SINKHORN_STEPS,
+            stopThr=STOP,
+            log=True,
+            warn=False,
+        )
     misplaced = log["err"][-1] * np.sqrt(cost.shape[1])
     if not misplaced < ALLOWED:
-        raise RuntimeError(f"Sinkhorn at ε = {epsilon:.3g} misplaces {misplaced:.1e} of the mass after "
-                           f"{SINKHORN_STEPS} steps: use a larger ε")  # fmt: skip
+        raise RuntimeError(
+            f"Sinkhorn at ε = {epsilon:.3g} misplaces {misplaced:.1e} of the mass after "
+            f"{SINKHORN_STEPS} steps: use a larger ε"
+        )
     u, v = (np.log(log["u"]), np.log(log["v"])) if fast else (log["log_u"], log["log_v"])
     dual = epsilon * (u.mean() + v.mean() + np.log(cost.size))
     return float(dual + rows.mean() + columns.mean())

@@ -123,9 +123,14 @@ def distances(made: Candidates) -> dict[str, NDArray]:
 
 @torch.no_grad()
 def gaps(
-    energy: Energy, A: Tensor, made: Candidates, k: int, pairs: int, generator: torch.Generator,
+    energy: Energy,
+    A: Tensor,
+    made: Candidates,
+    k: int,
+    pairs: int,
+    generator: torch.Generator,
     states_per_call: int = 16384,
-) -> dict[str, NDArray]:  # fmt: skip
+) -> dict[str, NDArray]:
     """Energy gaps (P, M) of candidates to the truth in σ_k by place, with `pairs` of noises ±ε."""
     states.demand_double(made.C, "energy gaps")
     answers = torch.cat([made.Y[:, None], made.C], 1)
@@ -159,17 +164,26 @@ def correlate(gap: NDArray, distances: dict[str, NDArray], made: Candidates) -> 
         x = np.stack([_ranks(distances[name][enough][:, chosen], ok) for name in DISTANCES])
         y = _ranks(gap[enough][:, chosen], ok)
         rho, between = (x * y).sum(-1), (x * x[l2]).sum(-1)
-        tables.append(states.columns(
-            {"distance": DISTANCES, "problem": np.flatnonzero(enough)}, kind=np.full(rho.shape, kind),
-            rho=rho, partial=_partial(rho, rho[l2], between), of=np.broadcast_to(ok.sum(1), rho.shape),
-        ))  # fmt: skip
+        tables.append(
+            states.columns(
+                {"distance": DISTANCES, "problem": np.flatnonzero(enough)},
+                kind=np.full(rho.shape, kind),
+                rho=rho,
+                partial=_partial(rho, rho[l2], between),
+                of=np.broadcast_to(ok.sum(1), rho.shape),
+            )
+        )
     return concat([DataFrame(columns) for columns in tables], ignore_index=True)
 
 
 def study(
-    energies: Mapping[str, Energy], A: Tensor, made: Candidates, landscapes: Sequence[int], pairs: int,
+    energies: Mapping[str, Energy],
+    A: Tensor,
+    made: Candidates,
+    landscapes: Sequence[int],
+    pairs: int,
     generator: torch.Generator,
-) -> DataFrame:  # fmt: skip
+) -> DataFrame:
     """`correlate` of all energies in these landscapes, at both places, with the same noise for all."""
     measured, tables = distances(made), []
     for k in landscapes:
@@ -187,9 +201,7 @@ def condense(table: DataFrame) -> DataFrame:
     return summarise(shown, ["place", "landscape", "energy", "kind", "distance"], ["rho", "partial"])
 
 
-def margins(
-    table: DataFrame, first: str, energy: str, landscape: int = 0
-) -> tuple[Interval, DataFrame]:
+def margins(table: DataFrame, first: str, energy: str, landscape: int = 0) -> tuple[Interval, DataFrame]:
     """Mean ρ of distance `first`, and how much it is above each of `COMPETITORS`, paired: over, mean, low, high.
 
     At noised candidates of all kinds in one landscape.

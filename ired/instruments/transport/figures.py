@@ -18,8 +18,7 @@ from ired.plotting.plots import dots, legend_below, row_names
 from ired.plotting.style import COLOURS, MARKERS, SEQUENTIAL, canvas
 
 NULL = "0.8"
-SHORT = {"principal axes, Sinkhorn": "principal axes,\nSinkhorn",
-         "eigenvalues by rank": "eigenvalues\nby rank"}  # fmt: skip
+SHORT = {"principal axes, Sinkhorn": "principal axes,\nSinkhorn", "eigenvalues by rank": "eigenvalues\nby rank"}
 WORDS = {"Bures-Wasserstein": "Bures–Wasserstein*", "spectra": "spectra*"}
 
 
@@ -32,9 +31,13 @@ def transport_figures(
         ("spectra", plot_spectra(tables["ranks"], tables["entropy"]), "W2 of eigenvalues by rank."),
         ("matrices", plot_matrices(ways), f"W2 along {axes} principal axes. Black: next to none."),
         ("path", plot_path(tables["steps"], tables["straightness"]), "95 % intervals over blocks."),
-        ("correlations", plot_correlations(tables["summary"]), "Means over problems, 95 % intervals; all kinds of "
-         "candidates, noised states. *: transport. The ideal energy is a function of L2."),
-    ]  # fmt: skip
+        (
+            "correlations",
+            plot_correlations(tables["summary"]),
+            "Means over problems, 95 % intervals; all kinds of "
+            "candidates, noised states. *: transport. The ideal energy is a function of L2.",
+        ),
+    ]
 
 
 def plot_answers(table: DataFrame) -> Figure:
@@ -44,8 +47,14 @@ def plot_answers(table: DataFrame) -> Figure:
     """
     costs, names = list(table["cost"].unique()), list(table["answers"].unique())
     measures = list(table["measure"].unique())
-    figure, (axes,) = canvas(1, len(costs), (5.4, 0.62 * len(measures) + 1.9), sharex=True, sharey=True,
-                             title="How far sampled answers lie from true ones")  # fmt: skip
+    figure, (axes,) = canvas(
+        1,
+        len(costs),
+        (5.4, 0.62 * len(measures) + 1.9),
+        sharex=True,
+        sharey=True,
+        title="How far sampled answers lie from true ones",
+    )
     for axis, cost in zip(axes, costs, strict=True):
         rows = table[table["cost"] == cost].set_index(["answers", "measure"])
         null = rows.groupby("measure")[["low", "high", "null"]].first()
@@ -58,13 +67,25 @@ def plot_answers(table: DataFrame) -> Figure:
                     continue
                 row, height = rows.loc[(name, measure)], y + 0.25 * (i - (len(names) - 1) / 2)
                 beyond = row["distance"] > row["high"]
-                axis.plot(row["ratio"], height, MARKERS[name], color=COLOURS[name], markersize=8,
-                          mfc=COLOURS[name] if beyond else "white")  # fmt: skip
+                axis.plot(
+                    row["ratio"],
+                    height,
+                    MARKERS[name],
+                    color=COLOURS[name],
+                    markersize=8,
+                    mfc=COLOURS[name] if beyond else "white",
+                )
         axis.axvline(1, color="0.45", linewidth=1, zorder=1)
         axis.set_xscale("log")
         if absent := [name for name in names if name not in rows.index.get_level_values(0)]:
-            axis.text(0.97, 0.03, f"{', '.join(absent)}: too few that are positive definite", ha="right",
-                      color="0.35", transform=axis.transAxes)  # fmt: skip
+            axis.text(
+                0.97,
+                0.03,
+                f"{', '.join(absent)}: too few that are positive definite",
+                ha="right",
+                color="0.35",
+                transform=axis.transAxes,
+            )
         axis.set_title(f"{cost} cost")
         axis.set_xlabel("W2, times that of the null")
         axis.grid(False, axis="y")
@@ -91,8 +112,14 @@ def plot_spectra(ranks: DataFrame, entropy: DataFrame) -> Figure:
             if i == 0:
                 axis.fill_between(group["rank"] + 1, group["low"], group["high"], color=NULL, linewidth=0)
                 axis.plot(group["rank"] + 1, group["null"], color="0.55", linewidth=1.2)
-            axis.plot(group["rank"] + 1, group["distance"], MARKERS[name], linestyle="-", color=COLOURS[name],
-                      zorder=3 if name == "trained" else 2)  # fmt: skip
+            axis.plot(
+                group["rank"] + 1,
+                group["distance"],
+                MARKERS[name],
+                linestyle="-",
+                color=COLOURS[name],
+                zorder=3 if name == "trained" else 2,
+            )
         axis.set_yscale("log")
         axis.set_title("eigenvalues" if cost == costs[0] else "their logarithms")
         axis.set_xlabel("rank of the eigenvalue (1 smallest)")
@@ -104,12 +131,18 @@ def plot_spectra(ranks: DataFrame, entropy: DataFrame) -> Figure:
     for cost, style in zip(costs, ("-", "--"), strict=False):
         rows = entropy[entropy["cost"] == cost]
         for kind, colour, marker in (
-            ("entropic", COLOURS["algebraic"], "D"), ("debiased", COLOURS["ideal"], "^"),
-        ):  # fmt: skip
+            ("entropic", COLOURS["algebraic"], "D"),
+            ("debiased", COLOURS["ideal"], "^"),
+        ):
             axis.plot(rows["share"], rows[kind] / rows["exact"], marker, linestyle=style, color=colour)
     axis.axhline(1, color="0.45", linewidth=1)
-    axis.set(xscale="log", ylim=(0, None), title="True answers to true ones",
-             xlabel="ε / median squared distance", ylabel="times the exact W2")  # fmt: skip
+    axis.set(
+        xscale="log",
+        ylim=(0, None),
+        title="True answers to true ones",
+        xlabel="ε / median squared distance",
+        ylabel="times the exact W2",
+    )
     plain_ticks(axis, "x")
     for name in ranks["answers"].unique():
         axes[0].plot([], [], MARKERS[name], linestyle="-", color=COLOURS[name], label=name)
@@ -123,15 +156,18 @@ def plot_spectra(ranks: DataFrame, entropy: DataFrame) -> Figure:
 
 def plot_matrices(ways: Mapping[tuple[str, str], Annealing]) -> Figure:
     """W2 between the clouds of all landscapes and the true answers, by sampler and scale."""
-    shown = {f"{name}, {scale} scale": ways[name, scale]
-             for name, scale in (("trained", "clean"), ("untrained", "clean"), ("ideal", "state"))}  # fmt: skip
+    shown = {
+        f"{name}, {scale} scale": ways[name, scale]
+        for name, scale in (("trained", "clean"), ("untrained", "clean"), ("ideal", "state"))
+    }
     figure, (axes,) = canvas(1, len(shown), (4.3, 4.1), title="Transport between landscapes")
     top = max(way.matrix.max() for way in shown.values())
     colours = colormaps[SEQUENTIAL].with_extremes(bad="black", under="black")
     for axis, (name, way) in zip(axes, shown.items(), strict=True):
         labels = [str(k) for k in way.landscapes] + ["true"]
-        image = axis.imshow(np.ma.masked_less(way.matrix, 1e-9), cmap=colours, aspect="auto",
-                            norm=LogNorm(1e-3 * top, top))  # fmt: skip
+        image = axis.imshow(
+            np.ma.masked_less(way.matrix, 1e-9), cmap=colours, aspect="auto", norm=LogNorm(1e-3 * top, top)
+        )
         axis.set_xticks(range(len(labels)), labels)
         axis.set_yticks(range(len(labels)), labels)
         axis.axhline(len(labels) - 1.5, color="white", linewidth=1.5)
@@ -158,7 +194,7 @@ def plot_path(steps: DataFrame, straightness: DataFrame, scale: str = "clean") -
             ("gaussian", "Bures, all entries", "--", COLOURS["ideal"], "^", 5),
             ("particles", "particles", "-", COLOURS["algebraic"], "o", 9),
             ("optimal", "W2, axes", "-", COLOURS["trained"], "o", 4),
-        ):  # fmt: skip
+        ):
             axis.plot(x, rows[kind], marker, linestyle=style, color=colour, label=label, markersize=size)
         axis.set_xticks(x, [f"{a}→{b}" for a, b in zip(rows["from"], rows["to"], strict=True)], fontsize=8)
         axis.set_title(f"{name}, {scale} scale")
@@ -196,13 +232,25 @@ def plot_correlations(summary: DataFrame, place: str = "noised") -> Figure:
     """
     rows = summary[(summary["place"] == place) & (summary["kind"] == "all")]
     landscapes = list(rows["landscape"].unique())
-    figure, axes = canvas(2, len(landscapes), (4.3, 3.0), sharey="row", sharex="row",
-                          title="What an answer's energy knows of its distance to the truth")  # fmt: skip
+    figure, axes = canvas(
+        2,
+        len(landscapes),
+        (4.3, 3.0),
+        sharey="row",
+        sharex="row",
+        title="What an answer's energy knows of its distance to the truth",
+    )
     for column, k in enumerate(landscapes):
-        for axis, measure, label in ((axes[0, column], "rho", "Spearman's ρ within a problem"),
-                                     (axes[1, column], "partial", "partial ρ given L2")):  # fmt: skip
-            _distances(axis, rows[(rows["landscape"] == k) & (rows["measure"] == measure)], "energy",
-                  list(rows["energy"].unique()))  # fmt: skip
+        for axis, measure, label in (
+            (axes[0, column], "rho", "Spearman's ρ within a problem"),
+            (axes[1, column], "partial", "partial ρ given L2"),
+        ):
+            _distances(
+                axis,
+                rows[(rows["landscape"] == k) & (rows["measure"] == measure)],
+                "energy",
+                list(rows["energy"].unique()),
+            )
             axis.set_xlabel(label)
         axes[0, column].set_title(f"landscape k = {k}")
     for name in rows["energy"].unique():

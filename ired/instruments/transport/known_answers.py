@@ -36,24 +36,42 @@ def check_transport(generator: torch.Generator) -> list[Check]:
     planted = _exactly(samples[0], C), _exactly(samples[1], D) + shift
     return [
         Check(name, "exact transport of a shifted cloud", shift.norm().item(), distances.exact(cost), 1e-9),
-        Check(name, "Gaussian transport of a shifted cloud", shift.norm().item(),
-              distances.gaussian(X, moved), 1e-7),
-        Check(name, "debiased transport of a shifted cloud", shift.norm().item(),
-              distances.debiased(cost, within, within_moved, 0.3 * scale), 1e-4),
+        Check(name, "Gaussian transport of a shifted cloud", shift.norm().item(), distances.gaussian(X, moved), 1e-7),
+        Check(
+            name,
+            "debiased transport of a shifted cloud",
+            shift.norm().item(),
+            distances.debiased(cost, within, within_moved, 0.3 * scale),
+            1e-4,
+        ),
         # A root: 1e-10 of rounding and of mass still misplaced is 1e-5.
-        Check(name, "debiased transport of a cloud to itself", 0,
-              distances.debiased(within, within, within, 0.3 * scale), 1e-5),
-        Check(name, "entropic cost falls towards the exact one, from above", 1,
-              ladder[0] > ladder[1] > ladder[2] > 0, 0),
-        compare(name, "one dimension: sorted differences",
-                np.sqrt((np.diff(np.sort(line, 0), axis=1) ** 2).mean()),
-                distances.sorted_line(line[:, 0], line[:, 1]), 1e-12),
-        Check(name, "Bures distance of Gaussians with these moments", whole,
-              distances.gaussian(*planted), 1e-8),
+        Check(
+            name,
+            "debiased transport of a cloud to itself",
+            0,
+            distances.debiased(within, within, within, 0.3 * scale),
+            1e-5,
+        ),
+        Check(
+            name, "entropic cost falls towards the exact one, from above", 1, ladder[0] > ladder[1] > ladder[2] > 0, 0
+        ),
+        compare(
+            name,
+            "one dimension: sorted differences",
+            np.sqrt((np.diff(np.sort(line, 0), axis=1) ** 2).mean()),
+            distances.sorted_line(line[:, 0], line[:, 1]),
+            1e-12,
+        ),
+        Check(name, "Bures distance of Gaussians with these moments", whole, distances.gaussian(*planted), 1e-8),
         # 500 points in three dimensions: their sampling error, and the bias of exact transport.
-        Check(name, "exact transport between samples of Gaussians is Bures's", 1,
-              distances.exact(distances.squared(first, second)) / whole, 0.15),
-    ]  # fmt: skip
+        Check(
+            name,
+            "exact transport between samples of Gaussians is Bures's",
+            1,
+            distances.exact(distances.squared(first, second)) / whole,
+            0.15,
+        ),
+    ]
 
 
 def check_transport_answers(generator: torch.Generator) -> list[Check]:
@@ -62,8 +80,9 @@ def check_transport_answers(generator: torch.Generator) -> list[Check]:
     Y = _spd(150, 3, generator)
     turned = normal(3, 3, generator=generator) + 2 * torch.eye(3)
     X, Z = Y[:30], Y[30:60]
-    before, after = (answer_clouds.affine_squared(*pair)
-                     for pair in ((X, Z), (turned @ X @ turned.mT, turned @ Z @ turned.mT)))  # fmt: skip
+    before, after = (
+        answer_clouds.affine_squared(*pair) for pair in ((X, Z), (turned @ X @ turned.mT, turned @ Z @ turned.mT))
+    )
     direct = metrics.METRICS["affine-invariant"].distance(X[:, None], Z[None]) ** 2
     checks = [
         compare(name, "affine-invariant costs under congruence", before, after, 1e-8),
@@ -108,9 +127,14 @@ def check_transport_path(generator: torch.Generator) -> list[Check]:
         compare(name, "the same of particles", math.sqrt(0.5), square.particle_straightness, 1e-9),
         # Mirrored particles go straight, yet the cloud hardly changes: none goes where it should.
         compare(name, "straightness of mirrored particles", 1, mirrored.particle_straightness, 1e-9),
-        Check(name, "whether mirroring is less than half straight and optimal", 1,
-              max(mirrored.straightness, mirrored.optimality) < 0.5, 0),
-    ]  # fmt: skip
+        Check(
+            name,
+            "whether mirroring is less than half straight and optimal",
+            1,
+            max(mirrored.straightness, mirrored.optimality) < 0.5,
+            0,
+        ),
+    ]
 
 
 def check_transport_energy(references: References, generator: torch.Generator) -> list[Check]:
@@ -134,9 +158,10 @@ def check_transport_energy(references: References, generator: torch.Generator) -
         compare(name, "its rank correlation with L2", 1, rho, 1e-12),
         compare(name, "what it knows beyond L2", 0, rows["partial"], 1e-12),
         compare(name, "spectra of turned candidates", 0, measured["spectra"][:, turned], 0),
-        compare(name, "Bures distances, by rotated roots", array(covariance)[ok],
-                measured["Bures-Wasserstein"][ok], 1e-7),
-    ]  # fmt: skip
+        compare(
+            name, "Bures distances, by rotated roots", array(covariance)[ok], measured["Bures-Wasserstein"][ok], 1e-7
+        ),
+    ]
 
 
 def _measure(Z: Tensor, X: Tensor, axes: distances.Axes) -> annealing.Annealing:

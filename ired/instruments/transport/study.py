@@ -22,7 +22,7 @@ def anneal(
 
     walked: paths of the first problems of A (P, n, n), by whose they are; further (F, n, n): true answers of
     further problems, on which as many `axes` are fitted; particles: at most, of a matrix and of a control.
-    """  # fmt: skip
+    """
     coordinates = energy.coordinates
     fitted = distances.principal_axes(coordinates.to_basis(coordinates.encode(further)), axes)
     return annealing.examine(energy, walked, states.answers(energy, A), fitted, blocks, particles)

@@ -8,8 +8,7 @@ from __future__ import annotations
 import sys
 
 if sys.version_info < (3, 11):  # before anything that older versions cannot read
-    print("fail  python 3.11 or newer is needed, and this one is %d.%d: make PYTHON=python3.11"
-          % sys.version_info[:2])
+    print("fail  python 3.11 or newer is needed, and this one is %d.%d: make PYTHON=python3.11" % sys.version_info[:2])
     sys.exit(1)
 
 import argparse
@@ -62,8 +61,7 @@ def environment(venv: Path, mark: Path) -> Iterator[Finding]:
     wrong = [(name, pin, installed.get(_plain(name))) for name, pin in pins]
     wrong = [(n, pin, got) for n, pin, got in wrong if (got or "").partition("+")[0] != pin]
     for name, pin, got in wrong:
-        yield "fail", f"package {name}: {got or 'missing'}, and {pin} is pinned: " \
-                      f"rm -f {venv}/.ired-*, then make setup"
+        yield "fail", f"package {name}: {got or 'missing'}, and {pin} is pinned: rm -f {venv}/.ired-*, then make setup"
     if not wrong:
         yield "ok", f"packages: all {len(pins)} pins of requirements.txt are met in {venv}"
     yield from _gpu(python)
@@ -75,16 +73,25 @@ def _gpu(python: Path) -> Iterator[Finding]:
     if not seen:
         yield "ok", "GPU: none here; experiments run on the CPU (profile small is made for that)"
         return
-    name = _ask(python, "import torch; print(torch.cuda.get_device_name(0) "
-                        "if torch.cuda.is_available() else torch.version.cuda or 'cpu')")
+    name = _ask(
+        python,
+        "import torch; print(torch.cuda.get_device_name(0) "
+        "if torch.cuda.is_available() else torch.version.cuda or 'cpu')",
+    )
     if name is None:
         yield "warn", "GPU: there is one, and torch does not import: make setup"
     elif name == "cpu":
-        yield "warn", "GPU: there is one, but torch is a CPU build: rm -r .venv, then make setup " \
-                      "TORCH_INDEX=(the index of a CUDA build)"
+        yield (
+            "warn",
+            "GPU: there is one, but torch is a CPU build: rm -r .venv, then make setup "
+            "TORCH_INDEX=(the index of a CUDA build)",
+        )
     elif re.fullmatch(r"[\d.]+", name):
-        yield "warn", f"GPU: there is one, but the driver does not suit torch's CUDA {name}: " \
-                      "update the driver or install a torch for an older CUDA (TORCH_INDEX)"
+        yield (
+            "warn",
+            f"GPU: there is one, but the driver does not suit torch's CUDA {name}: "
+            "update the driver or install a torch for an older CUDA (TORCH_INDEX)",
+        )
     else:
         yield "ok", f"GPU: {name}"
 
@@ -109,8 +116,7 @@ def notebook() -> Iterator[Finding]:
 def _ask(python: Path, code: str) -> str | None:
     """What a line of python prints in the environment, or None if it fails."""
     try:
-        done = subprocess.run([str(python), "-c", code], capture_output=True, text=True,
-                              timeout=120)
+        done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, timeout=120)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

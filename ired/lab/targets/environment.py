@@ -9,8 +9,10 @@ from __future__ import annotations
 import sys
 
 if sys.version_info < (3, 11):  # before anything that older versions cannot read
-    print("error: python 3.11 or newer is needed, and this one is %d.%d: make PYTHON=python3.11"
-          % sys.version_info[:2], file=sys.stderr)
+    print(
+        "error: python 3.11 or newer is needed, and this one is %d.%d: make PYTHON=python3.11" % sys.version_info[:2],
+        file=sys.stderr,
+    )
     sys.exit(2)
 
 import argparse
@@ -37,8 +39,7 @@ def make(folder: Path, mark: Path, torch_index: str, root: Path = ROOT) -> None:
     """
     started = time.monotonic()
     name = blake2b(str(folder.resolve()).encode(), digest_size=4).hexdigest()
-    with Store(root).lock(f"environment-{name}", "waiting for another make to finish installing",
-                          root / "mlruns"):  # fmt: skip
+    with Store(root).lock(f"environment-{name}", "waiting for another make to finish installing", root / "mlruns"):
         if mark.exists():
             return
         python = folder / "bin" / "python"
@@ -46,8 +47,10 @@ def make(folder: Path, mark: Path, torch_index: str, root: Path = ROOT) -> None:
             shutil.rmtree(folder)
         new = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
         if not (new or python.exists() or (folder / "pyvenv.cfg").exists()):
-            raise UserError(f"{folder} is there already and is no environment of Python: nothing was "
-                          "written into it; give VENV a path that is still free")
+            raise UserError(
+                f"{folder} is there already and is no environment of Python: nothing was "
+                "written into it; give VENV a path that is still free"
+            )
         print(f"Installing requirements.txt into {folder}: some minutes the first time", flush=True)
         if not python.exists():
             folder.mkdir(parents=True, exist_ok=True)
@@ -90,8 +93,10 @@ def _quietly(words: list[str]) -> str:
     done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         print(done.stdout.rstrip(), file=sys.stderr)
-        raise UserError(f"`{' '.join(words[1:5])} ...` failed as shown above: mend that (network, "
-                      "disk, PIP_INDEX_URL, TORCH_INDEX), then run the same make command again")
+        raise UserError(
+            f"`{' '.join(words[1:5])} ...` failed as shown above: mend that (network, "
+            "disk, PIP_INDEX_URL, TORCH_INDEX), then run the same make command again"
+        )
     return done.stdout
 
 
@@ -100,9 +105,10 @@ def lock(python: Path, root: Path = ROOT) -> None:
     frozen = _quietly([str(python), "-m", "pip", "freeze", "--exclude-editable"])
     # '+cpu' or '+cu130' names a build, and the lock must fit all of them.
     lines = [re.sub(r"\+\w+$", "", line) for line in frozen.splitlines() if "==" in line]
-    (root / "requirements.lock").write_text("\n".join(
-        ["# Everything that requirements.txt brings along, as constraints. Made by: make lock",
-         *lines]) + "\n")
+    (root / "requirements.lock").write_text(
+        "\n".join(["# Everything that requirements.txt brings along, as constraints. Made by: make lock", *lines])
+        + "\n"
+    )
 
 
 def main() -> None:

@@ -31,17 +31,18 @@ def method(exp: Experiment, root: Path = ROOT) -> str:
 def markdown(root: Path = ROOT) -> str:
     """The text of the page."""
     queue = load(root)
-    lines = ["# Experiments", "", "Made by `make docs` from pipeline.json and the scripts; "
-             "[methods](methods.md) has what each one measures.", ""]
+    lines = [
+        "# Experiments",
+        "",
+        "Made by `make docs` from pipeline.json and the scripts; [methods](methods.md) has what each one measures.",
+        "",
+    ]
     for number, name in enumerate(queue.phases):
         title = f"`make phase{number}` · {name}" if number else "Set-up (every phase runs it first)"
-        lines += [f"## {title}", "", "| id | question | script | runs on | estimate |",
-                  "|---|---|---|---|---|"]  # fmt: skip
+        lines += [f"## {title}", "", "| id | question | script | runs on | estimate |", "|---|---|---|---|---|"]
         for exp in queue.phase(number):
             where = {"cpu": "CPU", "gpu_test": "GPU, short", "gpu": "GPU, long"}[exp.partition]
-            lines.append(
-                f"| {exp.id} | {question(exp, root)} | `{exp.script}` | {where} | {exp.hours:g} h |"
-            )
+            lines.append(f"| {exp.id} | {question(exp, root)} | `{exp.script}` | {where} | {exp.hours:g} h |")
         lines.append("")
     return "\n".join(lines)
 

@@ -38,8 +38,10 @@ def main(argv: list[str]) -> None:
     provenance = json.loads(record.read_text()) if model and record else {}
     # With the id of a run in it, it took a model that was kept.
     if run is None or model is None or "steps" not in provenance or "run_id" in provenance:
-        raise UserError(f"there is no finished training of {exp.name(at)} with these arguments: "
-                      f"`make retrain {at.words()}` makes one")
+        raise UserError(
+            f"there is no finished training of {exp.name(at)} with these arguments: "
+            f"`make retrain {at.words()}` makes one"
+        )
     place = exp.provenance(at)
     if place is None:
         raise UserError(f"pipeline.json names no place where results of {exp.id} are kept")
@@ -60,8 +62,7 @@ def main(argv: list[str]) -> None:
         "headline": run.data.tags.get("headline", ""),
     }
     write_whole(target, json.dumps(provenance, indent=1, sort_keys=True) + "\n")
-    print(f"{exp.name(at)} is kept in {target.with_suffix('.safetensors').relative_to(ROOT)}: "
-          f"{provenance['headline']}")
+    print(f"{exp.name(at)} is kept in {target.with_suffix('.safetensors').relative_to(ROOT)}: {provenance['headline']}")
 
 
 def _copy(source: Path, target: Path, halved: bool) -> None:

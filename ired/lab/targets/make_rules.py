@@ -10,8 +10,7 @@ from __future__ import annotations
 import sys
 
 if sys.version_info < (3, 11):  # before anything that older versions cannot read
-    print("error: python 3.11 or newer is needed, and this one is %d.%d: make PYTHON=python3.11"
-          % sys.version_info[:2])
+    print("error: python 3.11 or newer is needed, and this one is %d.%d: make PYTHON=python3.11" % sys.version_info[:2])
     sys.exit(2)
 
 import importlib.util
@@ -46,8 +45,9 @@ class Job:
 class Plan:
     """The rules for some goals at some coordinates, as text."""
 
-    def __init__(self, keys: Keys, store: Store, at: RunCoordinates, device: str, args: str,
-                 seeds: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, keys: Keys, store: Store, at: RunCoordinates, device: str, args: str, seeds: tuple[int, ...] = ()
+    ) -> None:
         self.keys, self.store, self.at, self.device = keys, store, at, device
         self.seeds = seeds or (at.seed,)
         try:
@@ -149,8 +149,7 @@ class Plan:
         return "\n".join([*rules, *self.phony.values()])
 
     def _rule(self, target: str, job: Job) -> str:
-        return (f"{target}: | {' '.join([*job.needs, '$(READY)'])}\n"
-                f"\t$(RUN) {' '.join(map(_quote, job.line))}\n")
+        return f"{target}: | {' '.join([*job.needs, '$(READY)'])}\n\t$(RUN) {' '.join(map(_quote, job.line))}\n"
 
     def _group(self, targets: list[str]) -> str:
         """One rule for several seeds of an experiment, run side by side by a make of their own.
@@ -161,11 +160,17 @@ class Plan:
         jobs = [self.jobs[target] for target in targets]
         count = min(self._side_by_side(), len(jobs))
         at = jobs[0].at
-        words = [f"SEEDS={' '.join(str(job.at.seed) for job in jobs)}", f"PROFILE={at.profile}",
-                 f"VARIANT={at.variant}", f"DEVICE={self.device}"]
-        return (f"{' '.join(targets)} &: | {' '.join([*jobs[0].needs, '$(READY)'])}\n"
-                f"\t@IRED_THREADS={max(1, self._side_by_side() // count)} $(MAKE) -j{count} "
-                f"{jobs[0].exp.id} {' '.join(map(_quote, words))} ARGS=\n")
+        words = [
+            f"SEEDS={' '.join(str(job.at.seed) for job in jobs)}",
+            f"PROFILE={at.profile}",
+            f"VARIANT={at.variant}",
+            f"DEVICE={self.device}",
+        ]
+        return (
+            f"{' '.join(targets)} &: | {' '.join([*jobs[0].needs, '$(READY)'])}\n"
+            f"\t@IRED_THREADS={max(1, self._side_by_side() // count)} $(MAKE) -j{count} "
+            f"{jobs[0].exp.id} {' '.join(map(_quote, words))} ARGS=\n"
+        )
 
     def _side_by_side(self) -> int:
         """How many runs of one experiment may run at once: a GPU is for one, and whoever chose a
@@ -218,8 +223,7 @@ def main(argv: list[str]) -> Path:
     # the same contents.
     path = store.folder / "rules" / f"{digest(argv, store.id)}.mk"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, "# Written by ired/lab/targets/make_rules.py on every call of make.\n\n"
-                + plan.text())
+    write_whole(path, "# Written by ired/lab/targets/make_rules.py on every call of make.\n\n" + plan.text())
     return path.relative_to(keys.root)
 
 

@@ -29,8 +29,7 @@ def taken(shelf: Shelf, at: RunCoordinates) -> dict[str, dict[str, float]]:
     for exp in shelf.queue.experiments:
         result = shelf.find(exp, at) if exp.at(at).profile == at.profile else None
         if result and result.tags["device"] == "cpu" and "peak_memory_gib" in result.metrics:
-            numbers = {"minutes": result.metrics["wall_seconds"] / 60,
-                       "memory_gib": result.metrics["peak_memory_gib"]}
+            numbers = {"minutes": result.metrics["wall_seconds"] / 60, "memory_gib": result.metrics["peak_memory_gib"]}
             found[exp.id] = {name: float(f"{value:.2g}") for name, value in numbers.items()}
     return found
 

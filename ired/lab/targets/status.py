@@ -18,8 +18,7 @@ from ired.lab.tracking.history import Row, recorded, row
 from ired.lab.tracking.store import SERVED, Stamp, Store
 
 SHOWN = ("queued", "running", "suspended", "failed", "timed out", "out of memory", "cancelled")
-STATES = ("done, stale (its code or what it needs has changed since), running, failed, killed, "
-          "pending, not built")
+STATES = "done, stale (its code or what it needs has changed since), running, failed, killed, pending, not built"
 
 
 def duration(seconds: float) -> str:
@@ -55,22 +54,36 @@ def queue_table(keys: Keys, store: Store, at: RunCoordinates) -> list[str]:
 
     def line(name: str, what: str, state: str, hours: float, taken: str, memory: str, rest: str = "") -> str:
         estimate = f" {duration(hours * 3600)}"
-        return cut(f"{name:8}{cut(what, title - 1):{title}}{state}{estimate:>{19 - len(state)}}{taken:>8}"
-                   f"{memory:>6}  {rest}".rstrip(), wide)
+        return cut(
+            f"{name:8}{cut(what, title - 1):{title}}{state}{estimate:>{19 - len(state)}}{taken:>8}"
+            f"{memory:>6}  {rest}".rstrip(),
+            wide,
+        )
 
-    lines = [f"Profile {at.profile}, seed {at.seed}, variant {at.variant}", f"Store {store.shown}", "",
-             f"{'':8}{'':{title}}{'state':11}{'estimate':>8}{'took':>8}{'GiB':>6}  result"]
+    lines = [
+        f"Profile {at.profile}, seed {at.seed}, variant {at.variant}",
+        f"Store {store.shown}",
+        "",
+        f"{'':8}{'':{title}}{'state':11}{'estimate':>8}{'took':>8}{'GiB':>6}  result",
+    ]
     done: dict[int, tuple[int, int]] = {}
     everything: list[Row] = []
     for number, name in enumerate(queue.phases):
-        rows = [with_job(row(exp, at, keys, store, runs), at, keys, jobs)
-                for exp in queue.phase(number)]
+        rows = [with_job(row(exp, at, keys, store, runs), at, keys, jobs) for exp in queue.phase(number)]
         for r in rows:
             stamp, last, mark = r.stamp or Stamp(""), r.last, "" if r.state == "done" else "~"
             result = f"{stamp.headline or '-'} (run {stamp.run_id[:8]})" if stamp.run_id else ""
-            lines.append(line(r.exp.id, r.exp.title, r.state, queue.hours(r.exp, at),
-                              mark + duration(last.seconds) if last else "",
-                              mark + _memory(last) if last and last.memory_gib else "", r.note or result))
+            lines.append(
+                line(
+                    r.exp.id,
+                    r.exp.title,
+                    r.state,
+                    queue.hours(r.exp, at),
+                    mark + duration(last.seconds) if last else "",
+                    mark + _memory(last) if last and last.memory_gib else "",
+                    r.note or result,
+                )
+            )
         done[number] = sum(r.state == "done" for r in rows), len(rows)
         everything += rows
         name = f"Phase {number}: {name.lower()}" if number else name
@@ -95,8 +108,11 @@ def _sums(rows: list[Row], queue: Queue, at: RunCoordinates) -> tuple[float, str
     """Estimated hours, the time that finished runs took, and the largest memory of these."""
     finished = [r.stamp for r in rows if r.stamp and r.state == "done"]
     largest = max(finished, key=lambda stamp: stamp.memory_gib, default=None)
-    return (sum(queue.hours(r.exp, at) for r in rows), duration(sum(stamp.seconds for stamp in finished)),
-            _memory(largest) if largest and largest.memory_gib else "")
+    return (
+        sum(queue.hours(r.exp, at) for r in rows),
+        duration(sum(stamp.seconds for stamp in finished)),
+        _memory(largest) if largest and largest.memory_gib else "",
+    )
 
 
 def phase_table(keys: Keys, store: Store, at: RunCoordinates, number: int) -> list[str]:
@@ -108,8 +124,15 @@ def phase_table(keys: Keys, store: Store, at: RunCoordinates, number: int) -> li
         if stamp is None:
             lines.append(f"{exp.id:8}not there: {exp.target(at)}")
             continue
-        found.append((exp.id, stamp.headline or "-", stamp.verdict() or "no criteria",
-                      f"run {stamp.run_id[:8]}", stamp.artifacts))
+        found.append(
+            (
+                exp.id,
+                stamp.headline or "-",
+                stamp.verdict() or "no criteria",
+                f"run {stamp.run_id[:8]}",
+                stamp.artifacts,
+            )
+        )
     widths = [max(map(len, column)) for column in zip(*found, strict=True)][:-1]
     if sum(width + 2 for width in widths) - 2 > (columns() or math.inf):
         lines += [wrapped(f"{name:8}{'; '.join(rest)}", " " * 8) for name, *rest, _ in found]

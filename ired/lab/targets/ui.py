@@ -29,8 +29,7 @@ def main(argv: list[str]) -> None:
         try:
             probe.bind((HOST, int(port)))
         except OSError as error:
-            raise UserError(f"port {port}: {error.strerror}; "
-                          f"try make ui PORT={int(port) + 1}") from None
+            raise UserError(f"port {port}: {error.strerror}; try make ui PORT={int(port) + 1}") from None
     store.check()
     tracking = open_tracking(store, Keys())  # makes the store if there is none, and puts its paths right
     if tracking.held:
@@ -40,9 +39,23 @@ def main(argv: list[str]) -> None:
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     # Not in the command line, where everybody on this machine could read a password.
     os.environ["MLFLOW_BACKEND_STORE_URI"] = store.uri
-    os.execv(sys.executable, [
-        sys.executable, "-m", "mlflow", "server", "--default-artifact-root", str(store.artifacts),
-        "--host", HOST, "--port", port, "--workers", "1"])
+    os.execv(
+        sys.executable,
+        [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--default-artifact-root",
+            str(store.artifacts),
+            "--host",
+            HOST,
+            "--port",
+            port,
+            "--workers",
+            "1",
+        ],
+    )
 
 
 if __name__ == "__main__":

@@ -32,8 +32,7 @@ class Recorded:
 
     def stamp(self) -> Stamp:
         seconds = (self.ended - self.started) / 1000 if self.ended else 0.0
-        return Stamp(self.run_id, self.tags.get("headline", ""), seconds=seconds,
-                     memory_gib=self.memory_gib)
+        return Stamp(self.run_id, self.tags.get("headline", ""), seconds=seconds, memory_gib=self.memory_gib)
 
 
 @dataclass(frozen=True)
@@ -52,18 +51,29 @@ def recorded(store: Store, keys: Keys) -> dict[tuple, list[Recorded]]:
     """
     if store.database is None:
         tracking = open_tracking(store, keys)
-        runs = [Recorded(r.info.run_id, r.info.status, r.info.start_time, r.info.end_time,
-                         r.data.tags, r.data.metrics.get("peak_memory_gib", 0.0))
-                for r in tracking.search("tags.exp_id LIKE '%'")]
+        runs = [
+            Recorded(
+                r.info.run_id,
+                r.info.status,
+                r.info.start_time,
+                r.info.end_time,
+                r.data.tags,
+                r.data.metrics.get("peak_memory_gib", 0.0),
+            )
+            for r in tracking.search("tags.exp_id LIKE '%'")
+        ]
     else:
         tags: dict[str, dict[str, str]] = {}
         for run_id, name, value in store.query("SELECT run_uuid, key, value FROM tags"):
             tags.setdefault(run_id, {})[name] = value
         memory = dict(store.query("SELECT run_uuid, value FROM latest_metrics WHERE key = 'peak_memory_gib'"))
-        runs = [Recorded(run_id, status, started, ended, tags.get(run_id, {}), memory.get(run_id, 0.0))
-                for run_id, status, started, ended in store.query(
-                    "SELECT run_uuid, status, start_time, end_time FROM runs"
-                    " WHERE lifecycle_stage = 'active' ORDER BY start_time DESC")]
+        runs = [
+            Recorded(run_id, status, started, ended, tags.get(run_id, {}), memory.get(run_id, 0.0))
+            for run_id, status, started, ended in store.query(
+                "SELECT run_uuid, status, start_time, end_time FROM runs"
+                " WHERE lifecycle_stage = 'active' ORDER BY start_time DESC"
+            )
+        ]
     found: dict[tuple, list[Recorded]] = {}
     for run in runs:
         where = tuple(run.tags.get(name) for name in ("exp_id", "profile", "seed", "variant"))
@@ -80,8 +90,9 @@ def row(exp: Experiment, at: RunCoordinates, keys: Keys, store: Store, runs: dic
     mine = runs.get((exp.id, at.profile, str(at.seed), at.variant), [])
     fresh = next((run for run in mine if run.state == "done" and run.tags.get("key") == key), None)
     # One that began before another finished was killed on a machine of which we cannot ask that.
-    running = next((run for run in mine if run.state == "running"
-                    and not (fresh and fresh.started > run.started)), None)
+    running = next(
+        (run for run in mine if run.state == "running" and not (fresh and fresh.started > run.started)), None
+    )
     last = next((run.stamp() for run in mine if run.state == "done"), None)
     if running:
         return Row(exp, "running", Stamp(running.run_id), last=last)

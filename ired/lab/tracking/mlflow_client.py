@@ -116,8 +116,7 @@ class Tracking:
                 if found is None:
                     raise
                 if found.lifecycle_stage == "deleted":
-                    print(f"the MLflow experiment '{title}' was deleted: it is restored with its runs",
-                          flush=True)
+                    print(f"the MLflow experiment '{title}' was deleted: it is restored with its runs", flush=True)
                     self.client.restore_experiment(found.experiment_id)
                 self._experiments[title] = found.experiment_id
         return self._experiments[title]
@@ -131,8 +130,8 @@ class Tracking:
         most = _RUNS_A_CALL if limit is None else min(limit, _RUNS_A_CALL)
         while True:
             page = self.client.search_runs(
-                ids, query, max_results=most, page_token=token,
-                order_by=["attributes.start_time DESC"])
+                ids, query, max_results=most, page_token=token, order_by=["attributes.start_time DESC"]
+            )
             found += page
             token = page.token
             if not token or (limit is not None and len(found) >= limit):
@@ -171,17 +170,21 @@ class Tracking:
     def stamp(self, run: Run) -> Stamp:
         """What a stamp says about a finished run."""
         tags, metrics = run.data.tags, run.data.metrics
-        criteria = {name: bool(metrics[f"criterion.{name}"])
-                    for name in json.loads(tags.get("criteria", "[]"))}
+        criteria = {name: bool(metrics[f"criterion.{name}"]) for name in json.loads(tags.get("criteria", "[]"))}
         folder = run.info.artifact_uri
         if self.store.id == "local" and folder.startswith(SERVED):  # from this very project
             folder = str(self.store.artifacts) + folder.removeprefix(SERVED)
         if is_local_uri(folder):
             path = Path(local_file_uri_to_path(folder))
-            folder = str(path.relative_to(self.store.root)
-                         if path.is_relative_to(self.store.root) else path)
-        return Stamp(run.info.run_id, tags.get("headline", ""), criteria,
-                     metrics.get("wall_seconds", 0.0), folder, metrics.get("peak_memory_gib", 0.0))
+            folder = str(path.relative_to(self.store.root) if path.is_relative_to(self.store.root) else path)
+        return Stamp(
+            run.info.run_id,
+            tags.get("headline", ""),
+            criteria,
+            metrics.get("wall_seconds", 0.0),
+            folder,
+            metrics.get("peak_memory_gib", 0.0),
+        )
 
     def artifact(self, run: Run, name: str) -> Path | None:
         """The artifact as a local file, fetched if the store is elsewhere; None if not there."""
@@ -249,8 +252,7 @@ class Tracking:
 
     def inherit_datasets(self, run_id: str, upstream: Iterable[str]) -> None:
         """Note on a run the data that the runs it builds on have seen."""
-        seen = {(i.dataset.name, i.dataset.digest): i for source in upstream
-                for i in _datasets(self.run(source))}
+        seen = {(i.dataset.name, i.dataset.digest): i for source in upstream for i in _datasets(self.run(source))}
         if seen:
             self.inputs(run_id, list(seen.values()))
 
@@ -281,14 +283,18 @@ class Tracking:
         was delivered before, its parent for one. What a call that was killed has done is found by the
         tag staged_from, and doing it again changes nothing: so each run is here once."""
         run = place.client.get_run(run_id)
-        tags = {k: self._delivered(v, ids) if k == MLFLOW_PARENT_RUN_ID or k.startswith("upstream.") else v
-                for k, v in run.data.tags.items() if k != BEGAN_AS}
+        tags = {
+            k: self._delivered(v, ids) if k == MLFLOW_PARENT_RUN_ID or k.startswith("upstream.") else v
+            for k, v in run.data.tags.items()
+            if k != BEGAN_AS
+        }
         tags["staged_from"] = run_id
         here = self._begun(run.data.tags.get(BEGAN_AS)) or self._received(run_id)
         if here is None:
             title = place.client.get_experiment(run.info.experiment_id).name
-            experiment = (self._experiment(self._titles.index(title)) if title in self._titles
-                          else self._titled(title, None))
+            experiment = (
+                self._experiment(self._titles.index(title)) if title in self._titles else self._titled(title, None)
+            )
             created = self.client.create_run(experiment, run.info.start_time, tags)
             here = self._received(run_id) or created.info.run_id
         for batch in _batches([RunTag(*tag) for tag in tags.items()], _OTHERS_A_CALL):
@@ -306,7 +312,8 @@ class Tracking:
         self.end(here, "KILLED" if killed else run.info.status, run.info.end_time)
         there = self.run(here)
         if (there.data.metrics, there.data.params) != (run.data.metrics, run.data.params) or (
-                place.names(run, "") != self.names(there, "")):
+            place.names(run, "") != self.names(there, "")
+        ):
             raise UserError(f"run {run_id} did not arrive whole: it stays in staging; try again")
         return here
 
@@ -357,8 +364,7 @@ class Waiting:
                 if "database is locked" not in str(error) or time.monotonic() > deadline:
                     raise
                 if not said:
-                    print(f"the store {self._shown} is locked by another process: waiting for that",
-                          flush=True)
+                    print(f"the store {self._shown} is locked by another process: waiting for that", flush=True)
                 said = True
                 time.sleep(0.5)
 
@@ -400,4 +406,4 @@ def milliseconds() -> int:
 
 
 def _batches(rows: list, size: int) -> Iterable[list]:
-    return (rows[i:i + size] for i in range(0, len(rows), size))
+    return (rows[i : i + size] for i in range(0, len(rows), size))

@@ -22,11 +22,14 @@ def open_tracking(store: Store, keys: Keys, lasting: bool = False) -> Tracking:
     try:
         if lasting and store.uri.startswith("http"):
             from ired.cluster.staging import open_lasting
+
             return open_lasting(store, keys.queue.phases)
         from ired.lab.tracking.mlflow_client import Tracking
+
         return Tracking(store, keys.queue.phases)
     except ModuleNotFoundError as error:
-        raise UserError(f"{sys.executable} has no {error.name}: run `make setup`, then use "
-                      ".venv/bin/python or make") from None
+        raise UserError(
+            f"{sys.executable} has no {error.name}: run `make setup`, then use .venv/bin/python or make"
+        ) from None
     finally:
         gc.freeze()

@@ -57,8 +57,10 @@ class Result:
     @property
     def data(self) -> list[tuple[str, str, str]]:
         """Name, digest and context of every dataset that it has seen."""
-        return [(one.dataset.name, one.dataset.digest, one.tags[0].value if one.tags else "")
-                for one in self._run.inputs.dataset_inputs]
+        return [
+            (one.dataset.name, one.dataset.digest, one.tags[0].value if one.tags else "")
+            for one in self._run.inputs.dataset_inputs
+        ]
 
     def names(self, folder: str = "") -> list[str]:
         """What lies in a folder of its artifacts, sorted."""
@@ -74,11 +76,13 @@ class Result:
     def table(self, name: str) -> Any:
         """A table as a pandas DataFrame."""
         import pandas
+
         return self._read(f"{name}.parquet", pandas.read_parquet)
 
     def tensors(self, name: str) -> dict[str, Any]:
         """Named torch tensors on the CPU."""
         from safetensors.torch import load_file
+
         return self._read(f"{name}.safetensors", load_file)
 
     def meta(self, name: str) -> dict[str, Any]:
@@ -88,6 +92,7 @@ class Result:
         def read(path: Path) -> dict:
             with safe_open(path, "numpy") as file:
                 return json.loads((file.metadata() or {}).get("meta", "{}"))
+
         return self._read(f"{name}.safetensors", read)
 
     def json(self, name: str) -> Any:
@@ -104,5 +109,6 @@ class Result:
             raise self._damaged(name, f"it cannot be read ({error})") from error
 
     def _damaged(self, name: str, why: str) -> UserError:
-        return UserError(f"{name} of {self.name} (run {self.run_id}): {why}; "
-                       f"make it anew with `{self._target} ARGS=--force`")
+        return UserError(
+            f"{name} of {self.name} (run {self.run_id}): {why}; make it anew with `{self._target} ARGS=--force`"
+        )

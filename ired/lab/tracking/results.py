@@ -47,8 +47,13 @@ class Shelf:
         """Seeds at which an experiment has been run under this profile and variant, fresh or not."""
         if self._runs is None:
             self._runs = recorded(self.tracking.store, self.keys)
-        return sorted({int(seed) for exp_id, profile, seed, variant in self._runs
-                       if exp_id == exp.id and (profile, variant) == (at.profile, at.variant)})
+        return sorted(
+            {
+                int(seed)
+                for exp_id, profile, seed, variant in self._runs
+                if exp_id == exp.id and (profile, variant) == (at.profile, at.variant)
+            }
+        )
 
     def link(self, result: Result) -> str:
         """The address of a run in the MLflow UI."""

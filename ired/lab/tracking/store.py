@@ -114,17 +114,24 @@ class Store:
             name = uri.removeprefix("sqlite:///").partition("?")[0]
             # Results in memory would be gone with this process, and their stamps would stay.
             if not uri.startswith("sqlite:///") or not name or ":memory:" in name:
-                raise UserError(f"the store {uri} is no file that keeps results: write "
-                              "sqlite:///path/to/mlflow.db, or unset MLFLOW_TRACKING_URI to use "
-                              "mlruns/ of this project")
+                raise UserError(
+                    f"the store {uri} is no file that keeps results: write "
+                    "sqlite:///path/to/mlflow.db, or unset MLFLOW_TRACKING_URI to use "
+                    "mlruns/ of this project"
+                )
             self.database = Path(name).resolve()
             uri = f"sqlite:///{self.database}"
         self.uri = uri
         self.shown = re.sub(r"//[^/]*@", "//", uri)  # without a password
         if self.database is None:
             self.shown = self.shown.partition("?")[0]
-        self.id = (self.server.store if self.server else "local" if self.database == default.resolve()
-                   else blake2b(self.shown.encode(), digest_size=4).hexdigest())
+        self.id = (
+            self.server.store
+            if self.server
+            else "local"
+            if self.database == default.resolve()
+            else blake2b(self.shown.encode(), digest_size=4).hexdigest()
+        )
         # Whether what a run logs goes to staging where the server is out of reach from the start:
         # a job has waited for its turn, and a server of this project will be back. Whoever types
         # a wrong address wants to hear that instead.
@@ -181,9 +188,12 @@ class Store:
             return (self.staging / stamp.staged / "mlflow.db").exists()
         if self.database is None:
             return True  # a server is not asked about each stamp; that would cost a second for each
-        return bool(self.query(
-            "SELECT 1 FROM runs WHERE run_uuid = ? AND status = 'FINISHED'"
-            " AND lifecycle_stage = 'active'", stamp.run_id))
+        return bool(
+            self.query(
+                "SELECT 1 FROM runs WHERE run_uuid = ? AND status = 'FINISHED' AND lifecycle_stage = 'active'",
+                stamp.run_id,
+            )
+        )
 
     # Whether work can start
 
@@ -191,8 +201,10 @@ class Store:
         """Raise a UserError if the disk is full, or the store cannot be written or (unless it may be
         out of reach) reached."""
         if self.database and set(f"{self.folder}{self.database}") & set("#%?'\"\\"):
-            raise UserError(f"MLflow cannot keep a store in {self.folder}, whose path has one of "
-                          "# % ? ' \" \\ in it: rename the folder, or set MLFLOW_TRACKING_URI")
+            raise UserError(
+                f"MLflow cannot keep a store in {self.folder}, whose path has one of "
+                "# % ? ' \" \\ in it: rename the folder, or set MLFLOW_TRACKING_URI"
+            )
         folders = {self.folder, self.database.parent if self.database else self.folder}
         for folder in folders:
             try:
@@ -203,8 +215,10 @@ class Store:
             except OSError as error:
                 raise UserError(f"{folder}: {one_line(error) or error}") from None
             if free < FREE_BYTES_NEEDED:
-                raise UserError(f"{folder}: the disk is full ({free / 2**20:.0f} MB left, "
-                              f"{FREE_BYTES_NEEDED // 2**20} MB needed): free some space")
+                raise UserError(
+                    f"{folder}: the disk is full ({free / 2**20:.0f} MB left, "
+                    f"{FREE_BYTES_NEEDED // 2**20} MB needed): free some space"
+                )
         if self.database is None:
             if reach:
                 self.reach()
@@ -226,8 +240,10 @@ class Store:
         if self.server:
             advice = "start it again with `make server`"
             if parts.hostname in LOOPBACK and self.server.host != socket.gethostname():
-                raise Unreachable(f"{unreachable} from {socket.gethostname()}: it listens on "
-                                  f"{self.server.host} alone; `make server HOST=0.0.0.0` lets others in")
+                raise Unreachable(
+                    f"{unreachable} from {socket.gethostname()}: it listens on "
+                    f"{self.server.host} alone; `make server HOST=0.0.0.0` lets others in"
+                )
             # A proxy between us and a machine of the same cluster would not find it.
             for name in ("no_proxy", "NO_PROXY"):
                 names = os.environ.get(name, "")
@@ -237,6 +253,7 @@ class Store:
             if scheme in ("http", "https"):
                 from urllib.error import HTTPError
                 from urllib.request import urlopen
+
                 with suppress(HTTPError):  # it answers; what it makes of us is mlflow's to find out
                     # As it is shown: urlopen would take a name and password for a part of the host's.
                     urlopen(self.shown.rstrip("/") + "/health", timeout=PATIENCE_SECONDS).close()
@@ -276,8 +293,11 @@ class Store:
             file = open(path, "a+")
             fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError:
-            why = ("is in use: a run or `make ui` works on it directly; wait for that to end" if alone else
-                   "is being served: run this again without MLFLOW_TRACKING_URI, and the server is found")
+            why = (
+                "is in use: a run or `make ui` works on it directly; wait for that to end"
+                if alone
+                else "is being served: run this again without MLFLOW_TRACKING_URI, and the server is found"
+            )
             raise UserError(f"the store {self.shown} {why}") from None
         except OSError:  # read-only, so nobody can serve it
             return None
@@ -294,8 +314,9 @@ class Store:
         if self.database is None:
             return
         here, homes = f"{self.database.parent}/artifacts", set()
-        for place, in self.query("SELECT artifact_location FROM experiments WHERE name IN"
-                                 f" ({_marks(self._titles)})", *self._titles):
+        for (place,) in self.query(
+            f"SELECT artifact_location FROM experiments WHERE name IN ({_marks(self._titles)})", *self._titles
+        ):
             home, _, phase = place.rpartition("/artifacts/")
             if place.startswith("/") and re.fullmatch("phase.", phase):
                 homes.add(f"{home}/artifacts")
@@ -317,26 +338,24 @@ class Store:
         our experiments alone where the database may be somebody else's too."""
         if not olds or self.database is None:
             return
-        columns = {"experiments": "artifact_location", "runs": "artifact_uri",
-                   "logged_models": "artifact_location"}
+        columns = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"}
         ours, names = "", tuple[str, ...]()
         if self.id != "local":
             names = self._titles
-            ours = (f" AND experiment_id IN (SELECT experiment_id FROM experiments WHERE name IN"
-                    f" ({_marks(names)}))")
-        with (self.lock("store"), closing(sqlite3.connect(self.database, timeout=LOCKED_SECONDS)) as db,
-              db):
+            ours = f" AND experiment_id IN (SELECT experiment_id FROM experiments WHERE name IN ({_marks(names)}))"
+        with self.lock("store"), closing(sqlite3.connect(self.database, timeout=LOCKED_SECONDS)) as db, db:
             for old in olds:
                 for table, column in columns.items():
-                    db.execute(f"UPDATE {table} SET {column} = ? || substr({column}, ?)"
-                               f" WHERE substr({column}, 1, ?) = ?{ours}",
-                               (new, len(old) + 1, len(old) + 1, old + "/", *names))
+                    db.execute(
+                        f"UPDATE {table} SET {column} = ? || substr({column}, ?)"
+                        f" WHERE substr({column}, 1, ?) = ?{ours}",
+                        (new, len(old) + 1, len(old) + 1, old + "/", *names),
+                    )
 
 
 def titles(phases: Iterable[str]) -> tuple[str, ...]:
     """How the MLflow experiments of the phases are called."""
-    return tuple(f"Phase {number}: {name.lower()}" if number else name
-                 for number, name in enumerate(phases))
+    return tuple(f"Phase {number}: {name.lower()}" if number else name for number, name in enumerate(phases))
 
 
 def _marks(values: tuple) -> str:

@@ -166,9 +166,7 @@ class QuadraticEnergy(nn.Module):
     def basis_energy(self, A: Any, z: Tensor, k: int | Tensor) -> Tensor:
         return self.basis_energy_and_gradient(A, z, k)[0]
 
-    def basis_energy_and_gradient(
-        self, A: Any, z: Tensor, k: int | Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def basis_energy_and_gradient(self, A: Any, z: Tensor, k: int | Tensor) -> tuple[Tensor, Tensor]:
         Y = self.coordinates.from_basis(z).unflatten(-1, (self.config.n, self.config.n))
         energy, gradient = self.value_and_gradient(self.prepare(A), Y, k)
         assert energy is not None
@@ -185,9 +183,7 @@ class QuadraticEnergy(nn.Module):
         return self.coordinates.from_basis(self.coordinates.from_basis(H).mT).mT
 
 
-def dense(
-    *widths: int, generator: torch.Generator | None = None, last: float = 1.0
-) -> nn.Sequential:
+def dense(*widths: int, generator: torch.Generator | None = None, last: float = 1.0) -> nn.Sequential:
     """Linear layers with GELUs between; PyTorch's default weights from `generator`, `last`'s factor last."""
     layers: list[nn.Module] = []
     for i, (fan_in, fan_out) in enumerate(pairwise(widths)):

@@ -102,9 +102,7 @@ class MLPEnergy(nn.Module):
         self.coordinates = Coordinates(config.n, config.shift, config.scale, config.symmetric)
         self.schedule = Schedule(config.landscapes)
         size, h = self.coordinates.size, config.hidden
-        self.time_mlp = nn.Sequential(
-            nn.Identity(), nn.Linear(_TIME, _TIME), nn.GELU(), nn.Linear(_TIME, _TIME)
-        )
+        self.time_mlp = nn.Sequential(nn.Identity(), nn.Linear(_TIME, _TIME), nn.GELU(), nn.Linear(_TIME, _TIME))
         self.fc1 = nn.Linear(2 * size, h)
         self.fc2 = nn.Linear(h, h)
         self.fc3 = nn.Linear(h, h)
@@ -153,9 +151,7 @@ class MLPEnergy(nn.Module):
     def prepare(self, A: Tensor | _Prepared) -> _Prepared:
         if isinstance(A, _Prepared):
             return A
-        half = F.linear(
-            self.inputs(A), self.fc1.weight[:, : self.coordinates.size], self.fc1.bias
-        )
+        half = F.linear(self.inputs(A), self.fc1.weight[:, : self.coordinates.size], self.fc1.bias)
         return _Prepared(half, self.film())
 
     def inputs(self, A: Tensor) -> Tensor:
@@ -228,9 +224,7 @@ class MLPEnergy(nn.Module):
             return landscape.energy(A.half, z)
         return self._forward(A, z, k).f.pow(2).sum(-1)
 
-    def basis_energy_and_gradient(
-        self, A: _Prepared, z: Tensor, k: int | Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def basis_energy_and_gradient(self, A: _Prepared, z: Tensor, k: int | Tensor) -> tuple[Tensor, Tensor]:
         if landscape := self._landscape(A, z, k):
             return landscape.energy_and_gradient(A.half, z)
         p = self._forward(A, z, k)
@@ -259,9 +253,7 @@ class MLPEnergy(nn.Module):
         if z.dim() == 3:
             half = half[:, None]
             if slope2.dim() == 2:
-                slope2, bias2, slope3, bias3 = (
-                    t[:, None] for t in (slope2, bias2, slope3, bias3)
-                )
+                slope2, bias2, slope3, bias3 = (t[:, None] for t in (slope2, bias2, slope3, bias3))
         u1 = half + F.linear(z, self.fc1.weight[:, self.coordinates.size :])
         h1 = F.silu(u1)
         u2 = self.fc2(h1) * slope2 + bias2

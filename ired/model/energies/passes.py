@@ -181,9 +181,7 @@ class Passes(_Memory):
             e_bar = self._product(f"e_bar{layer + 1}", d_bar, self.weights[W].T)
         return e_bar, u_bar
 
-    def reverse_forward(
-        self, into: Gradients, f_bar: Tensor, u_bar: dict[int, Tensor] | None = None
-    ) -> Tensor:
+    def reverse_forward(self, into: Gradients, f_bar: Tensor, u_bar: dict[int, Tensor] | None = None) -> Tensor:
         """From the derivative by f, and what is known of those by u_l, to the weights; by `half`."""
         into.add("fc4", f_bar, self.h[2], bias=True)
         h_bar = self._product("h_bar2", f_bar, self.weights["fc4"])

@@ -52,9 +52,15 @@ class PolynomialConfig:
 
     @classmethod
     def for_problems(
-        cls, n: int, c: float, standardised: bool, *, landscapes: int = 10,
-        symmetric: bool = False, **_ignored: Any,
-    ) -> PolynomialConfig:  # fmt: skip
+        cls,
+        n: int,
+        c: float,
+        standardised: bool,
+        *,
+        landscapes: int = 10,
+        symmetric: bool = False,
+        **_ignored: Any,
+    ) -> PolynomialConfig:
         """For one training distribution. A profile's `hidden` is ignored: it sizes the MLP, which
         needs hundreds of units where these coefficients need tens."""
         shift, scale = problems.standardisation(n, c) if standardised else (0.0, 1.0)
@@ -155,7 +161,6 @@ class PolynomialEnergy(QuadraticEnergy):
         H = self.basis_hessian(self.prepare(A), k, len(y))
         values, vectors = torch.linalg.eigh(H)
         positive, negative = (
-            self._lift((vectors * part[:, None]) @ vectors.mT)
-            for part in (values.clamp_min(0), values.clamp_max(0))
+            self._lift((vectors * part[:, None]) @ vectors.mT) for part in (values.clamp_min(0), values.clamp_max(0))
         )
         return positive, negative

@@ -55,9 +55,15 @@ class ProductConfig:
 
     @classmethod
     def for_problems(
-        cls, n: int, c: float, standardised: bool, *, landscapes: int = 10,
-        symmetric: bool = False, **_ignored: Any,
-    ) -> ProductConfig:  # fmt: skip
+        cls,
+        n: int,
+        c: float,
+        standardised: bool,
+        *,
+        landscapes: int = 10,
+        symmetric: bool = False,
+        **_ignored: Any,
+    ) -> ProductConfig:
         """For one training distribution. A profile's `hidden` is ignored: it sizes the MLP, whose
         units are numbers where these channels are matrices."""
         shift, scale = problems.standardisation(n, c) if standardised else (0.0, 1.0)
@@ -96,11 +102,10 @@ class ProductEnergy(QuadraticEnergy):
     def __init__(self, config: ProductConfig, generator: torch.Generator | None = None):
         super().__init__(config)
         self.mix = nn.ParameterList(
-            torch.randn(
-                2, config.channels, 2 + stage * config.channels, generator=generator
-            ) / (2 + stage * config.channels) ** 0.5
+            torch.randn(2, config.channels, 2 + stage * config.channels, generator=generator)
+            / (2 + stage * config.channels) ** 0.5
             for stage in range(config.stages)
-        )  # fmt: skip
+        )
         self.invariants = Invariants(self._invariants(*scaled(self.reference_problems())))
         F, h = len(self.invariants.mean), config.width
         self._shape = (config.passes, 2 * config.terms + 1, config.grown)
@@ -153,9 +158,7 @@ class ProductEnergy(QuadraticEnergy):
         out = sandwich(factors[:, :terms], Z, factors[:, terms:-1])
         return (out + out.mT) / 2 if self.config.symmetric else out
 
-    def _forward(
-        self, factors: Tensor, Z: Tensor, root: Tensor, passed: int = 0
-    ) -> list[Tensor]:
+    def _forward(self, factors: Tensor, Z: Tensor, root: Tensor, passed: int = 0) -> list[Tensor]:
         """The state after each pass from number `passed` on."""
         out = []
         for stage in factors[:, passed:].unbind(1):

@@ -90,15 +90,16 @@ class Ensemble:
         self.like, self.count = members[0], len(members)
         self.coordinates, self.schedule = self.like.coordinates, self.like.schedule
         states = [dict(one.named_parameters()) for one in members]
-        self.weights = {
-            name: torch.stack([state[name].detach() for state in states]) for name in states[0]
-        }
+        self.weights = {name: torch.stack([state[name].detach() for state in states]) for name in states[0]}
 
     @classmethod
     def drawn(
-        cls, config: EnergyConfig, seeds: Tensor, draw: Callable[[int], torch.Generator],
+        cls,
+        config: EnergyConfig,
+        seeds: Tensor,
+        draw: Callable[[int], torch.Generator],
         like: Tensor,
-    ) -> Ensemble:  # fmt: skip
+    ) -> Ensemble:
         """Members with the first weights of their seeds (M,): equal seeds, equal weights.
 
         draw(seed) gives the generator (on the CPU); `like` sets dtype and device.
@@ -141,8 +142,7 @@ class Ensemble:
             a, z0 = self.like.inputs(A.to(like)), self.coordinates.to_basis(y0.to(like))
         K = self.schedule.K
         root, sigma = (
-            getattr(self.schedule, name).to(like).repeat(recipe.each)[:, None]
-            for name in ("sqrt_alpha_bar", "sigma")
+            getattr(self.schedule, name).to(like).repeat(recipe.each)[:, None] for name in ("sqrt_alpha_bar", "sigma")
         )
         weights = [w.requires_grad_() for w in self.weights.values()]
         optimiser = torch.optim.Adam(weights, recipe.learning_rate, betas=(0.9, 0.99), fused=True)
@@ -186,8 +186,11 @@ class Ensemble:
         with torch.no_grad():
             for name, w in self.weights.items():
                 w.copy_(state[f"weight.{name}"])
-                own = {key.split(".")[1]: value for key, value in state.items()
-                       if key.startswith("adam.") and key.split(".", 2)[2] == name}  # fmt: skip
+                own = {
+                    key.split(".")[1]: value
+                    for key, value in state.items()
+                    if key.startswith("adam.") and key.split(".", 2)[2] == name
+                }
                 optimiser.state[w] = {key: value.to(w.device) for key, value in own.items()}
 
     # The protocol, for rows (M·B, …)
@@ -211,9 +214,7 @@ class Ensemble:
     def _rows(self, A: Tensor, y: Tensor, k: int) -> tuple[Tensor, tuple]:
         split = (self.count, -1)
         z = self.coordinates.to_basis(y)
-        return self._forward(
-            self.prepare(A).unflatten(0, split), z.unflatten(0, split), slice(k, k + 1)
-        )
+        return self._forward(self.prepare(A).unflatten(0, split), z.unflatten(0, split), slice(k, k + 1))
 
     def _forward(self, a: Tensor, z: Tensor, landscapes: slice) -> tuple[Tensor, tuple]:
         """f (M, B, size), and what the backward pass needs."""
@@ -243,9 +244,13 @@ class Ensemble:
 
 
 def draw_batches(
-    masks: Tensor, seeds: Tensor, recipe: Recipe, size: int, landscapes: int,
+    masks: Tensor,
+    seeds: Tensor,
+    recipe: Recipe,
+    size: int,
+    landscapes: int,
     generator: torch.Generator,
-) -> Iterator[tuple[Tensor, Tensor]]:  # fmt: skip
+) -> Iterator[tuple[Tensor, Tensor]]:
     """For every step the problems (M, B) of each member and the noise (M, B, size) on them, on the CPU.
 
     masks (M, N): the training problems that each member has, drawn with replacement, equally often;
@@ -302,9 +307,7 @@ def retrain(
         tick(1)
 
     y0 = coordinates.encode(problems.inverse(A.double()))
-    batches = draw_batches(
-        masks, seeds, recipe, coordinates.size, members.schedule.K, draw("batches")
-    )
+    batches = draw_batches(masks, seeds, recipe, coordinates.size, members.schedule.K, draw("batches"))
     members.train(A, y0, batches, recipe, see, checkpoint and _WithPast(checkpoint, past, tick))
     return members, past
 

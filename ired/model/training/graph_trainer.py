@@ -24,9 +24,7 @@ class GraphTrainer(Trainer):
     def _differentiate(self, A: Tensor, Y: Tensor) -> tuple[Tensor, Tensor]:
         c, model = self.config, self.model
         z0 = model.coordinates.to_basis(model.coordinates.encode(Y))
-        k = torch.randint(
-            model.schedule.K, (len(A),), generator=self.streams["noise"], device=self.device
-        )
+        k = torch.randint(model.schedule.K, (len(A),), generator=self.streams["noise"], device=self.device)
         root, sigma = self.root[k], self.sigma[k]
         noise = torch.randn(z0.shape, generator=self.streams["noise"], device=self.device)
         self._gradient.zero_()

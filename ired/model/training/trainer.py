@@ -82,9 +82,7 @@ class Trainer:
     step so far: float32 (steps, 3), columns `LOSSES`.
     """
 
-    def __init__(
-        self, energy: Config, config: TrainingConfig, seed: int, device: str = "cpu"
-    ):
+    def __init__(self, energy: Config, config: TrainingConfig, seed: int, device: str = "cpu"):
         self.config, self.seed, self.device = config, seed, torch.device(device)
         # Weights are drawn on the CPU: one seed gives one initial model on every machine.
         self.model = build(energy, problems.generator(seed, "weights")).to(device)
@@ -101,14 +99,10 @@ class Trainer:
         }
         self._updates = torch.zeros((), device=device)
         self._make_room()
-        self.streams = {
-            name: problems.generator(seed, name, self.device)
-            for name in ("train", "noise", "negatives")
-        }
+        self.streams = {name: problems.generator(seed, name, self.device) for name in ("train", "noise", "negatives")}
         schedule, coordinates = self.model.schedule, self.model.coordinates
         self.root, self.sigma, self.step_size = (
-            getattr(schedule, name).float().to(device)[:, None]
-            for name in ("sqrt_alpha_bar", "sigma", "step_size")
+            getattr(schedule, name).float().to(device)[:, None] for name in ("sqrt_alpha_bar", "sigma", "step_size")
         )
         # An entry of a symmetric matrix counts √2 in basis coordinates off the diagonal.
         ones = torch.ones(coordinates.d, device=device)
@@ -155,9 +149,7 @@ class Trainer:
         stretch = -(-self.config.steps // points)
         end = min(until or self.config.steps, self.config.steps)
         if self.step > end:
-            raise checkpoint.CheckpointError(
-                f"{path} is at step {self.step}, beyond {end}: delete it to begin anew"
-            )
+            raise checkpoint.CheckpointError(f"{path} is at step {self.step}, beyond {end}: delete it to begin anew")
         while self.step < end:
             target = min((self.step // stretch + 1) * stretch, end)
             while self.step < target:
@@ -183,10 +175,21 @@ class Trainer:
         if c.decay:
             rate *= 0.5 * (1 + math.cos(math.pi * self.step / c.steps))
         adam(
-            [self._weights], [self._gradient], [self._moments["exp_avg"]],
-            [self._moments["exp_avg_sq"]], [], [self._updates], fused=True, amsgrad=False,
-            beta1=c.betas[0], beta2=c.betas[1], lr=rate, weight_decay=0.0, eps=1e-8, maximize=False,
-        )  # fmt: skip
+            [self._weights],
+            [self._gradient],
+            [self._moments["exp_avg"]],
+            [self._moments["exp_avg_sq"]],
+            [],
+            [self._updates],
+            fused=True,
+            amsgrad=False,
+            beta1=c.betas[0],
+            beta2=c.betas[1],
+            lr=rate,
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )
         self._update_average()
         self.step += 1
         return torch.stack((denoising, contrastive, norm))
@@ -211,9 +214,7 @@ class Trainer:
         """
         c, model, into = self.config, self._network, self._gradients
         a, z0 = model.inputs(A), model.coordinates.to_basis(model.coordinates.encode(Y))
-        k = torch.randint(
-            model.schedule.K, (len(A),), generator=self.streams["noise"], device=self.device
-        )
+        k = torch.randint(model.schedule.K, (len(A),), generator=self.streams["noise"], device=self.device)
         root, sigma = self.root[k], self.sigma[k]
         self._gradient.zero_()
         into.start(k)
@@ -260,9 +261,7 @@ class Trainer:
         half_bar += wrong.reverse_forward(self._gradients, -weight * wrong.f)
         return (emphasis * F.softplus(gap)).mean()
 
-    def _negatives(
-        self, look: Callable[[Tensor, bool], Any], z0: Tensor, noise: Tensor, k: Tensor
-    ) -> Tensor:
+    def _negatives(self, look: Callable[[Tensor, bool], Any], z0: Tensor, noise: Tensor, k: Tensor) -> Tensor:
         """Clean estimates of wrong answers (B, size): noised threefold, perhaps descended."""
         c, root = self.config, self.root[k]
         away = self._along_soft(z0, noise) if c.mining == "property" else noise
@@ -352,8 +351,7 @@ class Trainer:
         if meta != self._identity():
             differs = [key for key, value in self._identity().items() if meta.get(key) != value]
             raise checkpoint.CheckpointError(
-                f"{path} belongs to another training (its {' and '.join(differs)} differ): "
-                "delete it to start afresh"
+                f"{path} belongs to another training (its {' and '.join(differs)} differ): delete it to start afresh"
             )
         groups: dict[str, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
@@ -385,6 +383,5 @@ def _named(model: nn.Module, flat: Tensor) -> dict[str, Tensor]:
     """Views of a vector as the parameters of a model."""
     parts = flat.split([parameter.numel() for parameter in model.parameters()])
     return {
-        name: part.view_as(parameter)
-        for (name, parameter), part in zip(model.named_parameters(), parts, strict=True)
+        name: part.view_as(parameter) for (name, parameter), part in zip(model.named_parameters(), parts, strict=True)
     }

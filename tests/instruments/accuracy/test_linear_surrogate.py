@@ -37,9 +37,7 @@ def test_folds_are_not_fitted_to(generator):
 
 def test_a_map_of_other_problems_needs_no_more_than_one_of_these(generator):
     W = torch.randn(29, 2, generator=generator, dtype=torch.float64)
-    X, others = (
-        torch.randn(count, 29, generator=generator, dtype=torch.float64) for count in (5, 60)
-    )
+    X, others = (torch.randn(count, 29, generator=generator, dtype=torch.float64) for count in (5, 60))
     alone = linear_surrogate.Explained.of(X, X @ W, linear_surrogate.folds(5))
     held = linear_surrogate.Explained.of(X, X @ W, linear_surrogate.folds(5), (others, others @ W))
     assert held.left.abs().max() < 1e-5 < 1 < alone.left.abs().max()
@@ -117,9 +115,14 @@ def test_a_whole_study_of_a_network(network, generator):
     mean = torch.zeros(32, dtype=torch.float64)
     whole = {"fc1": given("all", torch.eye(32, dtype=torch.float64), mean, mean.new_ones(()))}
     found = linear_surrogate_study.linear(
-        network, lambda e, A, start: e.coordinates.project(linear_surrogate.features(A, "A") @ W), A,
-        torch.zeros(60, d, dtype=torch.float64), whole, directions, generator,
-    )  # fmt: skip
+        network,
+        lambda e, A, start: e.coordinates.project(linear_surrogate.features(A, "A") @ W),
+        A,
+        torch.zeros(60, d, dtype=torch.float64),
+        whole,
+        directions,
+        generator,
+    )
     share = found.shares.set_index(["what", "features"])["share"]
     assert share["answers", "A"] == pytest.approx(1, abs=1e-6) and found.beyond().high < 1e-6
     assert share["the inverse", "A"] < 0.99

@@ -11,9 +11,7 @@ from ired.instruments.attribution.integrated_gradients import Paths
 
 def test_attributions_turned_into_eigen_directions_keep_their_sum(network, problems, y, y0, begins):
     paths = integrated_gradients.integrate(integrated_gradients.gap(network, 0, y0), problems, y, begins["random"], 8)
-    for turned, plain in zip(
-        tables.in_eigenbasis(paths, problems), paths.attributions(), strict=True
-    ):
+    for turned, plain in zip(tables.in_eigenbasis(paths, problems), paths.attributions(), strict=True):
         torch.testing.assert_close(turned.sum((1, 2)), plain.flatten(1).sum(1))
     ranks = tables.by_eigenvalue({("gap", "random", 0): paths}, problems)
     total = ranks.groupby("problem")[["A_absolute", "y_absolute"]].sum()
@@ -23,8 +21,9 @@ def test_attributions_turned_into_eigen_directions_keep_their_sum(network, probl
 def test_shares_of_a_planted_attribution():
     A = torch.tensor([[[2.0, -1.0], [-1.0, 0.0]]]).double()
     y = torch.tensor([[0.0, 0.5, 0.5, -1.0]]).double()
-    paths = Paths((A[None], y[None]), (torch.ones_like(A)[None], torch.ones_like(y)[None]),
-                  torch.ones(1, 1).double(), 1)  # fmt: skip
+    paths = Paths(
+        (A[None], y[None]), (torch.ones_like(A)[None], torch.ones_like(y)[None]), torch.ones(1, 1).double(), 1
+    )
     row = tables.shares({("gap", "zero", 0): paths}).iloc[0]
     assert row["problem_share"] == pytest.approx(4 / 6)
     assert row["A_diagonal"] == row["A_diagonal_signed"] == pytest.approx(0.5)
@@ -50,7 +49,8 @@ def test_tables_have_a_row_for_every_case(ideal, algebraic, network, at):
 
 
 def test_numbers_of_completeness():
-    errors = DataFrame({"target": ["gap", "gap"], "baseline": ["zero", "mean"], "steps": [8, 16],
-                        "error": [0.001, 0.5]})  # fmt: skip
+    errors = DataFrame(
+        {"target": ["gap", "gap"], "baseline": ["zero", "mean"], "steps": [8, 16], "error": [0.001, 0.5]}
+    )
     numbers = tables.completeness_numbers(errors)
     assert numbers == {"steps.gap.zero": 8, "steps.gap.mean": 16, "complete.gap": 0.5}

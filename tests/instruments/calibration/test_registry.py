@@ -15,11 +15,7 @@ from ired.model.coordinates import Coordinates
 from ired.model.energies.mlp import EnergyConfig
 from ired.model.reference import AlgebraicEnergy, DoubleWell, IdealEnergy, Quadratic
 
-CHECKS = {
-    check.__name__: (phase, check)
-    for phase, checks in registry.ON_ENERGIES.items()
-    for check in checks
-}
+CHECKS = {check.__name__: (phase, check) for phase, checks in registry.ON_ENERGIES.items() for check in checks}
 assert len(CHECKS) == sum(map(len, registry.ON_ENERGIES.values())), "two checks of one name: one is not tried"
 SETTINGS = {"raw": (False, False), "standardised": (True, True)}  # symmetric, standardised
 
@@ -55,7 +51,12 @@ def test_the_checks_of_a_phase_draw_from_one_generator(references):
     answers = registry.of_phase(registry.ON_ENERGIES[1], torch.Generator().manual_seed(3), references)
     assert [str(answer) for answer in answers if not answer.passed] == []
     assert {answer.instrument for answer in answers} == {
-        "statistics", "slices", "field", "hessian", "minima", "predictors"
+        "statistics",
+        "slices",
+        "field",
+        "hessian",
+        "minima",
+        "predictors",
     }
 
 

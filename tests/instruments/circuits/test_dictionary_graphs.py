@@ -13,8 +13,7 @@ def planted_networks(ideal, A, generator):
     """A network whose layers pass single coordinates on, and one whose layers mix all of them."""
     size = ideal.coordinates.size
     orders = [torch.randperm(size, generator=generator) for _ in range(2)]
-    turns = [torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64))[0]
-             for _ in range(2)]  # fmt: skip
+    turns = [torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64))[0] for _ in range(2)]
     w = torch.ones(size, dtype=torch.float64)
     at = study.noised_answers(ideal, A, states.answers(ideal, A), 1, generator)
     made = []

@@ -89,14 +89,10 @@ def test_turns_and_eigenbases_keep_lengths(coordinates, ideal, problems, generat
         length = frames.view(ideal, basis, z).norm(dim=-1)
         torch.testing.assert_close(length, z.norm(dim=-1).expand_as(length))
     Y = torch.linalg.inv(problems)
-    torch.testing.assert_close(
-        frames.vectors @ torch.diag_embed(frames.values) @ frames.vectors.mT, Y
-    )
+    torch.testing.assert_close(frames.vectors @ torch.diag_embed(frames.values) @ frames.vectors.mT, Y)
     assert (frames.values.diff(dim=-1) > 0).all()
     diagonal = frames.view(ideal, "eigen", coordinates.to_basis(Y.flatten(-2))[:, None])
-    torch.testing.assert_close(
-        coordinates.from_basis(diagonal)[:, 0], torch.diag_embed(frames.values).flatten(-2)
-    )
+    torch.testing.assert_close(coordinates.from_basis(diagonal)[:, 0], torch.diag_embed(frames.values).flatten(-2))
 
 
 def test_matrices_of_terms_keep_their_sum(ideal, generator):
@@ -111,9 +107,7 @@ def test_the_eigen_split_does_not_see_rotations_of_a_degenerate_spectrum(network
     values = torch.tensor([1.0, 2.0, 2.0, 5.0], dtype=torch.float64)
     A = (Q * values) @ Q.mT
     R = torch.eye(4, dtype=torch.float64).repeat(3, 1, 1)
-    R[:, 1:3, 1:3] = torch.linalg.qr(
-        torch.randn(3, 2, 2, generator=generator, dtype=torch.float64)
-    )[0]
+    R[:, 1:3, 1:3] = torch.linalg.qr(torch.randn(3, 2, 2, generator=generator, dtype=torch.float64))[0]
     ascending = (1 / values).flip(-1).expand(3, -1)
     turns = torch.eye(network.coordinates.size, dtype=torch.float64)[None]
     state, found = generator.get_state(), []

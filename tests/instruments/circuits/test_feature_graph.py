@@ -81,9 +81,7 @@ def test_edges_are_autograds_and_ablations_are_ablations(tokens, generator):
 def test_on_a_linear_layer_prediction_is_ablation(tokens, generator):
     h, k = tokens
     W = torch.randn(WIDTH, WIDTH, generator=generator, dtype=torch.float64)
-    found = feature_graph.edges(
-        lambda h, k: h @ W.mT, dictionary(generator), dictionary(generator), h, k
-    )
+    found = feature_graph.edges(lambda h, k: h @ W.mT, dictionary(generator), dictionary(generator), h, k)
     np.testing.assert_allclose(found.size, found.cut, atol=1e-10)
     agree = feature_graph.verified(found, least=3)
     for one in (agree.size, agree.signed, agree.slope):
@@ -147,9 +145,7 @@ def test_shuffling_keeps_lengths(generator):
     own = dictionary(generator)
     for directions in feature_graph.shuffled(own, generator).values():
         assert directions.shape == own.directions.shape
-        torch.testing.assert_close(
-            directions.norm(dim=1), own.directions.norm(dim=1), rtol=1e-5, atol=0
-        )
+        torch.testing.assert_close(directions.norm(dim=1), own.directions.norm(dim=1), rtol=1e-5, atol=0)
 
 
 def test_dictionaries_of_chance_are_as_large_and_as_sparse(tokens, generator):
@@ -167,8 +163,7 @@ def test_dictionaries_of_chance_are_as_large_and_as_sparse(tokens, generator):
 
 def test_the_score_is_the_sum_of_what_passes_through_the_features(network, problems, generator):
     width, at = 32, some_tokens(network, problems, 4, generator)
-    own = given("topk", torch.randn(40, width, generator=generator),
-                torch.zeros(width), torch.tensor(0.5), 6)  # fmt: skip
+    own = given("topk", torch.randn(40, width, generator=generator), torch.zeros(width), torch.tensor(0.5), 6)
     found = feature_graph.score_reach(network, "fc3", own, at, chunk=7)
     assert found.share.sum() + found.rest == pytest.approx(1)
     # All of it by hand: the score of the energy in which one feature is held fixed.
@@ -194,8 +189,9 @@ def test_chains_of_a_linear_network(ideal, problems, generator):
     energy, own = Line(ideal, *weights, w), [identity(size)] * 3
     at = some_tokens(energy, problems, 10, generator)
     seen = energy.activations(at.A, at.y, at.k)
-    graph = [feature_graph.edges(layer, own[0], own[0], seen[f"fc{n + 1}"], at.k)
-             for n, layer in enumerate(energy.layers)]  # fmt: skip
+    graph = [
+        feature_graph.edges(layer, own[0], own[0], seen[f"fc{n + 1}"], at.k) for n, layer in enumerate(energy.layers)
+    ]
     gap = features.attribute(energy, "fc3", own[0], at)
     some = feature_paths.candidates(graph, gap, 3, 2)
     assert len(some) == 12 and len(set(some)) == 12
@@ -214,10 +210,14 @@ def test_chains_of_a_network_are_path_patched(network, problems, generator):
     """One chain of the whole network by hand, what no longer fires included."""
     gain2, bias2, gain3, bias3 = network.film()
     silu = torch.nn.functional.silu
-    layers = [lambda h, k: silu(network.fc2(h) * gain2[k] + bias2[k]),
-              lambda h, k: silu(network.fc3(h) * gain3[k] + bias3[k])]  # fmt: skip
-    own = [given("topk", torch.randn(16, 32, generator=generator), torch.zeros(32),
-                 torch.ones(()), 8).to(problems) for _ in range(3)]  # fmt: skip
+    layers = [
+        lambda h, k: silu(network.fc2(h) * gain2[k] + bias2[k]),
+        lambda h, k: silu(network.fc3(h) * gain3[k] + bias3[k]),
+    ]
+    own = [
+        given("topk", torch.randn(16, 32, generator=generator), torch.zeros(32), torch.ones(()), 8).to(problems)
+        for _ in range(3)
+    ]
     at = some_tokens(network, problems, 6, generator)
     with torch.no_grad():
         chain = (1, 2, 3)
@@ -246,9 +246,13 @@ def test_features_are_described(generator):
     trait = torch.rand(30, generator=generator, dtype=torch.float64)
     h = torch.stack([trait[problem] + 0.1, (k == 3).double(), torch.zeros(120).double()], 1)
     found = feature_paths.described(
-        identity(3, "relu"), h, [0, 1, 2], k, problem,
+        identity(3, "relu"),
+        h,
+        [0, 1, 2],
+        k,
+        problem,
         {"other": np.random.default_rng(0).random(30), "trait": trait.numpy()},
-    )  # fmt: skip
+    )
     assert found["property"][0] == "trait" and found["rho"][0] == pytest.approx(1)
     assert found["p"][0] < 1e-6 and found["p"][1] > 0.01
     np.testing.assert_allclose(found["rate"], [1, 0.25, 0])

@@ -49,10 +49,12 @@ def test_verdicts_on_planted_outputs(ideal, problems, generator):
     found, pictures = study.outputs(energies, problems, y0, [0, 4], 2, 2, generator)
     met = {name: yes for name, (yes, _) in study.verdicts(found, Planted).items()}
     assert met == {
-        "few_outputs_carry_the_gap": True, "outputs_are_entries": True,
-        "gap_follows_eigen_directions": False, "edges_verified": True,
+        "few_outputs_carry_the_gap": True,
+        "outputs_are_entries": True,
+        "gap_follows_eigen_directions": False,
+        "edges_verified": True,
         "graph_is_sparser_than_chance": True,
-    }  # fmt: skip
+    }
     for name, matrix in pictures.items():
         assert matrix.shape == ((4, 4) if not name.endswith("carried") else (size, size))
         if name.endswith(("gap.entry", "score.eigen")):
@@ -63,9 +65,14 @@ def test_verdicts_on_planted_outputs(ideal, problems, generator):
     on = float(energy_place_is_diagonal(ideal, 3))
     np.testing.assert_allclose(diagonal["share"], on, atol=1e-9)
     swapped, _ = study.outputs(
-        {"trained": energies["untrained"], "untrained": energies["trained"]}, problems, y0, [0], 2,
-        2, generator,
-    )  # fmt: skip
+        {"trained": energies["untrained"], "untrained": energies["trained"]},
+        problems,
+        y0,
+        [0],
+        2,
+        2,
+        generator,
+    )
     assert not study.verdicts(swapped, Planted)["few_outputs_carry_the_gap"][0]
 
 

@@ -32,9 +32,16 @@ def drawn(figure):
 
 
 def words(figure):
-    texts = [t.get_text() for axis in figure.axes for t in (
-        *axis.texts, *axis.get_yticklabels(), *axis.get_xticklabels(), axis.xaxis.label,
-    )] + [axis.get_title(loc="left") for axis in figure.axes]  # fmt: skip
+    texts = [
+        t.get_text()
+        for axis in figure.axes
+        for t in (
+            *axis.texts,
+            *axis.get_yticklabels(),
+            *axis.get_xticklabels(),
+            axis.xaxis.label,
+        )
+    ] + [axis.get_title(loc="left") for axis in figure.axes]
     legends = [*figure.legends, *(a.get_legend() for a in figure.axes if a.get_legend())]
     return texts + [text.get_text() for legend in legends for text in legend.get_texts()]
 
@@ -45,26 +52,49 @@ def history(seeds=3, contrastive=0.5, silent=(), steps=5):
     for seed in range(seeds):
         fall = np.exp(-step / 200) * np.exp(0.1 * rng.standard_normal(steps))
         alive = np.where((step > 250) & (seed in silent), 1e-6, 1.0)
-        curves.append(pandas.DataFrame({
-            "seed": seed, "step": step, "sampled_mse": fall, "residual": fall, "energy": 30 * alive,
-            "gradient_norm": 4 * alive, "energy_gap": alive * (1 - fall) - 0.2 * fall,
-            "score_error": np.where(alive < 1, 1.0, fall), "blind_error": 0.7,
-        }))  # fmt: skip
-        losses.append(pandas.DataFrame({
-            "seed": seed, "step": step, "denoising": fall, "contrastive": contrastive * fall,
-            "weight_gradient": fall,
-        }))  # fmt: skip
+        curves.append(
+            pandas.DataFrame(
+                {
+                    "seed": seed,
+                    "step": step,
+                    "sampled_mse": fall,
+                    "residual": fall,
+                    "energy": 30 * alive,
+                    "gradient_norm": 4 * alive,
+                    "energy_gap": alive * (1 - fall) - 0.2 * fall,
+                    "score_error": np.where(alive < 1, 1.0, fall),
+                    "blind_error": 0.7,
+                }
+            )
+        )
+        losses.append(
+            pandas.DataFrame(
+                {
+                    "seed": seed,
+                    "step": step,
+                    "denoising": fall,
+                    "contrastive": contrastive * fall,
+                    "weight_gradient": fall,
+                }
+            )
+        )
     return pandas.concat(curves), pandas.concat(losses)
 
 
 def errors(variants, seeds=3, families=("test", "harder")):
     rng = np.random.default_rng(1)
-    rows = [(v, s, f, steps, 0.01 * 0.3**i * np.exp(0.1 * rng.standard_normal()))
-            for i, v in enumerate(variants) for s in range(seeds) for f in families
-            for steps in (0, 50)]  # fmt: skip
+    rows = [
+        (v, s, f, steps, 0.01 * 0.3**i * np.exp(0.1 * rng.standard_normal()))
+        for i, v in enumerate(variants)
+        for s in range(seeds)
+        for f in families
+        for steps in (0, 50)
+    ]
     known = [(f, p, 0.02) for f in families for p in ("least_squares", "mean")]
-    return (pandas.DataFrame(rows, columns=["variant", "seed", "family", "steps", "mse"]),
-            pandas.DataFrame(known, columns=["family", "predictor", "mse"]))  # fmt: skip
+    return (
+        pandas.DataFrame(rows, columns=["variant", "seed", "family", "steps", "mse"]),
+        pandas.DataFrame(known, columns=["family", "predictor", "mse"]),
+    )
 
 
 def compared(variants, seeds=3, metrics=4, phases=True):
@@ -84,8 +114,11 @@ def compared(variants, seeds=3, metrics=4, phases=True):
 def pairs(variants, seeds=2, every=False, layers=lambda name: name in MINING):
     """A table as `similarity.table` makes it."""
     rng, rows, models = np.random.default_rng(3), [], list(itertools.product(variants, range(seeds)))
-    both = itertools.combinations(models, 2) if every else (
-        (one.first, one.second) for one in similarity.pairs(variants, range(seeds)))  # fmt: skip
+    both = (
+        itertools.combinations(models, 2)
+        if every
+        else ((one.first, one.second) for one in similarity.pairs(variants, range(seeds)))
+    )
     for (first, s), (second, t) in [*both, (models[0], models[0])]:
         same = (first, s) == (second, t)
         values = {part: 1.0 if same else rng.uniform(0.3, 0.6) for part in similarity.PARTS}
@@ -93,20 +126,36 @@ def pairs(variants, seeds=2, every=False, layers=lambda name: name in MINING):
             values |= {"features": np.nan, "directions": np.nan}
         other = similarity.BOTH if s != t else similarity.MINING
         kind = similarity.SEEDS if first == second else other
-        rows.append({
-            "kind": kind, "first": first, "first_seed": s, "second": second, "second_seed": t,
-            "score": np.nanmean(list(values.values())), figures.BEYOND: values["landscape"] ** 2,
-            "without_layers": np.mean([values[p] for p in similarity.GENERAL]),
-            "landscape.other_problem": 0.25, **values,
-        })  # fmt: skip
+        rows.append(
+            {
+                "kind": kind,
+                "first": first,
+                "first_seed": s,
+                "second": second,
+                "second_seed": t,
+                "score": np.nanmean(list(values.values())),
+                figures.BEYOND: values["landscape"] ** 2,
+                "without_layers": np.mean([values[p] for p in similarity.GENERAL]),
+                "landscape.other_problem": 0.25,
+                **values,
+            }
+        )
     return pandas.DataFrame(rows)
 
 
 def shapes(variants, seeds=2, landscapes=4):
-    rows = [(v, s, k, m, value) for i, v in enumerate(variants) for s in range(seeds)
-            for k in range(landscapes) for m, value in (
-                ("curvature", 0.5 + 0.1 * k + 0.01 * s), ("nearest minimum", 30 * 0.1 ** (k + i)),
-                ("wrong answers", 0.2 * 0.05**k * (k < 2)), ("signed", (-40.0) ** k))]  # fmt: skip
+    rows = [
+        (v, s, k, m, value)
+        for i, v in enumerate(variants)
+        for s in range(seeds)
+        for k in range(landscapes)
+        for m, value in (
+            ("curvature", 0.5 + 0.1 * k + 0.01 * s),
+            ("nearest minimum", 30 * 0.1 ** (k + i)),
+            ("wrong answers", 0.2 * 0.05**k * (k < 2)),
+            ("signed", (-40.0) ** k),
+        )
+    ]
     return pandas.DataFrame(rows, columns=["variant", "seed", "landscape", "measure", "value"])
 
 
@@ -126,10 +175,15 @@ def marks(axis, kind):
 # Any number of variants
 
 
-@pytest.mark.parametrize("variants, seeds", [
-    (("none",), 2), (MINING, 3), (TWELVE, 2),
-    (("some", "other", "names", "that", "x"), 2),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "variants, seeds",
+    [
+        (("none",), 2),
+        (MINING, 3),
+        (TWELVE, 2),
+        (("some", "other", "names", "that", "x"), 2),
+    ],
+)
 def test_every_figure_names_every_variant_as_given(variants, seeds):
     see = drawn if len(variants) in (1, 12) else words  # the layout takes its time
     texts = see(figures.plot_accuracy(*errors(variants, seeds), title="T"))

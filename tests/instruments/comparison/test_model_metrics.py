@@ -17,9 +17,20 @@ from ired.model import problems as model_problems
 from ired.model.sampling import SamplingConfig, sample
 
 FAMILIES = {"test": 0.5, "harder": 0.1, "milder": 1.0}
-SIZES = Sizes(landscapes=(0, 5), problems=4, curved=3, segments=8, states=8, descended=3,
-              distances=(1.0, 10.0), jacobians=2, followed=8, draws=3, linear=40,
-              rotated=(12, 6))  # fmt: skip
+SIZES = Sizes(
+    landscapes=(0, 5),
+    problems=4,
+    curved=3,
+    segments=8,
+    states=8,
+    descended=3,
+    distances=(1.0, 10.0),
+    jacobians=2,
+    followed=8,
+    draws=3,
+    linear=40,
+    rotated=(12, 6),
+)
 CONFIG = SamplingConfig(inner_steps=2, clip=50.0)
 
 
@@ -51,17 +62,35 @@ def test_the_ideal_portrait(ideal, scene):
         **{f"accuracy.{label}.{name}": 0 for label in ("mse", "mse_denoised") for name in FAMILIES},
         "accuracy.affine": 1 - share.unexplained.mean() / share.total.mean(),
         "accuracy.recovered": 1,
-        "landscape.convexity": 1, "landscape.sharpness": 1, "landscape.radius": 1,
-        "landscape.wrong_costs_more": 1, "landscape.curvature": 1, "landscape.anisotropy": 0,
-        "landscape.negative": 0, "landscape.condition": 0, "landscape.algebraic": 0,
-        "landscape.cosine_home": 1, "landscape.score_error": 0, "landscape.offset": -12,
-        "landscape.nearest_minimum": 0, "landscape.lowest_is_nearest": 1, "landscape.minima": 1,
-        "landscape.minimum_found": 1, "landscape.basin": 1, "landscape.escaped": 0,
-        "landscape.unconverged": 0, "attribution.score_cosine": 1, "attribution.score_slope": 1,
-        "attribution.answers_cosine": 1, "attribution.answers_slope": 1, "geometry.definite": 1,
-        "geometry.asymmetry": 0, "geometry.spectrum_error": 0, "geometry.directions_error": 0,
+        "landscape.convexity": 1,
+        "landscape.sharpness": 1,
+        "landscape.radius": 1,
+        "landscape.wrong_costs_more": 1,
+        "landscape.curvature": 1,
+        "landscape.anisotropy": 0,
+        "landscape.negative": 0,
+        "landscape.condition": 0,
+        "landscape.algebraic": 0,
+        "landscape.cosine_home": 1,
+        "landscape.score_error": 0,
+        "landscape.offset": -12,
+        "landscape.nearest_minimum": 0,
+        "landscape.lowest_is_nearest": 1,
+        "landscape.minima": 1,
+        "landscape.minimum_found": 1,
+        "landscape.basin": 1,
+        "landscape.escaped": 0,
+        "landscape.unconverged": 0,
+        "attribution.score_cosine": 1,
+        "attribution.score_slope": 1,
+        "attribution.answers_cosine": 1,
+        "attribution.answers_slope": 1,
+        "geometry.definite": 1,
+        "geometry.asymmetry": 0,
+        "geometry.spectrum_error": 0,
+        "geometry.directions_error": 0,
         **{name: 0 for name in METRICS if name.startswith("equivariance.")},
-    }  # fmt: skip
+    }
     seen = {name: found.numbers[name] for name in known}
     assert seen == pytest.approx(known, abs=1e-6)
     # A root mean square of normal numbers, at least 8 × 10 of them for each of four problems.
@@ -78,12 +107,21 @@ def test_the_algebraic_portrait(algebraic, scene):
     kappa = 2 * (spectrum[:, -1] / spectrum[:, 0]).log10().mean().item()
     curvature = states.sigma(algebraic, 0) * c.scale**2 * spectrum.pow(2).mean().item()
     known = {
-        "landscape.convexity": 1, "landscape.wrong_costs_more": 1, "landscape.negative": 0,
-        "landscape.algebraic": 1, "landscape.condition": kappa, "landscape.curvature": curvature,
-        "landscape.nearest_minimum": 0, "landscape.lowest_is_nearest": 1, "landscape.minima": 1,
-        "landscape.basin": 1, "equivariance.rotated_gap": 0, "equivariance.rotated_score": 0,
-        "equivariance.permuted_gap": 0, "equivariance.permuted_score": 0,
-    }  # fmt: skip
+        "landscape.convexity": 1,
+        "landscape.wrong_costs_more": 1,
+        "landscape.negative": 0,
+        "landscape.algebraic": 1,
+        "landscape.condition": kappa,
+        "landscape.curvature": curvature,
+        "landscape.nearest_minimum": 0,
+        "landscape.lowest_is_nearest": 1,
+        "landscape.minima": 1,
+        "landscape.basin": 1,
+        "equivariance.rotated_gap": 0,
+        "equivariance.rotated_score": 0,
+        "equivariance.permuted_gap": 0,
+        "equivariance.permuted_score": 0,
+    }
     assert {name: found[name] for name in known} == pytest.approx(known, abs=1e-6)
 
 
@@ -120,8 +158,7 @@ def test_the_releases_scale_is_taken_out_of_answers_but_not_of_errors(ideal, sce
 
     found = take(ideal, scaled, replace(scene, scale=0.9), SIZES).numbers
     assert found["accuracy.mse.test"] > 1e-4
-    known = {"attribution.answers_slope": 1, "geometry.spectrum_error": 0,
-             "equivariance.rotated_answer": 0}  # fmt: skip
+    known = {"attribution.answers_slope": 1, "geometry.spectrum_error": 0, "equivariance.rotated_answer": 0}
     assert {name: found[name] for name in known} == pytest.approx(known, abs=1e-6)
 
 

@@ -22,8 +22,7 @@ from ired.model import problems as model_problems
 
 def long(values):
     """A table of values, variant → metric → numbers by seed."""
-    rows = [(v, s, m, x) for v, metrics in values.items() for m, xs in metrics.items()
-            for s, x in enumerate(xs)]  # fmt: skip
+    rows = [(v, s, m, x) for v, metrics in values.items() for m, xs in metrics.items() for s, x in enumerate(xs)]
     return pandas.DataFrame(rows, columns=["variant", "seed", "metric", "value"])
 
 
@@ -44,9 +43,12 @@ def test_single_cells_are_scipys(seeds):
     for i in range(4):
         theirs = stats.ttest_rel(first[i], second[i])
         flips = stats.permutation_test(
-            (first[i], second[i]), lambda x, y, axis: np.mean(x - y, axis=axis),
-            permutation_type="samples", vectorized=True, n_resamples=np.inf,
-        )  # fmt: skip
+            (first[i], second[i]),
+            lambda x, y, axis: np.mean(x - y, axis=axis),
+            permutation_type="samples",
+            vectorized=True,
+            n_resamples=np.inf,
+        )
         np.testing.assert_allclose(found.p_t[i], theirs.pvalue, rtol=1e-9)
         np.testing.assert_allclose(found.t[i], theirs.statistic, rtol=1e-9)
         np.testing.assert_allclose(found.p_flip[i], flips.pvalue, rtol=1e-9)
@@ -60,15 +62,18 @@ def test_beyond_fourteen_seeds_signs_are_random_and_seeded():
     first[1] += 100
     found, again = paired(first, second), paired(first, second)
     np.testing.assert_array_equal(found.p_flip, again.p_flip)
-    exact = stats.permutation_test((first[0] - second[0],), np.mean, permutation_type="samples",
-                                   n_resamples=np.inf, vectorized=True).pvalue  # fmt: skip
+    exact = stats.permutation_test(
+        (first[0] - second[0],), np.mean, permutation_type="samples", n_resamples=np.inf, vectorized=True
+    ).pvalue
     assert abs(found.p_flip[0] - exact) < 0.02
     assert found.p_flip[1] < 3e-4 and found.p_flip[1] >= found.floor == 1 / (2**14 + 1)
 
 
 def test_numbers_stay_finite_where_nothing_varies():
-    found = paired([[1.0, 2.0, 4.0], [1.5, 2.5, 4.5], [0.5, 1.5, 3.5], [0.1 + 0.2, 1.0, 2.0]],
-                   [[1.0, 2.0, 4.0], [1.0, 2.0, 4.0], [1.0, 2.0, 4.0], [0.3, 1.0, 2.0]])  # fmt: skip
+    found = paired(
+        [[1.0, 2.0, 4.0], [1.5, 2.5, 4.5], [0.5, 1.5, 3.5], [0.1 + 0.2, 1.0, 2.0]],
+        [[1.0, 2.0, 4.0], [1.0, 2.0, 4.0], [1.0, 2.0, 4.0], [0.3, 1.0, 2.0]],
+    )
     assert found.d_z.tolist() == [0, LARGEST, -LARGEST, 0]
     assert found.p_t[[0, 3]].tolist() == found.p_flip[[0, 3]].tolist() == [1, 1]
     assert 0 < found.p_t[1] == found.p_t[2] < 1e-4 and found.p_flip[1] == 0.25
@@ -124,9 +129,12 @@ def test_order_of_rows_phases_and_absent_cells():
     assert found.absent == (("random", "a"),)
     cells = found.table[["metric", "variant", "phase"]].itertuples(index=False, name=None)
     assert list(cells) == [
-        ("z", "random", "P1"), ("z", "adversarial", "P1"), ("b", "random", "P3"),
-        ("b", "adversarial", "P3"), ("a", "adversarial", "P2"),
-    ]  # fmt: skip
+        ("z", "random", "P1"),
+        ("z", "adversarial", "P1"),
+        ("b", "random", "P3"),
+        ("b", "adversarial", "P3"),
+        ("a", "adversarial", "P2"),
+    ]
     for row in found.table.itertuples():
         assert mixed.cell(row.variant, row.metric)["difference"] == row.difference
     # Standard normal references have means that may be 0: no share of them, and no NaN in the log.
@@ -135,16 +143,19 @@ def test_order_of_rows_phases_and_absent_cells():
         found.cell("random", "a")
 
 
-@pytest.mark.parametrize("spoil, message", [
-    (lambda t: t.drop(columns="seed"), "no column 'seed'"),
-    (lambda t: t.drop(index=4), "variant 'other' has no 'm' at seed 1, which others have"),
-    (lambda t: pandas.concat([t, t.iloc[[2]]]), "'m' of variant 'none' at seed 2 has more than one"),
-    (lambda t: t[t["seed"] == 0], "at least two seeds, not 1"),
-    (lambda t: t.assign(value=[0, 1, 2, np.inf, 4, 5]), "'m' of variant 'other' at seed 0 is not fin"),
-    (lambda t: t.assign(variant=["a"] * 3 + ["b"] * 3), "reference 'none' is not among"),
-    (lambda t: t[t["variant"] == "none"], "the only variant"),
-    (lambda t: t.assign(metric=["m"] * 3 + ["k"] * 3), "the reference 'none' has no values of 'k'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (lambda t: t.drop(columns="seed"), "no column 'seed'"),
+        (lambda t: t.drop(index=4), "variant 'other' has no 'm' at seed 1, which others have"),
+        (lambda t: pandas.concat([t, t.iloc[[2]]]), "'m' of variant 'none' at seed 2 has more than one"),
+        (lambda t: t[t["seed"] == 0], "at least two seeds, not 1"),
+        (lambda t: t.assign(value=[0, 1, 2, np.inf, 4, 5]), "'m' of variant 'other' at seed 0 is not fin"),
+        (lambda t: t.assign(variant=["a"] * 3 + ["b"] * 3), "reference 'none' is not among"),
+        (lambda t: t[t["variant"] == "none"], "the only variant"),
+        (lambda t: t.assign(metric=["m"] * 3 + ["k"] * 3), "the reference 'none' has no values of 'k'"),
+    ],
+)
 def test_what_is_wrong_with_a_table_is_said(spoil, message):
     table = long({"none": {"m": [1.0, 2, 3]}, "other": {"m": [1.0, 2, 4]}})
     with pytest.raises(ValueError, match=message) as found:
@@ -190,8 +201,9 @@ def test_a_relabelled_table_has_few_false_alarms():
         second, first = planted(rng, (20,), 5)
         swap = rng.random(5) < 0.5  # the same labels for all metrics of a seed
         sides = (np.where(swap, first, second), np.where(swap, second, first))
-        named = {name: {f"m{i}": x for i, x in enumerate(side)}
-                 for name, side in zip(("none", "b"), sides, strict=True)}  # fmt: skip
+        named = {
+            name: {f"m{i}": x for i, x in enumerate(side)} for name, side in zip(("none", "b"), sides, strict=True)
+        }
         false.append(compare(long(named), resamples=20).table["significant"].any())
     # At most one in twenty tables should raise any alarm; 40 tables: 2, and four deviations more.
     assert sum(false) <= 7
@@ -258,8 +270,11 @@ def test_planted_shares_of_variants_and_seeds_are_found():
     shares = []
     for parts in ((1.0, 4.0, 1.0), (9.0, 1.0, 1.0), (0.0, 1.0, 1.0)):
         root = np.sqrt(parts)
-        x = (root[0] * rng.standard_normal((150, V, 1)) + root[1] * rng.standard_normal((150, 1, S))
-             + root[2] * rng.standard_normal((150, V, S)))  # fmt: skip
+        x = (
+            root[0] * rng.standard_normal((150, V, 1))
+            + root[1] * rng.standard_normal((150, 1, S))
+            + root[2] * rng.standard_normal((150, V, S))
+        )
         table = long({str(v): {f"m{i}": x[i, v] for i in range(150)} for v in range(V)})
         found = spread(table)
         shares.append(found["variant"].mean())
@@ -285,15 +300,18 @@ def test_spread_where_nothing_varies_is_finite():
 # Calibration
 
 
-@pytest.mark.parametrize("name, spoil", [
-    ("_flips", lambda p: np.minimum(p, 1 - p)),
-    ("sign_flip", lambda p: p / 2),
-    ("_in_deviations", lambda d: 0.8 * d),
-    ("_in_deviations", lambda d: 1.2 * d),
-    ("detectable", lambda d: 0.8 * d),
-    ("seen", lambda p: p**2),
-    ("_fieller", lambda ends: (ends[0], 1.2 * ends[1], 1.2 * ends[2])),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, spoil",
+    [
+        ("_flips", lambda p: np.minimum(p, 1 - p)),
+        ("sign_flip", lambda p: p / 2),
+        ("_in_deviations", lambda d: 0.8 * d),
+        ("_in_deviations", lambda d: 1.2 * d),
+        ("detectable", lambda d: 0.8 * d),
+        ("seen", lambda p: p**2),
+        ("_fieller", lambda ends: (ends[0], 1.2 * ends[1], 1.2 * ends[2])),
+    ],
+)
 def test_a_broken_statistic_is_named(monkeypatch, name, spoil):
     paired_seeds.detectable.cache_clear()
     own = getattr(paired_seeds, name)

@@ -21,9 +21,23 @@ from ired.model.reference import IdealEnergy
 from ired.model.sampling import SamplingConfig, sample
 
 SIZE = Size(
-    problems=8, changes=6, natural=24, states=1, matched=24, sparsity=4, steps=8, batch=64, spliced=3,
-    shown=160, pairs=30, caliper=1.5, landscapes=(0, 2), tried=5, draws=2, random=40,
-)  # fmt: skip
+    problems=8,
+    changes=6,
+    natural=24,
+    states=1,
+    matched=24,
+    sparsity=4,
+    steps=8,
+    batch=64,
+    spliced=3,
+    shown=160,
+    pairs=30,
+    caliper=1.5,
+    landscapes=(0, 2),
+    tried=5,
+    draws=2,
+    random=40,
+)
 WALK = SamplingConfig(inner_steps=1)
 
 
@@ -33,8 +47,9 @@ def walk(energy, A, start, first=None, callback=None):
 
 def a_network(seed, hidden=16):
     """With weights so large that its score does something: one that does nothing keeps its start."""
-    energy = MLPEnergy(EnergyConfig(3, hidden=hidden, symmetric=True),
-                       model_problems.generator(seed, "network")).double()  # fmt: skip
+    energy = MLPEnergy(
+        EnergyConfig(3, hidden=hidden, symmetric=True), model_problems.generator(seed, "network")
+    ).double()
     for weight in energy.parameters():
         weight.requires_grad_(False).mul_(2.5)
     return energy
@@ -137,9 +152,7 @@ def test_every_concept_layer_and_landscape_has_a_row(own):
 def test_effects_on_answers_are_those_of_p6_01(network, ground):
     table = representation_layers.directions(network, ground, walk, SIZE)
     found = [one.direction for one in representation_layers.located(network, ground, SIZE)]
-    known = effects.effects_of(
-        network, found[:6], ground.layers, walk, SIZE.draws, torch.Generator().manual_seed(3)
-    )
+    known = effects.effects_of(network, found[:6], ground.layers, walk, SIZE.draws, torch.Generator().manual_seed(3))
     np.testing.assert_allclose(table["answers"][:6], known.carried.mean(1), rtol=1e-6, atol=1e-9)
 
 
@@ -152,9 +165,7 @@ def test_effects_on_the_energy_are_derivatives(network, ground):
     prepared, ends = network.prepare(ground.A), []
     for state in (y, home):
         h = network.activations(prepared, state, 0)[one.space]
-        up, down = (
-            network.resume(one.space, h + way * one.vector, prepared, 0) for way in (step, -step)
-        )
+        up, down = (network.resume(one.space, h + way * one.vector, prepared, 0) for way in (step, -step))
         ends.append((up - down) / (2 * step))
     deviation = manifold.nature(network, ground.A, ground.generator(4)).gap[0]
     expected = (ends[0] - ends[1]).mean() * table["spread"][1] / deviation

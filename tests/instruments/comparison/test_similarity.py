@@ -55,13 +55,14 @@ def taken(network, ground):
     source = torch.Generator().manual_seed(1)
     c, schedule = network.coordinates, network.schedule
     energies = {
-        "own": network, "copy": copy.deepcopy(network), "permuted": permuted(network, source),
-        "shuffled": shuffled(network, source), "ideal": IdealEnergy(c, schedule),
+        "own": network,
+        "copy": copy.deepcopy(network),
+        "permuted": permuted(network, source),
+        "shuffled": shuffled(network, source),
+        "ideal": IdealEnergy(c, schedule),
         "algebraic": AlgebraicEnergy(c, schedule),
-    } | {seed: a_network(seed) for seed in (1, 2, 3)}  # fmt: skip
-    return {
-        name: representation.fingerprint(energy, ground, walk, SIZE) for name, energy in energies.items()
-    }
+    } | {seed: a_network(seed) for seed in (1, 2, 3)}
+    return {name: representation.fingerprint(energy, ground, walk, SIZE) for name, energy in energies.items()}
 
 
 def test_two_copies_are_one(taken):
@@ -113,9 +114,7 @@ def test_for_multiples_of_the_identity_ideal_and_algebraic_rise_alike(taken, gro
     root = c.schedule.sqrt_alpha_bar.double()[:, None, None, None]
     near = ground.near + root * (y0 - ground.y0)[:, None]
     there = replace(ground, A=A, y0=y0, near=near)
-    ideal, algebraic = (
-        representation.gaps(energy, there) for energy in (IdealEnergy(c.coordinates, c.schedule), c)
-    )
+    ideal, algebraic = (representation.gaps(energy, there) for energy in (IdealEnergy(c.coordinates, c.schedule), c))
     assert similarity.alike(ideal, algebraic) == pytest.approx(1, abs=1e-12)
 
 
@@ -231,15 +230,17 @@ def missed(checks):
 @pytest.mark.parametrize(
     "module, name, broken, named",
     [
-        (similarity, "matched", lambda own: lambda a, b, fit: own(a, b, ~fit) * 0.9,
-         "features of two copies"),
-        (representation, "gaps", lambda own: lambda energy, ground: own(energy, ground) ** 2,
-         "landscape of ideal and algebraic"),
-        (representation, "attributions", lambda own: lambda energy, ground: -own(energy, ground),
-         "ideal attributions"),
+        (similarity, "matched", lambda own: lambda a, b, fit: own(a, b, ~fit) * 0.9, "features of two copies"),
+        (
+            representation,
+            "gaps",
+            lambda own: lambda energy, ground: own(energy, ground) ** 2,
+            "landscape of ideal and algebraic",
+        ),
+        (representation, "attributions", lambda own: lambda energy, ground: -own(energy, ground), "ideal attributions"),
     ],
     ids=["matching", "gaps", "attributions"],
-)  # fmt: skip
+)
 @pytest.mark.slow
 def test_a_broken_instrument_is_named(monkeypatch, references, module, name, broken, named):
     if not references.ideal.coordinates.symmetric:

@@ -19,31 +19,39 @@ def models(shift=None, others=OTHERS):
     for variant in (*NETWORKS, *others):
         for seed in SEEDS:
             numbers[variant, seed] = {
-                metric: 0.004 * own[seed] * (1 + 0.01 * rng.standard_normal())
+                metric: 0.004
+                * own[seed]
+                * (1 + 0.01 * rng.standard_normal())
                 * (shift or {}).get((variant, metric), 1.0)
                 for metric in METRICS
-            }  # fmt: skip
+            }
     return numbers
 
 
 def pairs(mining=0.60, seeds=0.60, copy=1.0, shuffled=0.01):
     rows = [
-        {"kind": one.kind, "first": one.first[0], "first_seed": one.first[1], "second": one.second[0],
-         "second_seed": one.second[1],
-         "score": (mining if one.kind == similarity.MINING else seeds) + 0.002 * one.first[1]}
+        {
+            "kind": one.kind,
+            "first": one.first[0],
+            "first_seed": one.first[1],
+            "second": one.second[0],
+            "second_seed": one.second[1],
+            "score": (mining if one.kind == similarity.MINING else seeds) + 0.002 * one.first[1],
+        }
         for one in similarity.pairs(NETWORKS, list(SEEDS))
-    ]  # fmt: skip
+    ]
     beside = {study.COPY: copy, study.SHUFFLED: shuffled, study.UNTRAINED: 0.1}
-    rows += [{"kind": name, "first": "none", "first_seed": 0, "second": name, "second_seed": 0,
-              "score": score} for name, score in beside.items()]  # fmt: skip
+    rows += [
+        {"kind": name, "first": "none", "first_seed": 0, "second": name, "second_seed": 0, "score": score}
+        for name, score in beside.items()
+    ]
     return DataFrame(rows)
 
 
 def decided(numbers=None, alike=None, linear=0.004, recipes=None, others=OTHERS):
     numbers = numbers or models(others=others)
     recipes = recipes or dict.fromkeys(numbers, {"steps": 4000})
-    return study.Study.of(study.long(numbers), pairs() if alike is None else alike, NETWORKS, others,
-                          linear, recipes)  # fmt: skip
+    return study.Study.of(study.long(numbers), pairs() if alike is None else alike, NETWORKS, others, linear, recipes)
 
 
 def met(found):
@@ -54,13 +62,16 @@ def test_where_nothing_differs_nothing_is_claimed():
     assert met(decided()) == {"only_negatives_differ", "told_apart", "findings_persist"}
 
 
-@pytest.mark.parametrize("metric, factor, name", [
-    (study.SAMPLED, 0.5, "mining_helps"),
-    (study.DENOISED, 0.5, "mining_helps_without_descent"),
-    (study.HARDER, 0.5, "mining_helps_harder"),
-    ("landscape.sharpness", 2.0, "landscapes_sharpen"),
-    ("landscape.nearest_minimum", 0.5, "minima_come_nearer"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "metric, factor, name",
+    [
+        (study.SAMPLED, 0.5, "mining_helps"),
+        (study.DENOISED, 0.5, "mining_helps_without_descent"),
+        (study.HARDER, 0.5, "mining_helps_harder"),
+        ("landscape.sharpness", 2.0, "landscapes_sharpen"),
+        ("landscape.nearest_minimum", 0.5, "minima_come_nearer"),
+    ],
+)
 def test_a_planted_difference_is_found_and_its_opposite_is_not(metric, factor, name):
     nothing = met(decided())
     better = met(decided(models({("adversarial", metric): factor})))

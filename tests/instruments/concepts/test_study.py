@@ -22,9 +22,7 @@ def test_a_study_of_a_network(network, shown):
     generator = torch.Generator().manual_seed(0)
     slopes = all_slopes(network, A[:30], y0[:30], landscapes=landscapes, layers=LAYERS, generator=generator)
     rng = np.random.default_rng(0)
-    concepts = study.study(
-        network, A, y0, shown=pairs, layers=(INPUT, *LAYERS), slopes=slopes, random=39, rng=rng
-    )
+    concepts = study.study(network, A, y0, shown=pairs, layers=(INPUT, *LAYERS), slopes=slopes, random=39, rng=rng)
     cells = len(CONCEPTS) * len(LAYERS) * len(landscapes)
     assert len(concepts.tcav) == 2 * cells and len(concepts.agreement) == cells
     assert len(concepts.confusion) == 2 * len(CONCEPTS) * cells
@@ -48,9 +46,7 @@ def test_a_study_of_a_network(network, shown):
     assert set(concepts.beyond_random("fc1")) == {"by_score", "by_mean", "tests"}
 
     states = noisy_pairs(network, population, 60, torch.Generator().manual_seed(0))
-    degrees = regress(
-        network, A, y0, population=population, pairs=states, layers=(INPUT, *LAYERS), slopes=slopes
-    )
+    degrees = regress(network, A, y0, population=population, pairs=states, layers=(INPUT, *LAYERS), slopes=slopes)
     assert len(degrees) == 5 * 3 * 2 and (degrees["r2"] <= 1).all()
     table = regions(network, A, y0, shown=pairs, at=concepts.best()[:2])
     assert len(table) == 4 and table["accuracy"].between(0, 1).all()

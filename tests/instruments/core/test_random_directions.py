@@ -8,7 +8,7 @@ from ired.instruments.core.directions import STATE
 
 def test_isotropic_directions_stay_where_states_live(ideal, generator):
     like = torch.empty(0, dtype=torch.float64)
-    width = ideal.coordinates.n ** 2
+    width = ideal.coordinates.n**2
     drawn = random_directions.isotropic_in(ideal, STATE, 5, width, generator, like)
     torch.testing.assert_close(ideal.coordinates.project(drawn), drawn)
     for some in (drawn, random_directions.isotropic_in(ideal, "fc1", 5, width, generator, like)):

@@ -31,8 +31,10 @@ def test_a_path_holds_every_step_and_ends_where_sampling_does(network):
 
 
 def test_a_file_brings_back_what_was_written():
-    steps = [SimpleNamespace(stage="start", landscape=1, inner=0, y=torch.ones(2, 4, dtype=torch.float64)),
-             SimpleNamespace(stage="end", landscape=0, inner=0, y=torch.zeros(2, 4))]  # fmt: skip
+    steps = [
+        SimpleNamespace(stage="start", landscape=1, inner=0, y=torch.ones(2, 4, dtype=torch.float64)),
+        SimpleNamespace(stage="end", landscape=0, inner=0, y=torch.zeros(2, 4)),
+    ]
 
     def sampler(energy, A, start, callback):
         for step in steps:

@@ -64,9 +64,7 @@ def test_moments_of_shards_are_those_of_all(generator):
     seen = moments.summary()
     flat = x.double() - moments.mean
     between = torch.stack([x[k == i].double().mean(0) for i in range(3)]) - moments.mean
-    assert seen["between_landscapes"] == pytest.approx(
-        float(between.pow(2).sum() * 100 / flat.pow(2).sum())
-    )
+    assert seen["between_landscapes"] == pytest.approx(float(between.pow(2).sum() * 100 / flat.pow(2).sum()))
     assert seen["positive"] == pytest.approx((x > 0).double().mean().item())
     assert seen["mean_square"] == pytest.approx(x.double().pow(2).mean().item())
     assert 1 < seen["participation"] < 4
@@ -75,8 +73,7 @@ def test_moments_of_shards_are_those_of_all(generator):
 def stored(generator):
     """Two shards of training tokens and one held out, as a script stores them."""
     x = {("train", 0): 8, ("train", 1): 12, ("held_out", 0): 5}
-    kept = {Shards.name(s, i, "fc1"): {"x": torch.randn(n, 3, generator=generator)}
-            for (s, i), n in x.items()}  # fmt: skip
+    kept = {Shards.name(s, i, "fc1"): {"x": torch.randn(n, 3, generator=generator)} for (s, i), n in x.items()}
     kept |= {Shards.name(s, i, "tokens"): {"problem": torch.arange(n)} for (s, i), n in x.items()}
     index = {"widths": {"fc1": 3}, "tokens": {"train": [8, 12], "held_out": [5]}, "landscapes": 10}
     return Shards(index, kept.__getitem__), kept

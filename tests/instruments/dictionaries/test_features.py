@@ -43,9 +43,13 @@ def tokens_of(energy, A, generator, each=20):
     root, sigma = (energy.schedule.at(name, k, noise) for name in ("sqrt_alpha_bar", "sigma"))
     y = root * y0[problem] + sigma * noise
     columns = {
-        "problem": problem, "landscape": k, "y": y, "kind": torch.zeros_like(k),
-        "step": torch.zeros_like(k), "distance": noise.norm(dim=1) / energy.coordinates.size**0.5,
-    }  # fmt: skip
+        "problem": problem,
+        "landscape": k,
+        "y": y,
+        "kind": torch.zeros_like(k),
+        "step": torch.zeros_like(k),
+        "distance": noise.norm(dim=1) / energy.coordinates.size**0.5,
+    }
     return features.places(energy, A, y0, columns, torch.arange(len(y))), columns
 
 
@@ -75,18 +79,14 @@ def test_effects_on_an_energy_that_is_a_power_of_every_feature(power, ideal, pro
 
 def test_the_difference_to_the_answer_is_what_counts(network, problems, generator):
     at, _ = tokens_of(network, problems, generator)
-    dictionary = given(
-        "largest", torch.randn(9, 32, generator=generator), torch.zeros(32), torch.ones(()), 5
-    )
+    dictionary = given("largest", torch.randn(9, 32, generator=generator), torch.zeros(32), torch.ones(()), 5)
     same = features.Places(at.A, at.y, at.y, at.k, at.problem)
     assert features.attribute(network, "fc2", dictionary, same).size.max() == 0
     assert features.ablate(network, "fc2", dictionary, same, torch.arange(9)).size.max() == 0
 
 
 @pytest.mark.parametrize("layer", ["fc1", "fc2", "fc3"])
-def test_effects_on_a_network_are_those_of_the_dictionary_put_into_it(
-    layer, network, problems, generator
-):
+def test_effects_on_a_network_are_those_of_the_dictionary_put_into_it(layer, network, problems, generator):
     """The construction written out: f a leaf, the error kept."""
     network.requires_grad_(False)
     at, _ = tokens_of(network, problems, generator, each=4)

@@ -101,10 +101,13 @@ def test_selection_does_not_make_a_kind_win():
 
 def test_ridge_finds_a_linear_property_and_nothing_in_noise(rng):
     seen = units(rng, count=20)
-    properties = property_correlation.problem_properties({
-        "trace": seen.mean @ rng.normal(size=20), "norm": rng.normal(size=P),
-        "condition_number": np.exp(3 * seen.mean[:, 0]),
-    })  # fmt: skip
+    properties = property_correlation.problem_properties(
+        {
+            "trace": seen.mean @ rng.normal(size=20),
+            "norm": rng.normal(size=P),
+            "condition_number": np.exp(3 * seen.mean[:, 0]),
+        }
+    )
     found = held_out_correlation.predictability([seen], properties, resamples=200).set_index("property")
     assert found.loc["trace", "r2"] > 0.999
     assert found.loc["condition_number", "r2"] > 0.99  # its logarithm is linear
@@ -147,9 +150,7 @@ def test_tables_hold_every_test(rng):
 def test_a_feature_beats_neurons_only_if_it_survives_and_is_not_confounded(rng):
     landscape = rng.integers(0, 10, P)
     distance = landscape + 0.1 * rng.random(P)
-    properties = plain(rng, "trace", "norm") + property_correlation.token_properties(
-        distance, landscape, np.zeros(P)
-    )
+    properties = plain(rng, "trace", "norm") + property_correlation.token_properties(distance, landscape, np.zeros(P))
     sae, neuron = units(rng, "sae", 9), units(rng, "neuron", 9)
     sae.mean[:, 2], sae.single[:, 5] = properties[0].values, landscape + rng.random(P)
     found = held_out_correlation.select([sae, neuron], properties, resamples=300).table()
@@ -158,18 +159,22 @@ def test_a_feature_beats_neurons_only_if_it_survives_and_is_not_confounded(rng):
     table = held_out_correlation.decided(found, tests).query("kind == 'neuron'").set_index("property")
     assert table["ahead_low"]["error"] > 0 and not table["beaten"]["error"]
     assert table["beaten"].to_dict() == {
-        "trace": True, "norm": False, "landscape": True, "error": False,
-        "error at one landscape": False, "error at one landscape and kind": False,
-    }  # fmt: skip
+        "trace": True,
+        "norm": False,
+        "landscape": True,
+        "error": False,
+        "error at one landscape": False,
+        "error at one landscape and kind": False,
+    }
     tests["p_adjusted"] = 0.06
     assert not held_out_correlation.decided(found, tests)["beaten"].any()
 
 
 def test_layers_are_corrected_together_and_decided_one_by_one(rng):
     planted, neuron = units(rng), units(rng, "neuron")
-    properties = property_correlation.problem_properties({
-        "trace": np.exp(planted.mean[:, 4]), "norm": rng.normal(size=P)
-    })  # fmt: skip
+    properties = property_correlation.problem_properties(
+        {"trace": np.exp(planted.mean[:, 4]), "norm": rng.normal(size=P)}
+    )
     layers = [
         held_out_correlation.of_layer(layer, kinds, [units(rng, "untrained")], properties, rng, 5, 0)
         for layer, kinds in (("fc1", [planted, neuron]), ("fc2", [units(rng), neuron]))

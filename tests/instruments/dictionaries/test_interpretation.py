@@ -21,9 +21,7 @@ def test_pictures_of_a_linear_layer_are_its_weights(ideal, problems, generator):
     encoder = torch.randn(3, c.size, generator=generator, dtype=torch.float64)
     fires = torch.rand(len(at.y), 3, generator=generator) < 0.5
     fires[:, 2] = False
-    found = interpretation.pictures(
-        energy, LAYER, encoder, encoder, problems, columns, fires, 30, generator, chunk=11
-    )
+    found = interpretation.pictures(energy, LAYER, encoder, encoder, problems, columns, fires, 30, generator, chunk=11)
     basis = states.state_basis(energy, problems)
     rows, pushed = ((v @ basis).reshape(3, c.n, c.n) for v in (encoder, encoder * energy.weights))
     np.testing.assert_allclose(found.state[:2], rows[:2], atol=1e-9)
@@ -37,9 +35,7 @@ def test_pictures_of_a_network_are_its_derivatives(network, problems, generator)
     encoder, along = torch.randn(2, 2, 32, generator=generator, dtype=torch.float64)
     fires = torch.zeros(len(at.y), 2, dtype=torch.bool)
     fires[3, 0] = fires[1, 1] = fires[4, 1] = True
-    found = interpretation.pictures(
-        network, "fc2", encoder, along, problems, columns, fires, 5, generator
-    )
+    found = interpretation.pictures(network, "fc2", encoder, along, problems, columns, fires, 5, generator)
     n, k = network.coordinates.n, at.k[3:4]
 
     def u(A, y):
@@ -74,9 +70,7 @@ def test_agreement_of_pictures_that_have_nothing_in_common(ideal, problems, gene
     columns["landscape"][:] = 5
     encoder = torch.ones(40, ideal.coordinates.size, dtype=torch.float64)
     fires = torch.ones(len(at.y), 40, dtype=torch.bool)
-    found = interpretation.pictures(
-        energy, LAYER, encoder, encoder, problems, columns, fires, 10, generator
-    )
+    found = interpretation.pictures(energy, LAYER, encoder, encoder, problems, columns, fires, 10, generator)
     # Ten tokens that are noise would have 1/10 of their mean square in their mean.
     assert abs(found.state_agreement.mean()) < 0.04
 
@@ -118,9 +112,18 @@ def interpreted(network, generator):
     dictionary = replace(random, encoder_bias=always)
     properties = {"trace": problems.diagonal(dim1=1, dim2=2).sum(1).numpy()}
     found = interpretation.interpret(
-        network, "fc2", dictionary, covariance, x, problems, states.answers(network, problems),
-        columns, properties, interpretation.Sizes(4, 6, 100, 20, 3, 2), generator,
-    )  # fmt: skip
+        network,
+        "fc2",
+        dictionary,
+        covariance,
+        x,
+        problems,
+        states.answers(network, problems),
+        columns,
+        properties,
+        interpretation.Sizes(4, 6, 100, 20, 3, 2),
+        generator,
+    )
     return found, columns, properties
 
 
@@ -131,9 +134,7 @@ def test_all_of_it_fits_together(interpreted):
     assert table["feature"][0] == 0 and table["rate"][0] == 1  # the largest activation by far
     assert table["rule"][0].startswith("fires on every token") and np.isnan(table["auroc"][0])
     assert table["auroc"][1:].between(0, 1).all() and len(found.aurocs()) == 3
-    np.testing.assert_allclose(
-        found.beyond_null(), (table["auroc"] - table["null"])[1:], atol=1e-12
-    )
+    np.testing.assert_allclose(found.beyond_null(), (table["auroc"] - table["null"])[1:], atol=1e-12)
     checked = DataFrame(found.checked_columns())
     assert len(checked) == 10 and checked["top"].sum() == 4
     examples = DataFrame(found.top_examples(columns, properties))
@@ -147,9 +148,12 @@ def test_the_catalogue_is_one_page_that_needs_nothing_else(interpreted):
     found, columns, properties = interpreted
     table = DataFrame(found.columns()).assign(stability=[0.5, np.nan, 0.1, 0.2])
     layer = {
-        "name": "fc2", "note": figures_catalogue.note("topk", found.summary(), None, False), "table": table,
-        "arrays": found.arrays(), "examples": DataFrame(found.top_examples(columns, properties)),
-    }  # fmt: skip
+        "name": "fc2",
+        "note": figures_catalogue.note("topk", found.summary(), None, False),
+        "table": table,
+        "arrays": found.arrays(),
+        "examples": DataFrame(found.top_examples(columns, properties)),
+    }
     page = figures_catalogue.page("A & B", [layer])
     assert "A &amp; B" in page and page.count("<article") == 4 and page.count("<img") == 12
     words = re.sub(r"base64,[^\"]*", "", page)

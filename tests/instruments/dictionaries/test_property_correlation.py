@@ -48,8 +48,9 @@ def test_the_null_of_the_maximum_covers_the_largest_correlation():
     hits = []
     for seed in range(150):
         rng = np.random.default_rng(seed)
-        found = property_correlation.correlate(units(rng, count=20, problems=30),
-                                      plain(rng, "trace", problems=30), rng, 60).best()  # fmt: skip
+        found = property_correlation.correlate(
+            units(rng, count=20, problems=30), plain(rng, "trace", problems=30), rng, 60
+        ).best()
         hits.append(found["chance"][0] <= 0.05)
     assert 0 < np.mean(hits) < 0.1
 

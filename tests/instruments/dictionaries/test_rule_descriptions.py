@@ -58,9 +58,7 @@ def test_a_feature_that_always_or_never_fires_has_no_rule(described):
 def test_firing_by_what_there_is(tokens):
     k, problem, kind, distance = (tokens[c] for c in ("landscape", "problem", "kind", "distance"))
     steep = np.arange(40.0)
-    f = np.stack(
-        [2.0 * (k <= 2), (distance > 0.6) * 1.0, kind * steep[problem], np.zeros(len(k))], 1
-    )
+    f = np.stack([2.0 * (k <= 2), (distance > 0.6) * 1.0, kind * steep[problem], np.zeros(len(k))], 1)
     found = rule_descriptions.firing(f, tokens, {"size": steep, "other": np.arange(40) % 2})
     np.testing.assert_array_equal(found.by_landscape[0], np.arange(10) <= 2)
     np.testing.assert_array_equal(found.by_kind[2], [0, 39 / 40])

@@ -18,8 +18,9 @@ def by_hand(kind="relu", k=0):
     """Two features along the axes of the plane, the second with threshold 0.5."""
     eye = torch.eye(2, dtype=torch.float64)
     nothing = eye.new_zeros(2)
-    return Dictionary(kind, eye, nothing, eye, nothing, eye.new_tensor([1.0, 2.0]),
-                      eye.new_tensor(2.0), eye.new_tensor([0.0, 0.5]), k)  # fmt: skip
+    return Dictionary(
+        kind, eye, nothing, eye, nothing, eye.new_tensor([1.0, 2.0]), eye.new_tensor(2.0), eye.new_tensor([0.0, 0.5]), k
+    )
 
 
 def test_quality_by_hand():
@@ -125,10 +126,9 @@ def test_gradients_agree_with_autograd(architecture):
     trainer.differentiate(x, u, codes)
 
     W, b, D, theta, c = (
-        v.clone().requires_grad_() for v in (
-            trainer.encoder, trainer.encoder_bias, trainer.decoder, trainer.threshold, trainer.bias
-        )
-    )  # fmt: skip
+        v.clone().requires_grad_()
+        for v in (trainer.encoder, trainer.encoder_bias, trainer.decoder, trainer.threshold, trainer.bias)
+    )
     loss = 0
     for place, (member, own) in enumerate(zip(members, trainer.slices, strict=True)):
         u = x @ W[own].mT + b[own]
@@ -162,10 +162,12 @@ def test_gradients_agree_with_autograd(architecture):
     loss.backward()
     on_sphere = D.grad - (D.grad * D).sum(1, keepdim=True) * D
     for ours, theirs in (
-        (trainer.encoder, W.grad), (trainer.encoder_bias, b.grad), (trainer.decoder, on_sphere),
+        (trainer.encoder, W.grad),
+        (trainer.encoder_bias, b.grad),
+        (trainer.decoder, on_sphere),
         (trainer.threshold, theta.grad if theta.grad is not None else torch.zeros(16)),
         (trainer.bias, c.grad),
-    ):  # fmt: skip
+    ):
         torch.testing.assert_close(ours.grad, theirs.detach().to(ours), atol=1e-12, rtol=1e-10)
 
 

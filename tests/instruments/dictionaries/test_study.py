@@ -42,11 +42,13 @@ def bench(network, problems, generator):
 
 def test_everything_kept_is_the_network_and_nothing_kept_the_floor(bench):
     mean, scale = bench.standard
-    judged = bench.judge({
-        "all": sparse_autoencoder.neurons(mean, scale, 32),
-        "mean": study.constant(mean, mean, scale),
-        "zero": study.constant(0 * mean, mean, scale),
-    })  # fmt: skip
+    judged = bench.judge(
+        {
+            "all": sparse_autoencoder.neurons(mean, scale, 32),
+            "mean": study.constant(mean, mean, scale),
+            "zero": study.constant(0 * mean, mean, scale),
+        }
+    )
     rows = study.table(judged).set_index("name")
     own = bench.answer(bench.energy).mean().item()
     assert rows.loc["all", "mse"] == pytest.approx(own, rel=1e-3)
@@ -71,8 +73,14 @@ def test_a_study_holds_all_it_promises(bench):
     }
     assert set(found.named) == {
         *(f"{kind}-48-l0_6-seed{seed}" for kind in sparse_autoencoder.ARCHITECTURES for seed in range(2)),
-        "frozen", "pca", "pca, first", "ica", "neurons", "mean", "zero",
-    }  # fmt: skip
+        "frozen",
+        "pca",
+        "pca, first",
+        "ica",
+        "neurons",
+        "mean",
+        "zero",
+    }
     packed = found.pack()
     for name, one in found.named.items():
         again = sparse_autoencoder.Dictionary.unpack(name, *packed)

@@ -117,9 +117,7 @@ def test_nearly_equal_eigenvalues_are_joined_at_the_tolerance(generator):
     assert Frame.of(Y, tolerance=1e-3).groups.tolist() == [[0, 0, 1]]
 
 
-@pytest.mark.parametrize(
-    "values, level", [([1, 2, 4, 7], 0.4), ([1, 3, 3, 7], 0.5), ([2, 2, 2, 2], 1.0)]
-)
+@pytest.mark.parametrize("values, level", [([1, 2, 4, 7], 0.4), ([1, 3, 3, 7], 0.5), ([2, 2, 2, 2], 1.0)])
 def test_isotropic_noise_has_the_share_of_its_dimensions(values, level, generator):
     frame = Frame.of(matrices(values, orthogonal(generator, 1, 4, 4)))
     assert frame.isotropic.item() == pytest.approx(level)
@@ -244,8 +242,11 @@ def test_steps_stand_in_their_order(truth, generator):
     assert np.allclose(found.eigenvalue, [[16] * 3, [4] * 3, [0] * 3])
     assert np.allclose(found.eigenvector[1], states.array(K.pow(2).sum((-2, -1))))
     assert list(found.columns({"step": range(3), "problem": range(3)})) == [
-        "step", "problem", *(part.name for part in fields(Parts)), "share"
-    ]  # fmt: skip
+        "step",
+        "problem",
+        *(part.name for part in fields(Parts)),
+        "share",
+    ]
 
 
 def test_when_a_part_has_fallen():

@@ -51,9 +51,7 @@ def test_scores_are_compared_at_the_same_points(network, problems, generator):
     assert row[row["measure"] == "share"]["mean"].item() == pytest.approx(some["share"].mean())
 
 
-@pytest.mark.parametrize(
-    "factors, first", [((0.6, 0.9), True), ((0.9, 0.6), False), ((0.8, 0.8), False)]
-)
+@pytest.mark.parametrize("factors, first", [((0.6, 0.9), True), ((0.9, 0.6), False), ((0.8, 0.8), False)])
 def test_which_part_halves_first(truth, generator, factors, first):
     frame = Frame.of(truth)
     walk = Walk.of(decaying(truth, frame, generator, *factors), frame, truth)
@@ -73,8 +71,9 @@ def test_walks_as_tables(truth, generator):
     walk = Walk.of(decaying(truth, frame, generator, 0.7, 0.9), frame, truth)
     table = walk.table()
     assert len(table) == 96 and np.allclose(table["values_error"][:8], walk.swap.values_error[0])
-    found = SimpleNamespace(gradient=walk.parts, cosine_eigenvalue=np.ones((12, 8)),
-                            cosine_eigenvector=np.zeros((12, 8)))  # fmt: skip
+    found = SimpleNamespace(
+        gradient=walk.parts, cosine_eigenvalue=np.ones((12, 8)), cosine_eigenvector=np.zeros((12, 8))
+    )
     curves = study.curves({"trained": walk}, {"trained": found}, [9] * 6 + [8] * 6)
     assert set(curves["who"]) == {"trained", "gradient trained"}
     last = curves[(curves["measure"] == "spectrum") & (curves["step"] == 11)].iloc[0]
@@ -123,12 +122,21 @@ def test_verdicts_of_a_planted_study(truth, generator):
     answers = {"trained": Y + 1e-3 * frame.vectors[..., -1:] @ frame.vectors[..., -1:].mT}
     table = study.finals(answers, frame, Y, generator).table
     shares = {"trained": 0.1, "untrained": 0.4, "blind": 0.4}
-    noised = pandas.DataFrame([{"energy": name, "quantity": "score error", "landscape": 0, "problem": p,
-                                "share": share + 0.001 * p} for name, share in shares.items()
-                               for p in range(8)])  # fmt: skip
+    noised = pandas.DataFrame(
+        [
+            {"energy": name, "quantity": "score error", "landscape": 0, "problem": p, "share": share + 0.001 * p}
+            for name, share in shares.items()
+            for p in range(8)
+        ]
+    )
     found = study.verdicts(walk, table, noised)
     met = {name for name, (yes, _) in found.items() if yes}
     # The spectrum's halving is not asked here: its errors are small from the first step.
-    assert met == {"eigenvalues_first", "not_isotropic", "gradient_sees_eigenvalues",
-                   "largest_dominates", "first_order_holds"}  # fmt: skip
+    assert met == {
+        "eigenvalues_first",
+        "not_isotropic",
+        "gradient_sees_eigenvalues",
+        "largest_dominates",
+        "first_order_holds",
+    }
     assert all(np.isfinite(list(numbers.values())).all() for _, numbers in found.values())

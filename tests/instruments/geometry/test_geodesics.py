@@ -126,9 +126,7 @@ def test_concave_energies_are_seen(problems, answers, ideal, generator):
             return -super().energy(A, y, k)
 
     X, _ = spd_states.perturbed(answers, 0.5, 4, generator)
-    seen = geodesics.convexity(
-        Upside(ideal.coordinates, ideal.schedule), problems, "noised", X[:, :2], X[:, 2:], [0]
-    )
+    seen = geodesics.convexity(Upside(ideal.coordinates, ideal.schedule), problems, "noised", X[:, :2], X[:, 2:], [0])
     straight = seen.metrics.index("Euclidean")
     assert (seen.share[0, straight] == 0).all()
     np.testing.assert_allclose(seen.bend[0, straight], -1, atol=1e-9)

@@ -26,9 +26,17 @@ def test_every_law_holds_on_problems(laws):
 
 def test_the_laws_of_each_metric(laws):
     """Inversion and congruence tell the metrics apart (METHODS 5 and 6)."""
-    kept = {what: {law.metric for law in laws if law.law == what and law.expected} for what in
-            ("invariant under inversion", "invariant under congruence", "mean of inverses = inverse of mean",
-             "d(A, A⁻¹) = 2‖log A‖", "I is midway from A to A⁻¹", "invariant under rotation")}  # fmt: skip
+    kept = {
+        what: {law.metric for law in laws if law.law == what and law.expected}
+        for what in (
+            "invariant under inversion",
+            "invariant under congruence",
+            "mean of inverses = inverse of mean",
+            "d(A, A⁻¹) = 2‖log A‖",
+            "I is midway from A to A⁻¹",
+            "invariant under rotation",
+        )
+    }
     inverting = {"affine-invariant", "log-Euclidean"}
     assert kept.pop("invariant under congruence") == {"affine-invariant"}
     assert kept.pop("invariant under rotation") == set(metrics.METRICS)
@@ -42,9 +50,14 @@ def test_other_libraries_are_asked(laws):
 
 @pytest.mark.parametrize(
     "method, expected",
-    [("distance", "d is the length of log"), ("log", "exp undoes log"), ("transport", "transport is an isometry"),
-     ("geodesic", "geodesics run from P to Q"), ("mean", "mean of two is midway")],
-)  # fmt: skip
+    [
+        ("distance", "d is the length of log"),
+        ("log", "exp undoes log"),
+        ("transport", "transport is an isometry"),
+        ("geodesic", "geodesics run from P to Q"),
+        ("mean", "mean of two is midway"),
+    ],
+)
 @pytest.mark.parametrize("metric", [metrics.AffineInvariant, metrics.BuresWasserstein], ids=lambda kind: kind.__name__)
 def test_a_spoiled_metric_breaks_its_laws(problems, generator, monkeypatch, metric, method, expected):
     own = getattr(metric, method)
@@ -81,14 +94,18 @@ def test_columns_are_a_table(laws):
 @pytest.mark.parametrize(
     "spoil, message",
     [
-        (lambda A: A - 3 * torch.eye(4) * A.new_tensor([0, 0, 1])[:, None, None].repeat(2, 4, 4),
-         r"problem 2 is not positive definite: its smallest eigenvalue is -\d"),
-        (lambda A: torch.cat([A[:1], A[1:2] + torch.ones(4, 4, dtype=A.dtype).triu(1), A[2:]]),
-         r"problem 1 is not symmetric.*smallest eigenvalue"),
+        (
+            lambda A: A - 3 * torch.eye(4) * A.new_tensor([0, 0, 1])[:, None, None].repeat(2, 4, 4),
+            r"problem 2 is not positive definite: its smallest eigenvalue is -\d",
+        ),
+        (
+            lambda A: torch.cat([A[:1], A[1:2] + torch.ones(4, 4, dtype=A.dtype).triu(1), A[2:]]),
+            r"problem 1 is not symmetric.*smallest eigenvalue",
+        ),
         (lambda A: torch.cat([A[:5], A[5:] * torch.nan]), "problem 5 is not finite"),
     ],
     ids=["indefinite", "asymmetric", "not finite"],
-)  # fmt: skip
+)
 def test_a_bad_problem_is_named(problems, generator, spoil, message):
     with pytest.raises(ValueError, match=message):
         metric_laws.check(spoil(problems), generator, library=0)

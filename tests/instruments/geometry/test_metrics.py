@@ -79,8 +79,10 @@ def test_geomstats_needs_what_is_ours(plain):
         quotient = torch.log1p((smooth[:, None] - smooth) / smooth) / (smooth[:, None] - smooth)
         expected = U @ (torch.where(smooth[:, None] == smooth, 1 / smooth, quotient) * (U.mT @ V @ U)) @ U.mT
         diffeo = plain[LOG.name].diffeo
-        theirs, ours = (torch.tensor(which.tangent(V.numpy(), base_point=M.numpy(), image_point=diffeo(M.numpy())))
-                        for which in (diffeo, LOG._peer(P).diffeo))  # fmt: skip
+        theirs, ours = (
+            torch.tensor(which.tangent(V.numpy(), base_point=M.numpy(), image_point=diffeo(M.numpy())))
+            for which in (diffeo, LOG._peer(P).diffeo)
+        )
         size = expected.norm()
         assert (theirs - expected).norm() > least * size and (ours - expected).norm() < 1e-12 * size
     for metric in (BURES, STRAIGHT):
@@ -216,8 +218,12 @@ def test_karcher_means(metric):
     # Commuting matrices: every metric's mean is the power mean of the spectra that belongs to it.
     U, values = torch.linalg.eigh(X[0]).eigenvectors, torch.linalg.eigvalsh(X)
     commuting = metrics.symmetric((U * values[:, None, :]) @ U.mT)
-    expected = {AFFINE: values.log().mean(0).exp(), LOG: values.log().mean(0).exp(),
-                BURES: values.sqrt().mean(0) ** 2, STRAIGHT: values.mean(0)}[metric]  # fmt: skip
+    expected = {
+        AFFINE: values.log().mean(0).exp(),
+        LOG: values.log().mean(0).exp(),
+        BURES: values.sqrt().mean(0) ** 2,
+        STRAIGHT: values.mean(0),
+    }[metric]
     close(metric.mean(commuting), (U * expected) @ U.mT, 1e-10)
 
 

@@ -30,17 +30,24 @@ def walked(energy, answers):
     inside[5] = outside[5]
     root = energy.schedule.sqrt_alpha_bar
     return trajectories.Paths(
-        ("start", "descend"), np.array([3, 0]), np.array([0, 1]),
-        torch.stack([root[3] * outside, root[0] * inside]), inside,
-    )  # fmt: skip
+        ("start", "descend"),
+        np.array([3, 0]),
+        np.array([0, 1]),
+        torch.stack([root[3] * outside, root[0] * inside]),
+        inside,
+    )
 
 
 def test_targets_are_positive_definite_and_counted(ideal, problems, answers, generator):
     near, _ = spd_states.perturbed(answers, 0.2, 3, generator)
     goals, numbers = study.targets(ideal, problems, near, walked(ideal, answers))
     assert {kind: len(rows) for kind, (rows, _) in goals.items()} == {
-        "perturbed": 18, "A": 6, "I": 6, "start": 5, "end": 5,
-    }  # fmt: skip
+        "perturbed": 18,
+        "A": 6,
+        "I": 6,
+        "start": 5,
+        "end": 5,
+    }
     for rows, Q in goals.values():
         assert (torch.linalg.eigvalsh(Q)[:, 0] > 0).all() and len(rows) == len(Q)
     torch.testing.assert_close(goals["end"][1], answers[:5])
@@ -128,10 +135,17 @@ def test_verdicts_need_every_control_to_lie_below():
 
     def rows(measure, gains, metric="affine-invariant", **at):
         return [
-            {"energy": name, "metric": metric, "problem": p, "landscape": 0, **at,
-             measure: (2 + rng.random() if name == "trained" else gains[name])}
-            for name in ("trained", *gains) for p in range(12)
-        ]  # fmt: skip
+            {
+                "energy": name,
+                "metric": metric,
+                "problem": p,
+                "landscape": 0,
+                **at,
+                measure: (2 + rng.random() if name == "trained" else gains[name]),
+            }
+            for name in ("trained", *gains)
+            for p in range(12)
+        ]
 
     def decided(gains):
         curvature = DataFrame(rows("saved", gains, place="answer"))

@@ -28,7 +28,7 @@ def missed(name):
         ("datamodel", removal, "without_top", lambda masks: ~masks),
     ],
     ids=["sign", "signs", "factor", "Fisher", "absolute", "ceiling", "more than half", "the rest"],
-)  # fmt: skip
+)
 def test_a_broken_instrument_is_named(monkeypatch, room, instrument, name, spoil):
     own = getattr(instrument, name)
     monkeypatch.setattr(instrument, name, lambda *a, **k: spoil(own(*a, **k)))

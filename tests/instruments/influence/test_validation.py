@@ -55,9 +55,7 @@ def test_damping_is_chosen_where_it_is_not_judged(masks, true):
     noise = RNG.standard_normal((M, 1)) * np.ones(T)
     many = RNG.standard_normal((200, T, N))
     best = validation.scores(many, masks, noise).mean(-1).max()
-    honest = np.mean([
-        validation.judge(many[i : i + 50], masks, noise).scores.mean() for i in range(0, 200, 50)
-    ])  # fmt: skip
+    honest = np.mean([validation.judge(many[i : i + 50], masks, noise).scores.mean() for i in range(0, 200, 50)])
     assert best > 0.1 and abs(honest) < 0.09
 
 

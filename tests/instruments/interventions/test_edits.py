@@ -66,9 +66,13 @@ def test_a_direction_and_what_is_orthogonal_to_it_make_up_the_difference(network
     twins, place = Twins.problems(path, other, 4), Place(STATE, 4)
     starts = []
     edits.swapped(
-        network, lambda e, A, y, first: starts.append(y) or y, twins, place,
-        torch.eye(16, dtype=torch.float64), back=False,
-    )  # fmt: skip
+        network,
+        lambda e, A, y, first: starts.append(y) or y,
+        twins,
+        place,
+        torch.eye(16, dtype=torch.float64),
+        back=False,
+    )
     steps = starts[0].unflatten(0, (16, 6)) - path.states[4]
     torch.testing.assert_close(steps.sum(0), other.states[4] - path.states[4])
 

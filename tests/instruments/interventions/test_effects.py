@@ -13,10 +13,18 @@ def responses(own, draws, carried=None, doses=(-2.0, 2.0)):
     for control, data in (("own", own[:, None]), ("random", draws), ("covariance", draws)):
         for (d, r, p), value in np.ndenumerate(data):
             slope = 0.0 if carried is None or control != "own" else carried[d]
-            shared = {"direction": f"v{d}", "control": control, "draw": r, "problem": p, "moved": value,
-                      "mse": value, "residual": value}  # fmt: skip
-            rows += [shared | {"edit": "add", "dose": dose, "carried": slope * dose + 0.01 * p * dose}
-                     for dose in doses]  # fmt: skip
+            shared = {
+                "direction": f"v{d}",
+                "control": control,
+                "draw": r,
+                "problem": p,
+                "moved": value,
+                "mse": value,
+                "residual": value,
+            }
+            rows += [
+                shared | {"edit": "add", "dose": dose, "carried": slope * dose + 0.01 * p * dose} for dose in doses
+            ]
             rows.append(shared | {"edit": "ablate", "dose": 0.0, "carried": 0.0})
             if control == "own":
                 rows.append(shared | {"edit": "add", "dose": 0.0, "carried": 2.0 * (p % 2)})

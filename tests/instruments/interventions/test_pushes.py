@@ -74,9 +74,7 @@ def test_a_broken_instrument_is_named(references, monkeypatch, owner, name, brok
 
 def test_the_rows_are_as_agreed(still, found, at, seen, generator):
     counted = []
-    table, spreads = pushes.respond(
-        still, found, at, seen, walk, DOSES, DRAWS, generator, rows=64, done=counted.append
-    )
+    table, spreads = pushes.respond(still, found, at, seen, walk, DOSES, DRAWS, generator, rows=64, done=counted.append)
     assert counted == [1, 2, 3] and spreads.shape == (3,) and (spreads > 0).all()
     assert tuple(table.columns[:6]) == ("direction", "control", "draw", "edit", "dose", "problem")
     assert not table.duplicated(list(pushes.KEYS)).any()
@@ -124,11 +122,11 @@ def test_a_push_in_one_landscape_is_a_splice_there(still, found, at, seen, probl
 
 def test_batches_do_not_matter(still, found, at, seen):
     tables = [
-        pushes.respond(
-            still, found[:2], at, seen, walk, DOSES, DRAWS, torch.Generator().manual_seed(1), rows=rows
-        )[0].sort_values(list(pushes.KEYS)).reset_index(drop=True)
+        pushes.respond(still, found[:2], at, seen, walk, DOSES, DRAWS, torch.Generator().manual_seed(1), rows=rows)[0]
+        .sort_values(list(pushes.KEYS))
+        .reset_index(drop=True)
         for rows in (1, 10_000)
-    ]  # fmt: skip
+    ]
     pandas.testing.assert_frame_equal(*tables, rtol=1e-5)
 
 

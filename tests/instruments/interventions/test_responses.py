@@ -19,9 +19,25 @@ def planted(slope, move):
             for dose in (-2.0, 1.0, 2.0) if control != "own" else (-2.0, 0.0, 1.0, 2.0):
                 for problem in range(20):
                     noise = rng.normal(0, 0.1, 4)
-                    rows.append(("v", control, draw, "add", dose, problem, 0.0, 0.0, 1.0,
-                                 abs(dose) * size + noise[0], 1 + noise[1], 1.0,
-                                 3 + gain * dose + noise[2], 1 + noise[3], 0.5))  # fmt: skip
+                    rows.append(
+                        (
+                            "v",
+                            control,
+                            draw,
+                            "add",
+                            dose,
+                            problem,
+                            0.0,
+                            0.0,
+                            1.0,
+                            abs(dose) * size + noise[0],
+                            1 + noise[1],
+                            1.0,
+                            3 + gain * dose + noise[2],
+                            1 + noise[3],
+                            0.5,
+                        )
+                    )
     return pandas.DataFrame(rows, columns=[*KEYS, *MEASURES])
 
 
@@ -43,9 +59,7 @@ def test_movement_and_steering_of_planted_responses():
 
 
 def test_summary_counts_problems_not_draws():
-    seen = responses.summarised(planted(0.3, 1.5)).set_index(
-        ["control", "edit", "dose", "measure"]
-    )  # fmt: skip
+    seen = responses.summarised(planted(0.3, 1.5)).set_index(["control", "edit", "dose", "measure"])
     changed = seen.xs("changed", level="measure")["mean"]
     assert changed["own", "add", 0.0] == 0
     assert changed["own", "add", 2.0] == pytest.approx(0.6, abs=0.1)

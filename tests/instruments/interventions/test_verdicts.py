@@ -24,23 +24,39 @@ def test_each_verdict_has_its_case(concept, beyond, carries, backwards, specific
 
 
 def test_the_table_joins_what_is_known_of_each_direction():
-    directions = pandas.DataFrame({
-        "name": ["a", "b", "c"], "source": ["concept", "concept", "gradient"], "space": "fc2",
-        "landscape": 1, "concept": ["large_norm", "noisy_answer", ""], "evidence": 0.9, "measure": "AUROC",
-    })  # fmt: skip
+    directions = pandas.DataFrame(
+        {
+            "name": ["a", "b", "c"],
+            "source": ["concept", "concept", "gradient"],
+            "space": "fc2",
+            "landscape": 1,
+            "concept": ["large_norm", "noisy_answer", ""],
+            "evidence": 0.9,
+            "measure": "AUROC",
+        }
+    )
 
     def part(names, beyond, difference, p):
-        return pandas.DataFrame({"direction": names, "beyond": beyond, "difference": difference,
-                                 "p_adjusted": p, "rank": 1, "placebo": 0.1})  # fmt: skip
+        return pandas.DataFrame(
+            {"direction": names, "beyond": beyond, "difference": difference, "p_adjusted": p, "rank": 1, "placebo": 0.1}
+        )
 
     moved = part(["a", "b", "c"], [True, True, False], 1.0, 0.01)
     error = part(["a", "b", "c"], [True, True, False], 1.0, 0.01)
     carried = part(["a", "b"], [True, False], [1.0, -1.0], 0.01)
-    examined = pandas.DataFrame({
-        "direction": ["a", "b"], "specific_low": [0.1, 0.1], "follows_less": [False, False],
-        "lost": [0.1, np.nan], "lost_p": [0.2, np.nan], "mediates": [True, False],
-        "mediates_p": [0.01, np.nan], "mediated": [0.4, np.nan], "mediated_low": [0.3, np.nan],
-    })  # fmt: skip
+    examined = pandas.DataFrame(
+        {
+            "direction": ["a", "b"],
+            "specific_low": [0.1, 0.1],
+            "follows_less": [False, False],
+            "lost": [0.1, np.nan],
+            "lost_p": [0.2, np.nan],
+            "mediates": [True, False],
+            "mediates_p": [0.01, np.nan],
+            "mediated": [0.4, np.nan],
+            "mediated_low": [0.3, np.nan],
+        }
+    )
     table = verdicts.verdicts(directions, moved, carried, error, examined)
     assert table["verdict"].tolist() == [verdicts.SPECIFIC, verdicts.BACKWARDS, verdicts.NOTHING]
     assert table["necessary"].tolist() == [False, True, False]

@@ -86,9 +86,7 @@ def test_small_batches_change_nothing(algebraic, problems, generator):
 def test_one_hessian_serves_while_gradients_fall_to_a_tenth(well, monkeypatch):
     asked = []
     hessian = type(well).hessian
-    monkeypatch.setattr(
-        type(well), "hessian", lambda self, A, y, k: asked.append(len(y)) or hessian(self, A, y, k)
-    )
+    monkeypatch.setattr(type(well), "hessian", lambda self, A, y, k: asked.append(len(y)) or hessian(self, A, y, k))
     # 12z² − 4 changes by 6 % on the way to 1, and by more than a tenth from 1.1.
     A = torch.eye(2, dtype=torch.float64)[None]
     for near, hessians in ((1.02, 1), (1.1, 2)):

@@ -23,11 +23,15 @@ def test_the_calibration_passes(references):
     assert {check.instrument for check in checks} == {"equivariance"}
 
 
-@pytest.mark.parametrize("name, spoil", [
-    ("turned", lambda own, y, Q: own(y, Q.mT)),
-    ("rotations", lambda own, *a: own(*a).abs()),
-    ("_alike", lambda own, other, mine, unit: own(other, mine + 0.1, unit)),
-], ids=["wrong way", "not orthogonal", "distance"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, spoil",
+    [
+        ("turned", lambda own, y, Q: own(y, Q.mT)),
+        ("rotations", lambda own, *a: own(*a).abs()),
+        ("_alike", lambda own, other, mine, unit: own(other, mine + 0.1, unit)),
+    ],
+    ids=["wrong way", "not orthogonal", "distance"],
+)
 def test_a_broken_instrument_is_named(references, monkeypatch, name, spoil):
     own = getattr(equivariance, name)
     broken = lambda *a: spoil(own, *a)  # noqa: E731

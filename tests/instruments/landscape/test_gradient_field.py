@@ -78,9 +78,7 @@ def test_antisymmetric_share_is_what_is_planted(problems, generator, schedule):
     assert abs(found.antisymmetric.mean() - 6 / 16) < 0.01
 
 
-def test_a_perfect_denoiser_has_no_score_error_and_the_blind_one_its_own(
-    ideal, problems, generator
-):
+def test_a_perfect_denoiser_has_no_score_error_and_the_blind_one_its_own(ideal, problems, generator):
     y0 = states.answers(ideal, problems)
     found = gradient_field.score_error(ideal, problems, y0, LANDSCAPES, 500, generator)
     np.testing.assert_allclose(found.error, 0, atol=1e-20)
@@ -94,9 +92,7 @@ def test_a_perfect_denoiser_has_no_score_error_and_the_blind_one_its_own(
         np.testing.assert_allclose(found.shrunk[i].mean(), pooled / (1 + pooled), rtol=0.05)
 
 
-def test_predicting_the_blind_score_has_relative_error_one(
-    problems, schedule, coordinates, generator
-):
+def test_predicting_the_blind_score_has_relative_error_one(problems, schedule, coordinates, generator):
     class Blind(IdealEnergy):
         def energy_and_gradient(self, A, y, k):
             s = self.schedule.at("sigma", k, y)
@@ -138,9 +134,7 @@ def test_a_rotational_part_is_caught_with_its_size(problems, coordinates, schedu
     assert found.loop.min() > 1e-3 and found.path.min() > 1e-4 and found.hessian.min() > 0.1
 
 
-def test_a_gradient_of_the_wrong_length_is_caught_by_paths(
-    problems, coordinates, schedule, generator
-):
+def test_a_gradient_of_the_wrong_length_is_caught_by_paths(problems, coordinates, schedule, generator):
     energy = Doubled(coordinates, schedule)
     y0 = states.answers(energy, problems)
     found = gradient_field.conservation(energy, problems, y0, (2,), generator)
@@ -152,9 +146,7 @@ def test_a_gradient_of_the_wrong_length_is_caught_by_paths(
 def test_divergence_is_the_trace(ideal, algebraic, problems):
     y0 = states.answers(ideal, problems)
     y = torch.stack([states.centre(ideal, y0, k) for k in LANDSCAPES])
-    np.testing.assert_allclose(
-        gradient_field.divergence(ideal, problems, y, LANDSCAPES).total, 1, rtol=1e-12
-    )
+    np.testing.assert_allclose(gradient_field.divergence(ideal, problems, y, LANDSCAPES).total, 1, rtol=1e-12)
     found = gradient_field.divergence(algebraic, problems, y, LANDSCAPES)
     c = algebraic.coordinates
     # tr (A² ⊗ I) on all matrices, and on symmetric ones, where it is (A² ⊗ I + I ⊗ A²)/2.
@@ -163,15 +155,11 @@ def test_divergence_is_the_trace(ideal, algebraic, problems):
     total = symmetric if c.symmetric else trace * c.n
     s = algebraic.schedule.sigma[list(LANDSCAPES)]
     np.testing.assert_allclose(found.total, (s[:, None] * total / c.size).numpy(), rtol=1e-10)
-    np.testing.assert_allclose(
-        found.symmetric, (s[:, None] * symmetric / (c.n * (c.n + 1) / 2)).numpy(), rtol=1e-10
-    )
+    np.testing.assert_allclose(found.symmetric, (s[:, None] * symmetric / (c.n * (c.n + 1) / 2)).numpy(), rtol=1e-10)
 
 
 @pytest.mark.parametrize("distance", [0.5, 5.0])
-def test_plain_descent_on_known_bowls_ends_at_the_answer(
-    ideal, algebraic, problems, generator, distance
-):
+def test_plain_descent_on_known_bowls_ends_at_the_answer(ideal, algebraic, problems, generator, distance):
     for energy in (ideal, algebraic):
         y0 = states.answers(energy, problems)
         found = gradient_field.descents(

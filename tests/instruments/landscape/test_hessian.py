@@ -41,9 +41,15 @@ def test_the_ideal_spectrum_is_all_ones(ideal, problems):
     np.testing.assert_allclose(found.residual, 0)
     np.testing.assert_array_equal(found.inertia, np.broadcast_to([0, 0, m], (3, 6, 3)))
     for name, value in [
-        ("participation", m), ("entropy_rank", m), ("condition", 1), ("ideal_scale", 1),
-        ("ideal_distance", 0), ("ideal_distance_raw", 0), ("coupling", 0),
-        ("algebraic_cosine_centred", 0), ("algebraic_spearman", 0),
+        ("participation", m),
+        ("entropy_rank", m),
+        ("condition", 1),
+        ("ideal_scale", 1),
+        ("ideal_distance", 0),
+        ("ideal_distance_raw", 0),
+        ("coupling", 0),
+        ("algebraic_cosine_centred", 0),
+        ("algebraic_spearman", 0),
     ]:
         np.testing.assert_allclose(getattr(found, name), value, atol=1e-9, err_msg=name)
     # ⟨I, G⟩ / (‖I‖ ‖G‖) is far from 0 for every G: hence the centred cosine.
@@ -67,9 +73,7 @@ def test_the_algebraic_spectrum_is_that_of_a_squared(algebraic, problems):
     mean = expected.mean(-1)
     np.testing.assert_allclose(found.ideal_scale, mean, rtol=1e-9)
     away = np.linalg.norm(expected - mean[..., None], axis=-1)
-    np.testing.assert_allclose(
-        found.ideal_distance, away / np.linalg.norm(expected, axis=-1), rtol=1e-8
-    )
+    np.testing.assert_allclose(found.ideal_distance, away / np.linalg.norm(expected, axis=-1), rtol=1e-8)
     raw = np.linalg.norm(expected - 1, axis=-1) / np.sqrt(expected.shape[-1])
     np.testing.assert_allclose(found.ideal_distance_raw, raw, rtol=1e-8)
 

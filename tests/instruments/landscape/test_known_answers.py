@@ -40,24 +40,41 @@ FIELDS = [
     *(
         (slices, "shape_of", f)
         for f in (
-            "minimum", "minimum_distance", "minimum_on_border", "minimum_gap", "below", "fit",
-            "curvature", "slope", "anisotropy", "ideal_correlation",
+            "minimum",
+            "minimum_distance",
+            "minimum_on_border",
+            "minimum_gap",
+            "below",
+            "fit",
+            "curvature",
+            "slope",
+            "anisotropy",
+            "ideal_correlation",
         )
     ),
     *((gradient_field, "gradient_field", f) for f in ("cosine", "radial", "tangential", "antisymmetric")),
-    *(
-        (gradient_field, "score_error", f)
-        for f in ("error", "blind", "shrunk", "symmetric", "antisymmetric")
-    ),
+    *((gradient_field, "score_error", f) for f in ("error", "blind", "shrunk", "symmetric", "antisymmetric")),
     *((gradient_field, "conservation", f) for f in ("asymmetry", "loop", "path", "hessian")),
     *((gradient_field, "divergence", f) for f in ("total", "symmetric", "antisymmetric")),
     *((gradient_field, "descents", f) for f in ("distance", "gap", "gradient", "converged")),
     *(
         (hessian, "spectra", f)
         for f in (
-            "kappa", "eigenvalues", "gauss_newton", "residual", "symmetric", "coupling", "inertia",
-            "participation", "entropy_rank", "condition", "ideal_scale", "ideal_distance",
-            "ideal_distance_raw", "algebraic_cosine", "algebraic_cosine_centred",
+            "kappa",
+            "eigenvalues",
+            "gauss_newton",
+            "residual",
+            "symmetric",
+            "coupling",
+            "inertia",
+            "participation",
+            "entropy_rank",
+            "condition",
+            "ideal_scale",
+            "ideal_distance",
+            "ideal_distance_raw",
+            "algebraic_cosine",
+            "algebraic_cosine_centred",
             "algebraic_spearman",
         )
     ),
@@ -67,12 +84,26 @@ FIELDS = [
     *(
         (minima, "find_minima", f)
         for f in (
-            "distance", "gap", "gradient", "outcome", "label", "minima", "saddles", "flat",
-            "unconverged", "escaped", "found", "nearest_distance", "nearest_gap", "lowest_distance",
-            "lowest_gap", "lowest_is_nearest", "basin",
+            "distance",
+            "gap",
+            "gradient",
+            "outcome",
+            "label",
+            "minima",
+            "saddles",
+            "flat",
+            "unconverged",
+            "escaped",
+            "found",
+            "nearest_distance",
+            "nearest_gap",
+            "lowest_distance",
+            "lowest_gap",
+            "lowest_is_nearest",
+            "basin",
         )
     ),
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
@@ -109,12 +140,8 @@ def spoil(value):
     return 1.2 * value + 0.1
 
 
-@pytest.mark.parametrize(
-    ("module", "function", "name"), FIELDS, ids=[f"{CHECKS[m][0]}.{f}.{n}" for m, f, n in FIELDS]
-)
-def test_no_field_of_any_record_can_be_wrong_unseen(
-    references, records, monkeypatch, module, function, name
-):
+@pytest.mark.parametrize(("module", "function", "name"), FIELDS, ids=[f"{CHECKS[m][0]}.{f}.{n}" for m, f, n in FIELDS])
+def test_no_field_of_any_record_can_be_wrong_unseen(references, records, monkeypatch, module, function, name):
     for (owner, played), sound in records.items():
         if owner is module:
             if played == function:
@@ -137,9 +164,7 @@ def doubled(function):
     ],
     ids=["eigenvalues", "directions", "radius", "centre"],
 )
-def test_a_corrupted_part_fails_its_calibration(
-    references, monkeypatch, owner, attribute, spoilt, blamed
-):
+def test_a_corrupted_part_fails_its_calibration(references, monkeypatch, owner, attribute, spoilt, blamed):
     monkeypatch.setattr(owner, attribute, spoilt)
     assert failing(references, blamed)
 

@@ -97,9 +97,7 @@ def test_gaps_between_equally_noised_answers(ideal, problems, generator):
     # Var = |√ᾱ(wrong − y₀)|²/σ² = 2·gap; five standard errors.
     error = np.abs(found.gap["other"].mean(-1) - exact[..., 0])
     assert (error < 5 * np.sqrt(2 * exact[..., 0] / 4000)).all()
-    np.testing.assert_allclose(
-        found.gap["other"].std(-1), np.sqrt(2 * exact[..., 0]), rtol=0.06
-    )
+    np.testing.assert_allclose(found.gap["other"].std(-1), np.sqrt(2 * exact[..., 0]), rtol=0.06)
 
 
 def test_a_landscape_upside_down_ranks_every_wrong_answer_first(problems, schedule, generator):

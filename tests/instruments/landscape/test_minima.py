@@ -30,8 +30,8 @@ class Offset(IdealEnergy):
         first = self.coordinates.from_basis(torch.eye(self.coordinates.size, dtype=y.dtype)[0])
         s, radius = states.sigma(self, k), states.noise_radius(self, k)
         away = self.coordinates.project(y) - states.centre(self, y0, k) - self.far * radius * first
-        level = self.depth * s * self.coordinates.size * torch.exp(
-            -(away**2).sum(-1) / (2 * (self.width * radius) ** 2)
+        level = (
+            self.depth * s * self.coordinates.size * torch.exp(-(away**2).sum(-1) / (2 * (self.width * radius) ** 2))
         )
         return away, level, level / (self.width * radius) ** 2
 
@@ -98,9 +98,7 @@ def test_a_bottomless_slope_is_given_up_far_away(problems, schedule, generator):
     assert (found.outcome == minima.ESCAPED).all() and (found.minima == 0).all()
     assert (found.escaped == 2).all() and (found.unconverged == 0).all()
     assert ((found.distance > 99) & (found.distance < 105)).all()
-    short = minima.find_minima(
-        energy, problems, y0, (1,), (1.0,), 2, generator, steps=5, newton=5, turns=2
-    )
+    short = minima.find_minima(energy, problems, y0, (1,), (1.0,), 2, generator, steps=5, newton=5, turns=2)
     assert (short.outcome == minima.UNCONVERGED).all() and (short.unconverged == 2).all()
 
 
@@ -111,9 +109,7 @@ def test_a_spurious_deeper_minimum_is_found_and_told_apart(problems, generator, 
     # Started near each of the two: find_minima meets the far one by chance only.
     first = energy.coordinates.from_basis(torch.eye(16, dtype=torch.float64)[0])
     hole = states.centre(energy, y0, k) + energy.far * states.noise_radius(energy, k) * first
-    found = minima.find_minima(
-        energy, problems, y0, (k,), (0.1,), 2, generator, extra=hole[None, :, None]
-    )
+    found = minima.find_minima(energy, problems, y0, (k,), (0.1,), 2, generator, extra=hole[None, :, None])
     assert (found.minima == 2).all()
     np.testing.assert_allclose(found.nearest_distance, 0, atol=1e-6)
     assert not found.lowest_is_nearest.any()

@@ -10,9 +10,7 @@ from ired.instruments.landscape import descent, gradient_field, hessian, minima
 
 def autograd_hessian(energy, A, y, k):
     def one(a, state):
-        return torch.autograd.functional.hessian(
-            lambda s: energy.energy(a[None], s[None], k)[0], state
-        )
+        return torch.autograd.functional.hessian(lambda s: energy.energy(a[None], s[None], k)[0], state)
 
     return torch.stack([one(a, state) for a, state in zip(A, y, strict=True)])
 

@@ -56,9 +56,7 @@ def test_gap_rows_are_v_and_columns_are_u(algebraic, problems, generator):
 
 def test_shape_of_the_ideal_slice(ideal, problems, generator):
     y0 = states.answers(ideal, problems)
-    shape = slices.shape_of(
-        slices.measure(ideal, problems, y0, 1, random(ideal, y0, generator), 3.0, 15)
-    )
+    shape = slices.shape_of(slices.measure(ideal, problems, y0, 1, random(ideal, y0, generator), 3.0, 15))
     for name, value in [
         ("minimum_distance", 0),
         ("below", 0),
@@ -99,9 +97,7 @@ def test_marks_have_the_coordinates_that_they_were_given(ideal, problems, genera
     inside = 1.5 * chosen.axes[:, 0] - 0.25 * chosen.axes[:, 1] + 2.0 * out
     state = states.centre(ideal, y0, k) + s * inside
     path = torch.stack([state, states.centre(ideal, y0, k)], 1)
-    found = slices.measure(
-        ideal, problems, y0, k, chosen, 2.0, 5, marks={"model": state, "path": path}
-    )
+    found = slices.measure(ideal, problems, y0, k, chosen, 2.0, 5, marks={"model": state, "path": path})
     np.testing.assert_allclose(found.marks["model"].u, 1.5)
     np.testing.assert_allclose(found.marks["model"].v, -0.25)
     np.testing.assert_allclose(found.marks["model"].out, 2.0)

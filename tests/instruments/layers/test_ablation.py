@@ -33,10 +33,16 @@ def case(request):
     known = ablation.habits(energy, others, states)
     at = ablation_damage.bench(energy, A, walk, generator)
     plan = ablation.plan(
-        energy, A, known, others[:2], (0.5, 0.75), 2,
+        energy,
+        A,
+        known,
+        others[:2],
+        (0.5, 0.75),
+        2,
         lambda layer: weight_edits.without_film(energy, layer),
-        lambda layer, share: weight_edits.low_rank(energy, layer, share), generator,
-    )  # fmt: skip
+        lambda layer, share: weight_edits.low_rank(energy, layer, share),
+        generator,
+    )
     return SimpleNamespace(energy=energy, A=A, others=others, states=states, known=known, at=at, plan=plan)
 
 

@@ -16,9 +16,7 @@ from ired.instruments.layers.gradient_signal import EVERY, KINDS, PLACES, WEIGHT
 
 def negatives(energy):
     def wrong(y0, noise, k):
-        root, sigma = (
-            getattr(energy.schedule, name)[k][:, None] for name in ("sqrt_alpha_bar", "sigma")
-        )
+        root, sigma = (getattr(energy.schedule, name)[k][:, None] for name in ("sqrt_alpha_bar", "sigma"))
         return (y0 + 3 * sigma / root * noise).clamp(-2, 2)
 
     return wrong
@@ -58,35 +56,36 @@ def test_gradients_are_those_of_the_energy(seen, network, problems, generator):
     trained = copy.deepcopy(network).requires_grad_()
     noise, other = (states.noise(network, len(y0), 2, generator=generator, like=y0) for _ in range(2))
     root, sigma = network.schedule.sqrt_alpha_bar[k], network.schedule.sigma[k]
-    wrong = (
-        root * negatives(network)(y0[:, None], other, torch.zeros(2, dtype=torch.long))
-        + sigma * other
-    )
+    wrong = root * negatives(network)(y0[:, None], other, torch.zeros(2, dtype=torch.long)) + sigma * other
     right, y = (root * y0[:, None] + sigma * e for e in (other, noise))
     score = trained.gradient(problems, y, k)
     gap = trained.energy(problems, right, k) - trained.energy(problems, wrong, k)
-    losses = {"denoising": (score - noise).pow(2).sum(-1) / size, "contrastive": F.softplus(gap),
-              "score": trained.energy(problems, y, k)}  # fmt: skip
+    losses = {
+        "denoising": (score - noise).pow(2).sum(-1) / size,
+        "contrastive": F.softplus(gap),
+        "score": trained.energy(problems, y, k),
+    }
     for i, kind in enumerate(KINDS):
         per_problem = losses[kind].mean(1)
         if kind != "score":
             assert np.allclose(found.losses[k, i], states.array(per_problem), rtol=1e-10)
         for j, layer in enumerate(WEIGHTS):
             own = getattr(trained, layer)
-            g = torch.stack([
-                torch.cat([x.flatten() for x in torch.autograd.grad(
-                    one, (own.weight, own.bias), retain_graph=True)])
-                for one in per_problem
-            ])  # fmt: skip
+            g = torch.stack(
+                [
+                    torch.cat(
+                        [x.flatten() for x in torch.autograd.grad(one, (own.weight, own.bias), retain_graph=True)]
+                    )
+                    for one in per_problem
+                ]
+            )
             unit = found.unit[k] if kind == "contrastive" else 1.0
             assert np.allclose(unit**2 * found.weights[k, i, j], states.array(g @ g.mT), rtol=1e-8)
     assert np.allclose(found.pull[k], states.array(torch.sigmoid(gap).mean(1)), rtol=1e-9)
 
 
 @pytest.mark.parametrize("layer", ["fc1", "fc2", "fc3"])
-def test_activations_of_the_score_are_those_of_the_network_resumed(
-    seen, network, problems, generator, layer
-):
+def test_activations_of_the_score_are_those_of_the_network_resumed(seen, network, problems, generator, layer):
     found, y0 = seen
     noise = states.noise(network, len(y0), 2, generator=generator, like=y0)
     y = network.schedule.sqrt_alpha_bar[0] * y0[:, None] + network.schedule.sigma[0] * noise
@@ -97,9 +96,7 @@ def test_activations_of_the_score_are_those_of_the_network_resumed(
 
 
 @pytest.mark.parametrize("layer, reader", [("fc1", "fc2"), ("fc2", "fc3"), ("fc3", "fc4")])
-def test_activations_of_the_denoising_loss_are_those_of_a_push(
-    network, problems, generator, layer, reader
-):
+def test_activations_of_the_denoising_loss_are_those_of_a_push(network, problems, generator, layer, reader):
     """What is added to a layer's activations is what its reader's bias moves by."""
     y0, k = states.answers(network, problems), 2
     y, noise = states.noised(network, y0, k, 1, generator)

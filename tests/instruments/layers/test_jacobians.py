@@ -59,9 +59,7 @@ def test_spectra_equal_autograd(network, problems, states):
 
     for name, layer in (("state → fc1", "fc1"), ("state → f", "fc4")):
         J = torch.func.jacrev(lambda x, layer=layer: run(x, layer))(z[k, i])
-        assert np.allclose(
-            found.values[name][k, i], points.array(torch.linalg.svdvals(J)), atol=1e-10
-        )
+        assert np.allclose(found.values[name][k, i], points.array(torch.linalg.svdvals(J)), atol=1e-10)
     own = network.activations(problems[i : i + 1], c.from_basis(z[k, i])[None], k)
     scale2, shift2, scale3, shift3 = (table[k] for table in half.film)
     steps = {
@@ -71,9 +69,7 @@ def test_spectra_equal_autograd(network, problems, states):
     }
     for name, (h, step) in steps.items():
         J = torch.func.jacrev(step)(h)
-        assert np.allclose(
-            found.values[name][k, i], points.array(torch.linalg.svdvals(J)), atol=1e-10
-        )
+        assert np.allclose(found.values[name][k, i], points.array(torch.linalg.svdvals(J)), atol=1e-10)
     columns = found.columns()
     assert len(columns["gain"]) == 5 * 10 * 2
     assert (columns["rank"] <= columns["full"] + 1e-9).all() and (columns["condition"] >= 1).all()
@@ -156,9 +152,7 @@ def test_the_constant_of_f_and_summaries(network, problems, states):
     found = score_decomposition.paths(network, problems, states[0])
     whole = found.share[:, 0].sum(1)
     least = found.least_constant()
-    assert least.estimate == pytest.approx(
-        whole.mean(-1)[np.isclose(whole.mean(-1), least.estimate)][0]
-    )
+    assert least.estimate == pytest.approx(whole.mean(-1)[np.isclose(whole.mean(-1), least.estimate)][0])
     film = score_decomposition.score_changes(network, {"mean": forward_backward.mean_film(network)}, problems, *states)
     tables = {"paths": found.columns(), "units": found.units(), "film": film}
     made = score_decomposition.summaries({k: DataFrame(t).assign(energy="x") for k, t in tables.items()})

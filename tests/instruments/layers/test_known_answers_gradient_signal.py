@@ -15,9 +15,11 @@ from ired.instruments.layers import (
 )
 
 CHECKS = {
-    "gradient_flow": calibration.check_gradient_flow, "jacobians": calibration.check_jacobians,
-    "score_paths": calibration.check_score_paths, "unit_census": calibration.check_unit_census,
-}  # fmt: skip
+    "gradient_flow": calibration.check_gradient_flow,
+    "jacobians": calibration.check_jacobians,
+    "score_paths": calibration.check_score_paths,
+    "unit_census": calibration.check_unit_census,
+}
 
 
 def missed(checks):

@@ -22,8 +22,9 @@ N, LAST = 3, LAYERS[-1]
 
 @pytest.fixture(scope="module")
 def energy():
-    config = configured("product", {"n": N, "c": 0.5},
-                        {"hidden": 1, "landscapes": 10, "symmetric": True, "standardised": True})  # fmt: skip
+    config = configured(
+        "product", {"n": N, "c": 0.5}, {"hidden": 1, "landscapes": 10, "symmetric": True, "standardised": True}
+    )
     return build(config, problems.generator(0, "products")).double().requires_grad_(False)
 
 

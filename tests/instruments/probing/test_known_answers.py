@@ -45,17 +45,16 @@ def test_a_control_that_is_the_property_is_named(monkeypatch):
 def test_an_area_over_all_folds_is_named(monkeypatch):
     own = logistic.auroc
     monkeypatch.setattr(
-        logistic, "auroc",
+        logistic,
+        "auroc",
         lambda label, score, fold, level=0.95: own(label, -score, np.zeros_like(fold), level),
-    )  # fmt: skip
+    )
     assert "AUROC of a planted label" in planted()
 
 
 def test_codes_that_promise_too_much_are_named(monkeypatch):
     own = description_length.of_values
-    monkeypatch.setattr(
-        description_length, "of_values", lambda *a: replace(c := own(*a), bits=c.bits - 0.5)
-    )
+    monkeypatch.setattr(description_length, "of_values", lambda *a: replace(c := own(*a), bits=c.bits - 0.5))
     assert "bits saved on random values" in planted()
 
 

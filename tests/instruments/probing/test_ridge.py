@@ -67,8 +67,9 @@ def test_a_planted_linear_property_is_read_and_its_control_is_not(planted, gener
     rng = np.random.default_rng(0)
     asked = ridge.targets(
         {"linear": values[:, 0], "several": values[:, :2]},
-        {name: x for name in ("linear", "several")}, generator,
-    )  # fmt: skip
+        {name: x for name in ("linear", "several")},
+        generator,
+    )
     scores = Scores(5)
     seen = ridge.read(x, asked.values, ridge.folds(np.arange(len(x)), 5, rng))
     scores.add("trained", "fc1", 0, seen, asked)
@@ -86,8 +87,7 @@ def test_errors_are_the_same_from_few_rows_and_from_many(planted):
     sums = ridge.Sums.of(x, values, np.arange(len(x)) % 3)
     fit, rows = sums.fit({0}), sums.rows[0]
     whole = fit.misses(rows, ridge.ALPHAS)
-    some = [ridge.Rows(*(part[i : i + 10] for part in (rows.places, rows.x, rows.values)))
-            for i in range(0, 40, 10)]  # fmt: skip
+    some = [ridge.Rows(*(part[i : i + 10] for part in (rows.places, rows.x, rows.values))) for i in range(0, 40, 10)]
     assert len(rows.x) == 40 > x.shape[1] > 10
     expected = sum(fit.misses(few, ridge.ALPHAS) for few in some)
     torch.testing.assert_close(whole, expected, rtol=1e-9, atol=1e-9)

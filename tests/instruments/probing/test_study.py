@@ -35,5 +35,6 @@ def test_a_study_reads_everything_everywhere(network, generator):
     assert not tables["rises"]["beyond"].any() and len(tables["rises"]) == 7
     met, numbers = study.verdicts(probes, tables)["rises_with_depth_beyond_controls"]
     assert not met and numbers["of"] == 7 and numbers["above_untrained"] == 0
-    assert set(study.numbers(r2)) == {f"r2.{layer}.{name}" for layer in (*ridge.LAYERS, "given")
-                                      for name in ridge.PROPERTIES}  # fmt: skip
+    assert set(study.numbers(r2)) == {
+        f"r2.{layer}.{name}" for layer in (*ridge.LAYERS, "given") for name in ridge.PROPERTIES
+    }

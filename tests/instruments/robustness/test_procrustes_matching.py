@@ -166,9 +166,7 @@ def test_planted_effects_are_robust_and_random_signs_are_not(rng):
 def test_nothing_is_robust_more_often_than_stated(rng):
     null = rng.standard_normal((6000, 5))
     assert score.judged_rule(null, corrected=False).mean() < 0.05
-    assert score.chance(null[:500]).mean() == pytest.approx(
-        score.score(null).mean(), abs=0.02
-    )
+    assert score.chance(null[:500]).mean() == pytest.approx(score.score(null).mean(), abs=0.02)
 
 
 def test_a_claim_the_other_way_is_not_robust():
@@ -236,24 +234,34 @@ def small():
         energies.append(energy)
     assert energies[0].coordinates.size == coordinates.size
     size = SimpleNamespace(
-        states=1, pairs=30, caliper=1.5, folds=2, integrated=6, leading=3, expansion=2, sparsity=4,
-        steps=5, rate=5e-3, batch=64, spliced=3, draws=2,
-    )  # fmt: skip
+        states=1,
+        pairs=30,
+        caliper=1.5,
+        folds=2,
+        integrated=6,
+        leading=3,
+        expansion=2,
+        sparsity=4,
+        steps=5,
+        rate=5e-3,
+        batch=64,
+        spliced=3,
+        draws=2,
+    )
     source = model_problems.generator(0, "ground")
-    A, *others = model_problems.draw(24 + 4 * 166, 3, 0.5, source, torch.float64).split(
-        [24, *[160] * 4, *[6] * 4]
-    )
+    A, *others = model_problems.draw(24 + 4 * 166, 3, 0.5, source, torch.float64).split([24, *[160] * 4, *[6] * 4])
     measures = [model_problems.properties(B) for B in others[:4]]
-    ground = rediscovery.grounds(
-        energies[0], A, others[:4], measures, others[4:], size, source
-    )
-    rows = [("attribution y k=0", "attribution", "y", 0, ""),
-            ("attribution fc2 k=0", "attribution", "fc2", 0, ""),
-            ("concept near_singular fc1 k=0", "concept", "fc1", 0, "near_singular"),
-            ("concept noisy_answer fc3 k=2", "concept", "fc3", 2, "noisy_answer"),
-            ("gradient k=2 #1", "gradient", "y", 2, ""), ("gradient k=2 #2", "gradient", "y", 2, ""),
-            ("feature fc2 #7", "feature", "fc2", -1, ""),
-            ("feature fc2 #3", "feature", "fc2", -1, "")]  # fmt: skip
+    ground = rediscovery.grounds(energies[0], A, others[:4], measures, others[4:], size, source)
+    rows = [
+        ("attribution y k=0", "attribution", "y", 0, ""),
+        ("attribution fc2 k=0", "attribution", "fc2", 0, ""),
+        ("concept near_singular fc1 k=0", "concept", "fc1", 0, "near_singular"),
+        ("concept noisy_answer fc3 k=2", "concept", "fc3", 2, "noisy_answer"),
+        ("gradient k=2 #1", "gradient", "y", 2, ""),
+        ("gradient k=2 #2", "gradient", "y", 2, ""),
+        ("feature fc2 #7", "feature", "fc2", -1, ""),
+        ("feature fc2 #3", "feature", "fc2", -1, ""),
+    ]
     names = "direction source space landscape concept".split()
     verdicts = pandas.DataFrame(rows, columns=names).assign(
         moved_beyond=True, carried_beyond=False, verdict="causal", evidence=0.8
@@ -277,9 +285,7 @@ def test_one_network_three_times_agrees_with_itself(small):
     aligned, rotations = study_module.align(networks, ground, source)
     np.testing.assert_allclose(aligned["share"], 1, atol=1e-5)
     shared, found = findings.directions(networks, looked_for, matchings)
-    alike = findings.likeness(
-        networks, shared, found, ground.tokens, rotations, 10, source
-    )
+    alike = findings.likeness(networks, shared, found, ground.tokens, rotations, 10, source)
     np.testing.assert_allclose(alike[["correlation", "cosine"]], 1, atol=1e-4)
     assert (alike[["chance_correlation", "chance_cosine"]] < 0.95).all(axis=None)
     for first, second in zip(found[0], found[1], strict=True):
@@ -314,17 +320,26 @@ def test_the_whole_study(small):
     kept = {("fc1", "gap"): (0.1, 0.2), ("fc1", "score"): (-0.2, 0.1)}
     calls = []
     found = study_module.study(
-        energies, ground, verdicts, kept, [np.arange(6.0)] * 4, walk, size,
-        torch.Generator().manual_seed(2), calls.append,
-    )  # fmt: skip
+        energies,
+        ground,
+        verdicts,
+        kept,
+        [np.arange(6.0)] * 4,
+        walk,
+        size,
+        torch.Generator().manual_seed(2),
+        calls.append,
+    )
     table = found.tables["findings"]
     counts = {"moved": 8, "carried": 2, "read": 2, "gap": 1, "score": 1}
     assert table.groupby("kind").size().to_dict() == counts
     assert found.claimed["kind"].isin(["moved", "read", "gap"]).all()
     assert set(found.verdicts()) == {
-        "most_findings_robust", "effects_keep_sign", "features_match_beyond_chance",
+        "most_findings_robust",
+        "effects_keep_sign",
+        "features_match_beyond_chance",
         "robust_beyond_random_directions",
-    }  # fmt: skip
+    }
     assert all(np.isfinite(value) for value in found.numbers().values())
     assert sum(calls) == 4 * (len(verdicts) + 1)
     assert list(found.tables["strata"]["stratum"]) == list(score.STRATA)

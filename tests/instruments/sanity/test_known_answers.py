@@ -28,41 +28,57 @@ def spoiled(monkeypatch, instrument, name, spoil):
     monkeypatch.setattr(instrument, name, lambda *a, **k: spoil(own(*a, **k)))
 
 
-@pytest.mark.parametrize("instrument, name, spoil, room", [
-    (randomisation, "ssim", lambda s: 0.9 * s, {"sanity"}),
-    (randomisation, "rank_correlation", lambda rho: abs(rho), {"sanity"}),
-    (randomisation, "gaussian_like", lambda x: 2 * x, {"sanity"}),
-    (randomisation.Left, "decayed", lambda said: True, {"sanity"}),
-    (survival_table, "adjust", lambda p: 0 * p, {"sanity_table"}),
-    (survival_table.Cell, "rest", lambda seen: replace(seen, estimate=0.0), {"sanity_table"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "instrument, name, spoil, room",
+    [
+        (randomisation, "ssim", lambda s: 0.9 * s, {"sanity"}),
+        (randomisation, "rank_correlation", lambda rho: abs(rho), {"sanity"}),
+        (randomisation, "gaussian_like", lambda x: 2 * x, {"sanity"}),
+        (randomisation.Left, "decayed", lambda said: True, {"sanity"}),
+        (survival_table, "adjust", lambda p: 0 * p, {"sanity_table"}),
+        (survival_table.Cell, "rest", lambda seen: replace(seen, estimate=0.0), {"sanity_table"}),
+    ],
+)
 def test_a_broken_instrument_is_named_on_planted_data(monkeypatch, instrument, name, spoil, room):
     spoiled(monkeypatch, instrument, name, spoil)
     assert missed(calibration.check_sanity(stream())) == room
 
 
-@pytest.mark.parametrize("name, spoil", [
-    ("fitted", lambda T: 0.9 * T), ("blind", lambda T: 0 * T + 9),
-    ("rank_correlation", lambda rho: 0.9 * rho),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, spoil",
+    [
+        ("fitted", lambda T: 0.9 * T),
+        ("blind", lambda T: 0 * T + 9),
+        ("rank_correlation", lambda rho: 0.9 * rho),
+    ],
+)
 def test_a_broken_surrogate_is_named(references, monkeypatch, name, spoil):
     spoiled(monkeypatch, linear_surrogate, name, spoil)
     assert missed(calibration.check_surrogate(references, stream())) == {"surrogate"}
 
 
-@pytest.mark.parametrize("name, spoil", [
-    ("cosines", lambda c: 0.5 * c), ("exact_changes", lambda c: c.roll(1, 1)),
-    ("rank_correlation", lambda rho: 0.5 * rho),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, spoil",
+    [
+        ("cosines", lambda c: 0.5 * c),
+        ("exact_changes", lambda c: c.roll(1, 1)),
+        ("rank_correlation", lambda rho: 0.5 * rho),
+    ],
+)
 def test_broken_findings_are_named(references, monkeypatch, name, spoil):
     spoiled(monkeypatch, findings_answers, name, spoil)
     assert missed(calibration.check_sanity_findings(references, stream())) == {"sanity_findings"}
 
 
-@pytest.mark.parametrize("name, spoil", [
-    ("definite_beyond", lambda v: 0 * v), ("in_eigenvalues", lambda v: v + 0.2),
-    ("along_axis", lambda v: 0.9 * v), ("read_share", lambda v: v - 0.5),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, spoil",
+    [
+        ("definite_beyond", lambda v: 0 * v),
+        ("in_eigenvalues", lambda v: v + 0.2),
+        ("along_axis", lambda v: 0.9 * v),
+        ("read_share", lambda v: v - 0.5),
+    ],
+)
 def test_broken_later_findings_are_named(references, monkeypatch, name, spoil):
     spoiled(monkeypatch, findings_geometry, name, spoil)
     assert missed(calibration.check_sanity_findings(references, stream())) == {"sanity_findings"}

@@ -119,9 +119,11 @@ def test_rules_of_survival():
     rng = np.random.default_rng(0)
     own = 1 + 0.1 * rng.standard_normal(50)
     table = judged(
-        cell("weights", own, 0.3 * own), cell("labels", own, 0.6 * own), cell("linear", own, 0.1 * own),
+        cell("weights", own, 0.3 * own),
+        cell("labels", own, 0.6 * own),
+        cell("linear", own, 0.1 * own),
         cell("pairs", own, own + rng.standard_normal(50)),
-    ).set_index("check")  # fmt: skip
+    ).set_index("check")
     seen = table["verdict"]
     assert seen["weights"] == SURVIVED and seen["labels"] == FAILED and seen["linear"] == SURVIVED
     assert seen["pairs"] == FAILED and seen["noise"] == NEITHER
@@ -336,7 +338,7 @@ def test_later_findings_have_cells_where_they_apply(network, networks, generator
         *later.of_answers(network, answer, A, start, generator),
         later.linearised(network, A, states.noised(network, y0, 0, 1, generator)[0][:, 0]),
         later.along_constant(network, A, y0, generator),
-    ]  # fmt: skip
+    ]
     cells = later.cells(findings, networks, generator)
     places = {(c.finding, c.check) for c in cells}
     every = {(finding, check) for finding in later.SOURCES for check in CHECKS}

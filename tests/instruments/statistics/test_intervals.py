@@ -25,9 +25,7 @@ def test_student_interval_covers_at_five_units_where_bca_does_not():
 
     student = coverage(intervals.student_interval, draw, 3, 1500, rng)
     assert 0.93 < student < 0.97
-    bca = coverage(
-        lambda v: intervals.bootstrap_interval(v, resamples=499), draw, 3, 400, rng
-    )
+    bca = coverage(lambda v: intervals.bootstrap_interval(v, resamples=499), draw, 3, 400, rng)
     assert bca < 0.915
 
 
@@ -64,9 +62,7 @@ def test_points_of_one_problem_are_no_independent_units():
 
 
 def test_unequal_groups_are_averaged_first():
-    np.testing.assert_allclose(
-        intervals.unit_means([1.0, 3.0, 10.0], ["b", "b", "a"]), [10.0, 2.0]
-    )
+    np.testing.assert_allclose(intervals.unit_means([1.0, 3.0, 10.0], ["b", "b", "a"]), [10.0, 2.0])
 
 
 @pytest.mark.parametrize("count", [5, 50])
@@ -146,9 +142,12 @@ def test_sign_flips_are_exact_for_few_units():
     own = intervals.sign_flip(differences)
     for p, row in zip(own, differences, strict=True):
         theirs = stats.permutation_test(
-            (row, np.zeros(8)), lambda x, y, axis: (x - y).mean(axis), permutation_type="samples",
-            n_resamples=np.inf, vectorized=True,
-        )  # fmt: skip
+            (row, np.zeros(8)),
+            lambda x, y, axis: (x - y).mean(axis),
+            permutation_type="samples",
+            n_resamples=np.inf,
+            vectorized=True,
+        )
         assert p == pytest.approx(theirs.pvalue)
 
 
@@ -184,9 +183,7 @@ def test_ratio_interval_covers_a_ratio_of_means():
     hits = 0
     for _ in range(200):
         size = random.uniform(1, 3, 60)
-        hits += not intervals.ratio_interval(
-            0.4 * size + random.normal(0, 0.3, 60), size, resamples=399
-        ).excludes(0.4)
+        hits += not intervals.ratio_interval(0.4 * size + random.normal(0, 0.3, 60), size, resamples=399).excludes(0.4)
     assert 180 <= hits <= 199
     with pytest.raises(ValueError, match="mean of 0"):
         intervals.ratio_interval([1.0, 2.0], [-1.0, 1.0])

@@ -109,15 +109,24 @@ def test_a_planted_mediator_acts_and_a_random_direction_does_not(ideal):
 def test_directions_are_taken_from_the_verdicts_in_order(network):
     A = drawn(network.coordinates.n, 16)
     seen = manifold.nature(network, A, torch.Generator().manual_seed(0))
-    verdicts = DataFrame({
-        "direction": ["feature fc2 #1", "feature fc2 #4", "concept large_norm fc3 k=2",
-                      "gradient k=0 #1", "concept noisy_answer fc2 k=0"],
-        "source": ["feature", "feature", "concept", "gradient", "concept"],
-        "space": ["fc2", "fc2", "fc3", "y", "fc2"], "landscape": [-1, -1, 2, 0, 0],
-        "concept": ["", "", "large_norm", "", "noisy_answer"],
-        "moved_beyond": [False, True, True, True, True], "moved_d": [3.0, 1.0, 2.0, 5.0, 9.0],
-        "moved_value": [0.1] * 5,
-    })  # fmt: skip
+    verdicts = DataFrame(
+        {
+            "direction": [
+                "feature fc2 #1",
+                "feature fc2 #4",
+                "concept large_norm fc3 k=2",
+                "gradient k=0 #1",
+                "concept noisy_answer fc2 k=0",
+            ],
+            "source": ["feature", "feature", "concept", "gradient", "concept"],
+            "space": ["fc2", "fc2", "fc3", "y", "fc2"],
+            "landscape": [-1, -1, 2, 0, 0],
+            "concept": ["", "", "large_norm", "", "noisy_answer"],
+            "moved_beyond": [False, True, True, True, True],
+            "moved_d": [3.0, 1.0, 2.0, 5.0, 9.0],
+            "moved_value": [0.1] * 5,
+        }
+    )
     found = evidence.named(verdicts, {"fc2": dictionary(32)}, network, seen, 1)
     assert [d.name for d in found] == ["concept large_norm fc3 k=2", "feature fc2 #4"]
     assert found[1].vector[4] == 1
@@ -127,8 +136,12 @@ def test_directions_are_taken_from_the_verdicts_in_order(network):
 
 
 def test_what_was_recorded_is_counted_from_the_untrained_network():
-    rows = [("trained", "share", 0, 0.9), ("untrained", "share", 0, 0.6), ("trained", "minima", 0, 1.0),
-            ("untrained", "minima", 0, 3.0)]  # fmt: skip
+    rows = [
+        ("trained", "share", 0, 0.9),
+        ("untrained", "share", 0, 0.6),
+        ("trained", "minima", 0, 1.0),
+        ("untrained", "minima", 0, 3.0),
+    ]
     table = DataFrame(rows, columns=["energy", "measure", "landscape", "mean"])
     assert evidence.recorded(table) == {"share, k = 0": pytest.approx(0.3)}
 

@@ -97,7 +97,8 @@ def test_input_scores():
 def test_pathologies_are_reported_and_do_not_crash():
     A = torch.zeros(4, 3, 3, dtype=torch.float64)
     broken = torch.full_like(A, float("nan"))
-    table = ood_detection.pathology("zero", A, A, False, {"model": A, "broken": broken},
-                            np.full(4, 5.0), np.arange(10.0)).set_index("predictor")  # fmt: skip
+    table = ood_detection.pathology(
+        "zero", A, A, False, {"model": A, "broken": broken}, np.full(4, 5.0), np.arange(10.0)
+    ).set_index("predictor")
     assert table.loc["model", "residual"] == 1 and table.loc["model", "relative"] == 0
     assert table.loc["model", "higher"] == 0.5 and table.loc["broken", "finite"] == 0

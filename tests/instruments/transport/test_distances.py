@@ -90,7 +90,8 @@ def test_gaussians_are_at_the_bures_distance(generator, clouds):
     moments = [(Z.mean(0).numpy(), np.cov(Z.numpy().T)) for Z in (X, Y)]
     (m, S), (l, T) = moments
     assert distances.gaussian(X, Y) == pytest.approx(
-        float(ot.gaussian.bures_wasserstein_distance(m, l, S, T)), abs=1e-8)  # fmt: skip
+        float(ot.gaussian.bures_wasserstein_distance(m, l, S, T)), abs=1e-8
+    )
 
 
 def test_samples_of_gaussians_are_near_it(generator):

@@ -97,8 +97,7 @@ def test_correlations_are_scipys_among_what_is_spd(made, generator):
         row = rows.loc[(kind, 4, "affine-invariant")]
         r = [stats.spearmanr(*pair).statistic for pair in ((x, y), (z, y), (x, z))]
         assert row["rho"] == pytest.approx(r[0]) and row["of"] == some.sum()
-        assert row["partial"] == pytest.approx(
-            (r[0] - r[1] * r[2]) / np.sqrt((1 - r[1] ** 2) * (1 - r[2] ** 2)))  # fmt: skip
+        assert row["partial"] == pytest.approx((r[0] - r[1] * r[2]) / np.sqrt((1 - r[1] ** 2) * (1 - r[2] ** 2)))
     few = made.definite[:, made.kind == 0].sum(1) < ranking.FEWEST
     assert few.any() and set(rows.loc["noised"].index.unique("problem")) == set(np.flatnonzero(~few))
 

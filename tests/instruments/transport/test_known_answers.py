@@ -41,11 +41,14 @@ def test_a_broken_instrument_is_named(monkeypatch, room, instrument, name, spoil
     assert {check.instrument for check in PLANTED[room](stream()) if not check.passed} == {room}
 
 
-@pytest.mark.parametrize("name, spoil", [
-    ("gaps", lambda found: {place: abs(gap) ** 0.5 for place, gap in found.items()}),
-    ("correlate", lambda rows: rows.assign(rho=0.9 * rows["rho"])),
-    ("candidates", lambda made: replace(made, kind=made.kind[::-1].copy())),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, spoil",
+    [
+        ("gaps", lambda found: {place: abs(gap) ** 0.5 for place, gap in found.items()}),
+        ("correlate", lambda rows: rows.assign(rho=0.9 * rows["rho"])),
+        ("candidates", lambda made: replace(made, kind=made.kind[::-1].copy())),
+    ],
+)
 def test_broken_correlations_are_named(references, monkeypatch, name, spoil):
     own = getattr(energy_ranking, name)
     monkeypatch.setattr(energy_ranking, name, lambda *a, **k: spoil(own(*a, **k)))

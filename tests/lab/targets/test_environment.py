@@ -28,8 +28,9 @@ def bare(fresh):
 @pytest.mark.slow
 def test_setup_survives_being_killed_and_being_called_twice(bare):
     words = ["make", f"PYTHON={sys.executable}", "setup"]
-    first = subprocess.Popen(words, cwd=bare.root, env=bare.env, start_new_session=True,
-                             stdout=subprocess.PIPE, text=True)
+    first = subprocess.Popen(
+        words, cwd=bare.root, env=bare.env, start_new_session=True, stdout=subprocess.PIPE, text=True
+    )
     while not (bare.root / ".venv" / ".ired-unfinished").exists():
         assert first.poll() is None
         time.sleep(0.01)
@@ -38,8 +39,12 @@ def test_setup_survives_being_killed_and_being_called_twice(bare):
     assert first.returncode == -signal.SIGKILL
     (bare.root / ".venv" / "half-made").touch()
 
-    both = [subprocess.Popen(words, cwd=bare.root, env=bare.env, stdout=subprocess.PIPE,
-                             stderr=subprocess.STDOUT, text=True) for _ in range(2)]
+    both = [
+        subprocess.Popen(
+            words, cwd=bare.root, env=bare.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for _ in range(2)
+    ]
     said = [process.communicate(timeout=120)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert sum("Installing" in text for text in said) == 1
@@ -51,8 +56,13 @@ def test_setup_survives_being_killed_and_being_called_twice(bare):
     moved = bare.root.parent / "moved"
     bare.root.rename(moved)
     env = {k: v for k, v in bare.env.items() if k != "PYTHONPATH"}
-    done = subprocess.run([moved / ".venv" / "bin" / "python", "scripts/11_look.py", "--help"],
-                          cwd=moved, env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        [moved / ".venv" / "bin" / "python", "scripts/11_look.py", "--help"],
+        cwd=moved,
+        env=env,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0 and "Looks at" in done.stdout, done.stderr
     assert not python.exists()
 
@@ -92,6 +102,7 @@ def quietly(bare, monkeypatch):
     def record(words):
         asked.append(words)
         return str(bare.root)  # where packages lie, for the one that asks
+
     monkeypatch.setattr(environment, "_quietly", record)
     return asked
 
@@ -104,6 +115,7 @@ def test_an_environment_without_its_python_is_never_removed(bare, monkeypatch):
 
     def fail(words):
         raise UserError("no network")
+
     monkeypatch.setattr(environment, "_quietly", fail)
     for folder in (old, new, old, new):
         with pytest.raises(UserError, match="no network"):
@@ -125,8 +137,9 @@ def test_an_environment_is_ready_for_the_last_requirements_alone(bare, quietly):
 
 def test_the_lock_covers_the_requirements_and_names_no_build():
     pins = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
-    locked = dict(line.lower().split("==") for line in
-                  (ROOT / "requirements.lock").read_text().splitlines() if "==" in line)
+    locked = dict(
+        line.lower().split("==") for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line
+    )
     assert len(pins) > 8
     assert {name: locked[name] for name, _ in pins} == dict(pins)
     assert not any("+" in version for version in locked.values())
@@ -152,8 +165,13 @@ def test_doctor_is_content_with_a_sound_project(project):
     done = project.make("doctor")
     assert done.returncode == 0, done.stdout
     assert not re.search("^fail", done.stdout, re.MULTILINE)
-    for words in ("python 3", "GB free", "pins of requirements.txt are met", "3 runs",
-                  "5 experiments, 4 of them built"):
+    for words in (
+        "python 3",
+        "GB free",
+        "pins of requirements.txt are met",
+        "3 runs",
+        "5 experiments, 4 of them built",
+    ):
         assert words in done.stdout
 
 

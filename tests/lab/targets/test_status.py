@@ -32,25 +32,32 @@ def states(project) -> dict[str, str]:
 
 def end(project, exp_id: str, status: str, pid: int = 0) -> None:
     """Make the newest run of an experiment look as if it had ended this way, with another key."""
-    run_id, = project.sql("SELECT run_uuid FROM tags WHERE key = 'exp_id' AND value = ?", exp_id)[0]
+    (run_id,) = project.sql("SELECT run_uuid FROM tags WHERE key = 'exp_id' AND value = ?", exp_id)[0]
     project.sql("UPDATE runs SET status = ? WHERE run_uuid = ?", status, run_id)
-    for name, value in (("key", "of other contents"), ("pid", str(pid)),
-                        ("host", socket.gethostname())):
-        project.sql("UPDATE tags SET value = ? WHERE key = ? AND run_uuid = ?",
-                    value, name, run_id)
+    for name, value in (("key", "of other contents"), ("pid", str(pid)), ("host", socket.gethostname())):
+        project.sql("UPDATE tags SET value = ? WHERE key = ? AND run_uuid = ?", value, name, run_id)
 
 
 def test_a_queue_that_was_begun(project):
-    assert states(project) == {"SETUP-1": "done", "SETUP-2": "done", "P1-01": "done",
-                               "P1-02": "pending", "P2-01": "not built"}
+    assert states(project) == {
+        "SETUP-1": "done",
+        "SETUP-2": "done",
+        "P1-01": "done",
+        "P1-02": "pending",
+        "P2-01": "not built",
+    }
 
 
 def test_every_other_state(project):
     for stamp in Store(project.root).stamps.glob("P1-01.*"):
         stamp.unlink()
     for status, pid, state in (
-            ("FINISHED", 0, "stale"), ("FAILED", 0, "failed"), ("KILLED", 0, "killed"),
-            ("RUNNING", os.getpid(), "running"), ("RUNNING", 2**22 + 1, "killed")):
+        ("FINISHED", 0, "stale"),
+        ("FAILED", 0, "failed"),
+        ("KILLED", 0, "killed"),
+        ("RUNNING", os.getpid(), "running"),
+        ("RUNNING", 2**22 + 1, "killed"),
+    ):
         end(project, "P1-01", status, pid)
         assert states(project)["P1-01"] == state, status
 
@@ -58,8 +65,10 @@ def test_every_other_state(project):
 def test_what_finished_later_outlives_a_run_that_another_machine_lost(project, inside):
     """It was killed there without a word, so that the store has it running for ever."""
     end(project, "P1-01", "RUNNING")
-    project.sql("UPDATE tags SET value = 'node17' WHERE key = 'host' AND run_uuid IN"
-                " (SELECT run_uuid FROM tags WHERE value = 'P1-01')")
+    project.sql(
+        "UPDATE tags SET value = 'node17' WHERE key = 'host' AND run_uuid IN"
+        " (SELECT run_uuid FROM tags WHERE value = 'P1-01')"
+    )
     assert states(project)["P1-01"] == "running"
     assert inside("11_look").returncode == 0
     assert states(project)["P1-01"] == "done"
@@ -69,8 +78,13 @@ def test_what_finished_later_outlives_a_run_that_another_machine_lost(project, i
 
 def test_an_edit_makes_stale_what_uses_it(project):
     project.edit("ired/constants.py", "4", "5")
-    assert states(project) == {"SETUP-1": "done", "SETUP-2": "stale", "P1-01": "stale",
-                               "P1-02": "pending", "P2-01": "not built"}
+    assert states(project) == {
+        "SETUP-1": "done",
+        "SETUP-2": "stale",
+        "P1-01": "stale",
+        "P1-02": "pending",
+        "P2-01": "not built",
+    }
 
 
 def test_a_result_counts_without_its_stamp(project):
@@ -136,8 +150,10 @@ def test_what_was_measured_last_is_shown_and_marked(project, inside):
 
 def test_a_state_may_be_long(project, monkeypatch):
     keys = Keys(project.root, load(project.root))
-    monkeypatch.setattr("ired.lab.targets.status.with_job", lambda row, *_: replace(
-        row, state="out of memory", note="job 5: out of memory"))
+    monkeypatch.setattr(
+        "ired.lab.targets.status.with_job",
+        lambda row, *_: replace(row, state="out of memory", note="job 5: out of memory"),
+    )
     lines = queue_table(keys, Store(project.root), AT)
     train = next(line for line in lines if line.startswith("SETUP-2"))
     assert "out of memory   2 h " in train
@@ -168,8 +184,13 @@ def test_what_was_measured_is_the_estimate(project):
 
 
 def test_nothing_that_was_measured_is_one_line(fresh):
-    done = subprocess.run([sys.executable, "-m", "ired.lab.targets.measured", "--profile", "tiny"], cwd=fresh.root,
-                          env=fresh.env, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "ired.lab.targets.measured", "--profile", "tiny"],
+        cwd=fresh.root,
+        env=fresh.env,
+        capture_output=True,
+        text=True,
+    )
     one_line(done, "no finished runs of this code under tiny")
 
 
@@ -187,11 +208,23 @@ def test_a_project_in_which_nothing_ran_has_a_status(fresh):
 
 
 def test_a_reader_who_leaves_early_is_no_error(fresh):
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", "make status | true"], cwd=fresh.root,
-                          env=fresh.env, capture_output=True, text=True)
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", "make status | true"],
+        cwd=fresh.root,
+        env=fresh.env,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0 and done.stderr == ""
 
 
 def test_durations_read_well():
     assert [duration(s) for s in (0.3, 12, 99, 100, 3599, 3600, 37800)] == [
-        "0 s", "12 s", "99 s", "2 min", "60 min", "1 h", "10.5 h"]
+        "0 s",
+        "12 s",
+        "99 s",
+        "2 min",
+        "60 min",
+        "1 h",
+        "10.5 h",
+    ]

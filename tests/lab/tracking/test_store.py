@@ -57,8 +57,9 @@ assert [os.waitpid(child, 0)[1] for child in children] == [0] * 8
 def test_eight_cold_starts_at_once(fresh):
     """Without a guard none or one of eight succeeds with MLflow 3.17; nor do all, when they note
     one dataset at one time."""
-    done = subprocess.run([sys.executable, "-c", COLD_START], cwd=fresh.root, env=fresh.env,
-                          capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", COLD_START], cwd=fresh.root, env=fresh.env, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     assert fresh.runs("P1-01") == ["FINISHED"] * 8
     assert fresh.sql("SELECT count(*) FROM latest_metrics") == [(1121,)]
@@ -97,7 +98,7 @@ def test_a_project_that_was_copied_or_moved_is_on_its_own(how, project, tmp_path
     assert "seen 7" in done.stdout
     for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
         places = moved.sql(f"SELECT {column} FROM {table}")
-        assert places and all(place.startswith(f"{new}/mlruns/artifacts/") for place, in places)
+        assert places and all(place.startswith(f"{new}/mlruns/artifacts/") for (place,) in places)
     assert "P1-01   Look" in moved.make("status", "PROFILE=tiny").stdout
     assert before is None or sorted(old.rglob("*")) == before
 
@@ -105,7 +106,7 @@ def test_a_project_that_was_copied_or_moved_is_on_its_own(how, project, tmp_path
 def test_stamps_are_whole_and_only_count_while_mlflow_has_the_run(project):
     store, queue = Store(project.root), load(project.root)
     exp, at = queue["P1-01"], RunCoordinates("tiny")
-    path, = store.stamps.glob("P1-01.tiny.s0.none.*")
+    (path,) = store.stamps.glob("P1-01.tiny.s0.none.*")
     key = path.name.rpartition(".")[2]
     assert store.stamp(exp, at, key).headline == "seen 12"
     path.write_text("{")
@@ -124,8 +125,11 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
 
 def test_stores_do_not_share_stamps(fresh, monkeypatch):
     elsewhere = fresh.root / "elsewhere.db"
-    ids = {Store(fresh.root).id, Store(fresh.root, f"sqlite:///{elsewhere}").id,
-           Store(fresh.root, "http://127.0.0.1:5000").id}
+    ids = {
+        Store(fresh.root).id,
+        Store(fresh.root, f"sqlite:///{elsewhere}").id,
+        Store(fresh.root, "http://127.0.0.1:5000").id,
+    }
     assert len(ids) == 3 and "local" in ids
     monkeypatch.chdir(fresh.root)
     assert Store(fresh.root, "sqlite:///mlruns/mlflow.db").id == "local"
@@ -133,8 +137,17 @@ def test_stores_do_not_share_stamps(fresh, monkeypatch):
     assert Store(fresh.root).database == elsewhere
 
 
-@pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///?mode=memory",
-                                 "sqlite:///file::memory:?uri=true", "sqlite+pysqlite:///a.db"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "sqlite:///?mode=memory",
+        "sqlite:///file::memory:?uri=true",
+        "sqlite+pysqlite:///a.db",
+    ],
+)
 def test_a_store_in_memory_is_one_line(fresh, inside, monkeypatch, uri):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.chdir(fresh.root)
@@ -199,10 +212,14 @@ def test_a_store_that_stays_locked_is_one_line(project, inside, monkeypatch):
         locking.execute("BEGIN EXCLUSIVE")
         one_line(inside("11_look"), "another process has locked the store")
         locking.rollback()
-        project.edit("scripts/11_look.py", "    run.headline", f"""    import sqlite3
+        project.edit(
+            "scripts/11_look.py",
+            "    run.headline",
+            f"""    import sqlite3
     locking = sqlite3.connect("{project.root}/mlruns/mlflow.db")
     locking.execute("BEGIN EXCLUSIVE")
-    run.headline""")
+    run.headline""",
+        )
         one_line(inside("11_look"), "another process has locked the store")
 
 
@@ -218,18 +235,24 @@ def test_what_others_keep_in_a_store_stays_where_it_is(ours, project, tmp_path):
         uri = f"sqlite:///{shared}"
     with closing(sqlite3.connect(shared)) as db, db:
         for number, place in enumerate(PLACES):
-            db.execute("INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage)"
-                       " VALUES (?, ?, ?, 'active')", (70 + number, f"theirs {number}", place))
-            db.execute("INSERT INTO runs (run_uuid, artifact_uri, status, lifecycle_stage, experiment_id)"
-                       " VALUES (?, ?, 'FINISHED', 'active', ?)", (f"{number:032}", f"{place}/r", 70 + number))
+            db.execute(
+                "INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage)"
+                " VALUES (?, ?, ?, 'active')",
+                (70 + number, f"theirs {number}", place),
+            )
+            db.execute(
+                "INSERT INTO runs (run_uuid, artifact_uri, status, lifecycle_stage, experiment_id)"
+                " VALUES (?, ?, 'FINISHED', 'active', ?)",
+                (f"{number:032}", f"{place}/r", 70 + number),
+            )
     store = tracking_of(project, uri).store
     store.publish()
     store.relocate()
     theirs = store.query("SELECT artifact_location FROM experiments WHERE name LIKE 'theirs%' ORDER BY name")
     runs = store.query("SELECT artifact_uri FROM runs WHERE experiment_id >= 70 ORDER BY experiment_id")
     kept = [place for place in PLACES if not ours or "mlflow-artifacts" not in place]
-    assert [place for place, in theirs if place in PLACES] == kept
-    assert [place.removesuffix("/r") for place, in runs if place.removesuffix("/r") in PLACES] == kept
+    assert [place for (place,) in theirs if place in PLACES] == kept
+    assert [place.removesuffix("/r") for (place,) in runs if place.removesuffix("/r") in PLACES] == kept
     own = store.query("SELECT artifact_location FROM experiments WHERE name LIKE 'Phase %'")
     assert own == [(f"{store.artifacts}/phase1",), (f"{store.artifacts}/phase2",)]
 
@@ -249,7 +272,10 @@ def test_all_runs_are_found_page_by_page(project, monkeypatch):
     monkeypatch.setattr("ired.lab.tracking.mlflow_client._RUNS_A_CALL", 2)
     assert len(tracking.search("")) == 6 and len(tracking.search("", 3)) == 3
     assert {run.data.tags["exp_id"] for run in tracking.search("tags.exp_id LIKE '%'")} == {
-        "SETUP-1", "SETUP-2", "P1-01"}
+        "SETUP-1",
+        "SETUP-2",
+        "P1-01",
+    }
 
 
 def test_a_name_and_a_password_are_no_part_of_the_host(fresh):
@@ -279,13 +305,16 @@ def closed_port() -> int:
         return free.getsockname()[1]
 
 
-@pytest.mark.parametrize("uri, told", [
-    ("http://127.0.0.1:{port}", "cannot be reached"),
-    ("postgresql://127.0.0.1:{port}/db", "cannot be reached"),
-    ("http://127.0.0.1:notaport", "cannot be reached"),
-    ("http://[::1", "cannot be reached"),
-    ("pigeon://coop", "cannot be opened"),
-])
+@pytest.mark.parametrize(
+    "uri, told",
+    [
+        ("http://127.0.0.1:{port}", "cannot be reached"),
+        ("postgresql://127.0.0.1:{port}/db", "cannot be reached"),
+        ("http://127.0.0.1:notaport", "cannot be reached"),
+        ("http://[::1", "cannot be reached"),
+        ("pigeon://coop", "cannot be opened"),
+    ],
+)
 def test_a_store_out_of_reach_is_one_line(project, inside, monkeypatch, uri, told):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(port=closed_port()))
     one_line(inside("00_prepare"), told)
@@ -349,8 +378,9 @@ def test_a_full_disk_is_one_line(fresh):
 
 def test_a_disk_that_fills_up_while_running_is_one_line(project):
     """The store has room at first; then the run fills the disk with what it logs."""
-    project.edit("scripts/00_prepare.py", "    run.headline",
-                 '    run.text("large", "x" * 30_000_000)\n    run.headline')
+    project.edit(
+        "scripts/00_prepare.py", "    run.headline", '    run.text("large", "x" * 30_000_000)\n    run.headline'
+    )
     kept = shutil.move(project.root / "mlruns", project.root / "kept")
     with mounted(project.root / "mlruns", "size=24m"):
         shutil.copytree(kept, project.root / "mlruns", dirs_exist_ok=True)

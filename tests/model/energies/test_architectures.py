@@ -42,8 +42,9 @@ def test_every_energy_trains_and_survives_the_disk(tmp_path, name):
     again = checkpoint.load_energy(path, like=config)
     assert type(again) is type(made.model) and again.config == config
     A = problems.draw(4, 3, 0.5, problems.generator(0, "A"), torch.float64)
-    answers = [solve(energy, A, SamplingConfig(2, clip=6.0), problems.generator(0, "start"))
-               for energy in (made.model, again)]  # fmt: skip
+    answers = [
+        solve(energy, A, SamplingConfig(2, clip=6.0), problems.generator(0, "start")) for energy in (made.model, again)
+    ]
     assert torch.allclose(*answers, atol=1e-5)
 
 

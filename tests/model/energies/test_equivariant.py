@@ -123,9 +123,7 @@ def test_basis_coordinates_are_the_same_landscape(energy):
     z, prepared = energy.coordinates.to_basis(y), energy.prepare(A)
     value, gradient = energy.energy_and_gradient(A, y, K)
     in_basis, slope = energy.basis_energy_and_gradient(prepared, z, K)
-    assert torch.allclose(in_basis, value) and torch.allclose(
-        energy.coordinates.from_basis(slope), gradient
-    )
+    assert torch.allclose(in_basis, value) and torch.allclose(energy.coordinates.from_basis(slope), gradient)
     assert torch.allclose(energy.basis_energy(prepared, z, K), value)
 
 
@@ -138,12 +136,8 @@ def test_losses_of_the_gradient_reach_every_weight_and_the_problem(energy):
     # ∂/∂A of one entry of the score against a difference.
     way = torch.randn(N, N, generator=stream("way"), dtype=torch.float64)
     with torch.no_grad():
-        scores = [
-            energy.gradient(A + t * way, y, K).square().sum().item() for t in (1e-6, -1e-6)
-        ]
-    assert (A.grad * way).sum().item() == pytest.approx(
-        (scores[0] - scores[1]) / 2e-6, rel=1e-4
-    )
+        scores = [energy.gradient(A + t * way, y, K).square().sum().item() for t in (1e-6, -1e-6)]
+    assert (A.grad * way).sum().item() == pytest.approx((scores[0] - scores[1]) / 2e-6, rel=1e-4)
 
 
 def test_single_precision_follows_double(energy):
@@ -173,9 +167,7 @@ def test_one_seed_gives_one_model_and_a_checkpoint_gives_it_back(kind):
     A = problems.draw(5, 3, 0.5, stream())
     start = first.coordinates.noise(5, generator=stream())
     config = SamplingConfig(inner_steps=2, clip=6.0)
-    assert torch.equal(
-        sample(first, A, config, start=start), sample(other, A, config, start=start)
-    )
+    assert torch.equal(sample(first, A, config, start=start), sample(other, A, config, start=start))
     assert solve(first, A.double(), config, stream()).dtype == torch.float64
 
 

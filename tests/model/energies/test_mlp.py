@@ -74,9 +74,7 @@ def test_hessian_is_autograds(energy):
 def test_gauss_newton_part_is_twice_the_squared_jacobian():
     energy = energies()[0]
     A, y, k = points(energy)
-    J = torch.autograd.functional.jacobian(
-        lambda v: energy.activations(A[:1], v[None], k[:1])["fc4"][0], y[0]
-    )
+    J = torch.autograd.functional.jacobian(lambda v: energy.activations(A[:1], v[None], k[:1])["fc4"][0], y[0])
     gauss_newton, _ = energy.hessian_parts(A, y, k)
     assert torch.allclose(gauss_newton[0], 2 * J.mT @ J, rtol=1e-10, atol=1e-10)
 
@@ -130,10 +128,7 @@ def test_ideal_energy_gradient_is_the_noise():
     A, _, k = points(energy)
     y0 = energy.coordinates.encode(torch.linalg.inv(A))
     noise = energy.coordinates.noise(B, generator=stream(), dtype=torch.float64)
-    y = (
-        energy.schedule.at("sqrt_alpha_bar", k, y0) * y0
-        + energy.schedule.at("sigma", k, y0) * noise
-    )
+    y = energy.schedule.at("sqrt_alpha_bar", k, y0) * y0 + energy.schedule.at("sigma", k, y0) * noise
     assert torch.allclose(energy.gradient(A, y, k), noise, atol=1e-12)
 
 

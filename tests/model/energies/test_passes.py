@@ -66,9 +66,7 @@ def test_each_order_of_a_forward_pass_gives_the_same_f(setting):
     with torch.no_grad():
         passes.film(energy.film(), k)
         half = passes.half(energy.inputs(A)).clone()
-        found = [
-            passes.forward(half, z, order).clone() for order in (ENERGY, GRADIENT, DERIVATIVE)
-        ]
+        found = [passes.forward(half, z, order).clone() for order in (ENERGY, GRADIENT, DERIVATIVE)]
     assert torch.allclose(found[0], found[1], rtol=1e-12)
     assert torch.equal(found[1], found[2])
 

@@ -51,9 +51,7 @@ def test_where_a_polynomial_is_the_inverse_it_is_the_ideal_landscape(symmetric):
     ideal = IdealEnergy(energy.coordinates, energy.schedule)
     y = energy.coordinates.noise(B, generator=stream(), dtype=torch.float64)
     for k in (0, 4, 9):
-        assert torch.allclose(
-            energy.gradient(A, y, k), ideal.gradient(A, y, k), rtol=1e-9, atol=1e-9
-        )
+        assert torch.allclose(energy.gradient(A, y, k), ideal.gradient(A, y, k), rtol=1e-9, atol=1e-9)
         assert torch.allclose(energy.hessian(A, y, k), ideal.hessian(A, y, k))
         gap = energy.energy(A, y, k) - energy.energy(A, 0 * y, k)
         assert torch.allclose(gap, ideal.energy(A, y, k) - ideal.energy(A, 0 * y, k))

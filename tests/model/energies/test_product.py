@@ -56,9 +56,7 @@ def test_seven_stages_are_the_ideal_landscape(symmetric):
     y = energy.coordinates.noise(B, generator=stream(), dtype=torch.float64)
     for k in (0, 4, 9):
         for method in ("energy", "gradient", "hessian"):
-            assert torch.allclose(
-                getattr(energy, method)(A, y, k), getattr(ideal, method)(A, y, k), atol=1e-6
-            )
+            assert torch.allclose(getattr(energy, method)(A, y, k), getattr(ideal, method)(A, y, k), atol=1e-6)
         gauss_newton, residual = energy.hessian_parts(A, y, k)
         assert torch.equal(residual, torch.zeros_like(residual))
         assert torch.allclose(gauss_newton, energy.hessian(A, y, k))

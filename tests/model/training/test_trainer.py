@@ -75,9 +75,7 @@ def naive_losses(trainer):
 @pytest.mark.parametrize("mining", MINING)
 @pytest.mark.parametrize("published", [True, False])
 def test_losses_and_weight_gradients_are_the_published_ones(mining, published):
-    config = replace(TrainingConfig.published(mining), batch=64) if published else replace(
-        QUICK, mining=mining
-    )
+    config = replace(TrainingConfig.published(mining), batch=64) if published else replace(QUICK, mining=mining)
     ours, theirs = Trainer(ENERGY, config, 0), Trainer(ENERGY, config, 0)
     for either in (ours, theirs):
         with torch.no_grad():
@@ -232,9 +230,7 @@ def test_a_training_that_was_cut_off_completes_with_the_same_curve(tmp_path):
         trainer.complete(tmp_path / "cut", die, points=4)
     again = Trainer(ENERGY, config, 1)
     ticks.clear()
-    curve = again.complete(
-        tmp_path / "cut", observe, lambda steps, losses: ticks.append(steps), points=4
-    )
+    curve = again.complete(tmp_path / "cut", observe, lambda steps, losses: ticks.append(steps), points=4)
     assert curve == whole and ticks[0] == 24 and sum(ticks) == 45
     finished = Trainer(ENERGY, config, 1)
     assert finished.complete(tmp_path / "cut", observe, points=4) == whole
@@ -342,15 +338,18 @@ def test_checkpoints_that_lie_are_refused(tmp_path):
         checkpoint.load_energy(path)
 
 
-@pytest.mark.parametrize("other, said", [
-    ({"n": 4}, "its n is 3, not 4"),
-    ({"hidden": 32}, "its hidden is 16, not 32"),
-    ({"n": 4, "hidden": 32}, "its n is 3, not 4; its hidden is 16, not 32"),
-    ({"landscapes": 5}, "its landscapes is 10, not 5"),
-    ({"symmetric": False}, "its symmetric is True, not False"),
-    ({"shift": 0.0, "scale": 1.0, "standardise_c": None}, "standardise_c is 0.5, not None"),
-    ({"shift": 0.4}, "its shift is "),
-])
+@pytest.mark.parametrize(
+    "other, said",
+    [
+        ({"n": 4}, "its n is 3, not 4"),
+        ({"hidden": 32}, "its hidden is 16, not 32"),
+        ({"n": 4, "hidden": 32}, "its n is 3, not 4; its hidden is 16, not 32"),
+        ({"landscapes": 5}, "its landscapes is 10, not 5"),
+        ({"symmetric": False}, "its symmetric is True, not False"),
+        ({"shift": 0.0, "scale": 1.0, "standardise_c": None}, "standardise_c is 0.5, not None"),
+        ({"shift": 0.4}, "its shift is "),
+    ],
+)
 def test_a_model_of_another_size_or_kind_is_refused(tmp_path, other, said):
     config = EnergyConfig.for_problems(3, 0.5, True, hidden=16, symmetric=True)
     path = tmp_path / "m.safetensors"
