@@ -11,8 +11,6 @@ removal of the most helpful 5 %. Against influences: sums that do not rank netwo
 gradient cosines that rank them as well, removals that do no more harm than random ones.
 """
 
-from dataclasses import replace
-
 from ired.lab.arguments import Param
 from ired.lab.command import command
 

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+
 import tiny_store
 from browser import browser  # noqa: F401, a fixture of several files
 

@@ -56,7 +56,7 @@ def inside(
 
 def run_inside(project: Project, patch: pytest.MonkeyPatch, script: str, *words: str) -> int:
     """The exit status of a script that is run in this process at the tiny profile."""
-    for module in ("command", "machine"):
+    for module in ("command", "machine", "provenance"):
         patch.setattr(f"ired.lab.{module}.ROOT", project.root)
     patch.setattr(ired, "__path__", [*ired.__path__[:1], str(project.root / "ired")])
     for module in ("ired.science", "ired.constants"):  # those of the project before

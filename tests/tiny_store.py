@@ -18,10 +18,10 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import forked
 import pytest
-import whole_queue
 
+import forked
+import whole_queue
 from ired.lab.tracking.store import is_alive
 from ired.lab.usage import METERS
 

@@ -6,8 +6,8 @@ import math
 import re
 from pathlib import Path
 
+from ired.cluster.resources import KINDS, site
 from ired.cluster.slurm import limit_of
-from ired.cluster.submission import KINDS, site
 from ired.lab.errors import UserError, in_one_line
 from ired.lab.queue import ROOT
 from ired.lab.tracking.store import write_whole

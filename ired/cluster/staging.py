@@ -26,10 +26,10 @@ from ired.lab.tracking.mlflow_client import (
     Run,
     Stamp,
     Tracking,
-    UnreachableClient,
     milliseconds,
     staged_in,
 )
+from ired.lab.tracking.stand_ins import UnreachableClient
 from ired.lab.tracking.store import ENDED, WHOSE, Store, Unreachable, write_whole
 
 _OUR_FAULT = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")  # what every store refuses

@@ -26,9 +26,10 @@ from ired.lab.arguments import DEVICES, Param, Parser, add_coordinates, add_para
 from ired.lab.content_keys import Keys
 from ired.lab.errors import UserError, one_line
 from ired.lab.jobs import check_code
-from ired.lab.lines import wrapped
-from ired.lab.machine import device_for, git, keep_memory, set_threads
+from ired.lab.lines import Audience, wrapped
+from ired.lab.machine import device_for, keep_memory, set_threads
 from ired.lab.profiles import PROFILES
+from ired.lab.provenance import provenance_tags
 from ired.lab.queue import COORDINATES, ROOT, Experiment, Queue, RunCoordinates, load
 from ired.lab.tracking.opening import open_tracking
 from ired.lab.tracking.results import Shelf
@@ -49,32 +50,6 @@ class Request:
     force: bool
     params: dict[str, Any]
     changed: dict[str, Any] = field(default_factory=dict)  # params that are not the default
-
-
-class _Audience:
-    """Standard output whose reader may leave (`| head`): the run goes on without."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        try:
-            return self._stream.write(text)
-        except BrokenPipeError:
-            self._gone()
-            return len(text)
-
-    def flush(self) -> None:
-        try:
-            self._stream.flush()
-        except BrokenPipeError:
-            self._gone()
-
-    def _gone(self) -> None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
 
 
 class Stopped(BaseException):
@@ -148,7 +123,7 @@ class Command:
         one that FAILED, 2 for what the user can mend, 128 + n if stopped by signal n."""
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(line_buffering=True, write_through=False)
-        heard, sys.stdout = sys.stdout, _Audience(sys.stdout)
+        heard, sys.stdout = sys.stdout, Audience(sys.stdout)
         try:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
@@ -232,7 +207,7 @@ class Command:
             for section, values in profile.sections().items()
             for name, value in values.items()
         }
-        tags = _provenance(exp, at, key, device, self.criteria, upstream)
+        tags = provenance_tags(exp, at, key, device, self.criteria, upstream)
         run_id = tracking.start(
             exp.phase, exp.name(at), tags, {c: getattr(at, c) for c in COORDINATES} | sections | request.params
         )
@@ -355,47 +330,6 @@ def _check_memory(tracking: Tracking, exp: Experiment, at: RunCoordinates, reque
             f"are free: close other programs{smaller}, or set IRED_MEMORY={math.ceil(needed)} to "
             "try it all the same"
         )
-
-
-def _packages() -> dict[str, str]:
-    """Versions of python and of what requirements.txt names."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    versions = {"python": sys.version.split()[0]}
-    names = re.findall(r"^([\w.-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
-    for name in names:
-        with suppress(PackageNotFoundError):
-            versions[name] = version(name)
-    return versions
-
-
-def _provenance(
-    exp: Experiment, at: RunCoordinates, key: str, device: str, criteria: dict[str, str], upstream: list[Upstream]
-) -> dict[str, str]:
-    """Tags that tell where a run comes from and by which it is found again."""
-    tags = {
-        "exp_id": exp.id,
-        "key": key,
-        "profile": at.profile,
-        "seed": at.seed,
-        "variant": at.variant,
-        "device": device,
-        "threads": os.environ["OMP_NUM_THREADS"],
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "title": exp.title,
-        "mlflow.source.name": exp.script,
-        "mlflow.source.type": "LOCAL",
-    }
-    tags |= {f"upstream.{up.exp.id}.s{up.at.seed}.{up.at.variant}": up.result.run_id for up in upstream}
-    tags["packages"] = json.dumps(_packages())
-    tags |= {f"criterion.{name}": sentence for name, sentence in criteria.items()}
-    if job := os.environ.get("SLURM_JOB_ID"):
-        tags["slurm_job"] = job
-    commit, changes = git("rev-parse", "HEAD"), git("status", "--porcelain")
-    if commit:
-        tags |= {"mlflow.source.git.commit": commit, "git_dirty": str(bool(changes)).lower()}
-    return {name: str(value) for name, value in tags.items()}
 
 
 # The end of a run

@@ -155,45 +155,6 @@ def _picture(name: str, caption: str, png: bytes) -> Picture:
 # Comparison with what others published
 
 
-def figures(gathered: Gathered, elsewhere: Sequence[Gathered] = ()) -> list[published.Figure]:
-    """Published ones first, then those of this store: this profile's, and models of other profiles."""
-    shown = list(published.PUBLISHED)
-    for of_profile in (gathered, *elsewhere):
-        data, steps = of_profile.results.get("SETUP-2"), PROFILES[of_profile.at.profile].sampling.inner_steps
-        if data is None:
-            continue
-        shown += [
-            reference
-            for reference in published.references(data)
-            if reference.setting not in {other.setting for other in shown}
-        ]
-        if "P7-04" in of_profile.results:
-            shown += published.seeds(data, of_profile.results["P7-04"], steps)
-        elif "SETUP-3" in of_profile.results:
-            shown.append(published.ours(data, of_profile.results["SETUP-3"], steps))
-            shown += [
-                published.ours(data, results["SETUP-3"], steps)
-                for results in of_profile.others.values()
-                if "SETUP-3" in results
-            ]
-    return shown
-
-
-def ratios(rows: Iterable[published.Figure]) -> Any:
-    """As rows setting, family, ratio, low, high, kind."""
-    import pandas
-
-    return pandas.DataFrame(
-        [
-            {"setting": figure.setting, "family": family, "kind": figure.kind}
-            | dict(zip(("ratio", "low", "high"), figure.ratio(family), strict=True))
-            for figure in rows
-            for family in published.FAMILIES
-            if figure.ratio(family)
-        ]
-    )
-
-
 def compared(rows: Iterable[published.Figure], link: Any) -> tuple[Compared, ...]:
     from ired.report.page import Compared
 
@@ -238,7 +199,7 @@ def drawn(gathered: Gathered, advice: Sequence[Advice], elsewhere: Sequence[Gath
     phases = {exp.id: exp.phase for exp in gathered.experiments}
     pictures = {
         "claims": figures_of.plot_claims(judged, [phases[claim.claim.experiments()[0]] for claim in judged]),
-        "published": figures_of.plot_published(ratios(figures(gathered, elsewhere))),
+        "published": figures_of.plot_published(published.ratios(published.all_figures(gathered, elsewhere))),
     }
     return pictures | ({"decision": figures_of.plot_decision(advice)} if advice else {})
 
@@ -287,7 +248,7 @@ def report(
             form.Milestone(meaning, phases, not missing, tuple(missing))
             for meaning, phases, missing in synthesis.milestones(gathered, shelf.queue)
         ),
-        compared=compared(figures(gathered, elsewhere), link),
+        compared=compared(published.all_figures(gathered, elsewhere), link),
         comparison_note=NOTE.format(low=f"{min(published_):.3f}", high=f"{max(published_):.3f}"),
         advice=tuple(
             form.Advice(

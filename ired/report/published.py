@@ -6,12 +6,15 @@ as anything is. So every row is one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ired.lab.profiles import PROFILES
+
 if TYPE_CHECKING:
     from ired.lab.tracking.result import Result
+    from ired.report.synthesis import Gathered
 
 FAMILIES = ("test", "harder")
 # Least squares on A at n = 20, three seeds, measured for this project: what published errors are held
@@ -152,3 +155,38 @@ def linear(data: Result) -> dict[str, float]:
 
 def _side(data: Result) -> int:
     return int(data.params["problem.n"])
+
+
+def all_figures(gathered: Gathered, elsewhere: Sequence[Gathered] = ()) -> list[Figure]:
+    """Published ones first, then those of this store: this profile's, and models of other profiles."""
+    shown = list(PUBLISHED)
+    for of_profile in (gathered, *elsewhere):
+        data, steps = of_profile.results.get("SETUP-2"), PROFILES[of_profile.at.profile].sampling.inner_steps
+        if data is None:
+            continue
+        shown += [
+            reference for reference in references(data) if reference.setting not in {other.setting for other in shown}
+        ]
+        if "P7-04" in of_profile.results:
+            shown += seeds(data, of_profile.results["P7-04"], steps)
+        elif "SETUP-3" in of_profile.results:
+            shown.append(ours(data, of_profile.results["SETUP-3"], steps))
+            shown += [
+                ours(data, results["SETUP-3"], steps) for results in of_profile.others.values() if "SETUP-3" in results
+            ]
+    return shown
+
+
+def ratios(rows: Iterable[Figure]) -> Any:
+    """As rows setting, family, ratio, low, high, kind."""
+    import pandas
+
+    return pandas.DataFrame(
+        [
+            {"setting": figure.setting, "family": family, "kind": figure.kind}
+            | dict(zip(("ratio", "low", "high"), figure.ratio(family), strict=True))
+            for figure in rows
+            for family in FAMILIES
+            if figure.ratio(family)
+        ]
+    )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ired.instruments.comparison.paired_seeds import power_of_paired_t_test
+from ired.instruments.statistics.power import power_of_paired_t_test
 from ired.report.recommendation import (
     BETTER,
     COST,

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pytest
 
 from ired.cluster import slurm
-from ired.cluster.submission import resources, site
+from ired.cluster.resources import resources, site
 from ired.lab.content_keys import Keys
 from ired.lab.errors import UserError
 from ired.lab.jobs import Record, fingerprints, folder, how, last_lines, log_of, newest, records

@@ -5,11 +5,11 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from tiny_store import run, runs, runs_of
 
 from ired.lab.run import sha256
 from ired.model import checkpoint
 from ired.model.energies.mlp import EnergyConfig, MLPEnergy
+from tiny_store import run, runs, runs_of
 
 SCRIPT = "scripts/02_train_baseline.py"
 KEEP = "ired.lab.targets.keep_model"

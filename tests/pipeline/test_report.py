@@ -1,8 +1,7 @@
 """`make report` on a finished store, and on one where something is missing."""
 
-from tiny_store import client_of, run, runs, runs_of
-
 from ired.report.page import dead_links
+from tiny_store import client_of, run, runs, runs_of
 
 
 def report(folder, *words):

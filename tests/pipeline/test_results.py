@@ -3,6 +3,7 @@
 import json
 
 import pandas
+
 import whole_queue
 from tiny_store import client_of, run, runs, runs_of
 

@@ -109,5 +109,5 @@ def _dead(curves: DataFrame) -> set[int]:
     if "score_error" not in curves or curves.empty:
         return set()
     last = curves.sort_values("step").groupby("seed").last()
-    blind = last["blind_error"] if "blind_error" in last else 1.0
+    blind = last.get("blind_error", 1.0)
     return set(last[~(last["score_error"] < blind)].index)

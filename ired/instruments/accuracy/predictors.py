@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -153,7 +153,7 @@ def _network(width: int, hidden: int, seed: int) -> nn.Sequential:
     """Swish layers of widths (width, hidden, hidden, hidden, width), weights by PyTorch's default."""
     widths = (width, hidden, hidden, hidden, width)
     layers = []
-    for before, after in zip(widths, widths[1:]):
+    for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.SiLU()]
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -82,7 +82,7 @@ def effects(
             for n, layer in enumerate(layers):
                 d, read = placed[n].directions[chain[n]], placed[n + 1].encoder[chain[n + 1]]
                 read, x, k = read / placed[n + 1].scale, h[n][t], tokens.k[t]
-                moved = torch.func.jvp(lambda v: layer(v, k), (x,), (d.expand_as(x).clone(),))[1]
+                moved = torch.func.jvp(lambda v, layer=layer, k=k: layer(v, k), (x,), (d.expand_as(x).clone(),))[1]
                 push = push * (moved @ read)
                 lost = (h[n + 1][t] - layer(x - lost[:, None] * d, k)) @ read
                 if placed[n + 1].kind in ("relu", "threshold", "topk"):

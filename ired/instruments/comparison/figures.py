@@ -366,7 +366,7 @@ def _strip(
 def _strips(axis: Axes, names: Sequence[str]) -> None:
     for y in np.arange(len(names) + 1) - 0.5:
         axis.axhline(y, color="0.85", linewidth=1)
-    low, high = axis.dataLim.intervalx
+    low, _high = axis.dataLim.intervalx
     axis.set_yticks(range(len(names)), names)
     axis.set(xlim=(min(low, 0) - 0.04, 1.04), ylim=(len(names) - 0.5, -0.5), xlabel="score")
     axis.grid(False, axis="y")

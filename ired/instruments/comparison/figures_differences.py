@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -184,7 +184,7 @@ def _columns(groups: list[tuple[str, list[str]]], head: float, room: float) -> l
         key=lambda cuts: max(part.sum() for part in np.split(heights, cuts)),
     )
     ends = [0, *best, len(groups)]
-    return [groups[i:j] for i, j in zip(ends, ends[1:], strict=False)]
+    return [groups[i:j] for i, j in pairwise(ends)]
 
 
 def _scaled(table: DataFrame, measure: str) -> dict[str, np.ndarray]:

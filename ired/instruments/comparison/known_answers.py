@@ -11,6 +11,7 @@ from pandas import DataFrame
 
 from ired.instruments.comparison import paired_seeds
 from ired.instruments.core.check import Check, compare
+from ired.instruments.statistics import power
 
 SEEDS, DRAWS = 5, 20000
 
@@ -64,7 +65,7 @@ def _relabelled(rng: np.random.Generator) -> list[Check]:
 
 def _rates(rng: np.random.Generator) -> list[Check]:
     """Tolerances: five standard deviations of a share among the draws."""
-    name, least = "comparison", paired_seeds.detectable(SEEDS)
+    name, least = "comparison", power.detectable(SEEDS)
     base = 20 + 3 * rng.standard_normal((DRAWS, SEEDS))
     noise = rng.standard_normal(base.shape)
     swap = rng.random(base.shape) < 0.5
@@ -87,7 +88,7 @@ def _rates(rng: np.random.Generator) -> list[Check]:
             name,
             "smallest detectable effects at 5 and 10 seeds",
             1.682 + 0.996,
-            least + paired_seeds.detectable(10),
+            least + power.detectable(10),
             0.01,
         )
     ]

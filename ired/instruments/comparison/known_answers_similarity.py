@@ -170,7 +170,7 @@ def _chance(known: Fingerprint, generator: torch.Generator) -> list[Check]:
     found = similarity.compare(one, two)
     places = {"layer": np.repeat(["fc1", "fc2", "fc3"], 40), "landscape": 0}
     tables = [DataFrame(places | {"answers": drawn(120).numpy() + 5}) for _ in range(20)]
-    effects = [similarity.directions(a, b, "answers") for a, b in zip(tables[::2], tables[1::2])]
+    effects = [similarity.directions(a, b, "answers") for a, b in zip(tables[::2], tables[1::2], strict=False)]
     fit = torch.arange(400) < 200
     codes = [(drawn(400, 12) - 1).relu() for _ in range(2)]
     away = similarity.matched(*codes, fit)

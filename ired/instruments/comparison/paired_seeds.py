@@ -10,7 +10,7 @@ of them. The seed is the unit. At the five that are affordable
   coin, for each seed) assumes no normality, but cannot go below 2/2^S, 0.0625 at five seeds: it is
   given with this floor;
 - all p-values of a comparison are corrected as one family (Benjamini and Hochberg 1995);
-- what is not seen is no equality: `detectable` is the effect that this number of seeds sees with 80 %
+- what is not seen is no equality: `statistics.power.detectable` is the effect that this number of seeds sees with 80 %
   power (two-sided t-test at 5 %; noncentral t, Cohen 1988).
 
 d_z is the mean difference over the standard deviation of differences. No number is infinite: where
@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,6 +29,7 @@ from scipy import special
 
 from ired.instruments.statistics import intervals
 from ired.instruments.statistics.intervals import Interval, sign_flip
+from ired.instruments.statistics.power import detectable
 
 COLUMNS = ("variant", "seed", "metric", "value")
 LARGEST = 99.0  # deviations: what has none is not infinitely far, and figures and logs want a number
@@ -99,26 +99,6 @@ def floor(seeds: int) -> float:
     """The least p-value of a sign-flip test: own signs and their opposite among all, or own alone
     beside random ones."""
     return 2.0 / 2**seeds if seeds <= ALL else 1.0 / (2**ALL + 1)
-
-
-@lru_cache
-def detectable(seeds: int, power: float = 0.8, level: float = 0.95) -> float:
-    """The d_z that a two-sided t-test at 1 − level sees with this power."""
-    from scipy.optimize import brentq
-
-    high = 1.0
-    while power_of_paired_t_test(high, seeds, level) < power:
-        high *= 2
-    return float(brentq(lambda d: power_of_paired_t_test(d, seeds, level) - power, 0.0, high))
-
-
-def power_of_paired_t_test(d_z: float, seeds: int, level: float = 0.95) -> float:
-    """Power of the two-sided t-test of `seeds` differences whose true mean is d_z deviations."""
-    freedom, shift = seeds - 1, abs(d_z) * np.sqrt(seeds)
-    critical = special.stdtrit(freedom, (1 + level) / 2)
-    # The other tail is not found by scipy where it is below 1e-9.
-    wrong = np.nan_to_num(special.nctdtr(freedom, shift, -critical), nan=0.0)
-    return float(1 - special.nctdtr(freedom, shift, critical) + wrong)
 
 
 # A table of variants, metrics and seeds
@@ -317,7 +297,7 @@ def spread(table: DataFrame) -> DataFrame:
     larger than that between the seeds of one variant (seed and rest), and p_adjusted < 0.05. Metrics
     that only one variant has are left out.
     """
-    seeds, grids = _grids(table)
+    _seeds, grids = _grids(table)
     rows = []
     for metric, grid in grids.items():
         if len(grid) < 2:

@@ -8,8 +8,9 @@ landscape     cosine of the energy gaps at the same states around the same answe
 attributions  cosine of how the score at k = 0 follows changes of A, mean over problems
 answers       cosine of the errors of answers sampled from the same starts, mean over problems
 features      mean over layers of (matched − chance)/(1 − chance): correlation of Hungarian-matched
-              features on tokens that did not choose the matches (`ired.instruments.robustness.procrustes_matching`), and
-              that of random dictionaries of the activations' covariance, matched alike
+              features on tokens that did not choose the matches
+              (`ired.instruments.robustness.procrustes_matching`), and that of random dictionaries of the
+              activations' covariance, matched alike
 directions    Pearson correlation over concepts, layers and landscapes of the concept directions' signed
               effects, each less its mean over the concepts of its layer and landscape, so that with
               concepts shuffled nothing is expected; mean of effects on answers and on the energy,
@@ -59,7 +60,8 @@ TINIEST = 1e-12  # of the other numbers: what is smaller is rounding
 @dataclass(frozen=True)
 class Consistency:
     """Of two models. raw: parts before clipping (without features and directions where a model has no
-    layers, without directions where no direction does anything in either); controls: what to hold them against, by name."""
+    layers, without directions where no direction does anything in either); controls: what to hold them
+    against, by name."""
 
     raw: dict[str, float]
     controls: dict[str, float]

@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 import torch
@@ -95,7 +95,7 @@ class DictionaryTrainer:
         self.members, self.plan, self.mean, self.scale = tuple(members), plan, mean, scale
         self.step, width, like = 0, len(mean), first.new_zeros(())
         ends = torch.tensor([0, *(m.features for m in members)]).cumsum(0).tolist()
-        self.slices = [slice(a, b) for a, b in zip(ends, ends[1:])]
+        self.slices = [slice(a, b) for a, b in pairwise(ends)]
         rows = []
         for member in members:
             start = (decoders or {}).get(member)
@@ -367,7 +367,7 @@ def train(
         if step % every == 0 or step + 1 == plan.steps:
             errors, l0 = (seen[name].tolist() for name in ("error", "l0"))
             if not all(map(math.isfinite, errors)):
-                worst = next(m.name for m, e in zip(members, errors) if not math.isfinite(e))
+                worst = next(m.name for m, e in zip(members, errors, strict=False) if not math.isfinite(e))
                 raise ArithmeticError(f"the dictionary {worst} diverged at step {step}")
             dead = [(trainer.since[own] > plan.patience).float().mean().item() for own in trainer.slices]
             curve += [

@@ -20,7 +20,7 @@ METRICS = {
     "Bures-Wasserstein": "#882255",
     "Euclidean": "#ddaa33",
 }
-SHAPES = dict(zip(METRICS, "os^D"))
+SHAPES = dict(zip(METRICS, "os^D", strict=False))
 WHO = {
     "trained": (COLOURS["trained"], "trained model"),
     "untrained": (COLOURS["untrained"], "untrained"),
@@ -185,7 +185,7 @@ def plot_means(spectra: DataFrame, table: DataFrame) -> Figure:
     y = np.arange(len(METRICS))
     kinds = (("answers", "o", "means of A⁻¹", "full"), ("sampled", "D", "means of sampled answers", "none"))
     kinds = [kind for kind in kinds if kind[0] in groups]
-    for group, marker, label, filled in kinds:
+    for group, marker, _label, filled in kinds:
         rows = table[table["group"] == group].set_index("metric").reindex(list(METRICS))
         axis.scatter(
             rows["inversion"].clip(lower=1e-16),

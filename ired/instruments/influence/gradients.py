@@ -100,7 +100,6 @@ def conjugate_gradients(
     """
     length = b.norm(dim=1, keepdim=True)
     unit = b / length.clamp_min(torch.finfo(b.dtype).tiny)
-    full = b.shape[1]
     new = Q = _orthonormal(unit, b[:0])
     T, products = b.new_zeros(0, 0), 0
     for round_ in range(1, limit + 1):
@@ -126,7 +125,7 @@ def _orthonormal(rows: Tensor, Q: Tensor) -> Tensor:
     scale = rows.norm()
     for _ in range(3):  # the first leaves rounding, amplified by what was nearly dependent
         rows = rows - (rows @ Q.T) @ Q
-        U, values, V = torch.linalg.svd(rows, full_matrices=False)
+        _U, values, V = torch.linalg.svd(rows, full_matrices=False)
         room = max(0, Q.shape[1] - len(Q))
         rows = V[values > 30 * torch.finfo(rows.dtype).eps * scale][:room]
         scale = torch.ones_like(scale)

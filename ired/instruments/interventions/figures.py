@@ -65,8 +65,8 @@ def plot_dose_response(summary: DataFrame, directions: DataFrame, source: str, m
 
 
 def dose_responses(summary: DataFrame, directions: DataFrame, most: int) -> dict[str, Figure]:
-    """`plot_dose_response` by name: how far answers move, for every source that has directions; and what they carry, for
-    concept directions."""
+    """`plot_dose_response` by name: how far answers move, for every source that has directions; and what they
+    carry, for concept directions."""
     sources = [source for source in SOURCES if source in set(directions["source"])]
     drawn = [("moved", source) for source in sources]
     if "concept" in sources:

@@ -4,9 +4,9 @@ descent.py                       Descents to critical points, batched over probl
 equivariance.py                  Does an energy treat a problem and the same problem in other axes alike?
 figures.py                       Figures of Phase 1: energy landscapes
 figures_surface.py               An interactive 3-D view of energy slices: one self-contained HTML page
-gradient_field.py                The gradient field ∇_y E: where it points, whether it is one, and where following it leads
+gradient_field.py                The gradient field ∇_y E: where it points, whether it is one, where it leads
 hessian.py                       Curvature: spectra of exact Hessians, in units of the ideal landscape's 1/σ_k
-known_answers.py                 Known answers of equivariance: reference energies have no axes, planted ones err as they must
+known_answers.py                 Known answers of equivariance: reference energies have no axes
 known_answers_curvature.py       Known answers of Hessians and minima: known spectra, planted valleys and wells
 known_answers_gradient_field.py  Known answers of the gradient field: ideal gradients, planted faults
 known_answers_slices.py          Known answers of slices: bowls are their quadratic forms

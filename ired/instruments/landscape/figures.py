@@ -274,6 +274,6 @@ def plot_master(
         by_landscape(axis, rows, label, line)
         if measure in ("relative_shrunk", "nearest_distance"):
             signed_log(axis, 0.1)
-        lines = dict(zip(*axis.get_legend_handles_labels()[::-1])) | lines
+        lines = dict(zip(*axis.get_legend_handles_labels()[::-1], strict=False)) | lines
     lower.legend(lines.values(), lines, loc="outside upper center", ncols=len(ENERGIES))
     return figure

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ired.instruments.core import states
 from ired.instruments.core.check import Check, compare
 from ired.instruments.core.reference_energies import References
-from ired.instruments.core import states
 from ired.instruments.core.sampler import denoised
 from ired.instruments.landscape import equivariance
 from ired.instruments.landscape.equivariance import TURNS

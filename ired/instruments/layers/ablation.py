@@ -269,13 +269,13 @@ def plan(
         def add(kind: str, replace: Replace, layer: str = layer, **labels: Any) -> None:
             made.append(Ablation(kind, layer, Ablated(energy, layer, replace), **labels))
 
-        def normal(width: int = width) -> Tensor:
-            shape = len(by_landscape), len(A), width
+        def normal(landscapes: int = len(by_landscape), width: int = width) -> Tensor:
+            shape = landscapes, len(A), width
             return torch.randn(shape, generator=generator, dtype=torch.float64).to(A)
 
         donors = [habit.donor[chosen.to(A.device)] for habit in by_landscape]
         gaussian = [h.mean + (z * h.spread) @ h.axes.mT for h, z in zip(by_landscape, normal(), strict=True)]
-        floors = dict(zip(WHOLE, ([h.mean.expand(len(A), -1) for h in by_landscape], donors, gaussian)))
+        floors = dict(zip(WHOLE, ([h.mean.expand(len(A), -1) for h in by_landscape], donors, gaussian), strict=False))
         for kind, values in floors.items():
             add(kind, instead(values))
         for draw in range(draws):

@@ -1,9 +1,10 @@
 """Vanishing gradients (Glorot & Bengio 2010) and gradient noise (McCandlish et al. 2018) in the layers, for two losses.
 
 How large are gradients, how sure, and do the losses agree? Three backward passes are followed: of the
-denoising loss (mean squared error of ∇_y E to the noise), of the contrastive loss softplus(E(real) − E(negative)), and of E itself, which makes the score. By the
-weights, a problem's gradient is a sum of outer products, one for every use of a matrix, so that inner
-products of problems' gradients need no gradient to be formed. They suffice for everything here:
+denoising loss (mean squared error of ∇_y E to the noise), of the contrastive loss softplus(E(real) −
+E(negative)), and of E itself, which makes the score. By the weights, a problem's gradient is a sum of outer
+products, one for every use of a matrix, so that inner products of problems' gradients need no gradient to be
+formed. They suffice for everything here:
 ‖E g‖²/tr Cov g (the inverse of the simple noise scale of McCandlish et al. 2018, arXiv 1812.06162)
 and the cosine of two losses' mean gradients (Yu et al. 2020, arXiv 2001.06782). Both take products of
 different problems only, so that noise alone looks like no signal. Intervals: jackknife over problems.

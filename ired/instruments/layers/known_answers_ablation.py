@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import permutations, product
+from itertools import pairwise, permutations, product
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,10 +42,10 @@ class Chain(Around):
             shape = rows, columns
             return torch.randn(shape, generator=generator, dtype=torch.float64) / math.sqrt(columns)
 
-        self.W = [drawn(b, a) for a, b in zip(widths, widths[1:], strict=False)]
+        self.W = [drawn(b, a) for a, b in pairwise(widths)]
         self.W[2][:, -IDLE:] = 0
         self.W[3] = drawn(size, RANK) @ drawn(RANK, WIDTH)
-        self.b = [torch.full((len(W),), b, dtype=torch.float64) for W, b in zip(self.W, (0, 60, 0, 1))]
+        self.b = [torch.full((len(W),), b, dtype=torch.float64) for W, b in zip(self.W, (0, 60, 0, 1), strict=False)]
         # The affine layer's bias must not drown what the next one sees.
         self.b[2] = -60.0 * self.W[2].sum(1)
 

@@ -14,6 +14,7 @@ One state a problem: states that share one would teach each other.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -101,7 +102,7 @@ def of_values(
     ends = ends_of(len(x), shares)
     uniform = _bits(-values.pow(2) / 2 - 0.5 * np.log(2 * np.pi))
     bits = uniform.clone()
-    for start, end in zip(ends[:-1], ends[1:], strict=True):
+    for start, end in itertools.pairwise(ends):
         fold = folds(np.arange(start), inner, rng)
         sums = Sums.of(x[:start], values[:start], fold)
         misses = sum(sums.fit({f}).misses(sums.rows[f], alphas) for f in range(inner))
@@ -135,7 +136,7 @@ def of_labels(
     order = np.asarray(order)
     x, label = x[order], np.asarray(label, dtype=bool)[order]
     ends, bits = ends_of(len(x), shares), np.ones(len(x))
-    for start, end in zip(ends[:-1], ends[1:], strict=True):
+    for start, end in itertools.pairwise(ends):
         sent, is_sent = label[:start], np.arange(end) < start
         # Classes dealt out evenly: every inner training part then holds both, if there are two of each.
         fold = np.empty(start, dtype=int)

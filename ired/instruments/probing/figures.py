@@ -164,7 +164,9 @@ def plot_success(table: DataFrame) -> Figure:
                 colour = ink or COLOURS.get(source, COLOURS["algebraic"])
                 dots(axis, part, heights, "auroc", colour, filled=ink is None, size=5, width=1.6)
         axis.axvline(0.5, color="0.3", linewidth=1)
-        labels = [f"[{x}]" if s == "input" else f"{s} {x}" for s, x in zip(probes["source"], probes["layer"])]
+        labels = [
+            f"[{x}]" if s == "input" else f"{s} {x}" for s, x in zip(probes["source"], probes["layer"], strict=False)
+        ]
         axis.set_yticks(range(len(probes)), labels)
         axis.set_title(f"k = {k}")
         axis.set_xlabel("AUROC (hollow: another problem's label)")
@@ -189,8 +191,8 @@ def plot_data(curves: DataFrame) -> Figure:
         ("trained", "f"): ("trained f", COLOURS["ideal"], "v", "-"),
     }
     figure, axes = canvas(2, 4, (3.3, 2.9), title=f"Data efficiency at k = {curves['landscape'].iloc[0]}", sharex=True)
-    for axis, (name, title) in zip(axes.flat, NAMES.items(), strict=False):
-        for (source, layer), (label, colour, marker, dash) in lines.items():
+    for axis, (_name, title) in zip(axes.flat, NAMES.items(), strict=False):
+        for (_source, _layer), (label, colour, marker, dash) in lines.items():
             rows = curves.query("property == @name and source == @source and layer == @layer")
             axis.plot(
                 range(len(rows)), rows["saved"], color=colour, marker=marker, linestyle=dash, label=label, markersize=4

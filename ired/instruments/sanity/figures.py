@@ -123,7 +123,10 @@ def plot_decay(curves: DataFrame) -> Figure:
         axis.set(title=f"{kind.capitalize()}: cascade", ylabel="likeness to the trained one's")
     axes[0, 0].legend(fontsize=8.5, loc="upper right")
     _lines(
-        axes[0, 2], curves, "independent", [(f"score gradient, {m}", m, c) for m, c in zip(maps, (blue, orange, green))]
+        axes[0, 2],
+        curves,
+        "independent",
+        [(f"score gradient, {m}", m, c) for m, c in zip(maps, (blue, orange, green), strict=False)],
     )
     axes[0, 2].set(title="Score gradient: one layer", ylabel="likeness to the trained one's")
     _lines(

@@ -29,6 +29,7 @@ size; that of the whole cloud and that of Gaussians, which have no such bias, ar
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -228,7 +229,7 @@ def step_table(ways: Mapping[tuple[str, str], Annealing]) -> DataFrame:
 
 def _straightness(thin: Tensor, spread: float) -> float:
     """Of clouds (S, P, r)."""
-    along = sum(_between(x, y) for x, y in zip(thin[:-1], thin[1:], strict=True))
+    along = sum(_between(x, y) for x, y in itertools.pairwise(thin))
     return float(_share(_between(thin[0], thin[-1]), along, spread))
 
 

@@ -1,4 +1,6 @@
-"""Writes into pipeline.json what the finished runs of a profile took: python -m ired.lab.targets.measured --profile paper
+"""Writes into pipeline.json what the finished runs of a profile took.
+
+Use: python -m ired.lab.targets.measured --profile paper
 
 So that `make status` estimates from measurements, and a size that will not fit into memory is refused on
 a machine where nothing has been run yet. Runs of the present code on a CPU count; what is there of other

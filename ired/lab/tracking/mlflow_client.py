@@ -8,10 +8,9 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable
-from functools import cached_property, partial
+from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -30,7 +29,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID  # noqa: E402
 from mlflow.utils.uri import is_local_uri  # noqa: E402
 
 from ired.lab.errors import UserError, one_line  # noqa: E402
-from ired.lab.tracking.store import DATABASES, LOCKED_SECONDS, SERVED, Stamp, Store, titles  # noqa: E402
+from ired.lab.tracking.stand_ins import UnreachableClient, Waiting  # noqa: E402
+from ired.lab.tracking.store import DATABASES, SERVED, Stamp, Store, titles  # noqa: E402
 
 _METRICS_A_CALL = 1000
 _OTHERS_A_CALL = 100
@@ -57,7 +57,9 @@ class Tracking:
             if store.database and not store.database.exists():
                 self._create()
             store.relocate()
-            self.client: Client = Waiting(store) if store.database else MlflowClient(tracking_uri=store.uri)
+            self.client: Client = (
+                Waiting(store, MlflowClient) if store.database else MlflowClient(tracking_uri=store.uri)
+            )
             _ = self._experiments  # opens the store: what is wrong with it shows here
         except UserError:
             raise
@@ -342,41 +344,6 @@ class Tracking:
 
     def _delivered(self, run_id: str, ids: dict[str, str]) -> str:
         return ids.get(run_id) or self._received(run_id) or run_id
-
-
-class Waiting:
-    """A client of an embedded store, which waits while another process has it locked. A call that
-    found it locked is repeated: what it had written before, MLflow takes twice and keeps once."""
-
-    def __init__(self, store: Store) -> None:
-        self._shown = store.shown
-        self._client = self._patiently(MlflowClient, tracking_uri=store.uri)
-
-    def __getattr__(self, name: str) -> Any:
-        return partial(self._patiently, getattr(self._client, name))
-
-    def _patiently(self, call: Callable, *args: Any, **named: Any) -> Any:
-        deadline, said = time.monotonic() + LOCKED_SECONDS, False
-        while True:
-            try:
-                return call(*args, **named)
-            except Exception as error:  # of MLflow, or of SQLAlchemy while it opens the store
-                if "database is locked" not in str(error) or time.monotonic() > deadline:
-                    raise
-                if not said:
-                    print(f"the store {self._shown} is locked by another process: waiting for that", flush=True)
-                said = True
-                time.sleep(0.5)
-
-
-class UnreachableClient:
-    """In the place of a client, where there is no server to talk to."""
-
-    def __init__(self, why: str) -> None:
-        self._why = why
-
-    def __getattr__(self, name: str) -> Any:
-        raise UserError(self._why)
 
 
 Client = MlflowClient | Waiting | UnreachableClient

@@ -117,7 +117,7 @@ def test_equal_seeds_give_equal_components(generator):
 
 
 def test_a_strong_subspace_is_stable_and_noise_has_none(generator):
-    strong, rows = planted(300, 1, 10, 2, 5.0, generator)
+    strong, _rows = planted(300, 1, 10, 2, 5.0, generator)
     stable = active_subspace.stability(strong[0], 2, 20, generator)
     assert np.median(stable.halves) < 15 and np.median(stable.bootstrap) < 12
     assert np.median(stable.expected) < 15 and np.median(stable.chance) > 45

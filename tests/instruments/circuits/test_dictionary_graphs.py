@@ -54,7 +54,7 @@ def test_a_planted_graph_is_found_verified_and_sparser(ideal, problems, generato
 
 
 def test_dictionaries_are_made_as_large_and_sparse(ideal, problems, generator):
-    at, own, _ = planted_networks(ideal, problems, generator)
+    _at, own, _ = planted_networks(ideal, problems, generator)
     size, seen = ideal.coordinates.size, []
     made = dictionary_graphs.relearned(own.dictionaries, own.h, own.h, 3, 16, generator, seen.append)
     assert [(d.features, d.k) for d in made] == [(size, size)] * 3 and seen == [1, 1, 1]

@@ -7,7 +7,6 @@ import pytest
 from ired.instruments.geometry import answer_errors, known_answers as calibration, metric_laws, metrics
 from ired.model import problems as model_problems
 
-
 CHECKS = {"spd_laws": calibration.check_spd_laws, "spd_answers": calibration.check_spd_answers}
 
 

@@ -8,7 +8,7 @@ import torch
 from ired.instruments.core import states
 from ired.instruments.landscape import minima
 from ired.model.coordinates import Coordinates
-from ired.model.reference import DoubleWell, IdealEnergy, Quadratic
+from ired.model.reference import IdealEnergy, Quadratic
 
 LANDSCAPES = (0, 5, 9)
 

@@ -67,7 +67,7 @@ def test_a_planted_linear_property_is_read_and_its_control_is_not(planted, gener
     rng = np.random.default_rng(0)
     asked = ridge.targets(
         {"linear": values[:, 0], "several": values[:, :2]},
-        {name: x for name in ("linear", "several")},
+        dict.fromkeys(("linear", "several"), x),
         generator,
     )
     scores = Scores(5)

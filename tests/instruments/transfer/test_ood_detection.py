@@ -50,7 +50,7 @@ def test_aurocs_of_separated_identical_and_reversed_samples():
     assert found.margin("far", ["low"]).estimate == 0
     assert found.margin("far", ["same"]).low > 0
     assert found.margin("far", ["same", "low"]).low <= 0
-    values = {name: x for name in (*ood_detection.ENERGIES, *ood_detection.INPUTS)}
+    values = dict.fromkeys((*ood_detection.ENERGIES, *ood_detection.INPUTS), x)
     seen = ood_detection.aurocs(values, values | {"energy": x + 100})
     rows = ood_detection.detection("f", seen).set_index("detector")
     assert rows.loc["energy", "ahead_inputs_low"] > 0 >= rows.loc["flatness", "ahead_entries_low"]

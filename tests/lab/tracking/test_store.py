@@ -206,8 +206,8 @@ def shortened(text):
 
 def test_a_store_that_stays_locked_is_one_line(project, inside, monkeypatch):
     monkeypatch.setattr("sqlalchemy.sql.text", shortened(sqlalchemy.sql.text))
-    for module in ("store", "tracking"):
-        monkeypatch.setattr(f"ired.lab.{module}.LOCKED_SECONDS", 0.2)
+    for module in ("store", "stand_ins"):
+        monkeypatch.setattr(f"ired.lab.tracking.{module}.LOCKED_SECONDS", 0.2)
     with closing(sqlite3.connect(project.root / "mlruns" / "mlflow.db")) as locking:
         locking.execute("BEGIN EXCLUSIVE")
         one_line(inside("11_look"), "another process has locked the store")
