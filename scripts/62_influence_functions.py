@@ -55,7 +55,7 @@ def main(run):
     run.gate("SETUP-5")
     size, c = run.params, run.profile.problem.c
     sampler, recipe = Sampler(**run.profile.sampling), Recipe(size.steps)
-    config = EnergyConfig.for_problems(size.n, c, **run.profile.model | {"hidden": size.hidden})
+    config = EnergyConfig.for_problems(size.n, c, **{**run.profile.model, "hidden": size.hidden})
     single = torch.zeros(1, device=run.device)
     double = single.double()
 

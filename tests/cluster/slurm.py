@@ -158,7 +158,8 @@ class Slurm:
         self.folder = folder.resolve()
         self.accounting = accounting
         self.daemons: dict[str, subprocess.Popen] = {}
-        mine = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "SBATCH", "SQUEUE"))}
+        others = ("SLURM", "SBATCH", "SQUEUE", "MAKE", "MFLAGS")  # another cluster's, and a make's that runs the tests
+        mine = {k: v for k, v in os.environ.items() if not k.startswith(others)}
         self.env = mine | {"SLURM_CONF": str(self.folder / "slurm.conf")}
 
     # Use

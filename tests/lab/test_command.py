@@ -50,7 +50,7 @@ def test_what_took_more_memory_than_there_is_does_not_start(inside, project, mon
         "SETUP-2 small seed 0 needs about ",
         " GiB of memory, as run ",
         "0.0 GiB are free: close other programs, give it a smaller size by ARGS",
-        "set IRED_MEMORY=1 to try",
+        "set IRED_MEMORY=",
     )
     assert "up to date" in inside("01_train", *small).stdout
     assert inside("01_train", *small, "--seed", "1").returncode == 2, "whatever the seed"

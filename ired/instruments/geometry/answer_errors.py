@@ -189,7 +189,7 @@ def examine(answers: dict[str, Tensor], Y: Tensor, epsilon: Tensor) -> Examined:
     departures = {who: departure(M) for who, M in answers.items()}
     noise = {who: departure(matched(Y, M, epsilon)) for who, M in answers.items()}
     closeness: dict[str, list] = {}
-    for _who, M in answers.items():
+    for M in answers.values():
         for name, values in compare_all(M, Y, epsilon).items():
             closeness.setdefault(name, []).extend(values)
     closeness["who"] = [who for who in answers for _ in METRICS]

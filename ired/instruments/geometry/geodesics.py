@@ -234,7 +234,7 @@ def turned(drawn: Curves, rotations: Tensor, metric: str = "affine-invariant") -
 @torch.no_grad()
 def profiles(energy: Energy, A: Tensor, drawn: Curves, landscapes: Sequence[int]) -> Profiles:
     """The energy of problems A (P, n, n) along their curves; the first point is the answer."""
-    _P, T = drawn.points.shape[1:3]
+    T = drawn.points.shape[2]
     per_problem = drawn.points.transpose(0, 1).flatten(1, 2)
     distance = drawn.reach[:, None] * drawn.fraction
     gaps, ideals, ends = [], [], []

@@ -191,9 +191,10 @@ def plot_data(curves: DataFrame) -> Figure:
         ("trained", "f"): ("trained f", COLOURS["ideal"], "v", "-"),
     }
     figure, axes = canvas(2, 4, (3.3, 2.9), title=f"Data efficiency at k = {curves['landscape'].iloc[0]}", sharex=True)
-    for axis, (_name, title) in zip(axes.flat, NAMES.items(), strict=False):
-        for (_source, _layer), (label, colour, marker, dash) in lines.items():
-            rows = curves.query("property == @name and source == @source and layer == @layer")
+    for axis, (name, title) in zip(axes.flat, NAMES.items(), strict=False):
+        for (source, layer), (label, colour, marker, dash) in lines.items():
+            of_layer = (curves["source"] == source) & (curves["layer"] == layer)
+            rows = curves[of_layer & (curves["property"] == name)]
             axis.plot(
                 range(len(rows)), rows["saved"], color=colour, marker=marker, linestyle=dash, label=label, markersize=4
             )
