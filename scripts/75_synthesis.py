@@ -27,7 +27,7 @@ def main(run):
     shelf = run.shelf()
     gathered = synthesis.gather(shelf, run.at, without=run.exp_id)
     judged, words = gathered.judged(), synthesis.Words(gathered, pages.plain, autoescape=False)
-    claims = synthesis.claims_table(judged, [words.written(one.claim.found) for one in judged])
+    claims = synthesis.claims_table(judged, [words.written(claim.claim.sentence) for claim in judged])
     run.table("claims", claims)
     run.table("criteria", synthesis.criteria_table(gathered))
     run.text("answer", synthesis.answer(judged, words))

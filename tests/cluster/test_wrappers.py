@@ -278,17 +278,14 @@ def test_a_job_goes_on_after_its_time_limit(out_of_time):
     project, number = out_of_time
     job = project.slurm.wait(number, 120)
     log = project.log(number)
-    assert (job["JobState"], job["Restarts"], job["ExitCode"]) == ("COMPLETED", "1", "0:0"), log
-    place = int(re.search(r"^kept (\d+)$", log, re.MULTILINE)[1])
-    assert 0 < place < 300
-    said = [
-        "0 restarts: scripts/count.py 300",
-        "begins at 0",
-        f"kept {place}",
-        "requeued, to go on",
-        "1 restarts: scripts/count.py 300",
-        f"begins at {place}",
-        "counted to 300",
-    ]
+    assert (job["JobState"], job["ExitCode"]) == ("COMPLETED", "0:0"), log
+    kept = re.findall(r"^kept (\d+)$", log, re.MULTILINE)
+    restarts = int(job["Restarts"])  # one, and more where the machine is busy
+    assert restarts == len(kept) >= 1 and 0 < int(kept[0]) < 300, log
+    said = ["0 restarts: scripts/count.py 300", "begins at 0"]
+    for number, place in enumerate(kept, 1):
+        said += [f"kept {place}", "requeued, to go on"]
+        said += [f"{number} restarts: scripts/count.py 300", f"begins at {place}"]
+    said.append("counted to 300")
     assert re.findall("|".join(said), log) == said  # appended, in this order
     assert "TIME LIMIT" not in log
