@@ -174,7 +174,7 @@ def allowed(name: str, host: str) -> list[str]:
         names |= {socket.gethostname(), socket.getfqdn()}
         with suppress(OSError):  # this machine does not know its own name
             names |= set(socket.gethostbyname_ex(socket.gethostname())[2])
-    return sorted(names | {f"{one}:*" for one in names})
+    return sorted(names | {f"{name}:*" for name in names})
 
 
 def wait_for(process: subprocess.Popen, address: str) -> None:

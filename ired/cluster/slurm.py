@@ -82,14 +82,14 @@ def call(*words: str, folder: Path | None = None) -> str:
 
 def queue(folder: Path) -> list[Queued]:
     """This user's jobs that were submitted from `folder` and are neither ended nor ending."""
-    found = []
+    jobs = []
     for line in call("squeue", "--me", "--noheader", "--format=%i|%T|%j|%k|%E|%Z").splitlines():
         number, state, name, comment, needs, place = line.split("|", 5)
         # One that is COMPLETING has done what it will do.
         if Path(place).resolve() == folder.resolve() and state != "COMPLETING":
             ids = tuple(re.findall(r"afterok:(\d+)", needs))
-            found.append(Queued(number, STATES.get(state, "queued"), name, comment, ids))
-    return found
+            jobs.append(Queued(number, STATES.get(state, "queued"), name, comment, ids))
+    return jobs
 
 
 def jobs(ids: Iterable[str]) -> dict[str, Job]:
@@ -97,7 +97,7 @@ def jobs(ids: Iterable[str]) -> dict[str, Job]:
     behind or is off, the controller is asked in another; what both have forgotten is left out."""
     wanted = set(ids)
     try:
-        found = _read(
+        states = _read(
             call(
                 "sacct",
                 "--allocations",
@@ -109,14 +109,16 @@ def jobs(ids: Iterable[str]) -> dict[str, Job]:
             wanted,
         )
     except UserError:
-        found = {}
-    if found.keys() != wanted:
-        found = _read(call("squeue", "--me", "--noheader", "--states=all", "--format=%i|%j|%T||%N|%M"), wanted) | found
-    return found
+        states = {}
+    if states.keys() != wanted:
+        states = (
+            _read(call("squeue", "--me", "--noheader", "--states=all", "--format=%i|%j|%T||%N|%M"), wanted) | states
+        )
+    return states
 
 
 def _read(text: str, wanted: set[str]) -> dict[str, Job]:
-    found = {}
+    rows = {}
     for line in text.splitlines():
         number, _, rest = line.partition("|")
         name, state, code, node, elapsed = rest.rsplit("|", 4)  # a job may be called x|y
@@ -124,8 +126,8 @@ def _read(text: str, wanted: set[str]) -> dict[str, Job]:
         node = "" if node == "None assigned" else node
         # For its first seconds accounting knows a job as 'allocation', and nothing true of it.
         if number in wanted and name != "allocation":
-            found[number] = Job(number, name, state, code, node, elapsed)
-    return found
+            rows[number] = Job(number, name, state, code, node, elapsed)
+    return rows
 
 
 def refusal(words: list[str], folder: Path) -> str:

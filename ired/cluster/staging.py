@@ -134,7 +134,7 @@ class Lasting(Tracking):
         if self._moved:
             return self._moved.names(self.run(run.info.run_id), folder)
         path = self._kept(run.info.run_id, folder)
-        return sorted(one.name for one in path.iterdir()) if path.is_dir() else []
+        return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
 
     # Writing
 

@@ -53,14 +53,14 @@ class Submission:
         failed or was cancelled, will never run: it does not count and makes room for a new one."""
         there = {job.comment: job for job in slurm.queue(self.root)}
         for target, job in self.plan.jobs.items():  # needs come first
-            found = there.get(_comment(target))
-            if not found:
+            queued = there.get(_comment(target))
+            if not queued:
                 continue
             needs = [self.queued.get(need) for need in job.needs]
-            if found.state == "queued" and not set(needs) <= set(found.needs):
-                self.stuck.append(found.id)
+            if queued.state == "queued" and not set(needs) <= set(queued.needs):
+                self.stuck.append(queued.id)
             else:
-                self.queued[target] = found.id
+                self.queued[target] = queued.id
 
     def command(self, target: str, needs: Iterable[str]) -> list[str]:
         words = ["sbatch", "--parsable", f"--job-name={_name(target)}", f"--comment={_comment(target)}"]
@@ -306,7 +306,7 @@ def _chosen(options: dict, queue: Queue) -> list[str]:
         return [queue[exp].id]
     if phase not in map(str, range(len(queue.phases))):
         raise UserError(f"there is no PHASE '{phase}': they are 0 to {len(queue.phases) - 1}")
-    return [one.id for one in queue.phase(int(phase))]
+    return [exp.id for exp in queue.phase(int(phase))]
 
 
 def _fits(record: Record, options: dict) -> bool:
@@ -316,10 +316,10 @@ def _fits(record: Record, options: dict) -> bool:
 
 def _logs(options: dict, keys: Keys) -> None:
     wanted = _chosen(options, keys.queue)
-    found = [record for record in records(keys.root) if record.exp in wanted and _fits(record, options)]
-    if not found:
+    chosen = [record for record in records(keys.root) if record.exp in wanted and _fits(record, options)]
+    if not chosen:
         raise UserError(f"no job of {' or '.join(wanted)} was submitted from here at these coordinates")
-    for record in {record.exp: record for record in found}.values():
+    for record in {record.exp: record for record in chosen}.values():
         print(
             "\n".join([f"{record}, submitted {record.submitted}", *last_lines(keys.root, record.log, 4 * LAST_LINES)])
         )

@@ -81,12 +81,12 @@ def _sorted_out(store: Store) -> tuple[list[Path], list[str]]:
 def _is_running(store: Store, kept: Path) -> bool:
     """Whether the run in a folder of staging (not those nested under it) has not ended."""
     try:
-        found = Store(store.root, f"sqlite:///{kept}").query(
+        states = Store(store.root, f"sqlite:///{kept}").query(
             "SELECT status FROM runs WHERE run_uuid NOT IN (SELECT run_uuid FROM tags WHERE key = 'mlflow.parentRunId')"
         )
     except UserError:  # somebody writes in it
         return True
-    return not found or ("RUNNING",) in found
+    return not states or ("RUNNING",) in states
 
 
 def _deliver(folder: Path, tracking: Tracking, keys: Keys) -> list[str]:

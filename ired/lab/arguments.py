@@ -73,7 +73,7 @@ def take_coordinates(options: dict[str, Any], queue: Queue) -> RunCoordinates:
 
 def add_params(parser: argparse.ArgumentParser, params: Mapping[str, Param]) -> None:
     """An option for each parameter of an experiment; those that are not given come back as None."""
-    own = parser.add_argument_group("parameters of this experiment")
+    group = parser.add_argument_group("parameters of this experiment")
     for name, param in params.items():
         sizes = [f"default: {_shown(param.default)}"]
         sizes += [
@@ -84,9 +84,9 @@ def add_params(parser: argparse.ArgumentParser, params: Mapping[str, Param]) -> 
         text = f"{param.help} ({'; '.join(sizes)})".strip().replace("%", "%%")
         flag = "--" + name.replace("_", "-")
         if isinstance(param.default, bool):
-            own.add_argument(flag, action=argparse.BooleanOptionalAction, dest=name, help=text)
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, dest=name, help=text)
         else:
-            own.add_argument(
+            group.add_argument(
                 flag, type=_reader(name, param), dest=name, help=text, metavar=name.rpartition("_")[2].upper()
             )
 
@@ -118,8 +118,8 @@ def _reader(name: str, param: Param) -> Callable[[str], Any]:
     if param.choices:
         return one_of(name, param.choices, type(param.default))
     if isinstance(param.default, (tuple, list)):
-        one = _number(name, type(param.default[0]), min(param.default))
-        return lambda text: type(param.default)(one(part) for part in text.split(","))
+        read_number = _number(name, type(param.default[0]), min(param.default))
+        return lambda text: type(param.default)(read_number(part) for part in text.split(","))
     return _number(name, type(param.default), param.default)
 
 

@@ -280,7 +280,7 @@ def _needed(shelf: Shelf, exp: Experiment, at: RunCoordinates) -> list[Upstream]
     """The finished run of everything that `exp` needs, before anything long starts."""
     from ired.lab.run import Upstream
 
-    found = []
+    upstream = []
     for other, where in shelf.queue.needed(exp, at):
         result = shelf.find(other, where)
         if shelf.tracking.away and not (result and shelf.tracking.is_staged(result.run_id)):
@@ -292,8 +292,8 @@ def _needed(shelf: Shelf, exp: Experiment, at: RunCoordinates) -> list[Upstream]
                 f"{exp.name(at)} needs {other.name(where)}, which has not been "
                 f"run with this code: `{other.target(where)}` first"
             )
-        found.append(Upstream(other, where, result))
-    return found
+        upstream.append(Upstream(other, where, result))
+    return upstream
 
 
 def _check_memory(tracking: Tracking, exp: Experiment, at: RunCoordinates, request: Request, device: str) -> None:

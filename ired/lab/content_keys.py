@@ -110,8 +110,8 @@ class Keys:
     def _beside(self, path: Path) -> list[Path]:
         """Templates of a module: files of its name in its folder."""
         if path.parent not in self._folders:
-            self._folders[path.parent] = [one for one in path.parent.iterdir() if one.suffix in _BESIDE]
-        return [one for one in self._folders[path.parent] if one.stem == path.stem]
+            self._folders[path.parent] = [file for file in path.parent.iterdir() if file.suffix in _BESIDE]
+        return [file for file in self._folders[path.parent] if file.stem == path.stem]
 
     def _text(self, path: Path) -> str | None:
         if path not in self._texts:
@@ -134,7 +134,7 @@ class Keys:
                 for name in sorted(with_packages)
                 if name.split(".")[0] == "ired" and name.split(".")[:2] not in _NOTEBOOK
             )
-            self._imports[path] = [found for found in ours if found]
+            self._imports[path] = [path_of_module for path_of_module in ours if path_of_module]
         return self._imports[path]
 
 

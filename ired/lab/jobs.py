@@ -63,8 +63,8 @@ def folder(root: Path) -> Path:
 
 def records(root: Path) -> list[Record]:
     """All that was submitted from this project, oldest first."""
-    found = [record for path in folder(root).glob("*.json") if (record := _read(path))]
-    return sorted(found, key=lambda record: (record.submitted, int(record.job)))
+    submitted = [record for path in folder(root).glob("*.json") if (record := _read(path))]
+    return sorted(submitted, key=lambda record: (record.submitted, int(record.job)))
 
 
 def _read(path: Path) -> Record | None:

@@ -24,12 +24,12 @@ def device_for(wanted: str) -> str:
     try:
         import torch
 
-        found = torch.cuda.is_available()
+        has_gpu = torch.cuda.is_available()
     except ImportError:
-        found = False
-    if wanted == "cuda" and not found:
+        has_gpu = False
+    if wanted == "cuda" and not has_gpu:
         raise UserError("--device cuda: torch sees no CUDA device here; `make doctor` says why, or choose --device cpu")
-    return "cuda" if found else "cpu"
+    return "cuda" if has_gpu else "cpu"
 
 
 def may_have_gpu() -> bool:

@@ -47,8 +47,8 @@ class Need:
         """Where it is needed by what is at `at`."""
         sizes = PROFILES[at.profile].sizes
 
-        def chosen(values: tuple[tuple[str, tuple], ...] | None, own: int | str) -> tuple:
-            by_sizes: dict[str, tuple] = {"default": (own,)} | dict(values or ())
+        def chosen(values: tuple[tuple[str, tuple], ...] | None, at_hand: int | str) -> tuple:
+            by_sizes: dict[str, tuple] = {"default": (at_hand,)} | dict(values or ())
             return by_sizes.get(sizes, by_sizes["default"])
 
         return [
@@ -140,13 +140,13 @@ class Queue:
         self, exp: Experiment, at: RunCoordinates, gates: bool = True
     ) -> list[tuple[Experiment, RunCoordinates]]:
         """What `exp` at `at` needs directly, each with its own coordinates."""
-        found = []
+        places = []
         for need in exp.needs:
             if need.gate and not gates:
                 continue
             other = self[need.id]
-            found += [(other, other.at(place)) for place in need.places(at)]
-        return list(dict.fromkeys(found))
+            places += [(other, other.at(place)) for place in need.places(at)]
+        return list(dict.fromkeys(places))
 
     def refusal(self, exp: Experiment, at: RunCoordinates) -> str:
         """Why an experiment cannot be run at these coordinates, or ''."""
@@ -184,7 +184,7 @@ def load(root: Path = ROOT) -> Queue:
         others = tuple(f"{energy}-{how}".removesuffix("-none") for energy in data.get("energies", ()) for how in mining)
         measured = {
             profile: {
-                exp_id: Measured(float(one["minutes"]), float(one["memory_gib"])) for exp_id, one in those.items()
+                exp_id: Measured(float(entry["minutes"]), float(entry["memory_gib"])) for exp_id, entry in those.items()
             }
             for profile, those in data.get("measured", {}).items()
         }
@@ -261,7 +261,7 @@ def _first_problem(queue: Queue) -> str | None:
     for profile, those in queue.measured.items():
         if unknown := set(those) - set(numbers):
             return f"what was measured under {profile} names {sorted(unknown)}, which are no experiments"
-        if not all(one.minutes >= 0 and one.memory_gib > 0 for one in those.values()):
+        if not all(numbers.minutes >= 0 and numbers.memory_gib > 0 for numbers in those.values()):
             return f"what was measured under {profile} must have minutes of 0 or more and memory_gib above 0"
     for phases, meaning in queue.milestones:
         if not all(1 <= p < len(queue.phases) for p in phases):

@@ -212,17 +212,17 @@ class Run:
 
     def upstream(self, exp_id: str, seed: int | None = None, variant: str | None = None) -> Result:
         """The result of a declared need; `seed` and `variant` tell several of them apart."""
-        found = [
+        matching = [
             up.result
             for up in self._upstream
             if up.exp.id == exp_id and seed in (None, up.at.seed) and variant in (None, up.at.variant)
         ]
-        if len(found) != 1:
+        if len(matching) != 1:
             raise KeyError(
                 f"{self.exp_id} asks for {exp_id} (seed {seed}, variant {variant}): "
-                f"{len(found)} of its needs in pipeline.json are that, where one is wanted"
+                f"{len(matching)} of its needs in pipeline.json are that, where one is wanted"
             )
-        return found[0]
+        return matching[0]
 
     def upstreams(self, exp_id: str) -> dict[tuple[str, int], Result]:
         """All results of a declared need, by (variant, seed), in the order of pipeline.json."""

@@ -31,14 +31,14 @@ class Meter:
 
     def read(self) -> dict[str, float]:
         """`METERS` so far; that of a GPU, which counts tensors alone, only where one was used."""
-        found = {
+        readings = {
             "wall_seconds": time.monotonic() - self._clock,
             "cpu_seconds": _processor_seconds() - self._processor,
             "peak_memory_gib": _peak_bytes() / GIB,
         }
         if torch := _cuda():
-            found["peak_gpu_memory_gib"] = torch.cuda.max_memory_allocated() / GIB
-        return found
+            readings["peak_gpu_memory_gib"] = torch.cuda.max_memory_allocated() / GIB
+        return readings
 
 
 def available_gib(system: Path = Path("/")) -> float | None:
@@ -82,7 +82,7 @@ def _numbers(path: Path) -> dict[str, int]:
 def _processor_seconds() -> float:
     """Of this process and of children that have ended, user's and system's."""
     used = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(one.ru_utime + one.ru_stime for one in used)
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 def _peak_bytes() -> int:

@@ -73,11 +73,11 @@ def save_energy(path: Path, energy: LearnedEnergy) -> None:
     _write_whole(path.with_suffix(".json"), text.encode())
 
 
-def _differences(found: Config, wanted: Config) -> list[str]:
+def _differences(config: Config, wanted: Config) -> list[str]:
     """In what two configurations differ, in words; numbers that were computed may differ by rounding."""
-    if type(found) is not type(wanted):
-        return [f"its energy is '{architecture(found)}', not '{architecture(wanted)}'"]
-    pairs = [(name, value, asdict(wanted)[name]) for name, value in asdict(found).items()]
+    if type(config) is not type(wanted):
+        return [f"its energy is '{architecture(config)}', not '{architecture(wanted)}'"]
+    pairs = [(name, value, asdict(wanted)[name]) for name, value in asdict(config).items()]
     return [
         f"its {name} is {a}, not {b}"
         for name, a, b in pairs

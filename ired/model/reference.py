@@ -78,9 +78,9 @@ class IdealEnergy(_Squares):
         y0 = self.prepare(A).y0
         if y.dim() == 3:
             y0 = y0[:, None]
-        away = self.coordinates.project(y) - self.schedule.at("sqrt_alpha_bar", k, y) * y0
-        gradient = away / self.schedule.at("sigma", k, y)
-        return (gradient * away).sum(-1) / 2, gradient
+        difference = self.coordinates.project(y) - self.schedule.at("sqrt_alpha_bar", k, y) * y0
+        gradient = difference / self.schedule.at("sigma", k, y)
+        return (gradient * difference).sum(-1) / 2, gradient
 
     def hessian(self, A: Any, y: Tensor, k: int | Tensor) -> Tensor:
         sigma = self.schedule.at("sigma", k, y[..., None])
@@ -145,9 +145,9 @@ class Quadratic(_Reference):
     centre: Tensor
 
     def energy_and_gradient(self, A: Any, y: Tensor, k: int | Tensor) -> tuple[Tensor, Tensor]:
-        away = y - self.centre.to(y)
-        gradient = away @ self.H.to(y)
-        return (away * gradient).sum(-1) / 2, gradient
+        difference = y - self.centre.to(y)
+        gradient = difference @ self.H.to(y)
+        return (difference * gradient).sum(-1) / 2, gradient
 
     def hessian(self, A: Any, y: Tensor, k: int | Tensor) -> Tensor:
         return self.H.to(y).expand(len(y), -1, -1).clone()

@@ -69,8 +69,8 @@ def environment(venv: Path, mark: Path) -> Iterator[Finding]:
 
 def _gpu(python: Path) -> Iterator[Finding]:
     """A GPU that is there and cannot be used is worth a line; no GPU is nothing wrong."""
-    seen = any(map(os.path.exists, ("/dev/nvidiactl", "/dev/dxg")))
-    if not seen:
+    has_driver = any(map(os.path.exists, ("/dev/nvidiactl", "/dev/dxg")))
+    if not has_driver:
         yield "ok", "GPU: none here; experiments run on the CPU (profile small is made for that)"
         return
     name = _ask(

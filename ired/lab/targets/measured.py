@@ -27,20 +27,20 @@ _SECTION = re.compile(r',\s*"measured": \{.*\}\s*\}\s*\Z|\s*\}\s*\Z', re.DOTALL)
 
 def taken(shelf: Shelf, at: RunCoordinates) -> dict[str, dict[str, float]]:
     """Minutes and largest memory, by id, of experiments that vary with the profile."""
-    found = {}
+    measured = {}
     for exp in shelf.queue.experiments:
         result = shelf.find(exp, at) if exp.at(at).profile == at.profile else None
         if result and result.tags["device"] == "cpu" and "peak_memory_gib" in result.metrics:
             numbers = {"minutes": result.metrics["wall_seconds"] / 60, "memory_gib": result.metrics["peak_memory_gib"]}
-            found[exp.id] = {name: float(f"{value:.2g}") for name, value in numbers.items()}
-    return found
+            measured[exp.id] = {name: float(f"{value:.2g}") for name, value in numbers.items()}
+    return measured
 
 
-def filled(text: str, profile: str, found: dict[str, dict[str, float]]) -> str:
+def filled(text: str, profile: str, fresh: dict[str, dict[str, float]]) -> str:
     """The text of pipeline.json with what was found under a profile; nothing else of it changes."""
     known = json.loads(text)
     measured = known.get("measured", {})
-    measured[profile] = measured.get(profile, {}) | found
+    measured[profile] = measured.get(profile, {}) | fresh
     ids = [entry["id"] for entry in known["experiments"]]
     sections = []
     for name, those in measured.items():
@@ -54,12 +54,12 @@ def main(argv: list[str]) -> None:
     add_coordinates(parser)
     keys, store = Keys(), Store()
     at = take_coordinates(vars(parser.parse_args(argv)), keys.queue)
-    found = taken(Shelf(open_tracking(store, keys), keys), at)
-    if not found:
+    fresh = taken(Shelf(open_tracking(store, keys), keys), at)
+    if not fresh:
         raise UserError(f"the store has no finished runs of this code under {at.profile} that say what they took")
     path = keys.root / "pipeline.json"
-    write_whole(path, filled(path.read_text(), at.profile, found))
-    print(wrapped(f"pipeline.json, {at.profile}: {', '.join(found)}"))
+    write_whole(path, filled(path.read_text(), at.profile, fresh))
+    print(wrapped(f"pipeline.json, {at.profile}: {', '.join(fresh)}"))
 
 
 if __name__ == "__main__":

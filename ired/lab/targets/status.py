@@ -117,14 +117,14 @@ def _sums(rows: list[Row], queue: Queue, at: RunCoordinates) -> tuple[float, str
 
 def phase_table(keys: Keys, store: Store, at: RunCoordinates, number: int) -> list[str]:
     """The short table that ends make phaseN, from the stamps alone."""
-    lines, found = [""], []
+    lines, run_folders = [""], []
     for exp in keys.queue.phase(number):
         where = exp.at(at)
         stamp = None if keys.missing(exp, where) else store.stamp(exp, where, keys.key(exp, where))
         if stamp is None:
             lines.append(f"{exp.id:8}not there: {exp.target(at)}")
             continue
-        found.append(
+        run_folders.append(
             (
                 exp.id,
                 stamp.headline or "-",
@@ -133,13 +133,15 @@ def phase_table(keys: Keys, store: Store, at: RunCoordinates, number: int) -> li
                 stamp.artifacts,
             )
         )
-    widths = [max(map(len, column)) for column in zip(*found, strict=True)][:-1]
+    widths = [max(map(len, column)) for column in zip(*run_folders, strict=True)][:-1]
     if sum(width + 2 for width in widths) - 2 > (columns() or math.inf):
-        lines += [wrapped(f"{name:8}{'; '.join(rest)}", " " * 8) for name, *rest, _ in found]
+        lines += [wrapped(f"{name:8}{'; '.join(rest)}", " " * 8) for name, *rest, _ in run_folders]
     else:
-        lines += ["  ".join(f"{text:{width}}" for text, width in zip(line, widths, strict=False)) for line in found]
-    if found:
-        folder = found[0][-1]
+        lines += [
+            "  ".join(f"{text:{width}}" for text, width in zip(line, widths, strict=False)) for line in run_folders
+        ]
+    if run_folders:
+        folder = run_folders[0][-1]
         known = folder and not folder.startswith(SERVED)
         folders = f", or {Path(folder).parents[1]}/RUN*/artifacts" if known else ""
         lines += ["", wrapped(f"Figures and tables: make ui{folders}")]

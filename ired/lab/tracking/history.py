@@ -74,11 +74,11 @@ def recorded(store: Store, keys: Keys) -> dict[tuple, list[Recorded]]:
                 " WHERE lifecycle_stage = 'active' ORDER BY start_time DESC"
             )
         ]
-    found: dict[tuple, list[Recorded]] = {}
+    runs_of: dict[tuple, list[Recorded]] = {}
     for run in runs:
         where = tuple(run.tags.get(name) for name in ("exp_id", "profile", "seed", "variant"))
-        found.setdefault(where, []).append(run)
-    return found
+        runs_of.setdefault(where, []).append(run)
+    return runs_of
 
 
 def row(exp: Experiment, at: RunCoordinates, keys: Keys, store: Store, runs: dict) -> Row:

@@ -114,13 +114,13 @@ class Tracking:
             try:
                 self._experiments[title] = self.client.create_experiment(title, here)
             except MlflowException:  # somebody else was quicker, or has deleted it
-                found = self.client.get_experiment_by_name(title)
-                if found is None:
+                experiment = self.client.get_experiment_by_name(title)
+                if experiment is None:
                     raise
-                if found.lifecycle_stage == "deleted":
+                if experiment.lifecycle_stage == "deleted":
                     print(f"the MLflow experiment '{title}' was deleted: it is restored with its runs", flush=True)
-                    self.client.restore_experiment(found.experiment_id)
-                self._experiments[title] = found.experiment_id
+                    self.client.restore_experiment(experiment.experiment_id)
+                self._experiments[title] = experiment.experiment_id
         return self._experiments[title]
 
     # Reading
@@ -128,29 +128,29 @@ class Tracking:
     def search(self, query: str, limit: int | None = None) -> list[Run]:
         """Runs that are not deleted, newest first: all of them, or `limit`."""
         ids, token = list(self._experiments.values()), None
-        found: list[Run] = []
+        runs: list[Run] = []
         most = _RUNS_A_CALL if limit is None else min(limit, _RUNS_A_CALL)
         while True:
             page = self.client.search_runs(
                 ids, query, max_results=most, page_token=token, order_by=["attributes.start_time DESC"]
             )
-            found += page
+            runs += page
             token = page.token
-            if not token or (limit is not None and len(found) >= limit):
-                return found[:limit]
+            if not token or (limit is not None and len(runs) >= limit):
+                return runs[:limit]
 
     def finished(self, key: str) -> Run | None:
         """The newest finished run with this key."""
-        found = self.search(f"tags.key = '{key}' and attributes.status = 'FINISHED'", 1)
-        return found[0] if found else None
+        runs = self.search(f"tags.key = '{key}' and attributes.status = 'FINISHED'", 1)
+        return runs[0] if runs else None
 
     def run(self, run_id: str) -> Run:
         if run_id not in self._staged:
             return self.client.get_run(run_id)
         if (self.store.staging / self._staged[run_id]).exists():
             return self._place(self._staged[run_id]).client.get_run(run_id)
-        found = self.search(f"tags.staged_from = '{run_id}'", 1)  # delivered in the meantime
-        return self.client.get_run(found[0].info.run_id if found else run_id)
+        delivered = self.search(f"tags.staged_from = '{run_id}'", 1)  # delivered in the meantime
+        return self.client.get_run(delivered[0].info.run_id if delivered else run_id)
 
     def expect_staged(self, stamp: Stamp) -> None:
         """The run of this stamp is not in this store yet."""
@@ -208,9 +208,9 @@ class Tracking:
         run = self._present(run)
         if is_local_uri(run.info.artifact_uri):
             path = Path(local_file_uri_to_path(run.info.artifact_uri)) / folder
-            return sorted(one.name for one in path.iterdir()) if path.is_dir() else []
-        found = self.client.list_artifacts(run.info.run_id, folder or None)
-        return sorted(one.path.rpartition("/")[2] for one in found)
+            return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+        listed = self.client.list_artifacts(run.info.run_id, folder or None)
+        return sorted(entry.path.rpartition("/")[2] for entry in listed)
 
     @cached_property
     def _downloads(self) -> tempfile.TemporaryDirectory:
@@ -254,9 +254,9 @@ class Tracking:
 
     def inherit_datasets(self, run_id: str, upstream: Iterable[str]) -> None:
         """Note on a run the data that the runs it builds on have seen."""
-        seen = {(i.dataset.name, i.dataset.digest): i for source in upstream for i in _datasets(self.run(source))}
-        if seen:
-            self.inputs(run_id, list(seen.values()))
+        inputs = {(i.dataset.name, i.dataset.digest): i for source in upstream for i in _datasets(self.run(source))}
+        if inputs:
+            self.inputs(run_id, list(inputs.values()))
 
     def inputs(self, run_id: str, inputs: list[DatasetInput]) -> None:
         """MLflow looks whether a dataset is known and then inserts it: where another process does
@@ -337,10 +337,10 @@ class Tracking:
     def _received(self, staged: str) -> str | None:
         """The id of a delivered run. A request that was repeated because its answer was lost may have
         made two, of which one is enough."""
-        found = sorted(run.info.run_id for run in self.search(f"tags.staged_from = '{staged}'"))
-        for spare in found[1:]:
+        run_ids = sorted(run.info.run_id for run in self.search(f"tags.staged_from = '{staged}'"))
+        for spare in run_ids[1:]:
             self.client.delete_run(spare)
-        return found[0] if found else None
+        return run_ids[0] if run_ids else None
 
     def _delivered(self, run_id: str, ids: dict[str, str]) -> str:
         return ids.get(run_id) or self._received(run_id) or run_id

@@ -58,8 +58,12 @@ class Result:
     def data(self) -> list[tuple[str, str, str]]:
         """Name, digest and context of every dataset that it has seen."""
         return [
-            (one.dataset.name, one.dataset.digest, one.tags[0].value if one.tags else "")
-            for one in self._run.inputs.dataset_inputs
+            (
+                dataset_input.dataset.name,
+                dataset_input.dataset.digest,
+                dataset_input.tags[0].value if dataset_input.tags else "",
+            )
+            for dataset_input in self._run.inputs.dataset_inputs
         ]
 
     def names(self, folder: str = "") -> list[str]:
@@ -68,10 +72,10 @@ class Result:
 
     def path(self, name: str) -> Path:
         """An artifact as a local file. Read it, never change it."""
-        found = self._tracking.artifact(self._run, name)
-        if found is None:
+        path = self._tracking.artifact(self._run, name)
+        if path is None:
             raise self._damaged(name, "it is not there")
-        return found
+        return path
 
     def table(self, name: str) -> Any:
         """A table as a pandas DataFrame."""

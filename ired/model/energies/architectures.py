@@ -45,10 +45,10 @@ def trained(variant: str, training: Mapping[str, Any]) -> dict[str, Any]:
     """A profile's section on training, with the budget of the variant's energy and its kind of negatives
     ("mining")."""
     kind, mining = parse(variant)
-    own = dict(training) | {"mining": mining}
+    options = dict(training) | {"mining": mining}
     if kind == MLP:
-        return own
-    return own | {name: min(most, training[name]) for name, most in _BUDGETS[kind].items()} | _MANNER
+        return options
+    return options | {name: min(most, training[name]) for name, most in _BUDGETS[kind].items()} | _MANNER
 
 
 def configured(variant: str, problem: Mapping[str, Any], model: Mapping[str, Any]) -> Config:

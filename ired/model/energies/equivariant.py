@@ -59,11 +59,11 @@ def of_landscape(table: Tensor, k: int | Tensor) -> Tensor:
 
 def remembered(prepared: Any, k: int | Tensor, make: Callable[[], Any]) -> Any:
     """What `make` makes of prepared problems; without autograd the last landscape's is kept."""
-    one = isinstance(k, int) and not torch.is_grad_enabled()
-    if one and prepared.landscape is not None and prepared.landscape[0] == k:
+    single = isinstance(k, int) and not torch.is_grad_enabled()
+    if single and prepared.landscape is not None and prepared.landscape[0] == k:
         return prepared.landscape[1]
     made = make()
-    if one:
+    if single:
         prepared.landscape = k, made
     return made
 

@@ -124,9 +124,9 @@ class PolynomialEnergy(QuadraticEnergy):
             return A
         X, size = scaled(A)
         T = self._chebyshev(X)
-        seen = self.invariants(self._moments(T, size))
-        alone = self.problem(seen) + self.blind
-        h = nn.functional.gelu(self.seen(seen)[:, None] + self.landscape)
+        invariants = self.invariants(self._moments(T, size))
+        alone = self.problem(invariants) + self.blind
+        h = nn.functional.gelu(self.seen(invariants)[:, None] + self.landscape)
         d, c = self.both(h).split((len(self.blind), (self.config.bend + 1) ** 2), dim=-1)
         K = (self.orthonormal @ T.flatten(2)).unflatten(-1, T.shape[-2:])
         c = c.unflatten(-1, (self.config.bend + 1, -1))
@@ -150,11 +150,11 @@ class PolynomialEnergy(QuadraticEnergy):
         root, sigma = (self.schedule.at(name, k, Y) for name in ("sqrt_alpha_bar", "sigma"))
         if Y.dim() == 4:
             D = D[:, None]
-        away = Y + root * sandwich(A.K[:, : right.shape[1]], Y, right)
-        gradient = (away - root * D) / sigma
+        difference = Y + root * sandwich(A.K[:, : right.shape[1]], Y, right)
+        gradient = (difference - root * D) / sigma
         if not value:
             return None, gradient
-        return (Y * (away / 2 - root * D) / sigma).sum((-2, -1)), gradient
+        return (Y * (difference / 2 - root * D) / sigma).sum((-2, -1)), gradient
 
     def hessian_parts(self, A: Any, y: Tensor, k: int | Tensor) -> tuple[Tensor, Tensor]:
         """The positive and the negative part of the Hessian, which is no sum of squares by itself."""

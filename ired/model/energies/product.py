@@ -136,8 +136,8 @@ class ProductEnergy(QuadraticEnergy):
         for mix in self.mix:
             left, right = (mix.flatten(0, 1) @ H.flatten(2)).unflatten(-1, X.shape[-2:]).chunk(2, 1)
             H = torch.cat((H, normal(left @ right)), dim=1)
-        seen = self.invariants(self._invariants(X, size))
-        h = nn.functional.gelu(self.seen(seen)[:, None] + self.landscape)
+        invariants = self.invariants(self._invariants(X, size))
+        h = nn.functional.gelu(self.seen(invariants)[:, None] + self.landscape)
         return _Prepared(H, self.both(h).unflatten(-1, self._shape) + self.start)
 
     def like(self, A: _Prepared) -> Tensor:

@@ -85,11 +85,11 @@ class Ensemble:
 
     def __init__(self, members: list[TableEnergy]):
         """Stacks copies of the members' weights. Raises ValueError for none, or for unlike ones."""
-        if not members or any(one.config != members[0].config for one in members):
+        if not members or any(member.config != members[0].config for member in members):
             raise ValueError("an ensemble needs members, and all of one configuration")
         self.like, self.count = members[0], len(members)
         self.coordinates, self.schedule = self.like.coordinates, self.like.schedule
-        states = [dict(one.named_parameters()) for one in members]
+        states = [dict(member.named_parameters()) for member in members]
         self.weights = {name: torch.stack([state[name].detach() for state in states]) for name in states[0]}
 
     @classmethod
@@ -110,9 +110,9 @@ class Ensemble:
     def member(self, m: int, weights: dict[str, Tensor] | None = None) -> TableEnergy:
         """One network by itself, with copies of its weights, or of stacked ones given."""
         weights = self.weights if weights is None else weights
-        one = TableEnergy(self.like.config).to(self.like.fc1.weight)
-        one.load_state_dict({name: w[m] for name, w in weights.items()})
-        return one
+        energy = TableEnergy(self.like.config).to(self.like.fc1.weight)
+        energy.load_state_dict({name: w[m] for name, w in weights.items()})
+        return energy
 
     # Training
 
@@ -170,28 +170,28 @@ class Ensemble:
         for w in weights:
             w.requires_grad_(False)
             w.grad = None
-        found = torch.stack(history)
-        if not found.isfinite().all():
+        curve = torch.stack(history)
+        if not curve.isfinite().all():
             raise FloatingPointError("an ensemble's training diverged: its losses are not finite")
-        return found
+        return curve
 
     def _state(self, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
         """Weights and the optimiser's moments, by name."""
-        found = {f"weight.{name}": w for name, w in self.weights.items()}
+        state = {f"weight.{name}": w for name, w in self.weights.items()}
         for name, w in self.weights.items():
-            found |= {f"adam.{key}.{name}": value for key, value in optimiser.state[w].items()}
-        return found
+            state |= {f"adam.{key}.{name}": value for key, value in optimiser.state[w].items()}
+        return state
 
     def _restore(self, state: dict[str, Tensor], optimiser: torch.optim.Optimizer) -> None:
         with torch.no_grad():
             for name, w in self.weights.items():
                 w.copy_(state[f"weight.{name}"])
-                own = {
+                moments = {
                     key.split(".")[1]: value
                     for key, value in state.items()
                     if key.startswith("adam.") and key.split(".", 2)[2] == name
                 }
-                optimiser.state[w] = {key: value.to(w.device) for key, value in own.items()}
+                optimiser.state[w] = {key: value.to(w.device) for key, value in moments.items()}
 
     # The protocol, for rows (M·B, …)
 
@@ -270,8 +270,8 @@ def draw_batches(
         first, place = torch.rand(2, streams, rows, generator=generator, dtype=torch.float64)
         noise = torch.randn(streams, rows, size, generator=generator, dtype=torch.float64)
         index = (first * masks.shape[1]).long()[stream]
-        own = lists.gather(1, (place[stream] * counts).long())
-        yield torch.where(masks.gather(1, index), index, own), noise.float()[stream]
+        chosen = lists.gather(1, (place[stream] * counts).long())
+        yield torch.where(masks.gather(1, index), index, chosen), noise.float()[stream]
 
 
 Past = list[tuple[float, dict[str, Tensor]]]
@@ -319,14 +319,14 @@ class _WithPast:
         self._inner, self._past, self._tick, self.due = inner, past, tick, inner.due
 
     def load(self) -> tuple[dict[str, Tensor], dict] | None:
-        found = self._inner.load()
-        if found:
-            tensors, notes = found
+        state = self._inner.load()
+        if state:
+            tensors, notes = state
             for i, rate in enumerate(notes["rates"]):
-                own = {name: value for name, value in tensors.items() if name.startswith(f"past.{i}.")}
-                self._past.append((rate, {name.split(".", 2)[2]: value for name, value in own.items()}))
+                past = {name: value for name, value in tensors.items() if name.startswith(f"past.{i}.")}
+                self._past.append((rate, {name.split(".", 2)[2]: value for name, value in past.items()}))
             self._tick(notes["step"])
-        return found
+        return state
 
     def save(self, tensors: dict[str, Tensor], notes: dict) -> None:
         older = {f"past.{i}.{name}": w for i, (_, weights) in enumerate(self._past) for name, w in weights.items()}

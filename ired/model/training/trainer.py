@@ -264,8 +264,8 @@ class Trainer:
     def _negatives(self, look: Callable[[Tensor, bool], Any], z0: Tensor, noise: Tensor, k: Tensor) -> Tensor:
         """Clean estimates of wrong answers (B, size): noised threefold, perhaps descended."""
         c, root = self.config, self.root[k]
-        away = self._along_soft(z0, noise) if c.mining == "property" else noise
-        z = torch.addcmul(self.sigma[k] * c.negative_noise * away, root, z0)
+        direction = self._along_soft(z0, noise) if c.mining == "property" else noise
+        z = torch.addcmul(self.sigma[k] * c.negative_noise * direction, root, z0)
         if c.mining == "adversarial":
             z = descend(
                 look,
