@@ -69,8 +69,8 @@ def main(run):
         Y = problems.inverse(A)
         for name, predict in fitted.items():
             errors[f"{family}.{name}"] = predict.mse(A, Y)
-            seen = mean_interval(errors[f"{family}.{name}"])
-            rows.append((family, name, seen.estimate, seen.low, seen.high))
+            error = mean_interval(errors[f"{family}.{name}"])
+            rows.append((family, name, error.estimate, error.low, error.high))
         described = problems.properties(A)
         kinds += [{"family": family} | {k: v[i].item() for k, v in described.items()} for i in range(min(len(A), 1000))]
         run.metrics({f"{family}.median_{k}": v.median() for k, v in described.items()})

@@ -24,19 +24,19 @@ def main(run):
     model, instruments = run.upstream("SETUP-3"), run.upstream("SETUP-4")
     scripts = {path.name for path in (queue.ROOT / "scripts").glob("[0-9]*.py")}
     known = {exp.script.removeprefix("scripts/") for exp in queue.load().experiments}
-    found = {
+    checks = {
         "model_trained": model.criteria["beats_mean"],
         "more_than_an_affine_map": model.criteria["more_than_affine"],
         "instruments_calibrated": all(instruments.criteria.values()),
         "queue_consistent": scripts <= known,
     }
-    reasons = [name for name, met in found.items() if not met]
+    reasons = [name for name, met in checks.items() if not met]
     go = not set(reasons) - {"more_than_an_affine_map"}
     run.json(
         "decision",
-        {"go": go, "not_met": reasons, "model": model.headline, "run": model.run_id} | found,
+        {"go": go, "not_met": reasons, "model": model.headline, "run": model.run_id} | checks,
     )
-    for name, met in found.items():
+    for name, met in checks.items():
         run.criterion(name, met)
     if go and reasons:
         print("  the answers are hardly more than an affine map of A: what Phase 1 finds is about a linear map")

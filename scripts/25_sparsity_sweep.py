@@ -44,8 +44,8 @@ def main(run):
         ]
         with run.progress(params.steps, f"{len(members)} dictionaries of {layer}") as bar:
             plan = Plan(params.steps, params.rate)
-            found, _ = bench.train(members, plan, params.batch, bar.update, run.checkpoint(layer))
-        judged = bench.judge({m.name: one for m, one in found.items()})
+            trained, _ = bench.train(members, plan, params.batch, bar.update, run.checkpoint(layer))
+        judged = bench.judge({m.name: dictionary for m, dictionary in trained.items()})
         rows = study.table(judged, {m.name: m for m in members}).assign(layer=layer)
         for member in members:
             told = {
@@ -66,8 +66,8 @@ def main(run):
         operating[layer] = {"name": name, "meets": met} | {
             what: chosen[what] for what in ("architecture", "features", "sparsity", "l0", "gap", "score")
         }
-        one = next(one for member, one in found.items() if member.name == name)
-        run.tensors(f"chosen-{layer}", *one.pack("chosen"))
+        selected = next(dictionary for member, dictionary in trained.items() if member.name == name)
+        run.tensors(f"chosen-{layer}", *selected.pack("chosen"))
         tables.append(rows)
     table = pandas.concat(tables, ignore_index=True)
     run.table("sweep", table)

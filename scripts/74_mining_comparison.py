@@ -50,41 +50,41 @@ def main(run):
     from ired.instruments.comparison import figures, figures_differences, study
     from ired.model.energies.architectures import parse
 
-    found = measured(run, run.params.problems)
-    table, landscapes = study.long(found.numbers), pandas.concat(found.landscapes, ignore_index=True)
-    pairs = study.held_against(found.taken, found.networks, found.others, found.beside)
-    references = rivals(run, found.families, run.params.fitted)
+    models = measured(run, run.params.problems)
+    table, landscapes = study.long(models.numbers), pandas.concat(models.landscapes, ignore_index=True)
+    pairs = study.held_against(models.taken, models.networks, models.others, models.beside)
+    references = rivals(run, models.families, run.params.fitted)
     linear = references.set_index(["family", "predictor"])["mse"].loc["test", "least_squares"]
-    seen = study.Study.of(table, pairs, found.networks, found.others, linear, found.recipes)
+    comparison = study.Study.of(table, pairs, models.networks, models.others, linear, models.recipes)
     accuracy = study.accuracy(table, 10 * run.profile.sampling.inner_steps)
     for name, rows in {
         "models": table,
         "pairs": pairs,
-        "comparison": seen.compared.table,
+        "comparison": comparison.compared.table,
         "landscapes": landscapes,
         "accuracy": accuracy,
         "references": references,
-        "spread": seen.spread(),
-        "costs": costs(run, found.networks + found.others, run.params.turns, 3),
+        "spread": comparison.spread(),
+        "costs": costs(run, models.networks + models.others, run.params.turns, 3),
     }.items():
         run.table(name, rows)
-    for (variant, seed), values in found.numbers.items():
+    for (variant, seed), values in models.numbers.items():
         energy, mining = parse(variant)
         told = {"variant": variant, "energy": energy, "mining": mining, "seed": seed}
         run.child(
             f"{variant} seed {seed}",
             told,
             values,
-            tags={"model_run": found.runs[variant, seed]},
+            tags={"model_run": models.runs[variant, seed]},
             seed=seed,
             variant=variant,
         )
-    for name, (met, behind) in seen.verdicts().items():
+    for name, (met, behind) in comparison.verdicts().items():
         run.criterion(name, met, **behind)
-    run.metrics(seen.numbers())
-    run.headline(*seen.headline())
+    run.metrics(comparison.numbers())
+    run.headline(*comparison.headline())
     several = landscapes.groupby("metric")["landscape"].transform("nunique") > 1
-    words = f"{len(found.numbers)} models, {seen.seeds} seeds of each variant."
+    words = f"{len(models.numbers)} models, {comparison.seeds} seeds of each variant."
     for name, figure, caption in (
         (
             "accuracy",
@@ -100,11 +100,11 @@ def main(run):
                 "deviations. Filled: significant after correction over all cells. Grey: what so few seeds cannot "
                 "see with 80 % power.",
             )
-            for name, rows in seen.cells()
+            for name, rows in comparison.cells()
         ),
         (
             "changes",
-            figures_differences.plot_heatmap(seen.changed()),
+            figures_differences.plot_heatmap(comparison.changed()),
             f"{words} Differences to none in units of the "
             "deviation between seeds; metrics that are the same in all models are left out.",
         ),

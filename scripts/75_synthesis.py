@@ -34,25 +34,31 @@ def main(run):
     advised = pages.advised(gathered)
     advice, recommendations, next_trainings = advised
     cells = [
-        {"goal": one.goal.name, "negatives": kind, "verdict": cell.verdict, "change": cell.text, "take": one.take}
-        for one in advice
-        for kind, cell in (one.cells | one.others).items()
+        {
+            "goal": judgement.goal.name,
+            "negatives": kind,
+            "verdict": cell.verdict,
+            "change": cell.text,
+            "take": judgement.take,
+        }
+        for judgement in advice
+        for kind, cell in (judgement.cells | judgement.others).items()
     ]
     run.table("advice", pandas.DataFrame(cells, columns=["goal", "negatives", "verdict", "change", "take"]))
     run.json("recommendations", {"mining": recommendations, "next": next_trainings})
 
     figures = pages.drawn(gathered, advice)
-    own = {name: pages.png(figure) for name, figure in figures.items()}
+    drawings = {name: pages.png(figure) for name, figure in figures.items()}
     for name, figure in figures.items():
         run.figure(name, figure, pages.PICTURES[name])
-    run.html("report", form.page(pages.report(gathered, shelf, pages.linking(gathered, shelf), own, advised)))
+    run.html("report", form.page(pages.report(gathered, shelf, pages.linking(gathered, shelf), drawings, advised)))
 
     for column, words_of in (("verdict", confidence.VERDICTS), ("confidence", confidence.LEVELS)):
         run.metrics({f"{column}.{word.replace(' ', '_')}": (claims[column] == word).sum() for word in words_of})
     run.criterion("everything_is_there", not gathered.missing, missing=len(gathered.missing))
     left = gathered.unclaimed()
     run.criterion("nothing_left_out", not left, criteria=len(gathered.criteria), left_out=len(left))
-    violated = {ref for one in judged for ref in one.violated}
+    violated = {ref for judgement in judged for ref in judgement.violated}
     run.criterion("assumptions_hold", not violated, missed=len(violated))
     run.headline(f"of {len(claims)} claims supported", (claims["verdict"] == confidence.SUPPORTED).sum())
 

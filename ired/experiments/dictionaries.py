@@ -87,7 +87,7 @@ def study(run: Run, layer: str) -> None:
     tables = results.tables()
     for name, table in tables.items():
         run.table(name, table)
-    chosen_numbers, mse = results.own, bench.answer(bench.energy).mean().item()
+    chosen_numbers, mse = results.studied_row, bench.answer(bench.energy).mean().item()
     run.metrics(chosen_numbers | {"mse_of_the_model": mse})
     for name, (met, numbers) in results.verdicts().items():
         run.criterion(name, met, **numbers)

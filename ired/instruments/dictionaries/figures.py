@@ -21,8 +21,8 @@ def plot_activations(summary: DataFrame, moments: dict[str, tuple]) -> Figure:
     for layer, (means, covariance) in moments.items():
         means, covariance = np.asarray(means), np.asarray(covariance)
         deviation = np.sqrt(np.trace(covariance))
-        away = np.linalg.norm(means - means.mean(0), axis=1) / deviation
-        axes[0].plot(away, marker="o", color=LAYERS[layer], label=layer)
+        distance = np.linalg.norm(means - means.mean(0), axis=1) / deviation
+        axes[0].plot(distance, marker="o", color=LAYERS[layer], label=layer)
         values = np.linalg.eigvalsh(covariance)[::-1]
         share = np.clip(values / values.sum(), 1e-9, None)
         axes[1].loglog(1 + np.arange(len(share)), share, color=LAYERS[layer], label=layer)
@@ -120,15 +120,15 @@ def plot_dictionary_training(tables: Mapping[str, DataFrame], layer: str, studie
     axes[0].legend(fontsize=7)
     axes[1].set(yscale=log_or_linear(axes[1]), xlabel="step", ylabel="features active per token", title="L0")
     stability = tables["stability"]
-    for place, seen in enumerate(stability.itertuples()):
-        axes[2].bar(place, seen.null, 0.6, color="0.85")
-        axes[2].plot([place - 0.3, place + 0.3], [seen.isotropic] * 2, color="0.5")
+    for place, agreement in enumerate(stability.itertuples()):
+        axes[2].bar(place, agreement.null, 0.6, color="0.85")
+        axes[2].plot([place - 0.3, place + 0.3], [agreement.isotropic] * 2, color="0.5")
         axes[2].errorbar(
             place,
-            seen.cosine,
-            [[seen.cosine - seen.low], [seen.high - seen.cosine]],
+            agreement.cosine,
+            [[agreement.cosine - agreement.low], [agreement.high - agreement.cosine]],
             fmt="o",
-            color=ARCHITECTURES[seen.architecture],
+            color=ARCHITECTURES[agreement.architecture],
         )
     axes[2].set_xticks(range(len(stability)), stability["architecture"].map(KINDS), rotation=20)
     axes[2].set(ylim=(0, 1.05), ylabel="mean matched cosine", title="Agreement of seeds")
@@ -157,9 +157,9 @@ def plot_frontier(table: DataFrame, chosen: dict[str, str]) -> Figure:
     figure, axes = canvas(len(layers), len(shown), (3.2, 2.7), title="Sparsity against what is kept", sharex=True)
     widths = sorted(table["features"].unique())
     for row, layer in zip(axes, layers, strict=True):
-        own = table[table["layer"] == layer]
+        of_layer = table[table["layer"] == layer]
         for axis, (what, title) in zip(row, shown.items(), strict=True):
-            for (kind, features), group in own.groupby(["architecture", "features"], sort=False):
+            for (kind, features), group in of_layer.groupby(["architecture", "features"], sort=False):
                 group = group.sort_values("l0")
                 kept = group[what] if what == "dead" else (1 - group[what]).clip(1e-3)
                 large = features == widths[-1]
@@ -173,7 +173,7 @@ def plot_frontier(table: DataFrame, chosen: dict[str, str]) -> Figure:
                     linewidth=1.2,
                     label=KINDS[kind] if large else None,
                 )
-            at = own[own["name"] == chosen[layer]].iloc[0]
+            at = of_layer[of_layer["name"] == chosen[layer]].iloc[0]
             height = at[what] if what == "dead" else max(1 - at[what], 1e-3)
             axis.plot(at["l0"], height, "o", markersize=12, mfc="none", color="black")
             if what != "explained_within":

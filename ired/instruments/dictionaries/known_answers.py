@@ -37,27 +37,27 @@ def check_dictionary(generator: torch.Generator) -> list[Check]:
     x = torch.cat([next(batches()) for _ in range(8)])
     mean, scale = sparse_autoencoder.standardisation(x.mean(0), torch.cov(x.mT))
     members = [Member(kind, 64, active) for kind in ("l1", "topk")]
-    found, _ = train(members, Plan(200, rate=1e-2), batches(), mean, scale)
+    trained, _ = train(members, Plan(200, rate=1e-2), batches(), mean, scale)
     checks, landscape = [], torch.zeros(len(x), dtype=torch.long)
-    for member, learned in found.items():
-        seen = sparse_autoencoder.quality(learned, [x], landscape, mean[None])
-        alive = learned.decoder[torch.from_numpy(seen.rates > 0)]
+    for member, learned in trained.items():
+        quality = sparse_autoencoder.quality(learned, [x], landscape, mean[None])
+        alive = learned.decoder[torch.from_numpy(quality.rates > 0)]
         cosine = float(sparse_autoencoder.matched_cosines(D, alive).mean())
         what = f"mean cosine of {member.architecture} to a planted dictionary"
         checks += [
             Check(name, what, 1, cosine, 0.1),
-            Check(name, f"L0 of {member.architecture}", active, seen.l0, 0.4 * active),
+            Check(name, f"L0 of {member.architecture}", active, quality.l0, 0.4 * active),
         ]
     order = torch.randperm(count, generator=generator)
     checks.append(compare(name, "cosines to a permutation", 1, sparse_autoencoder.matched_cosines(D, D[order]), 1e-6))
     # Standardised rows (1, 0), (0, 2), (−1, 0), (1, 1): neurons, one of two kept.
     plane = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-1.0, 0.0], [1.0, 1.0]])
-    one = sparse_autoencoder.neurons(torch.zeros(2), torch.ones(()), 1)
-    seen = sparse_autoencoder.quality(one, [plane], landscape[:4], torch.zeros(1, 2))
+    neurons = sparse_autoencoder.neurons(torch.zeros(2), torch.ones(()), 1)
+    quality = sparse_autoencoder.quality(neurons, [plane], landscape[:4], torch.zeros(1, 2))
     return [
         *checks,
-        Check(name, "variance explained by hand", 1 - 1 / 8, seen.explained, 1e-6),
-        Check(name, "L0 by hand", 1, seen.l0, 1e-6),
+        Check(name, "variance explained by hand", 1 - 1 / 8, quality.explained, 1e-6),
+        Check(name, "L0 by hand", 1, quality.l0, 1e-6),
     ]
 
 
@@ -67,8 +67,8 @@ def check_splice(references: References, generator: torch.Generator) -> list[Che
     at = recovery.situations(energy, A, states.answers(energy, A), generator)
 
     def shares(replace):
-        seen = recovery.recovery(energy, "fc1", replace, A, at)
-        return [seen.share(what) for what in ("gap", "score_of_constant")]
+        left = recovery.recovery(energy, "fc1", replace, A, at)
+        return [left.share(what) for what in ("gap", "score_of_constant")]
 
     nothing = torch.zeros(energy.coordinates.size)
     # At r noise radii from the answer the ideal energy is r²·σ_k·size/2.
@@ -101,23 +101,23 @@ def check_features(references: References, generator: torch.Generator) -> list[C
     dictionary = given("all", eye, nothing, torch.ones(()))
     every = torch.arange(problems * each)
     at = features.places(energy, A, y0, columns, every)
-    found = features.attribute(energy, "fc1", dictionary, at)
+    attributed = features.attribute(energy, "fc1", dictionary, at)
     few = min(size, 6)
     exact = features.ablate(energy, "fc1", dictionary, at, torch.arange(few))
     # E/σ = ‖z‖²/2 with z standard normal: gradient × activation is z_i², ablation half of it.
     squares = states.array(energy.coordinates.to_basis(noise).pow(2).mean(0))
-    agree = features.agreement(found, exact, np.arange(few))
+    agree = features.agreement(attributed, exact, np.arange(few))
     rows = states.state_basis(energy, A)[:few]
     fires = torch.ones(len(every), few, dtype=torch.bool)
-    seen = interpretation.pictures(energy, "fc1", eye[:few], eye[:few], A, columns, fires, 10, generator)
+    pictures = interpretation.pictures(energy, "fc1", eye[:few], eye[:few], A, columns, fires, 10, generator)
     expected = states.array(rows).reshape(few, n, n)
     checks = [
-        compare(name, "attributions on a quadratic energy", squares, found.size, 1e-8),
+        compare(name, "attributions on a quadratic energy", squares, attributed.size, 1e-8),
         compare(name, "ablations on it", squares[:few] / 2, exact.size, 1e-8),
         compare(name, "rank correlation of the two", 1, agree.size.estimate, 1e-12),
         compare(name, "slope of ablation over attribution", 0.5, agree.slope.estimate, 1e-8),
-        compare(name, "what a linear layer reads in y", expected, seen.state, 1e-9),
-        compare(name, "agreement of that picture between tokens", 1, seen.state_agreement, 1e-9),
+        compare(name, "what a linear layer reads in y", expected, pictures.state, 1e-9),
+        compare(name, "agreement of that picture between tokens", 1, pictures.state_agreement, 1e-9),
     ]
 
     rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
@@ -146,15 +146,15 @@ def check_correlation(generator: torch.Generator) -> list[Check]:
     properties = property_correlation.problem_properties({"trace": planted, "norm": noise})
     features = property_correlation.Units("sae", x, x)
     others = property_correlation.Units("neuron", *(rng.normal(size=(count, 10)) for _ in range(2)))
-    found = property_correlation.correlate(features, properties, rng, 99)
+    correlated = property_correlation.correlate(features, properties, rng, 99)
     picked = held_out_correlation.select([features, others], properties, resamples=300)
     independent = property_correlation.problem_properties({str(i): rng.normal(size=count) for i in range(50)})
     p = property_correlation.correlate(features, independent, rng, 1).p
     checks = [
-        compare(name, "rho of a planted monotone relation", -1.0, found.rho[7, 0], 1e-9),
+        compare(name, "rho of a planted monotone relation", -1.0, correlated.rho[7, 0], 1e-9),
         compare(name, "the unit that both halves choose", 7.0, picked.chosen[:, 0, 0], 0),
         compare(name, "its held-out rho", 1.0, picked.rho("sae").estimate[0], 1e-5),
-        Check(name, "p of its being the largest by chance", 0.01, found.best()["chance"][0], 1e-9),
+        Check(name, "p of its being the largest by chance", 0.01, correlated.best()["chance"][0], 1e-9),
         # Tests of one property share it, so this spreads more than 2000 independent ones would.
         Check(name, "share of raw p < 0.05 for independent data", 0.05, (p < 0.05).mean(), 0.025),
         Check(name, "share of them after correction", 0.0, (intervals.adjust(p) < 0.05).mean(), 0.002),
@@ -165,15 +165,15 @@ def check_correlation(generator: torch.Generator) -> list[Check]:
         {"sae": lambda h: h}, tokens.split(64), problem, property_correlation.one_token_each(problem, rng)
     )
     again = property_correlation.correlate(copies[0], properties, rng, 1)
-    checks.append(compare(name, "p-values with every token three times", found.p, again.p, 1e-9))
+    checks.append(compare(name, "p-values with every token three times", correlated.p, again.p, 1e-9))
 
     landscape, kind = rng.integers(0, 5, count), np.zeros(count)
     error = np.exp(landscape + 0.2 * rng.normal(size=count))
     shadow = landscape[:, None] + 0.5 * rng.normal(size=(count, 6))
     blurred = property_correlation.Units("sae", shadow, shadow)
     properties = property_correlation.token_properties(error, landscape, kind)
-    found = property_correlation.correlate(blurred, properties, rng, 1)
-    rho = dict(zip(found.properties, found.rho.T, strict=True))
+    correlated = property_correlation.correlate(blurred, properties, rng, 1)
+    rho = dict(zip(correlated.properties, correlated.rho.T, strict=True))
     checks += [
         Check(name, "rho of error with the landscape's shadow", 0.9, np.abs(rho["error"]).mean(), 0.1),
         Check(name, "the same at equal landscape", 0.0, rho["error at one landscape"].mean(), 0.15),

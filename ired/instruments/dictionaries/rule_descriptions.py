@@ -131,30 +131,30 @@ def described(
     `entries`, the entries of y and A. Of a random half of the problems at most `most` tokens are for
     fitting, which has three questions to choose; all of the other half are for testing."""
     problem, n = array(columns["problem"]), A.shape[-1]
-    found = {
+    descriptors = {
         "landscape": columns["landscape"],
         "distance": columns["distance"],
         "on the sampling path": columns["kind"],
         "step": columns["step"],
         "‖y‖": columns["y"].norm(dim=1),
     }
-    found = {name: array(value) for name, value in found.items()}
-    found |= {name: np.asarray(value)[problem] for name, value in properties.items()}
+    descriptors = {name: array(value) for name, value in descriptors.items()}
+    descriptors |= {name: np.asarray(value)[problem] for name, value in properties.items()}
     a, y = array(A), array(columns["y"]).reshape(-1, n, n)
-    found["largest |A_ij|, i ≠ j"] = np.abs(a * (1 - np.eye(n))).max((1, 2))[problem]
+    descriptors["largest |A_ij|, i ≠ j"] = np.abs(a * (1 - np.eye(n))).max((1, 2))[problem]
     if n <= entries:
         for r in range(n):
             for c in range(r, n):
-                found[f"y[{r},{c}]"] = (y[:, r, c] + y[:, c, r]) / 2
-                found[f"A[{r},{c}]"] = a[problem, r, c]
+                descriptors[f"y[{r},{c}]"] = (y[:, r, c] + y[:, c, r]) / 2
+                descriptors[f"A[{r},{c}]"] = a[problem, r, c]
     present = np.unique(problem)
     rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
     half = np.isin(problem, rng.permutation(present)[: len(present) // 2])
     fitting = np.zeros(len(problem), dtype=bool)
     fitting[rng.permutation(half.nonzero()[0])[:most]] = True
-    values = np.stack(list(found.values()), 1).astype(np.float32)
+    values = np.stack(list(descriptors.values()), 1).astype(np.float32)
     landscape = array(columns["landscape"]).astype(int)
-    return Described(tuple(found), values, problem, landscape, fitting, ~half)
+    return Described(tuple(descriptors), values, problem, landscape, fitting, ~half)
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def describe(fires: NDArray, tokens: Described, seed: int = 0, resamples: int = 
 def describe_all(fires: NDArray, tokens: Described, seed: int = 0) -> list[Rule]:
     """A rule for each column of fires (N, m), as many at a time as torch has threads."""
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # scikit-learn's trees let go of the GIL
-        return list(pool.map(lambda one: describe(one, tokens, seed), np.ascontiguousarray(fires.T)))
+        return list(pool.map(lambda firing: describe(firing, tokens, seed), np.ascontiguousarray(fires.T)))
 
 
 def unruly(fires: NDArray, tokens: Described) -> str:
@@ -238,8 +238,8 @@ def group_means(values: NDArray, group: NDArray, count: int = 0) -> NDArray:
     size = np.bincount(group, minlength=count)
     start = np.concatenate([[0], np.cumsum(size)[:-1]])
     sums = np.zeros((count, values.shape[1]))
-    some = size > 0
-    sums[some] = np.add.reduceat(values[order].astype(np.float64), start[some], axis=0)
+    filled = size > 0
+    sums[filled] = np.add.reduceat(values[order].astype(np.float64), start[filled], axis=0)
     return sums / np.maximum(size, 1)[:, None]
 
 
@@ -271,14 +271,14 @@ def _sentence(tree: Any, names: Sequence[str], positive: NDArray) -> str:
         whole = [len(side) == 1 and not side[0][1] for side in sides]
         if all(whole):
             return [(sides[0][0][0] + sides[1][0][0], {})]
-        column, threshold, found = t.feature[node], t.threshold[node], []
+        column, threshold, branches = t.feature[node], t.threshold[node], []
         for upper, side, other in zip((True, False), sides, whole[::-1], strict=True):
             for count, bounds in side:
                 # Deeper questions about the same descriptor are the tighter ones; "this, or not this
                 # and that" is "this, or that".
-                own = {} if other else {(column, upper): threshold}
-                found.append((count, own | bounds))
-        return found
+                bound = {} if other else {(column, upper): threshold}
+                branches.append((count, bound | bounds))
+        return branches
 
     ordered = sorted(terms(0), key=lambda term: -term[0])
     texts = [_conjunction(bounds, names) for _, bounds in ordered]

@@ -116,8 +116,8 @@ class Dictionary:
     def unpack(name: str, tensors: dict[str, Tensor], meta: dict[str, Any]) -> Dictionary:
         if name not in meta:
             raise DictionaryError(f"there is no dictionary '{name}' here: {', '.join(meta)}")
-        own = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
-        return Dictionary(**own, **meta[name])
+        parts = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+        return Dictionary(**parts, **meta[name])
 
 
 def studied(note: Mapping[str, Any], packed: tuple[dict[str, Tensor], dict[str, Any]], source: str) -> Dictionary:
@@ -264,8 +264,8 @@ def matched_cosines(first: Tensor, second: Tensor) -> NDArray:
     their sum is largest (Hungarian matching); nan-free: rows of length 0 have cosine 0."""
     from scipy.optimize import linear_sum_assignment
 
-    one, two = (torch.nn.functional.normalize(v.double(), dim=1).cpu() for v in (first, second))
-    cosines = (one @ two.mT).numpy()
+    first_rows, second_rows = (torch.nn.functional.normalize(v.double(), dim=1).cpu() for v in (first, second))
+    cosines = (first_rows @ second_rows.mT).numpy()
     return cosines[linear_sum_assignment(cosines, maximize=True)]
 
 

@@ -61,8 +61,8 @@ class Bench:
     ) -> Bench:
         """moments: those of all layers, under "layer.name"."""
         shards.width(layer)  # a layer that is not there is named here
-        own = {name: moments[f"{layer}.{name}"] for name in ("mean", "covariance", "means")}
-        return cls(energy, layer, shards, **own, A=A, y0=y0, answer=answer, seed=seed)
+        of_layer = {name: moments[f"{layer}.{name}"] for name in ("mean", "covariance", "means")}
+        return cls(energy, layer, shards, **of_layer, A=A, y0=y0, answer=answer, seed=seed)
 
     def generator(self, purpose: int) -> torch.Generator:
         return torch.Generator().manual_seed(1000 * self.seed + purpose)
@@ -87,7 +87,7 @@ class Bench:
         decoders = {
             m: covariance_matched(self.covariance, m.features, self.generator(2 + m.seed)) for m in members if m.frozen
         }
-        found, curve = train(
+        trained, curve = train(
             members,
             plan,
             (x.to(device) for x in batches),
@@ -97,21 +97,21 @@ class Bench:
             on_step,
             checkpoint=checkpoint,
         )
-        return found, DataFrame(curve)
+        return trained, DataFrame(curve)
 
     def baselines(self, sparsity: int, tokens: int) -> dict[str, Dictionary]:
         """PCA, ICA (fitted on so many tokens) and neurons, with `sparsity` active for each token; and
         the floors, a layer that is its mean or nothing at all."""
         mean, scale = self.standard
         x = next(self.shards.activations("train", self.layer))
-        some = torch.randperm(len(x), generator=self.generator(99))[:tokens]
-        found = sparse_autoencoder.principal(self.covariance, mean, scale, sparsity) | {
-            "ica": sparse_autoencoder.independent(x[some], mean, scale, sparsity, self.seed),
+        sample = torch.randperm(len(x), generator=self.generator(99))[:tokens]
+        dictionaries = sparse_autoencoder.principal(self.covariance, mean, scale, sparsity) | {
+            "ica": sparse_autoencoder.independent(x[sample], mean, scale, sparsity, self.seed),
             "neurons": sparse_autoencoder.neurons(mean, scale, sparsity),
             "mean": constant(mean, mean, scale),
             "zero": constant(torch.zeros_like(mean), mean, scale),
         }
-        return {name: d.to(self.A) for name, d in found.items()}
+        return {name: d.to(self.A) for name, d in dictionaries.items()}
 
     def judge(self, dictionaries: Mapping[str, Dictionary]) -> dict[str, Judged]:
         """Each on held-out tokens and spliced into the network, all at the same places."""
@@ -119,18 +119,20 @@ class Bench:
         at = recovery.situations(self.energy, self.A, self.y0, self.generator(3))
         return {
             name: Judged(
-                sparse_autoencoder.quality(one, self.shards.activations("held_out", self.layer), landscape, self.means),
-                recovery.recovery(self.energy, self.layer, one, self.A, at),
-                self.answer(Spliced(self.energy, self.layer, one)).cpu().numpy(),
+                sparse_autoencoder.quality(
+                    dictionary, self.shards.activations("held_out", self.layer), landscape, self.means
+                ),
+                recovery.recovery(self.energy, self.layer, dictionary, self.A, at),
+                self.answer(Spliced(self.energy, self.layer, dictionary)).cpu().numpy(),
             )
-            for name, one in dictionaries.items()
+            for name, dictionary in dictionaries.items()
         }
 
 
 def constant(value: Tensor, mean: Tensor, scale: Tensor) -> Dictionary:
     """The dictionary whose reconstruction is always `value` (width,): one feature that never fires."""
-    one, nothing = torch.eye(len(mean))[:1], torch.zeros(1)
-    return Dictionary("all", 0 * one, nothing, one, (value - mean) / scale, mean, scale, nothing)
+    constant_row, nothing = torch.eye(len(mean))[:1], torch.zeros(1)
+    return Dictionary("all", 0 * constant_row, nothing, constant_row, (value - mean) / scale, mean, scale, nothing)
 
 
 @dataclass(frozen=True)
@@ -157,47 +159,49 @@ class Judged:
             "dead": q.dead,
             "dense": q.dense,
         }
-        for name, seen in (*((what, self.share(what)) for what in SHARES), ("mse", mse)):
-            row |= {name: seen.estimate, f"{name}_low": seen.low, f"{name}_high": seen.high}
+        for name, interval in (*((what, self.share(what)) for what in SHARES), ("mse", mse)):
+            row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
         return row
 
 
 def table(judged: Mapping[str, Judged], members: Mapping[str, Member] | None = None) -> DataFrame:
     """One row a dictionary: its name, what it is, and how it does."""
     rows = []
-    for name, one in judged.items():
+    for name, result in judged.items():
         member = (members or {}).get(name)
-        rows.append({"name": name} | (asdict(member) if member else {}) | one.row())
+        rows.append({"name": name} | (asdict(member) if member else {}) | result.row())
     return DataFrame(rows)
 
 
-def alive(one: Dictionary, judged: Judged) -> Tensor:
+def alive(dictionary: Dictionary, judged: Judged) -> Tensor:
     """Decoder rows (F', width) of the features that fire on held-out tokens."""
-    return one.decoder.cpu()[torch.from_numpy(judged.quality.rates > 0)]
+    return dictionary.decoder.cpu()[torch.from_numpy(judged.quality.rates > 0)]
 
 
-def seeds_agree(bench: Bench, found: Mapping[Member, Dictionary], judged: Mapping[str, Judged]) -> dict[str, Stability]:
+def seeds_agree(
+    bench: Bench, trained: Mapping[Member, Dictionary], judged: Mapping[str, Judged]
+) -> dict[str, Stability]:
     """Stability over the seeds of every architecture that was trained with several."""
     kinds: dict[str, list[Member]] = {}
-    for member in found:
+    for member in trained:
         if not member.frozen:
             kinds.setdefault(member.architecture, []).append(member)
     return {
         architecture: sparse_autoencoder.stability(
-            [alive(found[m], judged[m.name]) for m in members], bench.covariance, bench.generator(4)
+            [alive(trained[m], judged[m.name]) for m in members], bench.covariance, bench.generator(4)
         )
         for architecture, members in kinds.items()
         if len(members) > 1
     }
 
 
-def feature_stability(one: Dictionary, others: Sequence[Dictionary]) -> NDArray:
-    """For every feature of `one` its matched cosine to the others' decoders, averaged: (F,)."""
+def feature_stability(dictionary: Dictionary, others: Sequence[Dictionary]) -> NDArray:
+    """For every feature of `dictionary` its matched cosine to the others' decoders, averaged: (F,)."""
     from scipy.optimize import linear_sum_assignment
 
-    total = np.zeros(one.features)
+    total = np.zeros(dictionary.features)
     for other in others:
-        cosines = (one.decoder.double() @ other.decoder.double().mT).cpu().numpy()
+        cosines = (dictionary.decoder.double() @ other.decoder.double().mT).cpu().numpy()
         rows, columns = linear_sum_assignment(cosines, maximize=True)
         total[rows] += cosines[rows, columns]
     return total / max(1, len(others))
@@ -228,13 +232,13 @@ class Study:
         return {"layer": self.layer, "primary": names[0], "seeds": names}
 
     @property
-    def own(self) -> dict[str, float]:
+    def studied_row(self) -> dict[str, float]:
         """The studied dictionary's row."""
         return self.judged[self.primary.name].row()
 
     def pack(self) -> tuple[dict[str, Tensor], dict[str, object]]:
         """All dictionaries as tensors and notes."""
-        packed = [one.pack(name) for name, one in self.named.items()]
+        packed = [dictionary.pack(name) for name, dictionary in self.named.items()]
         return (
             {k: v for tensors, _ in packed for k, v in tensors.items()},
             {k: v for _, note in packed for k, v in note.items()},
@@ -254,11 +258,11 @@ class Study:
             }
             for name, s in self.agreement.items()
         ]
-        one = self.named[self.primary.name]
+        studied_dictionary = self.named[self.primary.name]
         features = {
-            "feature": range(one.features),
+            "feature": range(studied_dictionary.features),
             "rate": self.judged[self.primary.name].quality.rates,
-            "stability": feature_stability(one, [self.named[m.name] for m in self.siblings]),
+            "stability": feature_stability(studied_dictionary, [self.named[m.name] for m in self.siblings]),
         }
         return {
             "dictionaries": self.rows,
@@ -269,11 +273,11 @@ class Study:
 
     def verdicts(self) -> dict[str, tuple[bool, dict[str, float]]]:
         """Criteria on the studied dictionary: met or not, and the numbers behind that."""
-        own, seeds = self.own, self.agreement[self.primary.architecture]
+        row, seeds = self.studied_row, self.agreement[self.primary.architecture]
         return {
-            "few_dead_features": (own["dead"] < 0.1, {"dead": own["dead"]}),
+            "few_dead_features": (row["dead"] < 0.1, {"dead": row["dead"]}),
             **{
-                f"{what}_recovered": (own[f"{what}_low"] >= 0.9, {"share": own[what], "low": own[f"{what}_low"]})
+                f"{what}_recovered": (row[f"{what}_low"] >= 0.9, {"share": row[what], "low": row[f"{what}_low"]})
                 for what in ("gap", "score")
             },
             "stable_over_seeds": (
@@ -301,13 +305,13 @@ def study(
         Member(kind, features, sparsity, seed) for kind in sparse_autoencoder.ARCHITECTURES for seed in range(seeds)
     ]
     frozen = Member("topk", features, sparsity, frozen=True)
-    found, curves = bench.train([*members, frozen], plan, batch, on_step, checkpoint)
-    named = {m.name: found[m] for m in members}
-    named |= {"frozen": found[frozen]} | bench.baselines(sparsity, ICA_TOKENS)
+    trained, curves = bench.train([*members, frozen], plan, batch, on_step, checkpoint)
+    named = {m.name: trained[m] for m in members}
+    named |= {"frozen": trained[frozen]} | bench.baselines(sparsity, ICA_TOKENS)
     judged = bench.judge(named)
     primary, *siblings = [m for m in members if m.architecture == architecture]
     rows = table(judged, {m.name: m for m in members})
-    agreement = seeds_agree(bench, found, judged)
+    agreement = seeds_agree(bench, trained, judged)
     return Study(bench.layer, named, primary, siblings, judged, rows, curves, agreement)
 
 

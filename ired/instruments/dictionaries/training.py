@@ -131,26 +131,26 @@ class DictionaryTrainer:
     def _start(self, z: Tensor) -> None:
         """Thresholds at which members are about as sparse on the first batch as they shall be."""
         u = z @ self.encoder.mT
-        for member, own in zip(self.members, self.slices, strict=True):
+        for member, span in zip(self.members, self.slices, strict=True):
             density = member.sparsity / member.features
             if member.architecture in ("l1", "jumprelu"):
-                level = torch.quantile(u[:256, own], 1 - density, dim=0).clamp_min(0.05)
+                level = torch.quantile(u[:256, span], 1 - density, dim=0).clamp_min(0.05)
                 if member.architecture == "l1":
-                    self.encoder_bias[own] = -level
+                    self.encoder_bias[span] = -level
                 else:
-                    self.threshold[own] = level
+                    self.threshold[span] = level
 
     def _blocks(self) -> list[tuple[int, int, slice]]:
         """Features, sparsity and place of TopK members: neighbours of one kind are one block, whose
         largest are found in one call."""
         blocks: list[tuple[int, int, slice]] = []
-        for member, own in zip(self.members, self.slices, strict=True):
+        for member, span in zip(self.members, self.slices, strict=True):
             if member.architecture != "topk":
                 continue
-            kind, start = (member.features, member.sparsity), own.start
+            kind, start = (member.features, member.sparsity), span.start
             if blocks and blocks[-1][:2] == kind and blocks[-1][2].stop == start:
                 start = blocks.pop()[2].start
-            blocks.append((*kind, slice(start, own.stop)))
+            blocks.append((*kind, slice(start, span.stop)))
         return blocks
 
     # A step
@@ -189,29 +189,29 @@ class DictionaryTrainer:
     def _selected(self, u: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Which entries of u (B, all features) members look at: row, column, value (E,), member by member."""
         B = len(u)
-        for place, (member, own) in enumerate(zip(self.members, self.slices, strict=True)):
-            if own.start in self._topk:
-                features, k, own = self._topk[own.start]
-                value, index = largest(u[:, own].unflatten(1, (-1, features)), k)
-                index += torch.arange(own.start, own.stop, features, device=u.device)[:, None]
+        for place, (member, span) in enumerate(zip(self.members, self.slices, strict=True)):
+            if span.start in self._topk:
+                features, k, span = self._topk[span.start]
+                value, index = largest(u[:, span].unflatten(1, (-1, features)), k)
+                index += torch.arange(span.start, span.stop, features, device=u.device)[:, None]
                 row = torch.arange(place * B, place * B + B * index.shape[1], device=u.device)
                 yield row.repeat_interleave(k), *(t.transpose(0, 1).flatten() for t in (index, value))
             elif member.architecture != "topk":
-                above = self.threshold[own] - 0.5 * self.plan.bandwidth * (member.architecture == "jumprelu")
+                above = self.threshold[span] - 0.5 * self.plan.bandwidth * (member.architecture == "jumprelu")
                 if member.architecture == "batchtopk":
-                    above = self._batch_level(place, u[:, own])
-                token, column = (u[:, own] > above).nonzero(as_tuple=True)
-                column += own.start
+                    above = self._batch_level(place, u[:, span])
+                token, column = (u[:, span] > above).nonzero(as_tuple=True)
+                column += span.start
                 yield token + place * B, column, u.view(-1).index_select(0, token * u.shape[1] + column)
 
     def _batch_level(self, place: int, u: Tensor) -> Tensor:
         """What the member's sparsity·B largest of u (B, F) lie above."""
         wanted, level = self.members[place].sparsity * len(u), self.level[place]
         # All that is above a level a little below the last one holds the largest, as a rule.
-        some = u[u > 0.7 * level]
-        if len(some) <= wanted:
-            some = u.flatten()
-        lowest = some.topk(wanted + 1, sorted=False).values.min().clamp_min(0)
+        candidates = u[u > 0.7 * level]
+        if len(candidates) <= wanted:
+            candidates = u.flatten()
+        lowest = candidates.topk(wanted + 1, sorted=False).values.min().clamp_min(0)
         self.level[place] = lowest if level == 0 else level.lerp(lowest, 0.02)
         return lowest
 
@@ -266,22 +266,22 @@ class DictionaryTrainer:
 
     def _revive(self, u: Tensor, dead: Tensor) -> tuple[Codes | None, list[int]]:
         """The strongest dead features of every member with any, as codes, and those members."""
-        found, revived, B = [], [], len(u)
+        codes, revived, B = [], [], len(u)
         counts = torch.bincount(self._member[dead], minlength=len(self.members)).tolist()
-        for place, (member, own) in enumerate(zip(self.members, self.slices, strict=True)):
+        for place, (member, span) in enumerate(zip(self.members, self.slices, strict=True)):
             if member.frozen or not counts[place]:
                 continue
-            ours = dead[own].nonzero()[:, 0] + own.start
+            ours = dead[span].nonzero()[:, 0] + span.start
             kept = u[:, ours].topk(min(2 * member.sparsity, len(ours)), dim=1, sorted=False)
             value, column = kept.values.flatten(), ours[kept.indices.flatten()]
             token = torch.arange(B, device=u.device).repeat_interleave(kept.indices.shape[1])
             slope = (value > 0).to(value)
             row = token + B * (len(self.members) + len(revived))
-            found.append(
+            codes.append(
                 Codes(row, token, torch.full_like(token, place), column, value * slope, slope, torch.zeros_like(value))
             )
             revived.append(place)
-        return (reduce(Codes.joined, found) if found else None), revived
+        return (reduce(Codes.joined, codes) if codes else None), revived
 
     def _crowding(self, l0: Tensor, B: int) -> Tensor:
         """d pressure·(L0/target − 1)² / dL0, per token, of JumpReLU members (M,)."""
@@ -317,24 +317,24 @@ class DictionaryTrainer:
     # The end
 
     def dictionaries(self) -> dict[Member, Dictionary]:
-        found = {}
-        for place, (member, own) in enumerate(zip(self.members, self.slices, strict=True)):
+        dictionaries = {}
+        for place, (member, span) in enumerate(zip(self.members, self.slices, strict=True)):
             kind = {"l1": "relu", "topk": "topk"}.get(member.architecture, "threshold")
-            threshold = self.threshold[own].clone()
+            threshold = self.threshold[span].clone()
             if member.architecture == "batchtopk":
                 threshold = self.level[place].expand(member.features).clone()
-            found[member] = Dictionary(
+            dictionaries[member] = Dictionary(
                 kind,
-                self.encoder[own].clone(),
-                self.encoder_bias[own].clone(),
-                self.decoder[own].clone(),
+                self.encoder[span].clone(),
+                self.encoder_bias[span].clone(),
+                self.decoder[span].clone(),
                 self.bias[place].clone(),
                 self.mean.clone(),
                 self.scale.clone(),
                 threshold,
                 member.sparsity,
             )
-        return found
+        return dictionaries
 
 
 def train(
@@ -363,13 +363,13 @@ def train(
         if on_step:
             on_step(trainer.step)
     for step in range(trainer.step, plan.steps):
-        seen = trainer.learn(next(batches))
+        losses = trainer.learn(next(batches))
         if step % every == 0 or step + 1 == plan.steps:
-            errors, l0 = (seen[name].tolist() for name in ("error", "l0"))
+            errors, l0 = (losses[name].tolist() for name in ("error", "l0"))
             if not all(map(math.isfinite, errors)):
                 worst = next(m.name for m, e in zip(members, errors, strict=False) if not math.isfinite(e))
                 raise ArithmeticError(f"the dictionary {worst} diverged at step {step}")
-            dead = [(trainer.since[own] > plan.patience).float().mean().item() for own in trainer.slices]
+            dead = [(trainer.since[span] > plan.patience).float().mean().item() for span in trainer.slices]
             curve += [
                 {"member": m.name, "step": step, "error": e, "l0": n, "dead": d}
                 for m, e, n, d in zip(members, errors, l0, dead, strict=True)

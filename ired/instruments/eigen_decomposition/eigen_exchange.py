@@ -47,7 +47,7 @@ def swap(frame: Frame, Y: Tensor, answers: Tensor) -> Swap:
     even, odd = (answers + answers.mT) / 2, (answers - answers.mT) / 2
     values, vectors = torch.linalg.eigh(even)
     hybrid = (vectors * frame.values[:, None, :]) @ vectors.mT
-    found = (
+    measures = (
         (even - Y).pow(2).sum((-2, -1)),
         odd.pow(2).sum((-2, -1)),
         (values - frame.values).pow(2).sum(-1),
@@ -55,7 +55,7 @@ def swap(frame: Frame, Y: Tensor, answers: Tensor) -> Swap:
         (values - frame.values) / frame.values,
         alignment(frame, vectors),
     )
-    return Swap(*(states.array(each) for each in found))
+    return Swap(*(states.array(each) for each in measures))
 
 
 def over_steps(frame: Frame, Y: Tensor, clean: Iterable[Tensor]) -> Swap:

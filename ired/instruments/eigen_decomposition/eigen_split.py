@@ -71,8 +71,8 @@ class Frame:
     def isotropic(self) -> Tensor:
         """Share of isotropic symmetric noise in the eigenvalue part, (P,): its share of the
         dimensions, n/(n(n+1)/2) = 2/(n+1) where all eigenvalues are distinct."""
-        own = self.together.to(self.values).sum((-2, -1)) + self.n  # Σ m(m+1) over groups of m
-        return own / (self.n * (self.n + 1))
+        dimensions = self.together.to(self.values).sum((-2, -1)) + self.n  # Σ m(m+1) over groups of m
+        return dimensions / (self.n * (self.n + 1))
 
     def turned(self, D: Tensor) -> Tensor:
         """Uᵀ D U of D (..., P, n, n)."""
@@ -212,7 +212,7 @@ def at_noise(
     sampler makes it, entries clipped to ±clip, minus the truth, in units of the matrices.
     """
     c = energy.coordinates
-    found = {name: [] for name in ("gradient", "score error", "estimate")}
+    quantities = {name: [] for name in ("gradient", "score error", "estimate")}
     for k in landscapes:
         y, epsilon = points.noised(energy, y0, k, samples, generator)
         g = score(y, k, epsilon)
@@ -226,9 +226,10 @@ def at_noise(
             ("estimate", c.scale * (clean.clamp(-clip, clip) - y0[:, None])),
         ):
             parts = split(frame, D.transpose(0, 1).unflatten(-1, (c.n, c.n)))
-            found[name].append([getattr(parts, part.name).mean(0) for part in fields(parts)])
+            quantities[name].append([getattr(parts, part.name).mean(0) for part in fields(parts)])
     return {
-        name: Parts(*(torch.stack(part) for part in zip(*rows, strict=True))).array() for name, rows in found.items()
+        name: Parts(*(torch.stack(part) for part in zip(*rows, strict=True))).array()
+        for name, rows in quantities.items()
     }
 
 
@@ -263,9 +264,9 @@ def aim(energy: Energy, A: Tensor, frame: Frame, y0: Tensor, y: Iterable[Tensor]
     for states, k in zip(y, landscapes, strict=True):
         states = states.to(y0)
         g = c.project(energy.gradient(prepared, states, int(k)))
-        away = c.project(states) - points.centre(energy, y0, int(k))
+        displacement = c.project(states) - points.centre(energy, y0, int(k))
         rows.append(split(frame, g.unflatten(-1, (c.n, c.n))).array())
-        a, b = (frame.turned(_even(v.unflatten(-1, (c.n, c.n)))) for v in (g, away))
+        a, b = (frame.turned(_even(v.unflatten(-1, (c.n, c.n)))) for v in (g, displacement))
         masks = (frame.together, ~frame.together)
         cosines.append([_cosine(a * mask, b * mask) for mask in masks])
     parts = Parts(*(np.stack([getattr(row, part.name) for row in rows]) for part in fields(Parts)))
@@ -286,26 +287,26 @@ def curves(measures: dict[str, NDArray], rows: dict[str, Sequence], **labels: st
     `rows` (R values each), measure, mean, low, high (Student's t, 95 %), units.
 
     Problems where a measure is not defined are left out, rows with fewer than two others too."""
-    found = []
+    records = []
     for measure, values in measures.items():
-        for row, one in enumerate(values):
-            one = one[np.isfinite(one)]
-            if len(one) < 2:
+        for row, of_row in enumerate(values):
+            of_row = of_row[np.isfinite(of_row)]
+            if len(of_row) < 2:
                 continue
-            seen = student_interval(one)
+            interval = student_interval(of_row)
             place = {name: each[row] for name, each in rows.items()}
-            found.append(
+            records.append(
                 {
                     **labels,
                     **place,
                     "measure": measure,
-                    "mean": seen.estimate,
-                    "low": seen.low,
-                    "high": seen.high,
-                    "units": len(one),
+                    "mean": interval.estimate,
+                    "low": interval.low,
+                    "high": interval.high,
+                    "units": len(of_row),
                 }
             )
-    return found
+    return records
 
 
 # Against the condition number
@@ -328,16 +329,16 @@ def against_condition(values: NDArray, condition: NDArray, strata: int = 4) -> A
     known = np.isfinite(values)
     values, condition = values[known], condition[known]
     rows, order = [], np.argsort(condition, kind="stable")
-    for number, some in enumerate(np.array_split(order, max(1, min(strata, len(order) // 2)))):
-        seen = student_interval(values[some])
+    for number, stratum in enumerate(np.array_split(order, max(1, min(strata, len(order) // 2)))):
+        interval = student_interval(values[stratum])
         rows.append(
             {
                 "stratum": number,
-                "condition": float(np.exp(np.log(condition[some]).mean())),
-                "mean": seen.estimate,
-                "low": seen.low,
-                "high": seen.high,
-                "units": len(some),
+                "condition": float(np.exp(np.log(condition[stratum]).mean())),
+                "mean": interval.estimate,
+                "low": interval.low,
+                "high": interval.high,
+                "units": len(stratum),
             }
         )
     return Against(spearman_interval(values, condition, resamples=999), rows)

@@ -103,19 +103,19 @@ def plot_over_landscapes(table: DataFrame, isotropic: float) -> Figure:
         (axes[0, 0], "gradient", ("trained", "untrained", "ideal", "algebraic")),
         (axes[0, 1], "score error", ("trained", "untrained", "blind", "least_squares")),
     ):
-        some = table[table["quantity"] == quantity]
+        of_quantity = table[table["quantity"] == quantity]
         for name in who[::-1]:  # the trained one on top
-            rows = some[(some["energy"] == name) & (some["measure"] == "share")]
+            rows = of_quantity[(of_quantity["energy"] == name) & (of_quantity["measure"] == "share")]
             _line(axis, rows, WHO[name], NAMES.get(name, name), x="landscape", marker=MARKERS.get(name, "v"))
         axis.axhline(isotropic, color="0.4", linewidth=1.2, linestyle="--", label="isotropic noise")
         title = "∇E itself" if quantity == "gradient" else "What is wrong with it, ∇E − ε"
         axis.set(title=title, ylabel="eigenvalue share", ylim=(0, 1.02))
     axis = axes[0, 2]
-    some = table[table["quantity"] == "estimate"]
+    of_quantity = table[table["quantity"] == "estimate"]
     for name, dim in (("trained", 1.0), ("least_squares", 0.45)):
         for part in ("eigenvalue", "eigenvector"):
             label, colour, style = PARTS[part]
-            rows = some[(some["energy"] == name) & (some["measure"] == part)]
+            rows = of_quantity[(of_quantity["energy"] == name) & (of_quantity["measure"] == part)]
             _line(
                 axis,
                 rows,
@@ -175,8 +175,8 @@ def plot_ranks(profiles: Mapping[str, np.ndarray], table: DataFrame) -> Figure:
                 linewidth=1.4,
                 label="best assignment, chance",
             )
-            some = table[(table["who"] == "trained") & (table["measure"] == measure)]
-            axis.plot(some["rank"], some["chance"], ":", color="0.25", linewidth=1.4, label="chance")
+            of_measure = table[(table["who"] == "trained") & (table["measure"] == measure)]
+            axis.plot(of_measure["rank"], of_measure["chance"], ":", color="0.25", linewidth=1.4, label="chance")
         _rank_ticks(axis.set_xticks, n)
         axis.set(ylabel=label, xlabel=RANK)
         _legend(axis)
@@ -198,8 +198,8 @@ def plot_condition(strata: DataFrame, isotropic: float) -> Figure:
             rows = strata[(strata["who"] == who) & (strata["measure"] == measure)]
             if not len(rows):
                 continue
-            one = rows.iloc[0]
-            rho = "ρ = {:.2f} [{:.2f}, {:.2f}]".format(*one[["rho", "rho_low", "rho_high"]])
+            row = rows.iloc[0]
+            rho = "ρ = {:.2f} [{:.2f}, {:.2f}]".format(*row[["rho", "rho_low", "rho_high"]])
             named = f"{NAMES.get(who, who)}: {rho}".replace("-", "−")
             _line(axis, rows, WHO[who], named, x="condition", marker=MARKERS.get(who, "v"))
         axis.set_xscale("log")

@@ -37,9 +37,9 @@ def check_eigenparts(references: References, generator: torch.Generator) -> list
     landscapes = references.landscapes
     y = torch.stack([states.noised(energy, y0, k, 1, generator)[0][:, 0] for k in landscapes])
     home = torch.stack([states.centre(energy, y0, k) for k in landscapes])
-    away = energy.coordinates.project(y - home).unflatten(-1, (n, n))
-    displaced = eigen_split.split(frame, away).array()
-    seen = eigen_split.aim(energy, A, frame, y0, y, landscapes)
+    displacement = energy.coordinates.project(y - home).unflatten(-1, (n, n))
+    displaced = eigen_split.split(frame, displacement).array()
+    aimed = eigen_split.aim(energy, A, frame, y0, y, landscapes)
     wrong = states.noise(energy, len(y0), generator=generator, like=y0)
     taken = eigen_split.of_answers(energy, y0 + wrong)
     exact, mistaken = (
@@ -49,9 +49,9 @@ def check_eigenparts(references: References, generator: torch.Generator) -> list
     error = eigen_split.split(frame, energy.coordinates.scale * wrong.unflatten(-1, (n, n))).array()
     isotropic = states.array(frame.isotropic).mean()
     return [
-        compare(name, "share of the ideal gradient", displaced.share, seen.gradient.share, 1e-9),
-        compare(name, "its cosine within the eigenvalue part", 1, seen.cosine_eigenvalue, 1e-9),
-        compare(name, "its cosine within the eigenvector part", 1, seen.cosine_eigenvector, 1e-9),
+        compare(name, "share of the ideal gradient", displaced.share, aimed.gradient.share, 1e-9),
+        compare(name, "its cosine within the eigenvalue part", 1, aimed.cosine_eigenvalue, 1e-9),
+        compare(name, "its cosine within the eigenvector part", 1, aimed.cosine_eigenvector, 1e-9),
         compare(name, "its score error", 0, exact["score error"].total, 0),
         # A thousand points: five standard errors.
         Check(name, "its mean share at noise", isotropic, float(exact["gradient"].share.mean()), 0.03),
@@ -134,10 +134,10 @@ def _angles(generator: torch.Generator) -> list[Check]:
     out = eigen_exchange.leading_angles(frame, rotated(frame, Y, Omega), 2)
     other = Frame.of(planted(SPECTRA["distinct"], 5, generator)).vectors
     pairs = zip(frame.vectors[..., :2].numpy(), other[..., :2].numpy(), strict=True)
-    found = eigen_exchange.principal_angles(frame.vectors[..., :2], other[..., :2])
+    angles = eigen_exchange.principal_angles(frame.vectors[..., :2], other[..., :2])
     return [
         compare("eigenswap", "angles of a planted rotation", np.tile([0.3, 0.0], (5, 1)), out, 1e-7),
         compare(
-            "eigenswap", "principal angles of scipy", np.stack([subspace_angles(*pair) for pair in pairs]), found, 1e-8
+            "eigenswap", "principal angles of scipy", np.stack([subspace_angles(*pair) for pair in pairs]), angles, 1e-8
         ),
     ]

@@ -114,16 +114,18 @@ def plot_laws(table: dict[str, list]) -> Figure:
     place = rows["law"].map({name: y for y, name in enumerate(names)})
     shown = rows["error"].fillna(np.inf).clip(1e-17, 1e2)
     for axis, (metric, colour) in zip(axes[0], METRICS.items(), strict=True):
-        own = rows["metric"] == metric
-        axis.vlines(rows["tolerance"][own], place[own] - 0.4, place[own] + 0.4, color="0.35", linewidth=1.6)
+        of_metric = rows["metric"] == metric
+        axis.vlines(
+            rows["tolerance"][of_metric], place[of_metric] - 0.4, place[of_metric] + 0.4, color="0.35", linewidth=1.6
+        )
         for holds, marker in ((True, "o"), (False, "X")):
             for expected, face in ((True, colour), (False, "white")):
-                some = own & (rows["holds"] == holds) & (rows["expected"] == expected)
-                if not some.any():  # without points, what is not clipped has no extent
+                shown_here = of_metric & (rows["holds"] == holds) & (rows["expected"] == expected)
+                if not shown_here.any():  # without points, what is not clipped has no extent
                     continue
                 axis.plot(
-                    shown[some],
-                    place[some],
+                    shown[shown_here],
+                    place[shown_here],
                     marker,
                     color=colour,
                     mfc=face,
@@ -160,12 +162,12 @@ def plot_means(spectra: DataFrame, table: DataFrame) -> Figure:
     figure, axes = canvas(1, len(groups) + 1, (4.1, 4.6), title="Karcher means of matrices")
     for axis, group in zip(axes[0], groups, strict=False):
         for metric, colour in METRICS.items():
-            own = spectra[(spectra["group"] == group) & (spectra["metric"] == metric)]
+            spectrum = spectra[(spectra["group"] == group) & (spectra["metric"] == metric)]
             swelling = table[(table["group"] == group) & (table["metric"] == metric)]["swelling"].iloc[0]
             behind = metric == "affine-invariant"  # so close to log-Euclidean that it would be hidden
             axis.plot(
-                own["rank"] + 1,
-                own["eigenvalue"],
+                spectrum["rank"] + 1,
+                spectrum["eigenvalue"],
                 marker=SHAPES[metric],
                 color=colour,
                 label=f"{metric}  {swelling + 0:+.2f}".replace("-0.00", "+0.00"),
@@ -271,8 +273,8 @@ def plot_closeness(table: DataFrame) -> Figure:
     axis, rows = axes[0, 2], table[table["metric"] == "affine-invariant"].set_index("who")
     for i, who in enumerate(makers):
         colour, name = WHO[who]
-        own, noise = 1 - rows.loc[who, "answers_without"], 1 - rows.loc[who, "noise_without"]
-        axis.plot([own, noise], [i, i], color=colour, linewidth=1.5, zorder=1)
+        definite, noise = 1 - rows.loc[who, "answers_without"], 1 - rows.loc[who, "noise_without"]
+        axis.plot([definite, noise], [i, i], color=colour, linewidth=1.5, zorder=1)
         axis.plot(
             noise,
             i,
@@ -284,7 +286,7 @@ def plot_closeness(table: DataFrame) -> Figure:
             clip_on=False,
             label="noise of the same size" if i == 0 else None,
         )
-        axis.plot(own, i, MARKERS.get(who, "D"), color=colour, markersize=8, clip_on=False)
+        axis.plot(definite, i, MARKERS.get(who, "D"), color=colour, markersize=8, clip_on=False)
     axis.set(title="Positive definite", xlabel="share", xlim=(0, 1), ylim=(len(makers) - 0.5, -0.5))
     axis.set_yticks(range(len(makers)), [WHO[who][1].replace(" ", "\n") for who in makers], fontsize=11)
     axis.grid(False, axis="y")

@@ -82,12 +82,12 @@ def plot_profiles(shapes: DataFrame) -> Figure:
         for column, kind in enumerate(kinds):
             axis, here = axes[row, column], shapes[(shapes["view"] == view) & (shapes["kind"] == kind)]
             for metric, colour in (METRICS | ({"turned": TURNED} if row == 1 else {})).items():
-                one, dashed = here[here["metric"] == metric], metric in ("Euclidean", "turned")
+                of_metric, dashed = here[here["metric"] == metric], metric in ("Euclidean", "turned")
                 # The affine-invariant and the log-Euclidean one are the same towards A and I.
                 width = 3.6 if metric == "affine-invariant" else 1.6
                 style = {"linestyle": "--" if dashed else "-", "linewidth": width}
-                axis.plot(one["fraction"], one[middle], color=colour, label=metric, **style)
-                reach = one["fraction"], one[low], one[high]
+                axis.plot(of_metric["fraction"], of_metric[middle], color=colour, label=metric, **style)
+                reach = of_metric["fraction"], of_metric[low], of_metric[high]
                 axis.fill_between(*reach, color=colour, alpha=0.13, linewidth=0)
             grid = np.unique(here["fraction"])
             if row != 1:
@@ -100,12 +100,12 @@ def plot_profiles(shapes: DataFrame) -> Figure:
             if row > 0:
                 axis.set_xlabel("distance / the target's" if view == "whole" else "distance / reach")
         axes[row, 0].set_ylabel(f"{label}\n(ideal gap at the end)")
-    found = dict(zip(*(axes[0, 0].get_legend_handles_labels()[::-1]), strict=True))
-    found["affine-invariant, bent at random"] = dict(zip(*(axes[1, 0].get_legend_handles_labels()[::-1]), strict=True))[
-        "turned"
-    ]
+    handles = dict(zip(*(axes[0, 0].get_legend_handles_labels()[::-1]), strict=True))
+    handles["affine-invariant, bent at random"] = dict(
+        zip(*(axes[1, 0].get_legend_handles_labels()[::-1]), strict=True)
+    )["turned"]
     ncols = 6 if len(kinds) > 3 else 3
-    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=ncols)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=ncols)
     return figure
 
 

@@ -79,12 +79,12 @@ class Profiles:
     def columns(self) -> dict[str, NDArray]:
         """Tidy columns, one row per landscape, metric and problem."""
         shape, c = self.rise.shape, self.curves
-        found = states.columns(
+        tidy = states.columns(
             {"landscape": self.landscapes, "metric": c.metrics, "problem": range(shape[-1])},
             **{name: getattr(self, name) for name in ("rise", "lower", "minimum", "position", "depth", "at_answer")},
             **{name: np.broadcast_to(getattr(c, name), shape) for name in ("departure", "length", "reach")},
         )
-        return {"kind": np.full(math.prod(shape), c.kind)} | found
+        return {"kind": np.full(math.prod(shape), c.kind)} | tidy
 
     def shape(self) -> dict[str, NDArray]:
         """Quartiles over problems of gap / ideal gap at the end; one row per landscape, metric, point.
@@ -93,16 +93,16 @@ class Profiles:
         """
         relative = self.gap / self.ideal[..., -1:].clip(1e-300)[:, None]
         straight = relative[:, [self.curves.metrics.index(EUCLIDEAN)]]
-        found = {}
+        shapes = {}
         for names, values in (
             (("low", "middle", "high"), relative),
             (("apart_low", "apart", "apart_high"), relative - straight),
         ):
-            found |= zip(names, np.quantile(values, (0.25, 0.5, 0.75), axis=2), strict=True)
+            shapes |= zip(names, np.quantile(values, (0.25, 0.5, 0.75), axis=2), strict=True)
         c = self.curves
         axes = {"landscape": self.landscapes, "metric": c.metrics, "fraction": c.fraction}
-        columns = states.columns(axes, **found)
-        return {"kind": np.full(found["low"].size, c.kind)} | columns
+        columns = states.columns(axes, **shapes)
+        return {"kind": np.full(shapes["low"].size, c.kind)} | columns
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ class Convexity:
         """Tidy columns, one row per landscape, metric and problem."""
         problems = range(self.share.shape[-1])
         axes = {"landscape": self.landscapes, "metric": self.metrics, "problem": problems}
-        found = states.columns(axes, share=self.share, bend=self.bend)
-        return {"kind": np.full(self.share.size, self.kind)} | found
+        tidy = states.columns(axes, share=self.share, bend=self.bend)
+        return {"kind": np.full(self.share.size, self.kind)} | tidy
 
 
 def at_distance(metric: Metric, P: Tensor, V: Tensor, r: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -175,24 +175,24 @@ def curves(
     r = reach[:, None] * torch.as_tensor(fraction).to(whole)
     start, toward = P[:, None], (Q - P) / whole.clamp_min(1e-300)[:, None, None]
     straight = start + r[..., None, None] * toward[:, None]
-    found: dict[str, list[Tensor]] = {name: [] for name in ("t", "points", "departure", "length")}
+    parts: dict[str, list[Tensor]] = {name: [] for name in ("t", "points", "departure", "length")}
     for name in metrics:
         metric = METRICS[name]
         V = metric.log(P, Q)[:, None]
         # Denser near the answer: the first time that the distance is reached is wanted.
         grid = (torch.linspace(0, 1, 33).to(P) ** 2).expand(len(P), -1)
-        away = displacement(metric, start, V, grid)
-        away[:, -1] = torch.inf
-        after = (away[:, None, :] >= r[..., None]).double().argmax(-1).clamp_min(1)
+        moved = displacement(metric, start, V, grid)
+        moved[:, -1] = torch.inf
+        after = (moved[:, None, :] >= r[..., None]).double().argmax(-1).clamp_min(1)
         t = at_distance(metric, start, V, r, grid.gather(1, after - 1), grid.gather(1, after))
         t = torch.where(r > 0, t, 0.0)
         at = metric.exp(start, t[..., None, None] * V)
         off = (at - straight).flatten(-2).norm(dim=-1).amax(-1)
-        found["t"].append(t)
-        found["points"].append(at)
-        found["departure"].append(off / reach.clamp_min(1e-300))
-        found["length"].append(t[:, -1] * metric.distance(P, Q))
-    stacked = {name: torch.stack(parts) for name, parts in found.items()}
+        parts["t"].append(t)
+        parts["points"].append(at)
+        parts["departure"].append(off / reach.clamp_min(1e-300))
+        parts["length"].append(t[:, -1] * metric.distance(P, Q))
+    stacked = {name: torch.stack(parts) for name, parts in parts.items()}
     return Curves(
         kind,
         tuple(metrics),
@@ -214,17 +214,17 @@ def turned(drawn: Curves, rotations: Tensor, metric: str = "affine-invariant") -
     """
     straight, bent = (drawn.points[drawn.metrics.index(name)] for name in (EUCLIDEAN, metric))
     start, R = straight[:, :1], rotations[:, None]
-    away = straight + R @ (bent - straight) @ R.mT - start
-    away = (away + away.mT) / 2
-    r, size = (one.flatten(-2).norm(dim=-1)[..., None, None] for one in (straight - start, away))
-    away = away * (r / size.clamp_min(1e-300))
-    reach = torch.as_tensor(drawn.reach).to(away).clamp_min(1e-300)
-    off = (start + away - straight).flatten(-2).norm(dim=-1).amax(-1) / reach
+    displacement = straight + R @ (bent - straight) @ R.mT - start
+    displacement = (displacement + displacement.mT) / 2
+    r, size = (path.flatten(-2).norm(dim=-1)[..., None, None] for path in (straight - start, displacement))
+    displacement = displacement * (r / size.clamp_min(1e-300))
+    reach = torch.as_tensor(drawn.reach).to(displacement).clamp_min(1e-300)
+    off = (start + displacement - straight).flatten(-2).norm(dim=-1).amax(-1) / reach
     row = drawn.metrics.index(metric)
     return replace(
         drawn,
         metrics=(*drawn.metrics, TURNED),
-        points=torch.cat((drawn.points, (start + away)[None])),
+        points=torch.cat((drawn.points, (start + displacement)[None])),
         t=np.concatenate((drawn.t, drawn.t[[row]])),
         length=np.concatenate((drawn.length, drawn.length[[row]])),
         departure=np.concatenate((drawn.departure, states.array(off)[None])),
@@ -328,9 +328,9 @@ def _lowest(r: NDArray, gap: NDArray, rounding: NDArray) -> tuple[NDArray, NDArr
     slopes = (y[1] - y[0]) / np.maximum(left, 1e-300), (y[2] - y[1]) / np.maximum(right, 1e-300)
     bend = slopes[1] - slopes[0]
     middle = (slopes[0] * right + slopes[1] * left) / np.maximum(left + right, 1e-300)
-    away = -middle * (left + right) / 2 / np.where(bend > 0, bend, 1.0)
-    vertex = np.clip(x[1] + away, x[0], x[2])
-    depth = y[1] + middle * away + bend / (left + right).clip(1e-300) * away**2
+    offset = -middle * (left + right) / 2 / np.where(bend > 0, bend, 1.0)
+    vertex = np.clip(x[1] + offset, x[0], x[2])
+    depth = y[1] + middle * offset + bend / (left + right).clip(1e-300) * offset**2
     depth = np.minimum(depth, gap.min(-1))
     inner = (place == here) & (bend > 0)
     where = np.where(inner, vertex, np.take_along_axis(r, place[..., None], -1)[..., 0])

@@ -30,12 +30,12 @@ def check_spd_laws(generator: torch.Generator) -> list[Check]:
         "Euclidean": math.hypot(math.e**2 - 1, 3),
     }
     for metric, expected in by_hand.items():
-        found = metrics.METRICS[metric].distance(I, D).item()
-        checks.append(Check(name, f"{metric}: distance by hand", expected, found, 1e-10))
+        distance = metrics.METRICS[metric].distance(I, D).item()
+        checks.append(Check(name, f"{metric}: distance by hand", expected, distance, 1e-10))
     off = 1.01 * metrics.METRICS["affine-invariant"].distance(A, A.roll(1, 0))
     right = metrics.METRICS["affine-invariant"].distance(A, A.roll(1, 0))
-    found = metric_laws.worst(off, right)
-    return [*checks, Check(name, "an error of 1 %, as it is measured", 0.01, found, 1e-12)]
+    distance = metric_laws.worst(off, right)
+    return [*checks, Check(name, "an error of 1 %, as it is measured", 0.01, distance, 1e-12)]
 
 
 def check_spd_answers(generator: torch.Generator) -> list[Check]:
@@ -44,14 +44,14 @@ def check_spd_answers(generator: torch.Generator) -> list[Check]:
     # Eigenvalues 3, 1, −1, antisymmetric part of norm √8: ‖M‖² = 11 + 8, the cone √(1 + 8) away.
     M = torch.diag(torch.tensor([3.0, 1.0, -1.0], dtype=torch.float64))
     M[0, 1], M[1, 0] = 2.0, -2.0
-    seen, whole = answer_errors.departure(M), math.sqrt(19)
-    away = (M - metrics.nearest(M)).norm().item() / whole
+    departure, whole = answer_errors.departure(M), math.sqrt(19)
+    departed = (M - metrics.nearest(M)).norm().item() / whole
     checks = [
-        compare(name, "planted antisymmetric part", math.sqrt(8) / whole, seen.asymmetry, 1e-12),
-        compare(name, "planted negative eigenvalues", 1, seen.negative, 0),
-        compare(name, "planted lowest eigenvalue", -1 / 3, seen.lowest, 1e-12),
-        compare(name, "distance to the cone", 3 / whole, seen.distance, 1e-12),
-        compare(name, "distance to the nearest semidefinite matrix", away, seen.distance, 1e-12),
+        compare(name, "planted antisymmetric part", math.sqrt(8) / whole, departure.asymmetry, 1e-12),
+        compare(name, "planted negative eigenvalues", 1, departure.negative, 0),
+        compare(name, "planted lowest eigenvalue", -1 / 3, departure.lowest, 1e-12),
+        compare(name, "distance to the cone", 3 / whole, departure.distance, 1e-12),
+        compare(name, "distance to the nearest semidefinite matrix", departed, departure.distance, 1e-12),
     ]
     A, E = _problems(2, 60, 4, generator)
     Y, n = metrics.power(A, -1), 4
@@ -67,10 +67,10 @@ def check_spd_answers(generator: torch.Generator) -> list[Check]:
         # Two standard deviations of a mean of 60 shares, each spread over (0, 1), and a half.
         ("noise itself", noise[0], 0.5, 0.1 * 1.5),
     ):
-        found = answer_errors.compare_all(M, Y, epsilon[1:])
-        nearer = found["nearer"][0]
+        compared = answer_errors.compare_all(M, Y, epsilon[1:])
+        nearer = compared["nearer"][0]
         checks.append(Check(name, f"{what}: share nearer than noise", expected, nearer, tolerance))
-        checks.append(Check(name, f"{what}: Euclidean, by construction", 0.5, found["nearer"][3], 0.0))
+        checks.append(Check(name, f"{what}: Euclidean, by construction", 0.5, compared["nearer"][3], 0.0))
     by_hand = answer_errors.compare(
         np.array([1.0, np.inf, np.inf, 2.0]),
         np.array([[2.0, 1.0, np.inf, 2.0], [np.inf, 4.0, np.inf, 1.0]]),
@@ -87,8 +87,8 @@ def check_spd_answers(generator: torch.Generator) -> list[Check]:
     expected = np.array([[2], [2], [2.25], [2.5]])
     checks.append(compare(name, "Karcher means by hand", expected, means, 1e-10))
     swelling = np.log([1, 1, 2.25 / 2, 2.5 / 2])
-    found = np.array(table["swelling"]).reshape(4, 2)[:, 0]
-    return [*checks, compare(name, "their swelling", swelling, found, 1e-10)]
+    compared = np.array(table["swelling"]).reshape(4, 2)[:, 0]
+    return [*checks, compare(name, "their swelling", swelling, compared, 1e-10)]
 
 
 def _problems(sets: int, count: int, n: int, generator: torch.Generator) -> torch.Tensor:

@@ -92,13 +92,13 @@ def check_geodesics(references: References, generator: torch.Generator) -> list[
     name, ideal, A, k = "geodesics", references.ideal, references.A, 3
     Y = symmetric_inverse(A)
     X, reach = spd_states.perturbed(Y, spd_states.noise_radius(ideal, 0), 4, generator)
-    away = (X - Y[:, None]).flatten(-2).norm(dim=-1)
+    departure = (X - Y[:, None]).flatten(-2).norm(dim=-1)
     line = np.linspace(0, 1, 17)
     drawn = geodesics.curves("A", Y, A, reach, line)
     walked = (drawn.points - Y[:, None]).flatten(-2).norm(dim=-1)
     along = geodesics.profiles(ideal, A, drawn, [k])
     checks = [
-        compare(name, "distance of perturbed answers", states.array(reach)[:, None], states.array(away), 1e-9),
+        compare(name, "distance of perturbed answers", states.array(reach)[:, None], states.array(departure), 1e-9),
         compare(
             name,
             "distance along curves of every metric",
@@ -119,7 +119,7 @@ def check_geodesics(references: References, generator: torch.Generator) -> list[
 
     # From half the answer to twice the answer, all metrics' geodesics are multiples of it.
     multiples = geodesics.curves("multiples", Y / 2, 2 * Y, np.inf, np.linspace(0, 1, 33))
-    found = geodesics.profiles(ideal, A, multiples, [k])
+    profiles = geodesics.profiles(ideal, A, multiples, [k])
     half = states.array(Y.flatten(1).norm(dim=1)) / 2 / spd_states.noise_radius(ideal, k)
     root = 2**0.5
     known = {
@@ -128,10 +128,10 @@ def check_geodesics(references: References, generator: torch.Generator) -> list[
         "Euclidean": 1 / 3,
         "Bures-Wasserstein": (1 - 1 / root) / (root - 1 / root),
     }
-    checks.append(compare(name, "distance of the lowest multiple", half, found.minimum, 1e-7))
+    checks.append(compare(name, "distance of the lowest multiple", half, profiles.minimum, 1e-7))
     checks += [
         compare(name, f"time of the lowest multiple, {metric}", known[metric], times, 2e-3)
-        for metric, times in zip(found.curves.metrics, found.position[0], strict=True)
+        for metric, times in zip(profiles.curves.metrics, profiles.position[0], strict=True)
     ]
 
     small, large = (c * Y[:, None] for c in (0.05, 0.3))
@@ -169,9 +169,11 @@ def check_riemannian(references: References, generator: torch.Generator) -> list
         ("ideal", (2 * np.log10(kappa), 0 * kappa)),
         ("algebraic", (np.log10((kappa + 1 / kappa) / 2), 2 * np.log10(kappa))),
     ):
-        seen = riemannian_hessian.curvature(getattr(references, energy), A, Y, [k], "answer", both)
+        curvature = riemannian_hessian.curvature(getattr(references, energy), A, Y, [k], "answer", both)
         checks += [
-            compare(name, f"log₁₀ condition of the {energy} energy, {metric}", known[i], seen.log_condition[0, i], 1e-6)
+            compare(
+                name, f"log₁₀ condition of the {energy} energy, {metric}", known[i], curvature.log_condition[0, i], 1e-6
+            )
             for i, metric in enumerate(both)
         ]
     X = spd_states.perturbed(Y, spd_states.noise_radius(ideal, 0), 1, generator)[0][:, 0]
@@ -226,8 +228,8 @@ def check_tangent(references: References, generator: torch.Generator) -> list[Ch
     u = np.linspace(-2, 2, 5)
     bowl = (u**2 + u[:, None] ** 2) / 2
     for metric in ("affine-invariant", "log-Euclidean"):
-        seen = exponential_slices.measure(ideal, A, exponential_slices.sheet(ideal, Y, k, plane, metric, **wide))
-        checks.append(compare(name, f"the ideal bowl at equal distance, {metric}", bowl, seen.gap, 1e-6))
+        sheet = exponential_slices.measure(ideal, A, exponential_slices.sheet(ideal, Y, k, plane, metric, **wide))
+        checks.append(compare(name, f"the ideal bowl at equal distance, {metric}", bowl, sheet.gap, 1e-6))
     return checks
 
 

@@ -64,14 +64,14 @@ def check(A: Tensor, generator: torch.Generator, library: int = 8) -> list[Law]:
     if len(A) < 4:
         raise ValueError(f"the laws need at least 4 problems, not {len(A)}")
     A = metrics.check(A.double(), "problem")
-    found = [
+    laws = [
         *(law for metric in METRICS.values() for law in riemannian(metric, A)),
         *invariances(A, generator),
         *means(A),
         *(libraries(A[:library]) if library else ()),
     ]
     order = {name: i for i, name in enumerate(METRICS)}
-    return sorted(found, key=lambda law: order[law.metric])
+    return sorted(laws, key=lambda law: order[law.metric])
 
 
 def riemannian(metric: Metric, A: Tensor) -> Iterator[Law]:
@@ -80,8 +80,8 @@ def riemannian(metric: Metric, A: Tensor) -> Iterator[Law]:
     name, far = metric.name, metric.distance(P, Q)
     V, W, X = metric.log(P, Q), metric.log(P, R), metric.log(P, S)
 
-    def law(what: str, found: Tensor, expected: Tensor, scale: Tensor | None = None) -> Law:
-        return Law(what, name, worst(found, expected, scale), TOLERANCE)
+    def law(what: str, measured: Tensor, expected: Tensor, scale: Tensor | None = None) -> Law:
+        return Law(what, name, worst(measured, expected, scale), TOLERANCE)
 
     yield law("d(P, Q) = d(Q, P)", metric.distance(Q, P), far)
     yield law("d(P, P) = 0", metric.distance(P, P), torch.zeros_like(far), far)
@@ -179,12 +179,12 @@ def libraries(A: Tensor) -> Iterator[Law]:
         yield Law(f"{library}: distance", name, worst(METRICS[name].distance(P, Q), theirs), TOLERANCE)
 
 
-def worst(found: Tensor, expected: Tensor, scale: Tensor | None = None) -> float:
-    """Largest ‖found − expected‖/scale over the first dimension; scale (P,) is ‖expected‖ unless given."""
-    away = (found - expected).flatten(1).norm(dim=1) if found.dim() > 1 else (found - expected).abs()
+def worst(measured: Tensor, expected: Tensor, scale: Tensor | None = None) -> float:
+    """Largest ‖measured − expected‖/scale over the first dimension; scale (P,) is ‖expected‖ unless given."""
+    difference = (measured - expected).flatten(1).norm(dim=1) if measured.dim() > 1 else (measured - expected).abs()
     if scale is None:
         scale = expected.flatten(1).norm(dim=1) if expected.dim() > 1 else expected.abs()
-    return float((away / scale).max())
+    return float((difference / scale).max())
 
 
 def _congruent(C: Tensor, M: Tensor) -> Tensor:

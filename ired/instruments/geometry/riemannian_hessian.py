@@ -69,8 +69,8 @@ class Curvature:
         )
         shape = self.gradient.shape
         axes = {"landscape": self.landscapes, "metric": self.metrics, "problem": range(shape[-1])}
-        found = states.columns(axes, **{name: getattr(self, name) for name in names})
-        return {"place": np.full(self.gradient.size, self.place)} | found
+        tidy = states.columns(axes, **{name: getattr(self, name) for name in names})
+        return {"place": np.full(self.gradient.size, self.place)} | tidy
 
 
 @torch.no_grad()
@@ -91,15 +91,15 @@ def curvature(
     states.demand_double(Y, "signs of eigenvalues")
     P0 = torch.linalg.inv(A)
     P0 = (P0 + P0.mT) / 2
-    found: dict[str, list[Tensor]] = {}
+    parts: dict[str, list[Tensor]] = {}
     for k in landscapes:
         for rows in torch.arange(len(A), device=A.device).split(states.hessians_per_call(energy, memory)):
             G, H, asymmetric = derivatives(energy, A[rows], Y[rows], k)
-            seen = [_look(name, Y[rows], P0[rows], G, H) for name in metrics]
-            for name in seen[0]:
-                found.setdefault(name, []).append(torch.stack([one[name] for one in seen]))
-            found.setdefault("asymmetric", []).append(asymmetric.expand(len(metrics), -1))
-    stacked = {name: _joined(parts, len(landscapes), len(A)) for name, parts in found.items()}
+            looks = [_look(name, Y[rows], P0[rows], G, H) for name in metrics]
+            for name in looks[0]:
+                parts.setdefault(name, []).append(torch.stack([look[name] for look in looks]))
+            parts.setdefault("asymmetric", []).append(asymmetric.expand(len(metrics), -1))
+    stacked = {name: _joined(parts, len(landscapes), len(A)) for name, parts in parts.items()}
     values = np.abs(stacked["eigenvalues"])
     top = values.max(-1)
     low, high = np.quantile(values, (0.1, 0.9), axis=-1)

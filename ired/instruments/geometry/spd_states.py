@@ -75,7 +75,7 @@ def perturbed(
 def energies(energy: Energy, A: Tensor, Y: Tensor, k: int) -> Tensor:
     """E (P, M) of matrices Y (P, M, n, n) in landscape k, a few problems at a time."""
     rows = torch.arange(len(A), device=A.device).split(max(1, STATES // Y.shape[1]))
-    parts = [energy.energy(energy.prepare(A[one]), states(energy, Y[one], k), k) for one in rows]
+    parts = [energy.energy(energy.prepare(A[batch]), states(energy, Y[batch], k), k) for batch in rows]
     return torch.cat(parts)
 
 
@@ -88,7 +88,7 @@ def entered(M: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     even = (M + M.mT) / 2
     definite = torch.linalg.eigvalsh(even)[..., 0] > 0
     step = torch.where(definite.any(0), definite.double().argmax(0), -1)
-    own = torch.arange(M.shape[1], device=M.device)
-    found, whole = even[step, own], M[step, own]
+    problem = torch.arange(M.shape[1], device=M.device)
+    entry, whole = even[step, problem], M[step, problem]
     norm = whole.flatten(1).norm(dim=1).clamp_min(torch.finfo(M.dtype).tiny)
-    return step, found, (whole - found).flatten(1).norm(dim=1) / norm
+    return step, entry, (whole - entry).flatten(1).norm(dim=1) / norm
