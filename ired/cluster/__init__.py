@@ -1,5 +1,6 @@
 """Slurm and the tracking server: jobs, staging, delivery.
 
+resources.py   What a job asks Slurm for: partition, time, memory and GPU, by pipeline.json and the names of a site
 server.py      The tracking server of this project: for several jobs at once, on this machine or on others
 site.py        Writes what sbatch/site.sh says into the #SBATCH lines of the wrappers: make site
 slurm.py       What is said to Slurm and what it answers; nothing here knows of experiments
