@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 
 import pytest
@@ -45,13 +46,16 @@ def test_what_took_more_memory_than_there_is_does_not_start(inside, project, mon
     small = ("--profile", "small")
     assert inside("01_train", *small).returncode == 0
     monkeypatch.setenv("IRED_MEMORY", "0.01")
+    refused = inside("01_train", *small, "--force")
     one_line(
-        inside("01_train", *small, "--force"),
+        refused,
         "SETUP-2 small seed 0 needs about ",
         " GiB of memory, as run ",
         "0.0 GiB are free: close other programs, give it a smaller size by ARGS",
         "set IRED_MEMORY=",
     )
+    needed, proposed = (float(re.search(f"{words}([0-9.]+)", refused.stderr)[1]) for words in ("about ", "MEMORY="))
+    assert needed <= proposed + 0.05 and proposed < needed + 1.05, "the next whole number; what is needed is rounded"
     assert "up to date" in inside("01_train", *small).stdout
     assert inside("01_train", *small, "--seed", "1").returncode == 2, "whatever the seed"
     for other in (("--behave", "raise"), ("--variant", "random")):
