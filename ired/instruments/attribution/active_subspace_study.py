@@ -15,7 +15,7 @@ from ired.instruments.attribution import active_subspace, eigenframe, exact_sens
 from ired.instruments.attribution.active_subspace import PARTS, Components, principal
 from ired.instruments.attribution.alignment import aligned
 from ired.instruments.core import states as points
-from ired.instruments.core.directions import EVERYWHERE, STATE, Direction
+from ired.instruments.core.directions import STATE, Direction, of_feature
 from ired.instruments.core.sampler import Sampler
 from ired.instruments.statistics.intervals import adjust
 from ired.model.protocol import Energy
@@ -189,19 +189,7 @@ def described(
 def most_used(layer: str, decoder: Tensor, rates: Mapping[int, float], most: int) -> list[Direction]:
     """The features of a dictionary's decoder (F, width) that fire most often, as directions."""
     order = sorted(rates, key=lambda feature: (-rates[feature], feature))[:most]
-    return [
-        Direction(
-            name=f"feature {layer} #{i}",
-            source="feature",
-            space=layer,
-            landscape=EVERYWHERE,
-            concept="",
-            evidence=rates[i],
-            measure="share of tokens",
-            vector=decoder[i],
-        ).unit()
-        for i in order
-    ]
+    return [of_feature(layer, i, evidence=rates[i], measure="share of tokens", vector=decoder[i]) for i in order]
 
 
 def gradient_directions(

@@ -49,6 +49,20 @@ class Direction:
         return replace(self, vector=self.vector / length)
 
 
+def of_feature(layer: str, feature: int, evidence: float, measure: str, vector: Tensor) -> Direction:
+    """A dictionary's decoder row (width,) as a direction of its layer, in all landscapes."""
+    return Direction(
+        name=f"feature {layer} #{feature}",
+        source="feature",
+        space=layer,
+        landscape=EVERYWHERE,
+        concept="",
+        evidence=evidence,
+        measure=measure,
+        vector=vector,
+    ).unit()
+
+
 def pack(directions: Sequence[Direction]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and a note from which `unpack` makes them again, in this order."""
     names = [d.name for d in directions]

@@ -35,7 +35,7 @@ from pandas import DataFrame, concat
 from torch import Tensor
 
 from ired.instruments.core import random_directions, states
-from ired.instruments.core.directions import EVERYWHERE, STATE, Direction
+from ired.instruments.core.directions import EVERYWHERE, STATE, Direction, of_feature
 from ired.instruments.core.patching import Spliced
 from ired.instruments.core.sampler import Sampler
 from ired.instruments.core.states import array
@@ -122,16 +122,7 @@ def strongest_features(
     ranked = [i for i in np.argsort(-size, kind="stable")[:count].tolist() if size[i] > 0]
     words = "mean |gradient × activation|, σ"
     return [
-        Direction(
-            name=f"feature {layer} #{i}",
-            source="feature",
-            space=layer,
-            landscape=EVERYWHERE,
-            concept="",
-            evidence=float(size[i]),
-            measure=words,
-            vector=dictionary.decoder[i].double(),
-        ).unit()
+        of_feature(layer, i, evidence=float(size[i]), measure=words, vector=dictionary.decoder[i].double())
         for i in ranked
     ]
 
