@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from ired.plotting.log_scale import plain_numbers
 from ired.plotting.style import COLOURS, LABELS
 
 _NOTE = 8.5
@@ -28,24 +29,8 @@ def landscape_axis(axis: Axes, count: int) -> None:
 def named_ticks(axis: Axes, which: str, ticks: Sequence[float], names: Sequence[str] | None = None) -> None:
     """Ticks of the axis `which` ("x" or "y") with their names, or as plain numbers, and no others."""
     put = axis.set_xticks if which == "x" else axis.set_yticks
-    put(ticks, _plain(ticks) if names is None else names)
+    put(ticks, plain_numbers(ticks) if names is None else names)
     put([], minor=True)
-
-
-def _plain(ticks: Sequence[float]) -> list[str]:
-    """Numbers as people write them; where any is very small or large, powers of ten."""
-    sizes = [abs(tick) for tick in ticks if tick]
-    few, many = (1e-2, 1e4) if sizes and (min(sizes) < 1e-4 or max(sizes) >= 1e6) else (0.0, np.inf)
-    names = []
-    for tick in ticks:
-        if not tick or few <= abs(tick) < many:
-            names.append(f"{tick:g}")
-            continue
-        power = int(np.floor(np.log10(abs(tick)) + 1e-9))
-        head = f"{tick / 10.0**power:g}"
-        head = {"1": "", "-1": "-"}.get(head, f"{head} \\cdot ")
-        names.append(f"${head}10^{{{power}}}$")
-    return names
 
 
 def plain_ticks(axis: Axes, which: str = "x", most: int = 6) -> None:

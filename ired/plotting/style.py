@@ -8,6 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
+from ired.plotting import log_scale  # noqa: F401, takes the place of matplotlib's logarithmic scales
+
 matplotlib.use("Agg")
 
 # seaborn's "colorblind" palette and "whitegrid" style, written out: importing seaborn takes longer

@@ -26,10 +26,3 @@ def test_ticks_of_a_logarithmic_axis_are_few_and_inside(ends, most):
     ticks = axis.get_xticks()
     assert 1 <= len(ticks) <= most and ends[0] <= min(ticks) and max(ticks) <= ends[1]
     assert not len(axis.get_xticks(minor=True))
-
-
-def test_numbers_far_from_1_are_powers_of_ten():
-    axis = Figure().subplots()
-    axes.named_ticks(axis, "y", [-1e-8, 0, 0.02, 20, 3e7])
-    names = [label.get_text() for label in axis.get_yticklabels()]
-    assert names == ["$-10^{-8}$", "0", "0.02", "20", r"$3 \cdot 10^{7}$"]
