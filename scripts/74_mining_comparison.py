@@ -55,7 +55,9 @@ def main(run):
     pairs = study.held_against(models.taken, models.networks, models.others, models.beside)
     references = rivals(run, models.families, run.params.fitted)
     linear = references.set_index(["family", "predictor"])["mse"].loc["test", "least_squares"]
-    comparison = study.Study.of(table, pairs, models.networks, models.others, linear, models.recipes)
+    comparison = study.Study.of(
+        table=table, pairs=pairs, networks=models.networks, others=models.others, linear=linear, recipes=models.recipes
+    )
     accuracy = study.accuracy(table, 10 * run.profile.sampling.inner_steps)
     for name, rows in {
         "models": table,

@@ -167,11 +167,11 @@ def compared(rows: Iterable[published.Figure], link: Any) -> tuple[Compared, ...
 
     return tuple(
         Compared(
-            figure.setting,
-            cell(figure, figure.mse.get("test")),
-            cell(figure, figure.mse.get("harder")),
-            cell(figure, figure.ratio("test")),
-            figure.source,
+            setting=figure.setting,
+            same=cell(figure, figure.mse.get("test")),
+            harder=cell(figure, figure.mse.get("harder")),
+            ratio=cell(figure, figure.ratio("test")),
+            source=figure.source,
         )
         for figure in rows
     )
@@ -313,7 +313,11 @@ def others_of(shelf: Shelf, at: RunCoordinates) -> list[Gathered]:
                 first = min(models)
                 gathered.append(
                     synthesis.Gathered(
-                        replace(there, seed=first), (), {"SETUP-2": data} | models.pop(first), {}, models
+                        at=replace(there, seed=first),
+                        experiments=(),
+                        results={"SETUP-2": data} | models.pop(first),
+                        missing={},
+                        others=models,
                     )
                 )
     return gathered

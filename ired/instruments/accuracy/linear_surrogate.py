@@ -93,7 +93,7 @@ class Explained:
         targets that do not vary."""
         size = self.total.mean()
         if not size > 0:
-            return Interval(0.0, 0.0, 0.0, 0.95, len(self.total), "constant")
+            return Interval(estimate=0.0, low=0.0, high=0.0, level=0.95, units=len(self.total), method="constant")
         rest = self.unexplained.mean() / size
         return student_interval(1 - rest - (self.unexplained - rest * self.total) / size)
 

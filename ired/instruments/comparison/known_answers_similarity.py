@@ -112,17 +112,28 @@ def check_consistency(references: References, generator: torch.Generator) -> lis
     scaled = similarity.compare(known, thrice)
     turned = similarity.compare(known, upside)
     return [
-        *(Check(NAME, f"{part} of two copies", 1, value, 1e-6) for part, value in same.raw.items()),
-        Check(NAME, "score of two copies", 1, same.score, 1e-6),
         *(
-            Check(NAME, f"{part} with neurons in another order", 1, order.raw[part], 1e-6)
+            Check(NAME, f"{part} of two copies", expected=1, measured=value, tolerance=1e-6)
+            for part, value in same.raw.items()
+        ),
+        Check(NAME, "score of two copies", expected=1, measured=same.score, tolerance=1e-6),
+        *(
+            Check(NAME, f"{part} with neurons in another order", expected=1, measured=order.raw[part], tolerance=1e-6)
             for part in (*similarity.GENERAL, "directions")
         ),
-        Check(NAME, f"score with weights shuffled, {SHUFFLES} times", 0, mixed, 0.2),
-        Check(NAME, "landscape of three times the energy", 1, scaled.raw["landscape"], 1e-9),
-        Check(NAME, "attributions of three times the energy", 1, scaled.raw["attributions"], 1e-6),
-        Check(NAME, "landscape upside down", -1, turned.raw["landscape"], 1e-9),
-        Check(NAME, "the same as a part", 0, turned.parts["landscape"], 0),
+        Check(NAME, f"score with weights shuffled, {SHUFFLES} times", expected=0, measured=mixed, tolerance=0.2),
+        Check(
+            NAME, "landscape of three times the energy", expected=1, measured=scaled.raw["landscape"], tolerance=1e-9
+        ),
+        Check(
+            NAME,
+            "attributions of three times the energy",
+            expected=1,
+            measured=scaled.raw["attributions"],
+            tolerance=1e-6,
+        ),
+        Check(NAME, "landscape upside down", expected=-1, measured=turned.raw["landscape"], tolerance=1e-9),
+        Check(NAME, "the same as a part", expected=0, measured=turned.parts["landscape"], tolerance=0),
         *_by_hand(references, ground, known, other),
         *_chance(known, generator),
     ]
@@ -146,7 +157,13 @@ def _by_hand(references: References, ground: Ground, known: Fingerprint, other: 
     found, size = similarity.compare(known, other), np.abs(exact).max()
     return [
         compare(NAME, "ideal attributions", exact / size, known.attributions / size, 1e-4),
-        Check(NAME, "landscape of ideal and algebraic", cosine.mean(), found.raw["landscape"], 1e-9),
+        Check(
+            NAME,
+            "landscape of ideal and algebraic",
+            expected=cosine.mean(),
+            measured=found.raw["landscape"],
+            tolerance=1e-9,
+        ),
         compare(NAME, "errors of ideal answers", 0, known.errors, 1e-8),
     ]
 
@@ -178,10 +195,26 @@ def _chance(known: Fingerprint, generator: torch.Generator) -> list[Check]:
     attributions, answers = (found.raw[part] for part in ("attributions", "answers"))
     # Four standard deviations of a mean of so many independent cosines.
     return [
-        Check(NAME, "landscape of independent gaps", 0, found.raw["landscape"], 4 / 1e4**0.5),
-        Check(NAME, "attributions of independent ones", 0, attributions, 4 / (400 * 36) ** 0.5),
-        Check(NAME, "answers of independent errors", 0, answers, 4 / 4000**0.5),
-        Check(NAME, "effects of independent directions", 0, float(np.mean(effects)), 4 / 1170**0.5),
-        Check(NAME, "matched features of independent ones", 0, away, 4 / (200 * 12) ** 0.5),
-        Check(NAME, "features in another order", 1, similarity.matched(codes[0], codes[0][:, order], fit), 1e-9),
+        Check(
+            NAME, "landscape of independent gaps", expected=0, measured=found.raw["landscape"], tolerance=4 / 1e4**0.5
+        ),
+        Check(
+            NAME, "attributions of independent ones", expected=0, measured=attributions, tolerance=4 / (400 * 36) ** 0.5
+        ),
+        Check(NAME, "answers of independent errors", expected=0, measured=answers, tolerance=4 / 4000**0.5),
+        Check(
+            NAME,
+            "effects of independent directions",
+            expected=0,
+            measured=float(np.mean(effects)),
+            tolerance=4 / 1170**0.5,
+        ),
+        Check(NAME, "matched features of independent ones", expected=0, measured=away, tolerance=4 / (200 * 12) ** 0.5),
+        Check(
+            NAME,
+            "features in another order",
+            expected=1,
+            measured=similarity.matched(codes[0], codes[0][:, order], fit),
+            tolerance=1e-9,
+        ),
     ]

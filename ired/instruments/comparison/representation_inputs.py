@@ -117,4 +117,4 @@ def ground(
     start = states.noise(energy, len(own), generator=generator, like=own)
     (layers,) = rediscovery.grounds(energy, natural, [shown], [measures], [tried], size, generator)
     seed = int(torch.randint(2**31, (), generator=generator))
-    return Ground(own, y0, near, noised, moves, start, layers, seed)
+    return Ground(A=own, y0=y0, near=near, noised=noised, moves=moves, start=start, layers=layers, seed=seed)

@@ -161,7 +161,16 @@ def located(energy: Energy, ground: Ground, size: Any) -> list[Concept]:
             auroc = float(cav.auroc_values(folds, h, own.fold).mean())
             v = torch.from_numpy(cav.fit(cav.PRIMARY, h, z))
             name, measure = f"{concept} {layer} k={k}", "held-out AUROC − 0.5"
-            one = Direction(name, "concept", layer, k, concept, auroc - 0.5, measure, v).unit()
+            one = Direction(
+                name=name,
+                source="concept",
+                space=layer,
+                landscape=k,
+                concept=concept,
+                evidence=auroc - 0.5,
+                measure=measure,
+                vector=v,
+            ).unit()
             parts = cav.contributions(h, z)
             found.append(Concept(one, auroc, cav.random_cavs(parts, own.unit, size.random, rng)))
     return found
@@ -194,7 +203,7 @@ def on_answers(
     (`causality`), in either direction."""
     tried, generator = ground.layers, ground.generator(6)
     path = Path.of(energy, sampler, tried.tried, tried.start)
-    bench = Bench(energy, sampler, reading(energy), path, {}, size.draws)
+    bench = Bench(energy=energy, sampler=sampler, read=reading(energy), path=path, runs={}, draws=size.draws)
     base, truth = (bench.properties(y[None]) for y in (path.answers, path.y0))
     spread_of = {name: (base if name in OF_STATES else truth)[name].std() for name in base}
     grown: dict[str, NDArray] = {}

@@ -123,7 +123,15 @@ class Study:
         whole = concat([part.table for part in parts], ignore_index=True)
         absent = tuple(cell for part in parts for cell in part.absent)
         compared = replace(parts[0], table=whole, absent=absent)
-        return cls(table, pairs, compared, tuple(networks), tuple(others), linear, recipes)
+        return cls(
+            table=table,
+            pairs=pairs,
+            compared=compared,
+            networks=tuple(networks),
+            others=tuple(others),
+            linear=linear,
+            recipes=recipes,
+        )
 
     def values(self, variant: str, metric: str) -> np.ndarray:
         """Of every seed, in order."""
@@ -274,6 +282,10 @@ def _difference(first: np.ndarray, second: np.ndarray, level: float = 0.95) -> I
 
     difference = float(first.mean() - second.mean())
     if np.ptp(first) == 0 and np.ptp(second) == 0:
-        return Interval(difference, difference, difference, level, len(first), "constant")
+        return Interval(
+            estimate=difference, low=difference, high=difference, level=level, units=len(first), method="constant"
+        )
     ends = stats.ttest_ind(first, second, equal_var=False).confidence_interval(level)
-    return Interval(difference, float(ends.low), float(ends.high), level, len(first), "t")
+    return Interval(
+        estimate=difference, low=float(ends.low), high=float(ends.high), level=level, units=len(first), method="t"
+    )

@@ -60,12 +60,30 @@ def check_interventions(references: References, generator: torch.Generator) -> l
     y0, K = states.answers(energy, A), range(energy.schedule.K)
     noised = states.at_noise(energy, y0, K, generator)
     donor = torch.arange(1, len(A) + 1, device=A.device) % len(A)
-    at = Scene(A, y0, noised, noised, donor)
+    at = Scene(A=A, y0=y0, noised=noised, entering=noised, donor=donor)
     background = manifold.nature(energy, A.repeat(200, 1, 1), generator)
     v = torch.randn(size, generator=generator, dtype=torch.float64)
     v = (v / v.norm()).to(A)
-    state = Direction("state", "gradient", STATE, k, "", 0.0, "", coordinates.from_basis(v))
-    layer = Direction("layer", "feature", "fc1", k, "large_norm", 0.0, "", v)
+    state = Direction(
+        name="state",
+        source="gradient",
+        space=STATE,
+        landscape=k,
+        concept="",
+        evidence=0.0,
+        measure="",
+        vector=coordinates.from_basis(v),
+    )
+    layer = Direction(
+        name="layer",
+        source="feature",
+        space="fc1",
+        landscape=k,
+        concept="large_norm",
+        evidence=0.0,
+        measure="",
+        vector=v,
+    )
 
     def responses(energy: Energy, direction: Direction, background: Nature = background):
         return pushes.respond(
@@ -104,8 +122,10 @@ def check_interventions(references: References, generator: torch.Generator) -> l
     checks += [
         compare(name, "the same along every control", abs(controls["dose"]) * within * unit, controls["moved"], 1e-9),
         # The noise has σ_k along every direction; 600 answers tell it to 3 %.
-        Check(name, "natural spread over σ_k", 1, within / sigma, 0.15),
-        Check(name, "mean place of natural answers", 0.5, float(still["quantile"].mean()), 0.4),
+        Check(name, "natural spread over σ_k", expected=1, measured=within / sigma, tolerance=0.15),
+        Check(
+            name, "mean place of natural answers", expected=0.5, measured=float(still["quantile"].mean()), tolerance=0.4
+        ),
     ]
 
     # What a state is given in place of its component, half of which survives one denoising.

@@ -163,7 +163,9 @@ def condition_correlation(spectra: Spectra, level: float = 0.95, seed: int = 0) 
         row = np.array([float(f"{value:.9g}") for value in row[known]])
         fewest = min(fewest, int(known.sum()))
         if known.sum() < 3:
-            cells.append(Interval(0.0, -1.0, 1.0, level, int(known.sum()), "undefined"))
+            cells.append(
+                Interval(estimate=0.0, low=-1.0, high=1.0, level=level, units=int(known.sum()), method="undefined")
+            )
         else:
             cells.append(intervals.spearman_interval(row, spectra.kappa[known], level, seed=seed))
     values = (np.array([getattr(c, name) for c in cells]) for name in ("estimate", "low", "high"))

@@ -79,11 +79,19 @@ def _turns(n: int, generator: torch.Generator) -> list[Check]:
         spread = (first**2).std() / DRAWS**0.5
         checks += [
             compare(name, f"QQᵀ of {turns}", eye, Q @ Q.swapaxes(1, 2), 1e-12),
-            Check(name, f"mean entry of {turns}", 0.0, first.mean(), 4 / (n * DRAWS) ** 0.5),
-            Check(name, f"mean squared entry of {turns}", 1 / n, (first**2).mean(), 4 * spread),
+            Check(
+                name, f"mean entry of {turns}", expected=0.0, measured=first.mean(), tolerance=4 / (n * DRAWS) ** 0.5
+            ),
+            Check(
+                name, f"mean squared entry of {turns}", expected=1 / n, measured=(first**2).mean(), tolerance=4 * spread
+            ),
             # Traces of either group have mean square 1; fourth moments are at most 4.
             Check(
-                name, f"mean squared trace of {turns}", 1.0, (np.trace(Q, axis1=1, axis2=2) ** 2).mean(), 8 / DRAWS**0.5
+                name,
+                f"mean squared trace of {turns}",
+                expected=1.0,
+                measured=(np.trace(Q, axis1=1, axis2=2) ** 2).mean(),
+                tolerance=8 / DRAWS**0.5,
             ),
         ]
     return checks
