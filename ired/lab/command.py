@@ -283,9 +283,10 @@ def _needed(shelf: Shelf, exp: Experiment, at: RunCoordinates) -> list[Upstream]
     upstream = []
     for other, where in shelf.queue.needed(exp, at):
         result = shelf.find(other, where)
-        if shelf.tracking.away and not (result and shelf.tracking.is_staged(result.run_id)):
+        if shelf.tracking.unreachable and not (result and shelf.tracking.is_staged(result.run_id)):
             raise UserError(
-                f"{exp.name(at)} needs {other.name(where)}, which does not wait in staging, and {shelf.tracking.away}"
+                f"{exp.name(at)} needs {other.name(where)}, which does not wait in staging, and "
+                f"{shelf.tracking.unreachable}"
             )
         if result is None:
             raise UserError(

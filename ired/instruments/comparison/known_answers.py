@@ -28,10 +28,10 @@ def _tables(rng: np.random.Generator) -> list[Check]:
     moved = base + 0.5 * rng.standard_normal(base.shape)
     moved[0] += shift - (moved[0] - base[0]).mean()
     table = _long({"none": base, "copy": base, "moved": moved})
-    found = paired_seeds.compare(table, resamples=99)
-    copy = found.table[found.table["variant"] == "copy"]
+    compared = paired_seeds.compare(table, resamples=99)
+    copy = compared.table[compared.table["variant"] == "copy"]
     nothing = copy[["difference", "low", "high", "d_z", "bootstrap_low", "detectable"]]
-    row = found.cell("moved", "0")
+    row = compared.cell("moved", "0")
     step = np.linspace(0, 12, 7)
     added = {str(v): base[:1] + height for v, height in enumerate(step)}
     shares = paired_seeds.spread(_long(added)).iloc[0]

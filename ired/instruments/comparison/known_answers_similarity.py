@@ -73,19 +73,19 @@ def a_ground(energy: Energy, like: Tensor, size: Any, generator: torch.Generator
 
 def remade(chain: Chain, W: list[Tensor], b: list[Tensor]) -> Chain:
     """A chain with these weights."""
-    found = Chain(chain, torch.Generator())
-    found.W, found.b = list(W), list(b)
-    return found
+    copy = Chain(chain, torch.Generator())
+    copy.W, copy.b = list(W), list(b)
+    return copy
 
 
 def permuted(chain: Chain, generator: torch.Generator) -> Chain:
     """The same function: neurons of every hidden layer in another order."""
-    found = remade(chain, chain.W, chain.b)
+    other = remade(chain, chain.W, chain.b)
     for place in range(3):
         order = torch.randperm(len(chain.b[place]), generator=generator)
-        found.W[place], found.b[place] = found.W[place][order], found.b[place][order]
-        found.W[place + 1] = found.W[place + 1][:, order]
-    return found
+        other.W[place], other.b[place] = other.W[place][order], other.b[place][order]
+        other.W[place + 1] = other.W[place + 1][:, order]
+    return other
 
 
 def shuffled(chain: Chain, generator: torch.Generator) -> Chain:
@@ -103,12 +103,12 @@ def check_consistency(references: References, generator: torch.Generator) -> lis
     def taken(energy: Energy) -> Fingerprint:
         return representation.fingerprint(energy, ground, walk, SIZE)
 
-    known, own = taken(ideal), taken(chain)
+    known, mlp = taken(ideal), taken(chain)
     other, thrice, upside = (taken(e) for e in (algebraic, Upside(ideal, 3.0), Upside(ideal, -1.0)))
-    same = similarity.compare(own, taken(remade(chain, chain.W, chain.b)))
-    order = similarity.compare(own, taken(permuted(chain, generator)))
+    same = similarity.compare(mlp, taken(remade(chain, chain.W, chain.b)))
+    order = similarity.compare(mlp, taken(permuted(chain, generator)))
     # In few dimensions one order of the weights may be like the own one by chance: a mean of several.
-    mixed = np.mean([similarity.compare(own, taken(shuffled(chain, generator))).score for _ in range(SHUFFLES)])
+    mixed = np.mean([similarity.compare(mlp, taken(shuffled(chain, generator))).score for _ in range(SHUFFLES)])
     scaled = similarity.compare(known, thrice)
     turned = similarity.compare(known, upside)
     return [
@@ -142,26 +142,26 @@ def check_consistency(references: References, generator: torch.Generator) -> lis
 def _by_hand(references: References, ground: Ground, known: Fingerprint, other: Fingerprint) -> list[Check]:
     """Two energies whose landscapes and derivatives are known."""
     c, k0 = references.ideal.coordinates, 0
-    away = (
+    offsets = (
         ground.near
         - torch.stack([states.centre(references.ideal, ground.y0, k) for k in range(len(ground.near))])[:, :, None]
     )
-    D = c.project(away).unflatten(-1, (c.n, c.n))
+    D = c.project(offsets).unflatten(-1, (c.n, c.n))
     bowls = [array(x.pow(2).sum((-2, -1))) for x in (D, ground.A[:, None] @ D)]
     bowls = [x - x.mean(-1, keepdims=True) for x in bowls]
-    one, two = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in bowls)
-    cosine = (one * two).sum(-1)
+    first, second = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in bowls)
+    cosine = (first * second).sum(-1)
     slope = -states.centre(references.ideal, 1.0, k0) / states.sigma(references.ideal, k0)
     exact = slope * exact_sensitivity.exact_jacobian(references.ideal, ground.A)
     exact = array(torch.einsum("psij,mij->pms", exact, ground.moves))
-    found, size = similarity.compare(known, other), np.abs(exact).max()
+    consistency, size = similarity.compare(known, other), np.abs(exact).max()
     return [
         compare(NAME, "ideal attributions", exact / size, known.attributions / size, 1e-4),
         Check(
             NAME,
             "landscape of ideal and algebraic",
             expected=cosine.mean(),
-            measured=found.raw["landscape"],
+            measured=consistency.raw["landscape"],
             tolerance=1e-9,
         ),
         compare(NAME, "errors of ideal answers", 0, known.errors, 1e-8),
@@ -174,7 +174,7 @@ def _chance(known: Fingerprint, generator: torch.Generator) -> list[Check]:
     def drawn(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=torch.float64)
 
-    one, two = (
+    first, second = (
         replace(
             known,
             gaps=drawn(10, 100, 11).numpy(),
@@ -184,19 +184,23 @@ def _chance(known: Fingerprint, generator: torch.Generator) -> list[Check]:
         )
         for _ in range(2)
     )
-    found = similarity.compare(one, two)
+    consistency = similarity.compare(first, second)
     places = {"layer": np.repeat(["fc1", "fc2", "fc3"], 40), "landscape": 0}
     tables = [DataFrame(places | {"answers": drawn(120).numpy() + 5}) for _ in range(20)]
     effects = [similarity.directions(a, b, "answers") for a, b in zip(tables[::2], tables[1::2], strict=False)]
     fit = torch.arange(400) < 200
     codes = [(drawn(400, 12) - 1).relu() for _ in range(2)]
-    away = similarity.matched(*codes, fit)
+    correlation = similarity.matched(*codes, fit)
     order = torch.randperm(12, generator=generator)
-    attributions, answers = (found.raw[part] for part in ("attributions", "answers"))
+    attributions, answers = (consistency.raw[part] for part in ("attributions", "answers"))
     # Four standard deviations of a mean of so many independent cosines.
     return [
         Check(
-            NAME, "landscape of independent gaps", expected=0, measured=found.raw["landscape"], tolerance=4 / 1e4**0.5
+            NAME,
+            "landscape of independent gaps",
+            expected=0,
+            measured=consistency.raw["landscape"],
+            tolerance=4 / 1e4**0.5,
         ),
         Check(
             NAME, "attributions of independent ones", expected=0, measured=attributions, tolerance=4 / (400 * 36) ** 0.5
@@ -209,7 +213,13 @@ def _chance(known: Fingerprint, generator: torch.Generator) -> list[Check]:
             measured=float(np.mean(effects)),
             tolerance=4 / 1170**0.5,
         ),
-        Check(NAME, "matched features of independent ones", expected=0, measured=away, tolerance=4 / (200 * 12) ** 0.5),
+        Check(
+            NAME,
+            "matched features of independent ones",
+            expected=0,
+            measured=correlation,
+            tolerance=4 / (200 * 12) ** 0.5,
+        ),
         Check(
             NAME,
             "features in another order",

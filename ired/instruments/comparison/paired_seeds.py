@@ -148,8 +148,8 @@ class Comparison:
         """What is logged: variant.metric.statistic → a finite number."""
         names = ("difference", "low", "high", "d_z", "p_t_adjusted", "p_flip", "detectable", "relative")
         rows = self.table.to_dict("records")
-        found = {f"{r['variant']}.{r['metric']}.{n}": float(r[n]) for r in rows for n in names}
-        return {name: value for name, value in found.items() if np.isfinite(value)}
+        numbers = {f"{r['variant']}.{r['metric']}.{n}": float(r[n]) for r in rows for n in names}
+        return {name: value for name, value in numbers.items() if np.isfinite(value)}
 
 
 def compare(
@@ -177,36 +177,36 @@ def compare(
     absent = [cell for cell in every if cell not in cells]
     first = np.stack([grids[metric][variant] for variant, metric in cells])
     second = np.stack([grids[metric][reference] for _, metric in cells])
-    found, within = paired(first, second, level, seed), np.stack([first, second]).var(-1, ddof=1)
+    tests, within = paired(first, second, level, seed), np.stack([first, second]).var(-1, ddof=1)
     within = np.sqrt(within.mean(0))
-    beside = [intervals.bootstrap_interval(row, level, seed=seed, resamples=resamples) for row in found.difference]
+    beside = [intervals.bootstrap_interval(row, level, seed=seed, resamples=resamples) for row in tests.difference]
     relative, relative_low, relative_high = fieller(first, second, level)
-    adjusted = intervals.adjust(found.p_t)
+    adjusted = intervals.adjust(tests.p_t)
     columns = {
         "variant": [variant for variant, _ in cells],
         "metric": [metric for _, metric in cells],
         "seeds": len(seeds),
         "mean": first.mean(-1),
         "reference_mean": second.mean(-1),
-        "difference": found.mean,
-        "low": found.low,
-        "high": found.high,
-        "deviation": found.deviation,
-        "d_z": found.d_z,
-        "t": found.t,
+        "difference": tests.mean,
+        "low": tests.low,
+        "high": tests.high,
+        "deviation": tests.deviation,
+        "d_z": tests.d_z,
+        "t": tests.t,
         "bootstrap_low": [float(b.low) for b in beside],
         "bootstrap_high": [float(b.high) for b in beside],
-        "p_t": found.p_t,
+        "p_t": tests.p_t,
         "p_t_adjusted": adjusted,
-        "p_flip": found.p_flip,
-        "p_flip_adjusted": intervals.adjust(found.p_flip),
-        "floor": found.floor,
+        "p_flip": tests.p_flip,
+        "p_flip_adjusted": intervals.adjust(tests.p_flip),
+        "floor": tests.floor,
         "significant": adjusted < 1 - level,
-        "identical": (found.mean == 0) & (found.deviation == 0),
+        "identical": (tests.mean == 0) & (tests.deviation == 0),
         "detectable_d": detectable(len(seeds), level=level),
-        "detectable": detectable(len(seeds), level=level) * found.deviation,
+        "detectable": detectable(len(seeds), level=level) * tests.deviation,
         "seed_deviation": within,
-        "seed_deviations": _in_deviations(found.mean, within),
+        "seed_deviations": _in_deviations(tests.mean, within),
         "relative": relative,
         "relative_low": relative_low,
         "relative_high": relative_high,
@@ -220,7 +220,7 @@ def compare(
         reference=reference,
         seeds=seeds,
         level=level,
-        floor=found.floor,
+        floor=tests.floor,
         detectable_d=detectable(len(seeds), level=level),
         absent=tuple(absent),
     )

@@ -105,12 +105,12 @@ def check_interventions(references: References, generator: torch.Generator) -> l
 
     (moves, (spread,)), (edits, (within,)) = responses(energy, state), responses(energy, layer)
     for what, table, s in (("state", moves, spread), ("layer", edits, within)):
-        own, s = table[table["control"] == "own"], float(s)
-        add = own[(own["edit"] == "add") & (own["dose"] != 0)]
+        pushed, s = table[table["control"] == "own"], float(s)
+        add = pushed[(pushed["edit"] == "add") & (pushed["dose"] != 0)]
         t, p = (add[c].to_numpy() for c in ("dose", "problem"))
         # Moved states leave the answer's energy alone; an edited layer does not, hence no (ts)² there.
         gap = t * s * along[p] + (what == "state") * (t * s) ** 2 / 2
-        gap, still = gap / sigma / background.gap[k].item(), own[(own["edit"] == "add") & (own["dose"] == 0)]
+        gap, still = gap / sigma / background.gap[k].item(), pushed[(pushed["edit"] == "add") & (pushed["dose"] == 0)]
         changed = still[["energy", "score", "moved"]].abs().to_numpy()
         checks += [
             compare(name, f"what dose 0 changes, {what}", 0, changed, 0),
@@ -145,9 +145,9 @@ def check_interventions(references: References, generator: torch.Generator) -> l
     checks.append(compare(name, "ablate, score of a planted mediator", 1, score, 1e-9))
     for edit, length in {"ablate": abs(along), "patch": abs(other)}.items():
         rows = table[table["edit"] == edit]
-        own, beside = (rows[rows["control"] == control] for control in ("own", "orthogonal"))
+        pushed, beside = (rows[rows["control"] == control] for control in ("own", "orthogonal"))
         checks += [
-            compare(name, f"{edit}, a planted mediator", length * unit, own["moved"], 1e-9),
+            compare(name, f"{edit}, a planted mediator", length * unit, pushed["moved"], 1e-9),
             compare(name, f"{edit}, orthogonal to it", 0, beside[["energy", "score", "moved"]], 1e-9),
         ]
     own_donor = replace(at, donor=torch.arange(len(A), device=A.device))

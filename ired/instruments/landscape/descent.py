@@ -192,8 +192,8 @@ class _Run:
             if not reused.all():
                 new = rows[~reused]
                 anew = self.energy.prepare(self.A[owner[new]])
-                found = self._newton_step(anew, wz[~reused], wg[~reused], patience > 0)
-                step[~reused], factor[new], known[new] = found
+                newton = self._newton_step(anew, wz[~reused], wg[~reused], patience > 0)
+                step[~reused], factor[new], known[new] = newton
                 indefinite[new] += ~known[new]
             if not patience:
                 definite = known[rows]

@@ -43,7 +43,7 @@ BEGAN_AS = "began_as"  # the tag of a staged run that had begun on the server: i
 class Tracking:
     """One connection to the store. Everything is logged synchronously and in batches."""
 
-    away = ""  # why the store is out of reach, where it is
+    unreachable = ""  # why the store is out of reach, where it is
 
     def __init__(self, store: Store, phases: tuple[str, ...] = ()) -> None:
         self.store = store
