@@ -24,7 +24,8 @@ from ired.lab.targets import experiments_page
 from ired.lab.tracking.opening import open_tracking
 from ired.lab.tracking.results import Shelf
 from ired.lab.tracking.store import Store, write_whole
-from ired.report import claims as stated, confidence, published, synthesis
+from ired.report import confidence, published, synthesis
+from ired.report.claims import stated
 
 if TYPE_CHECKING:
     from ired.lab.tracking.result import Result

@@ -84,6 +84,11 @@ class Claim:
         return list(dict.fromkeys(_experiment(ref) for ref in self.evidence))
 
 
+def criteria_of(names: str, *experiments: str) -> tuple[str, ...]:
+    """The same criteria, their names with spaces between, of several experiments: "P2-02.gap_recovered", …"""
+    return tuple(f"{experiment}.{name}" for experiment in experiments for name in names.split())
+
+
 @dataclass(frozen=True)
 class Doubt:
     """A finding of an experiment that doubts findings, and whether it stood."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ired.report import claims as stated, confidence
+from ired.report import confidence
+from ired.report.claims import stated
 from ired.report.confidence import Claim, Criterion, Doubt, Evidence, Judged
 
 if TYPE_CHECKING:
