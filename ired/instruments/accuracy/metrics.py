@@ -29,6 +29,15 @@ class Accuracy:
     affine: Interval
     recovered: Interval
 
+    def rows(self, landscapes: int = 10) -> list[dict[str, float]]:
+        """A row for every number of optimisation steps, all landscapes together: steps, mse, low and high."""
+        return [{"steps": landscapes * inner} | error.row("mse") for inner, error in self.mse.items()]
+
+    def numbers(self, family: str) -> dict[str, float]:
+        """As metrics of a run: mse.<family>.steps_<steps>, and both shares with their intervals."""
+        errors = {f"mse.{family}.steps_{row['steps']}": row["mse"] for row in self.rows()}
+        return errors | self.affine.metrics(f"affine_share.{family}") | self.recovered.metrics(f"recovered.{family}")
+
 
 def accuracy(answer: Callable[[Tensor, int], Tensor], A: Tensor, Y: Tensor, inner_steps: Iterable[int]) -> Accuracy:
     """answer(A, inner steps) gives matrices (N, n, n), Y are the true ones; all float64."""

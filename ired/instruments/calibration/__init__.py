@@ -2,4 +2,5 @@
 
 figures.py   How well the instruments recover known answers
 registry.py  All known answers, by phase: the list of what every room's known_answers check
+study.py     Calibration as a whole: the known answers of all instruments as one table, and a verdict on each
 """

@@ -119,6 +119,15 @@ class Described:
     testing: NDArray
 
 
+def worded(properties: Mapping[str, Tensor]) -> dict[str, NDArray]:
+    """Properties of problems (P,) by the names that rules call them; the rank, which is the same for all, is none."""
+    return {
+        name.replace("norm", "‖A‖").replace("_", " "): array(value)
+        for name, value in properties.items()
+        if name != "rank"
+    }
+
+
 def described(
     A: Tensor,
     columns: Mapping[str, Tensor],
