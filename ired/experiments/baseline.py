@@ -1,4 +1,4 @@
-"""SETUP-3: the recipe of the profile, watched on validation problems, resumed where it was cut; and its verdicts.
+"""Training by IRED's recipe (SETUP-3), watched on validation problems and resumed where it was cut; its verdicts.
 
 Heavy imports wait until there is work to do.
 """

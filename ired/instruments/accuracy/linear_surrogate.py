@@ -1,4 +1,4 @@
-"""How much of a network is an affine map of the problem?
+"""Linear surrogates by ridge regression: how much of a network is an affine map of the problem?
 
 The published model is as accurate as least squares on A. So whatever is found in a network is asked
 for here: how much of it does an affine map of the upper triangle of A explain on problems that the map

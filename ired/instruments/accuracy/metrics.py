@@ -1,4 +1,4 @@
-"""How good a model's answers are, and how much of them is an affine map of A."""
+"""Mean squared error of a model's answers, and how much of them is an affine map of A."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predictors of A⁻¹ that know no landscapes: what every accuracy is measured against.
+"""Least squares, a regression network and other predictors that know no landscapes: what a model has to beat.
 
 Zero, the training mean, ordinary least squares on A and on [A, A²] (upper triangles and an
 intercept), and a plain regression network. The published energy model is about as accurate as the

@@ -1,4 +1,4 @@
-"""Figures of P7-04: paired differences of variants, as a forest plot and as a heat map; and all its captions."""
+"""Figures of P7-04: forest plot and heat map of paired differences; and what is said below all its figures."""
 
 from __future__ import annotations
 

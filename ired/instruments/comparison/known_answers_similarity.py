@@ -1,4 +1,4 @@
-"""Known answers of fingerprints and their comparison: copies, equivalents, shuffled weights, chance."""
+"""Known answers of representational similarity: copies, equivalents, shuffled weights, chance."""
 
 from __future__ import annotations
 

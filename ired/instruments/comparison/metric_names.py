@@ -1,4 +1,4 @@
-"""What the numbers of a portrait are called, what they mean and which way is better."""
+"""Names of a portrait's metrics: what they are called, what they mean and which way is better."""
 
 from __future__ import annotations
 

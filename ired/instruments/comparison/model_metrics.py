@@ -1,4 +1,4 @@
-"""A model's portrait: what the instruments of all phases say of it, at reduced sizes, as plain numbers.
+"""Metrics of one model, its portrait: what the instruments of all phases say of it, at reduced sizes, as plain numbers.
 
 Portraits are there to be compared. So all models are asked about the same problems and random points
 (`Scene`), every number is defined for every model (a minimum that was not found counts as far away, an

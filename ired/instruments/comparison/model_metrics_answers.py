@@ -1,4 +1,4 @@
-"""The answers' part of a portrait: how right they are, what they hang on, how they miss.
+"""Accuracy, sensitivity and SPD geometry of answers: how right they are, what they hang on, how they miss.
 
 What a sampler returns, (B, d), is `scale` times the answers at noise zero (the release leaves √ᾱ_0 in them).
 """

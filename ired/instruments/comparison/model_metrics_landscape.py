@@ -1,4 +1,4 @@
-"""The landscape's part of a portrait: Phase 1's instruments at reduced sizes, as means over problems.
+"""Landscape metrics of a portrait: Phase 1's instruments at reduced sizes, as means over problems.
 
 Every number is a mean over problems in one landscape; means over landscapes say little, as the high
 ones are alike in all models. Hessians are looked at among symmetric directions: where states may be

@@ -1,4 +1,4 @@
-"""Do variants of training differ? Statistics over seeds, paired by seed.
+"""Paired t-tests and sign-flip tests over seeds: do variants of training differ?
 
 Networks trained from one seed share their problems, their first weights and their batches, whatever
 their negatives: the difference to the reference within a seed is freed from what that seed does to all

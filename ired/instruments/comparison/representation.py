@@ -1,4 +1,4 @@
-"""What is taken of one model so that it can be held against another: its fingerprint.
+"""Fingerprints for representational similarity: what is taken of one model so that it can be held against another.
 
 Every model is asked on the same fresh problems, states, noise, starts and random directions (`Ground`):
 

@@ -1,4 +1,4 @@
-"""What models are asked on when they are held against one another: the same for all of them."""
+"""Inputs of a fingerprint: what models are asked on when they are held against one another, the same for all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is taken of a model's layers fc1 to fc3 for its fingerprint: dictionaries, concepts, damage.
+"""Representations of the layers fc1 to fc3 in a fingerprint: dictionaries, concept directions, ablation.
 
 Each is the instrument of Phase 2, 3, 5 or 6, at a small size and alike for all models.
 """
@@ -203,7 +203,7 @@ def on_answers(
 ) -> dict[str, NDArray]:
     """Growth of the concept's property in sampled answers, in its deviations per spread, mean over
     problems; random: root mean square over isotropic draws; beyond: surely so, by P3-05's rule
-    (`causality`), in either direction."""
+    (`interventions.effects`), in either direction."""
     tried, generator = ground.layers, ground.generator(6)
     path = Path.of(energy, sampler, tried.tried, tried.start)
     bench = Bench(energy=energy, sampler=sampler, read=reading(energy), path=path, runs={}, draws=size.draws)

@@ -1,4 +1,4 @@
-"""How much of what is found in one model is found in another: a score between 0 and 1.
+"""Representational similarity of two models: how much of what is found in one is found in the other, from 0 to 1.
 
 Two models of the same problems are held against each other by their fingerprints, part by part, each
 clipped to [0, 1], 1 for two copies and about 0 where nothing beyond chance is shared:

@@ -1,8 +1,8 @@
-"""All of P7-04: models of several variants and seeds, measured alike and compared.
+"""Comparison of negative mining (P7-04): models of several variants and seeds, measured alike and compared.
 
-A model's numbers are its portrait (`portrait`) and, where it has layers, those of its fingerprint
-(`fingerprint`); what pairs of models share is their consistency (`consistency`); the statistics are
-those of `comparison`. Criteria are decided here and worded in the script.
+A model's numbers are its portrait (`model_metrics`) and, where it has layers, those of its fingerprint
+(`representation`); what pairs of models share is their consistency (`similarity`); the statistics are
+those of `paired_seeds`. Criteria are decided here and worded in the script.
 """
 
 from __future__ import annotations

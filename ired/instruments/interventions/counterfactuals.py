@@ -1,4 +1,4 @@
-"""Pairs of situations that differ in one thing only, made in closed form from a problem's eigenvectors.
+"""Counterfactual pairs: situations that differ in one thing only, in closed form from a problem's eigenvectors.
 
 What a network makes of "this matrix is nearly singular" is seen where two problems are alike but for
 that (Vig et al. 2020, "Investigating gender bias in language models using causal mediation analysis",

@@ -1,4 +1,4 @@
-"""Known answers of P3-04: pushes whose consequences are known, on the ideal energy as a layer."""
+"""Known answers of activation steering: pushes whose consequences are known, on the ideal energy as a layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Known answers of causality: sign flips by hand, a planted mediator, twins that differ in one thing."""
+"""Known answers of causal mediation: sign flips by hand, a planted mediator, twins that differ in one thing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Descents to critical points, batched over problems and starts, at float64 precision.
+"""Barzilai–Borwein gradient descent and Newton's method to critical points, batched over problems and starts.
 
 Gradient descent with Barzilai–Borwein trial steps (1988) and Armijo backtracking, so that the
 energy never rises, is followed by Newton's method on the exact Hessian (|λ| in place of λ where it

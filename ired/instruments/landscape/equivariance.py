@@ -1,4 +1,4 @@
-"""Does an energy treat a problem and the same problem in other axes alike?
+"""Equivariance under orthogonal transformations: is a problem the same one in other axes?
 
 Inversion commutes with a change of axes: (QAQᵀ)⁻¹ = QA⁻¹Qᵀ for orthogonal Q. An energy that knows
 that has E(QAQᵀ, QyQᵀ) − E(A, y) depend on A alone and S(QAQᵀ, QyQᵀ) = Q S(A, y) Qᵀ for its score S = ∇E

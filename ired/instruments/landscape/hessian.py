@@ -1,4 +1,4 @@
-"""Curvature: spectra of exact Hessians, in units of the ideal landscape's 1/σ_k.
+"""Hessian spectra: the curvature of the energy, exact, in units of the ideal landscape's 1/σ_k.
 
 Every Hessian is multiplied by σ_k, so that the ideal landscape has all eigenvalues 1, and taken in
 orthonormal coordinates of the space that states live in (`size` dimensions). Two references: the

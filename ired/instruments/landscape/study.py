@@ -1,4 +1,4 @@
-"""The experiments of Phase 1 on several energies at once: tables in which energies are compared problem by problem.
+"""Slices, gradient fields, Hessians and minima of several energies at once, compared problem by problem (Phase 1).
 
 Tables are tidy, with columns energy, landscape and problem. What is drawn at random is the same for every energy:
 a stream is asked anew for its generator before each of them, so that comparisons are paired.
