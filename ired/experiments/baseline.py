@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ired.instruments.accuracy.metrics import Accuracy
     from ired.instruments.statistics.intervals import Interval
     from ired.lab.run import Run
+    from ired.lab.tracking.result import Result
     from ired.model.protocol import Energy
 
 
@@ -123,29 +124,26 @@ def train(
 
 
 def verdicts(
-    measured: Mapping[str, Accuracy],
-    inner_steps: int,
-    rival_errors: Mapping[str, Tensor],
-    reference_errors: DataFrame,
-    at_the_end: Mapping[str, Any],
+    measured: Mapping[str, Accuracy], inner_steps: int, references: Result, at_the_end: Mapping[str, Any]
 ) -> dict[str, tuple[bool, dict[str, float]]]:
     """SETUP-3's criteria and the numbers behind them.
 
-    measured: by family, at so many inner steps; rival_errors: of every problem (N,) by "family.predictor", and
-    reference_errors: their means, families by rows; at_the_end: the interval of the weights that training ended
-    with on the test set, empty where these were not kept.
+    measured: by family, at so many inner steps; references: the run of SETUP-2, with the predictors' errors on the
+    same problems; at_the_end: the interval of the weights that training ended with on the test set, empty where
+    these were not kept.
     """
     from ired.instruments.statistics.intervals import paired_interval
 
-    decided = {}
+    decided, rivals = {}, references.tensors("errors")
+    means = references.table("predictors").set_index(["family", "predictor"])["mse"]
     # Is it better than predictors that know less?
     for name, family, rival in (
         ("beats_mean", "test", "mean"),
         ("beats_least_squares", "test", "least_squares"),
         ("harder_beats_least_squares", "harder", "least_squares"),
     ):
-        difference = paired_interval(measured[family].errors[inner_steps], rival_errors[f"{family}.{rival}"])
-        numbers = difference.row("difference") | {"rival": reference_errors.loc[family, rival]}
+        difference = paired_interval(measured[family].errors[inner_steps], rivals[f"{family}.{rival}"])
+        numbers = difference.row("difference") | {"rival": means[family, rival]}
         decided[name] = (difference.high < 0, numbers)
     recovered, averaged = measured["test"].recovered, measured["test"].mse[inner_steps]
     decided["more_than_affine"] = (recovered.low > 0.05, {"recovered": recovered.estimate, "low": recovered.low})
