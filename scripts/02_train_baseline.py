@@ -75,7 +75,7 @@ def main(run):
         A = sets[f"{family}.A"]
         measured[family] = accuracy(partial(sampled, model), A, problems.inverse(A), ladder)
         run.metrics(measured[family].numbers(family))
-    errors = pandas.DataFrame({"family": family} | row for family, of in measured.items() for row in of.rows())
+    errors = pandas.DataFrame({"family": family} | row for family in measured for row in measured[family].rows())
     run.table("accuracy", errors)
     run.figure(
         "accuracy",
