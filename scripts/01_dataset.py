@@ -21,68 +21,42 @@ from ired.lab.command import command
 )
 def main(run):
     import pandas
-    import torch
 
+    from ired.experiments import reference_predictors
     from ired.instruments.accuracy import figures, predictors
     from ired.instruments.statistics.intervals import mean_interval
     from ired.model import problems
 
     n, c = run.profile.problem.n, run.profile.problem.c
     count = run.profile.evaluation.problems
-
-    def stream(seed, count, size, label):
-        """Batches of training problems with their answers."""
-        source = problems.generator(seed, "predictors")
-        with run.progress(count, label) as bar:
-            for start in range(0, count, size):
-                A = problems.draw(min(size, count - start), n, c, source, torch.float64)
-                yield A, problems.inverse(A)
-                bar.update(len(A))
-
     families = {"test": "same", "validation": "same"} | {name: name for name in problems.FAMILIES}
     sets = {
         name: problems.FAMILIES[family](count, n, c, problems.generator(run.seed, name))
         for name, family in families.items()
         if name != "same"
     }
-
     digests = [row.tobytes() for A in sets.values() for row in A.numpy()]
-    held_out, shared = set(digests), 0
+    held_out = set(digests)
+    fitted, shared = reference_predictors.fitted(run, held_out)
 
-    def watched(batches):
-        """The same batches, while problems that occur in a set are counted."""
-        nonlocal shared
-        for A, Y in batches:
-            shared += sum(row.tobytes() in held_out for row in A.numpy())
-            yield A, Y
-
-    fitted = predictors.fit(watched(stream(0, run.params.fit, 10_000, "least squares, problems")))
-    shown = predictors.BATCH * run.params.steps
-    examples = stream(2, shown, predictors.BATCH, "regression network, problems")
-    fitted["regression"] = predictors.Regression(
-        ((A.to(run.device), Y.to(run.device)) for A, Y in examples),
-        run.profile.model.hidden,
-        run.params.steps,
-    )
+    # How far off each of them is, and what the problems are like.
     rows, kinds, errors = [], [], {}
     for family, A in sets.items():
         Y = problems.inverse(A)
         for name, predict in fitted.items():
             errors[f"{family}.{name}"] = predict.mse(A, Y)
             error = mean_interval(errors[f"{family}.{name}"])
-            rows.append((family, name, error.estimate, error.low, error.high))
+            rows.append({"family": family, "predictor": name} | error.row("mse"))
         described = problems.properties(A)
         kinds += [{"family": family} | {k: v[i].item() for k, v in described.items()} for i in range(min(len(A), 1000))]
         run.metrics({f"{family}.median_{k}": v.median() for k, v in described.items()})
         run.dataset(f"{family} n={n}", problems.digest(A), family, "ired.model.problems.FAMILIES")
     run.tensors("problems", {f"{f}.A": A for f, A in sets.items()}, meta={"n": n, "c": c, "seed": run.seed})
-
     run.tensors("errors", errors)
-    table = pandas.DataFrame(rows, columns=["family", "predictor", "mse", "low", "high"])
-    kinds = pandas.DataFrame(kinds)
+    table, kinds = pandas.DataFrame(rows), pandas.DataFrame(kinds)
     run.table("predictors", table)
     run.table("properties", kinds)
-    run.metrics({f"mse.{family}.{name}": mse for family, name, mse, *_ in rows})
+    run.metrics({f"mse.{row['family']}.{row['predictor']}": row["mse"] for row in rows})
     run.figure(
         "properties",
         figures.plot_properties(kinds),
@@ -92,7 +66,7 @@ def main(run):
         "predictors",
         figures.plot_predictors(table[table["family"] != "validation"]),
         f"MSE per entry of A⁻¹ of predictors fitted on {run.params.fit} training problems (the network "
-        f"on {shown}), with 95 % intervals over problems.",
+        f"on {predictors.BATCH * run.params.steps}), with 95 % intervals over problems.",
     )
 
     run.criterion(

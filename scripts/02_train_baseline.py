@@ -38,20 +38,18 @@ from ired.lab.command import command
 def main(run):
     from dataclasses import replace
     from functools import partial
-    from pathlib import Path
-    from tempfile import TemporaryDirectory
 
     import pandas
 
-    from ired.experiments.baseline import train
+    from ired.experiments import baseline
     from ired.instruments.accuracy import figures
     from ired.instruments.accuracy.metrics import accuracy
-    from ired.instruments.statistics.intervals import mean_interval, paired_interval
-    from ired.model import checkpoint, problems
+    from ired.instruments.statistics.intervals import mean_interval
+    from ired.model import problems
     from ired.model.energies.architectures import configured
     from ired.model.sampling import SamplingConfig, solve
 
-    upstream, params = run.upstream("SETUP-2"), run.params
+    upstream = run.upstream("SETUP-2")
     sets, references = upstream.tensors("problems"), upstream.table("predictors")
     reference_errors = references.pivot(index="family", columns="predictor", values="mse")
     sampling = SamplingConfig(**run.profile.sampling)
@@ -66,33 +64,18 @@ def main(run):
 
     # The model: one that is kept or handed in, or a new one.
     energy = configured(run.variant, run.profile.problem, run.profile.model)
-    kept = None if params.retrain or params.checkpoint else run.kept()
-    if params.checkpoint or kept:
-        path, provenance = kept or (params.checkpoint, {"checkpoint": params.checkpoint})
-        print(f"  takes {path}, trained for {provenance.get('steps', 'an unknown number of')} steps")
-        model = checkpoint.load_energy(path, run.device, like=energy)
-    else:
-        model, provenance = train(run, energy, sets["validation.A"][:256], reference_errors, sampled, mse)
-    run.json("training", provenance)
-    run.metrics({"trained_steps": provenance.get("steps", 0)})
-    with TemporaryDirectory(prefix="ired-") as folder:
-        path = Path(folder) / "model.safetensors"
-        checkpoint.save_energy(path, model)
-        run.file(path)
-        run.file(path.with_suffix(".json"))
+    model, provenance = baseline.given(run, energy) or baseline.train(
+        run, energy, A=sets["validation.A"][:256], reference_errors=reference_errors, sampled=sampled, mse=mse
+    )
+    baseline.log(run, model, provenance)
 
     # How accurate its samples are, with more and more steps of descent, and how linear.
-    measured, rows = {}, []
+    measured, ladder = {}, sorted({0, 1, 2, sampling.inner_steps})
     for family in ("test", "harder"):
         A = sets[f"{family}.A"]
-        ladder = sorted({0, 1, 2, sampling.inner_steps})
         measured[family] = accuracy(partial(sampled, model), A, problems.inverse(A), ladder)
-        for steps, error in measured[family].mse.items():
-            rows.append({"family": family, "steps": 10 * steps} | error.row("mse"))
-            run.metrics({f"mse.{family}.steps_{10 * steps}": error.estimate})
-        for name, share in (("affine_share", measured[family].affine), ("recovered", measured[family].recovered)):
-            run.metrics(share.metrics(f"{name}.{family}"))
-    errors = pandas.DataFrame(rows)
+        run.metrics(measured[family].numbers(family))
+    errors = pandas.DataFrame({"family": family} | row for family in measured for row in measured[family].rows())
     run.table("accuracy", errors)
     run.figure(
         "accuracy",
@@ -102,26 +85,12 @@ def main(run):
     )
 
     # Is it better than predictors that know less, and does the average stand for the weights themselves?
-    for name, family, rival in (
-        ("beats_mean", "test", "mean"),
-        ("beats_least_squares", "test", "least_squares"),
-        ("harder_beats_least_squares", "harder", "least_squares"),
-    ):
-        rival_errors = upstream.tensors("errors")[f"{family}.{rival}"]
-        difference = paired_interval(measured[family].errors[sampling.inner_steps], rival_errors)
-        numbers = difference.row("difference") | {"rival": reference_errors.loc[family, rival]}
-        run.criterion(name, difference.high < 0, **numbers)
-    recovered, averaged = measured["test"].recovered, measured["test"].mse[sampling.inner_steps]
-    run.criterion("more_than_affine", recovered.low > 0.05, recovered=recovered.estimate, low=recovered.low)
     at_the_end = provenance.get("at_the_end", {})
     run.metrics({f"mse_at_the_end.{family}": interval["estimate"] for family, interval in at_the_end.items()})
-    last = at_the_end.get("test", {})
-    run.criterion(
-        "average_agrees",
-        last and averaged.low <= last["high"] and last["low"] <= averaged.high,
-        averaged=averaged.estimate,
-        **{name: last[name] for name in ("estimate", "low", "high") if last},
-    )
+    verdicts = baseline.verdicts(measured, sampling.inner_steps, upstream, at_the_end.get("test", {}))
+    for name, (met, numbers) in verdicts.items():
+        run.criterion(name, met, **numbers)
+    averaged = measured["test"].mse[sampling.inner_steps]
     run.headline("sampled MSE", averaged.estimate, averaged.low, averaged.high)
 
 

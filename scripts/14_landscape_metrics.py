@@ -38,8 +38,7 @@ def main(run):
 
     from ired.instruments.core import states
     from ired.instruments.landscape import figures, study
-    from ired.instruments.statistics.intervals import mean_interval, proportion_interval
-    from ired.instruments.statistics.tables import per_unit
+    from ired.instruments.statistics.intervals import mean_interval
     from ired.model import problems
     from ired.model.reference import panel
 
@@ -70,23 +69,9 @@ def main(run):
     counts = tables["minima"].groupby(["energy", "landscape", "set"])["minima"].mean()
     run.table("minima_by_set", counts.reset_index())
 
-    def sharpest(kind, measure, energy="trained", **at):
-        return per_unit(tables[kind], measure, energy=energy, landscape=0, **at)
-
-    share = mean_interval(sharpest("convexity", "share", scale=1.0))
-    control = sharpest("convexity", "share", "untrained", scale=1.0).mean()
-    run.criterion("convex_at_the_noise", share.low >= 0.95, share=share.estimate, low=share.low, untrained=control)
-    rate = mean_interval(sharpest("gaps", "other_rate"))
-    control = sharpest("gaps", "other_rate", "untrained").mean()
-    run.criterion("wrong_answers_cost_more", rate.low >= 0.95, rate=rate.estimate, low=rate.low, untrained=control)
-    exists = sharpest("minima", "found").mean()
-    distance, high = study.nearest_minimum(sharpest("minima", "nearest_distance"))
-    met = exists >= 0.9 and high < 0.5
-    run.criterion("bottom_at_the_answer", met, found=exists, distance=distance, high=high)
-    lowest = sharpest("minima", "lowest_is_nearest")
-    right = proportion_interval(int(lowest.sum()), len(lowest))
-    run.criterion("no_lower_minimum", right.low >= 0.95, share=right.estimate, low=right.low)
-    count = mean_interval(sharpest("minima", "minima"))
+    for name, (met, numbers) in study.basin_verdicts(tables).items():
+        run.criterion(name, met, **numbers)
+    count = mean_interval(study.sharpest(tables["minima"], "minima"))
     run.headline("minima per problem, k=0", count.estimate, count.low, count.high)
     run.figure(
         "landscape_metrics",

@@ -35,10 +35,10 @@ def main(run):
     import pandas
     import torch
 
+    from ired.experiments.studied_dictionaries import studied
     from ired.instruments.core import states
-    from ired.instruments.dictionaries import figures_catalogue as figures, interpretation
+    from ired.instruments.dictionaries import figures_catalogue as figures, interpretation, rule_descriptions
     from ired.instruments.dictionaries.activations import Shards
-    from ired.instruments.dictionaries.sparse_autoencoder import studied
     from ired.model import problems
     from ired.model.checkpoint import load_energy
 
@@ -50,34 +50,26 @@ def main(run):
     y0, columns = states.answers(model, A), shards.columns("held_out")
     kept = columns["problem"] < len(A)
     columns = {name: value[kept] for name, value in columns.items()}
-    properties = {
-        name.replace("norm", "‖A‖").replace("_", " "): states.array(value)
-        for name, value in problems.properties(A).items()
-        if name != "rank"
-    }
-    sizes = interpretation.Sizes(params.top, params.others, params.tokens, params.pictures)
+    properties = rule_descriptions.worded(problems.properties(A))
 
     interpreted, pages = {}, []
     for layer, exp_id in LAYERS.items():
         learned, best = run.upstream(exp_id), operating_points[layer]
-        packed = learned.tensors("dictionaries"), learned.meta("dictionaries")
-        chosen = learned.json("chosen")
-        dictionary = studied(chosen, packed, source.run_id)
-        x = torch.cat(list(shards.activations("held_out", layer)))[kept].to(run.device)
+        dictionary, name = studied(run, exp_id), learned.json("chosen")["primary"]
         of_layer = interpreted[layer] = interpretation.interpret(
             model,
             layer,
             dictionary,
             covariance=moments[f"{layer}.covariance"],
-            x=x,
+            x=torch.cat(list(shards.activations("held_out", layer)))[kept].to(run.device),
             A=A,
             y0=y0,
             columns=columns,
             properties=properties,
-            sizes=sizes,
+            sizes=interpretation.Sizes(params.top, params.others, params.tokens, params.pictures),
             generator=problems.generator(run.seed, f"features {layer}"),
         )
-        numbers, name = of_layer.summary(), chosen["primary"]
+        numbers = of_layer.summary()
         is_best = name.startswith("{architecture}-{features}-l0_{sparsity}-".format(**best))
         run.metrics({f"{layer}.{n}": value for n, value in numbers.items() if np.isfinite(value)})
         run.metrics({f"{layer}.is_operating_point": bool(is_best)})
@@ -89,8 +81,7 @@ def main(run):
     effects = interpretation.effects(interpreted)
     run.table("effects", effects)
     run.table("features", pandas.concat([page["table"] for page in pages], ignore_index=True))
-    arrays = {f"{page['name']}.{name}": x for page in pages for name, x in page["arrays"].items()}
-    run.tensors("pictures", arrays)
+    run.tensors("pictures", {f"{page['name']}.{name}": x for page in pages for name, x in page["arrays"].items()})
     title = f"Feature catalogue ({run.profile.name}, seed {run.seed}, negatives: {run.variant})"
     run.html("catalogue", figures.page(title, pages))
     run.figure(

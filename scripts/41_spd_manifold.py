@@ -65,8 +65,7 @@ def main(run):
     run.table("steps", steps)
 
     # The answers, beside least squares and noise.
-    generator = problems.generator(0, "predictors")
-    batch = problems.draw(params.fit, n, c, generator, torch.float64)
+    batch = problems.draw(params.fit, n, c, problems.generator(0, "predictors"), torch.float64)
     linear = predictors.fit((part, problems.inverse(part)) for part in batch.split(5000))["least_squares"]
     answers = {who: model.coordinates.decode(path.end) for who, path in walked.items()}
     examined = answer_errors.examine(answers | {"least_squares": linear(A)}, Y, noise)

@@ -50,7 +50,9 @@ def main(run):
     start = states.noise(model, len(A), generator=generator, like=A)
     errors = (Sampler(**run.profile.sampling).answers(model, A, start) - y0).pow(2).mean(-1)
     properties = study.asked_for(problems.properties(A), A, y0, errors)
-    probes = study.Study.of(energies, A, y0, properties, run.params.folds, generator)
+    probes = study.Study.of(
+        energies=energies, A=A, y0=y0, properties=properties, folds=run.params.folds, generator=generator
+    )
     with run.progress(len(landscapes), "landscapes") as bar:
         for k in landscapes:
             probes.read(y[k], k, describe=k in (0, *run.params.described))

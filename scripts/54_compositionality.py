@@ -41,14 +41,14 @@ from ired.lab.command import command
 def main(run):
     import torch
 
+    from ired.experiments.studied_dictionaries import studied
     from ired.instruments.circuits import dictionary_graphs, figures, study
     from ired.instruments.core import states
-    from ired.instruments.dictionaries.sparse_autoencoder import studied
     from ired.model import problems
     from ired.model.reference import panel
 
-    size, source, problem = run.params, run.upstream("SETUP-3"), run.profile.problem
-    energies = panel(source.path("model.safetensors"), run.seed, run.device)
+    size, problem = run.params, run.profile.problem
+    energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
     energies = {name: energies[name] for name in ("trained", "untrained")}
     model, generator = energies["trained"], problems.generator(run.seed, "composition")
     A = problems.draw(size.problems + size.training, problem.n, problem.c, generator, torch.float64).to(run.device)
@@ -62,10 +62,7 @@ def main(run):
     )
 
     # Feature by feature: the dictionaries studied, and such as are made alike for both networks.
-    learned = []
-    for upstream in map(run.upstream, ("P2-02", "P2-03", "P2-04")):
-        packed = upstream.tensors("dictionaries"), upstream.meta("dictionaries")
-        learned.append(studied(upstream.json("chosen"), packed, source.run_id))
+    learned = [studied(run, exp_id) for exp_id in ("P2-02", "P2-03", "P2-04")]
     tokens = study.noised_answers(model, A, y0, 1, generator)
     training = study.noised_answers(model, others, states.answers(model, others), 1, generator)
     with run.progress(2 * len(learned), "dictionaries to compare with") as bar:

@@ -47,7 +47,7 @@ def main(run):
     import pandas
 
     from ired.experiments.variants import costs, measured, rivals
-    from ired.instruments.comparison import figures, figures_differences, study
+    from ired.instruments.comparison import figures_differences, study
     from ired.model.energies.architectures import parse
 
     models = measured(run, run.params.problems)
@@ -55,7 +55,9 @@ def main(run):
     pairs = study.held_against(models.taken, models.networks, models.others, models.beside)
     references = rivals(run, models.families, run.params.fitted)
     linear = references.set_index(["family", "predictor"])["mse"].loc["test", "least_squares"]
-    comparison = study.Study.of(table, pairs, models.networks, models.others, linear, models.recipes)
+    comparison = study.Study.of(
+        table=table, pairs=pairs, networks=models.networks, others=models.others, linear=linear, recipes=models.recipes
+    )
     accuracy = study.accuracy(table, 10 * run.profile.sampling.inner_steps)
     for name, rows in {
         "models": table,
@@ -83,44 +85,9 @@ def main(run):
         run.criterion(name, met, **behind)
     run.metrics(comparison.numbers())
     run.headline(*comparison.headline())
-    several = landscapes.groupby("metric")["landscape"].transform("nunique") > 1
     words = f"{len(models.numbers)} models, {comparison.seeds} seeds of each variant."
-    for name, figure, caption in (
-        (
-            "accuracy",
-            figures.plot_accuracy(accuracy, references),
-            f"{words} Small dots are seeds, large ones means "
-            "with Student's 95 % intervals. Dashed: reference predictors.",
-        ),
-        *(
-            (
-                name,
-                figures_differences.plot_differences(rows),
-                f"{words} Differences to none, paired by seed, in their own "
-                "deviations. Filled: significant after correction over all cells. Grey: what so few seeds cannot "
-                "see with 80 % power.",
-            )
-            for name, rows in comparison.cells()
-        ),
-        (
-            "changes",
-            figures_differences.plot_heatmap(comparison.changed()),
-            f"{words} Differences to none in units of the "
-            "deviation between seeds; metrics that are the same in all models are left out.",
-        ),
-        (
-            "consistency",
-            figures.plot_consistency(pairs),
-            f"{words} What two models share, from 0 to 1, beside a "
-            "copy, a model with its weights shuffled, an untrained one and the ideal energy.",
-        ),
-        (
-            "landscapes",
-            figures.plot_landscapes(landscapes[several]),
-            f"{words} Means over seeds with the range of seeds.",
-        ),
-    ):
-        run.figure(name, figure, caption)
+    for name, figure, caption in figures_differences.mining_figures(comparison, accuracy, references, landscapes):
+        run.figure(name, figure, f"{words} {caption}")
 
 
 if __name__ == "__main__":

@@ -103,7 +103,13 @@ def claim(host: str, port: str) -> None:
 def serve(store: Store, folder: Path, host: str, port: str) -> None:
     """Run MLflow's server until somebody ends it, and say meanwhile where it is."""
     name = socket.gethostname() if host in EVERYWHERE else host
-    server = Server(f"http://{name}:{port}", socket.gethostname(), os.getpid(), store.id, folder.stat().st_ino)
+    server = Server(
+        address=f"http://{name}:{port}",
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        store=store.id,
+        folder=folder.stat().st_ino,
+    )
     environment = {
         key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_") and key not in MAKES
     }

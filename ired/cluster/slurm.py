@@ -88,7 +88,7 @@ def queue(folder: Path) -> list[Queued]:
         # One that is COMPLETING has done what it will do.
         if Path(place).resolve() == folder.resolve() and state != "COMPLETING":
             ids = tuple(re.findall(r"afterok:(\d+)", needs))
-            jobs.append(Queued(number, STATES.get(state, "queued"), name, comment, ids))
+            jobs.append(Queued(id=number, state=STATES.get(state, "queued"), name=name, comment=comment, needs=ids))
     return jobs
 
 
@@ -126,7 +126,7 @@ def _read(text: str, wanted: set[str]) -> dict[str, Job]:
         node = "" if node == "None assigned" else node
         # For its first seconds accounting knows a job as 'allocation', and nothing true of it.
         if number in wanted and name != "allocation":
-            rows[number] = Job(number, name, state, code, node, elapsed)
+            rows[number] = Job(id=number, name=name, state=state, exit=code, node=node, elapsed=elapsed)
     return rows
 
 

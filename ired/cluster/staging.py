@@ -81,12 +81,17 @@ def _patience() -> float:
 class Lasting(Tracking):
     """A tracking server for one run, which may lose it."""
 
-    def __init__(self, store: Store, phases: tuple[str, ...], away: str = "") -> None:
+    def __init__(self, store: Store, phases: tuple[str, ...], unreachable: str = "") -> None:
         self._calls: list[tuple[str, tuple, dict, Any]] = []  # name, arguments, result
         self._mine: dict[str, str] = {}  # ids that the run knows: the same, or those in staging
         self._moved: Tracking | None = None
-        if away:
-            self.away, self.client, self.store, self._phases = away, UnreachableClient(away), store, phases
+        if unreachable:
+            self.unreachable, self.client, self.store, self._phases = (
+                unreachable,
+                UnreachableClient(unreachable),
+                store,
+                phases,
+            )
             self._staged, self._places = {}, {}
         else:
             super().__init__(store, phases)
@@ -154,7 +159,7 @@ class Lasting(Tracking):
         self._do("inputs", run_id, list(inputs))
 
     def upload(self, run_id: str, path: Path, folder: str | None = None) -> None:
-        if not self.away:
+        if not self.unreachable:
             kept = self._kept(run_id, folder or "", path.name)
             kept.parent.mkdir(parents=True, exist_ok=True)
             path = Path(shutil.copyfile(path, kept))
@@ -184,7 +189,7 @@ class Lasting(Tracking):
 
     def _do(self, name: str, *args: Any, **named: Any) -> Any:
         """Write to the server and remember it; or to staging, from the first failure on."""
-        if not self.away:
+        if not self.unreachable:
             try:
                 result = getattr(Tracking, name)(self, *args, **named)
                 self._calls.append((name, args, named, result))
@@ -199,8 +204,8 @@ class Lasting(Tracking):
         """Leave a server that failed; raise what is not its fault."""
         if isinstance(error, MlflowException) and error.error_code in _OUR_FAULT:
             raise error
-        self.away = f"the tracking server {self.store.shown} no longer answers ({type(error).__name__})"
-        print(f"{self.away}: the run goes on in {self.folder.relative_to(self.store.root)}", flush=True)
+        self.unreachable = f"the tracking server {self.store.shown} no longer answers ({type(error).__name__})"
+        print(f"{self.unreachable}: the run goes on in {self.folder.relative_to(self.store.root)}", flush=True)
 
     def _move(self) -> Tracking:
         moved = self._moved = Tracking(staged_in(self.store, self.folder.name), self._phases)

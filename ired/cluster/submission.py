@@ -257,7 +257,7 @@ def _submit(argv: list[str]) -> None:
 
 
 def _plan(options: dict, at: RunCoordinates, keys: Keys, store: Store) -> Plan:
-    plan = Plan(keys, store, at, options["device"], options["args"], options["seeds"])
+    plan = Plan(keys=keys, store=store, at=at, device=options["device"], args=options["args"], seeds=options["seeds"])
     for goal in dict.fromkeys(options["goals"]):
         plan.goal(goal)
     if plan.unbuilt:

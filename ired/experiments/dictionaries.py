@@ -59,7 +59,12 @@ def layers(run: Run, names: tuple[str, ...], count: int) -> dict[str, Any]:
         return (inverse - Y).pow(2).mean((1, 2))
 
     moments, y0 = upstream.tensors("moments"), states.answers(energy, A)
-    return {layer: Bench.of(energy, layer, shards, moments, A, y0, answer, run.seed) for layer in names}
+    return {
+        layer: Bench.of(
+            energy=energy, layer=layer, shards=shards, moments=moments, A=A, y0=y0, answer=answer, seed=run.seed
+        )
+        for layer in names
+    }
 
 
 def study(run: Run, layer: str) -> None:

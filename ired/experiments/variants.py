@@ -113,15 +113,15 @@ def measured(run: Run, count: int) -> Measured:
             landscapes.append(portrait.tables["landscapes"].assign(variant=model[0], seed=model[1]))
             bar.update(1)
     return Measured(
-        networks,
-        [variant for variant in variants if variant not in networks],
-        numbers,
-        taken,
-        beside,
-        landscapes,
-        families,
-        {model: recipe(source) for model, source in models.items()},
-        {model: source.run_id for model, source in models.items()},
+        networks=networks,
+        others=[variant for variant in variants if variant not in networks],
+        numbers=numbers,
+        taken=taken,
+        beside=beside,
+        landscapes=landscapes,
+        families=families,
+        recipes={model: recipe(source) for model, source in models.items()},
+        runs={model: source.run_id for model, source in models.items()},
     )
 
 

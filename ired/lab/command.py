@@ -91,7 +91,7 @@ class Command:
         defaults = {name: param.at(at.profile) for name, param in self.params.items()}
         params = {name: defaults[name] if options[name] is None else options[name] for name in self.params}
         changed = {name: value for name, value in params.items() if value != defaults[name]}
-        return Request(at, device, force, params, changed)
+        return Request(at=at, device=device, force=force, params=params, changed=changed)
 
     def key(self, request: Request, keys: Keys) -> str:
         changed = {
@@ -213,18 +213,18 @@ class Command:
         )
         print(wrapped(f"{exp.name(at)} starts on {device}, {os.environ['OMP_NUM_THREADS']} threads (run {run_id})"))
         run = Run(
-            tracking,
-            keys,
-            exp,
-            at,
-            key,
-            run_id,
-            request.params,
-            profile,
-            device,
-            self.criteria,
-            upstream,
-            request.force,
+            tracking=tracking,
+            keys=keys,
+            exp=exp,
+            at=at,
+            key=key,
+            run_id=run_id,
+            params=request.params,
+            profile=profile,
+            device=device,
+            criteria=self.criteria,
+            upstream=upstream,
+            force=request.force,
         )
         try:
             tracking.inherit_datasets(run_id, [up.result.run_id for up in upstream])
@@ -283,9 +283,10 @@ def _needed(shelf: Shelf, exp: Experiment, at: RunCoordinates) -> list[Upstream]
     upstream = []
     for other, where in shelf.queue.needed(exp, at):
         result = shelf.find(other, where)
-        if shelf.tracking.away and not (result and shelf.tracking.is_staged(result.run_id)):
+        if shelf.tracking.unreachable and not (result and shelf.tracking.is_staged(result.run_id)):
             raise UserError(
-                f"{exp.name(at)} needs {other.name(where)}, which does not wait in staging, and {shelf.tracking.away}"
+                f"{exp.name(at)} needs {other.name(where)}, which does not wait in staging, and "
+                f"{shelf.tracking.unreachable}"
             )
         if result is None:
             raise UserError(

@@ -188,7 +188,14 @@ def load(root: Path = ROOT) -> Queue:
             }
             for profile, those in data.get("measured", {}).items()
         }
-        queue = Queue(experiments, tuple(data["phases"]), mining + others, frozenset(others), milestones, measured)
+        queue = Queue(
+            experiments=experiments,
+            phases=tuple(data["phases"]),
+            variants=mining + others,
+            layerless=frozenset(others),
+            milestones=milestones,
+            measured=measured,
+        )
     except FileNotFoundError:
         raise UserError(f"there is no pipeline.json in {root}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -1,4 +1,4 @@
-"""How an inverse matrix becomes the vector that the landscapes are made for, and back."""
+"""Diffusion coordinates: how an inverse matrix becomes the vector that the landscapes are made for, and back."""
 
 from __future__ import annotations
 

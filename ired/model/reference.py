@@ -1,4 +1,4 @@
-"""Energies whose landscapes are known in closed form: what every instrument is calibrated on."""
+"""Reference energies in closed form: the ideal denoiser and others that every instrument is calibrated on."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def _sample(
             return energy.energy(prepared, state, k), None
 
         def told(inner: int, state: Tensor, value: Tensor, accepted: Tensor, k: int = k) -> None:
-            see(Step("descend", k, inner, state, value, accepted))
+            see(Step(stage="descend", landscape=k, inner=inner, y=state, energy=value, accepted=accepted))
 
         y = descend(
             look,

@@ -1,4 +1,4 @@
-"""The annealing schedule: how far landscape k is from the clean answer."""
+"""The noise schedule of the annealed landscapes: how far landscape k is from the clean answer."""
 
 from __future__ import annotations
 

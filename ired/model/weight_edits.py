@@ -1,4 +1,4 @@
-"""Copies of an energy with one part of its weights taken out or drawn anew; the given one stays as it is."""
+"""Weight ablation and randomisation: copies of an energy with a part of its weights taken out or drawn anew."""
 
 from __future__ import annotations
 

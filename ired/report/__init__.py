@@ -1,7 +1,7 @@
 """What is told: claims, how sure one may be of them, recommendations, and the page.
 
 build.py                     The page that says what was learned and how sure we are: `make report`, `make findings`
-claims.py                    What this project puts to the test
+claims/                      What this project puts to the test, by phase
 confidence.py                Claims, and how sure of them one may be: a rule on what experiments logged
 figures.py                   Figures of P7-05: which negatives for which goal, all claims at once
 findings.py                  The findings as a page of the documentation: Markdown with a few small pictures

@@ -24,7 +24,8 @@ from ired.lab.targets import experiments_page
 from ired.lab.tracking.opening import open_tracking
 from ired.lab.tracking.results import Shelf
 from ired.lab.tracking.store import Store, write_whole
-from ired.report import claims as stated, confidence, published, synthesis
+from ired.report import confidence, published, synthesis
+from ired.report.claims import stated
 
 if TYPE_CHECKING:
     from ired.lab.tracking.result import Result
@@ -167,11 +168,11 @@ def compared(rows: Iterable[published.Figure], link: Any) -> tuple[Compared, ...
 
     return tuple(
         Compared(
-            figure.setting,
-            cell(figure, figure.mse.get("test")),
-            cell(figure, figure.mse.get("harder")),
-            cell(figure, figure.ratio("test")),
-            figure.source,
+            setting=figure.setting,
+            same=cell(figure, figure.mse.get("test")),
+            harder=cell(figure, figure.mse.get("harder")),
+            ratio=cell(figure, figure.ratio("test")),
+            source=figure.source,
         )
         for figure in rows
     )
@@ -313,7 +314,11 @@ def others_of(shelf: Shelf, at: RunCoordinates) -> list[Gathered]:
                 first = min(models)
                 gathered.append(
                     synthesis.Gathered(
-                        replace(there, seed=first), (), {"SETUP-2": data} | models.pop(first), {}, models
+                        at=replace(there, seed=first),
+                        experiments=(),
+                        results={"SETUP-2": data} | models.pop(first),
+                        missing={},
+                        others=models,
                     )
                 )
     return gathered

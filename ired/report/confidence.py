@@ -84,6 +84,11 @@ class Claim:
         return list(dict.fromkeys(_experiment(ref) for ref in self.evidence))
 
 
+def criteria_of(names: str, *experiments: str) -> tuple[str, ...]:
+    """The same criteria, their names with spaces between, of several experiments: "P2-02.gap_recovered", …"""
+    return tuple(f"{experiment}.{name}" for experiment in experiments for name in names.split())
+
+
 @dataclass(frozen=True)
 class Doubt:
     """A finding of an experiment that doubts findings, and whether it stood."""
@@ -175,7 +180,16 @@ def judge(claim: Claim, evidence: Evidence) -> Judged:
         )
     )
     confidence = _confidence(claim, checks, violated) if verdict == SUPPORTED else NONE
-    return Judged(claim, verdict, confidence, met, unmet, missing, checks, violated)
+    return Judged(
+        claim=claim,
+        verdict=verdict,
+        confidence=confidence,
+        met=met,
+        unmet=unmet,
+        missing=missing,
+        checks=checks,
+        violated=violated,
+    )
 
 
 def _confidence(claim: Claim, checks: Mapping[str, Check], violated: tuple[str, ...]) -> str:
@@ -226,7 +240,13 @@ def _answer(rows: Iterable[tuple[str, bool]], missing: Iterable[str]) -> Check:
         answer = UNTESTED
     else:
         answer = YES if stood == len(rows) else NO if 2 * stood < len(rows) else IN_PART
-    return Check(answer, stood, len(rows), tuple(name for name, _ in rows), tuple(dict.fromkeys(missing)))
+    return Check(
+        answer=answer,
+        stood=stood,
+        asked=len(rows),
+        by=tuple(name for name, _ in rows),
+        missing=tuple(dict.fromkeys(missing)),
+    )
 
 
 def _experiment(ref: str) -> str:

@@ -51,18 +51,46 @@ def _spread(value: float, deviation: float) -> tuple[float, float, float]:
 
 
 PUBLISHED = (
-    Figure("IRED, Table 2, 10 steps", 20, _exact(test=0.0096, harder=0.2110), LEAST_SQUARES, SOURCE, "published"),
-    Figure("IRED, Table 2, 20 steps", 20, _exact(test=0.0096, harder=0.2100), LEAST_SQUARES, SOURCE, "published"),
-    Figure("IRED, Table 2, 30 steps", 20, _exact(test=0.0096, harder=0.2090), LEAST_SQUARES, SOURCE, "published"),
-    Figure("IRED, Table 2, 40 steps", 20, _exact(test=0.0095, harder=0.2063), LEAST_SQUARES, SOURCE, "published"),
+    Figure(
+        setting="IRED, Table 2, 10 steps",
+        n=20,
+        mse=_exact(test=0.0096, harder=0.2110),
+        least_squares=LEAST_SQUARES,
+        source=SOURCE,
+        kind="published",
+    ),
+    Figure(
+        setting="IRED, Table 2, 20 steps",
+        n=20,
+        mse=_exact(test=0.0096, harder=0.2100),
+        least_squares=LEAST_SQUARES,
+        source=SOURCE,
+        kind="published",
+    ),
+    Figure(
+        setting="IRED, Table 2, 30 steps",
+        n=20,
+        mse=_exact(test=0.0096, harder=0.2090),
+        least_squares=LEAST_SQUARES,
+        source=SOURCE,
+        kind="published",
+    ),
+    Figure(
+        setting="IRED, Table 2, 40 steps",
+        n=20,
+        mse=_exact(test=0.0095, harder=0.2063),
+        least_squares=LEAST_SQUARES,
+        source=SOURCE,
+        kind="published",
+    ),
     *(
         Figure(
-            f"a public replication, {mining}",
-            20,
-            {"test": _spread(*errors)} | _exact(**harder),
-            LEAST_SQUARES,
-            "100 000 steps, ten seeds, ± one deviation",
-            "published",
+            setting=f"a public replication, {mining}",
+            n=20,
+            mse={"test": _spread(*errors)} | _exact(**harder),
+            least_squares=LEAST_SQUARES,
+            source="100 000 steps, ten seeds, ± one deviation",
+            kind="published",
         )
         for mining, errors, harder in (
             ("no negatives", (0.009692, 0.00002), {"harder": 0.2063}),
@@ -81,13 +109,13 @@ def ours(data: Result, model: Result, inner_steps: int) -> Figure:
             mse[row.family] = row.mse, row.low, row.high
     steps = int(model.metrics["trained_steps"])
     return Figure(
-        f"{model.params['profile']}, {variant(model)}, seed {model.params['seed']}",
-        _side(data),
-        mse,
-        linear(data),
-        f"{steps} steps, 95 % over problems",
-        "ours",
-        model,
+        setting=f"{model.params['profile']}, {variant(model)}, seed {model.params['seed']}",
+        n=_side(data),
+        mse=mse,
+        least_squares=linear(data),
+        source=f"{steps} steps, 95 % over problems",
+        kind="ours",
+        run=model,
     )
 
 
@@ -104,13 +132,13 @@ def seeds(data: Result, compared: Result, inner_steps: int) -> list[Figure]:
         count = rows["seed"].nunique()
         figures.append(
             Figure(
-                f"{data.params['profile']}, {name if name != 'none' else 'no negatives'}",
-                _side(data),
-                mse,
-                linear(data),
-                f"mean of {count} seeds, 95 %",
-                "ours",
-                compared,
+                setting=f"{data.params['profile']}, {name if name != 'none' else 'no negatives'}",
+                n=_side(data),
+                mse=mse,
+                least_squares=linear(data),
+                source=f"mean of {count} seeds, 95 %",
+                kind="ours",
+                run=compared,
             )
         )
     return figures
@@ -131,13 +159,13 @@ def references(data: Result) -> list[Figure]:
         if all(value is not None for value in mse.values()):
             figures.append(
                 Figure(
-                    f"{title}, n = {_side(data)}",
-                    _side(data),
-                    _exact(**mse),
-                    linear(data),
-                    "measured here",
-                    "reference",
-                    data,
+                    setting=f"{title}, n = {_side(data)}",
+                    n=_side(data),
+                    mse=_exact(**mse),
+                    least_squares=linear(data),
+                    source="measured here",
+                    kind="reference",
+                    run=data,
                 )
             )
     return figures

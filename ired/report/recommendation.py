@@ -176,12 +176,21 @@ def advise(
         share = bool(np.isfinite(rows[_SHARES].to_numpy(dtype=float)).all())
         of_kinds, of_energies = (_cells(goal, rows, names, share) for names in (kinds, others))
         take = _take(goal, of_kinds, ratios)
-        advice.append(Advice(goal, of_kinds, take, _why(of_kinds), of_energies, _instead(goal, of_kinds, of_energies)))
+        advice.append(
+            Advice(
+                goal=goal,
+                cells=of_kinds,
+                take=take,
+                why=_why(of_kinds),
+                others=of_energies,
+                instead=_instead(goal, of_kinds, of_energies),
+            )
+        )
     of_kinds, of_energies = ({name: _cost(name, ratios) for name in names} for names in (kinds, others))
     known = {name: cell.relative for name, cell in of_kinds.items() if cell.verdict == MEASURED}
     least = min(known, key=known.__getitem__, default="")
     take = UNKNOWN if not known else least if known[least] < 0 else CHEAPEST
-    return *advice, Advice(TRAINING, of_kinds, take, _why(of_kinds), of_energies)
+    return *advice, Advice(goal=TRAINING, cells=of_kinds, take=take, why=_why(of_kinds), others=of_energies)
 
 
 def _cells(goal: Goal, rows: DataFrame, names: Iterable[str], share: bool) -> dict[str, Cell]:
@@ -207,19 +216,19 @@ def _cell(goal: Goal, kind: str, row: Series, p: float, share: bool) -> Cell:
         verdict = WORSE if p < 0.05 else PERHAPS_WORSE
     detectable = detectable / (reference if share else 1.0) if detectable > 0 else _NAN
     return Cell(
-        goal.name,
-        kind,
-        verdict,
-        change,
-        low,
-        high,
-        p,
-        detectable,
-        float(row["mean"]),
-        reference,
-        float(row["d_z"]),
-        int(row["seeds"]),
-        share,
+        goal=goal.name,
+        kind=kind,
+        verdict=verdict,
+        relative=change,
+        low=low,
+        high=high,
+        p=p,
+        detectable=detectable,
+        mean=float(row["mean"]),
+        reference=reference,
+        d_z=float(row["d_z"]),
+        seeds=int(row["seeds"]),
+        share=share,
     )
 
 

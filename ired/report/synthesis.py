@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ired.report import claims as stated, confidence
+from ired.report import confidence
+from ired.report.claims import stated
 from ired.report.confidence import Claim, Criterion, Doubt, Evidence, Judged
 
 if TYPE_CHECKING:
@@ -52,13 +53,13 @@ class Gathered:
             for seed, results in self.others.items()
         }
         return Evidence(
-            self.criteria,
-            tuple(self.doubted()),
-            others,
-            tuple(self.missing),
-            stated.ASSUMPTIONS,
-            stated.INSTRUMENTS,
-            self._upstream(),
+            criteria=self.criteria,
+            findings=tuple(self.doubted()),
+            others=others,
+            missing=tuple(self.missing),
+            assumptions=stated.ASSUMPTIONS,
+            instruments=stated.INSTRUMENTS,
+            upstream=self._upstream(),
         )
 
     def _upstream(self) -> dict[str, set[str]]:
@@ -114,7 +115,9 @@ def gather(shelf: Shelf, at: RunCoordinates, seeds: Iterable[int] = (), without:
             results = {exp.id: shelf.find(exp, there) for exp in queue if "seed" in exp.varies}
             if fresh := {exp_id: result for exp_id, result in results.items() if result}:
                 others[seed] = fresh
-    return Gathered(at, queue, {k: v for k, v in fresh_results.items() if v}, missing, others)
+    return Gathered(
+        at=at, experiments=queue, results={k: v for k, v in fresh_results.items() if v}, missing=missing, others=others
+    )
 
 
 def decided(exp_id: str, result: Result) -> list[Criterion]:
@@ -124,7 +127,9 @@ def decided(exp_id: str, result: Result) -> list[Criterion]:
         prefix = f"criterion.{name}."
         numbers = {k.removeprefix(prefix): v for k, v in result.metrics.items() if k.startswith(prefix)}
         asked = result.tags.get(f"criterion.{name}", "")
-        criteria.append(Criterion(exp_id, name, met, asked, numbers, result.run_id))
+        criteria.append(
+            Criterion(experiment=exp_id, name=name, met=met, asked=asked, numbers=numbers, run_id=result.run_id)
+        )
     return criteria
 
 

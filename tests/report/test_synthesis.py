@@ -13,7 +13,8 @@ from ired.lab.queue import ROOT, RunCoordinates, load
 from ired.lab.tracking.opening import open_tracking
 from ired.lab.tracking.results import Shelf
 from ired.lab.tracking.store import Store
-from ired.report import claims as stated, synthesis
+from ired.report import synthesis
+from ired.report.claims import stated
 from ired.report.confidence import CAUSAL, CORRELATIONAL, DESCRIPTIVE, Claim
 
 AT = RunCoordinates("tiny")

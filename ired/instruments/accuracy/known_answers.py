@@ -39,9 +39,11 @@ def check_predictors(references: References, generator: torch.Generator) -> list
     ]
     fitted = predictors.fit((a, squared) for a, _, squared in batches)
     worst = states.array((fitted["least_squares_squared"](A) - A @ A).abs().amax())
-    checks.append(Check("predictors", "error on a planted map of A²", 0, float(worst), 1e-6))
+    checks.append(
+        Check("predictors", "error on a planted map of A²", expected=0, measured=float(worst), tolerance=1e-6)
+    )
     blind = fitted["zero"].mse(A, A).mean() / A.pow(2).mean()
-    checks.append(Check("predictors", "relative error of zero", 1, float(blind), 1e-12))
+    checks.append(Check("predictors", "relative error of zero", expected=1, measured=float(blind), tolerance=1e-12))
 
     columns = torch.randn(n, 2, generator=generator, dtype=A.dtype, device=A.device)
 
@@ -58,5 +60,13 @@ def check_predictors(references: References, generator: torch.Generator) -> list
     network = predictors.Regression(fresh(predictors.BATCH), hidden=64, steps=300)
     problems, answer = next(fresh(1000))
     missed = network.mse(problems, answer).mean() / answer.var(0).mean()
-    checks.append(Check("predictors", "relative error of the network on a planted affine map", 0, float(missed), 0.02))
+    checks.append(
+        Check(
+            "predictors",
+            "relative error of the network on a planted affine map",
+            expected=0,
+            measured=float(missed),
+            tolerance=0.02,
+        )
+    )
     return checks

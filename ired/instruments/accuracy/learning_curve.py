@@ -1,4 +1,4 @@
-"""What a model has learned so far: the points of a learning curve."""
+"""Learning curves: what a model has learned so far, point by point."""
 
 from __future__ import annotations
 

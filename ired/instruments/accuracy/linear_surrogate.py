@@ -1,4 +1,4 @@
-"""How much of a network is an affine map of the problem?
+"""Linear surrogates by ridge regression: how much of a network is an affine map of the problem?
 
 The published model is as accurate as least squares on A. So whatever is found in a network is asked
 for here: how much of it does an affine map of the upper triangle of A explain on problems that the map
@@ -93,7 +93,7 @@ class Explained:
         targets that do not vary."""
         size = self.total.mean()
         if not size > 0:
-            return Interval(0.0, 0.0, 0.0, 0.95, len(self.total), "constant")
+            return Interval(estimate=0.0, low=0.0, high=0.0, level=0.95, units=len(self.total), method="constant")
         rest = self.unexplained.mean() / size
         return student_interval(1 - rest - (self.unexplained - rest * self.total) / size)
 

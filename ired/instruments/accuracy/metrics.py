@@ -1,4 +1,4 @@
-"""How good a model's answers are, and how much of them is an affine map of A."""
+"""Mean squared error of a model's answers, and how much of them is an affine map of A."""
 
 from __future__ import annotations
 
@@ -29,6 +29,15 @@ class Accuracy:
     affine: Interval
     recovered: Interval
 
+    def rows(self, landscapes: int = 10) -> list[dict[str, float]]:
+        """A row for every number of optimisation steps, all landscapes together: steps, mse, low and high."""
+        return [{"steps": landscapes * inner} | error.row("mse") for inner, error in self.mse.items()]
+
+    def numbers(self, family: str) -> dict[str, float]:
+        """As metrics of a run: mse.<family>.steps_<steps>, and both shares with their intervals."""
+        errors = {f"mse.{family}.steps_{row['steps']}": row["mse"] for row in self.rows()}
+        return errors | self.affine.metrics(f"affine_share.{family}") | self.recovered.metrics(f"recovered.{family}")
+
 
 def accuracy(answer: Callable[[Tensor, int], Tensor], A: Tensor, Y: Tensor, inner_steps: Iterable[int]) -> Accuracy:
     """answer(A, inner steps) gives matrices (N, n, n), Y are the true ones; all float64."""
@@ -38,7 +47,14 @@ def accuracy(answer: Callable[[Tensor, int], Tensor], A: Tensor, Y: Tensor, inne
         errors[steps] = (answers - Y).pow(2).mean((-2, -1))
     share = affine_share(A, answers, Y)
     left = ratio_interval(share.unexplained, share.total)
-    affine = Interval(1 - left.estimate, 1 - left.high, 1 - left.low, left.level, left.units, left.method)
+    affine = Interval(
+        estimate=1 - left.estimate,
+        low=1 - left.high,
+        high=1 - left.low,
+        level=left.level,
+        units=left.units,
+        method=left.method,
+    )
     mse = {steps: mean_interval(error) for steps, error in errors.items()}
     return Accuracy(errors, mse, affine, ratio_interval(share.gained, share.missed))
 

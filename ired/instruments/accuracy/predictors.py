@@ -1,4 +1,4 @@
-"""Predictors of A⁻¹ that know no landscapes: what every accuracy is measured against.
+"""Least squares, a regression network and other predictors that know no landscapes: what a model has to beat.
 
 Zero, the training mean, ordinary least squares on A and on [A, A²] (upper triangles and an
 intercept), and a plain regression network. The published energy model is about as accurate as the
@@ -138,14 +138,14 @@ def fit(batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Predictor]:
     target = slice(2 * half, 3 * half)
     none = mean.new_zeros(0, half)
     predictors = {
-        "zero": Predictor("zero", n, 0, none, torch.zeros_like(mean[target])),
-        "mean": Predictor("mean", n, 0, none, mean[target]),
+        "zero": Predictor(name="zero", n=n, degree=0, weights=none, intercept=torch.zeros_like(mean[target])),
+        "mean": Predictor(name="mean", n=n, degree=0, weights=none, intercept=mean[target]),
     }
     for name, degree in (("least_squares", 1), ("least_squares_squared", 2)):
         used = slice(0, degree * half)
         weights = _solve(covariance[used, used], covariance[used, target])
         intercept = mean[target] - mean[used] @ weights
-        predictors[name] = Predictor(name, n, degree, weights, intercept)
+        predictors[name] = Predictor(name=name, n=n, degree=degree, weights=weights, intercept=intercept)
     return predictors
 
 

@@ -35,7 +35,10 @@ def check_attribution(references: References, generator: torch.Generator) -> lis
             for target in (integrated_gradients.gap(energy, k, y0), integrated_gradients.score(energy, k, (0, 1)))
             for begin in names
         ]
-        checks += [Check(NAME, f"incompleteness, k={k}", 0, max(worst), 1e-6), *_integrals(ideal, k, A, y, y0)]
+        checks += [
+            Check(NAME, f"incompleteness, k={k}", expected=0, measured=max(worst), tolerance=1e-6),
+            *_integrals(ideal, k, A, y, y0),
+        ]
 
     def inverted(A: Tensor, start: Tensor) -> Tensor:
         return ideal.coordinates.encode(torch.linalg.inv(A))
@@ -135,9 +138,11 @@ def _methods(ideal: Any, A: Tensor, y: Tensor, begins: dict[str, Baseline], gene
     drawn = torch.randn(50, 1, generator=generator, dtype=y.dtype).to(y).abs()
     vector, share = integrated_gradients.leading(drawn * w)
     return [
-        Check(NAME, "infidelity and sensitivity of a linear gradient", 0, float(worst), 1e-5),
-        Check(NAME, "cosine of its attributions to Shapley values", 1, float(near), 1e-5),
+        Check(
+            NAME, "infidelity and sensitivity of a linear gradient", expected=0, measured=float(worst), tolerance=1e-5
+        ),
+        Check(NAME, "cosine of its attributions to Shapley values", expected=1, measured=float(near), tolerance=1e-5),
         compare(NAME, "share of the smallest eigenvalue's own form", 1, lowest, 1e-9),
         compare(NAME, "leading direction", size(w / w.norm()), size(vector), 1e-9),
-        Check(NAME, "share that it explains", 1, share, 1e-9),
+        Check(NAME, "share that it explains", expected=1, measured=share, tolerance=1e-9),
     ]

@@ -109,11 +109,35 @@ def check_planted_subspace(generator: torch.Generator) -> list[Check]:
     p = alignment.alignment(rows[:1], directions).chance
     same = alignment.alignment(rows, rows.expand(3, -1, -1)).cosine
     return [
-        Check(NAME, "components of a planted plane", m, float(components.real[0]), 0),
-        Check(NAME, "its angle to what is found", 0, active_subspace.angle(components.rows[0, :m], rows), 10),
-        Check(NAME, "angle between halves of the problems", 0, float(np.median(stable.halves)), 15),
-        Check(NAME, "share of noise with a component", 0.05, float((blind.real > 0).mean()), 0.15),
-        Check(NAME, "share of p < 0.05 for random directions", 0.05, float((p < 0.05).mean()), 0.04),
+        Check(NAME, "components of a planted plane", expected=m, measured=float(components.real[0]), tolerance=0),
+        Check(
+            NAME,
+            "its angle to what is found",
+            expected=0,
+            measured=active_subspace.angle(components.rows[0, :m], rows),
+            tolerance=10,
+        ),
+        Check(
+            NAME,
+            "angle between halves of the problems",
+            expected=0,
+            measured=float(np.median(stable.halves)),
+            tolerance=15,
+        ),
+        Check(
+            NAME,
+            "share of noise with a component",
+            expected=0.05,
+            measured=float((blind.real > 0).mean()),
+            tolerance=0.15,
+        ),
+        Check(
+            NAME,
+            "share of p < 0.05 for random directions",
+            expected=0.05,
+            measured=float((p < 0.05).mean()),
+            tolerance=0.04,
+        ),
         compare(NAME, "cosines of two components with themselves", np.eye(m), same, 1e-12),
     ]
 

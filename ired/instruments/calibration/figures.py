@@ -1,4 +1,4 @@
-"""How well the instruments recover known answers."""
+"""Figure of calibration: how well the instruments recover known answers."""
 
 from __future__ import annotations
 

@@ -104,12 +104,6 @@ ON_PLANTED_DATA = {
 }
 
 
-class Miscalibrated(Exception):
-    """Instruments missed known answers (which must not be believed then): which, with the two numbers."""
-
-    exit_status = 1
-
-
 def on_energies(references: References, generators: Callable[[int], torch.Generator]) -> list[Check]:
     """What every instrument finds on energies that are known in closed form.
 

@@ -113,17 +113,27 @@ def check_energy_terms(references: References, generator: torch.Generator) -> li
     chosen = np.arange(size) == 1
     for measure in ("gap", "score"):
         entry = by[measure, "entry"]
-        checks.append(Check(name, f"share of the {measure} of the only output", 1, entry.share(chosen).estimate, 1e-9))
+        checks.append(
+            Check(
+                name,
+                f"share of the {measure} of the only output",
+                expected=1,
+                measured=entry.share(chosen).estimate,
+                tolerance=1e-9,
+            )
+        )
         share = energy_outputs.participation(entry, 20).share
-        checks.append(Check(name, f"outputs that carry the {measure}", 1 / size, share, 1e-12))
+        checks.append(
+            Check(name, f"outputs that carry the {measure}", expected=1 / size, measured=share, tolerance=1e-12)
+        )
     spread = [terms for terms in split.terms if (terms.measure, terms.basis) == ("gap", "entry")]
     checks.append(
         Check(
             name,
             "outputs that carry an ideal gap, not few",
-            1,
-            energy_outputs.participation(spread[0], 20).share > 0.4,
-            0,
+            expected=1,
+            measured=energy_outputs.participation(spread[0], 20).share > 0.4,
+            tolerance=0,
         )
     )
     # Beside it the rest of a gap, ‖Jz‖², grows with the outputs.
@@ -131,13 +141,13 @@ def check_energy_terms(references: References, generator: torch.Generator) -> li
     flat = energy_outputs.split(offset, A, y0, k, frames, 40, generator)
     checks += [
         compare(name, "parts of the gap", flat.gap, flat.parts.sum(1), 1e-6 * np.abs(flat.gap).max()),
-        Check(name, "constant part", 1, flat.constant, 1e-9),
+        Check(name, "constant part", expected=1, measured=flat.constant, tolerance=1e-9),
         Check(
             name,
             "gap along the constant, of a large one",
-            1,
-            float((flat.along * flat.gap).sum() / (flat.gap**2).sum()),
-            1e-2,
+            expected=1,
+            measured=float((flat.along * flat.gap).sum() / (flat.gap**2).sum()),
+            tolerance=1e-2,
         ),
     ]
     carried = output_entries.carried(ideal, A, y0, k, frames, generator)
@@ -146,7 +156,9 @@ def check_energy_terms(references: References, generator: torch.Generator) -> li
         *checks,
         compare(name, "gap carried by the own entry", 1, carried.diagonal["entry"], 1e-9),
         compare(name, "the same in the eigenbasis", 1, carried.diagonal["eigen"], 1e-9),
-        Check(name, "the same of outputs turned at random", 1, carried.turns.max() < 0.5, 0),
+        Check(
+            name, "the same of outputs turned at random", expected=1, measured=carried.turns.max() < 0.5, tolerance=0
+        ),
         compare(name, "midpoint rule on linear outputs", 0, carried.error, 1e-9),
         compare(
             name, "outputs that follow a permutation", fair.outputs[:, 1], fair.outputs[:, 0], 1e-8 * fair.outputs.max()
@@ -174,17 +186,23 @@ def check_composition(references: References, generator: torch.Generator) -> lis
         beside = edges.size.copy()
         beside[i, j] = 0
         checks += [
-            Check(name, f"planted edge {n + 1}", np.abs(weight * h).mean(), edges.size[i, j], 1e-9),
-            Check(name, f"its sign {n + 1}", weight * h.mean(), edges.signed[i, j], 1e-9),
+            Check(
+                name,
+                f"planted edge {n + 1}",
+                expected=np.abs(weight * h).mean(),
+                measured=edges.size[i, j],
+                tolerance=1e-9,
+            ),
+            Check(name, f"its sign {n + 1}", expected=weight * h.mean(), measured=edges.signed[i, j], tolerance=1e-9),
             compare(name, f"edges beside it {n + 1}", 0, beside, 1e-12),
             compare(name, f"edges ablated {n + 1}", edges.signed, edges.cut_signed, 1e-9),
             compare(name, f"left over {n + 1}", 0, edges.rest, 1e-9),
             Check(
                 name,
                 f"parents of its end {n + 1}",
-                1 / len(edges.sources),
-                float(edges.parents()[list(edges.targets).index(j)]),
-                1e-12,
+                expected=1 / len(edges.sources),
+                measured=float(edges.parents()[list(edges.targets).index(j)]),
+                tolerance=1e-12,
             ),
         ]
     gap = attribute(energy, "fc3", dictionary, tokens)
@@ -195,13 +213,13 @@ def check_composition(references: References, generator: torch.Generator) -> lis
     reach = feature_graph.score_reach(energy, "fc3", dictionary, tokens)
     return [
         *checks,
-        Check(name, "chains found", 1, len(chains), 0),
-        Check(name, "the planted chain", 1, chains[0] == path, 0),
+        Check(name, "chains found", expected=1, measured=len(chains), tolerance=0),
+        Check(name, "the planted chain", expected=1, measured=chains[0] == path, tolerance=0),
         compare(name, "its effect on the gap", expected, table["size"], 1e-9),
         compare(name, "the same ablated", expected, table["cut"], 1e-9),
         compare(name, "its mean effect ablated", table["signed"], table["cut_signed"], 1e-9),
-        Check(name, "score through its last feature", 1, float(reach.share[path[2]]), 1e-9),
-        Check(name, "score past the features", 0, reach.rest, 1e-9),
+        Check(name, "score through its last feature", expected=1, measured=float(reach.share[path[2]]), tolerance=1e-9),
+        Check(name, "score past the features", expected=0, measured=reach.rest, tolerance=1e-9),
         *_random_layer(generator),
     ]
 
@@ -219,8 +237,22 @@ def _random_layer(generator: torch.Generator) -> list[Check]:
     agree = feature_graph.verified(graph)
     chance = feature_graph.sparser(graph, turned, np.arange(40), True)
     return [
-        Check(name, "share of Gaussian edges for 80 % of their size", 0.504, graph.share(), 0.02),
-        Check(name, "rank correlation with ablation, linear", 1, agree.size.low, 1e-9),
-        Check(name, "slope of ablation over prediction, linear", 1, agree.slope.estimate, 1e-9),
-        Check(name, "sparser than shuffled weights, where there is no structure", 0, chance.edges.estimate, 1e-9),
+        Check(
+            name,
+            "share of Gaussian edges for 80 % of their size",
+            expected=0.504,
+            measured=graph.share(),
+            tolerance=0.02,
+        ),
+        Check(name, "rank correlation with ablation, linear", expected=1, measured=agree.size.low, tolerance=1e-9),
+        Check(
+            name, "slope of ablation over prediction, linear", expected=1, measured=agree.slope.estimate, tolerance=1e-9
+        ),
+        Check(
+            name,
+            "sparser than shuffled weights, where there is no structure",
+            expected=0,
+            measured=chance.edges.estimate,
+            tolerance=1e-9,
+        ),
     ]

@@ -54,11 +54,11 @@ def looks(variants: Iterable[str]) -> dict[str, Look]:
             for i, name in enumerate(variants)
         }
     marks = dict(zip(energies, MARKS, strict=False))
-    found = {}
+    look = {}
     for name, (energy, mining) in zip(variants, parts, strict=True):
         marker, line, shade = marks[energy]
-        found[name] = Look(_shaded(HUES[mining], shade), marker, line)
-    return found
+        look[name] = Look(_shaded(HUES[mining], shade), marker, line)
+    return look
 
 
 def plot_accuracy(table: DataFrame, references: DataFrame, title: str = "") -> Figure:
@@ -214,18 +214,24 @@ def plot_landscapes(table: DataFrame, references: Mapping[str, float] | None = N
             axis.axhline(ideal, color="0.3", linestyle=":", linewidth=1.4, zorder=1)
         for variant, rows in part.groupby("variant", sort=False):
             over = rows.groupby("landscape")["value"].agg(["mean", "min", "max"]).clip(lower=floor)
-            own = look[variant]
+            style = look[variant]
             axis.fill_between(
                 over.index,
                 over["min"],
                 over["max"],
-                color=own.colour,
+                color=style.colour,
                 linewidth=0,
                 alpha=min(0.15, 0.7 / len(variants)),
                 zorder=1.5,
             )
             axis.plot(
-                over.index, over["mean"], own.marker, color=own.colour, linestyle=own.line, markersize=4, linewidth=1.5
+                over.index,
+                over["mean"],
+                style.marker,
+                color=style.colour,
+                linestyle=style.line,
+                markersize=4,
+                linewidth=1.5,
             )
         axis.set_xticks(sorted(set(table["landscape"])))
         axis.set_xlabel("landscape k  (0 sharpest)")
@@ -233,8 +239,8 @@ def plot_landscapes(table: DataFrame, references: Mapping[str, float] | None = N
     for axis in axes.flat[len(measures) :]:
         axis.set_axis_off()
     handles = [
-        Line2D([], [], color=own.colour, marker=own.marker, linestyle=own.line, label=name)
-        for name, own in look.items()
+        Line2D([], [], color=style.colour, marker=style.marker, linestyle=style.line, label=name)
+        for name, style in look.items()
     ] + ([Line2D([], [], color="0.3", linestyle=":", label="ideal landscape")] if references else [])
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 2 * columns))
     return figure
@@ -274,9 +280,9 @@ def _dots(axis: Axes, values, y: float, look: Look, filled: bool, floor: float |
     values = values[np.isfinite(values)]
     if not len(values):
         return
-    seen = values if floor is None else np.maximum(values, floor)
+    drawn = values if floor is None else np.maximum(values, floor)
     axis.plot(
-        seen, np.full(len(seen), y), "o", color=look.colour, markersize=3.2, alpha=0.55, markeredgewidth=0, zorder=2
+        drawn, np.full(len(drawn), y), "o", color=look.colour, markersize=3.2, alpha=0.55, markeredgewidth=0, zorder=2
     )
     low, high = values.mean(), values.mean()
     if len(values) > 1:
@@ -318,11 +324,11 @@ def _matrix(pairs: DataFrame, variants: Sequence[str], column: str) -> np.ndarra
 
 def _kinds(table: DataFrame) -> Series:
     """One of `GROUPS`, "copy", or a control's name."""
-    one, same = table["first"] == table["second"], table["first_seed"] == table["second_seed"]
-    own = np.select([one & same, one, same], ["copy", SEEDS, MINING], BOTH)
+    same_variant, same_seed = table["first"] == table["second"], table["first_seed"] == table["second_seed"]
+    kinds = np.select([same_variant & same_seed, same_variant, same_seed], ["copy", SEEDS, MINING], BOTH)
     if "kind" not in table:
-        return Series(own, index=table.index)
-    return table["kind"].where(table["kind"].notna() & ~table["kind"].isin(list(GROUPS)), own)
+        return Series(kinds, index=table.index)
+    return table["kind"].where(table["kind"].notna() & ~table["kind"].isin(list(GROUPS)), kinds)
 
 
 def _levels(pairs: DataFrame) -> dict[str, float]:
@@ -349,13 +355,13 @@ def _strip(
     """The pairs of each group under each other, with their mean; copies, controls and chance."""
     rng, table = np.random.default_rng(y), table[table[column].notna()]
     for (kind, (_, colour)), shift in zip(GROUPS.items(), (-0.25, 0.0, 0.25), strict=True):
-        seen = table[table["kind"] == kind]
-        if seen.empty:
+        group = table[table["kind"] == kind]
+        if group.empty:
             continue
-        colours = [look[v].colour for v in seen["first"]] if kind == SEEDS else colour
-        jitter = rng.uniform(-0.07, 0.07, len(seen))
-        axis.scatter(seen[column], y + shift + jitter, 9, colours, alpha=0.6, linewidths=0)
-        axis.plot(seen[column].mean(), y + shift, "|", color="0.05", markersize=12, markeredgewidth=2.2, zorder=4)
+        colours = [look[v].colour for v in group["first"]] if kind == SEEDS else colour
+        jitter = rng.uniform(-0.07, 0.07, len(group))
+        axis.scatter(group[column], y + shift + jitter, 9, colours, alpha=0.6, linewidths=0)
+        axis.plot(group[column].mean(), y + shift, "|", color="0.05", markersize=12, markeredgewidth=2.2, zorder=4)
     for kind, (marker, colour) in marks.items():
         x = table.loc[table["kind"] == kind, column]
         if len(x):  # an empty line that is not clipped takes up room

@@ -1,4 +1,4 @@
-"""Figures of P7-04: paired differences of variants, as a forest plot and as a heat map."""
+"""Figures of P7-04: forest plot and heat map of paired differences; and what is said below all its figures."""
 
 from __future__ import annotations
 
@@ -11,11 +11,59 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from pandas import DataFrame
 
-from ired.instruments.comparison.figures import looks, plot_nothing_to_compare, unique
+from ired.instruments.comparison.figures import (
+    looks,
+    plot_accuracy,
+    plot_consistency,
+    plot_landscapes,
+    plot_nothing_to_compare,
+    unique,
+)
 from ired.instruments.comparison.paired_seeds import LARGEST
+from ired.instruments.comparison.study import Study
 from ired.plotting.axes import signed_log
 from ired.plotting.plots import heat_map
 from ired.plotting.style import DIVERGING, canvas
+
+
+def mining_figures(
+    comparison: Study, accuracy: DataFrame, references: DataFrame, landscapes: DataFrame
+) -> list[tuple[str, Figure, str]]:
+    """Name, figure and caption of each figure of P7-04.
+
+    accuracy: as `study.accuracy` makes it; references: columns family, predictor, mse; landscapes: columns metric,
+    landscape, value, variant, seed.
+    """
+    several = landscapes.groupby("metric")["landscape"].transform("nunique") > 1
+    return [
+        (
+            "accuracy",
+            plot_accuracy(accuracy, references),
+            "Small dots are seeds, large ones means with Student's 95 % intervals. Dashed: reference predictors.",
+        ),
+        *(
+            (
+                name,
+                plot_differences(rows),
+                "Differences to none, paired by seed, in their own deviations. Filled: significant after correction "
+                "over all cells. Grey: what so few seeds cannot see with 80 % power.",
+            )
+            for name, rows in comparison.cells()
+        ),
+        (
+            "changes",
+            plot_heatmap(comparison.changed()),
+            "Differences to none in units of the deviation between seeds; metrics that are the same in all models are "
+            "left out.",
+        ),
+        (
+            "consistency",
+            plot_consistency(comparison.pairs),
+            "What two models share, from 0 to 1, beside a copy, a model with its weights shuffled, an untrained one "
+            "and the ideal energy.",
+        ),
+        ("landscapes", plot_landscapes(landscapes[several]), "Means over seeds with the range of seeds."),
+    ]
 
 
 def plot_differences(table: DataFrame, measure: str = "d_z", reference: str = "none", title: str = "") -> Figure:

@@ -11,7 +11,7 @@ from pandas import DataFrame
 
 from ired.instruments.comparison import paired_seeds
 from ired.instruments.core.check import Check, compare
-from ired.instruments.statistics import power
+from ired.instruments.statistics import intervals, power
 
 SEEDS, DRAWS = 5, 20000
 
@@ -28,10 +28,10 @@ def _tables(rng: np.random.Generator) -> list[Check]:
     moved = base + 0.5 * rng.standard_normal(base.shape)
     moved[0] += shift - (moved[0] - base[0]).mean()
     table = _long({"none": base, "copy": base, "moved": moved})
-    found = paired_seeds.compare(table, resamples=99)
-    copy = found.table[found.table["variant"] == "copy"]
+    compared = paired_seeds.compare(table, resamples=99)
+    copy = compared.table[compared.table["variant"] == "copy"]
     nothing = copy[["difference", "low", "high", "d_z", "bootstrap_low", "detectable"]]
-    row = found.cell("moved", "0")
+    row = compared.cell("moved", "0")
     step = np.linspace(0, 12, 7)
     added = {str(v): base[:1] + height for v, height in enumerate(step)}
     shares = paired_seeds.spread(_long(added)).iloc[0]
@@ -41,14 +41,44 @@ def _tables(rng: np.random.Generator) -> list[Check]:
     return [
         compare(name, "p-values of a copy", 1, copy[["p_t", "p_flip", "p_t_adjusted"]].to_numpy(), 0),
         compare(name, "differences of a copy, and their intervals", 0, nothing.to_numpy(), 0),
-        Check(name, "a planted shift", shift, row["difference"], 1e-12),
-        Check(name, "its deviations", shift / np.std(moved[0] - base[0], ddof=1), row["d_z"], 1e-9),
-        Check(name, "its p-value by sign flips is the floor", 2 / 2**SEEDS, row["p_flip"], 1e-12),
-        Check(name, "its share of the reference", shift / base[0].mean(), row["relative"], 1e-9),
-        Check(name, "whether it is significant", 1, row["significant"], 0),
-        Check(name, "share of variants in planted variances", variances[0] / sum(variances), shares["variant"], 1e-9),
-        Check(name, "7 % below a constant, and 3 %", 1, left.beats and not other.beats, 0),
-        Check(name, "7 % below a constant that differs between seeds", -0.07, left.relative.low, 1e-9),
+        Check(name, "a planted shift", expected=shift, measured=row["difference"], tolerance=1e-12),
+        Check(
+            name,
+            "its deviations",
+            expected=shift / np.std(moved[0] - base[0], ddof=1),
+            measured=row["d_z"],
+            tolerance=1e-9,
+        ),
+        Check(
+            name,
+            "its p-value by sign flips is the floor",
+            expected=2 / 2**SEEDS,
+            measured=row["p_flip"],
+            tolerance=1e-12,
+        ),
+        Check(
+            name,
+            "its share of the reference",
+            expected=shift / base[0].mean(),
+            measured=row["relative"],
+            tolerance=1e-9,
+        ),
+        Check(name, "whether it is significant", expected=1, measured=row["significant"], tolerance=0),
+        Check(
+            name,
+            "share of variants in planted variances",
+            expected=variances[0] / sum(variances),
+            measured=shares["variant"],
+            tolerance=1e-9,
+        ),
+        Check(name, "7 % below a constant, and 3 %", expected=1, measured=left.beats and not other.beats, tolerance=0),
+        Check(
+            name,
+            "7 % below a constant that differs between seeds",
+            expected=-0.07,
+            measured=left.relative.low,
+            tolerance=1e-9,
+        ),
     ]
 
 
@@ -71,7 +101,7 @@ def _rates(rng: np.random.Generator) -> list[Check]:
     swap = rng.random(base.shape) < 0.5
     null = paired_seeds.paired(np.where(swap, base, base + noise), np.where(swap, base + noise, base))
     effect = paired_seeds.paired(base + noise + least, base)
-    low, high = paired_seeds._fieller(0.8 * base + noise, base, 0.95)[1:]
+    low, high = intervals.fieller(0.8 * base + noise, base, 0.95)[1:]
     shares = {
         "share of p < 0.05 over relabelled seeds, t-test": (0.05, null.p_t < 0.05),
         "share of p at the floor over relabelled seeds, sign flips": (2 / 2**SEEDS, null.p_flip <= null.floor + 1e-12),
@@ -80,16 +110,22 @@ def _rates(rng: np.random.Generator) -> list[Check]:
         "power at the smallest detectable effect": (0.8, effect.p_t < 0.05),
     }
     return [
-        Check(name, what, share, float(np.mean(hits)), 5 * float(np.sqrt(share * (1 - share) / DRAWS)))
+        Check(
+            name,
+            what,
+            expected=share,
+            measured=float(np.mean(hits)),
+            tolerance=5 * float(np.sqrt(share * (1 - share) / DRAWS)),
+        )
         for what, (share, hits) in shares.items()
     ] + [
         # 1.682 and 0.996, solved with scipy.stats.nct; METHODS §6 has the first one, from simulations.
         Check(
             name,
             "smallest detectable effects at 5 and 10 seeds",
-            1.682 + 0.996,
-            least + power.detectable(10),
-            0.01,
+            expected=1.682 + 0.996,
+            measured=least + power.detectable(10),
+            tolerance=0.01,
         )
     ]
 

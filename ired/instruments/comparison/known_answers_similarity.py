@@ -1,4 +1,4 @@
-"""Known answers of fingerprints and their comparison: copies, equivalents, shuffled weights, chance."""
+"""Known answers of representational similarity: copies, equivalents, shuffled weights, chance."""
 
 from __future__ import annotations
 
@@ -73,19 +73,19 @@ def a_ground(energy: Energy, like: Tensor, size: Any, generator: torch.Generator
 
 def remade(chain: Chain, W: list[Tensor], b: list[Tensor]) -> Chain:
     """A chain with these weights."""
-    found = Chain(chain, torch.Generator())
-    found.W, found.b = list(W), list(b)
-    return found
+    copy = Chain(chain, torch.Generator())
+    copy.W, copy.b = list(W), list(b)
+    return copy
 
 
 def permuted(chain: Chain, generator: torch.Generator) -> Chain:
     """The same function: neurons of every hidden layer in another order."""
-    found = remade(chain, chain.W, chain.b)
+    other = remade(chain, chain.W, chain.b)
     for place in range(3):
         order = torch.randperm(len(chain.b[place]), generator=generator)
-        found.W[place], found.b[place] = found.W[place][order], found.b[place][order]
-        found.W[place + 1] = found.W[place + 1][:, order]
-    return found
+        other.W[place], other.b[place] = other.W[place][order], other.b[place][order]
+        other.W[place + 1] = other.W[place + 1][:, order]
+    return other
 
 
 def shuffled(chain: Chain, generator: torch.Generator) -> Chain:
@@ -103,26 +103,37 @@ def check_consistency(references: References, generator: torch.Generator) -> lis
     def taken(energy: Energy) -> Fingerprint:
         return representation.fingerprint(energy, ground, walk, SIZE)
 
-    known, own = taken(ideal), taken(chain)
+    known, mlp = taken(ideal), taken(chain)
     other, thrice, upside = (taken(e) for e in (algebraic, Upside(ideal, 3.0), Upside(ideal, -1.0)))
-    same = similarity.compare(own, taken(remade(chain, chain.W, chain.b)))
-    order = similarity.compare(own, taken(permuted(chain, generator)))
+    same = similarity.compare(mlp, taken(remade(chain, chain.W, chain.b)))
+    order = similarity.compare(mlp, taken(permuted(chain, generator)))
     # In few dimensions one order of the weights may be like the own one by chance: a mean of several.
-    mixed = np.mean([similarity.compare(own, taken(shuffled(chain, generator))).score for _ in range(SHUFFLES)])
+    mixed = np.mean([similarity.compare(mlp, taken(shuffled(chain, generator))).score for _ in range(SHUFFLES)])
     scaled = similarity.compare(known, thrice)
     turned = similarity.compare(known, upside)
     return [
-        *(Check(NAME, f"{part} of two copies", 1, value, 1e-6) for part, value in same.raw.items()),
-        Check(NAME, "score of two copies", 1, same.score, 1e-6),
         *(
-            Check(NAME, f"{part} with neurons in another order", 1, order.raw[part], 1e-6)
+            Check(NAME, f"{part} of two copies", expected=1, measured=value, tolerance=1e-6)
+            for part, value in same.raw.items()
+        ),
+        Check(NAME, "score of two copies", expected=1, measured=same.score, tolerance=1e-6),
+        *(
+            Check(NAME, f"{part} with neurons in another order", expected=1, measured=order.raw[part], tolerance=1e-6)
             for part in (*similarity.GENERAL, "directions")
         ),
-        Check(NAME, f"score with weights shuffled, {SHUFFLES} times", 0, mixed, 0.2),
-        Check(NAME, "landscape of three times the energy", 1, scaled.raw["landscape"], 1e-9),
-        Check(NAME, "attributions of three times the energy", 1, scaled.raw["attributions"], 1e-6),
-        Check(NAME, "landscape upside down", -1, turned.raw["landscape"], 1e-9),
-        Check(NAME, "the same as a part", 0, turned.parts["landscape"], 0),
+        Check(NAME, f"score with weights shuffled, {SHUFFLES} times", expected=0, measured=mixed, tolerance=0.2),
+        Check(
+            NAME, "landscape of three times the energy", expected=1, measured=scaled.raw["landscape"], tolerance=1e-9
+        ),
+        Check(
+            NAME,
+            "attributions of three times the energy",
+            expected=1,
+            measured=scaled.raw["attributions"],
+            tolerance=1e-6,
+        ),
+        Check(NAME, "landscape upside down", expected=-1, measured=turned.raw["landscape"], tolerance=1e-9),
+        Check(NAME, "the same as a part", expected=0, measured=turned.parts["landscape"], tolerance=0),
         *_by_hand(references, ground, known, other),
         *_chance(known, generator),
     ]
@@ -131,22 +142,28 @@ def check_consistency(references: References, generator: torch.Generator) -> lis
 def _by_hand(references: References, ground: Ground, known: Fingerprint, other: Fingerprint) -> list[Check]:
     """Two energies whose landscapes and derivatives are known."""
     c, k0 = references.ideal.coordinates, 0
-    away = (
+    offsets = (
         ground.near
         - torch.stack([states.centre(references.ideal, ground.y0, k) for k in range(len(ground.near))])[:, :, None]
     )
-    D = c.project(away).unflatten(-1, (c.n, c.n))
+    D = c.project(offsets).unflatten(-1, (c.n, c.n))
     bowls = [array(x.pow(2).sum((-2, -1))) for x in (D, ground.A[:, None] @ D)]
     bowls = [x - x.mean(-1, keepdims=True) for x in bowls]
-    one, two = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in bowls)
-    cosine = (one * two).sum(-1)
+    first, second = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in bowls)
+    cosine = (first * second).sum(-1)
     slope = -states.centre(references.ideal, 1.0, k0) / states.sigma(references.ideal, k0)
     exact = slope * exact_sensitivity.exact_jacobian(references.ideal, ground.A)
     exact = array(torch.einsum("psij,mij->pms", exact, ground.moves))
-    found, size = similarity.compare(known, other), np.abs(exact).max()
+    consistency, size = similarity.compare(known, other), np.abs(exact).max()
     return [
         compare(NAME, "ideal attributions", exact / size, known.attributions / size, 1e-4),
-        Check(NAME, "landscape of ideal and algebraic", cosine.mean(), found.raw["landscape"], 1e-9),
+        Check(
+            NAME,
+            "landscape of ideal and algebraic",
+            expected=cosine.mean(),
+            measured=consistency.raw["landscape"],
+            tolerance=1e-9,
+        ),
         compare(NAME, "errors of ideal answers", 0, known.errors, 1e-8),
     ]
 
@@ -157,7 +174,7 @@ def _chance(known: Fingerprint, generator: torch.Generator) -> list[Check]:
     def drawn(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=torch.float64)
 
-    one, two = (
+    first, second = (
         replace(
             known,
             gaps=drawn(10, 100, 11).numpy(),
@@ -167,21 +184,47 @@ def _chance(known: Fingerprint, generator: torch.Generator) -> list[Check]:
         )
         for _ in range(2)
     )
-    found = similarity.compare(one, two)
+    consistency = similarity.compare(first, second)
     places = {"layer": np.repeat(["fc1", "fc2", "fc3"], 40), "landscape": 0}
     tables = [DataFrame(places | {"answers": drawn(120).numpy() + 5}) for _ in range(20)]
     effects = [similarity.directions(a, b, "answers") for a, b in zip(tables[::2], tables[1::2], strict=False)]
     fit = torch.arange(400) < 200
     codes = [(drawn(400, 12) - 1).relu() for _ in range(2)]
-    away = similarity.matched(*codes, fit)
+    correlation = similarity.matched(*codes, fit)
     order = torch.randperm(12, generator=generator)
-    attributions, answers = (found.raw[part] for part in ("attributions", "answers"))
+    attributions, answers = (consistency.raw[part] for part in ("attributions", "answers"))
     # Four standard deviations of a mean of so many independent cosines.
     return [
-        Check(NAME, "landscape of independent gaps", 0, found.raw["landscape"], 4 / 1e4**0.5),
-        Check(NAME, "attributions of independent ones", 0, attributions, 4 / (400 * 36) ** 0.5),
-        Check(NAME, "answers of independent errors", 0, answers, 4 / 4000**0.5),
-        Check(NAME, "effects of independent directions", 0, float(np.mean(effects)), 4 / 1170**0.5),
-        Check(NAME, "matched features of independent ones", 0, away, 4 / (200 * 12) ** 0.5),
-        Check(NAME, "features in another order", 1, similarity.matched(codes[0], codes[0][:, order], fit), 1e-9),
+        Check(
+            NAME,
+            "landscape of independent gaps",
+            expected=0,
+            measured=consistency.raw["landscape"],
+            tolerance=4 / 1e4**0.5,
+        ),
+        Check(
+            NAME, "attributions of independent ones", expected=0, measured=attributions, tolerance=4 / (400 * 36) ** 0.5
+        ),
+        Check(NAME, "answers of independent errors", expected=0, measured=answers, tolerance=4 / 4000**0.5),
+        Check(
+            NAME,
+            "effects of independent directions",
+            expected=0,
+            measured=float(np.mean(effects)),
+            tolerance=4 / 1170**0.5,
+        ),
+        Check(
+            NAME,
+            "matched features of independent ones",
+            expected=0,
+            measured=correlation,
+            tolerance=4 / (200 * 12) ** 0.5,
+        ),
+        Check(
+            NAME,
+            "features in another order",
+            expected=1,
+            measured=similarity.matched(codes[0], codes[0][:, order], fit),
+            tolerance=1e-9,
+        ),
     ]

@@ -1,4 +1,4 @@
-"""What the numbers of a portrait are called, what they mean and which way is better."""
+"""Names of a portrait's metrics: what they are called, what they mean and which way is better."""
 
 from __future__ import annotations
 
@@ -149,9 +149,9 @@ METRICS: dict[str, Metric] = {
 
 def metrics(families: Iterable[str]) -> dict[str, Metric]:
     """All metrics of a portrait with answers in these families of problems."""
-    found = {}
+    errors = {}
     for family in families:
-        own = f"accuracy.mse.{family}", f"accuracy.mse_denoised.{family}"
-        found[own[0]] = Metric(0, f"sampled MSE per entry, {family}", "", LOWER)
-        found[own[1]] = Metric(0, f"MSE per entry, sampled without descent, {family}", "", LOWER)
-    return found | METRICS
+        names = f"accuracy.mse.{family}", f"accuracy.mse_denoised.{family}"
+        errors[names[0]] = Metric(0, f"sampled MSE per entry, {family}", "", LOWER)
+        errors[names[1]] = Metric(0, f"MSE per entry, sampled without descent, {family}", "", LOWER)
+    return errors | METRICS

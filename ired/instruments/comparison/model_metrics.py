@@ -1,4 +1,4 @@
-"""A model's portrait: what the instruments of all phases say of it, at reduced sizes, as plain numbers.
+"""Metrics of one model, its portrait: what the instruments of all phases say of it, at reduced sizes, as plain numbers.
 
 Portraits are there to be compared. So all models are asked about the same problems and random points
 (`Scene`), every number is defined for every model (a minimum that was not found counts as far away, an
@@ -143,8 +143,8 @@ def take(
 
     def accuracy() -> dict[str, float]:
         model, dtype = (energy, torch.float64) if bulk is None else (bulk, torch.float32)
-        numbers, found = model_metrics_answers.accuracy(model, sampler, scene.families, dtype)
-        states.update(found)
+        numbers, sampled = model_metrics_answers.accuracy(model, sampler, scene.families, dtype)
+        states.update(sampled)
         return numbers
 
     def geometry() -> dict[str, float]:
@@ -156,7 +156,7 @@ def take(
     def turns() -> dict[str, float]:
         many, few = sizes.rotated
         A = scene.families[TEST][0][:many]
-        found = equivariance.measure(
+        turned = equivariance.measure(
             energy,
             A,
             points.answers(energy, A),
@@ -164,8 +164,8 @@ def take(
             sampled=few,
             sampler=lambda *given: sampler(*given) / scene.scale,
         )
-        tables["equivariance"] = DataFrame(found.columns())
-        return {f"equivariance.{TURNED[turns]}_{what}": alike.error for (turns, what), alike in found.found.items()}
+        tables["equivariance"] = DataFrame(turned.columns())
+        return {f"equivariance.{TURNED[turns]}_{what}": alike.error for (turns, what), alike in turned.alike.items()}
 
     states: dict[str, Tensor] = {}
     numbers: dict[str, float] = {}
@@ -190,7 +190,7 @@ def take(
         began = time.perf_counter()
         numbers |= part()
         seconds[name] = time.perf_counter() - began
-    found = Portrait(numbers, tables, seconds)
-    if missing := found.missing(scene.families):
+    portrait = Portrait(numbers, tables, seconds)
+    if missing := portrait.missing(scene.families):
         raise ValueError(f"the portrait has no finite {', '.join(missing)}")
-    return found
+    return portrait

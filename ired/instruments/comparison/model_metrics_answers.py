@@ -1,4 +1,4 @@
-"""The answers' part of a portrait: how right they are, what they hang on, how they miss.
+"""Accuracy, sensitivity and SPD geometry of answers: how right they are, what they hang on, how they miss.
 
 What a sampler returns, (B, d), is `scale` times the answers at noise zero (the release leaves √ᾱ_0 in them).
 """
@@ -151,8 +151,8 @@ def geometry(
 def alarm(energy: Energy, usual: tuple[Tensor, Tensor], odd: tuple[Tensor, Tensor]) -> float:
     """AUROC of the energy in k = 0 at given answers, problems A (N, n, n) and answers (N, d) at noise
     zero: the probability that an odd problem's is the higher one."""
-    seen = [array(energy.energy(energy.prepare(A), states.centre(energy, y, 0), 0)) for A, y in (usual, odd)]
-    same, shifted = ({"energy": values} for values in seen)
+    energies = [array(energy.energy(energy.prepare(A), states.centre(energy, y, 0), 0)) for A, y in (usual, odd)]
+    same, shifted = ({"energy": values} for values in energies)
     return float(ood_detection.aurocs(same, shifted).estimate[0])
 
 
@@ -168,12 +168,12 @@ def linear(energy: Energy, A: Tensor, y: Tensor, generator: torch.Generator) -> 
         "quadratic_answers": (linear_surrogate.features(A, "A, A²"), to_basis(y)),
         "linear_score": (linear_surrogate.features(A, "A, y", to_basis(state)), score),
     }
-    found = {}
+    shares = {}
     for name, (X, T) in cases.items():
-        seen = linear_surrogate.Explained.of(X, T, fold)
-        size = seen.total.mean()
-        found[f"sanity.{name}"] = float(1 - seen.unexplained.mean() / size) if size > 0 else 0.0
-    return found
+        explained = linear_surrogate.Explained.of(X, T, fold)
+        size = explained.total.mean()
+        shares[f"sanity.{name}"] = float(1 - explained.unexplained.mean() / size) if size > 0 else 0.0
+    return shares
 
 
 def sanity(

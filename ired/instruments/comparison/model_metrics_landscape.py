@@ -1,4 +1,4 @@
-"""The landscape's part of a portrait: Phase 1's instruments at reduced sizes, as means over problems.
+"""Landscape metrics of a portrait: Phase 1's instruments at reduced sizes, as means over problems.
 
 Every number is a mean over problems in one landscape; means over landscapes say little, as the high
 ones are alike in all models. Hessians are looked at among symmetric directions: where states may be
@@ -50,17 +50,17 @@ def shape(
     wrongly = gradient_field.score_error(energy, A, y0, landscapes, states, stream("score"))
     y = points.at_noise(energy, y0[few], landscapes, stream("hessian"))
     bent = hessian.spectra(energy, A[few], y, landscapes)
-    own = bent.symmetric
+    eigenvalues = bent.symmetric
     offset, size = _levels(energy, A, y0, landscapes, states, stream("levels"))
-    found = {
+    measures = {
         "landscape.convexity": convex.share,
         "landscape.sharpness": sharp.curvature,
         "landscape.radius": sharp.radius,
         "landscape.wrong_costs_more": gaps.rate("other"),
-        "landscape.curvature": own.mean(-1),
-        "landscape.anisotropy": _anisotropy(own),
-        "landscape.negative": inertia(own)[..., 0] / own.shape[-1],
-        "landscape.condition": _condition(own),
+        "landscape.curvature": eigenvalues.mean(-1),
+        "landscape.anisotropy": _anisotropy(eigenvalues),
+        "landscape.negative": inertia(eigenvalues)[..., 0] / eigenvalues.shape[-1],
+        "landscape.condition": _condition(eigenvalues),
         "landscape.algebraic": bent.algebraic_cosine_centred,
         "landscape.cosine_home": home.cosine,
         "landscape.score_error": wrongly.relative_shrunk,
@@ -70,7 +70,7 @@ def shape(
     return DataFrame(
         [
             (name, k, float(row.mean()))
-            for name, values in found.items()
+            for name, values in measures.items()
             for k, row in zip(landscapes, values, strict=True)
         ],
         columns=["metric", "landscape", "value"],
@@ -79,16 +79,16 @@ def shape(
 
 def _anisotropy(eigenvalues: NDArray) -> NDArray:
     """Distance (L, P) to the best multiple of I, by the size; 0 where there is no curvature."""
-    away = np.linalg.norm(eigenvalues - eigenvalues.mean(-1, keepdims=True), axis=-1)
+    deviation = np.linalg.norm(eigenvalues - eigenvalues.mean(-1, keepdims=True), axis=-1)
     size = np.linalg.norm(eigenvalues, axis=-1)
-    return np.divide(away, size, out=np.zeros_like(size), where=size > 0)
+    return np.divide(deviation, size, out=np.zeros_like(size), where=size > 0)
 
 
 def _condition(eigenvalues: NDArray) -> NDArray:
     """log10 (L, P) of the largest over the smallest eigenvalue in size, of those above rounding;
     rounding's own where there is no curvature."""
-    found = hessian.condition(np.abs(eigenvalues))
-    return np.log10(np.nan_to_num(found, nan=1 / hessian.TOLERANCE))
+    numbers = hessian.condition(np.abs(eigenvalues))
+    return np.log10(np.nan_to_num(numbers, nan=1 / hessian.TOLERANCE))
 
 
 @torch.no_grad()
@@ -126,22 +126,22 @@ def basins(
     The nearest minimum counts as far as the farthest start where there is none, or one further away.
     """
     y0 = points.answers(energy, A)
-    seen = minima.find_minima(energy, A, y0, landscapes, distances, starts, stream("minima"), **options)
+    reached = minima.find_minima(energy, A, y0, landscapes, distances, starts, stream("minima"), **options)
     descents = len(distances) * starts
     reach = max(distances)
-    found = {
-        "landscape.nearest_minimum": np.nan_to_num(seen.nearest_distance, nan=reach).clip(max=reach),
-        "landscape.lowest_is_nearest": seen.lowest_is_nearest,
-        "landscape.minima": seen.minima,
-        "landscape.minimum_found": seen.found,
-        "landscape.basin": seen.basin.mean(1),
-        "landscape.escaped": seen.escaped / descents,
-        "landscape.unconverged": seen.unconverged / descents,
+    measures = {
+        "landscape.nearest_minimum": np.nan_to_num(reached.nearest_distance, nan=reach).clip(max=reach),
+        "landscape.lowest_is_nearest": reached.lowest_is_nearest,
+        "landscape.minima": reached.minima,
+        "landscape.minimum_found": reached.found,
+        "landscape.basin": reached.basin.mean(1),
+        "landscape.escaped": reached.escaped / descents,
+        "landscape.unconverged": reached.unconverged / descents,
     }
     return DataFrame(
         [
             (name, k, float(row.mean()))
-            for name, values in found.items()
+            for name, values in measures.items()
             for k, row in zip(landscapes, values, strict=True)
         ],
         columns=["metric", "landscape", "value"],

@@ -1,4 +1,4 @@
-"""Do variants of training differ? Statistics over seeds, paired by seed.
+"""Paired t-tests and sign-flip tests over seeds: do variants of training differ?
 
 Networks trained from one seed share their problems, their first weights and their batches, whatever
 their negatives: the difference to the reference within a seed is freed from what that seed does to all
@@ -28,7 +28,7 @@ from pandas import DataFrame, Series
 from scipy import special
 
 from ired.instruments.statistics import intervals
-from ired.instruments.statistics.intervals import Interval, sign_flip
+from ired.instruments.statistics.intervals import Interval, fieller, sign_flip
 from ired.instruments.statistics.power import detectable
 
 COLUMNS = ("variant", "seed", "metric", "value")
@@ -80,18 +80,18 @@ def paired(first: ArrayLike, second: ArrayLike = 0.0, level: float = 0.95, seed:
     t = d_z * np.sqrt(count)
     reach = special.stdtrit(count - 1, (1 + level) / 2) * deviation / np.sqrt(count)
     return Paired(
-        difference,
-        mean,
-        deviation,
-        mean - reach,
-        mean + reach,
-        d_z,
-        t,
-        2 * special.stdtr(count - 1, -np.abs(t)),
-        _flips(difference, seed),
-        floor(count),
-        count,
-        level,
+        difference=difference,
+        mean=mean,
+        deviation=deviation,
+        low=mean - reach,
+        high=mean + reach,
+        d_z=d_z,
+        t=t,
+        p_t=2 * special.stdtr(count - 1, -np.abs(t)),
+        p_flip=_flips(difference, seed),
+        floor=floor(count),
+        seeds=count,
+        level=level,
     )
 
 
@@ -148,8 +148,8 @@ class Comparison:
         """What is logged: variant.metric.statistic → a finite number."""
         names = ("difference", "low", "high", "d_z", "p_t_adjusted", "p_flip", "detectable", "relative")
         rows = self.table.to_dict("records")
-        found = {f"{r['variant']}.{r['metric']}.{n}": float(r[n]) for r in rows for n in names}
-        return {name: value for name, value in found.items() if np.isfinite(value)}
+        numbers = {f"{r['variant']}.{r['metric']}.{n}": float(r[n]) for r in rows for n in names}
+        return {name: value for name, value in numbers.items() if np.isfinite(value)}
 
 
 def compare(
@@ -177,36 +177,36 @@ def compare(
     absent = [cell for cell in every if cell not in cells]
     first = np.stack([grids[metric][variant] for variant, metric in cells])
     second = np.stack([grids[metric][reference] for _, metric in cells])
-    found, within = paired(first, second, level, seed), np.stack([first, second]).var(-1, ddof=1)
+    tests, within = paired(first, second, level, seed), np.stack([first, second]).var(-1, ddof=1)
     within = np.sqrt(within.mean(0))
-    beside = [intervals.bootstrap_interval(row, level, seed=seed, resamples=resamples) for row in found.difference]
-    relative, relative_low, relative_high = _fieller(first, second, level)
-    adjusted = intervals.adjust(found.p_t)
+    beside = [intervals.bootstrap_interval(row, level, seed=seed, resamples=resamples) for row in tests.difference]
+    relative, relative_low, relative_high = fieller(first, second, level)
+    adjusted = intervals.adjust(tests.p_t)
     columns = {
         "variant": [variant for variant, _ in cells],
         "metric": [metric for _, metric in cells],
         "seeds": len(seeds),
         "mean": first.mean(-1),
         "reference_mean": second.mean(-1),
-        "difference": found.mean,
-        "low": found.low,
-        "high": found.high,
-        "deviation": found.deviation,
-        "d_z": found.d_z,
-        "t": found.t,
+        "difference": tests.mean,
+        "low": tests.low,
+        "high": tests.high,
+        "deviation": tests.deviation,
+        "d_z": tests.d_z,
+        "t": tests.t,
         "bootstrap_low": [float(b.low) for b in beside],
         "bootstrap_high": [float(b.high) for b in beside],
-        "p_t": found.p_t,
+        "p_t": tests.p_t,
         "p_t_adjusted": adjusted,
-        "p_flip": found.p_flip,
-        "p_flip_adjusted": intervals.adjust(found.p_flip),
-        "floor": found.floor,
+        "p_flip": tests.p_flip,
+        "p_flip_adjusted": intervals.adjust(tests.p_flip),
+        "floor": tests.floor,
         "significant": adjusted < 1 - level,
-        "identical": (found.mean == 0) & (found.deviation == 0),
+        "identical": (tests.mean == 0) & (tests.deviation == 0),
         "detectable_d": detectable(len(seeds), level=level),
-        "detectable": detectable(len(seeds), level=level) * found.deviation,
+        "detectable": detectable(len(seeds), level=level) * tests.deviation,
         "seed_deviation": within,
-        "seed_deviations": _in_deviations(found.mean, within),
+        "seed_deviations": _in_deviations(tests.mean, within),
         "relative": relative,
         "relative_low": relative_low,
         "relative_high": relative_high,
@@ -215,7 +215,15 @@ def compare(
     if "phase" in table:
         phases = table.drop_duplicates("metric").set_index("metric")["phase"]
         result.insert(2, "phase", result["metric"].map(phases))
-    return Comparison(result, reference, seeds, level, found.floor, detectable(len(seeds), level=level), tuple(absent))
+    return Comparison(
+        table=result,
+        reference=reference,
+        seeds=seeds,
+        level=level,
+        floor=tests.floor,
+        detectable_d=detectable(len(seeds), level=level),
+        absent=tuple(absent),
+    )
 
 
 # Against a number
@@ -264,23 +272,30 @@ def against_constant(
     plain, beyond = (paired(values, share * constant, level, seed) for share in (1.0, 1 - margin))
     if constant.mean() <= 0:
         raise ValueError(f"a share of a constant needs a positive one, not {constant.mean():g}")
-    share, low, high = (float(v) for v in _fieller(values, constant, level))
+    share, low, high = (float(v) for v in fieller(values, constant, level))
     if not np.isfinite(low):
         raise ValueError("the constant differs so much between seeds that no share of it is known")
     least, count = detectable(len(values), level=level), len(values)
     method = "t" if plain.deviation else "constant"
     return Against(
-        float(values.mean()),
-        float(constant.mean()),
-        Interval(float(plain.mean), float(plain.low), float(plain.high), level, count, method),
-        Interval(share, low, high, level, count, method),
-        margin,
-        bool(beyond.high < 0),
-        float(beyond.p_t),
-        float(beyond.p_flip),
-        beyond.floor,
-        least,
-        least * float(beyond.deviation),
+        mean=float(values.mean()),
+        constant=float(constant.mean()),
+        difference=Interval(
+            estimate=float(plain.mean),
+            low=float(plain.low),
+            high=float(plain.high),
+            level=level,
+            units=count,
+            method=method,
+        ),
+        relative=Interval(estimate=share, low=low, high=high, level=level, units=count, method=method),
+        margin=margin,
+        beats=bool(beyond.high < 0),
+        p_t=float(beyond.p_t),
+        p_flip=float(beyond.p_flip),
+        floor=beyond.floor,
+        detectable_d=least,
+        detectable=least * float(beyond.deviation),
     )
 
 
@@ -340,29 +355,6 @@ def _flips(difference: NDArray, seed: int) -> NDArray:
     rows = difference.reshape(-1, difference.shape[-1])
     p = [sign_flip(rows[i : i + 256], 2**ALL, seed) for i in range(0, len(rows), 256)]
     return np.concatenate(p).reshape(difference.shape[:-1])
-
-
-def _fieller(first: NDArray, second: NDArray, level: float) -> tuple[NDArray, NDArray, NDArray]:
-    """mean(first)/mean(second) − 1 over the last axis, with the interval of Fieller (1954): the ratios
-    ρ for which the t-test does not tell mean(first − ρ·second) from 0.
-
-    NaN where the mean of second is not positive; the ends are NaN where it cannot be told from 0, since
-    the ratios then have no bounds."""
-    count = first.shape[-1]
-    x, y = first.mean(-1), second.mean(-1)
-    ratio = x / np.where(y > 0, y, 1.0)
-    q = special.stdtrit(count - 1, (1 + level) / 2) ** 2 / count
-    # In shifts from the ratio found, so that nothing cancels where first is a multiple of second.
-    rest, own = first - ratio[..., None] * second, second - y[..., None]
-    rest = rest - rest.mean(-1, keepdims=True)
-    within, with_own, of_own = (q * (a * b).sum(-1) / (count - 1) for a, b in ((rest, rest), (rest, own), (own, own)))
-    lead = y**2 - of_own
-    bounded = (y > 0) & (lead > 0)
-    safe = np.where(bounded, lead, 1.0)
-    root = np.sqrt(with_own**2 + safe * within)
-    low, high = ((side * root - with_own) / safe for side in (-1, 1))
-    known = [np.where(bounded, ratio - 1 + end, np.nan) for end in (low, high)]
-    return np.where(y > 0, ratio - 1, np.nan), *known
 
 
 def _grids(table: DataFrame) -> tuple[tuple[int, ...], dict[str, dict[str, NDArray]]]:

@@ -1,4 +1,4 @@
-"""What is taken of one model so that it can be held against another: its fingerprint.
+"""Fingerprints for representational similarity: what is taken of one model so that it can be held against another.
 
 Every model is asked on the same fresh problems, states, noise, starts and random directions (`Ground`):
 
@@ -49,7 +49,7 @@ Found = TypeVar("Found")
 
 
 def _metrics() -> dict[str, Metric]:
-    found = {
+    metrics = {
         "concepts.answers_beyond": Metric(
             3,
             "share of concept directions along which answers surely change in the concept, beyond random directions",
@@ -64,7 +64,7 @@ def _metrics() -> dict[str, Metric]:
         ),
     }
     for layer in LAYERS:
-        found |= {
+        metrics |= {
             f"sae.{layer}.explained": Metric(
                 2, f"variance within landscapes that a dictionary of {layer} explains", "", HIGHER
             ),
@@ -100,7 +100,7 @@ def _metrics() -> dict[str, Metric]:
                 5, f"share of pairs of states out of order with half of {layer} at its mean", "", NEITHER
             ),
         }
-    return found
+    return metrics
 
 
 METRICS: dict[str, Metric] = _metrics()
@@ -145,9 +145,9 @@ def fingerprint(energy: Energy, ground: Ground, sampler: Sampler, size: Any) -> 
 
     def timed(part: str, made: Callable[[], Found]) -> Found:
         begin = perf_counter()
-        found = made()
+        result = made()
         seconds[part] = perf_counter() - begin
-        return found
+        return result
 
     taken = {
         "gaps": timed("landscape", lambda: gaps(energy, ground)),
@@ -159,19 +159,19 @@ def fingerprint(energy: Energy, ground: Ground, sampler: Sampler, size: Any) -> 
     if not layered(energy, ground):
         return Fingerprint(**taken)
     tokens = timed("tokens", lambda: rediscovery.activations(energy, ground.layers))
-    own = timed(
+    dictionaries = timed(
         "dictionaries",
         lambda: {layer: rediscovery.dictionary_of(x, ground.layers.tokens, size) for layer, x in tokens.items()},
     )
-    some = ground.layers.tokens.problem < size.matched
-    codes = timed("codes", lambda: representation_layers.coded(tokens, own, some, ground))
+    matched = ground.layers.tokens.problem < size.matched
+    codes = timed("codes", lambda: representation_layers.coded(tokens, dictionaries, matched, ground))
     table = timed("directions", lambda: representation_layers.directions(energy, ground, sampler, size))
-    scalars = timed("quality", lambda: representation_layers.kept(energy, tokens, own, ground, size))
+    scalars = timed("quality", lambda: representation_layers.kept(energy, tokens, dictionaries, ground, size))
     scalars |= timed("layers", lambda: representation_layers.damaged(energy, tokens, ground, sampler, size))
     return Fingerprint(
         **taken,
         codes=codes,
-        fit=ground.layers.tokens.fit[some],
+        fit=ground.layers.tokens.fit[matched],
         directions=table,
         scalars=scalars | representation_layers.carried(table),
     )
@@ -179,8 +179,8 @@ def fingerprint(energy: Energy, ground: Ground, sampler: Sampler, size: Any) -> 
 
 def layered(energy: Energy, ground: Ground) -> bool:
     """Whether there are layers fc1 to fc3 to look at."""
-    seen = energy.activations(energy.prepare(ground.A[:1]), ground.y0[:1], 0)
-    return all(layer in seen for layer in LAYERS)
+    activations = energy.activations(energy.prepare(ground.A[:1]), ground.y0[:1], 0)
+    return all(layer in activations for layer in LAYERS)
 
 
 def beyond_untrained(scalars: Mapping[str, float], untrained: Mapping[str, float]) -> dict[str, float]:
@@ -211,5 +211,5 @@ def attributions(energy: Energy, ground: Ground) -> NDArray:
 
 def errors(energy: Energy, ground: Ground, sampler: Sampler) -> NDArray:
     """(P, size)"""
-    found = sampler(energy, ground.A, ground.start)
-    return array(energy.coordinates.to_basis(found - ground.y0))
+    sampled = sampler(energy, ground.A, ground.start)
+    return array(energy.coordinates.to_basis(sampled - ground.y0))

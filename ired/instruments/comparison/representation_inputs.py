@@ -1,4 +1,4 @@
-"""What models are asked on when they are held against one another: the same for all of them."""
+"""Inputs of a fingerprint: what models are asked on when they are held against one another, the same for all."""
 
 from __future__ import annotations
 
@@ -102,10 +102,10 @@ def ground(
     if len(A) != needed(size):
         raise ValueError(f"a ground of this size needs {needed(size)} problems, not {len(A)}")
     counts = size.problems, size.natural, size.shown, size.tried
-    own, natural, shown, tried = A.split(counts)
+    problems, natural, shown, tried = A.split(counts)
     at = slice(size.problems + size.natural, size.problems + size.natural + size.shown)
     measures = {name: values[at] for name, values in properties.items()}
-    y0 = states.answers(energy, own)
+    y0 = states.answers(energy, problems)
     near = torch.stack(
         [
             torch.cat([states.around(energy, y0, k, far, 2 if far else 1, generator) for far in DISTANCES], 1)
@@ -113,8 +113,8 @@ def ground(
         ]
     )
     noised = states.noised(energy, y0, 0, 1, generator)[0][:, 0]
-    moves = findings_answers.random_changes(own, size.changes, generator)
-    start = states.noise(energy, len(own), generator=generator, like=own)
+    moves = findings_answers.random_changes(problems, size.changes, generator)
+    start = states.noise(energy, len(problems), generator=generator, like=problems)
     (layers,) = rediscovery.grounds(energy, natural, [shown], [measures], [tried], size, generator)
     seed = int(torch.randint(2**31, (), generator=generator))
-    return Ground(own, y0, near, noised, moves, start, layers, seed)
+    return Ground(A=problems, y0=y0, near=near, noised=noised, moves=moves, start=start, layers=layers, seed=seed)

@@ -1,4 +1,4 @@
-"""What is taken of a model's layers fc1 to fc3 for its fingerprint: dictionaries, concepts, damage.
+"""Representations of the layers fc1 to fc3 in a fingerprint: dictionaries, concept directions, ablation.
 
 Each is the instrument of Phase 2, 3, 5 or 6, at a small size and alike for all models.
 """
@@ -45,50 +45,53 @@ BLIND = 2  # random dictionaries of each layer: those of two models are never th
 
 @dataclass(frozen=True)
 class Codes:
-    """A dictionary's features on the matched tokens: own (T, F), and blind, of BLIND random
+    """A dictionary's features on the matched tokens: features (T, F), and blind, of BLIND random
     dictionaries (T, F) each; all sparse, since few features fire."""
 
-    own: Tensor
+    features: Tensor
     blind: tuple[Tensor, ...]
 
 
 def coded(
-    tokens: Mapping[str, Tensor], own: Mapping[str, Dictionary], some: Tensor, ground: Ground
+    tokens: Mapping[str, Tensor], dictionaries: Mapping[str, Dictionary], matched: Tensor, ground: Ground
 ) -> dict[str, Codes]:
     """Features on `some` (T,) of the tokens, by layer."""
-    found, generator = {}, ground.generator(1)
+    codes, generator = {}, ground.generator(1)
     for layer, x in tokens.items():
         covariance = torch.cov(x[ground.layers.tokens.fit].T)
-        every = own[layer], *(procrustes_matching.random_like(own[layer], covariance, generator) for _ in range(BLIND))
-        first, *blind = (one.encode(x[some]).to_sparse() for one in every)
-        found[layer] = Codes(first, tuple(blind))
-    return found
+        every = (
+            dictionaries[layer],
+            *(procrustes_matching.random_like(dictionaries[layer], covariance, generator) for _ in range(BLIND)),
+        )
+        first, *blind = (dictionary.encode(x[matched]).to_sparse() for dictionary in every)
+        codes[layer] = Codes(first, tuple(blind))
+    return codes
 
 
 def kept(
     energy: Energy,
     tokens: Mapping[str, Tensor],
-    own: Mapping[str, Dictionary],
+    dictionaries: Mapping[str, Dictionary],
     ground: Ground,
     size: Any,
 ) -> dict[str, float]:
     """How good the dictionaries are: on held-out tokens, and put into the network."""
-    seen, found = ground.layers.tokens, {}
-    judged, fitted = seen.half(False), seen.half(True)
+    labels, scores = ground.layers.tokens, {}
+    judged, fitted = labels.half(False), labels.half(True)
     for layer, x in tokens.items():
-        means = torch.stack([x[fitted & (seen.landscape == k)].mean(0) for k in range(energy.schedule.K)])
-        good = quality(own[layer], [x[judged]], seen.landscape[judged], means)
-        found |= {
+        means = torch.stack([x[fitted & (labels.landscape == k)].mean(0) for k in range(energy.schedule.K)])
+        good = quality(dictionaries[layer], [x[judged]], labels.landscape[judged], means)
+        scores |= {
             f"sae.{layer}.explained": good.explained_within,
             f"sae.{layer}.l0": good.l0,
             f"sae.{layer}.dead": good.dead,
         }
     A, y0 = (x[: size.spliced] for x in (ground.A, ground.y0))
     at = recovery.situations(energy, A, y0, ground.generator(2))
-    for layer, one in own.items():
-        left = recovery.recovery(energy, layer, one.to(y0), A, at)
-        found |= {f"sae.{layer}.{what}": left.share(what) for what in ("gap", "score")}
-    return found
+    for layer, dictionary in dictionaries.items():
+        left = recovery.recovery(energy, layer, dictionary.to(y0), A, at)
+        scores |= {f"sae.{layer}.{what}": left.share(what) for what in ("gap", "score")}
+    return scores
 
 
 def damaged(
@@ -97,18 +100,18 @@ def damaged(
     """What half of a layer is worth: the share of pairs of states that are no longer in the whole
     network's order with it at its mean in each landscape (a layer without any is at 0.5, whichever it
     is), mean over a random half and the other."""
-    seen, generator = ground.layers.tokens, ground.generator(3)
+    labels, generator = ground.layers.tokens, ground.generator(3)
     A = ground.A[: size.spliced]
-    at, found = ablation_damage.bench(energy, A, sampler, generator), {}
+    at, shares = ablation_damage.bench(energy, A, sampler, generator), {}
     for layer, x in tokens.items():
-        means = [x[seen.landscape == k].mean(0).to(A).expand(len(A), -1) for k in range(energy.schedule.K)]
+        means = [x[labels.landscape == k].mean(0).to(A).expand(len(A), -1) for k in range(energy.schedule.K)]
         half = (torch.randperm(x.shape[1], generator=generator) < x.shape[1] // 2).to(A.device)
         lost = []
         for units in (half, ~half):
             rest = ablation.Ablated(energy, layer, ablation.instead(means, units))
             lost.append(ablation_damage.judge(rest, at)["order"].mean())
-        found[f"layers.{layer}.disordered"] = float(np.mean(lost))
-    return found
+        shares[f"layers.{layer}.disordered"] = float(np.mean(lost))
+    return shares
 
 
 # Directions of concepts
@@ -129,122 +132,131 @@ class Concept:
 
 def directions(energy: Energy, ground: Ground, sampler: Sampler, size: Any) -> DataFrame:
     """A row for each concept, layer and landscape, in a fixed order: see `Fingerprint`."""
-    found = located(energy, ground, size)
-    spreads = [effects.spread_of(energy, one.direction, ground.layers) for one in found]
+    concepts = located(energy, ground, size)
+    spreads = [effects.spread_of(energy, concept.direction, ground.layers) for concept in concepts]
     table = DataFrame(
         [
             {
-                "concept": one.direction.concept,
-                "layer": one.direction.space,
-                "landscape": one.direction.landscape,
-                "auroc": one.auroc,
+                "concept": concept.direction.concept,
+                "layer": concept.direction.space,
+                "landscape": concept.direction.landscape,
+                "auroc": concept.auroc,
                 "spread": spread,
             }
-            for one, spread in zip(found, spreads, strict=True)
+            for concept, spread in zip(concepts, spreads, strict=True)
         ]
     )
     return table.assign(
-        **on_energy(energy, found, spreads, ground),
-        **on_answers(energy, found, spreads, ground, sampler, size),
+        **on_energy(energy, concepts, spreads, ground),
+        **on_answers(energy, concepts, spreads, ground, sampler, size),
     )
 
 
 def located(energy: Energy, ground: Ground, size: Any) -> list[Concept]:
-    shown, found = ground.layers.shown, []
+    shown, concepts = ground.layers.shown, []
     rng, y0 = np.random.default_rng(ground.seed), states.answers(energy, ground.layers.B)
     for k, concept in product(size.landscapes, CONCEPTS):
-        own = shown[concept]
-        seen = pair_activations(energy, ground.layers.B, y0, pairs=own, k=k, layers=LAYERS)
-        for layer, h in seen.items():
-            z = own.confounders
-            folds = cav.held_out(cav.PRIMARY, h, z, own.fold)
-            auroc = float(cav.auroc_values(folds, h, own.fold).mean())
+        pairs = shown[concept]
+        activations = pair_activations(energy, ground.layers.B, y0, pairs=pairs, k=k, layers=LAYERS)
+        for layer, h in activations.items():
+            z = pairs.confounders
+            folds = cav.held_out(cav.PRIMARY, h, z, pairs.fold)
+            auroc = float(cav.auroc_values(folds, h, pairs.fold).mean())
             v = torch.from_numpy(cav.fit(cav.PRIMARY, h, z))
             name, measure = f"{concept} {layer} k={k}", "held-out AUROC − 0.5"
-            one = Direction(name, "concept", layer, k, concept, auroc - 0.5, measure, v).unit()
+            direction = Direction(
+                name=name,
+                source="concept",
+                space=layer,
+                landscape=k,
+                concept=concept,
+                evidence=auroc - 0.5,
+                measure=measure,
+                vector=v,
+            ).unit()
             parts = cav.contributions(h, z)
-            found.append(Concept(one, auroc, cav.random_cavs(parts, own.unit, size.random, rng)))
-    return found
+            concepts.append(Concept(direction, auroc, cav.random_cavs(parts, pairs.unit, size.random, rng)))
+    return concepts
 
 
-def on_energy(energy: Energy, found: list[Concept], spreads: list[float], ground: Ground) -> dict[str, NDArray]:
+def on_energy(energy: Energy, concepts: list[Concept], spreads: list[float], ground: Ground) -> dict[str, NDArray]:
     """Mean derivative of the gap to the answer along each, a spread's worth, in standard deviations of
     that landscape's gaps; random: root mean square of random CAVs'; beyond: by rank, 5 % by chance."""
     deviation = manifold.nature(energy, ground.A, ground.generator(4)).gap
     slopes = {
         k: tcav.slopes(energy, ground.A, ground.y0, k, layers=LAYERS, generator=ground.generator(5))
-        for k in dict.fromkeys(one.direction.landscape for one in found)
+        for k in dict.fromkeys(concept.direction.landscape for concept in concepts)
     }
     rows = []
-    for one, spread in zip(found, spreads, strict=True):
-        k = one.direction.landscape
-        v, slope = array(one.direction.vector), slopes[k][one.direction.space].gap
-        seen = tcav.tcav(v, one.random, slope)
-        own, *others = seen.mean * spread / deviation[k].clamp_min(1e-300).item()
-        rows.append((own, np.square(others).mean() ** 0.5, seen.p("mean") < LEVEL))
+    for concept, spread in zip(concepts, spreads, strict=True):
+        k = concept.direction.landscape
+        v, slope = array(concept.direction.vector), slopes[k][concept.direction.space].gap
+        test = tcav.tcav(v, concept.random, slope)
+        effect, *others = test.mean * spread / deviation[k].clamp_min(1e-300).item()
+        rows.append((effect, np.square(others).mean() ** 0.5, test.p("mean") < LEVEL))
     names = "energy", "energy_random", "energy_beyond"
     return dict(zip(names, map(np.array, zip(*rows, strict=True)), strict=True))
 
 
 def on_answers(
-    energy: Energy, found: list[Concept], spreads: list[float], ground: Ground, sampler: Sampler, size: Any
+    energy: Energy, concepts: list[Concept], spreads: list[float], ground: Ground, sampler: Sampler, size: Any
 ) -> dict[str, NDArray]:
     """Growth of the concept's property in sampled answers, in its deviations per spread, mean over
     problems; random: root mean square over isotropic draws; beyond: surely so, by P3-05's rule
-    (`causality`), in either direction."""
+    (`interventions.effects`), in either direction."""
     tried, generator = ground.layers, ground.generator(6)
     path = Path.of(energy, sampler, tried.tried, tried.start)
-    bench = Bench(energy, sampler, reading(energy), path, {}, size.draws)
+    bench = Bench(energy=energy, sampler=sampler, read=reading(energy), path=path, runs={}, draws=size.draws)
     base, truth = (bench.properties(y[None]) for y in (path.answers, path.y0))
     spread_of = {name: (base if name in OF_STATES else truth)[name].std() for name in base}
     grown: dict[str, NDArray] = {}
-    for place in dict.fromkeys(one.place for one in found):
-        here = [(one, s) for one, s in zip(found, spreads, strict=True) if one.place == place]
+    for place in dict.fromkeys(concept.place for concept in concepts):
+        here = [(concept, s) for concept, s in zip(concepts, spreads, strict=True) if concept.place == place]
         V = torch.stack(
             [
                 DOSE
                 * spread
                 * torch.cat(
                     [
-                        effects.axis_of(energy, one.direction, path.y0)[None],
+                        effects.axis_of(energy, concept.direction, path.y0)[None],
                         isotropic_in(
                             energy,
-                            one.direction.space,
+                            concept.direction.space,
                             count=size.draws,
-                            width=len(one.direction.vector),
+                            width=len(concept.direction.vector),
                             generator=generator,
                             like=path.y0,
                         ),
                     ]
                 )
-                for one, spread in here
+                for concept, spread in here
             ]
         )
         # All at once, up and down; what is added is the row itself (as in P6-01).
         pushed = added(energy, sampler, path, place, torch.cat([V, -V]).flatten(0, 1), 1.0)
         up, down = pushed.unflatten(0, (2, len(here), 1 + size.draws))
-        for (one, _), *sides in zip(here, up, down, strict=True):
-            concept = one.direction.concept
-            more, less = (bench.properties(y)[concept] for y in sides)
+        for (concept, _), *sides in zip(here, up, down, strict=True):
+            name = concept.direction.concept
+            more, less = (bench.properties(y)[name] for y in sides)
             still = array((sides[0] - sides[1]).pow(2).mean(-1).sqrt() < RESOLUTION)
-            grown[one.direction.name] = np.where(still, 0, more - less) / (2 * DOSE * max(spread_of[concept], 1e-12))
-    every = np.stack([grown[one.direction.name] for one in found])  # (D, 1 + draws, P)
-    seen = contrast(every[:, 0], every[:, 1:], signed=True)
-    sure = (seen["p_adjusted"] < LEVEL) & (seen["rank"] == 1)
-    sure &= np.abs(seen["difference"]) >= RESOLUTION
+            grown[concept.direction.name] = np.where(still, 0, more - less) / (2 * DOSE * max(spread_of[name], 1e-12))
+    every = np.stack([grown[concept.direction.name] for concept in concepts])  # (D, 1 + draws, P)
+    beside = contrast(every[:, 0], every[:, 1:], signed=True)
+    sure = (beside["p_adjusted"] < LEVEL) & (beside["rank"] == 1)
+    sure &= np.abs(beside["difference"]) >= RESOLUTION
     random = np.sqrt(np.square(every[:, 1:].mean(-1)).mean(1))
     return {"answers": every[:, 0].mean(-1), "answers_random": random, "answers_beyond": sure}
 
 
 def carried(table: DataFrame) -> dict[str, float]:
     """The numbers of METRICS that directions give."""
-    found = {
+    numbers = {
         "concepts.answers_beyond": float(table["answers_beyond"].mean()),
         "concepts.energy_beyond": float(table["energy_beyond"].mean()),
     }
     for layer, rows in table.groupby("layer", sort=False):
         # Effects along the concept, and sizes of either sign beside random ones.
-        found |= {
+        numbers |= {
             f"concepts.{layer}.auroc": rows["auroc"].mean(),
             f"concepts.{layer}.answers": rows["answers"].mean(),
             f"concepts.{layer}.answers_size": _size(rows["answers"]),
@@ -252,7 +264,7 @@ def carried(table: DataFrame) -> dict[str, float]:
             f"concepts.{layer}.energy_size": _size(rows["energy"]),
             f"concepts.{layer}.energy_random": _size(rows["energy_random"]),
         }
-    return {name: float(value) for name, value in found.items()}
+    return {name: float(value) for name, value in numbers.items()}
 
 
 def _size(values: Any) -> float:

@@ -1,4 +1,4 @@
-"""How much of what is found in one model is found in another: a score between 0 and 1.
+"""Representational similarity of two models: how much of what is found in one is found in the other, from 0 to 1.
 
 Two models of the same problems are held against each other by their fingerprints, part by part, each
 clipped to [0, 1], 1 for two copies and about 0 where nothing beyond chance is shared:
@@ -101,15 +101,17 @@ def compare(first: Fingerprint, second: Fingerprint) -> Consistency:
         "attributions": (_rows(first.attributions), _rows(second.attributions)),
         "answers": (first.errors, second.errors),
     }
-    raw = {part: alike(one, two) for part, (one, two) in pairs.items()}
-    controls = {f"{part}.other_problem": other_problem(one, two) for part, (one, two) in pairs.items()}
-    beyond = (_without(one.gaps, one.blind) for one in (first, second))
+    raw = {part: alike(a, b) for part, (a, b) in pairs.items()}
+    controls = {f"{part}.other_problem": other_problem(a, b) for part, (a, b) in pairs.items()}
+    beyond = (_without(model.gaps, model.blind) for model in (first, second))
     controls["landscape.beyond_blind"] = alike(*beyond)
     if first.codes and second.codes:
-        found = features(first, second)
-        raw["features"] = float(np.mean([(own - chance) / max(1 - chance, TINIEST) for own, chance in found.values()]))
-        for layer, (own, chance) in found.items():
-            controls |= {f"features.{layer}.matched": own, f"features.{layer}.chance": chance}
+        correlations = features(first, second)
+        raw["features"] = float(
+            np.mean([(matching - chance) / max(1 - chance, TINIEST) for matching, chance in correlations.values()])
+        )
+        for layer, (matching, chance) in correlations.items():
+            controls |= {f"features.{layer}.matched": matching, f"features.{layer}.chance": chance}
         tables, effects = (first.directions, second.directions), []
         for what in ("answers", "energy"):
             value = directions(*tables, what)
@@ -126,9 +128,9 @@ def alike(first: NDArray, second: NDArray) -> float:
     """Mean cosine over all rows (..., m): 0 where only one of two is 0; where both are there is
     nothing to compare."""
     sizes = [np.linalg.norm(x, axis=-1) for x in (first, second)]
-    some = [size > TINIEST * size.max(initial=0) for size in sizes]
+    nonzero = [size > TINIEST * size.max(initial=0) for size in sizes]
     product = (first * second).sum(-1)
-    both, any_ = some[0] & some[1], some[0] | some[1]
+    both, any_ = nonzero[0] & nonzero[1], nonzero[0] | nonzero[1]
     cosine = np.divide(product, sizes[0] * sizes[1], out=np.zeros_like(product), where=both)
     return float(cosine[any_].mean()) if any_.any() else 0.0
 
@@ -155,22 +157,22 @@ def _without(x: NDArray, bowl: NDArray) -> NDArray:
 def features(first: Fingerprint, second: Fingerprint) -> dict[str, tuple[float, float]]:
     """By layer the mean correlation of matched features as judged, and that of random dictionaries: two
     different draws, since the same one of two copies would match itself."""
-    found = {}
-    for layer, one in first.codes.items():
-        two = second.codes[layer]
-        pairs = (one.own, two.own), (one.blind[0], two.blind[1])
-        own, chance = (matched(a.to_dense(), b.to_dense(), first.fit) for a, b in pairs)
-        found[layer] = own, chance
-    return found
+    correlations = {}
+    for layer, codes in first.codes.items():
+        others = second.codes[layer]
+        pairs = (codes.features, others.features), (codes.blind[0], others.blind[1])
+        matching, chance = (matched(a.to_dense(), b.to_dense(), first.fit) for a, b in pairs)
+        correlations[layer] = matching, chance
+    return correlations
 
 
 def matched(first: Tensor, second: Tensor, fit: Tensor) -> float:
     """Mean correlation of matched features (T, F) on the tokens that are judged. Pairs of which neither
     fires there have nothing to be judged by, and are left out."""
-    found = procrustes_matching.match(first, second, fit)
-    fires = [(x[~fit][:, of] != 0).any(0) for x, of in ((first, found.first), (second, found.second))]
-    some = (fires[0] | fires[1]).cpu().numpy()
-    return float(found.judged[some].mean()) if some.any() else 0.0
+    matches = procrustes_matching.match(first, second, fit)
+    fires = [(x[~fit][:, of] != 0).any(0) for x, of in ((first, matches.first), (second, matches.second))]
+    fired = (fires[0] | fires[1]).cpu().numpy()
+    return float(matches.judged[fired].mean()) if fired.any() else 0.0
 
 
 PLACE = ["layer", "landscape"]
@@ -178,16 +180,16 @@ PLACE = ["layer", "landscape"]
 
 def directions(first: DataFrame, second: DataFrame, what: str) -> float:
     """Correlation of the effects on "answers" or "energy", the mean over each place's concepts out."""
-    one, two = (_among_concepts(table, what) for table in (first, second))
-    return alike(one[None], two[None])
+    left, right = (_among_concepts(table, what) for table in (first, second))
+    return alike(left[None], right[None])
 
 
 def by_place(first: DataFrame, second: DataFrame, what: str) -> float:
     """Mean of the correlations within each layer and landscape, so that no one place decides; 0 where
     neither network has effects anywhere."""
-    one, two = (_among_concepts(table, what) for table in (first, second))
+    left, right = (_among_concepts(table, what) for table in (first, second))
     places = first.groupby(PLACE, sort=False).indices.values()
-    near = [alike(one[None, rows], two[None, rows]) for rows in places if one[rows].any() or two[rows].any()]
+    near = [alike(left[None, rows], right[None, rows]) for rows in places if left[rows].any() or right[rows].any()]
     return float(np.mean(near)) if near else 0.0
 
 
@@ -232,13 +234,13 @@ def table(taken: Mapping[Hashable, Fingerprint], chosen: Sequence[Pair]) -> Data
     return DataFrame(
         [
             {
-                "kind": one.kind,
-                "first": one.first[0],
-                "first_seed": one.first[1],
-                "second": one.second[0],
-                "second_seed": one.second[1],
+                "kind": pair.kind,
+                "first": pair.first[0],
+                "first_seed": pair.first[1],
+                "second": pair.second[0],
+                "second_seed": pair.second[1],
             }
-            | compare(taken[one.first], taken[one.second]).row()
-            for one in chosen
+            | compare(taken[pair.first], taken[pair.second]).row()
+            for pair in chosen
         ]
     )

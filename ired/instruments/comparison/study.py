@@ -1,8 +1,8 @@
-"""All of P7-04: models of several variants and seeds, measured alike and compared.
+"""Comparison of negative mining (P7-04): models of several variants and seeds, measured alike and compared.
 
-A model's numbers are its portrait (`portrait`) and, where it has layers, those of its fingerprint
-(`fingerprint`); what pairs of models share is their consistency (`consistency`); the statistics are
-those of `comparison`. Criteria are decided here and worded in the script.
+A model's numbers are its portrait (`model_metrics`) and, where it has layers, those of its fingerprint
+(`representation`); what pairs of models share is their consistency (`similarity`); the statistics are
+those of `paired_seeds`. Criteria are decided here and worded in the script.
 """
 
 from __future__ import annotations
@@ -82,14 +82,14 @@ def held_against(
     chosen = similarity.pairs(networks, seeds)
     if others:
         chosen += [pair for pair in similarity.pairs([NONE, *others], seeds) if pair not in chosen]
-    found = similarity.table(taken, chosen)
+    table = similarity.table(taken, chosen)
     first = taken[NONE, seeds[0]]
     rows = [
         {"kind": name, "first": NONE, "first_seed": seeds[0], "second": name, "second_seed": seeds[0]}
-        | similarity.compare(first, one).row()
-        for name, one in controls.items()
+        | similarity.compare(first, control).row()
+        for name, control in controls.items()
     ]
-    return DataFrame([*found.to_dict("records"), *rows])
+    return DataFrame([*table.to_dict("records"), *rows])
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,15 @@ class Study:
         whole = concat([part.table for part in parts], ignore_index=True)
         absent = tuple(cell for part in parts for cell in part.absent)
         compared = replace(parts[0], table=whole, absent=absent)
-        return cls(table, pairs, compared, tuple(networks), tuple(others), linear, recipes)
+        return cls(
+            table=table,
+            pairs=pairs,
+            compared=compared,
+            networks=tuple(networks),
+            others=tuple(others),
+            linear=linear,
+            recipes=recipes,
+        )
 
     def values(self, variant: str, metric: str) -> np.ndarray:
         """Of every seed, in order."""
@@ -151,7 +159,7 @@ class Study:
         """Every criterion of P7-04, and the numbers behind it."""
         alike = [self.recipes[model] for model in self.recipes if model[0] in self.networks]
         return {
-            "only_negatives_differ": (all(one == alike[0] for one in alike), {"models": len(alike)}),
+            "only_negatives_differ": (all(recipe == alike[0] for recipe in alike), {"models": len(alike)}),
             "told_apart": self._told_apart(),
             "mining_helps": self.lower(SAMPLED),
             "mining_helps_without_descent": self.lower(DENOISED),
@@ -170,8 +178,8 @@ class Study:
     def cells(self) -> list[tuple[str, DataFrame]]:
         """Rows of the comparison, networks apart from other energies, with a name for either."""
         table = self.compared.table
-        own = table["variant"].isin(self.networks)
-        return [("differences", table[own]), *([("energies", table[~own])] if self.others else [])]
+        of_networks = table["variant"].isin(self.networks)
+        return [("differences", table[of_networks]), *([("energies", table[~of_networks])] if self.others else [])]
 
     def changed(self) -> DataFrame:
         """Rows of the comparison without metrics that are the same in all models."""
@@ -185,7 +193,7 @@ class Study:
     def numbers(self) -> dict[str, float]:
         """What is logged beside the criteria."""
         cells = self.compared.table
-        own = cells[cells["variant"].isin(self.networks)]
+        of_networks = cells[cells["variant"].isin(self.networks)]
         # Energies without layers have three parts of five: their pairs are means of other things.
         known = (*self.networks, COPY, SHUFFLED, UNTRAINED)
         alike = self.pairs[self.pairs["second"].isin(known)]
@@ -194,8 +202,8 @@ class Study:
             scores
             | {
                 "seeds": float(self.seeds),
-                "cells": float(len(own)),
-                "significant": float(own["significant"].sum()),
+                "cells": float(len(of_networks)),
+                "significant": float(of_networks["significant"].sum()),
                 "detectable_d": self.compared.detectable_d,
                 "flip_floor": self.compared.floor,
                 "larger_than_seeds": float(self.spread()["larger"].mean()),
@@ -234,9 +242,12 @@ class Study:
         level = 1 - 0.05 / len(variants)
         met, numbers = False, {}
         for variant in variants:
-            seen = paired_seeds.against_constant(self.values(variant, SAMPLED), self.linear, level=level)
-            met |= seen.beats
-            numbers |= {f"{variant}.relative": seen.relative.estimate, f"{variant}.high": float(seen.relative.high)}
+            against = paired_seeds.against_constant(self.values(variant, SAMPLED), self.linear, level=level)
+            met |= against.beats
+            numbers |= {
+                f"{variant}.relative": against.relative.estimate,
+                f"{variant}.high": float(against.relative.high),
+            }
         return met, numbers
 
     def _products(self) -> tuple[bool, dict[str, float]]:
@@ -246,13 +257,13 @@ class Study:
         met, numbers = False, {"energies": len(self.others)}
         level = 1 - 0.05 / len(self.others)
         for variant in self.others:
-            own = True
+            beaten = True
             for name, metric in (("test", SAMPLED), ("harder", HARDER)):
                 rivals = np.min([self.values(kind, metric) for kind in self.networks], axis=0)
-                seen = student_interval(self.values(variant, metric) - rivals, level)
-                own &= bool(seen.high < 0)
-                numbers |= {f"{variant}.{name}.difference": seen.estimate, f"{variant}.{name}.high": seen.high}
-            met |= own
+                margin = student_interval(self.values(variant, metric) - rivals, level)
+                beaten &= bool(margin.high < 0)
+                numbers |= {f"{variant}.{name}.difference": margin.estimate, f"{variant}.{name}.high": margin.high}
+            met |= beaten
         return met, numbers
 
     def _persist(self) -> tuple[bool, dict[str, float]]:
@@ -261,10 +272,10 @@ class Study:
         numbers = {"between_seeds": float(seeds.mean())}
         for kind in self.networks[1:]:
             rows = self.pairs[(self.pairs["kind"] == similarity.MINING) & (self.pairs["second"] == kind)]
-            own = rows.sort_values("first_seed")["score"].to_numpy()
-            low = _difference(own, seeds).low
+            scores = rows.sort_values("first_seed")["score"].to_numpy()
+            low = _difference(scores, seeds).low
             met &= bool(low > -AS_CONSISTENT)
-            numbers |= {f"{kind}.score": float(own.mean()), f"{kind}.difference_low": float(low)}
+            numbers |= {f"{kind}.score": float(scores.mean()), f"{kind}.difference_low": float(low)}
         return met, numbers
 
 
@@ -274,6 +285,10 @@ def _difference(first: np.ndarray, second: np.ndarray, level: float = 0.95) -> I
 
     difference = float(first.mean() - second.mean())
     if np.ptp(first) == 0 and np.ptp(second) == 0:
-        return Interval(difference, difference, difference, level, len(first), "constant")
+        return Interval(
+            estimate=difference, low=difference, high=difference, level=level, units=len(first), method="constant"
+        )
     ends = stats.ttest_ind(first, second, equal_var=False).confidence_interval(level)
-    return Interval(difference, float(ends.low), float(ends.high), level, len(first), "t")
+    return Interval(
+        estimate=difference, low=float(ends.low), high=float(ends.high), level=level, units=len(first), method="t"
+    )

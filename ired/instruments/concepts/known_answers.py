@@ -62,11 +62,23 @@ def check_concepts(generator: torch.Generator) -> list[Check]:
     primary, cosines = chosen(rng)
     plain, concept, confounder = cosines[PRIMARY]
     checks = [
-        Check(NAME, "cosine of the primary CAV to a planted concept", 1, plain, 0.05),
-        Check(NAME, "the same with a confounder", 1, concept, 0.05),
-        Check(NAME, "its cosine to the confounder", 0, confounder, 0.3),
-        Check(NAME, "whether planted data choose the primary method", 1, float(primary == PRIMARY), 0),
-        Check(NAME, "cosine of the plain pattern to the confounder", 0.8, cosines["pattern"][2], 0.2),
+        Check(NAME, "cosine of the primary CAV to a planted concept", expected=1, measured=plain, tolerance=0.05),
+        Check(NAME, "the same with a confounder", expected=1, measured=concept, tolerance=0.05),
+        Check(NAME, "its cosine to the confounder", expected=0, measured=confounder, tolerance=0.3),
+        Check(
+            NAME,
+            "whether planted data choose the primary method",
+            expected=1,
+            measured=float(primary == PRIMARY),
+            tolerance=0,
+        ),
+        Check(
+            NAME,
+            "cosine of the plain pattern to the confounder",
+            expected=0.8,
+            measured=cosines["pattern"][2],
+            tolerance=0.2,
+        ),
     ]
 
     # A property and a shadow of it, with only the shadow's direction in the activations.
@@ -76,14 +88,14 @@ def check_concepts(generator: torch.Generator) -> list[Check]:
     before = pairs.difference(shadow[value < -0.43], shadow[value > 0.43])[0]
     after, contrast = (pairs.difference(*x[problem].T)[0] for x in (shadow, value))
     checks += [
-        Check(NAME, "mean difference of a confounder before matching", 1.8, before, 0.4),
-        Check(NAME, "and after it", 0, after, 0.1),
-        Check(NAME, "contrast that is left", 1.9, contrast, 0.6),
+        Check(NAME, "mean difference of a confounder before matching", expected=1.8, measured=before, tolerance=0.4),
+        Check(NAME, "and after it", expected=0, measured=after, tolerance=0.1),
+        Check(NAME, "contrast that is left", expected=1.9, measured=contrast, tolerance=0.6),
     ]
     # 200 sets of random labels: 10 are significant at 5 %, and at most 19 with probability 0.998.
     p = np.array([_chance(rng) for _ in range(200)])
     checks += [
-        Check(NAME, f"share of random labels with p < 0.05 ({what})", 0.045, share, 0.05)
+        Check(NAME, f"share of random labels with p < 0.05 ({what})", expected=0.045, measured=share, tolerance=0.05)
         for what, share in zip(("score", "mean", "agreement"), (p < 0.05).mean(0), strict=True)
     ]
     head = planted(rng, 1.5)
@@ -91,23 +103,45 @@ def check_concepts(generator: torch.Generator) -> list[Check]:
     random = cav.random_cavs(parts, np.arange(len(parts)), 199, rng)
     slopes = head.concept + 0.3 * rng.normal(size=(100, len(head.concept)))
     test = tcav.tcav(cav.fit(PRIMARY, head.h, head.z), random, slopes)
-    checks.append(Check(NAME, "p of the mean derivative of a head that reads the concept", 0.01, test.p("mean"), 1e-9))
+    checks.append(
+        Check(
+            NAME,
+            "p of the mean derivative of a head that reads the concept",
+            expected=0.01,
+            measured=test.p("mean"),
+            tolerance=1e-9,
+        )
+    )
 
     x = rng.normal(size=(400, 30))
     w = np.eye(30)[0]
     values = np.stack([x @ w + 0.3 * rng.normal(size=400), rng.normal(size=400)], 1)
     linear, nothing = regression.regressions(x, values, np.arange(400), np.arange(400) % 4)
     checks += [
-        Check(NAME, "cosine of a concept regression to a planted one", 1, abs(linear.vector @ w), 0.05),
-        Check(NAME, "its R²", 1 / 1.09, linear.r2.estimate, 0.06),
-        Check(NAME, "R² of noise, where it exceeds 0", 0, max(nothing.r2.estimate, 0.0), 0.05),
+        Check(
+            NAME,
+            "cosine of a concept regression to a planted one",
+            expected=1,
+            measured=abs(linear.vector @ w),
+            tolerance=0.05,
+        ),
+        Check(NAME, "its R²", expected=1 / 1.09, measured=linear.r2.estimate, tolerance=0.06),
+        Check(
+            NAME, "R² of noise, where it exceeds 0", expected=0, measured=max(nothing.r2.estimate, 0.0), tolerance=0.05
+        ),
     ]
     ball = rng.normal(size=(200, 2, 5)) * np.array([0.5, 1.5])[:, None]
     right = regions.accuracies(ball, np.zeros((200, 2, 0)), np.arange(200), np.arange(200) % 4)
     return [
         *checks,
-        Check(NAME, "accuracy of a plane on a ball in a shell", 0.5, right["linear"].estimate, 0.2),
-        Check(NAME, "accuracy of a region on it", 1, right["region"].estimate, 0.1),
+        Check(
+            NAME,
+            "accuracy of a plane on a ball in a shell",
+            expected=0.5,
+            measured=right["linear"].estimate,
+            tolerance=0.2,
+        ),
+        Check(NAME, "accuracy of a region on it", expected=1, measured=right["region"].estimate, tolerance=0.1),
     ]
 
 

@@ -41,7 +41,13 @@ def compare(instrument: str, what: str, expected: ArrayLike, measured: ArrayLike
     )
     distance = np.abs(measured - expected).ravel()
     worst = int(np.where(np.isnan(distance), np.inf, distance).argmax())
-    return Check(instrument, what, float(expected.ravel()[worst]), float(measured.ravel()[worst]), tolerance)
+    return Check(
+        instrument,
+        what,
+        expected=float(expected.ravel()[worst]),
+        measured=float(measured.ravel()[worst]),
+        tolerance=tolerance,
+    )
 
 
 def relative(instrument: str, what: str, expected: ArrayLike, measured: ArrayLike, tolerance: float) -> Check:

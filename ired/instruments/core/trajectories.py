@@ -61,11 +61,11 @@ def record(sample: Sampler | Callable[..., Tensor], energy: Energy, A: Any, star
     if not steps:
         raise ValueError("the sampler has shown no step")
     return Paths(
-        tuple(step.stage for step in steps),
-        np.array([step.landscape for step in steps]),
-        np.array([step.inner for step in steps]),
-        torch.stack([step.y.detach() for step in steps]),
-        end.detach(),
+        stage=tuple(step.stage for step in steps),
+        landscape=np.array([step.landscape for step in steps]),
+        inner=np.array([step.inner for step in steps]),
+        y=torch.stack([step.y.detach() for step in steps]),
+        end=end.detach(),
     )
 
 
@@ -79,9 +79,9 @@ def pack(paths: Paths) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def unpack(tensors: dict[str, Tensor], note: dict[str, Any]) -> Paths:
     """What `pack` wrote, in float64."""
     return Paths(
-        tuple(note["stage"]),
-        np.array(note["landscape"]),
-        np.array(note["inner"]),
-        tensors["states"].double(),
-        tensors["end"].double(),
+        stage=tuple(note["stage"]),
+        landscape=np.array(note["landscape"]),
+        inner=np.array(note["inner"]),
+        y=tensors["states"].double(),
+        end=tensors["end"].double(),
     )

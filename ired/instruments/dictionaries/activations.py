@@ -99,11 +99,13 @@ def collect(
         return torch.cat(parts, 1).flatten(0, 1).float().cpu()
 
     return Tokens(
-        torch.arange(first, first + len(A)).repeat_interleave(count),
-        *(torch.cat(parts).repeat(len(A)) for parts in (landscape, kind, step)),
-        rows(y),
-        rows(distance),
-        {layer: rows(tuple(a[layer] for a in activations)) for layer in LAYERS},
+        problem=torch.arange(first, first + len(A)).repeat_interleave(count),
+        landscape=torch.cat(landscape).repeat(len(A)),
+        kind=torch.cat(kind).repeat(len(A)),
+        step=torch.cat(step).repeat(len(A)),
+        y=rows(y),
+        distance=rows(distance),
+        activations={layer: rows(tuple(a[layer] for a in activations)) for layer in LAYERS},
     )
 
 

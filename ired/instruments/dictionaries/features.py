@@ -45,7 +45,7 @@ def places(energy: Energy, A: Tensor, y0: Tensor, columns: Mapping[str, Tensor],
     problem, k, y = (columns[name][chosen].to(A.device) for name in ("problem", "landscape", "y"))
     problem, k, y = problem.long(), k.long(), y.to(A)
     reference = energy.schedule.at("sqrt_alpha_bar", k, y) * y0[problem]
-    return Places(A[problem], y, reference, k, problem)
+    return Places(A=A[problem], y=y, reference=reference, k=k, problem=problem)
 
 
 @dataclass(frozen=True)
@@ -103,13 +103,13 @@ def attribute(energy: Energy, layer: str, dictionary: Dictionary, at: Places, ch
     count, odd = len(at.y), int((at.problem % 2).sum())
     even, odds, signed = array(total)
     return Effects(
-        (even + odds) / count,
-        signed / count,
-        np.stack([even / max(1, count - odd), odds / max(1, odd)]),
-        array(fired) / count,
-        together / count,
-        error / count,
-        tuple((left / spread.clip(np.finfo(float).tiny)).tolist()),
+        size=(even + odds) / count,
+        signed=signed / count,
+        halves=np.stack([even / max(1, count - odd), odds / max(1, odd)]),
+        rate=array(fired) / count,
+        together=together / count,
+        error=error / count,
+        error_share=tuple((left / spread.clip(np.finfo(float).tiny)).tolist()),
     )
 
 

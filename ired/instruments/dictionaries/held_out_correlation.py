@@ -149,7 +149,7 @@ def decided(selected: DataFrame, tests: DataFrame, kind: str = "sae") -> DataFra
 def _percentiles(draws: NDArray, level: float, problems: int) -> Interval:
     tail = (1 - level) / 2
     low, high = np.quantile(draws[1:], [tail, 1 - tail], axis=0)
-    return Interval(draws[0], low, high, level, problems, "percentile")
+    return Interval(estimate=draws[0], low=low, high=high, level=level, units=problems, method="percentile")
 
 
 def resampled_ranks(x: NDArray, weights: NDArray, strata: NDArray) -> NDArray:

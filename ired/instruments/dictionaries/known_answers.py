@@ -45,8 +45,8 @@ def check_dictionary(generator: torch.Generator) -> list[Check]:
         cosine = float(sparse_autoencoder.matched_cosines(D, alive).mean())
         what = f"mean cosine of {member.architecture} to a planted dictionary"
         checks += [
-            Check(name, what, 1, cosine, 0.1),
-            Check(name, f"L0 of {member.architecture}", active, quality.l0, 0.4 * active),
+            Check(name, what, expected=1, measured=cosine, tolerance=0.1),
+            Check(name, f"L0 of {member.architecture}", expected=active, measured=quality.l0, tolerance=0.4 * active),
         ]
     order = torch.randperm(count, generator=generator)
     checks.append(compare(name, "cosines to a permutation", 1, sparse_autoencoder.matched_cosines(D, D[order]), 1e-6))
@@ -56,8 +56,8 @@ def check_dictionary(generator: torch.Generator) -> list[Check]:
     quality = sparse_autoencoder.quality(neurons, [plane], landscape[:4], torch.zeros(1, 2))
     return [
         *checks,
-        Check(name, "variance explained by hand", 1 - 1 / 8, quality.explained, 1e-6),
-        Check(name, "L0 by hand", 1, quality.l0, 1e-6),
+        Check(name, "variance explained by hand", expected=1 - 1 / 8, measured=quality.explained, tolerance=1e-6),
+        Check(name, "L0 by hand", expected=1, measured=quality.l0, tolerance=1e-6),
     ]
 
 
@@ -124,15 +124,23 @@ def check_features(references: References, generator: torch.Generator) -> list[C
     problem, k = np.repeat(np.arange(40), 20), np.tile(np.arange(20) % 10, 40)
     half = problem % 2 == 0
     values = np.stack([k, rng.random(800)], 1).astype(np.float32)
-    tokens = rule_descriptions.Described(("landscape", "distance"), values, problem, k, half, ~half)
+    tokens = rule_descriptions.Described(
+        names=("landscape", "distance"), values=values, problem=problem, landscape=k, fitting=half, testing=~half
+    )
     planted = rule_descriptions.describe(k <= 2, tokens)
     shuffled = [rule_descriptions.shuffled_auroc(k <= 2, tokens, rng) for _ in range(60)]
     blind = [rule_descriptions.describe(rng.random(800) < 0.3, tokens).auroc.estimate for _ in range(10)]
     return checks + [
-        Check(name, "AUROC of a planted rule", 1, planted.auroc.estimate, 0),
-        Check(name, "whether its words are k ≤ 2", 1, float(planted.text == "k ≤ 2"), 0),
-        Check(name, "AUROC of shuffled labels", 0.5, float(np.mean(shuffled)), 0.1),
-        Check(name, "AUROC of firing that depends on nothing", 0.5, float(np.mean(blind)), 0.06),
+        Check(name, "AUROC of a planted rule", expected=1, measured=planted.auroc.estimate, tolerance=0),
+        Check(name, "whether its words are k ≤ 2", expected=1, measured=float(planted.text == "k ≤ 2"), tolerance=0),
+        Check(name, "AUROC of shuffled labels", expected=0.5, measured=float(np.mean(shuffled)), tolerance=0.1),
+        Check(
+            name,
+            "AUROC of firing that depends on nothing",
+            expected=0.5,
+            measured=float(np.mean(blind)),
+            tolerance=0.06,
+        ),
     ]
 
 
@@ -154,10 +162,28 @@ def check_correlation(generator: torch.Generator) -> list[Check]:
         compare(name, "rho of a planted monotone relation", -1.0, correlated.rho[7, 0], 1e-9),
         compare(name, "the unit that both halves choose", 7.0, picked.chosen[:, 0, 0], 0),
         compare(name, "its held-out rho", 1.0, picked.rho("sae").estimate[0], 1e-5),
-        Check(name, "p of its being the largest by chance", 0.01, correlated.best()["chance"][0], 1e-9),
+        Check(
+            name,
+            "p of its being the largest by chance",
+            expected=0.01,
+            measured=correlated.best()["chance"][0],
+            tolerance=1e-9,
+        ),
         # Tests of one property share it, so this spreads more than 2000 independent ones would.
-        Check(name, "share of raw p < 0.05 for independent data", 0.05, (p < 0.05).mean(), 0.025),
-        Check(name, "share of them after correction", 0.0, (intervals.adjust(p) < 0.05).mean(), 0.002),
+        Check(
+            name,
+            "share of raw p < 0.05 for independent data",
+            expected=0.05,
+            measured=(p < 0.05).mean(),
+            tolerance=0.025,
+        ),
+        Check(
+            name,
+            "share of them after correction",
+            expected=0.0,
+            measured=(intervals.adjust(p) < 0.05).mean(),
+            tolerance=0.002,
+        ),
     ]
     tokens = torch.from_numpy(x).repeat_interleave(3, 0)
     problem = np.arange(count).repeat(3)
@@ -175,13 +201,25 @@ def check_correlation(generator: torch.Generator) -> list[Check]:
     correlated = property_correlation.correlate(blurred, properties, rng, 1)
     rho = dict(zip(correlated.properties, correlated.rho.T, strict=True))
     checks += [
-        Check(name, "rho of error with the landscape's shadow", 0.9, np.abs(rho["error"]).mean(), 0.1),
-        Check(name, "the same at equal landscape", 0.0, rho["error at one landscape"].mean(), 0.15),
+        Check(
+            name,
+            "rho of error with the landscape's shadow",
+            expected=0.9,
+            measured=np.abs(rho["error"]).mean(),
+            tolerance=0.1,
+        ),
+        Check(
+            name,
+            "the same at equal landscape",
+            expected=0.0,
+            measured=rho["error at one landscape"].mean(),
+            tolerance=0.15,
+        ),
     ]
     linear = property_correlation.problem_properties({"trace": x @ rng.normal(size=width), "norm": noise})
     r2 = held_out_correlation.predictability([features], linear, resamples=10)["r2"]
     checks += [
-        Check(name, "R² of a planted linear property", 1.0, r2[0], 1e-3),
-        Check(name, "R² of noise, where it exceeds 0", 0.0, max(r2[1], 0.0), 0.1),
+        Check(name, "R² of a planted linear property", expected=1.0, measured=r2[0], tolerance=1e-3),
+        Check(name, "R² of noise, where it exceeds 0", expected=0.0, measured=max(r2[1], 0.0), tolerance=0.1),
     ]
     return checks

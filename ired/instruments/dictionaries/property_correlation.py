@@ -282,7 +282,7 @@ def correlate(
         narrow = z.astype(np.float32)
         for q, column in zip(columns, y.T, strict=True):
             null[:, q] = np.abs(_permuted(column, strata, permutations, rng) @ narrow).max(1)
-    return Correlations(units.kind, tuple(q.name for q in properties), rho, p, null)
+    return Correlations(kind=units.kind, properties=tuple(q.name for q in properties), rho=rho, p=p, null=null)
 
 
 def held_against_the_same(units: Units, properties: Sequence[Property]) -> Iterator[tuple[list[int], NDArray, NDArray]]:

@@ -64,15 +64,15 @@ def firing(f: NDArray, columns: Mapping[str, NDArray], properties: Mapping[str, 
     of_matrix = np.stack([np.asarray(values)[problems] for values in properties.values()])
     rho = rank_correlation(means.T[:, None], of_matrix[None])
     return Firing(
-        fires.mean(0),
-        group_means(fires, columns["landscape"]).T,
-        group_means(fires, near, bins).T,
-        group_means(fires, columns["kind"], 2).T,
-        edges,
-        np.where(fires, f, 0).sum(0) / np.maximum(count, 1),
-        rho,
-        adjust(rank_p_values(rho, len(problems) - 2)),
-        tuple(properties),
+        rate=fires.mean(0),
+        by_landscape=group_means(fires, columns["landscape"]).T,
+        by_distance=group_means(fires, near, bins).T,
+        by_kind=group_means(fires, columns["kind"], 2).T,
+        edges=edges,
+        strength=np.where(fires, f, 0).sum(0) / np.maximum(count, 1),
+        rho=rho,
+        p=adjust(rank_p_values(rho, len(problems) - 2)),
+        properties=tuple(properties),
     )
 
 
@@ -119,6 +119,15 @@ class Described:
     testing: NDArray
 
 
+def worded(properties: Mapping[str, Tensor]) -> dict[str, NDArray]:
+    """Properties of problems (P,) by the names that rules call them; the rank, which is the same for all, is none."""
+    return {
+        name.replace("norm", "‖A‖").replace("_", " "): array(value)
+        for name, value in properties.items()
+        if name != "rank"
+    }
+
+
 def described(
     A: Tensor,
     columns: Mapping[str, Tensor],
@@ -154,7 +163,9 @@ def described(
     fitting[rng.permutation(half.nonzero()[0])[:most]] = True
     values = np.stack(list(descriptors.values()), 1).astype(np.float32)
     landscape = array(columns["landscape"]).astype(int)
-    return Described(tuple(descriptors), values, problem, landscape, fitting, ~half)
+    return Described(
+        names=tuple(descriptors), values=values, problem=problem, landscape=landscape, fitting=fitting, testing=~half
+    )
 
 
 @dataclass(frozen=True)
@@ -193,12 +204,14 @@ def describe(fires: NDArray, tokens: Described, seed: int = 0, resamples: int = 
         return of_tally(counts[drawn.astype(int)].sum(-3))
 
     interval = bootstrap_interval(np.arange(len(counts)), seed=seed, statistic=over_problems, resamples=resamples)
+    inside, outside = (float(labels[part].mean()) if part.any() else float("nan") for part in (predicted, ~predicted))
     return Rule(
-        _sentence(tree, tokens.names, rates > base),
-        interval,
-        auroc(rates[leaves], labels, landscape),
-        auroc(by_landscape[landscape], labels),
-        *(float(labels[part].mean()) if part.any() else float("nan") for part in (predicted, ~predicted)),
+        text=_sentence(tree, tokens.names, rates > base),
+        auroc=interval,
+        within=auroc(rates[leaves], labels, landscape),
+        landscape=auroc(by_landscape[landscape], labels),
+        inside=inside,
+        outside=outside,
     )
 
 

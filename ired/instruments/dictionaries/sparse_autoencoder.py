@@ -156,7 +156,17 @@ def given(
     length = directions.norm(dim=1, keepdim=True)
     encoder = directions / length if encoder is None else encoder * length
     nothing = torch.zeros(len(directions)).to(directions)
-    return Dictionary(kind, encoder, nothing, directions / length, torch.zeros_like(mean), mean, scale, nothing, k)
+    return Dictionary(
+        kind=kind,
+        encoder=encoder,
+        encoder_bias=nothing,
+        decoder=directions / length,
+        bias=torch.zeros_like(mean),
+        mean=mean,
+        scale=scale,
+        threshold=nothing,
+        k=k,
+    )
 
 
 def principal(covariance: Tensor, mean: Tensor, scale: Tensor, k: int) -> dict[str, Dictionary]:
@@ -245,14 +255,14 @@ def quality(
         raise DictionaryError("there are no held-out activations to judge a dictionary on")
     rates = (fired / len(error)).cpu().numpy()
     return Quality(
-        float(1 - error.sum() / spread.sum()),
-        float(1 - error.sum() / within.sum()),
-        float(rates.sum()),
-        rates,
-        float((rates == 0).mean()),
-        float((rates > DENSE).mean()),
-        error,
-        spread,
+        explained=float(1 - error.sum() / spread.sum()),
+        explained_within=float(1 - error.sum() / within.sum()),
+        l0=float(rates.sum()),
+        rates=rates,
+        dead=float((rates == 0).mean()),
+        dense=float((rates > DENSE).mean()),
+        error=error,
+        spread=spread,
     )
 
 
@@ -300,9 +310,11 @@ def stability(decoders: list[Tensor], covariance: Tensor, generator: torch.Gener
         ]
 
     null, isotropic = chance(covariance), chance(torch.eye(len(covariance)))
+    mean = means[0]
+    alone = Interval(estimate=mean, low=mean, high=mean, level=0.95, units=1, method="none")
     return Stability(
-        student_interval(means) if len(means) > 1 else Interval(means[0], *means * 2, 0.95, 1, "none"),
-        float(np.mean(null)),
-        max(null),
-        float(np.mean(isotropic)),
+        cosine=student_interval(means) if len(means) > 1 else alone,
+        null=float(np.mean(null)),
+        highest_null=max(null),
+        isotropic=float(np.mean(isotropic)),
     )

@@ -132,7 +132,16 @@ class Bench:
 def constant(value: Tensor, mean: Tensor, scale: Tensor) -> Dictionary:
     """The dictionary whose reconstruction is always `value` (width,): one feature that never fires."""
     constant_row, nothing = torch.eye(len(mean))[:1], torch.zeros(1)
-    return Dictionary("all", 0 * constant_row, nothing, constant_row, (value - mean) / scale, mean, scale, nothing)
+    return Dictionary(
+        kind="all",
+        encoder=0 * constant_row,
+        encoder_bias=nothing,
+        decoder=constant_row,
+        bias=(value - mean) / scale,
+        mean=mean,
+        scale=scale,
+        threshold=nothing,
+    )
 
 
 @dataclass(frozen=True)
@@ -147,7 +156,14 @@ class Judged:
     def share(self, what: str) -> Interval:
         """The recovered share with its 95 % interval over problems."""
         left = ratio_interval(*self.recovery.per_problem(what))
-        return Interval(1 - left.estimate, 1 - left.high, 1 - left.low, left.level, left.units, left.method)
+        return Interval(
+            estimate=1 - left.estimate,
+            low=1 - left.high,
+            high=1 - left.low,
+            level=left.level,
+            units=left.units,
+            method=left.method,
+        )
 
     def row(self) -> dict[str, float]:
         """What compares: numbers, those that need it with the ends of their intervals."""
@@ -312,7 +328,16 @@ def study(
     primary, *siblings = [m for m in members if m.architecture == architecture]
     rows = table(judged, {m.name: m for m in members})
     agreement = seeds_agree(bench, trained, judged)
-    return Study(bench.layer, named, primary, siblings, judged, rows, curves, agreement)
+    return Study(
+        layer=bench.layer,
+        named=named,
+        primary=primary,
+        siblings=siblings,
+        judged=judged,
+        rows=rows,
+        curves=curves,
+        agreement=agreement,
+    )
 
 
 def operating_point(rows: DataFrame, dead: float = 0.1, recovered: float = 0.9) -> tuple[str, bool]:

@@ -184,7 +184,7 @@ class DictionaryTrainer:
             near = ((value - threshold).abs() * window < 0.5) * window
         else:
             slope, near = (value > 0).to(value), torch.zeros_like(value)
-        return Codes(row, token, member, column, value * slope, slope, near), u
+        return Codes(row=row, token=token, member=member, column=column, value=value * slope, slope=slope, near=near), u
 
     def _selected(self, u: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Which entries of u (B, all features) members look at: row, column, value (E,), member by member."""
@@ -278,7 +278,15 @@ class DictionaryTrainer:
             slope = (value > 0).to(value)
             row = token + B * (len(self.members) + len(revived))
             codes.append(
-                Codes(row, token, torch.full_like(token, place), column, value * slope, slope, torch.zeros_like(value))
+                Codes(
+                    row=row,
+                    token=token,
+                    member=torch.full_like(token, place),
+                    column=column,
+                    value=value * slope,
+                    slope=slope,
+                    near=torch.zeros_like(value),
+                )
             )
             revived.append(place)
         return (reduce(Codes.joined, codes) if codes else None), revived
@@ -324,15 +332,15 @@ class DictionaryTrainer:
             if member.architecture == "batchtopk":
                 threshold = self.level[place].expand(member.features).clone()
             dictionaries[member] = Dictionary(
-                kind,
-                self.encoder[span].clone(),
-                self.encoder_bias[span].clone(),
-                self.decoder[span].clone(),
-                self.bias[place].clone(),
-                self.mean.clone(),
-                self.scale.clone(),
-                threshold,
-                member.sparsity,
+                kind=kind,
+                encoder=self.encoder[span].clone(),
+                encoder_bias=self.encoder_bias[span].clone(),
+                decoder=self.decoder[span].clone(),
+                bias=self.bias[place].clone(),
+                mean=self.mean.clone(),
+                scale=self.scale.clone(),
+                threshold=threshold,
+                k=member.sparsity,
             )
         return dictionaries
 
@@ -354,7 +362,7 @@ def train(
     checkpoint: where a state is kept now and then (load() → (tensors, notes) or None, due(), save(tensors,
     notes)); the steps that it has seen are not made again, and the end is the same."""
     first = next(batches)
-    trainer = DictionaryTrainer(members, plan, mean, scale, first, decoders)
+    trainer = DictionaryTrainer(members=members, plan=plan, mean=mean, scale=scale, first=first, decoders=decoders)
     curve = []
     if checkpoint is not None and (kept := checkpoint.load()):
         trainer.restore(kept[0], kept[1]["step"])

@@ -1,9 +1,9 @@
-"""How wrong an answer's eigenvalues are, and how wrong its eigenvectors: for errors of any size.
+"""Eigenvalue and eigenvector exchange: which of the two is wrong, for errors of any size.
 
 Eigenvalues and eigenvectors of the answer's symmetric part, Ŷ = Û Λ̂ Ûᵀ, are held against those of the
 truth, Y = U Λ Uᵀ, in order of size, and exchanged: U Λ̂ Uᵀ has only the wrong eigenvalues, Û Λ Ûᵀ only
 the wrong eigenvectors. ‖Λ̂ − Λ‖² never exceeds ‖Ŷ − Y‖² (Hoffman and Wielandt 1953); for small errors
-the two hybrids' squared errors are the eigenvalue and the eigenvector part of `eigenparts`.
+the two hybrids' squared errors are the eigenvalue and the eigenvector part of `eigen_split`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Errors and gradients split into an eigenvalue and an eigenvector part, to first order.
+"""First-order eigenvalue perturbation: errors and gradients split into an eigenvalue and an eigenvector part.
 
 In the eigenbasis of the true inverse, Y = U Λ Uᵀ, a symmetric deviation D moves eigenvalue i by
 (UᵀDU)_ii and turns eigenvector j towards i by (UᵀDU)_ij / (λ_j − λ_i) (Rayleigh; Kato 1966, II.2;
@@ -8,7 +8,7 @@ tell apart: the whole block of a group belongs to the eigenvalue part. An antisy
 third part. The squared sizes of the three add up to ‖D‖².
 
 First order means small: a multiple of I has no eigenvectors, so that its deviation is all eigenvalue
-part, whatever it knows of them. What holds for deviations of any size stands in `eigenswap`.
+part, whatever it knows of them. What holds for deviations of any size stands in `eigen_exchange`.
 """
 
 from __future__ import annotations

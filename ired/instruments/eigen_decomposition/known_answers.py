@@ -54,7 +54,13 @@ def check_eigenparts(references: References, generator: torch.Generator) -> list
         compare(name, "its cosine within the eigenvector part", 1, aimed.cosine_eigenvector, 1e-9),
         compare(name, "its score error", 0, exact["score error"].total, 0),
         # A thousand points: five standard errors.
-        Check(name, "its mean share at noise", isotropic, float(exact["gradient"].share.mean()), 0.03),
+        Check(
+            name,
+            "its mean share at noise",
+            expected=isotropic,
+            measured=float(exact["gradient"].share.mean()),
+            tolerance=0.03,
+        ),
         compare(name, "score error's share of planted answers", error.share, mistaken["score error"].share, 1e-9),
         relative(name, "estimate's error of planted answers", error.total, mistaken["estimate"].total, 1e-9),
     ]
@@ -85,8 +91,8 @@ def check_planted_eigenparts(generator: torch.Generator) -> list[Check]:
             compare(name, f"their angles, {kind}", K, 1e6 * eigen_split.angles(frame, turned), 1e-3),
             compare(name, f"isotropic level, {kind}", level, frame.isotropic, 1e-12),
             # 4000 matrices of 10 dimensions: five standard errors.
-            Check(name, f"share of isotropic noise, {kind}", level, pooled, 0.01),
-            Check(name, f"its share in random eigenbases, {kind}", level, by_basis, 0.01),
+            Check(name, f"share of isotropic noise, {kind}", expected=level, measured=pooled, tolerance=0.01),
+            Check(name, f"its share in random eigenbases, {kind}", expected=level, measured=by_basis, tolerance=0.01),
             compare(
                 "eigenswap",
                 f"error of sampled eigenvalues, {kind}",
@@ -116,9 +122,9 @@ def check_planted_eigenparts(generator: torch.Generator) -> list[Check]:
             Check(
                 "eigenswap",
                 f"error of random eigenvectors, {kind}",
-                1.0,
-                float(chance.vectors_error.mean() / eigen_exchange.random_vectors_error(frame).mean()),
-                0.15,
+                expected=1.0,
+                measured=float(chance.vectors_error.mean() / eigen_exchange.random_vectors_error(frame).mean()),
+                tolerance=0.15,
             ),
         ]
     return [*checks, *_angles(generator)]

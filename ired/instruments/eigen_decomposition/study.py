@@ -1,4 +1,4 @@
-"""What P4-03 asks of eigenvalue and eigenvector parts: of scores, walks to the answer, and answers."""
+"""Eigenvalue and eigenvector parts of scores, of walks to the answer, and of answers (P4-03)."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def sheet(
         t = _equal(METRICS[metric], here, V)
     Y = METRICS[metric].exp(here, t[..., None, None] * V)
     stretch = (Y - here).flatten(1).norm(dim=1) / V.flatten(1).norm(dim=1)
-    return Sheet(k, plane, line, Y, states.array(stretch))
+    return Sheet(landscape=k, plane=plane, line=line, points=Y, stretch=states.array(stretch))
 
 
 @torch.no_grad()
@@ -95,7 +95,16 @@ def measure(energy: Energy, A: Tensor, bent: Sheet) -> Slices:
     rounding = 8 * torch.finfo(E.dtype).eps * E.abs().amax(-1) / s
     gap = ((E - base) / s).unflatten(-1, (resolution, resolution))
     line, share = states.array(bent.line), states.array(bent.plane.share)
-    return Slices(bent.plane.kind, k, s, line, line, states.array(gap), states.array(rounding), share)
+    return Slices(
+        kind=bent.plane.kind,
+        landscape=k,
+        sigma=s,
+        u=line,
+        v=line,
+        gap=states.array(gap),
+        rounding=states.array(rounding),
+        share=share,
+    )
 
 
 @torch.no_grad()

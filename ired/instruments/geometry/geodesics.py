@@ -251,16 +251,16 @@ def profiles(energy: Energy, A: Tensor, drawn: Curves, landscapes: Sequence[int]
     minimum, position, depth = (np.stack(parts) for parts in zip(*ends, strict=True))
     rise = gap.mean(-1) / ideal.mean(-1).clip(1e-300)[:, None]
     return Profiles(
-        drawn,
-        np.array(landscapes),
-        gap,
-        ideal,
-        rise,
-        _below_straight(drawn, gap),
-        minimum,
-        position,
-        depth,
-        minimum == 0,
+        curves=drawn,
+        landscapes=np.array(landscapes),
+        gap=gap,
+        ideal=ideal,
+        rise=rise,
+        lower=_below_straight(drawn, gap),
+        minimum=minimum,
+        position=position,
+        depth=depth,
+        at_answer=minimum == 0,
     )
 
 
@@ -294,7 +294,13 @@ def convexity(
         share.append((slack >= -rounding[:, None]).double().mean(-1))
         unit = squares / (8 * spd_states.noise_scale(energy, k) ** 2)
         bend.append(states.array(slack / states.sigma(energy, k)).mean(-1) / unit.mean(-1))
-    return Convexity(kind, tuple(metrics), np.array(landscapes), states.array(torch.stack(share)), np.stack(bend))
+    return Convexity(
+        kind=kind,
+        metrics=tuple(metrics),
+        landscapes=np.array(landscapes),
+        share=states.array(torch.stack(share)),
+        bend=np.stack(bend),
+    )
 
 
 def displacement(metric: Metric, P: Tensor, V: Tensor, t: Tensor) -> Tensor:

@@ -16,9 +16,15 @@ def check_spd_laws(generator: torch.Generator) -> list[Check]:
     """Each metric keeps its laws on random problems, and has the distances that are known by hand."""
     name, (A,) = "spd_laws", _problems(1, 6, 4, generator)
     laws = metric_laws.check(A, generator, library=0)  # SETUP-4 is not to wait for other libraries
-    checks = [Check(name, f"{law.metric}: {law.law}", 0.0, law.error, law.tolerance) for law in laws if law.expected]
+    checks = [
+        Check(name, f"{law.metric}: {law.law}", expected=0.0, measured=law.error, tolerance=law.tolerance)
+        for law in laws
+        if law.expected
+    ]
     checks += [
-        Check(name, f"{law.metric}: {law.law}, does not hold", 1.0, law.holds, 0.0) for law in laws if not law.expected
+        Check(name, f"{law.metric}: {law.law}, does not hold", expected=1.0, measured=law.holds, tolerance=0.0)
+        for law in laws
+        if not law.expected
     ]
     # diag(1, 1) and diag(e², 4): logarithms 2 and log 4, roots e − 1 and 1, differences e² − 1 and 3.
     I = torch.eye(2, dtype=torch.float64)
@@ -31,11 +37,14 @@ def check_spd_laws(generator: torch.Generator) -> list[Check]:
     }
     for metric, expected in by_hand.items():
         distance = metrics.METRICS[metric].distance(I, D).item()
-        checks.append(Check(name, f"{metric}: distance by hand", expected, distance, 1e-10))
+        checks.append(Check(name, f"{metric}: distance by hand", expected=expected, measured=distance, tolerance=1e-10))
     off = 1.01 * metrics.METRICS["affine-invariant"].distance(A, A.roll(1, 0))
     right = metrics.METRICS["affine-invariant"].distance(A, A.roll(1, 0))
     distance = metric_laws.worst(off, right)
-    return [*checks, Check(name, "an error of 1 %, as it is measured", 0.01, distance, 1e-12)]
+    return [
+        *checks,
+        Check(name, "an error of 1 %, as it is measured", expected=0.01, measured=distance, tolerance=1e-12),
+    ]
 
 
 def check_spd_answers(generator: torch.Generator) -> list[Check]:
@@ -69,8 +78,14 @@ def check_spd_answers(generator: torch.Generator) -> list[Check]:
     ):
         compared = answer_errors.compare_all(M, Y, epsilon[1:])
         nearer = compared["nearer"][0]
-        checks.append(Check(name, f"{what}: share nearer than noise", expected, nearer, tolerance))
-        checks.append(Check(name, f"{what}: Euclidean, by construction", 0.5, compared["nearer"][3], 0.0))
+        checks.append(
+            Check(name, f"{what}: share nearer than noise", expected=expected, measured=nearer, tolerance=tolerance)
+        )
+        checks.append(
+            Check(
+                name, f"{what}: Euclidean, by construction", expected=0.5, measured=compared["nearer"][3], tolerance=0.0
+            )
+        )
     by_hand = answer_errors.compare(
         np.array([1.0, np.inf, np.inf, 2.0]),
         np.array([[2.0, 1.0, np.inf, 2.0], [np.inf, 4.0, np.inf, 1.0]]),

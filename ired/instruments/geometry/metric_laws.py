@@ -128,14 +128,28 @@ def invariances(A: Tensor, generator: torch.Generator) -> Iterator[Law]:
             ("inversion", (inverse, swapped), name in INVERSION),
         ):
             error = worst(metric.distance(*mapped), far)
-            yield Law(f"invariant under {what}", name, error, TOLERANCE if kept else BROKEN, kept)
+            yield Law(
+                law=f"invariant under {what}",
+                metric=name,
+                error=error,
+                tolerance=TOLERANCE if kept else BROKEN,
+                expected=kept,
+            )
         size = torch.linalg.eigvalsh(P).log().norm(dim=-1)
         error, kept = worst(metric.distance(P, inverse), 2 * size), name in INVERSION
-        yield Law("d(A, A⁻¹) = 2‖log A‖", name, error, TOLERANCE if kept else BROKEN, kept)
+        yield Law(
+            law="d(A, A⁻¹) = 2‖log A‖", metric=name, error=error, tolerance=TOLERANCE if kept else BROKEN, expected=kept
+        )
         half = torch.full((1,), 0.5, dtype=A.dtype, device=A.device)
         middle = metric.geodesic(P, inverse, half)[:, 0]
         error = worst(middle, torch.eye(n, dtype=A.dtype, device=A.device).expand_as(middle))
-        yield Law("I is midway from A to A⁻¹", name, error, TOLERANCE if kept else BROKEN, kept)
+        yield Law(
+            law="I is midway from A to A⁻¹",
+            metric=name,
+            error=error,
+            tolerance=TOLERANCE if kept else BROKEN,
+            expected=kept,
+        )
 
 
 def means(A: Tensor) -> Iterator[Law]:
@@ -161,7 +175,13 @@ def means(A: Tensor) -> Iterator[Law]:
         yield Law("logarithms at the mean sum to 0", name, float(slope), TOLERANCE)
         answers = metric.mean(metrics.power(A, -1))
         error = worst(answers[None], metrics.power(mean, -1)[None])
-        yield Law("mean of inverses = inverse of mean", name, error, TOLERANCE if kept else BROKEN, kept)
+        yield Law(
+            law="mean of inverses = inverse of mean",
+            metric=name,
+            error=error,
+            tolerance=TOLERANCE if kept else BROKEN,
+            expected=kept,
+        )
 
 
 def libraries(A: Tensor) -> Iterator[Law]:

@@ -1,4 +1,4 @@
-"""Pairs of situations that differ in one thing only, made in closed form from a problem's eigenvectors.
+"""Counterfactual pairs: situations that differ in one thing only, in closed form from a problem's eigenvectors.
 
 What a network makes of "this matrix is nearly singular" is seen where two problems are alike but for
 that (Vig et al. 2020, "Investigating gender bias in language models using causal mediation analysis",
@@ -142,11 +142,11 @@ def worse_conditioned(A: Tensor, log_condition: Tensor, log_determinant: Tensor)
         raise ValueError("condition numbers at equal norm and smallest eigenvalue need n ≥ 3")
     spectrum, Q = torch.linalg.eigh(A)
     low, top, square = spectrum[:, :1], spectrum[:, -1:], spectrum.pow(2).sum(1, keepdim=True)
-    ratio, own = (spectrum[:, 1:-1] / low).log(), (top / low).log()
+    ratio, log_ratio = (spectrum[:, 1:-1] / low).log(), (top / low).log()
 
     def stretched(t: Tensor) -> Tensor:
         """Spectra with κ a part t of the way; of larger norm where none keeps it."""
-        raised = low * (own + t * (log_condition - own)).exp()
+        raised = low * (log_ratio + t * (log_condition - log_ratio)).exp()
 
         def too_large(b: Tensor) -> Tensor:
             middle = (low * (b * ratio).exp()).pow(2).sum(1, keepdim=True)
@@ -156,9 +156,9 @@ def worse_conditioned(A: Tensor, log_condition: Tensor, log_determinant: Tensor)
         return torch.cat([low, low * (b * ratio).exp(), raised], 1)
 
     def too_far(t: Tensor) -> Tensor:
-        found = stretched(t)
-        kept = found.norm(dim=1) <= spectrum.norm(dim=1) * (1 + 1e-12)
-        return ~(kept & (found.log().sum(1) >= log_determinant))[:, None]
+        spectra = stretched(t)
+        kept = spectra.norm(dim=1) <= spectrum.norm(dim=1) * (1 + 1e-12)
+        return ~(kept & (spectra.log().sum(1) >= log_determinant))[:, None]
 
     t = _bisect(too_far, torch.zeros_like(low))
     return _with(Q, torch.where(t > 0, stretched(t), spectrum))
@@ -218,19 +218,19 @@ def states(
     return home.roll(1, 0) + noise, home + noise
 
 
-def differences(pool: Tensor, found: Pairs) -> dict[str, list]:
+def differences(pool: Tensor, pairs: Pairs) -> dict[str, list]:
     """How much every property differs within pairs, in standard deviations of the pool: tidy columns.
 
     difference: mean of changed − base; size: mean of |changed − base|; role: "moved", "held", or
     "follows" from what was moved.
     """
-    drawn, base, changed = (describe(A.double()) for A in (pool, found.base, found.changed))
-    moved = MOVED[found.concept][0]
+    drawn, base, changed = (describe(A.double()) for A in (pool, pairs.base, pairs.changed))
+    moved = MOVED[pairs.concept][0]
     rows: dict[str, list] = {name: [] for name in ("concept", "property", "role", "difference", "size")}
     for name, values in drawn.items():
         gap = (changed[name] - base[name]) / values.std()
-        held = "held" if name in HELD[found.concept] else "follows"
-        row = (found.concept, name, "moved" if name == moved else held, gap.mean().item(), gap.abs().mean().item())
+        held = "held" if name in HELD[pairs.concept] else "follows"
+        row = (pairs.concept, name, "moved" if name == moved else held, gap.mean().item(), gap.abs().mean().item())
         for column, value in zip(rows.values(), row, strict=True):
             column.append(value)
     return rows

@@ -1,4 +1,4 @@
-"""Effects of directions beyond chance: what follows along one, beside random ones of the same space.
+"""Effects, necessity and specificity of directions, beside random directions of the same space.
 
 A direction that goes with a property need not carry it. Three questions, with the problem as the unit:
 

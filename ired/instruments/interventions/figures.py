@@ -42,15 +42,15 @@ def plot_dose_response(summary: DataFrame, directions: DataFrame, source: str, m
     columns = -(-len(shown) // count)
     title = {"moved": "How far the answer moves", "changed": "Change of what it carries"}[measure]
     figure, axes = canvas(count, columns, (2.5, 2.3), title=f"{title}: {source} directions", sharex=True)
-    for axis, one in zip(axes.flat, shown.itertuples(), strict=False):
-        _curves(axis, rows[rows["direction"] == one.name], DIRECTIONS[source])
-        axis.set_title(short(one.name), fontsize=_INK)
+    for axis, direction in zip(axes.flat, shown.itertuples(), strict=False):
+        _curves(axis, rows[rows["direction"] == direction.name], DIRECTIONS[source])
+        axis.set_title(short(direction.name), fontsize=_INK)
         axis.yaxis.set_major_locator(MaxNLocator(3))
-        if rows.loc[rows["direction"] == one.name, "mean"].abs().max() < 10 * _NOTHING:
+        if rows.loc[rows["direction"] == direction.name, "mean"].abs().max() < 10 * _NOTHING:
             axis.set(ylim=(-1, 1), yticks=[])
             axis.text(0, 0.3, "no change", color="0.45", fontsize=_INK, ha="center")
         if measure == "changed":
-            axis.set_ylabel(WORDS.get(one.concept, one.concept), fontsize=_INK)
+            axis.set_ylabel(WORDS.get(direction.concept, direction.concept), fontsize=_INK)
     for axis in axes.flat[len(shown) :]:
         axis.set_visible(False)
     if measure == "moved":
@@ -90,13 +90,13 @@ def _curves(axis: Axes, rows: DataFrame, colour: str) -> None:
         },
     }
     for control, look in looks.items():
-        seen = _with_zero(rows[rows["control"] == control], still)
-        axis.fill_between(seen["dose"], seen["least"], seen["most"], linewidth=0.8, **look)
-    seen = _with_zero(rows[rows["control"] == "orthogonal"], still)
-    axis.plot(seen["dose"], seen["mean"], color="0.3", linestyle="--", linewidth=1.2, label="orthogonal to all found")
-    own = rows[rows["control"] == "own"].sort_values("dose")
-    axis.plot(own["dose"], own["mean"], "o-", color=colour, markersize=3.5, label="the direction")
-    axis.fill_between(own["dose"], own["low"], own["high"], color=colour, alpha=0.3, linewidth=0)
+        band = _with_zero(rows[rows["control"] == control], still)
+        axis.fill_between(band["dose"], band["least"], band["most"], linewidth=0.8, **look)
+    band = _with_zero(rows[rows["control"] == "orthogonal"], still)
+    axis.plot(band["dose"], band["mean"], color="0.3", linestyle="--", linewidth=1.2, label="orthogonal to all found")
+    curve = rows[rows["control"] == "own"].sort_values("dose")
+    axis.plot(curve["dose"], curve["mean"], "o-", color=colour, markersize=3.5, label="the direction")
+    axis.fill_between(curve["dose"], curve["low"], curve["high"], color=colour, alpha=0.3, linewidth=0)
 
 
 def _with_zero(rows: DataFrame, still: DataFrame) -> DataFrame:
@@ -129,11 +129,11 @@ def _distances(axis: Axes, rows: DataFrame) -> None:
     axis.plot(off.T, moved.T, color="0.85", linewidth=0.8, zorder=1)
     axis.plot(off["random_off"], moved["random"], "o", color=CHANCE, markersize=4, label="random")
     for source, colour in DIRECTIONS.items():
-        own = rows["source"] == source
-        if own.any():
+        of_source = rows["source"] == source
+        if of_source.any():
             axis.plot(
-                rows.loc[own, "off_manifold"],
-                rows.loc[own, "moved"],
+                rows.loc[of_source, "off_manifold"],
+                rows.loc[of_source, "moved"],
                 SHAPES[source],
                 color=colour,
                 markersize=6,
@@ -154,22 +154,22 @@ def _margins(axis: Axes, rows: DataFrame) -> None:
     rows = rows.assign(order=rows["source"].map(list(DIRECTIONS).index))
     rows = rows.sort_values("order", kind="stable")
     places = np.arange(len(rows)) + 0.7 * rows["order"].to_numpy()
-    for y, one in zip(places, rows.itertuples(), strict=True):
-        if one.unmoved:
+    for y, row in zip(places, rows.itertuples(), strict=True):
+        if row.unmoved:
             axis.text(1, y, " no change", color="0.45", fontsize=8, va="center")
             continue
-        colour, ends = DIRECTIONS[one.source], (one.random + one.low, one.random + one.high)
-        low, high = (max(end / one.random, 0.03) for end in ends)
+        colour, ends = DIRECTIONS[row.source], (row.random + row.low, row.random + row.high)
+        low, high = (max(end / row.random, 0.03) for end in ends)
         axis.hlines(y, low, high, color=colour)
-        axis.plot(one.most / one.random, y, "|", color=CHANCE, markersize=9, markeredgewidth=2)
-        axis.plot(one.covariance / one.random, y, "x", color=COVARIANCE, markersize=5)
+        axis.plot(row.most / row.random, y, "|", color=CHANCE, markersize=9, markeredgewidth=2)
+        axis.plot(row.covariance / row.random, y, "x", color=COVARIANCE, markersize=5)
         axis.plot(
-            one.moved / one.random,
+            row.moved / row.random,
             y,
-            marker=SHAPES[one.source],
+            marker=SHAPES[row.source],
             color=colour,
             markersize=5.5,
-            mfc=colour if one.beyond else "white",
+            mfc=colour if row.beyond else "white",
         )
     axis.axvline(1, color="0.3", linewidth=1)
     axis.set(xscale="log", xlabel="own / random, of equal norm", ylim=(places[-1] + 1, -1))

@@ -180,12 +180,12 @@ def _grouped(table: DataFrame) -> tuple[DataFrame, np.ndarray, list[tuple[float,
     """Rows by source, their places with a line left free above each group, and these lines."""
     rows, places, heads, line = [], [], [], 0
     for source in DIRECTIONS:
-        some = table[table["source"] == source]
-        if len(some):
+        group = table[table["source"] == source]
+        if len(group):
             heads.append((line, source))
-            places += range(line + 1, line + 1 + len(some))
-            rows += list(some.index)
-            line += len(some) + 1
+            places += range(line + 1, line + 1 + len(group))
+            rows += list(group.index)
+            line += len(group) + 1
     return table.loc[rows], np.array(places), heads
 
 
@@ -195,8 +195,8 @@ def _times(axis: Axes, y: np.ndarray, rows: DataFrame) -> None:
     other = rows.get("moved_covariance_random", np.nan * unit) / unit
     value, largest = rows["moved_value"] / unit, rows["moved_largest"] / unit
     low, high = (1 + rows[f"moved_{end}"] / unit for end in ("low", "high"))
-    seen = np.concatenate([v[np.isfinite(v)] for v in (value, largest, other, high)])
-    least, most = 0.7 * min(seen.min(), 1), 1.4 * seen.max()
+    values = np.concatenate([v[np.isfinite(v)] for v in (value, largest, other, high)])
+    least, most = 0.7 * min(values.min(), 1), 1.4 * values.max()
     _dots(axis, y, rows, 1.0, rows["moved_beyond"], value, low.clip(lower=least), high, 0 * unit + 1, largest, other)
     axis.set(xscale="log", xlim=(least, most), title="Change of the answer")
     axis.set_xlabel("times that of\nrandom directions")

@@ -1,4 +1,4 @@
-"""Known answers of P3-04: pushes whose consequences are known, on the ideal energy as a layer."""
+"""Known answers of activation steering: pushes whose consequences are known, on the ideal energy as a layer."""
 
 from __future__ import annotations
 
@@ -60,12 +60,30 @@ def check_interventions(references: References, generator: torch.Generator) -> l
     y0, K = states.answers(energy, A), range(energy.schedule.K)
     noised = states.at_noise(energy, y0, K, generator)
     donor = torch.arange(1, len(A) + 1, device=A.device) % len(A)
-    at = Scene(A, y0, noised, noised, donor)
+    at = Scene(A=A, y0=y0, noised=noised, entering=noised, donor=donor)
     background = manifold.nature(energy, A.repeat(200, 1, 1), generator)
     v = torch.randn(size, generator=generator, dtype=torch.float64)
     v = (v / v.norm()).to(A)
-    state = Direction("state", "gradient", STATE, k, "", 0.0, "", coordinates.from_basis(v))
-    layer = Direction("layer", "feature", "fc1", k, "large_norm", 0.0, "", v)
+    state = Direction(
+        name="state",
+        source="gradient",
+        space=STATE,
+        landscape=k,
+        concept="",
+        evidence=0.0,
+        measure="",
+        vector=coordinates.from_basis(v),
+    )
+    layer = Direction(
+        name="layer",
+        source="feature",
+        space="fc1",
+        landscape=k,
+        concept="large_norm",
+        evidence=0.0,
+        measure="",
+        vector=v,
+    )
 
     def responses(energy: Energy, direction: Direction, background: Nature = background):
         return pushes.respond(
@@ -87,12 +105,12 @@ def check_interventions(references: References, generator: torch.Generator) -> l
 
     (moves, (spread,)), (edits, (within,)) = responses(energy, state), responses(energy, layer)
     for what, table, s in (("state", moves, spread), ("layer", edits, within)):
-        own, s = table[table["control"] == "own"], float(s)
-        add = own[(own["edit"] == "add") & (own["dose"] != 0)]
+        pushed, s = table[table["control"] == "own"], float(s)
+        add = pushed[(pushed["edit"] == "add") & (pushed["dose"] != 0)]
         t, p = (add[c].to_numpy() for c in ("dose", "problem"))
         # Moved states leave the answer's energy alone; an edited layer does not, hence no (ts)² there.
         gap = t * s * along[p] + (what == "state") * (t * s) ** 2 / 2
-        gap, still = gap / sigma / background.gap[k].item(), own[(own["edit"] == "add") & (own["dose"] == 0)]
+        gap, still = gap / sigma / background.gap[k].item(), pushed[(pushed["edit"] == "add") & (pushed["dose"] == 0)]
         changed = still[["energy", "score", "moved"]].abs().to_numpy()
         checks += [
             compare(name, f"what dose 0 changes, {what}", 0, changed, 0),
@@ -104,8 +122,10 @@ def check_interventions(references: References, generator: torch.Generator) -> l
     checks += [
         compare(name, "the same along every control", abs(controls["dose"]) * within * unit, controls["moved"], 1e-9),
         # The noise has σ_k along every direction; 600 answers tell it to 3 %.
-        Check(name, "natural spread over σ_k", 1, within / sigma, 0.15),
-        Check(name, "mean place of natural answers", 0.5, float(still["quantile"].mean()), 0.4),
+        Check(name, "natural spread over σ_k", expected=1, measured=within / sigma, tolerance=0.15),
+        Check(
+            name, "mean place of natural answers", expected=0.5, measured=float(still["quantile"].mean()), tolerance=0.4
+        ),
     ]
 
     # What a state is given in place of its component, half of which survives one denoising.
@@ -125,9 +145,9 @@ def check_interventions(references: References, generator: torch.Generator) -> l
     checks.append(compare(name, "ablate, score of a planted mediator", 1, score, 1e-9))
     for edit, length in {"ablate": abs(along), "patch": abs(other)}.items():
         rows = table[table["edit"] == edit]
-        own, beside = (rows[rows["control"] == control] for control in ("own", "orthogonal"))
+        pushed, beside = (rows[rows["control"] == control] for control in ("own", "orthogonal"))
         checks += [
-            compare(name, f"{edit}, a planted mediator", length * unit, own["moved"], 1e-9),
+            compare(name, f"{edit}, a planted mediator", length * unit, pushed["moved"], 1e-9),
             compare(name, f"{edit}, orthogonal to it", 0, beside[["energy", "score", "moved"]], 1e-9),
         ]
     own_donor = replace(at, donor=torch.arange(len(A), device=A.device))

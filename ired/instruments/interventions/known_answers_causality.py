@@ -1,4 +1,4 @@
-"""Known answers of causality: sign flips by hand, a planted mediator, twins that differ in one thing."""
+"""Known answers of causal mediation: sign flips by hand, a planted mediator, twins that differ in one thing."""
 
 from __future__ import annotations
 
@@ -122,11 +122,13 @@ def check_causality(references: References, generator: torch.Generator) -> list[
         compare(name, "direct effect past it", total - through, effects.direct[0], 1e-9),
         compare(name, "direct effect past the others", total, effects.direct[1], 1e-9),
         compare(name, "effect through the whole layer", through, effects.whole, 1e-9),
-        Check(name, "share mediated", share, effects.share(effects.indirect[0]).estimate, 1e-9),
+        Check(
+            name, "share mediated", expected=share, measured=effects.share(effects.indirect[0]).estimate, tolerance=1e-9
+        ),
         compare(name, "indirect effect in the last landscape", through, late.indirect[0], 1e-9),
-        Check(name, "share mediated, of a whole examination", share, row["mediated"], 1e-9),
-        Check(name, "whether it is found to mediate", 1, row["mediates"], 0),
-        Check(name, "whether it is specific", 1, row["specific_low"] > 0, 0),
+        Check(name, "share mediated, of a whole examination", expected=share, measured=row["mediated"], tolerance=1e-9),
+        Check(name, "whether it is found to mediate", expected=1, measured=row["mediates"], tolerance=0),
+        Check(name, "whether it is specific", expected=1, measured=row["specific_low"] > 0, tolerance=0),
         *_flips(generator),
     ]
 
@@ -141,8 +143,14 @@ def _flips(generator: torch.Generator) -> list[Check]:
     return [
         compare(name, "p-values by hand", [0.25, 0.5], p, 1e-12),
         # Four standard deviations of a share of 0.05 in 200 trials.
-        Check(name, "share of p < 0.05 without an effect", 0.05, float((null < 0.05).mean()), 0.062),
-        Check(name, "share of p < 0.05 with one", 1, float((planted < 0.05).mean()), 0.1),
+        Check(
+            name,
+            "share of p < 0.05 without an effect",
+            expected=0.05,
+            measured=float((null < 0.05).mean()),
+            tolerance=0.062,
+        ),
+        Check(name, "share of p < 0.05 with one", expected=1, measured=float((planted < 0.05).mean()), tolerance=0.1),
     ]
 
 
@@ -158,7 +166,9 @@ def check_counterfactuals(references: References, generator: torch.Generator) ->
         held = [points.array(after[p] - before[p]) for p in counterfactuals.HELD[concept]]
         checks.append(compare(name, f"what pairs of {concept} hold", 0, np.stack(held), 1e-8))
         up = float((sign * (after[moved] - before[moved]) > 0).double().mean())
-        checks.append(Check(name, f"share of pairs of {concept} that differ in it", 1, up, 0))
+        checks.append(
+            Check(name, f"share of pairs of {concept} that differ in it", expected=1, measured=up, tolerance=0)
+        )
     energy = references.ideal
     y0 = points.answers(energy, references.A)
     states = counterfactuals.states(energy, y0, 3, "noisy_answer", generator)

@@ -1,4 +1,4 @@
-"""Distance from the manifold: where activations of noised answers lie, and Mahalanobis distances from there.
+"""Mahalanobis distance from the activation manifold: where activations of noised answers lie.
 
 Covariances are shrunk as Ledoit & Wolf (2004, "A well-conditioned estimator for large-dimensional covariance
 matrices") do, and distances are held against those of answers that had no part in them.

@@ -117,7 +117,7 @@ def strongest_features(
     k, y0 = problem % K, states.answers(energy, background.A)
     y = background.noised[k, problem]
     home = energy.schedule.at("sqrt_alpha_bar", k, y) * y0
-    places = features.Places(background.A, y, home, k, problem)
+    places = features.Places(A=background.A, y=y, reference=home, k=k, problem=problem)
     size = features.attribute(energy, layer, dictionary, places).size
     ranked = [i for i in np.argsort(-size, kind="stable")[:count].tolist() if size[i] > 0]
     words = "mean |gradient × activation|, σ"
@@ -165,7 +165,7 @@ def conditions(vectors: Mapping[str, Tensor], doses: Sequence[float]) -> list[Co
     """All of them: first the one that changes nothing, added at dose 0; last all patches."""
     every = [(name, draw, v) for name, several in vectors.items() for draw, v in enumerate(several)]
     ways = [*(("add", float(t)) for t in doses if t), ("ablate", 0.0), ("patch", 0.0)]
-    return [Condition("own", 0, "add", 0.0, vectors["own"][0])] + [
+    return [Condition(control="own", draw=0, edit="add", dose=0.0, along=vectors["own"][0])] + [
         Condition(name, draw, *way, along) for way in ways for name, draw, along in every
     ]
 
@@ -307,7 +307,7 @@ def _measured(
         edited, y, start = energy, moved(at.noised, k), moved(at.entering, k)
         x = energy.coordinates.to_basis(y)
     else:
-        edited = Pushed(energy, space, moving, at.A[donor], fixed)
+        edited = Pushed(energy=energy, layer=space, push=moving, donors=at.A[donor], landscape=fixed)
         x = edited.replaced(energy.activations(prepared, y, k)[space], y, k)
     E, score = edited.energy_and_gradient(prepared, y, k)
     home = energy.schedule.at("sqrt_alpha_bar", k, y) * y0

@@ -1,4 +1,4 @@
-"""What pushes say of a direction: dose-response curves, and tests against random directions of equal norm.
+"""Dose-response curves of directions, and tests against random directions of equal norm.
 
 Responses are those of `pushes.respond`, with the problem as the unit: Student's t over problems, Benjamini-Hochberg
 over directions.

@@ -1,4 +1,4 @@
-"""The experiments P3-04 and P3-05, step by step: directions are pushed, then examined for what they cause."""
+"""Interventions and causal mediation step by step (P3-04, P3-05): directions are pushed, then examined."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verdicts on directions: does what goes with a property cause it?
+"""Causal verdicts on directions: does what goes with a property cause it?
 
 The verdict follows a rule that was settled on rehearsals with stand-in directions, before one that was found had been
 seen; only that differences below 1e-7, which sampling does not resolve, count as none came later. `effects` says what

@@ -1,4 +1,4 @@
-"""Descents to critical points, batched over problems and starts, at float64 precision.
+"""Barzilai–Borwein gradient descent and Newton's method to critical points, batched over problems and starts.
 
 Gradient descent with Barzilai–Borwein trial steps (1988) and Armijo backtracking, so that the
 energy never rises, is followed by Newton's method on the exact Hessian (|λ| in place of λ where it
@@ -74,7 +74,7 @@ def descend(
     size = energy.coordinates.size
     slope = energy.gradient(energy.prepare(A), start, k).norm(dim=-1).amax(-1) / size**0.5
     unit = slope.clamp(1e-4, 1.0) * size**0.5
-    run = _Run(energy, A, k, tolerance * unit, stride * radius, escape * radius)
+    run = _Run(energy=energy, A=A, k=k, tolerance=tolerance * unit, reach=stride * radius, limit=escape * radius)
     owner = torch.arange(P, device=start.device).repeat_interleave(M)
     origin = energy.coordinates.to_basis(start).flatten(0, 1)
     z = origin.clone()
@@ -102,12 +102,12 @@ def descend(
     slope = g.norm(dim=-1) / size**0.5
     converged = g.norm(dim=-1) <= run.tolerance[owner]
     return Ends(
-        energy.coordinates.from_basis(z).unflatten(0, (P, M)),
-        e.unflatten(0, (P, M)),
-        slope.unflatten(0, (P, M)),
-        converged.unflatten(0, (P, M)),
-        (escaped & ~converged).unflatten(0, (P, M)),
-        taken.unflatten(0, (P, M)),
+        y=energy.coordinates.from_basis(z).unflatten(0, (P, M)),
+        energy=e.unflatten(0, (P, M)),
+        gradient=slope.unflatten(0, (P, M)),
+        converged=converged.unflatten(0, (P, M)),
+        escaped=(escaped & ~converged).unflatten(0, (P, M)),
+        steps=taken.unflatten(0, (P, M)),
     )
 
 
@@ -192,8 +192,8 @@ class _Run:
             if not reused.all():
                 new = rows[~reused]
                 anew = self.energy.prepare(self.A[owner[new]])
-                found = self._newton_step(anew, wz[~reused], wg[~reused], patience > 0)
-                step[~reused], factor[new], known[new] = found
+                newton = self._newton_step(anew, wz[~reused], wg[~reused], patience > 0)
+                step[~reused], factor[new], known[new] = newton
                 indefinite[new] += ~known[new]
             if not patience:
                 definite = known[rows]

@@ -1,4 +1,4 @@
-"""Does an energy treat a problem and the same problem in other axes alike?
+"""Equivariance under orthogonal transformations: is a problem the same one in other axes?
 
 Inversion commutes with a change of axes: (QAQᵀ)⁻¹ = QA⁻¹Qᵀ for orthogonal Q. An energy that knows
 that has E(QAQᵀ, QyQᵀ) − E(A, y) depend on A alone and S(QAQᵀ, QyQᵀ) = Q S(A, y) Qᵀ for its score S = ∇E
@@ -94,9 +94,9 @@ def scores(energy: Energy, A: Tensor, y: Tensor, k: int, Q: Tensor) -> Alike:
     A (P, n, n); Q (P, n, n), one turn a problem. Where states are symmetric, so are scores.
     """
     project = energy.coordinates.project
-    own = turned(project(energy.gradient(energy.prepare(A), y, k)), Q)
-    other = project(energy.gradient(energy.prepare(Q @ A @ Q.mT), turned(y, Q), k))
-    return _alike(other, own, own)
+    expected = turned(project(energy.gradient(energy.prepare(A), y, k)), Q)
+    of_turned = project(energy.gradient(energy.prepare(Q @ A @ Q.mT), turned(y, Q), k))
+    return _alike(of_turned, expected, expected)
 
 
 @torch.no_grad()
@@ -107,9 +107,9 @@ def gaps(energy: Energy, A: Tensor, y: Tensor, k: int, Q: Tensor) -> Alike:
     Raises ValueError for a single state, which has no gap."""
     if y.dim() != 3 or y.shape[1] < 2:
         raise ValueError(f"a gap is one between states: two at least, not {tuple(y.shape)}")
-    own = energy.energy(energy.prepare(A), y, k)
-    other = energy.energy(energy.prepare(Q @ A @ Q.mT), turned(y, Q), k)
-    return _alike(centred(other), centred(own), centred(own))
+    expected = energy.energy(energy.prepare(A), y, k)
+    of_turned = energy.energy(energy.prepare(Q @ A @ Q.mT), turned(y, Q), k)
+    return _alike(centred(of_turned), centred(expected), centred(expected))
 
 
 @torch.no_grad()
@@ -121,12 +121,12 @@ def answers(energy: Energy, sampler: Sampler, A: Tensor, start: Tensor, y0: Tens
     it clips, an equivariant energy has an error too.
     """
     both = torch.cat([A, Q @ A @ Q.mT]), torch.cat([start, turned(start, Q)])
-    own, other = sampler(energy, *both).chunk(2)
-    return _alike(other, turned(own, Q), y0 - y0.mean(0))
+    sampled, of_turned = sampler(energy, *both).chunk(2)
+    return _alike(of_turned, turned(sampled, Q), y0 - y0.mean(0))
 
 
-def _alike(other: Tensor, own: Tensor, unit: Tensor) -> Alike:
-    squares = (other - own, other - own.roll(1, 0), unit)
+def _alike(of_turned: Tensor, expected: Tensor, unit: Tensor) -> Alike:
+    squares = (of_turned - expected, of_turned - expected.roll(1, 0), unit)
     return Alike(*(points.array(v.pow(2).flatten(1).sum(1)) for v in squares))
 
 
@@ -138,11 +138,11 @@ class Equivariance:
     """By group of turns ("rotations", "signed permutations") and what is compared ("gap", "score",
     "answer")."""
 
-    found: dict[tuple[str, str], Alike]
+    alike: dict[tuple[str, str], Alike]
 
     def columns(self) -> dict[str, list]:
         """Tidy columns: turns, what, error, unrelated."""
-        rows = [(*name, alike.error, alike.reference) for name, alike in self.found.items()]
+        rows = [(*name, alike.error, alike.reference) for name, alike in self.alike.items()]
         names = ("turns", "what", "error", "unrelated")
         return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
 
@@ -161,12 +161,12 @@ def measure(
     landscape k; with a sampler, of the answers to the first `sampled` problems too."""
     y, _ = points.noised(energy, y0, k, states, generator)
     start = points.noise(energy, len(A), generator=generator, like=A)
-    found, few = {}, slice(0, sampled)
+    measured, few = {}, slice(0, sampled)
     for name, draw in TURNS.items():
         Q = draw(len(A), A.shape[-1], generator).to(A)
-        found[name, "gap"] = gaps(energy, A, y, k, Q)
-        found[name, "score"] = scores(energy, A, y, k, Q)
+        measured[name, "gap"] = gaps(energy, A, y, k, Q)
+        measured[name, "score"] = scores(energy, A, y, k, Q)
         if sampler is not None:
             given = A[few], start[few], y0[few], Q[few]
-            found[name, "answer"] = answers(energy, sampler, *given)
-    return Equivariance(found)
+            measured[name, "answer"] = answers(energy, sampler, *given)
+    return Equivariance(measured)

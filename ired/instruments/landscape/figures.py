@@ -35,9 +35,9 @@ def draw_slice(axis: Axes, pictures: Mapping[str, np.ndarray], name: str, top: f
     inside = np.clip(gap, -2 * top, 2 * top)
     if np.ptp(inside) > 0:
         axis.contour(line, line, inside, levels=8, colors="0.25", linewidths=0.5)
-    path, found = (np.asarray(pictures[f"{name}.{mark}"])[problem] for mark in ("path", "model answer"))
+    path, answer = (np.asarray(pictures[f"{name}.{mark}"])[problem] for mark in ("path", "model answer"))
     axis.plot(*path.T, color="black", linewidth=1, marker=".", markersize=3)
-    axis.plot(*found, marker="x", color="black", markersize=7)
+    axis.plot(*answer, marker="x", color="black", markersize=7)
     axis.plot(0, 0, marker="+", color="black", markersize=10, markeredgewidth=1.6)
     axis.set(xlim=(line[0], line[-1]), ylim=(line[0], line[-1]), aspect="equal")
     axis.grid(False)

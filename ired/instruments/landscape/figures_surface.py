@@ -1,4 +1,4 @@
-"""An interactive 3-D view of energy slices: one self-contained HTML page."""
+"""Surface plots of energy slices, interactive: one self-contained HTML page."""
 
 from __future__ import annotations
 

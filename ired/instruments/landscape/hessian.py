@@ -1,4 +1,4 @@
-"""Curvature: spectra of exact Hessians, in units of the ideal landscape's 1/σ_k.
+"""Hessian spectra: the curvature of the energy, exact, in units of the ideal landscape's 1/σ_k.
 
 Every Hessian is multiplied by σ_k, so that the ideal landscape has all eigenvalues 1, and taken in
 orthonormal coordinates of the space that states live in (`size` dimensions). Two references: the
@@ -116,15 +116,15 @@ def spectra(
         for rows in torch.arange(len(A), device=A.device).split(chunk):
             for name, value in frame.look(rows, states[rows], k).items():
                 per_point.setdefault(name, []).append(value)
-    found = {
+    measures = {
         name: points.array(torch.cat(parts)).reshape(len(landscapes), len(A), *parts[0].shape[1:])
         for name, parts in per_point.items()
     }
-    values = found["eigenvalues"]
+    values = measures["eigenvalues"]
     size = np.linalg.norm(values, axis=-1).clip(np.finfo(float).tiny)
     mean = values.mean(-1)
     eigenvalues_of_A = torch.linalg.eigvalsh(A.double()).abs()
-    rayleigh, reference = found.pop("rayleigh"), points.array(frame.pairs)
+    rayleigh, reference = measures.pop("rayleigh"), points.array(frame.pairs)
     return Spectra(
         np.array(landscapes),
         np.array([points.sigma(energy, k) for k in landscapes]),
@@ -138,8 +138,8 @@ def spectra(
         ideal_distance=np.linalg.norm(values - mean[..., None], axis=-1) / size,
         ideal_distance_raw=np.linalg.norm(values - 1, axis=-1) / np.sqrt(values.shape[-1]),
         algebraic_spearman=intervals.rank_correlation(rayleigh, np.broadcast_to(reference, rayleigh.shape)),
-        antisymmetric=found.pop("antisymmetric", np.zeros((len(landscapes), len(A), 0))),
-        **found,
+        antisymmetric=measures.pop("antisymmetric", np.zeros((len(landscapes), len(A), 0))),
+        **measures,
     )
 
 
@@ -163,7 +163,9 @@ def condition_correlation(spectra: Spectra, level: float = 0.95, seed: int = 0) 
         row = np.array([float(f"{value:.9g}") for value in row[known]])
         fewest = min(fewest, int(known.sum()))
         if known.sum() < 3:
-            cells.append(Interval(0.0, -1.0, 1.0, level, int(known.sum()), "undefined"))
+            cells.append(
+                Interval(estimate=0.0, low=-1.0, high=1.0, level=level, units=int(known.sum()), method="undefined")
+            )
         else:
             cells.append(intervals.spearman_interval(row, spectra.kappa[known], level, seed=seed))
     values = (np.array([getattr(c, name) for c in cells]) for name in ("estimate", "low", "high"))
@@ -213,7 +215,7 @@ class _Frame:
         H = gauss_newton + residual
         eigenvalues = torch.linalg.eigvalsh(H)
         bends = bool(residual.any())  # a sum of squares of affine maps does not
-        found = {
+        spectra = {
             "eigenvalues": eigenvalues,
             "gauss_newton": torch.linalg.eigvalsh(gauss_newton) if bends else eigenvalues,
             "residual": torch.linalg.eigvalsh(residual) if bends else torch.zeros_like(eigenvalues),
@@ -221,17 +223,17 @@ class _Frame:
         size = eigenvalues.norm(dim=-1).clamp_min(torch.finfo(H.dtype).tiny)
         if self.energy.coordinates.symmetric:
             block = H
-            found["symmetric"] = eigenvalues
-            found["coupling"] = torch.zeros_like(size)
+            spectra["symmetric"] = eigenvalues
+            spectra["coupling"] = torch.zeros_like(size)
         else:
             half = self.even.to_basis(H)
             block, off = self.even.to_basis(half.mT), _odd(half.mT, self.even.n)
-            found["symmetric"] = torch.linalg.eigvalsh(block)
+            spectra["symmetric"] = torch.linalg.eigvalsh(block)
             odd = _odd(H, self.even.n)
-            found["antisymmetric"] = torch.linalg.eigvalsh(_odd(odd.mT, self.even.n))
-            found["coupling"] = 2**0.5 * off.flatten(1).norm(dim=-1) / size
-        found["rayleigh"] = ((self.modes[rows] @ block) * self.modes[rows]).sum(-1)
-        return found | self.algebraic(rows, H, eigenvalues, size)
+            spectra["antisymmetric"] = torch.linalg.eigvalsh(_odd(odd.mT, self.even.n))
+            spectra["coupling"] = 2**0.5 * off.flatten(1).norm(dim=-1) / size
+        spectra["rayleigh"] = ((self.modes[rows] @ block) * self.modes[rows]).sum(-1)
+        return spectra | self.algebraic(rows, H, eigenvalues, size)
 
     def algebraic(self, rows: Tensor, H: Tensor, eigenvalues: Tensor, size: Tensor) -> dict[str, Tensor]:
         """Cosines of Hessians H (B, size, size) to A² ⊗ I, with the multiples of I and without.

@@ -45,11 +45,11 @@ def check_equivariance(references: References, generator: torch.Generator) -> li
     y0, checks = states.answers(references.ideal, A), _turns(A.shape[-1], generator)
     for who, energy in (("ideal", references.ideal), ("algebraic", references.algebraic)):
         walk = denoised if who == "ideal" else None  # one step answers exactly there alone
-        found = equivariance.measure(energy, A, y0, generator, states=64, sampler=walk).found
-        errors = [alike.error for alike in found.values()]
+        cases = equivariance.measure(energy, A, y0, generator, states=64, sampler=walk).alike
+        errors = [alike.error for alike in cases.values()]
         checks.append(compare(name, f"errors of the {who} energy", 0, errors, 1e-9))
         if who == "ideal":  # its scores are noise, and that of two problems has nothing in common
-            levels = [found[turns, "score"].reference for turns in TURNS]
+            levels = [cases[turns, "score"].reference for turns in TURNS]
             entries = len(A) * 64 * energy.coordinates.size
             checks.append(compare(name, "level of unrelated scores", 2**0.5, levels, 4 * entries**-0.5))
     tilted = Tilted(references.ideal, WEIGHT)
@@ -58,14 +58,14 @@ def check_equivariance(references: References, generator: torch.Generator) -> li
         Q = draw(len(A), A.shape[-1], generator).to(A)
         # The turned score has the axis q qᵀ with q = Qe₁ where the score of what is turned has e₁e₁ᵀ.
         by_hand = 8 * WEIGHT**2 * (2 - 2 * Q[:, 0, 0] ** 2)
-        seen = equivariance.scores(tilted, A, y, 0, Q)
+        turned = equivariance.scores(tilted, A, y, 0, Q)
         text = f"of a planted axis, {turns}"
-        checks.append(compare(name, f"error of the score {text}", by_hand, seen.missed, 1e-8))
+        checks.append(compare(name, f"error of the score {text}", by_hand, turned.missed, 1e-8))
         row = torch.einsum("pa,pmab,pb->pm", Q[:, 0], y.unflatten(-1, Q.shape[1:]), Q[:, 0])
         moved = WEIGHT * (row - y[..., 0])
         by_hand = (moved - moved.mean(1, keepdim=True)).pow(2).sum(1)
-        seen = equivariance.gaps(tilted, A, y, 0, Q)
-        checks.append(compare(name, f"error of gaps {text}", by_hand, seen.missed, 1e-8))
+        turned = equivariance.gaps(tilted, A, y, 0, Q)
+        checks.append(compare(name, f"error of gaps {text}", by_hand, turned.missed, 1e-8))
     return checks
 
 
@@ -79,11 +79,19 @@ def _turns(n: int, generator: torch.Generator) -> list[Check]:
         spread = (first**2).std() / DRAWS**0.5
         checks += [
             compare(name, f"QQᵀ of {turns}", eye, Q @ Q.swapaxes(1, 2), 1e-12),
-            Check(name, f"mean entry of {turns}", 0.0, first.mean(), 4 / (n * DRAWS) ** 0.5),
-            Check(name, f"mean squared entry of {turns}", 1 / n, (first**2).mean(), 4 * spread),
+            Check(
+                name, f"mean entry of {turns}", expected=0.0, measured=first.mean(), tolerance=4 / (n * DRAWS) ** 0.5
+            ),
+            Check(
+                name, f"mean squared entry of {turns}", expected=1 / n, measured=(first**2).mean(), tolerance=4 * spread
+            ),
             # Traces of either group have mean square 1; fourth moments are at most 4.
             Check(
-                name, f"mean squared trace of {turns}", 1.0, (np.trace(Q, axis1=1, axis2=2) ** 2).mean(), 8 / DRAWS**0.5
+                name,
+                f"mean squared trace of {turns}",
+                expected=1.0,
+                measured=(np.trace(Q, axis1=1, axis2=2) ** 2).mean(),
+                tolerance=8 / DRAWS**0.5,
             ),
         ]
     return checks

@@ -29,7 +29,15 @@ def check_field(references: References, generator: torch.Generator) -> list[Chec
         compare(name, "its tangential size", 0, measured.tangential, 1e-6),
     ]
     measured = gradient_field.gradient_field(ideal, A, y0, landscapes[:1], (1.0,), 1000, generator)
-    checks.append(Check(name, "its antisymmetric share", odd / c.size, measured.antisymmetric.mean(), 0.03))
+    checks.append(
+        Check(
+            name,
+            "its antisymmetric share",
+            expected=odd / c.size,
+            measured=measured.antisymmetric.mean(),
+            tolerance=0.03,
+        )
+    )
 
     measured = gradient_field.score_error(ideal, A, y0, landscapes, 200, generator)
     bar = np.array([ideal.schedule.alpha_bar[k].item() for k in landscapes])[:, None]
@@ -73,11 +81,19 @@ def check_field(references: References, generator: torch.Generator) -> list[Chec
             0.15,
         ),
         relative(name, "its distance from the Hessian", strength * math.sqrt(turned) / size, measured.hessian, 0.1),
-        Check(name, "share of loops that see the twist", 1, (measured.loop > 1e-5).mean(), 0),
+        Check(
+            name, "share of loops that see the twist", expected=1, measured=(measured.loop > 1e-5).mean(), tolerance=0
+        ),
     ]
     measured = gradient_field.conservation(_Stretched(ideal, 2.0), A, y0, landscapes, generator)
     checks += [
-        Check(name, "share of paths that see a stretched gradient", 1, (measured.path > 1e-5).mean(), 0),
+        Check(
+            name,
+            "share of paths that see a stretched gradient",
+            expected=1,
+            measured=(measured.path > 1e-5).mean(),
+            tolerance=0,
+        ),
         compare(name, "its Hessian against its Jacobian", 0.5, measured.hessian, 1e-6),
     ]
 

@@ -1,4 +1,4 @@
-"""The experiments of Phase 1 on several energies at once: tables in which energies are compared problem by problem.
+"""Slices, gradient fields, Hessians and minima of several energies at once, compared problem by problem (Phase 1).
 
 Tables are tidy, with columns energy, landscape and problem. What is drawn at random is the same for every energy:
 a stream is asked anew for its generator before each of them, so that comparisons are paired.
@@ -18,8 +18,8 @@ from torch import Tensor
 from ired.instruments.core import states
 from ired.instruments.core.trajectories import Paths
 from ired.instruments.landscape import gradient_field, hessian, metrics, minima, slices
-from ired.instruments.statistics.intervals import mean_interval
-from ired.instruments.statistics.tables import summarise
+from ired.instruments.statistics.intervals import mean_interval, proportion_interval
+from ired.instruments.statistics.tables import per_unit, summarise
 from ired.model.protocol import Energy
 
 Stream = Callable[[str], torch.Generator]
@@ -226,6 +226,39 @@ def basin_summary(tables: Mapping[str, DataFrame]) -> DataFrame:
         summarise(ends[ends["found"]], BY, ["nearest_distance", "lowest_distance", "lowest_is_nearest"]),
     ]
     return concat(parts, ignore_index=True)
+
+
+def basin_verdicts(tables: Mapping[str, DataFrame]) -> dict[str, tuple[bool, dict[str, float]]]:
+    """P1-04's criteria, decided in the sharpest landscape (k = 0) of "trained", and the numbers behind them."""
+    convexity, ends = tables["convexity"], tables["minima"]
+    share = mean_interval(sharpest(convexity, "share", scale=1.0))
+    untrained_share = sharpest(convexity, "share", "untrained", scale=1.0).mean()
+    rate = mean_interval(sharpest(tables["gaps"], "other_rate"))
+    untrained_rate = sharpest(tables["gaps"], "other_rate", "untrained").mean()
+    exists = sharpest(ends, "found").mean()
+    distance, high = nearest_minimum(sharpest(ends, "nearest_distance"))
+    lowest = sharpest(ends, "lowest_is_nearest")
+    right = proportion_interval(int(lowest.sum()), len(lowest))
+    return {
+        "convex_at_the_noise": (
+            share.low >= 0.95,
+            {"share": share.estimate, "low": share.low, "untrained": untrained_share},
+        ),
+        "wrong_answers_cost_more": (
+            rate.low >= 0.95,
+            {"rate": rate.estimate, "low": rate.low, "untrained": untrained_rate},
+        ),
+        "bottom_at_the_answer": (
+            exists >= 0.9 and high < 0.5,
+            {"found": exists, "distance": distance, "high": high},
+        ),
+        "no_lower_minimum": (right.low >= 0.95, {"share": right.estimate, "low": right.low}),
+    }
+
+
+def sharpest(table: DataFrame, measure: str, energy: str = "trained", **at: Any) -> NDArray:
+    """A measure of an energy's landscape k = 0 by problem (P,), of a table of `basin_tables`."""
+    return per_unit(table, measure, energy=energy, landscape=0, **at)
 
 
 def nearest_minimum(distances: NDArray) -> tuple[float, float]:

@@ -253,13 +253,19 @@ def check_layer_ranking(generator: torch.Generator) -> list[Check]:
     rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
     null = [ablation_ranking.agreement(rng.random((5, 3))).p < 0.05 for _ in range(200)]
     return [
-        Check(name, "W of three that agree", 1, alike.w, 1e-12),
-        Check(name, "its p", 1 / 36, alike.p, 1e-12),
-        Check(name, "W by hand", 8 / 18, mixed.w, 1e-12),
-        Check(name, "its p by enumeration", p, mixed.p, 1e-12),
-        Check(name, "tau of rankings with themselves", 1, same.tau, 1e-12),
-        Check(name, "its p", 1 / 216, same.p, 1e-12),
-        Check(name, "tau with the reverse", -1, reverse.tau, 1e-12),
+        Check(name, "W of three that agree", expected=1, measured=alike.w, tolerance=1e-12),
+        Check(name, "its p", expected=1 / 36, measured=alike.p, tolerance=1e-12),
+        Check(name, "W by hand", expected=8 / 18, measured=mixed.w, tolerance=1e-12),
+        Check(name, "its p by enumeration", expected=p, measured=mixed.p, tolerance=1e-12),
+        Check(name, "tau of rankings with themselves", expected=1, measured=same.tau, tolerance=1e-12),
+        Check(name, "its p", expected=1 / 216, measured=same.p, tolerance=1e-12),
+        Check(name, "tau with the reverse", expected=-1, measured=reverse.tau, tolerance=1e-12),
         # Four standard deviations of a share of 0.05 in 200 trials.
-        Check(name, "share of p < 0.05 among random rankings", 0.05, float(np.mean(null)), 0.062),
+        Check(
+            name,
+            "share of p < 0.05 among random rankings",
+            expected=0.05,
+            measured=float(np.mean(null)),
+            tolerance=0.062,
+        ),
     ]

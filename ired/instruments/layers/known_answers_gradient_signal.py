@@ -156,10 +156,16 @@ def check_unit_census(references: References, generator: torch.Generator) -> lis
     bent = float((census.sorts()[:, 0, 4:] == unit_activity.SORTS.index("bent")).mean())
     dead = census.dead()
     return [
-        Check(CENSUS, "planted units named", 4 * K, named, 0),
-        Check(CENSUS, "share of the others that bend", 1, bent, 0),
-        Check(CENSUS, "share of dead units, one planted in nine", 1 / 9, dead["fc1"].estimate, 1e-12),
-        Check(CENSUS, "its exact upper limit at 95 %", 0.429, dead["fc1"].high, 0.001),
+        Check(CENSUS, "planted units named", expected=4 * K, measured=named, tolerance=0),
+        Check(CENSUS, "share of the others that bend", expected=1, measured=bent, tolerance=0),
+        Check(
+            CENSUS,
+            "share of dead units, one planted in nine",
+            expected=1 / 9,
+            measured=dead["fc1"].estimate,
+            tolerance=1e-12,
+        ),
+        Check(CENSUS, "its exact upper limit at 95 %", expected=0.429, measured=dead["fc1"].high, tolerance=0.001),
     ]
 
 
@@ -229,10 +235,16 @@ def check_signals(generator: torch.Generator) -> list[Check]:
     shared = -(2**0.5) / (D - 2)
     return [
         relative(FLOW, "signal-to-noise of a planted mean in noise", 16 / D, np.mean(ratios), 0.03),
-        Check(FLOW, "signal-to-noise of noise", 0, float(np.mean(none)), 0.003),
-        Check(FLOW, "coverage of its 95 % interval", 0.95, hits / rounds, 0.05),
-        Check(FLOW, "cosine of planted means", drawn, float(np.mean(cosines)), 0.02),
-        Check(FLOW, "cosine of means that share noise alone", shared, float(np.mean(blind)), 0.05),
+        Check(FLOW, "signal-to-noise of noise", expected=0, measured=float(np.mean(none)), tolerance=0.003),
+        Check(FLOW, "coverage of its 95 % interval", expected=0.95, measured=hits / rounds, tolerance=0.05),
+        Check(FLOW, "cosine of planted means", expected=drawn, measured=float(np.mean(cosines)), tolerance=0.02),
+        Check(
+            FLOW,
+            "cosine of means that share noise alone",
+            expected=shared,
+            measured=float(np.mean(blind)),
+            tolerance=0.05,
+        ),
     ]
 
 

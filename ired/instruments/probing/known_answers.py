@@ -31,8 +31,8 @@ def check_probes(generator: torch.Generator) -> list[Check]:
     planted_reading = ridge.read(x, asked.values, fold)
     r2 = dict(zip(asked.cells, array(planted_reading.shares(asked).mean(0)), strict=True))
     checks = [
-        Check(NAME, "R² of a planted linear property", 1, r2["linear", "property"], 1e-6),
-        Check(NAME, "R² of its control task", 0, r2["linear", "permuted"], 0.15),
+        Check(NAME, "R² of a planted linear property", expected=1, measured=r2["linear", "property"], tolerance=1e-6),
+        Check(NAME, "R² of its control task", expected=0, measured=r2["linear", "permuted"], tolerance=0.15),
         compare(
             NAME,
             "predictions of scikit-learn's ridge",
@@ -49,14 +49,28 @@ def check_probes(generator: torch.Generator) -> list[Check]:
         reading = ridge.read(repeated, labels.values, ridge.folds(groups, 4, rng))
         # Worse than the mean is no leakage.
         above_mean = max(reading.shares(labels).mean().item(), 0.0)
-        checks.append(Check(NAME, f"R² of problems' random labels, states {what}", expected, above_mean, 0.4))
+        checks.append(
+            Check(
+                NAME,
+                f"R² of problems' random labels, states {what}",
+                expected=expected,
+                measured=above_mean,
+                tolerance=0.4,
+            )
+        )
 
     flat, chance = array(x), rng.permutation(P) < P // 2
     nothing = logistic.judge(flat, chance, fold, (1e-5, 1e-1)).auroc(level=0.9999)
     planted = logistic.judge(flat, array(linear) > 0, fold).auroc()
     checks += [
-        Check(NAME, "AUROC of random labels", 0.5, nothing.estimate, (nothing.high - nothing.low) / 2),
-        Check(NAME, "AUROC of a planted label", 1, planted.estimate, 0.05),
+        Check(
+            NAME,
+            "AUROC of random labels",
+            expected=0.5,
+            measured=nothing.estimate,
+            tolerance=(nothing.high - nothing.low) / 2,
+        ),
+        Check(NAME, "AUROC of a planted label", expected=1, measured=planted.estimate, tolerance=0.05),
     ]
 
     half = linear / linear.std() + normal(P) / 3**0.5  # three quarters are explained: one bit
@@ -64,9 +78,17 @@ def check_probes(generator: torch.Generator) -> list[Check]:
     costs = description_length.of_labels(flat, chance, rng.permutation(P), rng)
     return [
         *checks,
-        Check(NAME, "bits saved on random values", 0, code.saved(slice(0, 1)).estimate, 0.2),
-        Check(NAME, "bits saved where 3/4 are explained", 1, code.curve(slice(1, 2))[1][-1], 0.6),
-        Check(NAME, "bits of a random label", 1, costs.length[0] / P, 0.15),
+        Check(
+            NAME, "bits saved on random values", expected=0, measured=code.saved(slice(0, 1)).estimate, tolerance=0.2
+        ),
+        Check(
+            NAME,
+            "bits saved where 3/4 are explained",
+            expected=1,
+            measured=code.curve(slice(1, 2))[1][-1],
+            tolerance=0.6,
+        ),
+        Check(NAME, "bits of a random label", expected=1, measured=costs.length[0] / P, tolerance=0.15),
     ]
 
 
@@ -96,7 +118,13 @@ def check_probed_states(references: References, generator: torch.Generator) -> l
     distances = array(ridge.distance(ideal, y0, moved, k))
     return [
         *(
-            Check(NAME, f"R² of the {name} from [{layer}]", 1, scores.of("input", layer, name).mean(), 1e-6)
+            Check(
+                NAME,
+                f"R² of the {name} from [{layer}]",
+                expected=1,
+                measured=scores.of("input", layer, name).mean(),
+                tolerance=1e-6,
+            )
             for name, layer in linear
         ),
         compare(NAME, "distance in noise radii", 0.7, distances, 1e-9),

@@ -93,7 +93,9 @@ class Scores:
         for source, layer in dict.fromkeys((s, name) for s, name, _ in self.shares):
             for k in (None, *self.landscapes):
                 for name, task in self.cells:
-                    interval, _ = self.ahead(self.of(source, layer, name, task, k), level=level)
+                    interval, _ = self.ahead(
+                        self.of(source=source, layer=layer, name=name, task=task, landscape=k), level=level
+                    )
                     cell = {
                         "source": source,
                         "layer": layer,

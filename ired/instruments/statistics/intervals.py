@@ -70,11 +70,18 @@ def student_interval(values: ArrayLike, level: float = 0.95, groups: ArrayLike |
     _enough(units)
     if np.ptp(units) == 0:
         centre = float(units[0])
-        return Interval(centre, centre, centre, level, len(units), "constant")
+        return Interval(estimate=centre, low=centre, high=centre, level=level, units=len(units), method="constant")
     centre = float(units.mean())
     standard_error = units.std(ddof=1) / np.sqrt(len(units))
     reach = special.stdtrit(len(units) - 1, (1 + level) / 2) * standard_error
-    return Interval(centre, float(centre - reach), float(centre + reach), level, len(units), "t")
+    return Interval(
+        estimate=centre,
+        low=float(centre - reach),
+        high=float(centre + reach),
+        level=level,
+        units=len(units),
+        method="t",
+    )
 
 
 def bootstrap_interval(
@@ -151,6 +158,31 @@ def ratio_interval(
     return _bootstrap((first, second), ratio, level, seed, resamples, paired=True)
 
 
+def fieller(first: NDArray, second: NDArray, level: float) -> tuple[NDArray, NDArray, NDArray]:
+    """mean(first)/mean(second) − 1 over the last axis of both (..., S), with the interval of Fieller (1954): the
+    ratios ρ for which the t-test does not tell mean(first − ρ·second) from 0.
+
+    NaN where the mean of second is not positive; the ends are NaN where it cannot be told from 0, since
+    the ratios then have no bounds."""
+    count = first.shape[-1]
+    x, y = first.mean(-1), second.mean(-1)
+    ratio = x / np.where(y > 0, y, 1.0)
+    q = special.stdtrit(count - 1, (1 + level) / 2) ** 2 / count
+    # In shifts from the ratio found, so that nothing cancels where first is a multiple of second.
+    rest, centred = first - ratio[..., None] * second, second - y[..., None]
+    rest = rest - rest.mean(-1, keepdims=True)
+    within, between, around = (
+        q * (a * b).sum(-1) / (count - 1) for a, b in ((rest, rest), (rest, centred), (centred, centred))
+    )
+    lead = y**2 - around
+    bounded = (y > 0) & (lead > 0)
+    safe = np.where(bounded, lead, 1.0)
+    root = np.sqrt(between**2 + safe * within)
+    low, high = ((side * root - between) / safe for side in (-1, 1))
+    known = [np.where(bounded, ratio - 1 + end, np.nan) for end in (low, high)]
+    return np.where(y > 0, ratio - 1, np.nan), *known
+
+
 def spearman_interval(
     x: ArrayLike, y: ArrayLike, level: float = 0.95, seed: int = 0, resamples: int = 1999
 ) -> Interval:
@@ -163,7 +195,7 @@ def spearman_interval(
         raise ValueError(f"pairs need equal shapes, not {x.shape} and {y.shape}")
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         _enough(x)
-        return Interval(0.0, 0.0, 0.0, level, len(x), "constant")
+        return Interval(estimate=0.0, low=0.0, high=0.0, level=level, units=len(x), method="constant")
     return _bootstrap((x, y), rank_correlation, level, seed, resamples, paired=True)
 
 
@@ -173,7 +205,9 @@ def proportion_interval(successes: int, total: int, level: float = 0.95) -> Inte
     low = special.betaincinv(successes, total - successes + 1, tail) if successes else 0.0
     high = special.betaincinv(successes + 1, total - successes, 1 - tail) if successes < total else 1.0
     rate = successes / total
-    return Interval(float(rate), float(low), float(high), level, int(total), "Clopper-Pearson")
+    return Interval(
+        estimate=float(rate), low=float(low), high=float(high), level=level, units=int(total), method="Clopper-Pearson"
+    )
 
 
 def sign_flip(differences: ArrayLike, resamples: int = 4999, seed: int = 0) -> NDArray:
@@ -243,7 +277,7 @@ def _bootstrap(
     if all(np.ptp(sample) == 0 for sample in samples):
         # One value stands for all: a sum of equal numbers would round.
         estimate = float(statistic(*(sample[:1] for sample in samples), axis=-1))
-        return Interval(estimate, estimate, estimate, level, count, "constant")
+        return Interval(estimate=estimate, low=estimate, high=estimate, level=level, units=count, method="constant")
     estimate = float(statistic(*samples, axis=-1))
     with warnings.catch_warnings():
         # An undefined BCa interval is answered below, not by a warning.
@@ -266,7 +300,7 @@ def _bootstrap(
         tail = (1 - level) / 2
         low, high = np.quantile(result.bootstrap_distribution, [tail, 1 - tail]).tolist()
         method = "percentile"
-    return Interval(estimate, low, high, level, count, method)
+    return Interval(estimate=estimate, low=low, high=high, level=level, units=count, method=method)
 
 
 def _finite(values: ArrayLike) -> NDArray:

@@ -264,7 +264,7 @@ def study(clouds: dict[str, Tensor], truths: Tensor, fit: Tensor, draws: Tensor,
     """
     rows: dict[str, list] = {"answers": [], "ranks": [], "entropy": []}
     for ground in (euclidean(), affine_invariant(fit)):
-        yardstick = Yardstick.of(ground, truths, fit, axes, ENTROPY, FEW)
+        yardstick = Yardstick.of(ground=ground, truths=truths, fit=fit, axes=axes, share=ENTROPY, few=FEW)
         rows["answers"] += compare(yardstick, clouds, draws)
         rows["ranks"] += by_rank(yardstick, clouds, draws)
         rows["entropy"] += bias(yardstick, draws[0], SHARES)

@@ -35,25 +35,41 @@ def check_transport(generator: torch.Generator) -> list[Check]:
     whole = math.hypot(closed, shift.norm().item())
     planted = _exactly(samples[0], C), _exactly(samples[1], D) + shift
     return [
-        Check(name, "exact transport of a shifted cloud", shift.norm().item(), distances.exact(cost), 1e-9),
-        Check(name, "Gaussian transport of a shifted cloud", shift.norm().item(), distances.gaussian(X, moved), 1e-7),
+        Check(
+            name,
+            "exact transport of a shifted cloud",
+            expected=shift.norm().item(),
+            measured=distances.exact(cost),
+            tolerance=1e-9,
+        ),
+        Check(
+            name,
+            "Gaussian transport of a shifted cloud",
+            expected=shift.norm().item(),
+            measured=distances.gaussian(X, moved),
+            tolerance=1e-7,
+        ),
         Check(
             name,
             "debiased transport of a shifted cloud",
-            shift.norm().item(),
-            distances.debiased(cost, within, within_moved, 0.3 * scale),
-            1e-4,
+            expected=shift.norm().item(),
+            measured=distances.debiased(cost, within, within_moved, 0.3 * scale),
+            tolerance=1e-4,
         ),
         # A root: 1e-10 of rounding and of mass still misplaced is 1e-5.
         Check(
             name,
             "debiased transport of a cloud to itself",
-            0,
-            distances.debiased(within, within, within, 0.3 * scale),
-            1e-5,
+            expected=0,
+            measured=distances.debiased(within, within, within, 0.3 * scale),
+            tolerance=1e-5,
         ),
         Check(
-            name, "entropic cost falls towards the exact one, from above", 1, ladder[0] > ladder[1] > ladder[2] > 0, 0
+            name,
+            "entropic cost falls towards the exact one, from above",
+            expected=1,
+            measured=ladder[0] > ladder[1] > ladder[2] > 0,
+            tolerance=0,
         ),
         compare(
             name,
@@ -62,14 +78,20 @@ def check_transport(generator: torch.Generator) -> list[Check]:
             distances.sorted_line(line[:, 0], line[:, 1]),
             1e-12,
         ),
-        Check(name, "Bures distance of Gaussians with these moments", whole, distances.gaussian(*planted), 1e-8),
+        Check(
+            name,
+            "Bures distance of Gaussians with these moments",
+            expected=whole,
+            measured=distances.gaussian(*planted),
+            tolerance=1e-8,
+        ),
         # 500 points in three dimensions: their sampling error, and the bias of exact transport.
         Check(
             name,
             "exact transport between samples of Gaussians is Bures's",
-            1,
-            distances.exact(distances.squared(first, second)) / whole,
-            0.15,
+            expected=1,
+            measured=distances.exact(distances.squared(first, second)) / whole,
+            tolerance=0.15,
         ),
     ]
 
@@ -90,14 +112,22 @@ def check_transport_answers(generator: torch.Generator) -> list[Check]:
     ]
     draws = _spd(24 * 40, 3, generator).unflatten(0, (24, 40))
     for ground in (answer_clouds.euclidean(), answer_clouds.affine_invariant(Y[60:])):
-        yardstick = answer_clouds.Yardstick.of(ground, Y[:40], Y[60:], 6, 0.3, 40)  # all axes
+        yardstick = answer_clouds.Yardstick.of(
+            ground=ground, truths=Y[:40], fit=Y[60:], axes=6, share=0.3, few=40
+        )  # all axes
         clouds = {"scaled": 3.0 * draws[0]} | {f"same {i}": draws[i] for i in range(1, 5)}
         compared = answer_clouds.compare(yardstick, clouds, draws[5:])
         p = [[row["p"] for row in compared if row["answers"].startswith(name)] for name in ("scaled", "same")]
         checks += [
             compare(name, f"p of three times the answers, {ground.name}", 1 / 20, p[0], 1e-12),
             # Uniform where nothing has changed; four clouds share one null and one set of truths.
-            Check(name, f"mean p of true answers, {ground.name}", 0.5, float(np.mean(p[1])), 0.42),
+            Check(
+                name,
+                f"mean p of true answers, {ground.name}",
+                expected=0.5,
+                measured=float(np.mean(p[1])),
+                tolerance=0.42,
+            ),
         ]
     return checks
 
@@ -117,12 +147,20 @@ def check_transport_path(generator: torch.Generator) -> list[Check]:
     scaled, square, mirrored = measured.values()
     size = X.pow(2).sum(-1).mean().sqrt().item()
     return [
-        Check(name, "straightness of scaling", 1, scaled.straightness, 1e-9),
-        Check(name, "Gaussian straightness of scaling", 1, scaled.gaussian_straightness, 1e-7),
+        Check(name, "straightness of scaling", expected=1, measured=scaled.straightness, tolerance=1e-9),
+        Check(
+            name, "Gaussian straightness of scaling", expected=1, measured=scaled.gaussian_straightness, tolerance=1e-7
+        ),
         compare(name, "straightness of its particles", 1, scaled.particle_straightness, 1e-9),
-        Check(name, "optimality of scaling", 1, scaled.optimality, 1e-9),
+        Check(name, "optimality of scaling", expected=1, measured=scaled.optimality, tolerance=1e-9),
         compare(name, "transport of each step of scaling", size / 3, scaled.steps, 1e-9),
-        Check(name, "straightness of two sides of a square", math.sqrt(0.5), square.straightness, 1e-9),
+        Check(
+            name,
+            "straightness of two sides of a square",
+            expected=math.sqrt(0.5),
+            measured=square.straightness,
+            tolerance=1e-9,
+        ),
         compare(name, "the same in blocks of particles", math.sqrt(0.5), square.blocks, 1e-9),
         compare(name, "the same of particles", math.sqrt(0.5), square.particle_straightness, 1e-9),
         # Mirrored particles go straight, yet the cloud hardly changes: none goes where it should.
@@ -130,9 +168,9 @@ def check_transport_path(generator: torch.Generator) -> list[Check]:
         Check(
             name,
             "whether mirroring is less than half straight and optimal",
-            1,
-            max(mirrored.straightness, mirrored.optimality) < 0.5,
-            0,
+            expected=1,
+            measured=max(mirrored.straightness, mirrored.optimality) < 0.5,
+            tolerance=0,
         ),
     ]
 

@@ -216,7 +216,7 @@ def main(argv: list[str]) -> Path:
     options = vars(parser.parse_args(argv))
     keys, store = Keys(), Store()
     at = take_coordinates(options, keys.queue)
-    plan = Plan(keys, store, at, options["device"], options["args"], options["seeds"])
+    plan = Plan(keys=keys, store=store, at=at, device=options["device"], args=options["args"], seeds=options["seeds"])
     for goal in dict.fromkeys(options["goals"]):
         plan.goal(goal)
     # One file for each way to call make: two calls at once write either different files or

@@ -53,12 +53,12 @@ def recorded(store: Store, keys: Keys) -> dict[tuple, list[Recorded]]:
         tracking = open_tracking(store, keys)
         runs = [
             Recorded(
-                r.info.run_id,
-                r.info.status,
-                r.info.start_time,
-                r.info.end_time,
-                r.data.tags,
-                r.data.metrics.get("peak_memory_gib", 0.0),
+                run_id=r.info.run_id,
+                status=r.info.status,
+                started=r.info.start_time,
+                ended=r.info.end_time,
+                tags=r.data.tags,
+                memory_gib=r.data.metrics.get("peak_memory_gib", 0.0),
             )
             for r in tracking.search("tags.exp_id LIKE '%'")
         ]
@@ -68,7 +68,14 @@ def recorded(store: Store, keys: Keys) -> dict[tuple, list[Recorded]]:
             tags.setdefault(run_id, {})[name] = value
         memory = dict(store.query("SELECT run_uuid, value FROM latest_metrics WHERE key = 'peak_memory_gib'"))
         runs = [
-            Recorded(run_id, status, started, ended, tags.get(run_id, {}), memory.get(run_id, 0.0))
+            Recorded(
+                run_id=run_id,
+                status=status,
+                started=started,
+                ended=ended,
+                tags=tags.get(run_id, {}),
+                memory_gib=memory.get(run_id, 0.0),
+            )
             for run_id, status, started, ended in store.query(
                 "SELECT run_uuid, status, start_time, end_time FROM runs"
                 " WHERE lifecycle_stage = 'active' ORDER BY start_time DESC"

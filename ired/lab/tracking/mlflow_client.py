@@ -43,7 +43,7 @@ BEGAN_AS = "began_as"  # the tag of a staged run that had begun on the server: i
 class Tracking:
     """One connection to the store. Everything is logged synchronously and in batches."""
 
-    away = ""  # why the store is out of reach, where it is
+    unreachable = ""  # why the store is out of reach, where it is
 
     def __init__(self, store: Store, phases: tuple[str, ...] = ()) -> None:
         self.store = store
@@ -180,12 +180,12 @@ class Tracking:
             path = Path(local_file_uri_to_path(folder))
             folder = str(path.relative_to(self.store.root) if path.is_relative_to(self.store.root) else path)
         return Stamp(
-            run.info.run_id,
-            tags.get("headline", ""),
-            criteria,
-            metrics.get("wall_seconds", 0.0),
-            folder,
-            metrics.get("peak_memory_gib", 0.0),
+            run_id=run.info.run_id,
+            headline=tags.get("headline", ""),
+            criteria=criteria,
+            seconds=metrics.get("wall_seconds", 0.0),
+            artifacts=folder,
+            memory_gib=metrics.get("peak_memory_gib", 0.0),
         )
 
     def artifact(self, run: Run, name: str) -> Path | None:

@@ -64,7 +64,7 @@ class PolynomialConfig:
         """For one training distribution. A profile's `hidden` is ignored: it sizes the MLP, which
         needs hundreds of units where these coefficients need tens."""
         shift, scale = problems.standardisation(n, c) if standardised else (0.0, 1.0)
-        return cls(n, landscapes, shift, scale, symmetric, c)
+        return cls(n=n, landscapes=landscapes, shift=shift, scale=scale, symmetric=symmetric, c=c)
 
 
 @dataclass

@@ -67,7 +67,7 @@ class ProductConfig:
         """For one training distribution. A profile's `hidden` is ignored: it sizes the MLP, whose
         units are numbers where these channels are matrices."""
         shift, scale = problems.standardisation(n, c) if standardised else (0.0, 1.0)
-        return cls(n, landscapes, shift, scale, symmetric, c)
+        return cls(n=n, landscapes=landscapes, shift=shift, scale=scale, symmetric=symmetric, c=c)
 
     @property
     def grown(self) -> int:

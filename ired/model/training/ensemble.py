@@ -1,4 +1,4 @@
-"""Many small score networks trained as one program: their weights are stacked, their products batched.
+"""Batched ensembles: many small score networks trained as one program, their weights stacked.
 
 For questions that only retraining answers ("what if these problems had not been there?"). Members
 have IRED's architecture with one change: the FiLM rows of the ten landscapes are weights themselves

@@ -1,4 +1,4 @@
-"""Short trainings: how they are set, and one on answers that mean nothing, for comparison."""
+"""Label randomisation: short trainings, how they are set, and one on answers that mean nothing."""
 
 from __future__ import annotations
 

@@ -22,3 +22,7 @@ def test_planted_answers_have_the_shares_that_were_planted(generator, gain):
     assert seen.recovered.estimate == pytest.approx(gain, rel=0.02, abs=1e-9)
     assert seen.mse[1].estimate == pytest.approx((1 - gain) ** 2 * missed, abs=1e-12)
     assert seen.errors[0].mean() - seen.errors[1].mean() == pytest.approx(0.01, rel=0.05, abs=2e-3)
+    assert [(row["steps"], row["mse"]) for row in seen.rows()] == [(10 * k, seen.mse[k].estimate) for k in (0, 1)]
+    numbers = seen.numbers("test")
+    assert numbers["mse.test.steps_10"] == seen.mse[1].estimate and numbers["recovered.test"] == seen.recovered.estimate
+    assert numbers["affine_share.test.low"] == seen.affine.low and len(numbers) == 8

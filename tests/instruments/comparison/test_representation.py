@@ -127,7 +127,7 @@ def test_the_same_model_twice_gives_the_same(network, ground, own):
     for part in ("gaps", "attributions", "errors"):
         np.testing.assert_array_equal(getattr(own, part), getattr(again, part))
     for layer, codes in own.codes.items():
-        torch.testing.assert_close(codes.own.to_dense(), again.codes[layer].own.to_dense())
+        torch.testing.assert_close(codes.features.to_dense(), again.codes[layer].features.to_dense())
         # The two random dictionaries of a model are two draws.
         assert not torch.allclose(*(blind.to_dense() for blind in codes.blind))
     assert own.directions.equals(again.directions) and own.scalars == again.scalars

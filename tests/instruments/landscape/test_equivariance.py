@@ -74,7 +74,7 @@ def test_a_clip_of_entries_keeps_permutations_alone(ideal, problems, generator):
     def walk(energy, A, start):
         return sample(energy, A, clipped, start=start)
 
-    found = equivariance.measure(ideal, problems, y0, generator, sampler=walk).found
+    found = equivariance.measure(ideal, problems, y0, generator, sampler=walk).alike
     assert found[ROTATIONS, "answer"].error > 0.01
     assert found[PERMUTATIONS, "answer"].error < 1e-9
 
@@ -85,7 +85,7 @@ def test_a_network_has_axes(network, problems, generator):
     columns = found.columns()
     assert columns["what"] == ["gap", "score", "answer"] * 2
     assert min(columns["error"]) > 0.05
-    assert len(found.found[ROTATIONS, "answer"].missed) == 4
+    assert len(found.alike[ROTATIONS, "answer"].missed) == 4
 
 
 class Averaged:
@@ -119,7 +119,7 @@ def test_a_network_averaged_over_a_group_is_equivariant_under_it_alone(symmetric
     config = EnergyConfig(2, hidden=16, symmetric=symmetric)
     energy = Averaged(MLPEnergy(config, generator).double().requires_grad_(False))
     A = model_problems.draw(6, 2, 0.5, generator, torch.float64)
-    found = equivariance.measure(energy, A, states.answers(energy, A), generator).found
+    found = equivariance.measure(energy, A, states.answers(energy, A), generator).alike
     for what in ("gap", "score"):
         assert found[PERMUTATIONS, what].error < 1e-10
         assert found[ROTATIONS, what].error > 0.01
@@ -139,5 +139,5 @@ def test_a_dead_score_has_no_error(ideal, problems, generator):
         energy = staticmethod(lambda A, y, k: y[..., 0] * 0)
         gradient = staticmethod(lambda A, y, k: y * 0)
 
-    found = equivariance.measure(Dead, problems, states.answers(ideal, problems), generator).found
+    found = equivariance.measure(Dead, problems, states.answers(ideal, problems), generator).alike
     assert [alike.error for alike in found.values()] == [0.0] * 4

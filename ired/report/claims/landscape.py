@@ -1,0 +1,65 @@
+"""Claims of phase 1, on the energy landscape: gradients, Hessians, convexity, minima."""
+
+from __future__ import annotations
+
+from ired.report.confidence import CORRELATIONAL, DESCRIPTIVE, Claim
+
+CLAIMS = (
+    Claim(
+        name="points-home",
+        title="Around the answer the gradient points to it, and sees the problem",
+        kind=DESCRIPTIVE,
+        evidence=("P1-02.points_to_the_answer", "P1-02.sees_the_problem"),
+        sentence="""One noise radius away the cosine to the answer is {{ i("P1-02.headline", ".2f") }} at k = 0. The
+        score error is {{ n("P1-02.sees_the_problem.ratio", ".2f") }} of that of the best multiple of the
+        state, which never sees A.""",
+    ),
+    Claim(
+        name="wrong-answers-cost-more",
+        title="Other problems' answers have higher energy than the right one, at k = 0",
+        kind=DESCRIPTIVE,
+        evidence=("P1-04.wrong_answers_cost_more",),
+        sentence="""Other problems' answers cost more in {{ p("P1-04.wrong_answers_cost_more.rate") }} of pairs, with an
+        untrained network in {{ p("P1-04.wrong_answers_cost_more.untrained") }}.""",
+        sanity=("P6-03: energy ranks states",),
+    ),
+    Claim(
+        name="bowl-of-noise",
+        title="At noised answers the sharpest landscape is a bowl, nearer to the ideal one than before training",
+        kind=DESCRIPTIVE,
+        evidence=(
+            "P1-01.closer_to_the_bowl_than_untrained",
+            "P1-03.curved_upwards_at_noise",
+            "P1-03.nearer_to_the_ideal_than_untrained",
+            "P1-04.convex_at_the_noise",
+        ),
+        sentence="""At k = 0 {{ p("P1-03.curved_upwards_at_noise.share", ".1%") }} of the Hessian's eigenvalues are
+        negative and {{ p("P1-04.convex_at_the_noise.share") }} of segments convex (untrained:
+        {{ p("P1-04.convex_at_the_noise.untrained") }}); mean curvature × σ is {{ i("P1-03.headline", ".2f") }},
+        ideally 1.""",
+    ),
+    Claim(
+        name="curvature-follows-problem",
+        title="The curvature follows A²",
+        kind=CORRELATIONAL,
+        evidence=("P1-03.curvature_knows_the_problem",),
+        sentence="""The traceless part of the Hessian has cosine
+        {{ n("P1-03.curvature_knows_the_problem.cosine", ".2f") }} to that of A² ⊗ I, an untrained network's
+        {{ n("P1-03.curvature_knows_the_problem.untrained", ".2f") }}.""",
+    ),
+    Claim(
+        name="bottom-at-answer",
+        title="The answer lies at the bottom of the sharpest landscape",
+        kind=DESCRIPTIVE,
+        evidence=(
+            "P1-01.answer_lowest_in_its_slice",
+            "P1-02.descent_finds_the_answer",
+            "P1-04.bottom_at_the_answer",
+            "P1-04.no_lower_minimum",
+        ),
+        sentence="""The nearest minimum is {{ n("P1-04.bottom_at_the_answer.distance", ".2g") }} noise radii from the
+        answer and the lowest one in {{ p("P1-04.no_lower_minimum.share") }} of problems;
+        {{ i("P1-04.headline", ".2g") }} minima are found a problem, and
+        {{ p("P1-01.answer_lowest_in_its_slice.share") }} of a random slice lies below the answer.""",
+    ),
+)

@@ -1,0 +1,106 @@
+"""Claims of phase 5, on layers: linear probes, gradient signal, ablation, feature circuits."""
+
+from __future__ import annotations
+
+from ired.report.confidence import CAUSAL, CORRELATIONAL, DESCRIPTIVE, Claim, criteria_of
+
+CLAIMS = (
+    Claim(
+        name="depth-makes-linear",
+        title="In fc3 properties of the inverse are more linear than in fc1, in functions of the "
+        "input and in an untrained network",
+        kind=CORRELATIONAL,
+        evidence=criteria_of("rises_with_depth_beyond_controls selective inverse_is_linear_somewhere", "P5-01"),
+        sentence="""{{ n("P5-01.rises_with_depth_beyond_controls.beyond", ".0f") }} of
+        {{ n("P5-01.rises_with_depth_beyond_controls.of", ".0f") }} properties rise beyond every control; R² of
+        log λ_min is {{ n("P5-01.r2.fc3.smallest_eigenvalue", ".2f") }} in fc3,
+        {{ n("P5-01.r2.given.smallest_eigenvalue", ".2f") }} in [A, A², y].""",
+        sanity=("P6-03: fc3 makes log lambda_min linear",),
+    ),
+    Claim(
+        name="success-foreseen",
+        title="The network knows whether it will succeed, better than the problem tells",
+        kind=CORRELATIONAL,
+        evidence=("P5-01.success_is_foreseen",),
+        sentence="""AUROC {{ n("P5-01.success_is_foreseen.auroc", ".2f") }}; bits saved beside [A, A², y]:
+        {{ n("P5-01.success_is_foreseen.fewer_bits", ".2g") }}.""",
+    ),
+    Claim(
+        name="gradients-flow",
+        title="Gradients keep their size through the layers, and no unit is dead",
+        kind=DESCRIPTIVE,
+        evidence=criteria_of("gradients_keep_their_size no_dead_units", "P5-02"),
+        sentence="""The largest change from f to fc1 is {{ n("P5-02.gradients_keep_their_size.decades", ".2g") }}
+        decades.""",
+        sanity=None,
+        transfer=None,
+    ),
+    Claim(
+        name="losses-agree",
+        title="Denoising and contrastive loss pull the same way",
+        kind=CORRELATIONAL,
+        evidence=("P5-02.losses_agree",),
+        sentence="""Cosine of their gradients {{ i("P5-02.headline", ".2f") }}; they agree in
+        {{ n("P5-02.losses_agree.agreeing", ".0f") }} of ten landscapes.""",
+        sanity=None,
+        transfer=None,
+    ),
+    Claim(
+        name="film-matters",
+        title="The score depends on the modulation by the landscape",
+        kind=CAUSAL,
+        evidence=("P5-02.film_matters",),
+        sentence="""Without it the score's squared change, over its own square, is larger by
+        {{ n("P5-02.film_matters.weakest", ".4g") }} than an untrained network's, in the landscape where that is
+        least.""",
+    ),
+    Claim(
+        name="constant-and-ripple",
+        title="f is a constant with a ripple: the score goes through its constant part",
+        kind=DESCRIPTIVE,
+        evidence=("P5-02.score_through_the_constant",),
+        sentence="""The part of the score that does is {{ p("P5-02.score_through_the_constant.least") }} of it in the
+        landscape where that is least (above 100 % where the other parts point against it).""",
+        sanity=("P6-03: gaps lie along the constant of f",),
+    ),
+    Claim(
+        name="layer-order",
+        title="fc1, fc2, fc3 matter in an order on which kinds of ablation agree",
+        kind=CAUSAL,
+        evidence=criteria_of(
+            "every_layer_is_nonlinear ranking_agrees_across_ablations ranking_holds_over_halves", "P5-03"
+        ),
+        sentence="""A linear map in place of fc1, fc2, fc3 adds {{ n("P5-03.every_layer_is_nonlinear.fc1") }},
+        {{ n("P5-03.every_layer_is_nonlinear.fc2") }}, {{ n("P5-03.every_layer_is_nonlinear.fc3") }} to an MSE of
+        {{ n("P5-03.mse.whole") }}. Kendall's W by order, score and MSE:
+        {{ n("P5-03.ranking_agrees_across_ablations.w_order", ".2f") }},
+        {{ n("P5-03.ranking_agrees_across_ablations.w_score", ".2f") }},
+        {{ n("P5-03.ranking_agrees_across_ablations.w_mse", ".2f") }}.""",
+    ),
+    Claim(
+        name="layer-order-learned",
+        title="That order is learned, not the architecture's",
+        kind=DESCRIPTIVE,
+        evidence=("P5-03.ranking_is_learned",),
+        sentence="""An untrained network's ranking has τ {{ n("P5-03.ranking_is_learned.order", ".2f") }} to the trained
+        one's by order, {{ n("P5-03.ranking_is_learned.score", ".2f") }} by score.""",
+    ),
+    Claim(
+        name="composition-sparse",
+        title="The energy is composed of few parts: sparse edges, few outputs",
+        kind=DESCRIPTIVE,
+        evidence=criteria_of("graph_is_sparser_than_chance few_outputs_carry_the_gap", "P5-04"),
+        sentence="""The share of sources that a target needs, less that of the nearest control:
+        {{ i("P5-04.headline", ".3f") }}; {{ p("P5-04.few_outputs_carry_the_gap.share") }} of the outputs carry
+        80 % of the gap.""",
+    ),
+    Claim(
+        name="outputs-are-parts",
+        title="Outputs of f stand for entries or eigen-directions of the inverse",
+        kind=DESCRIPTIVE,
+        evidence=criteria_of("outputs_are_entries gap_follows_eigen_directions", "P5-04"),
+        sentence="""The share of an output's gap that its own coordinate makes is
+        {{ n("P5-04.outputs_are_entries.share", ".2f") }}; less that in turned coordinates
+        {{ n("P5-04.outputs_are_entries.beside", "+.2g") }}.""",
+    ),
+)
