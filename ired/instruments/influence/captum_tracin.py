@@ -58,5 +58,5 @@ def captum_tracin(
         batch_size=len(train[0]),
         sample_wise_grads_per_batch=False,
     )
-    found = tracer.influence(test, show_progress=False)
-    return torch.as_tensor(found)
+    influences = tracer.influence(test, show_progress=False)
+    return torch.as_tensor(influences)

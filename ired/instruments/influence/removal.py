@@ -58,8 +58,8 @@ class Removal:
 
     def rows(self) -> list[dict]:
         """arm, mean, low, high, over test problems."""
-        found = {arm: intervals.mean_interval(values) for arm, values in self.by.items()}
-        return [{"arm": a, "mean": f.estimate, "low": f.low, "high": f.high} for a, f in found.items()]
+        by_arm = {arm: intervals.mean_interval(values) for arm, values in self.by.items()}
+        return [{"arm": a, "mean": f.estimate, "low": f.low, "high": f.high} for a, f in by_arm.items()]
 
 
 def compare(outcomes: NDArray, tests: int) -> Removal:

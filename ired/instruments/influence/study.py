@@ -122,7 +122,7 @@ def compute_influences(
         parts = zip(*(t.split(ROWS) for t in all_points(net.energy, train)), strict=True)
         outputs = [lambda th, part=part, net=net: net.score(th, *part) for part in parts]
         product = gradients.gauss_newton(outputs, theta)
-        solved = gradients.conjugate_gradients(product, F, dampings, tolerance, rounds)
+        solved = gradients.conjugate_gradients(product, F, dampings=dampings, tolerance=tolerance, limit=rounds)
         past = [(rate, outcome_gradients(e, w, test, sampler), loss_gradients(e, w, train)) for rate, e, w in net.past]
         by = {
             "gauss_newton": gradients.by_gauss_newton(solved, g),
@@ -211,7 +211,9 @@ def validate(influences: Influences, masks: NDArray, outcomes: dict[str, NDArray
                 "damping": influences.dampings[judgement.chosen[0]] if len(values) > 1 else 0.0,
             }
             if method != METHODS[0]:
-                lead = validation.interval(ours, judged[METHODS[0], outcome], masks, actual, (values, judgement))
+                lead = validation.interval(
+                    ours, judged[METHODS[0], outcome], masks, actual, against=(values, judgement)
+                )
                 row |= {"ahead": lead.estimate, "ahead_low": lead.low, "ahead_high": lead.high}
             table.append(row)
             problems += [
