@@ -1,4 +1,4 @@
-"""Which training problems a prediction rests on: influence by gradients of the weights.
+"""Influence functions (Koh & Liang 2017): which training problems a prediction rests on, by gradients of the weights.
 
 What a weight does in a loss on ∇_y E it does twice, in the forward pass and in the pass back that
 makes the gradient; curvature from hooks on layers (KFAC, EK-FAC) sees one of the two. Here the

@@ -1,5 +1,4 @@
-"""What is asked of an energy about a problem, as one number: how right is its score, its energy,
-its sample?
+"""Outcomes that training has influence on, one number a problem: how right is a score, an energy, a sample?
 
 An energy carries a free offset for each problem and landscape, so that its value at an answer says
 nothing: what counts is the gap to a wrong answer. All outcomes are means over fixed draws, the same

@@ -1,11 +1,10 @@
-"""Is what influences say about training data true? Ask networks that were trained without them.
+"""The linear datamodeling score (Park et al. 2023): is what influences say about training data true?
 
-Linear datamodeling score (Park et al. 2023, arXiv 2303.14186; Ilyas et al. 2022, arXiv 2202.00622):
-networks are trained on random halves S of the training problems. If influences are right, the sum
-of those of the problems in S predicts the outcome of the network that was trained on S: Spearman's
-correlation over halves, for each test problem. Retrainings that differ by nothing but chance (order
-and noise of batches) differ too, which no influence can predict: two for each half tell how much
-there is to be predicted. The plain test of taking problems away stands in
+Networks are trained on random halves S of the training problems (arXiv 2303.14186; Ilyas et al. 2022, arXiv
+2202.00622). If influences are right, the sum of those of the problems in S predicts the outcome of the network
+that was trained on S: Spearman's correlation over halves, for each test problem. Retrainings that differ by
+nothing but chance (order and noise of batches) differ too, which no influence can predict: two for each half
+tell how much there is to be predicted. The plain test of taking problems away stands in
 `ired.instruments.influence.removal`.
 """
 
