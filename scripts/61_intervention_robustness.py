@@ -48,50 +48,52 @@ DICTIONARIES = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}
     },
 )
 def main(run):
-    import pandas
     import torch
 
     from ired.instruments.core import states
-    from ired.instruments.robustness import figures, study
-    from ired.instruments.robustness.rediscovery import grounds
+    from ired.instruments.robustness import figures, findings, rediscovery, study
     from ired.model import problems
     from ired.model.checkpoint import load_energy
     from ired.model.sampling import Sampler
 
     size, n, c = run.params, run.profile.problem.n, run.profile.problem.c
     generator = problems.generator(run.seed, "robustness")
-    sampler = Sampler(**run.profile.sampling)
-    energies = [
-        load_energy(run.upstream("SETUP-3", seed=seed).path("model.safetensors"), run.device, torch.float64)
-        for seed in SEEDS
-    ]
+    models = [run.upstream("SETUP-3", seed=seed).path("model.safetensors") for seed in SEEDS]
+    energies = [load_energy(model, run.device, torch.float64) for model in models]
     counts = [size.natural, *[size.matched] * len(SEEDS), *[size.problems] * len(SEEDS)]
     drawn = problems.draw(sum(counts), n, c, generator, torch.float64).to(run.device)
     run.dataset(f"P6-01 n={n}", problems.digest(drawn), "fresh", "ired.model.problems.draw")
     A, *others = drawn.split(counts)
     B, tried = others[: len(SEEDS)], others[len(SEEDS) :]
-    measures, conditions = ([problems.properties(some) for some in sets] for sets in (B, tried))
-    conditions = [states.array(values["condition_number"]) for values in conditions]
-    asked = grounds(energies[0], A, B, measures, tried, size, generator)
+    traits = [problems.properties(matched) for matched in B]
+    conditions = [states.array(problems.properties(moved)["condition_number"]) for moved in tried]
+    grounds = rediscovery.grounds(energies[0], A, B, measures=traits, tried=tried, size=size, generator=generator)
 
-    known = {layer: run.upstream(exp_id).metrics for layer, exp_id in DICTIONARIES.items()}
-    kept = {
-        (layer, what): (m[f"{what}_low"], m[f"{what}_high"]) for layer, m in known.items() for what in ("gap", "score")
-    }
+    kept = findings.kept_intervals({layer: run.upstream(exp_id).metrics for layer, exp_id in DICTIONARIES.items()})
     verdicts = run.upstream("P3-05").table("verdicts")
     with run.progress(len(SEEDS) * (len(verdicts) + 1), "networks and directions") as bar:
-        found = study.study(energies, asked, verdicts, kept, conditions, sampler, size, generator, bar.update)
-    for name, table in found.tables.items():
+        results = study.study(
+            energies,
+            grounds,
+            verdicts,
+            dictionaries=kept,
+            condition=conditions,
+            sampler=Sampler(**run.profile.sampling),
+            size=size,
+            generator=generator,
+            done=bar.update,
+        )
+    for name, table in results.tables.items():
         run.table(name, table)
-    for name, (met, numbers) in found.verdicts().items():
+    for name, (met, numbers) in results.verdicts().items():
         run.criterion(name, met, **numbers)
-    run.metrics(found.numbers())
-    share = found.share_robust()
+    run.metrics(results.numbers())
+    share = results.share_robust()
     run.headline("share of claimed findings robust", share.estimate, share.low, share.high)
     words = f"{len(SEEDS)} networks, {size.problems} fresh problems each."
-    for name, figure, caption in figures.robustness_figures(found.tables):
+    for name, figure, caption in figures.robustness_figures(results.tables):
         run.figure(name, figure, f"{caption} {words}")
-    run.table("problems", pandas.DataFrame(dict(zip(map(str, SEEDS), conditions, strict=True))))
+    run.table("problems", dict(zip(map(str, SEEDS), conditions, strict=True)))
 
 
 if __name__ == "__main__":

@@ -41,113 +41,58 @@ from ired.lab.command import command
     },
 )
 def main(run):
-    import pandas
     import torch
 
-    from ired.instruments.core import states
-    from ired.instruments.influence import figures, outcomes, removal, study, validation
+    from ired.experiments import finite_training
+    from ired.instruments.influence import figures, problem_properties, removal, study, validation
     from ired.model import problems
-    from ired.model.checkpoint import load_energy
-    from ired.model.energies.mlp import EnergyConfig
-    from ired.model.sampling import Sampler
-    from ired.model.training.ensemble import Recipe, TableEnergy, as_function, retrain
 
     run.gate("SETUP-5")
-    size, c = run.params, run.profile.problem.c
-    sampler, recipe = Sampler(**run.profile.sampling), Recipe(size.steps)
-    config = EnergyConfig.for_problems(size.n, c, **{**run.profile.model, "hidden": size.hidden})
-    single = torch.zeros(1, device=run.device)
-    double = single.double()
+    size, generator = run.params, problems.generator(run.seed, "influence")
 
-    # A finite world: N problems to train on, T to ask about, and what is drawn for each, once.
-    generator = problems.generator(run.seed, "influence")
-    N, T = size.training, size.tests
-    A = problems.draw(N + T, size.n, c, generator, torch.float64)
-    run.dataset(f"P6-02 n={size.n}", problems.digest(A), "finite", "ired.model.problems.draw")
-    untrained = TableEnergy(config).to(double)
-    test = outcomes.Draws.of(untrained, A[N:].to(double), size.draws, size.draws, generator)
-    train = outcomes.Draws.of(untrained, A[:N].to(double), 1, 1, generator)
+    # Two networks on all of a finite training set; three on each random half of it.
+    world = finite_training.FiniteTraining.of(run, generator)
+    halves = validation.halves(size.halves, size.training, generator)
+    networks, whole, halved = world.on_halves(halves)
 
-    def retrained(name, masks, seeds, weights, keep=()):
-        """Networks trained on the problems of each mask, their weights on the way, and their outcomes."""
-        with run.progress(recipe.steps, f"steps of {len(masks)} networks") as bar:
-            networks, past = retrain(
-                config,
-                A[:N],
-                masks,
-                seeds,
-                weights,
-                recipe,
-                lambda what: problems.generator(run.seed, f"influence {what}"),
-                single,
-                keep,
-                bar.update,
-                run.checkpoint(name),
-            )
-        values = outcomes.measured(networks, test.to(single), sampler, len(masks))
-        return networks, past, {outcome: states.array(value) for outcome, value in values.items()}
-
-    # Two networks on everything; random halves: twice from the same first weights as these, once from others.
-    whole = torch.arange(2)
-    halves = validation.halves(size.halves, N, generator)
-    masks = torch.cat([torch.ones(2, N, dtype=torch.bool), *[halves] * 3])
-    seeds = torch.cat([whole, whole.repeat_interleave(len(halves)), 2 + torch.arange(len(halves))])
-    marks = tuple(round(size.steps * part) for part in (0.1, 0.3, 0.5, 0.7, 0.9))
-    ensemble, past, measured = retrained("halves", masks, seeds, seeds * (seeds > 1), marks)
-    networks = []
-    for m in whole.tolist():
-        earlier = [(rate, ensemble.member(m, weights).to(double)) for rate, weights in past]
-        networks.append(study.Trained.of(ensemble.member(m).to(double), as_function, earlier))
-
-    # Their influences, and whether these predict what training on a half does.
+    # Influences on the answers of the two, and whether they predict what training on a half does.
     with run.progress(len(networks), "networks whose influences are computed") as bar:
         influences = study.compute_influences(
-            networks, train, test, sampler, size.dampings, size.rounds, tick=bar.update
+            networks,
+            world.train,
+            world.test,
+            sampler=world.sampler,
+            dampings=size.dampings,
+            rounds=size.rounds,
+            tick=bar.update,
         )
-    of_halves = {outcome: values[2:].reshape(3, -1, T) for outcome, values in measured.items()}
-    validated = study.validate(influences, halves.numpy(), of_halves)
+    validated = study.validate(influences, halves.numpy(), halved)
 
     # Retraining without the problems that help most, beside random and harmful ones.
     helps = study.helpfulness(influences, validated.judged)
     arms = removal.arms(torch.as_tensor(helps), size.share, size.sets, generator)
-    again = torch.arange(size.seeds).repeat_interleave(len(arms))
-    *_, without = retrained("removal", arms.repeat(size.seeds, 1), again, again * 0)
-    removed = removal.compare(without["score_error"].reshape(size.seeds, len(arms), T), T)
+    removed = removal.compare(world.without(arms, size.seeds), size.tests)
 
     # The same question to SETUP-3's own model, which no finite set made: whose gradients agree?
-    model = load_energy(run.upstream("SETUP-3").path("model.safetensors"), run.device).requires_grad_()
-    near = run.upstream("SETUP-2").tensors("problems")["test.A"][:T].to(single)
-    fresh = problems.draw(size.fresh, model.config.n, c, generator, torch.float64).to(single)
-    draws = [outcomes.Draws.of(model, B, size.draws, 1, generator) for B in (fresh, near)]
-    cosines = study.pull(model, list(model.parameters()), *draws)
+    cosines, fresh, near = finite_training.pulls_of_studied_model(run, generator)
 
-    properties = [
-        {name: states.array(values) for name, values in problems.properties(B).items() if name != "rank"}
-        for B in (A[:N], A[N:], fresh, near)
-    ]
-    kappa = [values["condition_number"] for values in properties]
-    distances = states.array(torch.cdist(A[N:].flatten(1), A[:N].flatten(1)))
-    tables = {
-        "lds": validated.table,
-        "sweep": validated.sweep,
-        "problems": validated.problems,
-        "solved": influences.solved,
-        "matter": study.what_matters(helps, *properties[:2], distances),
-        "removal": removed.rows(),
-        "removed": removed.by,
-        "training": properties[0] | study.by_problem(helps),
-    }
-    tables = {name: pandas.DataFrame(rows) for name, rows in tables.items()}
+    train, test, *others = (finite_training.properties(A) for A in (world.A, world.asked, fresh, near))
+    kappa = [traits["condition_number"] for traits in (train, test, *others)]
+    tables = study.tables(
+        influences, validated, helps=helps, removal=removed, train=train, test=test, distances=world.distances()
+    )
     for name, table in tables.items():
         run.table(name, table)
-    run.tensors("influences", influences.by | {"train.A": A[:N], "test.A": A[N:], "halves": halves, "pull": cosines})
+    run.tensors("influences", influences.by | world.matrices() | {"halves": halves, "pull": cosines})
     for name, (met, numbers) in study.verdicts(validated, removed).items():
         run.criterion(name, met, **numbers)
     best = validated.row("gauss_newton", "score_error")
     run.headline("LDS of Gauss-Newton influence on score error", best["lds"], best["low"], best["high"])
-    run.metrics({"tracin.from_captum": study.difference_from_captum(networks[0], train[:12], test[:4])})
-    run.metrics(study.numbers(influences, validated, removed, measured) | study.pull_numbers(cosines, *kappa[2:]))
-    for name, figure, caption in figures.influence_figures(tables, A.numpy(), helps, kappa, cosines):
+    run.metrics({"tracin.from_captum": study.difference_from_captum(networks[0], world.train[:12], world.test[:4])})
+    run.metrics(study.numbers(influences, validated, removed, whole=whole, halved=halved))
+    run.metrics(problem_properties.pull_numbers(cosines, *kappa[2:]))
+    A = torch.cat([world.A, world.asked]).numpy()
+    for name, figure, caption in figures.influence_figures(tables, A, helps=helps, kappa=kappa, cosines=cosines):
         run.figure(name, figure, caption)
 
 

@@ -14,7 +14,6 @@ from ired.lab.arguments import Param
 from ired.lab.command import command
 
 LAYERS = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}
-ENDS = "at the end of the cascade"
 
 
 @command(
@@ -30,7 +29,7 @@ ENDS = "at the end of the cascade"
     surrogate=Param(1000, tiny=100, paper=3000, help="problems of the linear surrogate"),
     squares=Param(40_000, tiny=4000, gpu=100_000, help="problems of the least-squares predictors"),
     criteria={
-        "attributions_decay": f"{ENDS} signed rank correlations of score gradients and of integrated "
+        "attributions_decay": "at the end of the cascade signed rank correlations of score gradients and of integrated "
         "gradients to the trained network's are below 0.5 and exceed those of two random networks by "
         "less than 0.2: upper ends of 95 % intervals over problems",
         "dictionaries_decay": "all three dictionaries survive the check of random weights",
@@ -43,92 +42,52 @@ ENDS = "at the end of the cascade"
 def main(run):
     import torch
 
-    from ired.instruments.accuracy import predictors
-    from ired.instruments.core import states
+    from ired.experiments import sanity_controls as controls
+    from ired.experiments.studied_dictionaries import studied
     from ired.instruments.core.directions import unpack
-    from ired.instruments.dictionaries.sparse_autoencoder import studied
-    from ired.instruments.sanity import (
-        figures,
-        linear_surrogate_study,
-        randomisation,
-        study,
-        survival_table,
-    )
-    from ired.model import problems, weight_edits
+    from ired.instruments.sanity import figures, linear_surrogate_study, randomisation, study, survival_table
+    from ired.model import problems
     from ired.model.checkpoint import load_energy
     from ired.model.sampling import Sampler
-    from ired.model.training import shuffled_answers
-    from ired.model.training.trainer import Trainer, TrainingConfig
 
-    p, source, n, c = run.params, run.upstream("SETUP-3"), run.profile.problem.n, run.profile.problem.c
-    model = load_energy(source.path("model.safetensors"), run.device, torch.float64)
-    generator, answer = problems.generator(run.seed, "sanity"), Sampler(**run.profile.sampling).answers
+    size, generator = run.params, problems.generator(run.seed, "sanity")
+    model = load_energy(run.upstream("SETUP-3").path("model.safetensors"), run.device, torch.float64)
+    answer = Sampler(**run.profile.sampling).answers
+    A, A_pairs, A_many = controls.problem_sets(run)
 
-    def drawn(count, purpose):
-        stream = problems.generator(run.seed, f"sanity {purpose}")
-        return problems.draw(count, n, c, stream, torch.float64).to(run.device)
+    # What findings are about: directions and dictionaries of earlier experiments, concepts shown by pairs.
+    upstreams = [run.upstream(exp_id) for exp_id in ("P3-01", "P3-02", "P3-03")]
+    directions = [d for up in upstreams for d in unpack(up.tensors("directions"), up.meta("directions"))]
+    dictionaries = {layer: studied(run, exp_id).to(A) for layer, exp_id in LAYERS.items()}
+    traits = problems.properties(A_pairs)
+    shown = study.shown(model, A_pairs, traits, directions=directions, most=size.pairs, generator=generator)
 
-    config = shuffled_answers.brief(TrainingConfig(c=c, mining=run.variant, **run.profile.training), p.steps, p.batch)
-    briefly = [
-        shuffled_answers.finished(kind(model.config, config, run.seed, run.device))
-        for kind in (Trainer, shuffled_answers.Shuffled)
-    ]
-    fresh = [
-        randomisation.Altered(
-            order, step, i, weight_edits.randomised(model, layers, problems.generator(run.seed, f"{order} {step} {i}"))
-        )
-        for order in ("cascade", "independent")
-        for step, layers in randomisation.steps(order)
-        for i in range(p.draws if order == "cascade" else 1)
-    ]
-    A, A_pairs, A_many = (drawn(getattr(p, name), name) for name in ("problems", "pool", "surrogate"))
-    run.dataset(f"sanity n={n}", problems.digest(torch.cat([A, A_pairs, A_many])), "fresh", "ired.model.problems.draw")
-    batches = ((a, problems.inverse(a)) for a in drawn(p.squares, "squares").split(4000))
-    squares = {name: of for name, of in predictors.fit(batches).items() if of.degree}
-
-    def upstream(exp_id):
-        up = run.upstream(exp_id)
-        return unpack(up.tensors("directions"), up.meta("directions"))
-
-    directions = [d for exp_id in ("P3-01", "P3-02", "P3-03") for d in upstream(exp_id)]
-    dictionaries = {}
-    for layer, exp_id in LAYERS.items():
-        up = run.upstream(exp_id)
-        packed = up.tensors("dictionaries"), up.meta("dictionaries")
-        dictionaries[layer] = studied(up.json("chosen"), packed, source.run_id).to(A)
-    shown = study.shown(model, A_pairs, problems.properties(A_pairs), directions, p.pairs, generator)
-    background = study.background(model, A_many, answer, problems.generator(run.seed, "sanity background"))
+    # What they are doubted with: other networks, least squares, affine maps fitted to many problems.
+    altered = controls.with_fresh_weights(run, model)
     bench = study.bench(
         model,
-        fresh,
-        briefly,
-        A,
-        answer,
-        {name: of(A) for name, of in squares.items()},
-        directions,
-        dictionaries,
-        shown,
-        background,
-        generator,
+        altered=altered,
+        briefly=controls.trained_briefly(run, model),
+        A=A,
+        answer=answer,
+        squares=controls.least_squares_answers(run, A),
+        directions=directions,
+        dictionaries=dictionaries,
+        shown=shown,
+        background=study.background(model, A_many, answer, problems.generator(run.seed, "sanity background")),
+        generator=generator,
     )
-    with run.progress(len(fresh) + 17, "fresh weights, then findings") as bar:
-        rows = study.decay(bench, p.mapped, bar.update)
-        cells = study.cells(bench, p.moves, generator, bar.update)
-    start = states.noise(model, len(A_many), generator=generator, like=A_many)
-    linear = linear_surrogate_study.linear(model, answer, A_many, start, dictionaries, directions, generator)
-    table = survival_table.judged(cells, study.SOURCES, study.REASONS)
-    curves = randomisation.curves(rows)
-    tables = {
-        "table": table,
-        "decay": curves,
-        "surrogate": linear.shares,
-        "surrogate_directions": linear.directions,
-        "ordering": linear.ordering,
-    }
-    for name, rows_of in tables.items():
+    with run.progress(len(altered) + 17, "fresh weights, then findings") as bar:
+        rows = study.decay(bench, size.mapped, bar.update)
+        cells = study.cells(bench, size.moves, generator, bar.update)
+    linear = linear_surrogate_study.linear(
+        model, answer, A_many, dictionaries=dictionaries, directions=directions, generator=generator
+    )
+
+    table, curves = survival_table.judged(cells, study.SOURCES, study.REASONS), randomisation.curves(rows)
+    for name, rows_of in ({"table": table, "decay": curves} | linear.tables()).items():
         run.table(name, rows_of)
     run.metrics(survival_table.numbers(table))
-
     for name, (met, numbers) in study.verdicts(table, rows, linear).items():
         run.criterion(name, met, **numbers)
     share = survival_table.survived(table)

@@ -43,113 +43,50 @@ LAYERS = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}
 )
 def main(run):
     import pandas
-    import torch
 
-    from ired.instruments.dictionaries.sparse_autoencoder import studied
-    from ired.instruments.interventions import manifold
+    from ired.experiments.out_of_distribution import Setting
+    from ired.experiments.studied_dictionaries import studied
     from ired.instruments.transfer import evidence, figures, score, study
-    from ired.model import problems, shifted_problems
-    from ired.model.reference import panel
-    from ired.model.sampling import Sampler
+    from ired.model import shifted_problems
 
-    size, source, n, c = run.params, run.upstream("SETUP-3"), run.profile.problem.n, run.profile.problem.c
-    energies = panel(source.path("model.safetensors"), run.seed, run.device)
-    model, plain, dictionaries = energies["trained"], energies["untrained"], {}
-    sampler, (same, null) = Sampler(**run.profile.sampling), (shifted_problems.IN, shifted_problems.NULL)
-    scale = model.schedule.sqrt_alpha_bar[0].item() if sampler.scaled_output else 1.0
+    size, n = run.params, run.profile.problem.n
+    (same, null), side = (shifted_problems.IN, shifted_problems.NULL), -(-n // 2)
 
-    def stream(purpose):
-        return problems.generator(run.seed, f"P6-04 {purpose}")
+    # What is settled on problems of the training distribution: features, directions, predictors.
+    setting = Setting.of(run)
+    bench = setting.bench({layer: studied(run, exp_id) for layer, exp_id in LAYERS.items()})
+    judge = setting.judge(setting.model, setting.untrained, n)
 
-    def draw(count, purpose, side=n):
-        return problems.draw(count, side, c, stream(purpose), torch.float64).to(run.device)
-
-    def judge(energy, plain, side):
-        A = draw(size.fitted, f"fitted {side}", side)
-        return study.Judge.of(energy, plain, sampler, A, problems.inverse(A), stream, scale)
-
-    for layer, up in ((layer, run.upstream(name)) for layer, name in LAYERS.items()):
-        packed = up.tensors("dictionaries"), up.meta("dictionaries")
-        dictionaries[layer] = studied(up.json("chosen"), packed, source.run_id)
-    seen = manifold.nature(model, draw(size.chosen, "chosen"), stream("nature"))
-    bench = evidence.settle(
-        model,
-        plain,
-        sampler,
-        problems.properties,
-        dictionaries,
-        run.upstream("P3-05").table("verdicts"),
-        seen,
-        size.features,
-        size.directions,
-        size.landscapes,
-        stream("bench").initial_seed(),
-    )
-    families, odd = (
-        shifted_problems.drawn(table, count, n, c, stream)
-        for table, count in ((shifted_problems.SHIFTED, size.problems), (shifted_problems.PATHOLOGICAL, size.odd))
-    )
-    every = torch.cat([made.A for made in families.values()])
-    run.dataset(f"P6-04 n={n}", problems.digest(every), "fresh, shifted", "ired.model.shifted_problems.SHIFTED")
-    own, m = judge(model, plain, n), -(-n // 2)
+    # What becomes of it on shifted problems, on inputs without sense, and on problems of another side.
+    families, senseless = setting.families()
     with run.progress(len(families), "families") as bar:
-        found = study.study(own, families, same, null, bench, size.tested, size.few, bar.update)
-    odd = study.pathologies(own, odd, found.usual)
-    sections = run.profile.model, run.profile.training
-    small = shifted_problems.short_model(m, c, *sections, size.other_steps, run.variant, run.seed, run.device)
-    sides = study.other_side(
-        judge(small, None, m),
-        own,
-        lambda A: shifted_problems.embedded(A, n),
-        shifted_problems.other_side(m, size.problems, c, stream),
-    )
-    inside, outside = found.blocks[same], found.outside(same)
-    scores = score.summary(inside, outside, (null,), run.seed)
-    errors = pandas.concat([found.accuracy, sides], ignore_index=True)
-    findings, known = score.table(inside, outside), run.upstream("P1-04").table("summary")
-    findings["recorded"] = findings["finding"].map(evidence.recorded(known))
-    for name, table in {
-        "accuracy": errors,
-        "detection": found.detection,
+        outcome = study.study(
+            judge, families, same, null, bench=bench, tested=size.tested, few=size.few, done=bar.update
+        )
+    odd = study.pathologies(judge, senseless, outcome.usual)
+    sides = setting.other_side(judge, side)
+
+    inside, outside = outcome.blocks[same], outcome.outside(same)
+    findings = score.table(inside, outside)
+    known = evidence.recorded(run.upstream("P1-04").table("summary"))
+    findings["recorded"] = findings["finding"].map(known)
+    tables = {
+        "accuracy": pandas.concat([outcome.accuracy, sides], ignore_index=True),
+        "detection": outcome.detection,
         "odd": odd,
-        "transfer": scores,
+        "transfer": score.summary(inside, outside, (null,), run.seed),
         "findings": findings,
-    }.items():
+    }
+    for name, table in tables.items():
         run.table(name, table)
 
-    whole, wins = scores[scores["kind"] == "all"].set_index("family"), found.wins(null)
-    run.metrics({name: seen["count"] for name, seen in wins.items()})
-    total, ceiling = whole.loc["shifted"], whole.loc[null, "score"]
-    run.criterion("transfers", total.low > 0.6, score=total.score, low=total.low, ceiling=ceiling)
-    run.criterion("transfers_beyond_chance", total.low > total.chance, chance=total.chance)
-    seen = wins["energy_ahead_of_inputs"]
-    run.criterion("energy_detects_shift", 2 * seen["count"] > seen["of"], **seen)
-    run.criterion("null_is_not_detected", wins["null"]["count"] == 0, **wins["null"])
-    seen = wins["better"]
-    run.criterion("still_better_than_linear", seen["count"] == seen["of"], **seen)
-    whole = odd[odd["predictor"] == "model"]["finite"].min()
-    run.criterion("finite_everywhere", found.finite and whole == 1, least=whole)
+    run.metrics({name: wins["count"] for name, wins in outcome.wins(null).items()})
+    for name, (met, numbers) in study.verdicts(outcome, tables["transfer"], odd, null).items():
+        run.criterion(name, met, **numbers)
+    total = score.by_family(tables["transfer"]).loc["shifted"]
     run.headline("transfer score, shifted families", total.score, total.low, total.high)
-    words = f"{size.problems} problems a family; 95 % intervals over problems."
-    for name, figure, caption in (
-        (
-            "accuracy",
-            figures.plot_accuracy(errors),
-            f"{words} At n = {m} this model is one trained for {size.other_steps} steps only. Dotted: the answer 0.",
-        ),
-        (
-            "transfer",
-            figures.plot_transfer(scores),
-            "Rule, chance, interval: ired.instruments.transfer.score. "
-            "'Same again': a fresh draw of the training distribution. Dotted: 0.6. Grey: not measurable.",
-        ),
-        ("detection", figures.plot_detection(found.detection), f"{words} In brackets: ½ is not excluded."),
-        (
-            "odd",
-            figures.plot_pathologies(odd),
-            f"Medians over {size.odd} problems. Dotted: the answer 0; "
-            "the median energy of training problems. Without an inverse ‖AŶ − I‖ cannot vanish.",
-        ),
+    for name, figure, caption in figures.transfer_figures(
+        tables, side=side, steps=size.other_steps, problems=size.problems, odd=size.odd
     ):
         run.figure(name, figure, caption)
 

@@ -1,5 +1,5 @@
-"""captum's TracIn, to hold ours against: its slow variant differentiates each problem's loss by
-itself.
+"""TracIn (Pruthi et al. 2020, arXiv 2002.08484) by captum, to hold ours against: its slow variant
+differentiates each problem's loss by itself.
 
 The fast ones rebuild gradients from what enters and leaves a layer, which misses that here each
 weight acts twice; the slow one (`TracInCP` with one backward pass a problem) takes autograd's word
@@ -58,5 +58,5 @@ def captum_tracin(
         batch_size=len(train[0]),
         sample_wise_grads_per_batch=False,
     )
-    found = tracer.influence(test, show_progress=False)
-    return torch.as_tensor(found)
+    influences = tracer.influence(test, show_progress=False)
+    return torch.as_tensor(influences)

@@ -94,27 +94,36 @@ def plot_validation(table: DataFrame, sweep: DataFrame) -> Figure:
         2, len(OUTCOMES), (4.1, 3.0), sharex="row", sharey="row", title="Do influences predict what retraining does?"
     )
     for outcome, above, below in zip(OUTCOMES, *axes, strict=True):
-        own = table[table["outcome"] == outcome].set_index("method").loc[list(METHODS)]
+        by_method = table[table["outcome"] == outcome].set_index("method").loc[list(METHODS)]
         places = np.arange(len(METHODS))[::-1]
-        for place, method in zip(places, own.index, strict=True):
-            dots(above, own.loc[[method]], place, "lds", SHADES[method], MARKS[method], size=7, width=2.4)
+        for place, method in zip(places, by_method.index, strict=True):
+            dots(
+                above,
+                by_method.loc[[method]],
+                place,
+                value="lds",
+                colour=SHADES[method],
+                marker=MARKS[method],
+                size=7,
+                width=2.4,
+            )
             above.plot(
-                own.loc[method, "other_weights"],
+                by_method.loc[method, "other_weights"],
                 place,
                 MARKS[method],
                 color=SHADES[method],
                 markersize=7,
                 fillstyle="none",
             )
-        ceiling = own["ceiling"].iloc[0]
+        ceiling = by_method["ceiling"].iloc[0]
         above.axvline(0, color="0.4", linewidth=1)
         above.axvline(ceiling, color="0.25", linestyle="--", linewidth=1.4)
         above.text(ceiling, len(METHODS) - 0.35, "ceiling ", ha="right", va="center", fontsize=9)
         above.set_yticks(places, [NAMES[m] for m in METHODS])
         above.set(title=TITLES[outcome], xlabel="linear datamodeling score", ylim=(-0.6, len(METHODS)))
-        seen = sweep[sweep["outcome"] == outcome]
+        by_damping = sweep[sweep["outcome"] == outcome]
         for method in METHODS:
-            line = seen[seen["method"] == method].sort_values("damping")
+            line = by_damping[by_damping["method"] == method].sort_values("damping")
             if len(line) > 1:
                 below.plot(
                     line["damping"],
@@ -196,9 +205,9 @@ def plot_properties(helps: np.ndarray, kappa: np.ndarray, rows: DataFrame) -> Fi
             axes[1],
             part,
             np.arange(len(part)) + shift,
-            "rho",
-            colour,
-            mark,
+            value="rho",
+            colour=colour,
+            marker=mark,
             filled=part["p_adjusted"] < 0.05,
             label=words[measure],
         )
@@ -233,7 +242,7 @@ def plot_removal(problems: DataFrame, arms: DataFrame) -> Figure:
     drawn = arms["arm"].str.contains("random")
     for part, colour in ((drawn, COLOURS["untrained"]), (~drawn, COLOURS["trained"])):
         percent = 100 * arms.loc[part, ["mean", "low", "high"]]
-        dots(axes[1], percent, places[part], "mean", colour, size=7, width=2.4)
+        dots(axes[1], percent, places[part], value="mean", colour=colour, size=7, width=2.4)
     axes[1].axvline(0, color="0.4", linewidth=1)
     axes[1].set_yticks(places, arms["arm"])
     axes[1].set(xlabel="mean rise of the score error, %", title="Taken away", ylim=(-0.6, len(arms) - 0.4))

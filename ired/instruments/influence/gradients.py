@@ -1,4 +1,4 @@
-"""Which training problems a prediction rests on: influence by gradients of the weights.
+"""Influence functions (Koh & Liang 2017): which training problems a prediction rests on, by gradients of the weights.
 
 What a weight does in a loss on ∇_y E it does twice, in the forward pass and in the pass back that
 makes the gradient; curvature from hooks on layers (KFAC, EK-FAC) sees one of the two. Here the
@@ -31,7 +31,7 @@ METHODS = ("gauss_newton", "fisher", "tracin", "product", "cosine")
 def gradients(losses: Callable[[slice], Tensor], parameters: Sequence[Tensor], count: int, chunk: int = 16) -> Tensor:
     """∇θ of `count` scalars, (count, p): losses(rows) gives those of some rows, with autograd's
     graph."""
-    found = []
+    chunks = []
     for start in range(0, count, chunk):
         with torch.enable_grad():
             values = losses(slice(start, min(start + chunk, count)))
@@ -44,8 +44,8 @@ def gradients(losses: Callable[[slice], Tensor], parameters: Sequence[Tensor], c
             allow_unused=True,
             materialize_grads=True,
         )
-        found.append(torch.cat([part.detach().flatten(1) for part in each], dim=1))
-    return torch.cat(found)
+        chunks.append(torch.cat([part.detach().flatten(1) for part in each], dim=1))
+    return torch.cat(chunks)
 
 
 def gauss_newton(outputs: Sequence[Callable[[Tensor], Tensor]], theta: Tensor) -> Product:
@@ -109,15 +109,15 @@ def conjugate_gradients(
         T = torch.nn.functional.pad(T, (0, len(new), 0, len(new)))
         T[-len(new) :], T[:, -len(new) :] = inside, inside.T
         beyond = image - inside @ Q  # of the latest block: what earlier ones were sent to, Q holds
-        found = _solve(Q, T, beyond, unit, dampings, relative)
-        if round_ == limit or len(Q) == b.shape[1] or found[1].max() < tolerance:
+        solution = _solve(Q, T, beyond, b=unit, dampings=dampings, relative=relative)
+        if round_ == limit or len(Q) == b.shape[1] or solution[1].max() < tolerance:
             break
         new = _orthonormal(beyond, Q)
         if not len(new):
             break
         Q = torch.cat((Q, new))
-    x, residual, top, used = found
-    return Solutions(x * length, residual * (length[:, 0] > 0), top, products, used)
+    x, residual, top, used = solution
+    return Solutions(x=x * length, residual=residual * (length[:, 0] > 0), top=top, products=products, dampings=used)
 
 
 def _orthonormal(rows: Tensor, Q: Tensor) -> Tensor:

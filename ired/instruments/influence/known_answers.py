@@ -18,11 +18,13 @@ def check_influence(generator: torch.Generator) -> list[Check]:
     """Ridge regression's leave-one-out; the product beside JᵀJ; solutions beside LU; dependent
     sides."""
     check = []
-    found, exact = ridge(generator)
-    r = [float(np.corrcoef(a, b)[0, 1]) for a, b in zip(found, exact, strict=True)]
-    check.append(Check(INFLUENCE, "correlation with exact leave-one-out, ridge", 1, min(r), 1e-3))
-    slope = float((found * exact).sum() / (exact**2).sum())
-    check.append(Check(INFLUENCE, "size beside exact leave-one-out, ridge", 1, slope, 0.05))
+    influences, exact = ridge(generator)
+    r = [float(np.corrcoef(a, b)[0, 1]) for a, b in zip(influences, exact, strict=True)]
+    check.append(
+        Check(INFLUENCE, "correlation with exact leave-one-out, ridge", expected=1, measured=min(r), tolerance=1e-3)
+    )
+    slope = float((influences * exact).sum() / (exact**2).sum())
+    check.append(Check(INFLUENCE, "size beside exact leave-one-out, ridge", expected=1, measured=slope, tolerance=0.05))
 
     theta, outputs = twice_used(generator)
     J = torch.cat([torch.func.jacrev(o)(theta).reshape(-1, len(theta)) for o in outputs])
@@ -41,7 +43,7 @@ def check_influence(generator: torch.Generator) -> list[Check]:
             for x, shift in zip(solved.x, solved.dampings, strict=True)
         ]
     )
-    check.append(Check(INFLUENCE, "residual, demanded 1e-9", 0, left.max().item(), 1e-8))
+    check.append(Check(INFLUENCE, "residual, demanded 1e-9", expected=0, measured=left.max().item(), tolerance=1e-8))
 
     # The gradients of a linear model with one output are multiples of its inputs, by its errors: the
     # empirical Fisher matrix then is known as a matrix too.
@@ -69,7 +71,7 @@ def check_datamodel(generator: torch.Generator) -> list[Check]:
     noisy = clean[:, None] + noise
     perfect, chance = validation.scores(true, masks, clean), validation.scores(other, masks, clean)
     judged = validation.judge(np.stack([other, true]), masks, noisy.mean(1))
-    seen = float(validation.scores(true, masks, noisy.mean(1)).mean())
+    reached = float(validation.scores(true, masks, noisy.mean(1)).mean())
     helps = torch.zeros(3, N)
     helps[0, 7], helps[1, 3], helps[2, 9] = 1.0, 1.0, 1.0
     kept = removal.without_top(helps, 1 / N)
@@ -78,12 +80,24 @@ def check_datamodel(generator: torch.Generator) -> list[Check]:
         compare(DATAMODEL, "LDS of true influences", 1, perfect, 1e-12),
         # Random influences on N problems have cosines of 1/√N with the true ones, and M subsets tell
         # those with an error of 1/√M: four standard errors of the mean over T.
-        Check(DATAMODEL, "LDS of random influences", 0, float(chance.mean()), 4 * np.sqrt((1 / N + 1 / M) / T)),
-        Check(DATAMODEL, "problems in a half", N / 2, float(masks.sum(1).mean()), 0),
         Check(
-            DATAMODEL, "ceiling beside the LDS of true influences under noise", seen, validation.ceiling(noisy), 0.05
+            DATAMODEL,
+            "LDS of random influences",
+            expected=0,
+            measured=float(chance.mean()),
+            tolerance=4 * np.sqrt((1 / N + 1 / M) / T),
         ),
-        Check(DATAMODEL, "true influences chosen over random ones", 2, sum(judged.chosen), 0),
+        Check(DATAMODEL, "problems in a half", expected=N / 2, measured=float(masks.sum(1).mean()), tolerance=0),
+        Check(
+            DATAMODEL,
+            "ceiling beside the LDS of true influences under noise",
+            expected=reached,
+            measured=validation.ceiling(noisy),
+            tolerance=0.05,
+        ),
+        Check(
+            DATAMODEL, "true influences chosen over random ones", expected=2, measured=sum(judged.chosen), tolerance=0
+        ),
         compare(DATAMODEL, "planted helpers taken away", (7, 3, 9), named, 0),
     ]
 
@@ -108,10 +122,10 @@ def ridge(generator: torch.Generator, N: int = 300, p: int = 6, T: int = 5) -> t
     outcome = gradients.gradients(lambda rows: test[rows] @ weights, [weights], T)
     product = gradients.gauss_newton([lambda theta: X @ theta], w)
     solved = gradients.conjugate_gradients(product, outcome, (shift,), 1e-10, relative=False)
-    found = gradients.by_gauss_newton(solved, train)[0]
+    influences = gradients.by_gauss_newton(solved, train)[0]
     keep = 1 - torch.eye(N, dtype=X.dtype, device=X.device)
     without = fit(keep[..., None] * X, keep * t)
-    return found.cpu().numpy(), (test @ (w - without).T).cpu().numpy()
+    return influences.cpu().numpy(), (test @ (w - without).T).cpu().numpy()
 
 
 def twice_used(generator: torch.Generator) -> tuple[Tensor, list]:
@@ -123,8 +137,8 @@ def twice_used(generator: torch.Generator) -> tuple[Tensor, list]:
     def score(theta: Tensor, y: Tensor) -> Tensor:
         W, V = (part.view(width, size) for part in theta.chunk(2))
 
-        def energy(one: Tensor) -> Tensor:
-            return (V.T @ torch.nn.functional.silu(W @ one)).square().sum()
+        def energy(state: Tensor) -> Tensor:
+            return (V.T @ torch.nn.functional.silu(W @ state)).square().sum()
 
         return torch.func.vmap(torch.func.grad(energy))(y)
 
@@ -134,5 +148,5 @@ def twice_used(generator: torch.Generator) -> tuple[Tensor, list]:
 def _near(what: str, expected: Tensor, measured: Tensor, tolerance: float) -> Check:
     """Relative to the largest number expected."""
     scale = expected.abs().max()
-    known, seen = ((t / scale).cpu().numpy() for t in (expected, measured))
-    return compare(INFLUENCE, what, known, seen, tolerance)
+    known, got = ((t / scale).cpu().numpy() for t in (expected, measured))
+    return compare(INFLUENCE, what, known, got, tolerance)

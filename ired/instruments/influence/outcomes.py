@@ -1,5 +1,4 @@
-"""What is asked of an energy about a problem, as one number: how right is its score, its energy,
-its sample?
+"""Outcomes that training has influence on, one number a problem: how right is a score, an energy, a sample?
 
 An energy carries a free offset for each problem and landscape, so that its value at an answer says
 nothing: what counts is the gap to a wrong answer. All outcomes are means over fixed draws, the same
@@ -47,10 +46,12 @@ class Draws:
         shape = energy.schedule.K, len(A), states
         noise = points.noise(energy, *shape, generator=generator, like=A)
         start = points.noise(energy, len(A), starts, generator=generator, like=A)
-        return cls(A, y0, y0.roll(1, 0), noise, start)
+        return cls(A=A, y0=y0, wrong=y0.roll(1, 0), noise=noise, start=start)
 
     def __getitem__(self, rows: slice) -> Draws:
-        return Draws(self.A[rows], self.y0[rows], self.wrong[rows], self.noise[:, rows], self.start[rows])
+        return Draws(
+            A=self.A[rows], y0=self.y0[rows], wrong=self.wrong[rows], noise=self.noise[:, rows], start=self.start[rows]
+        )
 
     def to(self, like: Tensor) -> Draws:
         return Draws(*(getattr(self, name).to(like) for name in self.__dataclass_fields__))
@@ -62,7 +63,7 @@ class Draws:
             return torch.cat([t] * members, dim)
 
         A, y0, wrong, start = (again(t) for t in (self.A, self.y0, self.wrong, self.start))
-        return Draws(A, y0, wrong, again(self.noise, 1), start)
+        return Draws(A=A, y0=y0, wrong=wrong, noise=again(self.noise, 1), start=start)
 
 
 def score_errors(energy: Energy, at: Draws) -> Tensor:
@@ -91,7 +92,7 @@ def energy_gaps(energy: Energy, at: Draws) -> Tensor:
     for k, noise in enumerate(at.noise):
         sigma, scaled = points.sigma(energy, k), points.sigma(energy, k) * noise
         right, wrong = ((points.centre(energy, y, k)[:, None] + scaled).flatten(0, 1) for y in (at.y0, at.wrong))
-        gap = gap + sigma * above(energy, A, wrong, right, k).view(P, R).mean(1)
+        gap = gap + sigma * above(energy, A, y=wrong, right=right, k=k).view(P, R).mean(1)
         apart = (at.wrong - at.y0).square().sum(-1)
         ideal = ideal + energy.schedule.alpha_bar[k].item() * apart / 2
     return gap / ideal
@@ -112,5 +113,5 @@ def measured(energy: Energy, at: Draws, sampler: Sampler, members: int = 1) -> d
     """All outcomes by name, (members, P)."""
     at = at.repeated(members)
     with torch.no_grad():
-        found = (score_errors(energy, at), energy_gaps(energy, at), sampled_errors(energy, at, sampler))
-    return {name: f.view(members, -1) for name, f in zip(OUTCOMES, found, strict=True)}
+        values = (score_errors(energy, at), energy_gaps(energy, at), sampled_errors(energy, at, sampler))
+    return {name: f.view(members, -1) for name, f in zip(OUTCOMES, values, strict=True)}

@@ -1,7 +1,7 @@
-"""What becomes of an outcome without the training problems that are said to help it most?
+"""Retraining without the training problems that are said to help an outcome most: what becomes of it?
 
-They are taken away and networks trained anew, beside networks that lack as many random problems and
-networks that lack none; several seeds each, the same ones for all.
+They are taken away (as by Ilyas et al. 2022, arXiv 2202.00622) and networks trained anew, beside networks
+that lack as many random problems and networks that lack none; several seeds each, the same ones for all.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class Removal:
 
     def rows(self) -> list[dict]:
         """arm, mean, low, high, over test problems."""
-        found = {arm: intervals.mean_interval(values) for arm, values in self.by.items()}
-        return [{"arm": a, "mean": f.estimate, "low": f.low, "high": f.high} for a, f in found.items()]
+        by_arm = {arm: intervals.mean_interval(values) for arm, values in self.by.items()}
+        return [{"arm": a, "mean": f.estimate, "low": f.low, "high": f.high} for a, f in by_arm.items()]
 
 
 def compare(outcomes: NDArray, tests: int) -> Removal:

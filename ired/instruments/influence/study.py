@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pandas import DataFrame
 from torch import Tensor
 
 from ired.instruments.core import states
 from ired.instruments.core.sampler import Sampler
-from ired.instruments.influence import gradients, validation
+from ired.instruments.influence import gradients, problem_properties, validation
 from ired.instruments.influence.captum_tracin import captum_tracin
 from ired.instruments.influence.gradients import METHODS
 from ired.instruments.influence.outcomes import (
@@ -27,7 +28,6 @@ from ired.instruments.influence.outcomes import (
 )
 from ired.instruments.influence.removal import Removal
 from ired.instruments.influence.validation import Judged
-from ired.instruments.statistics import intervals
 from ired.model.protocol import Energy
 
 # An outcome that is better when it is larger.
@@ -122,7 +122,7 @@ def compute_influences(
         parts = zip(*(t.split(ROWS) for t in all_points(net.energy, train)), strict=True)
         outputs = [lambda th, part=part, net=net: net.score(th, *part) for part in parts]
         product = gradients.gauss_newton(outputs, theta)
-        solved = gradients.conjugate_gradients(product, F, dampings, tolerance, rounds)
+        solved = gradients.conjugate_gradients(product, F, dampings=dampings, tolerance=tolerance, limit=rounds)
         past = [(rate, outcome_gradients(e, w, test, sampler), loss_gradients(e, w, train)) for rate, e, w in net.past]
         by = {
             "gauss_newton": gradients.by_gauss_newton(solved, g),
@@ -211,7 +211,9 @@ def validate(influences: Influences, masks: NDArray, outcomes: dict[str, NDArray
                 "damping": influences.dampings[judgement.chosen[0]] if len(values) > 1 else 0.0,
             }
             if method != METHODS[0]:
-                lead = validation.interval(ours, judged[METHODS[0], outcome], masks, actual, (values, judgement))
+                lead = validation.interval(
+                    ours, judged[METHODS[0], outcome], masks, actual, against=(values, judgement)
+                )
                 row |= {"ahead": lead.estimate, "ahead_low": lead.low, "ahead_high": lead.high}
             table.append(row)
             problems += [
@@ -238,59 +240,6 @@ def helpfulness(influences: Influences, judged: dict, outcome: str = "score_erro
     """
     chosen = judged["gauss_newton", outcome].chosen[0]
     return BETTER[outcome] * influences.at("gauss_newton", outcome)[chosen]
-
-
-def by_problem(helps: NDArray) -> dict[str, NDArray]:
-    """Mean help and mean |help| of every training problem, (N,) each, from helps (T, N)."""
-    return {"help": helps.mean(0), "weight": np.abs(helps).mean(0)}
-
-
-def what_matters(helps: NDArray, train: dict[str, NDArray], test: dict[str, NDArray], distance: NDArray) -> list[dict]:
-    """Rank correlations, over training problems, of properties with how much they help and how much
-    they matter: mean help and mean |help| over test problems, and of closeness to the test problem.
-
-    helps, distance: (T, N); train, test: property → (N,), (T,). Rows: measure, trait, rho, low,
-    high, p, p_adjusted (Benjamini-Hochberg over rows). Closeness: one rho for each test problem,
-    their mean.
-    """
-    rows = []
-    for measure, values in by_problem(helps).items():
-        for trait, x in train.items():
-            rho = intervals.spearman_interval(x, values)
-            p = intervals.rank_p_values(np.array([rho.estimate]), len(x) - 2)[0]
-            rows.append(
-                {
-                    "measure": measure,
-                    "trait": trait,
-                    "rho": rho.estimate,
-                    "low": rho.low,
-                    "high": rho.high,
-                    "p": float(p),
-                }
-            )
-    gaps = {"distance ‖A − A_test‖": distance} | {
-        f"difference in {name}": np.abs(np.log(train[name])[None] - np.log(test[name])[:, None])
-        for name in train
-        if name in test
-    }
-    from scipy.stats import ttest_1samp
-
-    for measure, values in {"help": helps, "weight": np.abs(helps)}.items():
-        for trait, x in gaps.items():
-            correlations = intervals.rank_correlation(x, values, axis=1)
-            mean = intervals.mean_interval(correlations)
-            rows.append(
-                {
-                    "measure": measure,
-                    "trait": trait,
-                    "rho": mean.estimate,
-                    "low": mean.low,
-                    "high": mean.high,
-                    "p": float(ttest_1samp(correlations, 0).pvalue),
-                }
-            )
-    adjusted = intervals.adjust([row["p"] for row in rows])
-    return [row | {"p_adjusted": float(p)} for row, p in zip(rows, adjusted, strict=True)]
 
 
 def pull(energy: Energy, parameters: Sequence[Tensor], train: Draws, test: Draws, chunk: int = 16) -> NDArray:
@@ -328,10 +277,39 @@ def verdicts(validated: Validated, removal: Removal) -> dict[str, tuple[bool, di
     }
 
 
+def tables(
+    influences: Influences,
+    validated: Validated,
+    helps: NDArray,
+    removal: Removal,
+    train: dict[str, NDArray],
+    test: dict[str, NDArray],
+    distances: NDArray,
+) -> dict[str, DataFrame]:
+    """Tables of P6-02 by name; helps, distances (T, N) and the problems' properties as
+    `problem_properties.what_matters` takes them."""
+    rows = {
+        "lds": validated.table,
+        "sweep": validated.sweep,
+        "problems": validated.problems,
+        "solved": influences.solved,
+        "matter": problem_properties.what_matters(helps, train, test, distances),
+        "removal": removal.rows(),
+        "removed": removal.by,
+        "training": train | problem_properties.by_problem(helps),
+    }
+    return {name: DataFrame(table) for name, table in rows.items()}
+
+
 def numbers(
-    influences: Influences, validated: Validated, removal: Removal, measured: dict[str, NDArray]
+    influences: Influences,
+    validated: Validated,
+    removal: Removal,
+    whole: dict[str, NDArray],
+    halved: dict[str, NDArray],
 ) -> dict[str, float]:
-    """Metrics of P6-02: LDS of every method and outcome, ceilings, convergence, removal."""
+    """Metrics of P6-02: LDS of every method and outcome, ceilings, convergence, removal; and the mean outcomes
+    of networks trained on everything and on halves, whose outcomes `whole` and `halved` hold by name."""
     logged = {f"lds.{r['outcome']}.{r['method']}": r["lds"] for r in validated.table}
     for outcome in OUTCOMES:
         row = validated.row("gauss_newton", outcome)
@@ -339,8 +317,8 @@ def numbers(
             f"ceiling.{outcome}": row["ceiling"],
             f"damping.{outcome}": row["damping"],
             f"other_weights.{outcome}": row["other_weights"],
-            f"whole.{outcome}": float(measured[outcome][:2].mean()),
-            f"halved.{outcome}": float(measured[outcome][2:].mean()),
+            f"whole.{outcome}": float(whole[outcome].mean()),
+            f"halved.{outcome}": float(halved[outcome].mean()),
         }
     logged |= {f"removal.{r['arm'].replace(' ', '_')}": r["mean"] for r in removal.rows()}
     harm = removal.paired("random", "most harmful to all")
@@ -351,11 +329,3 @@ def numbers(
         "convergence": float(np.mean(influences.convergence)),
         "residual": max(row["residual_max"] for row in influences.solved),
     }
-
-
-def pull_numbers(cosines: NDArray, fresh: NDArray, near: NDArray) -> dict[str, float]:
-    """Whether the gradients of problems agree more where condition numbers (N,), (T,) are alike."""
-    apart = np.abs(np.log(fresh)[None] - np.log(near)[:, None])
-    alike = intervals.mean_interval(intervals.rank_correlation(-apart, cosines, axis=1))
-    mean = intervals.mean_interval(cosines.mean(1))
-    return mean.metrics("pull.cosine") | alike.metrics("pull.alike")

@@ -1,11 +1,10 @@
-"""Is what influences say about training data true? Ask networks that were trained without them.
+"""The linear datamodeling score (Park et al. 2023): is what influences say about training data true?
 
-Linear datamodeling score (Park et al. 2023, arXiv 2303.14186; Ilyas et al. 2022, arXiv 2202.00622):
-networks are trained on random halves S of the training problems. If influences are right, the sum
-of those of the problems in S predicts the outcome of the network that was trained on S: Spearman's
-correlation over halves, for each test problem. Retrainings that differ by nothing but chance (order
-and noise of batches) differ too, which no influence can predict: two for each half tell how much
-there is to be predicted. The plain test of taking problems away stands in
+Networks are trained on random halves S of the training problems (arXiv 2303.14186; Ilyas et al. 2022, arXiv
+2202.00622). If influences are right, the sum of those of the problems in S predicts the outcome of the network
+that was trained on S: Spearman's correlation over halves, for each test problem. Retrainings that differ by
+nothing but chance (order and noise of batches) differ too, which no influence can predict: two for each half
+tell how much there is to be predicted. The plain test of taking problems away stands in
 `ired.instruments.influence.removal`.
 """
 
@@ -73,9 +72,9 @@ def judge(influence: NDArray, masks: NDArray, outcomes: NDArray) -> Judged:
     first = np.arange(len(masks)) % 2 == 0
     means = [scores(influence, masks[part], outcomes[part]).mean(-1) for part in (first, ~first)]
     a, b = (int(np.argmax(mean)) for mean in means)
-    other = scores(influence[a], masks[~first], outcomes[~first])
-    own = scores(influence[b], masks[first], outcomes[first])
-    return Judged((own + other) / 2, (a, b), first)
+    on_second = scores(influence[a], masks[~first], outcomes[~first])
+    on_first = scores(influence[b], masks[first], outcomes[first])
+    return Judged((on_first + on_second) / 2, (a, b), first)
 
 
 def interval(
@@ -105,10 +104,12 @@ def interval(
     tests, means = outcomes.shape[1], np.zeros(resamples)
     rows = rng.integers(tests, size=(resamples, tests, 1))
     for predicted, actual in parts:
-        some = rng.integers(actual.shape[1], size=(resamples, 1, actual.shape[1]))
+        subsets = rng.integers(actual.shape[1], size=(resamples, 1, actual.shape[1]))
         for values, (_, _, sign) in zip(predicted, sides, strict=True):
-            rho = intervals.rank_correlation(values[rows, some], actual[rows, some])
+            rho = intervals.rank_correlation(values[rows, subsets], actual[rows, subsets])
             means += sign * rho.mean(-1) / len(parts)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     centre = sum(sign * j.scores.mean() for _, j, sign in sides)
-    return Interval(float(centre), float(low), float(high), level, tests, "percentile")
+    return Interval(
+        estimate=float(centre), low=float(low), high=float(high), level=level, units=tests, method="percentile"
+    )

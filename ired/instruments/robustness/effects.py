@@ -1,4 +1,4 @@
-"""What directions and dictionaries do in one network, on its own ground.
+"""Interventions along directions, and spliced dictionaries, in one network on its own ground: what do they do?
 
 Interventions are P3-04's and P3-05's (`edits.added`, with its rule and verdicts), at one dose,
 beside isotropic random directions of equal norm; dictionaries are put into the network as in Phase 2.
@@ -55,7 +55,7 @@ class Effects:
 @torch.no_grad()
 def effects_of(
     energy: Energy,
-    found: Sequence[Direction],
+    directions: Sequence[Direction],
     ground: Ground,
     sampler: Sampler,
     draws: int,
@@ -65,43 +65,43 @@ def effects_of(
     """Each direction added at DOSE spreads up and down, beside `draws` isotropic random ones of equal
     norm, on the same runs; verdicts by the rule of `causality`, corrected over the directions."""
     path = Path.of(energy, sampler, ground.tried, ground.start)
-    bench = Bench(energy, sampler, reading(energy), path, {}, draws)
+    bench = Bench(energy=energy, sampler=sampler, read=reading(energy), path=path, runs={}, draws=draws)
     base, truth = (bench.properties(y[None]) for y in (path.answers, path.y0))
     spreads = {name: (base if name in OF_STATES else truth)[name].std() for name in base}
     plain = energy.coordinates.decode(path.answers)
     answers: dict[str, tuple[Tensor, Tensor]] = {}
-    for place in dict.fromkeys(Place(one.space, one.landscape) for one in found):
-        here = [one for one in found if Place(one.space, one.landscape) == place]
+    for place in dict.fromkeys(Place(direction.space, direction.landscape) for direction in directions):
+        here = [direction for direction in directions if Place(direction.space, direction.landscape) == place]
         pushes = []
-        for one in here:
-            own = axis_of(energy, one, path.y0)[None]
+        for direction in here:
+            axis = axis_of(energy, direction, path.y0)[None]
             random = isotropic_in(
-                energy, one.space, count=draws, width=len(one.vector), generator=generator, like=path.y0
+                energy, direction.space, count=draws, width=len(direction.vector), generator=generator, like=path.y0
             )
-            pushes.append(DOSE * spread_of(energy, one, ground) * torch.cat([own, random]))
+            pushes.append(DOSE * spread_of(energy, direction, ground) * torch.cat([axis, random]))
         # All directions of a place at once, up and down: what is added is the row itself.
         V = torch.stack(pushes)  # (here, 1 + draws, width)
-        pushed = added(energy, sampler, path, place, torch.cat([V, -V]).flatten(0, 1), 1.0)
+        pushed = added(energy, sampler, path, place, V=torch.cat([V, -V]).flatten(0, 1), amount=1.0)
         up, down = pushed.unflatten(0, (2, len(here), 1 + draws))
-        answers |= dict(zip((one.name for one in here), zip(up, down, strict=True), strict=True))
+        answers |= dict(zip((direction.name for direction in here), zip(up, down, strict=True), strict=True))
         done(len(here))
     moved, carried, specific = [], {}, {}
-    for one in found:
-        sides = answers[one.name]
-        away = [(energy.coordinates.decode(y) - plain).pow(2).mean((-2, -1)).sqrt() for y in sides]
-        away = [array(torch.where(x < RESOLUTION, 0, x)) for x in away]
-        moved.append((away[0] + away[1]) / 2)
-        if one.concept:
+    for direction in directions:
+        sides = answers[direction.name]
+        shifts = [(energy.coordinates.decode(y) - plain).pow(2).mean((-2, -1)).sqrt() for y in sides]
+        shifts = [array(torch.where(x < RESOLUTION, 0, x)) for x in shifts]
+        moved.append((shifts[0] + shifts[1]) / 2)
+        if direction.concept:
             up, down = (bench.properties(y) for y in sides)
-            still = (away[0] == 0) & (away[1] == 0)
+            still = (shifts[0] == 0) & (shifts[1] == 0)
             changes = {name: np.where(still, 0, up[name] - down[name]) / max(spreads[name], 1e-12) for name in CONCEPTS}
-            carried[one.name] = changes[one.concept] / (2 * DOSE)
+            carried[direction.name] = changes[direction.concept] / (2 * DOSE)
             # Where nothing moves nothing is specific, and there is nothing to resample.
-            specific[one.name] = bool(changes[one.concept][0].any()) and (
-                specificity(changes, one.concept)["specific_low"] > 0
+            specific[direction.name] = bool(changes[direction.concept][0].any()) and (
+                specificity(changes, direction.concept)["specific_low"] > 0
             )
-    names, every = tuple(one.name for one in found), np.stack(moved)
-    with_concept = tuple(one.name for one in found if one.concept)
+    names, every = tuple(direction.name for direction in directions), np.stack(moved)
+    with_concept = tuple(direction.name for direction in directions if direction.concept)
     grown = np.stack([carried[name] for name in with_concept])
     first = contrast(every[:, 0], every[:, 1:])
     second = contrast(grown[:, 0], grown[:, 1:], signed=True)
@@ -111,44 +111,44 @@ def effects_of(
     verdicts = np.array(
         [
             verdict(
-                one.concept,
-                bool(beyond),
-                way.get(one.name, 0) > 0,
-                way.get(one.name, 0) < 0,
-                specific.get(one.name, False),
+                direction.concept,
+                beyond=bool(beyond),
+                carries=way.get(direction.name, 0) > 0,
+                backwards=way.get(direction.name, 0) < 0,
+                specific=specific.get(direction.name, False),
             )
-            for one, beyond in zip(found, first["beyond"], strict=True)
+            for direction, beyond in zip(directions, first["beyond"], strict=True)
         ]
     )
     return Effects(
-        names,
-        every[:, 0],
-        every[:, 1:],
-        with_concept,
-        grown[:, 0],
-        grown[:, 1:],
-        verdicts,
-        first["beyond"].astype(float),
-        np.array([way[name] for name in with_concept]),
+        names=names,
+        moved=every[:, 0],
+        moved_draws=every[:, 1:],
+        concepts=with_concept,
+        carried=grown[:, 0],
+        carried_draws=grown[:, 1:],
+        verdicts=verdicts,
+        sure_moved=first["beyond"].astype(float),
+        sure_carried=np.array([way[name] for name in with_concept]),
     )
 
 
-def axis_of(energy: Energy, one: Direction, like: Tensor) -> Tensor:
+def axis_of(energy: Energy, direction: Direction, like: Tensor) -> Tensor:
     """Its unit vector (width,), within the space that states live in."""
-    v = one.unit().vector.to(like)
-    v = energy.coordinates.project(v) if one.space == STATE else v
+    v = direction.unit().vector.to(like)
+    v = energy.coordinates.project(v) if direction.space == STATE else v
     return v / v.norm()
 
 
-def spread_of(energy: Energy, one: Direction, ground: Ground) -> float:
+def spread_of(energy: Energy, direction: Direction, ground: Ground) -> float:
     """The standard deviation along it over noised answers, within landscapes: the unit of doses."""
     K = energy.schedule.K
-    landscapes = range(K) if one.landscape == EVERYWHERE else (one.landscape,)
-    v, squares = axis_of(energy, one, ground.y0), []
+    landscapes = range(K) if direction.landscape == EVERYWHERE else (direction.landscape,)
+    v, squares = axis_of(energy, direction, ground.y0), []
     prepared = energy.prepare(ground.A)
     for k in landscapes:
         y = ground.states[k, :, 0]
-        x = y if one.space == STATE else energy.activations(prepared, y, k)[one.space]
+        x = y if direction.space == STATE else energy.activations(prepared, y, k)[direction.space]
         squares.append((x @ v).var(correction=0))
     return torch.stack(squares).mean().sqrt().item()
 
@@ -158,12 +158,12 @@ def recovered(
 ) -> dict[tuple[str, str], NDArray]:
     """What each layer's dictionary leaves, by (layer, "gap" or "score"): (P,) values whose mean is the
     share of `recovery.Recovery`, linearised around it."""
-    y0, found = states.answers(energy, A), {}
-    for layer, one in dictionaries.items():
+    y0, by_layer = states.answers(energy, A), {}
+    for layer, dictionary in dictionaries.items():
         at = recovery.situations(energy, A, y0, generator)
-        seen = recovery.recovery(energy, layer, one.to(y0), A, at)
+        spliced = recovery.recovery(energy, layer, dictionary.to(y0), A=A, at=at)
         for what in ("gap", "score"):
-            error, floor = seen.per_problem(what)
+            error, floor = spliced.per_problem(what)
             left = error.sum() / floor.sum()
-            found[layer, what] = 1 - left - (error - left * floor) / floor.mean()
-    return found
+            by_layer[layer, what] = 1 - left - (error - left * floor) / floor.mean()
+    return by_layer

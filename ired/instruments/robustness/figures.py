@@ -163,7 +163,7 @@ def plot_overview(tables: Mapping[str, DataFrame]) -> Figure:
     kinds.grid(False, axis="y")
     part = tables["strata"]
     x = np.arange(len(part))
-    dots(strata, part, x - 0.12, "share_robust", ROBUST, upright=True, label="robust", size=7, width=2)
+    dots(strata, part, x - 0.12, value="share_robust", colour=ROBUST, upright=True, label="robust", size=7, width=2)
     strata.plot(x, part["keeps_sign"], "^", color=COLOURS["algebraic"], markersize=8, label="keep sign")
     strata.plot(x + 0.12, part["score"], "s", color=COLOURS["ideal"], markersize=7, label="score")
     strata.set_xticks(x, [s.replace(" ", "\n") for s in part["stratum"]])

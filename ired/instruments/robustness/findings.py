@@ -1,4 +1,4 @@
-"""Phase 2's and Phase 3's findings as effects in several networks: which, how large, and how alike.
+"""Replication of Phase 2's and Phase 3's findings over seeds: effects in several networks, how large, how alike.
 
 kind     finding                                       effect of one network, 0 by chance
 moved    a direction moves answers more than random    log2 of its movement over the random draws' mean
@@ -53,37 +53,44 @@ def directions(
     Features: the first network's strongest that has a partner in all others, and these partners;
     gradient components: the first network's and those that |cosines| match with them.
     """
-    shared, found = [], [[] for _ in networks]
+    shared, by_network = [], [[] for _ in networks]
     ranked = {
         layer: _partners(networks[0].strongest[layer], pairs, len(networks)) for layer, pairs in matchings.items()
     }
-    for one in looked_for:
-        if one.source == "feature":
-            if one.rank >= len(ranked[one.space]):
+    for asked in looked_for:
+        if asked.source == "feature":
+            if asked.rank >= len(ranked[asked.space]):
                 continue
-            own = [
-                net.dictionaries[one.space].decoder[i]
-                for net, i in zip(networks, ranked[one.space][one.rank], strict=True)
+            vectors = [
+                net.dictionaries[asked.space].decoder[i]
+                for net, i in zip(networks, ranked[asked.space][asked.rank], strict=True)
             ]
-        elif one.source == "gradient":
-            k = one.landscape
-            if one.rank >= len(networks[0].components[k]):
+        elif asked.source == "gradient":
+            k = asked.landscape
+            if asked.rank >= len(networks[0].components[k]):
                 continue
             rows = networks[0].components[k]
             back = networks[0].energy.coordinates.from_basis
-            own = [back(rows[one.rank])] + [
-                back(procrustes_matching.match_axes(rows, net.components[k])[0][one.rank]) for net in networks[1:]
+            vectors = [back(rows[asked.rank])] + [
+                back(procrustes_matching.match_axes(rows, net.components[k])[0][asked.rank]) for net in networks[1:]
             ]
         else:
-            own = [net.own[one.name].vector for net in networks]
-        shared.append(one)
-        for place, vector in zip(found, own, strict=True):
+            vectors = [net.directions[asked.name].vector for net in networks]
+        shared.append(asked)
+        for place, vector in zip(by_network, vectors, strict=True):
             place.append(
                 Direction(
-                    one.name, one.source, one.space, one.landscape, one.concept, 0.0, "", vector.double().cpu()
+                    name=asked.name,
+                    source=asked.source,
+                    space=asked.space,
+                    landscape=asked.landscape,
+                    concept=asked.concept,
+                    evidence=0.0,
+                    measure="",
+                    vector=vector.double().cpu(),
                 ).unit()
             )
-    return shared, found
+    return shared, by_network
 
 
 def _partners(strongest: Sequence[int], pairs: Mapping[tuple[int, int], Matching], networks: int) -> list[list[int]]:
@@ -100,7 +107,7 @@ def _partners(strongest: Sequence[int], pairs: Mapping[tuple[int, int], Matching
 def likeness(
     networks: Sequence[Network],
     shared: Sequence[Wanted],
-    found: Sequence[Sequence[Direction]],
+    by_network: Sequence[Sequence[Direction]],
     tokens: Tokens,
     rotations: Mapping[tuple[str, int], procrustes_matching.Rotation],
     draws: int,
@@ -118,34 +125,34 @@ def likeness(
     rows, null = [], {}
     coordinates, judge = networks[0].energy.coordinates, tokens.half(False)
     layers = {s: {layer: tokens.within(net.tokens[layer]) for layer in LAYERS} for s, net in enumerate(networks)}
-    for d, one in enumerate(shared):
-        first = found[0][d].vector
+    for d, asked in enumerate(shared):
+        first = by_network[0][d].vector
         for s in range(1, len(networks)):
-            other = found[s][d].vector
-            if one.space == STATE:
+            other = by_network[s][d].vector
+            if asked.space == STATE:
                 cosine = correlation = float(coordinates.project(first) @ coordinates.project(other))
                 count = 1
-                if one.source == "gradient":
-                    count = len(networks[0].components[one.landscape])
+                if asked.source == "gradient":
+                    count = len(networks[0].components[asked.landscape])
                 if (STATE, count) not in null:
                     level = procrustes_matching.chance_matched(count, coordinates.size, draws, generator).mean()
                     null[STATE, count] = (float(level),) * 2
                 by_chance = null[STATE, count]
             else:
-                x, z = layers[0][one.space], layers[s][one.space]
-                turn = rotations[one.space, s].matrix
+                x, z = layers[0][asked.space], layers[s][asked.space]
+                turn = rotations[asked.space, s].matrix
                 pair = torch.stack([first, other]).to(x)
-                correlation, cosine = _compared(x[judge], z[judge], turn, pair[:1], pair[1:])[0]
-                key = one.space, s
+                correlation, cosine = _compared(x[judge], z[judge], turn=turn, first=pair[:1], second=pair[1:])[0]
+                key = asked.space, s
                 if key not in null:
                     blind = [covariance_matched(torch.cov(v[~judge].T), draws, generator).to(x) for v in (x, z)]
                     null[key] = tuple(np.abs(_compared(x[judge], z[judge], turn, *blind)).mean(0))
                 by_chance = null[key]
             rows.append(
                 {
-                    "name": one.name,
-                    "source": one.source,
-                    "space": one.space,
+                    "name": asked.name,
+                    "source": asked.source,
+                    "space": asked.space,
                     "second": s,
                     "correlation": float(correlation),
                     "cosine": float(cosine),
@@ -158,13 +165,22 @@ def likeness(
 
 def _compared(x: Tensor, z: Tensor, turn: Tensor, first: Tensor, second: Tensor) -> NDArray:
     """Correlation of projections and cosine after the turn (from z to x), row by row: (m, 2)."""
-    one, two = x @ first.mT, z @ second.mT
-    one, two = (v - v.mean(0) for v in (one, two))
-    along = (one * two).sum(0) / (one.norm(dim=0) * two.norm(dim=0)).clamp_min(1e-30)
+    ours, theirs = x @ first.mT, z @ second.mT
+    ours, theirs = (v - v.mean(0) for v in (ours, theirs))
+    along = (ours * theirs).sum(0) / (ours.norm(dim=0) * theirs.norm(dim=0)).clamp_min(1e-30)
     return array(torch.stack([along, ((second @ turn) * first).sum(1)], 1))
 
 
 # The findings
+
+
+def kept_intervals(metrics: Mapping[str, Mapping[str, float]]) -> dict[tuple[str, str], tuple[float, float]]:
+    """By (layer, "gap" or "score") the interval of what Phase 2's dictionary kept, from its metrics by layer."""
+    return {
+        (layer, what): (values[f"{what}_low"], values[f"{what}_high"])
+        for layer, values in metrics.items()
+        for what in ("gap", "score")
+    }
 
 
 @dataclass(frozen=True)
@@ -197,15 +213,15 @@ def findings(
     network's problems."""
     rows, values, sure = [], [], []
 
-    def add(kind: str, one: Wanted, claimed: float, effect: Sequence, known: Sequence) -> None:
+    def add(kind: str, asked: Wanted, claimed: float, effect: Sequence, known: Sequence) -> None:
         rows.append(
             {
                 "kind": kind,
-                "name": one.name,
-                "source": one.source,
-                "space": one.space,
-                "landscape": one.landscape,
-                "concept": one.concept,
+                "name": asked.name,
+                "source": asked.source,
+                "space": asked.space,
+                "landscape": asked.landscape,
+                "concept": asked.concept,
                 "claimed": claimed,
             }
         )
@@ -216,30 +232,39 @@ def findings(
     moved = np.stack([_moved(e.moved, e.moved_draws, every) for e in effects], 1)
     grown = np.stack([_carried(e.carried, e.carried_draws, every) for e in effects], 1)
     claims = verdicts.to_dict("records")
-    for d, (one, said) in enumerate(zip(shared, claims, strict=True)):
-        add("moved", one, float(said["moved_beyond"]), moved[d], [e.sure_moved[d] for e in effects])
-    with_concept = [(one, said) for one, said in zip(shared, claims, strict=True) if one.concept]
-    for d, (one, said) in enumerate(with_concept):
+    for d, (asked, said) in enumerate(zip(shared, claims, strict=True)):
+        add(
+            "moved",
+            asked,
+            claimed=float(said["moved_beyond"]),
+            effect=moved[d],
+            known=[e.sure_moved[d] for e in effects],
+        )
+    with_concept = [(asked, said) for asked, said in zip(shared, claims, strict=True) if asked.concept]
+    for d, (asked, said) in enumerate(with_concept):
         claimed = float(said["carried_beyond"]) - float(said["verdict"] == BACKWARDS)
-        add("carried", one, claimed, grown[d], [e.sure_carried[d] for e in effects])
-    readers = [(one, said) for one, said in with_concept if one.name in networks[0].read]
-    p = adjust([[p_above(net.read[one.name]) for one, _ in readers] for net in networks])
-    for d, (one, said) in enumerate(readers):
-        read = [net.read[one.name].mean() for net in networks]
-        add("read", one, float(said["evidence"] > 0.5), read, p[:, d] < score.LEVEL)
+        add("carried", asked, claimed=claimed, effect=grown[d], known=[e.sure_carried[d] for e in effects])
+    readers = [(asked, said) for asked, said in with_concept if asked.name in networks[0].read]
+    p = adjust([[p_above(net.read[asked.name]) for asked, _ in readers] for net in networks])
+    for d, (asked, said) in enumerate(readers):
+        read = [net.read[asked.name].mean() for net in networks]
+        add("read", asked, claimed=float(said["evidence"] > 0.5), effect=read, known=p[:, d] < score.LEVEL)
     for (layer, what), (low, high) in dictionaries.items():
-        one = Wanted(f"dictionary {layer}", "feature", layer, -1, "", 0)
+        asked = Wanted(name=f"dictionary {layer}", source="feature", space=layer, landscape=-1, concept="", rank=0)
         parts = [net[layer, what] for net in kept]
         known = [int(p_above(x) < 0.025) - int(p_above(-x) < 0.025) for x in parts]
-        add(what, one, float(low > 0) - float(high < 0), [x.mean() for x in parts], known)
+        add(what, asked, claimed=float(low > 0) - float(high < 0), effect=[x.mean() for x in parts], known=known)
     strata = {
         int(s): np.concatenate(
             [
                 np.stack(
-                    [_moved(e.moved, e.moved_draws, some == s) for e, some in zip(effects, stratum, strict=True)], 1
+                    [_moved(e.moved, e.moved_draws, thirds == s) for e, thirds in zip(effects, stratum, strict=True)], 1
                 ),
                 np.stack(
-                    [_carried(e.carried, e.carried_draws, some == s) for e, some in zip(effects, stratum, strict=True)],
+                    [
+                        _carried(e.carried, e.carried_draws, thirds == s)
+                        for e, thirds in zip(effects, stratum, strict=True)
+                    ],
                     1,
                 ),
             ]
@@ -254,15 +279,22 @@ def findings(
     )
     table = DataFrame(rows)
     moves = table["kind"].isin(KINDS[:2]).to_numpy()
-    return Findings(table, np.array(values, float), np.array(sure, float), moves, strata, placebo)
+    return Findings(
+        table=table,
+        effects=np.array(values, float),
+        significant=np.array(sure, float),
+        moves=moves,
+        strata=strata,
+        placebo=placebo,
+    )
 
 
-def _moved(own: NDArray, draws: NDArray, some) -> NDArray:
+def _moved(movement: NDArray, draws: NDArray, problems) -> NDArray:
     """log2 of the mean movement (D, P) over that of draws (D, R, P), in some of the problems."""
-    mean, random = own[:, some].mean(1), draws[..., some].mean((1, 2))
+    mean, random = movement[:, problems].mean(1), draws[..., problems].mean((1, 2))
     return np.log2((mean + RESOLUTION) / (random + RESOLUTION))
 
 
-def _carried(own: NDArray, draws: NDArray, some) -> NDArray:
-    found = own[:, some].mean(1) - draws[..., some].mean((1, 2))
-    return np.where(np.abs(found) < RESOLUTION, 0, found)
+def _carried(growth: NDArray, draws: NDArray, problems) -> NDArray:
+    beyond = growth[:, problems].mean(1) - draws[..., problems].mean((1, 2))
+    return np.where(np.abs(beyond) < RESOLUTION, 0, beyond)

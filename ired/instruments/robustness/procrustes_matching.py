@@ -1,4 +1,4 @@
-"""Are the directions of independently trained networks the same? Matching, and its chance level.
+"""Orthogonal Procrustes and one-to-one matching: are the directions of independently trained networks the same?
 
 Hidden layers of two networks have no basis in common: neuron 7 of one is not neuron 7 of the other,
 and a cosine between their directions means nothing. What they share are inputs. So layers are compared
@@ -148,15 +148,15 @@ class Matching:
 
 def correlations(first: Tensor, second: Tensor) -> Tensor:
     """Pearson's (F, G) of the columns of (T, F) and (T, G); 0 where a column is constant."""
-    one, two = (_standard(x) for x in (first, second))
-    return one.mT @ two
+    ours, theirs = (_standard(x) for x in (first, second))
+    return ours.mT @ theirs
 
 
 def _standard(x: Tensor) -> Tensor:
-    away = x - x.mean(0)
-    size = away.norm(dim=0)
+    centred = x - x.mean(0)
+    size = centred.norm(dim=0)
     sure = size > 1e-5 * x.norm(dim=0).clamp_min(1e-30)
-    return torch.where(sure, away / size.clamp_min(1e-30), torch.zeros_like(away))
+    return torch.where(sure, centred / size.clamp_min(1e-30), torch.zeros_like(centred))
 
 
 def assigned(similarity: Tensor) -> tuple[NDArray, NDArray]:
@@ -169,18 +169,20 @@ def assigned(similarity: Tensor) -> tuple[NDArray, NDArray]:
 def match(first: Tensor, second: Tensor, fit: Tensor, fires: int = FIRES) -> Matching:
     """Features (T, F) and (T, G) of the same tokens; fit (T,) which of these choose the pairs.
     Features that fire on fewer than `fires` of them are left out."""
-    some = [((x[fit] != 0).sum(0) >= fires).nonzero()[:, 0] for x in (first, second)]
-    one, two = (x[:, alive] for x, alive in zip((first, second), some, strict=True))
-    chosen = correlations(one[fit], two[fit])
+    firing = [((x[fit] != 0).sum(0) >= fires).nonzero()[:, 0] for x in (first, second)]
+    ours, theirs = (x[:, alive] for x, alive in zip((first, second), firing, strict=True))
+    chosen = correlations(ours[fit], theirs[fit])
     rows, columns = assigned(chosen)
-    found = _standard(one[~fit][:, rows]) * _standard(two[~fit][:, columns])
-    return Matching(array(some[0])[rows], array(some[1])[columns], array(chosen[rows, columns]), array(found.sum(0)))
+    products = _standard(ours[~fit][:, rows]) * _standard(theirs[~fit][:, columns])
+    return Matching(
+        array(firing[0])[rows], array(firing[1])[columns], array(chosen[rows, columns]), array(products.sum(0))
+    )
 
 
-def random_like(one: Dictionary, covariance: Tensor, generator: torch.Generator) -> Dictionary:
+def random_like(dictionary: Dictionary, covariance: Tensor, generator: torch.Generator) -> Dictionary:
     """As many random directions of the covariance (width, width), as sparse as a TopK dictionary."""
-    rows = random_directions.covariance_matched(covariance.cpu(), one.features, generator).to(one.decoder)
-    return given("topk", rows, one.mean, one.scale, one.k)
+    rows = random_directions.covariance_matched(covariance.cpu(), dictionary.features, generator).to(dictionary.decoder)
+    return given("topk", directions=rows, mean=dictionary.mean, scale=dictionary.scale, k=dictionary.k)
 
 
 def compared(
@@ -192,23 +194,23 @@ def compared(
     Rows of first, second (networks), matched, own, shuffled, random (mean correlation as judged); and
     the matchings by (first, second) with first < second.
     """
-    rows, found = [], {}
+    rows, matchings = [], {}
     for a in range(len(codes)):
         for b in range(a + 1, len(codes)):
-            own = found[a, b] = match(codes[a], codes[b], tokens.fit)
+            matched = matchings[a, b] = match(codes[a], codes[b], tokens.fit)
             mixed = match(codes[a], codes[b][tokens.shuffled(generator)], tokens.fit)
             random = match(blind[a], blind[b], tokens.fit)
             rows.append(
                 {
                     "first": a,
                     "second": b,
-                    "matched": len(own.judged),
-                    "own": own.mean,
+                    "matched": len(matched.judged),
+                    "own": matched.mean,
                     "shuffled": mixed.mean,
                     "random": random.mean,
                 }
             )
-    return rows, found
+    return rows, matchings
 
 
 # Directions of the state
@@ -222,11 +224,11 @@ def chance_cosine(width: int) -> float:
 def chance_matched(count: int, width: int, draws: int, generator: torch.Generator) -> NDArray:
     """Mean matched |cosines| (draws,) of `count` orthonormal random directions with as many others, in
     `width` dimensions: `chance_cosine` for one, more for several, since the best pairs are taken."""
-    found = []
+    means = []
     for _ in range(draws):
-        one, two = (random_directions.orthonormal(count, width, generator) for _ in range(2))
-        found.append(match_axes(one, two)[1].mean())
-    return np.array(found)
+        first, second = (random_directions.orthonormal(count, width, generator) for _ in range(2))
+        means.append(match_axes(first, second)[1].mean())
+    return np.array(means)
 
 
 def match_axes(first: Tensor, second: Tensor) -> tuple[Tensor, NDArray]:
@@ -234,8 +236,8 @@ def match_axes(first: Tensor, second: Tensor) -> tuple[Tensor, NDArray]:
     sense of first, and these |cosines|, (m, width) and (m,)."""
     cosine = first.double() @ second.double().mT
     rows, columns = assigned(cosine.abs())
-    own = cosine[rows, columns]
-    return second[columns] * torch.where(own < 0, -1.0, 1.0).to(second)[:, None], array(own.abs())
+    matched = cosine[rows, columns]
+    return second[columns] * torch.where(matched < 0, -1.0, 1.0).to(second)[:, None], array(matched.abs())
 
 
 # Intervals over pairs of networks
@@ -260,9 +262,18 @@ def pair_interval(values: NDArray, level: float = 0.95) -> Interval:
     without = (total - 2 * rows) / ((S - 1) * (S - 2))
     pseudo = S * mean - (S - 1) * without
     if np.ptp(pseudo) <= 1e-12 * max(np.abs(pseudo).max(), 1e-300):
-        return Interval(float(mean), float(mean), float(mean), level, S, "constant")
+        return Interval(
+            estimate=float(mean), low=float(mean), high=float(mean), level=level, units=S, method="constant"
+        )
     reach = special.stdtrit(S - 1, (1 + level) / 2) * pseudo.std(ddof=1) / np.sqrt(S)
-    return Interval(float(mean), float(mean - reach), float(mean + reach), level, S, "jackknife")
+    return Interval(
+        estimate=float(mean),
+        low=float(mean - reach),
+        high=float(mean + reach),
+        level=level,
+        units=S,
+        method="jackknife",
+    )
 
 
 def table_of_pairs(rows: Sequence[dict], value: str, networks: int) -> NDArray:

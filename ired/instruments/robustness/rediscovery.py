@@ -1,4 +1,4 @@
-"""The directions of Phase 3 and the features of Phase 2, found again in another network.
+"""Replication over seeds: the directions of Phase 3 and the features of Phase 2, found again in another network.
 
 Features and directions are looked for, and matched, on the same problems and states in every network.
 What they do is measured on problems of each network's own: on shared ones, chance in their draw would
@@ -76,14 +76,25 @@ def grounds(
     each B; size: with draws of noise `states`, `pairs`, `caliper`, `folds`."""
     y0 = points.answers(energy, A)
     states = active_subspace.noised_states(energy, y0, size.states, generator)
-    tokens, found = Tokens.of(*states.shape[:3]), []
-    for own, values, problems in zip(B, measures, tried, strict=True):
+    tokens, by_network = Tokens.of(*states.shape[:3]), []
+    for pool, values, problems in zip(B, measures, tried, strict=True):
         rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
-        population = Population.of(own, values, size.folds, rng)
+        population = Population.of(pool, values, size.folds, rng)
         shown = concept_pairs(energy, population, size.pairs, caliper=size.caliper, generator=generator)
         start = points.noise(energy, len(problems), generator=generator, like=problems)
-        found.append(Ground(A, y0, states, tokens, own, {s.concept: s for s in shown}, problems, start))
-    return found
+        by_network.append(
+            Ground(
+                A=A,
+                y0=y0,
+                states=states,
+                tokens=tokens,
+                B=pool,
+                shown={s.concept: s for s in shown},
+                tried=problems,
+                start=start,
+            )
+        )
+    return by_network
 
 
 @dataclass(frozen=True)
@@ -102,24 +113,33 @@ class Wanted:
 def wanted(verdicts: DataFrame) -> list[Wanted]:
     """Rows of P3-05's verdicts, features and gradients renamed by rank: their number is one
     network's."""
-    found, seen = [], {}
+    asked, counts = [], {}
     for row in verdicts.itertuples():
         home = (row.source, row.space, row.landscape)
-        rank = seen[home] = seen.get(home, -1) + 1
+        rank = counts[home] = counts.get(home, -1) + 1
         name = row.direction
         if row.source in ("feature", "gradient"):
             name = f"{re.sub(r' #.*', '', name)} #{rank + 1}"
         else:
             rank = 0
-        found.append(Wanted(name, row.source, row.space, int(row.landscape), row.concept, rank))
-    return found
+        asked.append(
+            Wanted(
+                name=name,
+                source=row.source,
+                space=row.space,
+                landscape=int(row.landscape),
+                concept=row.concept,
+                rank=rank,
+            )
+        )
+    return asked
 
 
 @dataclass(frozen=True)
 class Network:
     """What was found in one network.
 
-    tokens: activations (T, width) by layer, in float32; own: directions by name, without features;
+    tokens: activations (T, width) by layer, in float32; directions: by name, without features;
     components: the gradient's leading rows (m, size) by landscape; read: AUROC values (units) by name
     of concept direction, less one half; dictionaries by layer; strongest: features by layer, by
     effect.
@@ -127,7 +147,7 @@ class Network:
 
     energy: Energy
     tokens: dict[str, Tensor]
-    own: dict[str, Direction]
+    directions: dict[str, Direction]
     components: dict[int, Tensor]
     read: dict[str, NDArray]
     dictionaries: dict[str, Dictionary]
@@ -138,70 +158,87 @@ class Network:
 def found_in(energy: Energy, ground: Ground, looked_for: Sequence[Wanted], size: Any) -> Network:
     """size: `integrated` problems, `expansion`, `sparsity`, `steps`, `rate`, `batch`, `leading`."""
     tokens = activations(energy, ground)
-    own, read = _concepts(energy, ground, looked_for)
-    own |= _attributions(energy, ground, looked_for, size.integrated)
-    landscapes = {one.landscape for one in looked_for if one.source == "gradient"}
+    directions, read = _concepts(energy, ground, looked_for)
+    directions |= _attributions(energy, ground, looked_for, size.integrated)
+    landscapes = {asked.landscape for asked in looked_for if asked.source == "gradient"}
     field = active_subspace.fields(energy, ground.A, ground.states)["beyond"]
     components = {k: active_subspace.principal(field[k].flatten(0, 1))[1][: size.leading] for k in landscapes}
     dictionaries = {layer: dictionary_of(x, ground.tokens, size) for layer, x in tokens.items()}
-    strongest = {layer: _strongest(energy, layer, one, ground) for layer, one in dictionaries.items()}
-    return Network(energy, tokens, own, components, read, dictionaries, strongest)
+    strongest = {layer: _strongest(energy, layer, dictionary, ground) for layer, dictionary in dictionaries.items()}
+    return Network(
+        energy=energy,
+        tokens=tokens,
+        directions=directions,
+        components=components,
+        read=read,
+        dictionaries=dictionaries,
+        strongest=strongest,
+    )
 
 
 def activations(energy: Energy, ground: Ground) -> dict[str, Tensor]:
     """Of every token, by layer: (T, width) in float32 on the CPU."""
-    found: dict[str, list[Tensor]] = {layer: [] for layer in LAYERS}
+    by_layer: dict[str, list[Tensor]] = {layer: [] for layer in LAYERS}
     prepared = energy.prepare(ground.A)
     for k, y in enumerate(ground.states):
-        seen = energy.activations(prepared, y, k)
-        for layer, parts in found.items():
-            parts.append(seen[layer].flatten(0, 1).float().cpu())
-    return {layer: torch.cat(parts) for layer, parts in found.items()}
+        hidden = energy.activations(prepared, y, k)
+        for layer, parts in by_layer.items():
+            parts.append(hidden[layer].flatten(0, 1).float().cpu())
+    return {layer: torch.cat(parts) for layer, parts in by_layer.items()}
 
 
 def _concepts(
     energy: Energy, ground: Ground, looked_for: Sequence[Wanted]
 ) -> tuple[dict[str, Direction], dict[str, NDArray]]:
-    y0, found, read = points.answers(energy, ground.B), {}, {}
-    seen: dict[tuple[str, int], dict[str, NDArray]] = {}
-    for one in looked_for:
-        if one.source != "concept":
+    y0, directions, read = points.answers(energy, ground.B), {}, {}
+    by_place: dict[tuple[str, int], dict[str, NDArray]] = {}
+    for asked in looked_for:
+        if asked.source != "concept":
             continue
-        shown, at = ground.shown[one.concept], (one.concept, one.landscape)
-        if at not in seen:
-            seen[at] = pair_activations(energy, ground.B, y0, pairs=shown, k=one.landscape, layers=LAYERS)
-        h, z = seen[at][one.space], shown.confounders
+        shown, at = ground.shown[asked.concept], (asked.concept, asked.landscape)
+        if at not in by_place:
+            by_place[at] = pair_activations(energy, ground.B, y0, pairs=shown, k=asked.landscape, layers=LAYERS)
+        h, z = by_place[at][asked.space], shown.confounders
         folds = cav.held_out(cav.PRIMARY, h, z, shown.fold)
         values = cav.auroc_values(folds, h, shown.fold) - 0.5
-        read[one.name] = np.bincount(shown.unit, values) / np.bincount(shown.unit)
+        read[asked.name] = np.bincount(shown.unit, values) / np.bincount(shown.unit)
         vector = torch.from_numpy(cav.fit(cav.PRIMARY, h, z))
-        found[one.name] = _direction(one, vector, float(values.mean()), "held-out AUROC − 0.5")
-    return found, read
+        directions[asked.name] = _direction(asked, vector, float(values.mean()), "held-out AUROC − 0.5")
+    return directions, read
 
 
 def _attributions(energy: Energy, ground: Ground, looked_for: Sequence[Wanted], count: int) -> dict[str, Direction]:
-    found, A, y0 = {}, ground.A[:count], ground.y0[:count]
-    for one in looked_for:
-        if one.source != "attribution":
+    directions, A, y0 = {}, ground.A[:count], ground.y0[:count]
+    for asked in looked_for:
+        if asked.source != "attribution":
             continue
-        k = one.landscape
+        k = asked.landscape
         y = ground.states[k, :count, 0]
-        if one.space == STATE:
+        if asked.space == STATE:
             begin = ground.A[None, -count:], ground.states[k, None, -count:, -1]
             baseline = integrated_gradients.Baseline("random", *begin)
-            paths = integrated_gradients.integrate(integrated_gradients.gap(energy, k, y0), A, y, baseline, QUADRATURE)
+            paths = integrated_gradients.integrate(
+                integrated_gradients.gap(energy, k, y0), A, y, baseline=baseline, count=QUADRATURE
+            )
             gradients = energy.coordinates.project(paths.gradients[1].mean(0))
         else:
-            paths = integrated_gradients.integrate_layer(energy, one.space, k, A, y, y0, QUADRATURE)
+            paths = integrated_gradients.integrate_layer(energy, asked.space, k, A=A, y=y, y0=y0, count=QUADRATURE)
             gradients = paths.gradients[0][0]
         vector, share = integrated_gradients.leading(gradients)
-        found[one.name] = _direction(one, vector, share, "share of squared norm")
-    return found
+        directions[asked.name] = _direction(asked, vector, share, "share of squared norm")
+    return directions
 
 
-def _direction(one: Wanted, vector: Tensor, evidence: float, measure: str) -> Direction:
+def _direction(asked: Wanted, vector: Tensor, evidence: float, measure: str) -> Direction:
     return Direction(
-        one.name, one.source, one.space, one.landscape, one.concept, evidence, measure, vector.double().cpu()
+        name=asked.name,
+        source=asked.source,
+        space=asked.space,
+        landscape=asked.landscape,
+        concept=asked.concept,
+        evidence=evidence,
+        measure=measure,
+        vector=vector.double().cpu(),
     ).unit()
 
 
@@ -218,15 +255,15 @@ def dictionary_of(x: Tensor, tokens: Tokens, size: Any) -> Dictionary:
         while True:
             yield from x[torch.randperm(len(x), generator=generator)].split(batch)[: len(x) // batch]
 
-    return train([member], Plan(size.steps, size.rate), batches(), mean, scale)[0][member]
+    return train([member], Plan(size.steps, size.rate), batches=batches(), mean=mean, scale=scale)[0][member]
 
 
-def _strongest(energy: Energy, layer: str, one: Dictionary, ground: Ground) -> list[int]:
+def _strongest(energy: Energy, layer: str, dictionary: Dictionary, ground: Ground) -> list[int]:
     """Features by mean |gradient × activation| on energy gaps, the largest first."""
     K, N = ground.states.shape[:2]
     problem = torch.arange(N, device=ground.A.device)
     k = problem % K
     y = ground.states[k, problem, 0]
     home = energy.schedule.at("sqrt_alpha_bar", k, y) * ground.y0
-    size = attribute(energy, layer, one, Places(ground.A, y, home, k, problem)).size
+    size = attribute(energy, layer, dictionary, Places(A=ground.A, y=y, reference=home, k=k, problem=problem)).size
     return np.argsort(-size, kind="stable").tolist()

@@ -1,4 +1,4 @@
-"""What of an effect is common to independently trained networks, and when it counts as robust.
+"""Student's t over seeds: what of an effect is common to independently trained networks, and when it counts as robust.
 
 The unit is the network (the seed); S of them are few. An effect e_s of network s is a number whose
 sign means something and whose null is 0, measured in the same way in each, on problems of each one's
@@ -69,9 +69,11 @@ def score_interval(effects: ArrayLike, level: float = 1 - LEVEL) -> Interval:
     t2, S, tail = float(statistic(effects)), len(effects), (1 - level) / 2
     estimate = float(score(effects))
     if not np.abs(effects).max() > 0:
-        return Interval(0.0, 0.0, 0.0, level, S, "constant")
+        return Interval(estimate=0.0, low=0.0, high=0.0, level=level, units=S, method="constant")
     low, high = (_noncentrality(t2, S, p) / S for p in (1 - tail, tail))
-    return Interval(estimate, low / (1 + low), high / (1 + high), level, S, "non-central F")
+    return Interval(
+        estimate=estimate, low=low / (1 + low), high=high / (1 + high), level=level, units=S, method="non-central F"
+    )
 
 
 def _noncentrality(t2: float, S: int, p: float) -> float:
@@ -120,8 +122,8 @@ def detectable(networks: int, power: float = 0.8, level: float = LEVEL) -> float
     low, high = 0.0, 100.0
     for _ in range(40):
         middle = (low + high) / 2
-        seen = 1 - _below(t2, networks, networks * middle**2)
-        low, high = (middle, high) if seen < power else (low, middle)
+        reached = 1 - _below(t2, networks, networks * middle**2)
+        low, high = (middle, high) if reached < power else (low, middle)
     return (low + high) / 2
 
 
@@ -174,15 +176,15 @@ def table(findings: DataFrame, effects: NDArray, significant: NDArray) -> DataFr
     those claimed and over the others apart; effects (F, S); significant (F, S): the sign with which
     each network for itself is sure, else 0. Adds `significant`, the share of networks sure of the
     sign."""
-    found = findings.reset_index(drop=True).copy()
-    for some in (found["claimed"] != 0, found["claimed"] == 0):
-        if not some.any():
+    results = findings.reset_index(drop=True).copy()
+    for family in (results["claimed"] != 0, results["claimed"] == 0):
+        if not family.any():
             continue
-        columns = judged(effects[some], found.loc[some, "claimed"])
-        columns["significant"] = (significant[some] == columns["sign"][:, None]).mean(1) * (columns["sign"] != 0)
+        columns = judged(effects[family], results.loc[family, "claimed"])
+        columns["significant"] = (significant[family] == columns["sign"][:, None]).mean(1) * (columns["sign"] != 0)
         for name, values in columns.items():
-            found.loc[some, name] = values
-    return found.assign(robust=found["robust"].eq(True))
+            results.loc[family, name] = values
+    return results.assign(robust=results["robust"].eq(True))
 
 
 def without_one(effects: NDArray, claimed: ArrayLike) -> NDArray:
@@ -200,8 +202,8 @@ def permuted(effects: NDArray, kind: ArrayLike, draws: int, rng: np.random.Gener
     kind, scores, robust = np.asarray(kind), [], []
     for _ in range(draws):
         mixed = effects.copy()
-        for one in np.unique(kind):
-            rows = np.flatnonzero(kind == one)
+        for each in np.unique(kind):
+            rows = np.flatnonzero(kind == each)
             for s in range(effects.shape[1]):
                 mixed[rows, s] = effects[rng.permutation(rows), s]
         scores.append(score(mixed).mean())
@@ -236,8 +238,8 @@ def by_stratum(effects: Mapping[int, NDArray], claimed: ArrayLike) -> DataFrame:
     interval over findings (low, high), keeps_sign and score (means)."""
     rows = []
     for stratum, values in effects.items():
-        found = judged(values, claimed)
-        share = proportion_interval(int(found["robust"].sum()), len(values))
+        results = judged(values, claimed)
+        share = proportion_interval(int(results["robust"].sum()), len(values))
         rows.append(
             {
                 "stratum": STRATA[stratum],
@@ -245,9 +247,9 @@ def by_stratum(effects: Mapping[int, NDArray], claimed: ArrayLike) -> DataFrame:
                 "share_robust": share.estimate,
                 "low": share.low,
                 "high": share.high,
-                "keeps_sign": found["keeps_sign"].mean(),
-                "score": found["score"].mean(),
-                "size": np.abs(found["mean"]).mean(),
+                "keeps_sign": results["keeps_sign"].mean(),
+                "score": results["score"].mean(),
+                "size": np.abs(results["mean"]).mean(),
             }
         )
     return DataFrame(rows)

@@ -1,7 +1,7 @@
-"""All of P6-01: networks, matchings, effects, and what is said of them.
+"""Replication over seeds, all of P6-01: networks, matchings, effects, and what is said of them.
 
-See `robustness` (matching and chance), `robustness_models` (what is found again in a network),
-`robustness_findings` (findings as effects), `robustness_score` (score and rule).
+See `procrustes_matching` (matching and chance), `rediscovery` (what is found again in a network),
+`findings` (findings as effects), `score` (score and rule).
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ class Study:
         rows = []
         for layer, pairs in self.tables["matching"].groupby("layer", sort=False):
             records = pairs.to_dict("records")
-            own = robustness.table_of_pairs(records, "own", self.networks)
+            matched = robustness.table_of_pairs(records, "own", self.networks)
             for null in ("shuffled", "random"):
                 other = robustness.table_of_pairs(records, null, self.networks)
-                gain = robustness.pair_interval(own - other)
+                gain = robustness.pair_interval(matched - other)
                 rows.append(
                     {
                         "layer": layer,
@@ -83,7 +83,7 @@ class Study:
         share, keep, gains = self.share_robust(), self.keeping(), self.matching()
         chance = self.tables["chance"].set_index("of")
         moves = self.claimed[self.claimed["kind"].isin(findings.KINDS[:2])]
-        own = _share(moves["robust"])
+        robust = _share(moves["robust"])
         random = chance.loc["random directions"]
         return {
             "most_findings_robust": (
@@ -96,10 +96,10 @@ class Study:
                 {f"{row.layer}.{row.null}": row.gain for row in gains.itertuples()},
             ),
             "robust_beyond_random_directions": (
-                random["low"] <= score.LEVEL and own.low > random["high"],
+                random["low"] <= score.LEVEL and robust.low > random["high"],
                 {
-                    "claimed": own.estimate,
-                    "claimed_low": own.low,
+                    "claimed": robust.estimate,
+                    "claimed_low": robust.low,
                     "random": random["robust"],
                     "random_low": random["low"],
                     "random_high": random["high"],
@@ -154,23 +154,37 @@ def study(
     ground = grounds[0]  # its tokens are everyone's
     pairs, matchings = match_features(networks, ground, generator)
     aligned, rotations = align(networks, ground, generator)
-    shared, found = findings.directions(networks, looked_for, matchings)
-    names = {one.name for one in shared}
-    said = verdicts[[one.name in names for one in looked_for]].reset_index(drop=True)
-    alike = findings.likeness(networks, shared, found, ground.tokens, rotations, BLIND, generator)
+    shared, directions = findings.directions(networks, looked_for, matchings)
+    names = {asked.name for asked in shared}
+    said = verdicts[[asked.name in names for asked in looked_for]].reset_index(drop=True)
+    alike = findings.likeness(
+        networks, shared, directions, tokens=ground.tokens, rotations=rotations, draws=BLIND, generator=generator
+    )
     effects, kept = [], []
     # Problems and random directions of its own for each: shared ones would make shared effects.
-    for network, own, ground in zip(networks, found, grounds, strict=True):
+    for network, own_directions, ground in zip(networks, directions, grounds, strict=True):
         kept.append(
             robustness_effects.recovered(network.energy, network.dictionaries, ground.tried[: size.spliced], generator)
         )
-        effects.append(robustness_effects.effects_of(network.energy, own, ground, sampler, size.draws, generator, done))
+        effects.append(
+            robustness_effects.effects_of(
+                network.energy,
+                own_directions,
+                ground,
+                sampler=sampler,
+                draws=size.draws,
+                generator=generator,
+                done=done,
+            )
+        )
     stratum = [score.strata(values) for values in condition]
-    every = findings.findings(shared, said, networks, effects, kept, dictionaries, stratum)
+    every = findings.findings(
+        shared, said, networks, effects=effects, kept=kept, dictionaries=dictionaries, stratum=stratum
+    )
     rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
     table = score.table(every.table, every.effects, every.significant)
-    seen = [f"effect_{s}" for s in range(len(energies))]
-    table = table.join(DataFrame(every.effects, columns=seen))
+    columns = [f"effect_{s}" for s in range(len(energies))]
+    table = table.join(DataFrame(every.effects, columns=columns))
     claimed = every.table["claimed"].to_numpy()
     moving = claimed[every.moves]
     tables = {
@@ -180,11 +194,14 @@ def study(
         "likeness": alike,
         "strata": score.by_stratum({s: effect[moving != 0] for s, effect in every.strata.items()}, moving[moving != 0]),
         "verdicts": DataFrame(
-            [{"network": s} | score.agreement(said["verdict"], one.verdicts, rng) for s, one in enumerate(effects)]
+            [
+                {"network": s} | score.agreement(said["verdict"], effect.verdicts, rng)
+                for s, effect in enumerate(effects)
+            ]
         ),
         "verdicts_by_direction": said[["direction", "verdict"]].assign(
-            name=[one.name for one in shared],
-            **{f"verdict_{s}": one.verdicts for s, one in enumerate(effects)},
+            name=[asked.name for asked in shared],
+            **{f"verdict_{s}": effect.verdicts for s, effect in enumerate(effects)},
         ),
         "chance": chances(every, rng),
     }
@@ -196,17 +213,17 @@ def match_features(
 ) -> tuple[DataFrame, dict[str, dict]]:
     """`procrustes_matching.compared` of every layer: its rows with a column layer, and the matchings by
     layer."""
-    tables, found = [], {}
+    tables, matchings = [], {}
     for layer in LAYERS:
         codes, blind = [], []
         for network in networks:
-            x, own = network.tokens[layer], network.dictionaries[layer]
+            x, dictionary = network.tokens[layer], network.dictionaries[layer]
             covariance = torch.cov(x[ground.tokens.fit].T)
-            codes.append(own.encode(x))
-            blind.append(robustness.random_like(own, covariance, generator).encode(x))
-        rows, found[layer] = robustness.compared(codes, blind, ground.tokens, generator)
+            codes.append(dictionary.encode(x))
+            blind.append(robustness.random_like(dictionary, covariance, generator).encode(x))
+        rows, matchings[layer] = robustness.compared(codes, blind, ground.tokens, generator)
         tables.append(DataFrame(rows).assign(layer=layer))
-    return concat(tables, ignore_index=True), found
+    return concat(tables, ignore_index=True), matchings
 
 
 def align(
@@ -234,10 +251,10 @@ def chances(every: Findings, rng: np.random.Generator) -> DataFrame:
     that changes most. Columns findings, score, robust, low, high (exact, over findings).
     """
     claimed = every.table["claimed"].to_numpy()
-    own = every.effects[claimed != 0]
+    effects = every.effects[claimed != 0]
     signs = claimed[claimed != 0]
-    mixed = score.permuted(own * signs[:, None], every.table["kind"][claimed != 0], PERMUTED, rng)
-    without = score.without_one(own, signs)
+    mixed = score.permuted(effects * signs[:, None], every.table["kind"][claimed != 0], PERMUTED, rng)
+    without = score.without_one(effects, signs)
     rows = []
 
     def add(of: str, count: int, score: float, robust: float) -> None:
@@ -246,20 +263,20 @@ def chances(every: Findings, rng: np.random.Generator) -> DataFrame:
             {"of": of, "findings": count, "score": score, "robust": robust, "low": share.low, "high": share.high}
         )
 
-    found = score.judged_rule(own, signs)
-    add("claimed", len(own), score.score(own).mean(), found.mean())
+    robust = score.judged_rule(effects, signs)
+    add("claimed", len(effects), score.score(effects).mean(), robust.mean())
     random = every.placebo
     add("random directions", len(random), score.score(random).mean(), score.judged_rule(random, corrected=False).mean())
-    add("findings exchanged", len(own), mixed["score_permuted"], mixed["robust_permuted"])
-    add("without the first network", len(own), score.score(own[:, 1:]).mean(), without[0])
+    add("findings exchanged", len(effects), mixed["score_permuted"], mixed["robust_permuted"])
+    add("without the first network", len(effects), score.score(effects[:, 1:]).mean(), without[0])
     for name, value in (("least", without.min()), ("most", without.max())):
-        left = np.delete(own, int(np.flatnonzero(without == value)[0]), 1)
-        add(f"without one network, {name}", len(own), score.score(left).mean(), value)
+        left = np.delete(effects, int(np.flatnonzero(without == value)[0]), 1)
+        add(f"without one network, {name}", len(effects), score.score(left).mean(), value)
     return DataFrame(rows)
 
 
 def _share(robust: Series) -> Interval:
     """Exact interval of a share; from 0 to 1 where there is nothing to share."""
     if not len(robust):
-        return Interval(0.0, 0.0, 1.0, 0.95, 0, "none")
+        return Interval(estimate=0.0, low=0.0, high=1.0, level=0.95, units=0, method="none")
     return proportion_interval(int(robust.sum()), len(robust))

@@ -89,8 +89,8 @@ def plot_findings(table: DataFrame) -> Figure:
     names = []
     for finding in rows:
         values = cells.loc[finding]
-        own = values.loc[["random", "pairs", "weights"], "own"].dropna()
-        names.append(f"{finding}  ({_short(own.iloc[0])})" if len(own) else finding)
+        there = values.loc[["random", "pairs", "weights"], "own"].dropna()
+        names.append(f"{finding}  ({_short(there.iloc[0])})" if len(there) else finding)
     axis.set_yticks(range(len(rows)), names, fontsize=_INK)
     axis.set_xticks(range(len(CHECKS)), [HEADS[check] for check in CHECKS], fontsize=_INK)
     axis.xaxis.tick_top()
@@ -163,10 +163,10 @@ def _lines(axis: Axes, curves: DataFrame, order: str, kinds: Sequence[tuple[str,
     axis.axhline(0, color="0.6", linewidth=1)
     for place, (measure, label, colour) in enumerate(kinds):
         rows = curves[curves["measure"] == measure]
-        own = rows[rows["order"] == order].set_index("step").reindex(LAYERS)
+        steps = rows[rows["order"] == order].set_index("step").reindex(LAYERS)
         first = rows[rows["order"] == "trained"]
         top = first[["mean", "low", "high"]].to_numpy() if len(first) else np.ones((1, 3))
-        values = np.concatenate([top[:1], own[["mean", "low", "high"]].to_numpy()])
+        values = np.concatenate([top[:1], steps[["mean", "low", "high"]].to_numpy()])
         x = np.arange(len(ticks)) + 0.07 * (place - (len(kinds) - 1) / 2)
         reach = np.abs(values[:, 1:] - values[:, :1]).T
         joined = "-" if order == "cascade" else "none"
@@ -188,7 +188,7 @@ def plot_surrogate(shares: DataFrame, directions: DataFrame, ordering: DataFrame
     for place, (kind, colour) in enumerate(FEATURES.items()):
         rows = shares[shares["features"] == kind]
         y = rows["what"].map(names.index).to_numpy() + 0.22 * (place - 1)
-        dots(axes[0], rows, y, "share", colour, label=f"map of [{kind}]", size=5)
+        dots(axes[0], rows, y, value="share", colour=colour, label=f"map of [{kind}]", size=5)
     row_names(axes[0], names, between=True)
     axes[0].set(title="Variance explained", xlabel="share")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=3)
@@ -208,7 +208,7 @@ def plot_surrogate(shares: DataFrame, directions: DataFrame, ordering: DataFrame
         "surrogate_truth": "the two distances",
         "left": "energy and inverse,\naffine map's out",
     }
-    dots(axes[2], ordering, range(len(ordering)), "share", COLOURS["trained"], size=7)
+    dots(axes[2], ordering, range(len(ordering)), value="share", colour=COLOURS["trained"], size=7)
     row_names(axes[2], [labels[what] for what in ordering["what"]], between=True)
     axes[2].set(title="Ranks of states, k = 0", xlabel="rank correlation")
     for axis in axes:

@@ -1,9 +1,9 @@
-"""Findings about a network's answers, score and energy, put through every check that applies to them.
+"""Sanity checks (Adebayo et al. 2018) of findings about a network's answers, score and energy.
 
 They are of one kind: what the network shows for a problem (`see`) goes with what is known of the same
 problem (`known`), by a number that is 0 where the two have nothing to do with each other (`agree`). So
 one check asks other networks, another gives each problem the known of the next one, another puts
-Gaussian numbers of equal covariance in the place of what is seen. What takes the affine part out
+Gaussian numbers of equal covariance in the place of what is observed. What takes the affine part out
 (`left`), and what random and orthogonal directions are, each finding says itself.
 """
 
@@ -54,8 +54,8 @@ class Networks:
 
 @dataclass(frozen=True)
 class Finding:
-    """see(energy) -> (P, …); known (P, …); agree(seen, known) -> (P,), 0 for nothing; left(seen) ->
-    (P,): the same once an affine map's part is out; others: seen (P, …), to (P,) by check, of random
+    """see(energy) -> (P, …); known (P, …); agree(observed, known) -> (P,), 0 for nothing; left(observed) ->
+    (P,): the same once an affine map's part is out; others: observed (P, …), to (P,) by check, of random
     and orthogonal directions."""
 
     name: str
@@ -66,16 +66,16 @@ class Finding:
     others: Mapping[str, Callable[[Tensor], NDArray]] = field(default_factory=dict)
 
     def cells(self, networks: Networks, generator: torch.Generator) -> list[Cell]:
-        seen = self.see(networks.trained)
-        own = self.agree(seen, self.known)
-        shifts = range(1, min(DRAWS, len(own) - 1) + 1)
-        pairs = [self.agree(seen, self.known.roll(shift, 0)) for shift in shifts]
-        noise = [self.agree(randomisation.gaussian_like(seen, generator), self.known) for _ in range(DRAWS)]
-        found = {"pairs": np.mean(pairs, axis=0), "noise": np.mean(noise, axis=0), LINEAR: self.left(seen)}
-        found |= {check: other(seen) for check, other in self.others.items()}
+        observed = self.see(networks.trained)
+        agreement = self.agree(observed, self.known)
+        shifts = range(1, min(DRAWS, len(agreement) - 1) + 1)
+        pairs = [self.agree(observed, self.known.roll(shift, 0)) for shift in shifts]
+        noise = [self.agree(randomisation.gaussian_like(observed, generator), self.known) for _ in range(DRAWS)]
+        remaining = {"pairs": np.mean(pairs, axis=0), "noise": np.mean(noise, axis=0), LINEAR: self.left(observed)}
+        remaining |= {check: other(observed) for check, other in self.others.items()}
         return [
             *networks.cells(self.name, lambda energy: self.agree(self.see(energy), self.known)),
-            *(Cell(self.name, check, own, left) for check, left in found.items()),
+            *(Cell(self.name, check, agreement, left) for check, left in remaining.items()),
         ]
 
 
@@ -132,17 +132,17 @@ def answers_follow(
         true, given = (background.rows(to_basis(y)) for y in (background.y0, background.answers))
     missed = linear_surrogate.Explained.of(X, known, fold, true).left
 
-    def left(seen: Tensor) -> NDArray:
-        own = linear_surrogate.Explained.of(X, seen, fold, given)
-        some = own.unexplained > ROUNDING**2 * own.total.mean()
-        return np.where(some, cosines(own.left, missed), 0.0)
+    def left(observed: Tensor) -> NDArray:
+        affine = linear_surrogate.Explained.of(X, observed, fold, given)
+        beyond_rounding = affine.unexplained > ROUNDING**2 * affine.total.mean()
+        return np.where(beyond_rounding, cosines(affine.left, missed), 0.0)
 
     return Finding(
-        "answers follow the inverse",
-        lambda e: to_basis(answer(e, A, start)),
-        known,
-        centred_cosines,
-        left,
+        name="answers follow the inverse",
+        see=lambda e: to_basis(answer(e, A, start)),
+        known=known,
+        agree=centred_cosines,
+        left=left,
     )
 
 
@@ -163,18 +163,18 @@ def answers_beat(
     true, first, second = map(to_basis, (y0, predictions["least_squares"], predictions["least_squares_squared"]))
     scale = float((first - true).pow(2).sum(1).mean())
 
-    def saved(seen: Tensor, truth: Tensor, rival: Tensor) -> NDArray:
-        return array((rival - truth).pow(2).sum(1) - (seen - truth).pow(2).sum(1)) / scale
+    def saved(observed: Tensor, truth: Tensor, rival: Tensor) -> NDArray:
+        return array((rival - truth).pow(2).sum(1) - (observed - truth).pow(2).sum(1)) / scale
 
-    def agree(seen: Tensor, known: Tensor) -> NDArray:
-        return saved(seen, *known.split(size, 1))
+    def agree(observed: Tensor, known: Tensor) -> NDArray:
+        return saved(observed, *known.split(size, 1))
 
     return Finding(
-        "answers beat least squares",
-        lambda e: to_basis(answer(e, A, start)),
-        torch.cat([true, first], 1),
-        agree,
-        lambda seen: saved(seen, true, second),
+        name="answers beat least squares",
+        see=lambda e: to_basis(answer(e, A, start)),
+        known=torch.cat([true, first], 1),
+        agree=agree,
+        left=lambda observed: saved(observed, true, second),
     )
 
 
@@ -209,14 +209,17 @@ def answers_turn(
     the same derivative at all of them.
     """
     moves, other = (random_changes(A, count, generator) for _ in range(2))
-    known, blind = (exact_changes(energy, A, some) for some in (moves, other))
+    known, blind = (exact_changes(energy, A, dA) for dA in (moves, other))
     return Finding(
-        "answers follow the exact Jacobian",
-        lambda e: changes(e, answer, A, start, moves),
-        known,
-        cosines,
-        lambda seen: centred_cosines(seen, known),
-        {"random": lambda seen: cosines(seen, blind), "orthogonal": lambda seen: cosines(seen, known.roll(1, 1))},
+        name="answers follow the exact Jacobian",
+        see=lambda e: changes(e, answer, A, start=start, moves=moves),
+        known=known,
+        agree=cosines,
+        left=lambda observed: centred_cosines(observed, known),
+        others={
+            "random": lambda observed: cosines(observed, blind),
+            "orthogonal": lambda observed: cosines(observed, known.roll(1, 1)),
+        },
     )
 
 
@@ -232,16 +235,16 @@ def score_turns(energy: Energy, A: Tensor, y: Tensor, entries: Sequence[tuple[in
         targets = [integrated_gradients.score(e, 0, entry) for entry in entries]
         return torch.stack([exact_sensitivity.gradients_by_problem(t, A, y) for t in targets], 1)
 
-    def agree(seen: Tensor, known: Tensor) -> NDArray:
-        return np.mean([cosines(seen[:, i], known[:, i]) for i in range(len(entries))], axis=0)
+    def agree(observed: Tensor, known: Tensor) -> NDArray:
+        return np.mean([cosines(observed[:, i], known[:, i]) for i in range(len(entries))], axis=0)
 
     return Finding(
-        "score follows the exact gradient",
-        see,
-        known,
-        agree,
-        lambda seen: agree(seen - seen.mean(0), known - known.mean(0)),
-        {"orthogonal": lambda seen: agree(seen, known.roll(1, 1))},
+        name="score follows the exact gradient",
+        see=see,
+        known=known,
+        agree=agree,
+        left=lambda observed: agree(observed - observed.mean(0), known - known.mean(0)),
+        others={"orthogonal": lambda observed: agree(observed, known.roll(1, 1))},
     )
 
 
@@ -266,21 +269,21 @@ def energy_ranks(energy: Energy, A: Tensor, y0: Tensor, y: Tensor, affine: Tenso
     Rank correlation within problems. What is left: the ranks of the distance to the answer of an affine
     map of A (P, d) taken out of both (partial correlation).
     """
-    known, other = (linear_surrogate.distances(energy, y, some, 0) for some in (y0, affine))
+    known, other = (linear_surrogate.distances(energy, y, target, 0) for target in (y0, affine))
 
     @torch.no_grad()
     def see(e: Energy) -> Tensor:
         return e.energy(e.prepare(A), y, 0)
 
-    def agree(seen: Tensor, known: Tensor) -> NDArray:
-        return rank_correlation(array(seen), array(known))
+    def agree(observed: Tensor, known: Tensor) -> NDArray:
+        return rank_correlation(array(observed), array(known))
 
     return Finding(
-        "energy ranks states",
-        see,
-        known,
-        agree,
-        lambda seen: linear_surrogate.ordering(*map(array, (seen, known, other))).left,
+        name="energy ranks states",
+        see=see,
+        known=known,
+        agree=agree,
+        left=lambda observed: linear_surrogate.ordering(*map(array, (observed, known, other))).left,
     )
 
 
@@ -302,13 +305,13 @@ def gradient_in_frame(
     def see(e: Energy) -> Tensor:
         return active_subspace.fields(e, A, y[None])["beyond"][0]
 
-    def agree(seen: Tensor, frames: Tensor) -> NDArray:
-        G = energy.coordinates.from_basis(seen).unflatten(-1, (n, n))
+    def agree(observed: Tensor, frames: Tensor) -> NDArray:
+        G = energy.coordinates.from_basis(observed).unflatten(-1, (n, n))
         G = frames.mT[:, None] @ G @ frames[:, None]
         along = G.diagonal(dim1=-2, dim2=-1).pow(2).sum((1, 2))
         return array(along / G.pow(2).sum((1, 2, 3)).clamp_min(1e-300)) - n / size
 
-    def left(seen: Tensor) -> NDArray:
+    def left(observed: Tensor) -> NDArray:
         many = y.shape[1]
         z = to_basis(y).flatten(0, 1)
         X = linear_surrogate.features(A.repeat_interleave(many, 0), "A, y", z)
@@ -319,17 +322,19 @@ def gradient_in_frame(
                 active_subspace.fields(energy, *at)["raw"][0].flatten(0, 1)
                 for at in ((A, y[None]), (background.A, background.path[None, :, None]))
             )
-            multiple = ((raw - seen.flatten(0, 1)) * z).sum() / (z * z).sum()
+            multiple = ((raw - observed.flatten(0, 1)) * z).sum() / (z * z).sum()
             state = to_basis(background.path)
             given = linear_surrogate.features(background.A, "A, y", state), there - multiple * state
-        rest = linear_surrogate.Explained.of(X, seen.flatten(0, 1), fold, given).left
-        return agree(rest.view_as(seen), frames)
+        rest = linear_surrogate.Explained.of(X, observed.flatten(0, 1), fold, given).left
+        return agree(rest.view_as(observed), frames)
 
-    def turned(seen: Tensor) -> NDArray:
+    def turned(observed: Tensor) -> NDArray:
         drawn = [torch.cat([random_directions.rotations(1, n, generator).to(A) for _ in A]) for _ in range(DRAWS)]
-        return np.mean([agree(seen, frame) for frame in drawn], axis=0)
+        return np.mean([agree(observed, frame) for frame in drawn], axis=0)
 
-    return Finding("gradient follows eigenvectors", see, frames, agree, left, {"random": turned})
+    return Finding(
+        name="gradient follows eigenvectors", see=see, known=frames, agree=agree, left=left, others={"random": turned}
+    )
 
 
 def subspace(
@@ -337,32 +342,32 @@ def subspace(
     networks: Networks,
     A: Tensor,
     field_of: Callable[[Energy], Tensor],
-    found: Tensor,
+    directions: Tensor,
     generator: torch.Generator,
 ) -> list[Cell]:
-    """Fixed directions of the gradient (rows `found`, (m, size)) capture the inverse's exact
+    """Fixed directions of the gradient (orthonormal rows (m, size)) capture the inverse's exact
     sensitivity at problems A: the share beyond a random subspace's, m/size.
 
     field_of(energy) -> (P, M, size): the field whose leading components other networks' subspaces are.
-    Orthogonal: random directions in what `found` leaves. Permuting problems, or Gaussian fields of
+    Orthogonal: random directions in what `directions` leave. Permuting problems, or Gaussian fields of
     equal covariance, change no fixed subspace, and an affine map has none of its own.
     """
-    name, m = "gradient keeps to few directions", len(found)
+    name, m = "gradient keeps to few directions", len(directions)
 
     def captured(rows: Tensor) -> NDArray:
-        return array(exact_sensitivity.captured(energy, A, rows).sum(1)) - m / found.shape[1]
+        return array(exact_sensitivity.captured(energy, A, rows).sum(1)) - m / directions.shape[1]
 
     def measure(e: Energy) -> NDArray:
-        own = e is networks.trained
-        return captured(found if own else leading(field_of(e), m))
+        trained = e is networks.trained
+        return captured(directions if trained else leading(field_of(e), m))
 
-    blind = [random_directions.orthonormal(m, found.shape[1], generator, found) for _ in range(DRAWS)]
-    beside = [torch.linalg.qr(random_directions.without(rows, found).mT).Q.mT for rows in blind]
+    blind = [random_directions.orthonormal(m, directions.shape[1], generator, directions) for _ in range(DRAWS)]
+    beside = [torch.linalg.qr(random_directions.without(rows, directions).mT).Q.mT for rows in blind]
     return [
         *networks.cells(name, measure),
         *(
-            Cell(name, check, captured(found), np.mean([captured(rows) for rows in some], axis=0))
-            for check, some in (("random", blind), ("orthogonal", beside))
+            Cell(name, check, captured(directions), np.mean([captured(rows) for rows in several], axis=0))
+            for check, several in (("random", blind), ("orthogonal", beside))
         ),
     ]
 

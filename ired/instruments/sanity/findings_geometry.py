@@ -1,6 +1,6 @@
-"""Findings of Phases 4 and 5, put through the checks of `sanity_table` like those before them.
+"""Sanity checks (Adebayo et al. 2018) of findings of Phases 4 and 5: definiteness, eigenvalues, probes, outputs.
 
-All are made as in `sanity_findings`: a number for each problem that is 0 where there is nothing to
+All are made as in `findings_answers`: a number for each problem that is 0 where there is nothing to
 find. Where a check has nothing to take away REASONS says why, and its cell is left out.
 """
 
@@ -49,8 +49,8 @@ REASONS = {
 
 def cells(findings: Sequence[Finding], networks: Networks, generator: torch.Generator) -> list[Cell]:
     """The checks of all findings, without those that REASONS says do not apply."""
-    found = [cell for finding in findings for cell in finding.cells(networks, generator)]
-    return [cell for cell in found if (cell.finding, cell.check) not in REASONS]
+    all_cells = [cell for finding in findings for cell in finding.cells(networks, generator)]
+    return [cell for cell in all_cells if (cell.finding, cell.check) not in REASONS]
 
 
 # Answers
@@ -101,33 +101,35 @@ def of_answers(
     def sampled(e: Energy) -> Tensor:
         return energy.coordinates.decode(answer(e, A, start))
 
-    def definite(seen: Tensor, known: Tensor) -> NDArray:
-        return definite_beyond(seen, known, epsilon)
+    def definite(observed: Tensor, known: Tensor) -> NDArray:
+        return definite_beyond(observed, known, epsilon)
 
-    def on_diagonal(seen: Tensor, known: Tensor) -> NDArray:
-        return in_eigenvalues(seen, Frame.of(known))
+    def on_diagonal(observed: Tensor, known: Tensor) -> NDArray:
+        return in_eigenvalues(observed, Frame.of(known))
 
-    def turned(seen: Tensor) -> NDArray:
-        own = Frame.of(Y)
+    def turned(observed: Tensor) -> NDArray:
+        frame = Frame.of(Y)
         drawn = [torch.cat([random_directions.rotations(1, n, generator).to(A) for _ in A]) for _ in range(DRAWS)]
-        values = [in_eigenvalues(seen, replace(own, vectors=vectors)) for vectors in drawn]
+        values = [in_eigenvalues(observed, replace(frame, vectors=vectors)) for vectors in drawn]
         return np.mean(values, axis=0)
 
     return [
         Finding(
-            DEFINITE,
-            sampled,
-            Y,
-            definite,
-            lambda seen: definite(seen, Y) - definite(linear_surrogate.fitted(X, seen, fold, given), Y),
+            name=DEFINITE,
+            see=sampled,
+            known=Y,
+            agree=definite,
+            left=lambda observed: (
+                definite(observed, Y) - definite(linear_surrogate.fitted(X, observed, fold, given), Y)
+            ),
         ),
         Finding(
-            EIGENVALUES,
-            lambda e: sampled(e) - Y,
-            Y,
-            on_diagonal,
-            lambda seen: on_diagonal(linear_surrogate.Explained.of(X, seen, fold, missed).left, Y),
-            {"random": turned},
+            name=EIGENVALUES,
+            see=lambda e: sampled(e) - Y,
+            known=Y,
+            agree=on_diagonal,
+            left=lambda observed: on_diagonal(linear_surrogate.Explained.of(X, observed, fold, missed).left, Y),
+            others={"random": turned},
         ),
     ]
 
@@ -148,18 +150,18 @@ def linearised(energy: Energy, A: Tensor, y: Tensor) -> Finding:
     Problems serve to fit and to judge: deviations from the mean are widened (`logistic.widening`).
     """
     known, fold = torch.linalg.eigvalsh(A)[:, :1].log(), linear_surrogate.folds(len(A))
-    given = ridge.representations({"own": energy}, A, y, 0)["input", ridge.GIVEN]
+    given = ridge.representations({"network": energy}, A, y, 0)["input", ridge.GIVEN]
     base = read_share(given, known, fold)
 
     def see(e: Energy) -> Tensor:
-        return ridge.representations({"own": e}, A, y, 0)["own", "fc3"]
+        return ridge.representations({"network": e}, A, y, 0)["network", "fc3"]
 
-    def agree(seen: Tensor, asked: Tensor) -> NDArray:
+    def agree(observed: Tensor, asked: Tensor) -> NDArray:
         other = base if asked is known else read_share(given, asked, fold)
-        gain = read_share(seen, asked, fold) - other
+        gain = read_share(observed, asked, fold) - other
         return gain.mean() + widening(linear_surrogate.FOLDS) * (gain - gain.mean())
 
-    return Finding(LINEARISED, see, known, agree, lambda seen: agree(seen, known))
+    return Finding(name=LINEARISED, see=see, known=known, agree=agree, left=lambda observed: agree(observed, known))
 
 
 def along_axis(outputs: Tensor, axis: Tensor | None = None) -> NDArray:
@@ -183,24 +185,27 @@ def along_axis(outputs: Tensor, axis: Tensor | None = None) -> NDArray:
 def along_constant(energy: Energy, A: Tensor, y0: Tensor, generator: torch.Generator) -> Finding:
     """Gaps at k = 0 of noised answers to the answers y0 (P, d) are carried by the one output along f's
     constant; random and orthogonal directions are other axes of the outputs."""
-    y = torch.cat([states.centre(energy, y0, 0)[:, None], states.noised(energy, y0, 0, RIPPLES, generator)[0]], 1)
+    y = torch.cat(
+        [states.centre(energy, y0, 0)[:, None], states.noised(energy, y0, k=0, count=RIPPLES, generator=generator)[0]],
+        1,
+    )
 
     @torch.no_grad()
     def see(e: Energy) -> Tensor:
         return e.activations(e.prepare(A), y, 0)[OUTPUT]
 
-    def drawn(seen: Tensor, beside: bool) -> NDArray:
-        axes = random_directions.rotations(1, seen.shape[-1], generator)[0, :DRAWS].to(seen)
+    def drawn(outputs: Tensor, beside: bool) -> NDArray:
+        axes = random_directions.rotations(1, outputs.shape[-1], generator)[0, :DRAWS].to(outputs)
         if beside:
-            m = seen[:, 0].mean(0)
+            m = outputs[:, 0].mean(0)
             axes = random_directions.without(axes, (m / m.norm())[None])
-        return np.mean([along_axis(seen, axis) for axis in axes], axis=0)
+        return np.mean([along_axis(outputs, axis) for axis in axes], axis=0)
 
     return Finding(
-        CONSTANT,
-        see,
-        y0,
-        lambda seen, known: along_axis(seen),
-        along_axis,
-        {"random": lambda seen: drawn(seen, False), "orthogonal": lambda seen: drawn(seen, True)},
+        name=CONSTANT,
+        see=see,
+        known=y0,
+        agree=lambda outputs, known: along_axis(outputs),
+        left=along_axis,
+        others={"random": lambda outputs: drawn(outputs, False), "orthogonal": lambda outputs: drawn(outputs, True)},
     )

@@ -1,4 +1,4 @@
-"""Findings about a network's layers, put through every check: concepts, a push, dictionaries.
+"""Sanity checks (Adebayo et al. 2018) of findings about a network's layers: concepts, a push, dictionaries.
 
 Instruments run on noise here: the activations are replaced by Gaussian numbers of their own mean and
 covariance, and the instrument is asked as if nothing had happened.
@@ -61,45 +61,47 @@ class Shown:
             layers.setdefault((concept, k), []).append(layer)
         return {
             (concept, layer, k): h
-            for (concept, k), some in layers.items()
-            for layer, h in pair_activations(energy, self.A, self.y0, self.pairs[concept], k, some).items()
+            for (concept, k), names in layers.items()
+            for layer, h in pair_activations(
+                energy, self.A, self.y0, pairs=self.pairs[concept], k=k, layers=names
+            ).items()
         }
 
     def inputs(self, energy: Energy, place: Place) -> Tensor:
         """Features of A and y (2·G, F) of the pairs' states."""
         concept, _, k = place
-        own = self.pairs[concept]
-        problem = torch.as_tensor(own.problem.ravel(), device=self.A.device)
-        y = energy.coordinates.to_basis(own.states(energy, self.y0, k).flatten(0, 1))
+        pairs = self.pairs[concept]
+        problem = torch.as_tensor(pairs.problem.ravel(), device=self.A.device)
+        y = energy.coordinates.to_basis(pairs.states(energy, self.y0, k).flatten(0, 1))
         return linear_surrogate.features(self.A[problem], "A, y", y)
 
 
-def told(own: Pairs, h: NDArray, labels: NDArray | None = None) -> NDArray:
+def told(pairs: Pairs, h: NDArray, labels: NDArray | None = None) -> NDArray:
     """How well held-out CAVs (`cav.PRIMARY`) tell the sides of pairs with activations h (G, 2,
     width) apart: (G,) values whose mean is AUROC − ½. labels (G,): where True, the sides are
     swapped."""
-    z = own.confounders
+    z = pairs.confounders
     if labels is not None:
         h, z = (np.where(labels[:, None, None], v[:, ::-1], v) for v in (h, z))
-    cavs = cav.held_out(cav.PRIMARY, h, z, own.fold)
-    return cav.auroc_values(cavs, h, own.fold) - 0.5
+    cavs = cav.held_out(cav.PRIMARY, h, z, pairs.fold)
+    return cav.auroc_values(cavs, h, pairs.fold) - 0.5
 
 
-def told_by(own: Pairs, h: NDArray, directions: Tensor) -> NDArray:
+def told_by(pairs: Pairs, h: NDArray, directions: Tensor) -> NDArray:
     """The same of fixed directions (D, width), whichever way round each tells better: mean over
     them."""
-    count = len(np.unique(own.fold))
-    found = []
+    count = len(np.unique(pairs.fold))
+    by_direction = []
     for v in array(directions):
-        values = cav.auroc_values(np.repeat(v[None], count, 0), h, own.fold) - 0.5
-        found.append(values if values.mean() >= 0 else -values)
-    return np.mean(found, axis=0)
+        values = cav.auroc_values(np.repeat(v[None], count, 0), h, pairs.fold) - 0.5
+        by_direction.append(values if values.mean() >= 0 else -values)
+    return np.mean(by_direction, axis=0)
 
 
-def swapped(own: Pairs, generator: torch.Generator) -> NDArray:
+def swapped(pairs: Pairs, generator: torch.Generator) -> NDArray:
     """Labels of the sides drawn at random for each unit of pairs: (G,) bool."""
-    units = int(own.unit.max()) + 1
-    return array(torch.randint(2, (units,), generator=generator, device=generator.device))[own.unit] > 0
+    units = int(pairs.unit.max()) + 1
+    return array(torch.randint(2, (units,), generator=generator, device=generator.device))[pairs.unit] > 0
 
 
 def by_problem(shown: Shown, places: Sequence[Place], values: Sequence[NDArray]) -> NDArray:
@@ -108,10 +110,10 @@ def by_problem(shown: Shown, places: Sequence[Place], values: Sequence[NDArray])
     return unit_means(np.concatenate(values), np.concatenate(groups))
 
 
-def concept_values(shown: Shown, layer: str, seen: Mapping[Place, NDArray]) -> NDArray:
-    """AUROC − ½ of a layer's concepts, by problem, from activations `seen` at their places."""
+def concept_values(shown: Shown, layer: str, by_place: Mapping[Place, NDArray]) -> NDArray:
+    """AUROC − ½ of a layer's concepts, by problem, from the activations at their places."""
     places = shown.of(layer)
-    return by_problem(shown, places, [told(shown.pairs[p[0]], seen[p]) for p in places])
+    return by_problem(shown, places, [told(shown.pairs[p[0]], by_place[p]) for p in places])
 
 
 def concept_cells(networks: Networks, shown: Shown, layer: str, generator: torch.Generator) -> list[Cell]:
@@ -123,30 +125,30 @@ def concept_cells(networks: Networks, shown: Shown, layer: str, generator: torch
     activations.
     """
     name, places, energy = f"concepts in {layer}", shown.of(layer), networks.trained
-    kinds = ("own", "pairs", "noise", "random", "orthogonal", LINEAR)
-    found: dict[str, list[NDArray]] = {kind: [] for kind in kinds}
+    kinds = ("whole", "pairs", "noise", "random", "orthogonal", LINEAR)
+    by_check: dict[str, list[NDArray]] = {kind: [] for kind in kinds}
     for place in places:
-        own, h = shown.pairs[place[0]], shown.activations(energy, place)
+        pairs, h = shown.pairs[place[0]], shown.activations(energy, place)
         rows = torch.from_numpy(h.reshape(-1, h.shape[2]))
         drawn = randomisation.directions_like(rows, DRAWS, generator)
-        vector = torch.from_numpy(cav.fit(cav.PRIMARY, h, own.confounders))
+        vector = torch.from_numpy(cav.fit(cav.PRIMARY, h, pairs.confounders))
         noise = [randomisation.gaussian_like(rows, generator).numpy().reshape(h.shape) for _ in range(DRAWS)]
-        fold = own.fold.repeat(2)
+        fold = pairs.fold.repeat(2)
         rest = linear_surrogate.Explained.of(shown.inputs(energy, place).cpu(), rows, fold).left
         for check, values in (
-            ("own", told(own, h)),
-            ("pairs", np.mean([told(own, h, swapped(own, generator)) for _ in range(DRAWS)], 0)),
-            ("noise", np.mean([told(own, one) for one in noise], 0)),
-            ("random", told_by(own, h, torch.cat(list(drawn.values())))),
-            ("orthogonal", told_by(own, h, random_directions.without(drawn["covariance"], vector[None]))),
-            (LINEAR, told(own, rest.numpy().reshape(h.shape))),
+            ("whole", told(pairs, h)),
+            ("pairs", np.mean([told(pairs, h, swapped(pairs, generator)) for _ in range(DRAWS)], 0)),
+            ("noise", np.mean([told(pairs, gaussian) for gaussian in noise], 0)),
+            ("random", told_by(pairs, h, torch.cat(list(drawn.values())))),
+            ("orthogonal", told_by(pairs, h, random_directions.without(drawn["covariance"], vector[None]))),
+            (LINEAR, told(pairs, rest.numpy().reshape(h.shape))),
         ):
-            found[check].append(values)
-    grouped = {check: by_problem(shown, places, values) for check, values in found.items()}
-    own = grouped.pop("own")
+            by_check[check].append(values)
+    grouped = {check: by_problem(shown, places, values) for check, values in by_check.items()}
+    whole = grouped.pop("whole")
     return [
         *networks.cells(name, lambda e: concept_values(shown, layer, shown.everywhere(e, places))),
-        *(Cell(name, check, own, left) for check, left in grouped.items()),
+        *(Cell(name, check, whole, left) for check, left in grouped.items()),
     ]
 
 
@@ -194,43 +196,43 @@ def push_cells(networks: Networks, push: Push, generator: torch.Generator) -> li
     what they do counts, whichever way it goes.
     """
     name, energy = f"{push.place[0].replace('_', ' ')} raises answers", networks.trained
-    own = push.shown.pairs[push.place[0]]
+    pairs = push.shown.pairs[push.place[0]]
     h = push.shown.activations(energy, push.place)
     rows = torch.from_numpy(h.reshape(-1, h.shape[2]))
 
     def fitted(activations: NDArray, swap: NDArray | None = None) -> NDArray:
-        z, seen = own.confounders, activations
+        z, sides = pairs.confounders, activations
         if swap is not None:
-            seen, z = (np.where(swap[:, None, None], v[:, ::-1], v) for v in (seen, z))
-        return cav.fit(cav.PRIMARY, seen, z)
+            sides, z = (np.where(swap[:, None, None], v[:, ::-1], v) for v in (sides, z))
+        return cav.fit(cav.PRIMARY, sides, z)
 
     def measure(e: Energy) -> NDArray:
         own_h = push.shown.activations(e, push.place)
         own_v = fitted(own_h)
         return push.raised(e, push.spread(own_h, own_v) * own_v)
 
-    found, v, base = measure(energy), fitted(h), push.peak(energy)
+    raised, v, base = measure(energy), fitted(h), push.peak(energy)
     dose, drawn = push.spread(h, v), randomisation.directions_like(rows, DRAWS, generator)
     rest = (
-        linear_surrogate.Explained.of(push.shown.inputs(energy, push.place).cpu(), rows, own.fold.repeat(2))
+        linear_surrogate.Explained.of(push.shown.inputs(energy, push.place).cpu(), rows, pairs.fold.repeat(2))
         .left.numpy()
         .reshape(h.shape)
     )
     gaussian = randomisation.gaussian_like(rows, generator).numpy().reshape(h.shape)
     tried = {
-        "pairs": [fitted(h, swapped(own, generator)) for _ in range(DRAWS)],
+        "pairs": [fitted(h, swapped(pairs, generator)) for _ in range(DRAWS)],
         "noise": [fitted(gaussian)],
         "random": [*array(torch.cat(list(drawn.values())))],
         "orthogonal": [*array(random_directions.without(drawn["covariance"], torch.from_numpy(v)[None]))],
     }
     left = {
-        check: np.mean([abs(push.raised(energy, dose * some, base)) for some in several], axis=0)
+        check: np.mean([abs(push.raised(energy, dose * move, base)) for move in several], axis=0)
         for check, several in tried.items()
     }
     left[LINEAR] = push.raised(energy, dose * fitted(rest), base)
     return [
         *networks.cells(name, measure),
-        *(Cell(name, check, found, seen) for check, seen in left.items()),
+        *(Cell(name, check, raised, change) for check, change in left.items()),
     ]
 
 
@@ -256,7 +258,13 @@ class Around:
         generator: torch.Generator,
     ) -> Around:
         near = [
-            torch.cat([states.around(energy, y0, k, far, 2 if far else 1, generator) for far in DISTANCES], 1)
+            torch.cat(
+                [
+                    states.around(energy, y0, k=k, distance=far, count=2 if far else 1, generator=generator)
+                    for far in DISTANCES
+                ],
+                1,
+            )
             for k in landscapes
         ]
         return cls(A, torch.stack(near), tuple(landscapes))
@@ -279,18 +287,18 @@ def gaps_kept(energy: Energy, at: Around, layer: str, h: Tensor, put: Tensor) ->
     a foreign network errors have no bound, and one problem would decide.
     """
     prepared, error, floor = energy.prepare(at.A), 0.0, 0.0
-    for own, other, k in zip(h, put, at.landscapes, strict=True):
-        gaps, seen = (centred(energy.resume(layer, some, prepared, k)) for some in (own, other))
-        error, floor = error + (seen - gaps).pow(2).sum(1), floor + gaps.pow(2).sum(1)
+    for original, replaced, k in zip(h, put, at.landscapes, strict=True):
+        gaps, gaps_left = (centred(energy.resume(layer, values, prepared, k)) for values in (original, replaced))
+        error, floor = error + (gaps_left - gaps).pow(2).sum(1), floor + gaps.pow(2).sum(1)
     return array(((floor - error) / floor.mean()).clamp_min(-1))
 
 
 def explained(dictionary: Dictionary, h: Tensor) -> Tensor:
     """Share (P,) of the variance of activations (L, P, M, width) around each landscape's mean that is
     explained, of the mean problem's; −1 at least."""
-    away = (h - dictionary(h)).pow(2).sum((0, 2, 3))
+    missed = (h - dictionary(h)).pow(2).sum((0, 2, 3))
     spread = (h - h.mean((1, 2), keepdim=True)).pow(2).sum((0, 2, 3)).mean()
-    return (1 - away / spread).clamp_min(-1)
+    return (1 - missed / spread).clamp_min(-1)
 
 
 def dictionary_cells(
@@ -313,45 +321,45 @@ def dictionary_cells(
     name, energy = f"dictionary of {layer} keeps gaps", networks.trained
     h = activations(energy, at, layer)
 
-    def kept(e: Energy, own: Tensor, put: Tensor) -> NDArray:
-        return gaps_kept(e, at, layer, own, put)
+    def kept(e: Energy, original: Tensor, put: Tensor) -> NDArray:
+        return gaps_kept(e, at, layer, h=original, put=put)
 
     def foreign(e: Energy) -> NDArray:
-        own = activations(e, at, layer)
-        return kept(e, own, dictionary(own))
+        theirs = activations(e, at, layer)
+        return kept(e, theirs, dictionary(theirs))
 
-    own, back = kept(energy, h, dictionary(h)), dictionary(h)
+    kept_by_it, back = kept(energy, h, dictionary(h)), dictionary(h)
     active = max(1, round(float((dictionary.encode(h) != 0).sum(-1).double().mean())))
     turns = [random_directions.rotations(1, h.shape[-1], generator)[0].to(h) for _ in range(DRAWS)]
     centre = dictionary.mean
-    blind = [given("largest", Q, centre, dictionary.scale, active) for Q in turns]
-    noise = torch.stack([randomisation.gaussian_like(one.flatten(0, 1), generator).view_as(one) for one in h])
+    blind = [given("largest", directions=Q, mean=centre, scale=dictionary.scale, k=active) for Q in turns]
+    noise = torch.stack([randomisation.gaussian_like(values.flatten(0, 1), generator).view_as(values) for values in h])
     basis, fold = energy.coordinates.to_basis, linear_surrogate.folds(len(at.A)).repeat(h.shape[2])
     problems = at.A.repeat_interleave(h.shape[2], 0)
     rows: list[linear_surrogate.Rows | None] = [None] * len(h)
     if background is not None:
         A = background.A
-        seen = activations(energy, Around(A, background.near[:, :, None], at.landscapes), layer)
+        beside = activations(energy, Around(A, background.near[:, :, None], at.landscapes), layer)
         rows = [
             (linear_surrogate.features(A, "A, y", basis(y)), there[:, 0])
-            for y, there in zip(background.near, seen, strict=True)
+            for y, there in zip(background.near, beside, strict=True)
         ]
     affine = torch.stack(
         [
             linear_surrogate.fitted(
-                linear_surrogate.features(problems, "A, y", basis(y).flatten(0, 1)), one.flatten(0, 1), fold, there
-            ).view_as(one)
-            for y, one, there in zip(at.y, h, rows, strict=True)
+                linear_surrogate.features(problems, "A, y", basis(y).flatten(0, 1)), values.flatten(0, 1), fold, there
+            ).view_as(values)
+            for y, values, there in zip(at.y, h, rows, strict=True)
         ]
     )
     left = {
         "weights": np.mean([foreign(e) for e in networks.random], axis=0),
         "pairs": np.mean([kept(energy, h, back.roll(s, 1)) for s in range(1, DRAWS + 1)], axis=0),
-        "random": np.mean([kept(energy, h, some(h)) for some in blind], axis=0),
+        "random": np.mean([kept(energy, h, sparse(h)) for sparse in blind], axis=0),
         "orthogonal": np.mean(
             [kept(energy, h, centre + (dictionary(centre + (h - centre) @ Q) - centre) @ Q.mT) for Q in turns], axis=0
         ),
         "noise": kept(energy, noise, dictionary(noise)),
-        LINEAR: own - kept(energy, h, affine).clip(0),  # a constant keeps 0: no map need keep less
+        LINEAR: kept_by_it - kept(energy, h, affine).clip(0),  # a constant keeps 0: no map need keep less
     }
-    return [Cell(name, check, own, values) for check, values in left.items()]
+    return [Cell(name, check, kept_by_it, values) for check, values in left.items()]

@@ -43,39 +43,59 @@ def check_sanity(generator: torch.Generator) -> list[Check]:
     """Maps that ignore the network do not decay, unrelated ones do, and the table knows them apart."""
     name, n = "sanity", 8
     A, places = _symmetric(COUNT, n, generator), cascade()
-    rows = randomisation.map_decay("edges", edges(A), [(own, edges(A)) for own in places])
+    rows = randomisation.map_decay("edges", edges(A), [(place, edges(A)) for place in places])
     same = Left.of(rows, "edges, signed rank")
-    other = randomisation.map_decay("noise", A, [(own, _symmetric(COUNT, n, generator)) for own in places])
+    other = randomisation.map_decay("noise", A, [(place, _symmetric(COUNT, n, generator)) for place in places])
     null = other[(other["order"] == randomisation.NULL) & (other["measure"] == "noise, signed rank")]
     lost = Left.of(other, "noise, signed rank")
     # Of r independent ranks the correlation has variance 1/(r − 1); 40 problems, 3 pairs of networks.
     error = (n * (n + 1) / 2 - 1) ** -0.5 / (3 * COUNT) ** 0.5
     checks = [
-        Check(name, "likeness of an edge detector to itself", 1, same.likeness.estimate, 1e-12),
-        Check(name, "whether an edge detector is said to decay", 0, float(same.decayed()), 0),
-        Check(name, "whether unrelated maps are said to decay", 1, float(lost.decayed()), 0),
-        Check(name, "rank correlation of random maps", 0, null["value"].mean(), 4 * error),
-        compare(name, "SSIM of equal maps", 1, array(randomisation.ssim(A, 3 * A)), 1e-12),
-        Check(name, "whether opposite maps are alike", 1, float((randomisation.ssim(A, -A) < 0).all()), 0),
+        Check(
+            name, "likeness of an edge detector to itself", expected=1, measured=same.likeness.estimate, tolerance=1e-12
+        ),
+        Check(
+            name, "whether an edge detector is said to decay", expected=0, measured=float(same.decayed()), tolerance=0
+        ),
+        Check(
+            name, "whether unrelated maps are said to decay", expected=1, measured=float(lost.decayed()), tolerance=0
+        ),
+        Check(name, "rank correlation of random maps", expected=0, measured=null["value"].mean(), tolerance=4 * error),
+        compare(name, "SSIM of equal maps", expected=1, measured=array(randomisation.ssim(A, 3 * A)), tolerance=1e-12),
+        Check(
+            name,
+            "whether opposite maps are alike",
+            expected=1,
+            measured=float((randomisation.ssim(A, -A) < 0).all()),
+            tolerance=0,
+        ),
     ]
     x = normal(COUNT, 5, generator=generator) @ normal(5, 5, generator=generator)
     drawn = torch.cat([randomisation.gaussian_like(x, generator) for _ in range(400)])
     size = float(torch.cov(x.mT).norm())
-    away = float((torch.cov(drawn.mT) - torch.cov(x.mT)).norm()) / size
-    checks.append(Check(name, "covariance of Gaussian data of equal covariance", 0, away, 0.1))
+    error_of_covariance = float((torch.cov(drawn.mT) - torch.cov(x.mT)).norm()) / size
+    checks.append(
+        Check(
+            name,
+            "covariance of Gaussian data of equal covariance",
+            expected=0,
+            measured=error_of_covariance,
+            tolerance=0.1,
+        )
+    )
     return checks + _table(generator)
 
 
 def _table(generator: torch.Generator) -> list[Check]:
     """Cells that are to survive, to fail, and not to apply."""
     name = "sanity_table"
-    own = 1 + 0.2 * array(normal(COUNT, generator=generator))
+    whole = 1 + 0.2 * array(normal(COUNT, generator=generator))
     small = 0.2 * array(normal(COUNT, generator=generator))
     cells = [
-        Cell("real", "weights", own, small),
-        Cell("real", "linear", own, own - 0.5),
-        Cell("edges", "weights", own, own),
-        Cell("edges", "linear", own, small - small.mean()),
+        Cell("real", "weights", whole, small),
+        Cell("real", "linear", whole, whole - 0.5),
+        Cell("edges", "weights", whole, whole),
+        Cell("edges", "linear", whole, small - small.mean()),
         Cell("absent", "weights", small - small.mean(), small),
         Cell("absent", "linear", small - small.mean(), small),
     ]
@@ -83,16 +103,22 @@ def _table(generator: torch.Generator) -> list[Check]:
     reasons = {(f, c): "planted" for f in sources for c in survival_table.CHECKS}
     table = survival_table.judged(cells, sources, reasons)
     expected = {"real": SURVIVED, "edges": FAILED, "absent": NEITHER}
-    seen = [
+    right = [
         survival_table.verdict(table, finding, check) == verdict
         for finding, verdict in expected.items()
         for check in ("weights", "linear")
     ]
     rest = table[(table["finding"] == "edges") & (table["check"] == "weights")]["rest"].iloc[0]
     return [
-        Check(name, "share of planted cells with the right verdict", 1, float(np.mean(seen)), 0),
-        Check(name, "what random weights leave of an edge detector", 1, float(rest), 1e-12),
-        Check(name, "share that survived", 0.5, survival_table.survived(table).estimate, 0),
+        Check(
+            name,
+            "share of planted cells with the right verdict",
+            expected=1,
+            measured=float(np.mean(right)),
+            tolerance=0,
+        ),
+        Check(name, "what random weights leave of an edge detector", expected=1, measured=float(rest), tolerance=1e-12),
+        Check(name, "share that survived", expected=0.5, measured=survival_table.survived(table).estimate, tolerance=0),
     ]
 
 
@@ -109,7 +135,7 @@ def check_surrogate(references: References, generator: torch.Generator) -> list[
     W = torch.linalg.lstsq(around, ideal.coordinates.to_basis(y0)).solution
     affine = ideal.coordinates.from_basis(around @ W + 1)
     quadratic = ideal.coordinates.to_basis((A @ A).flatten(1))
-    own = linear_surrogate.Explained.of(upper, ideal.coordinates.to_basis(affine), fold)
+    explained = linear_surrogate.Explained.of(upper, ideal.coordinates.to_basis(affine), fold)
     noise = normal(len(A), 6, generator=generator)
     table = linear_surrogate.shares({"A²": quadratic, "noise": noise}, A)
     share = table.set_index(["what", "features"])["share"]
@@ -120,7 +146,7 @@ def check_surrogate(references: References, generator: torch.Generator) -> list[
         def given(energy, A, start):
             return answers[few]
 
-        return findings_answers.answers_follow(ideal, given, A[few], y0[few], start)
+        return findings_answers.answers_follow(ideal, given, A[few], y0=y0[few], start=start)
 
     cells = {
         what: next(
@@ -128,20 +154,28 @@ def check_surrogate(references: References, generator: torch.Generator) -> list[
         )
         for what, v in (("affine", affine), ("inverse", y0))
     }
-    y = findings_answers.between(ideal, y0[few], 0, 12, generator)
+    y = findings_answers.between(ideal, y0[few], k=0, count=12, generator=generator)
     # Answers that are noise: good ones may rank a dozen states just as the true one does.
     near, far = (array(linear_surrogate.distances(ideal, y, v, 0)) for v in (3 * start, y0[few]))
     linear, true = linear_surrogate.ordering(near, far, near), linear_surrogate.ordering(far, far, near)
     return [
-        Check(name, "share of an affine model", 1, own.share().estimate, 1e-9),
-        compare(name, "what is left of it", 0, array(own.left) / float(affine.std()), 1e-5),
-        Check(name, "share of A² that a map of [A, A²] has", 1, share["A²", "A, A²"], 1e-9),
-        Check(name, "whether a map of A has less", 1, float(share["A²", "A"] < 0.99), 0),
-        Check(name, "share of noise", 0, share["noise", "A"], 0.15),
-        compare(name, "an affine model's answers beyond it", 0, cells["affine"].left, 1e-6),
-        Check(name, "whether the inverse is more", 1, float(cells["inverse"].left.mean() > 0.05), 0),
-        compare(name, "ranks of a surrogate beyond it", 0, linear.left, 1e-6),
-        compare(name, "ranks by the true distance beyond it", 1, true.left, 1e-6),
+        Check(name, "share of an affine model", expected=1, measured=explained.share().estimate, tolerance=1e-9),
+        compare(
+            name, "what is left of it", expected=0, measured=array(explained.left) / float(affine.std()), tolerance=1e-5
+        ),
+        Check(name, "share of A² that a map of [A, A²] has", expected=1, measured=share["A²", "A, A²"], tolerance=1e-9),
+        Check(name, "whether a map of A has less", expected=1, measured=float(share["A²", "A"] < 0.99), tolerance=0),
+        Check(name, "share of noise", expected=0, measured=share["noise", "A"], tolerance=0.15),
+        compare(name, "an affine model's answers beyond it", expected=0, measured=cells["affine"].left, tolerance=1e-6),
+        Check(
+            name,
+            "whether the inverse is more",
+            expected=1,
+            measured=float(cells["inverse"].left.mean() > 0.05),
+            tolerance=0,
+        ),
+        compare(name, "ranks of a surrogate beyond it", expected=0, measured=linear.left, tolerance=1e-6),
+        compare(name, "ranks by the true distance beyond it", expected=1, measured=true.left, tolerance=1e-6),
     ]
 
 
@@ -153,27 +187,43 @@ def check_sanity_findings(references: References, generator: torch.Generator) ->
     size = ideal.coordinates.size
     blind = references.planted(torch.ones(size, dtype=torch.float64, device=A.device))
     y0, start = points.answers(ideal, A), points.noise(ideal, len(A), generator=generator, like=A)
-    y = points.noised(ideal, y0, 0, 1, generator)[0][:, 0]
+    y = points.noised(ideal, y0, k=0, count=1, generator=generator)[0][:, 0]
 
     def exact(energy, A, start):
         return points.answers(ideal, A) if energy is ideal else start
 
     networks = Networks(ideal, [blind], ideal, blind)
     checks = []
-    states = findings_answers.between(ideal, y0, 0, 12, generator)
+    states = findings_answers.between(ideal, y0, k=0, count=12, generator=generator)
     for finding in (
-        findings_answers.answers_follow(ideal, exact, A, y0, start),
-        findings_answers.answers_turn(ideal, exact, A, start, 4, generator),
+        findings_answers.answers_follow(ideal, exact, A, y0=y0, start=start),
+        findings_answers.answers_turn(ideal, exact, A, start=start, count=4, generator=generator),
         findings_answers.score_turns(ideal, A, y, ((0, 0), (0, 1))),
-        findings_answers.energy_ranks(ideal, A, y0, states, y0.roll(1, 0)),
+        findings_answers.energy_ranks(ideal, A, y0=y0, y=states, affine=y0.roll(1, 0)),
     ):
-        own = finding.agree(finding.see(ideal), finding.known)
-        checks.append(Check(name, f"{finding.name}, of the ideal energy", 1, float(own.mean()), 2e-4))
+        agreement = finding.agree(finding.see(ideal), finding.known)
+        checks.append(
+            Check(
+                name,
+                f"{finding.name}, of the ideal energy",
+                expected=1,
+                measured=float(agreement.mean()),
+                tolerance=2e-4,
+            )
+        )
         if finding.name != "score follows the exact gradient":  # a blind energy has no gradient by A
             left = {
                 c.check: c.left for c in networks.cells(finding.name, lambda e, f=finding: f.agree(f.see(e), f.known))
             }
-            checks.append(Check(name, f"{finding.name}, mean of a blind one", 0, float(left["weights"].mean()), 0.75))
+            checks.append(
+                Check(
+                    name,
+                    f"{finding.name}, mean of a blind one",
+                    expected=0,
+                    measured=float(left["weights"].mean()),
+                    tolerance=0.75,
+                )
+            )
     return checks + _later(name, generator)
 
 
@@ -194,16 +244,34 @@ def _later(name: str, generator: torch.Generator) -> list[Check]:
     many = 20 * COUNT
     x, v = normal(many, 3, generator=generator), normal(many, 1, generator=generator)
     fold = linear_surrogate.folds(many)
-    read = [findings_geometry.read_share(some, v, fold) for some in (torch.cat([x, v], 1), x)]
+    read = [findings_geometry.read_share(inputs, v, fold) for inputs in (torch.cat([x, v], 1), x)]
     return [
-        Check(name, "whether definite answers are told from noise", 1, float(kept.mean() > 0.25), 0),
-        Check(name, "definiteness of noise beyond noise", 0, float(lost.mean()), 0.15),
-        compare(
-            name, "errors of a function of the inverse, in eigenvalues", 1, on + array(frame.random_basis(D)), 1e-9
+        Check(
+            name,
+            "whether definite answers are told from noise",
+            expected=1,
+            measured=float(kept.mean() > 0.25),
+            tolerance=0,
         ),
-        Check(name, "isotropic errors, in eigenvalues", 0, float(off.mean()), 0.08),
-        compare(name, "gaps along the only output", 1, findings_geometry.along_axis(outputs), 1e-9),
-        compare(name, "gaps along another output", -1 / (size - 1), other, 1e-9),
-        Check(name, "R² of a value that is among the features", 1, float(read[0].mean()), 1e-3),
-        Check(name, "R² of noise", 0, float(read[1].mean()), 0.2),
+        Check(name, "definiteness of noise beyond noise", expected=0, measured=float(lost.mean()), tolerance=0.15),
+        compare(
+            name,
+            "errors of a function of the inverse, in eigenvalues",
+            expected=1,
+            measured=on + array(frame.random_basis(D)),
+            tolerance=1e-9,
+        ),
+        Check(name, "isotropic errors, in eigenvalues", expected=0, measured=float(off.mean()), tolerance=0.08),
+        compare(
+            name,
+            "gaps along the only output",
+            expected=1,
+            measured=findings_geometry.along_axis(outputs),
+            tolerance=1e-9,
+        ),
+        compare(name, "gaps along another output", expected=-1 / (size - 1), measured=other, tolerance=1e-9),
+        Check(
+            name, "R² of a value that is among the features", expected=1, measured=float(read[0].mean()), tolerance=1e-3
+        ),
+        Check(name, "R² of noise", expected=0, measured=float(read[1].mean()), tolerance=0.2),
     ]

@@ -1,4 +1,4 @@
-"""How much of one trained network an affine map of its problems explains: answers to directions."""
+"""Linear surrogate of a trained network: how much an affine map of its problems explains, answers to directions."""
 
 from __future__ import annotations
 
@@ -41,20 +41,24 @@ class Surrogate:
         """The share of the answers' variance that an affine map of A does not explain."""
         return ratio_interval(self.unexplained, self.total)
 
+    def tables(self) -> dict[str, DataFrame]:
+        """Its tables by the names under which they are kept."""
+        return {"surrogate": self.shares, "surrogate_directions": self.directions, "ordering": self.ordering}
+
 
 def linear(
     energy: Energy,
     answer: Answer,
     A: Tensor,
-    start: Tensor,
     dictionaries: Mapping[str, Dictionary],
     directions: Sequence[Direction],
     generator: torch.Generator,
 ) -> Surrogate:
     """How much an affine map explains, of problems A (N, n, n), all cross-fitted over problems."""
     to_basis, y0 = energy.coordinates.to_basis, points.answers(energy, A)
+    start = points.noise(energy, len(A), generator=generator, like=A)
     given, fold = answer(energy, A, start), linear_surrogate.folds(len(A))
-    y = points.noised(energy, y0, 0, 1, generator)[0][:, 0]
+    y = points.noised(energy, y0, k=0, count=1, generator=generator)[0][:, 0]
     with torch.no_grad():
         h = energy.activations(A, y, 0)
         score = to_basis(energy.gradient(A, y, 0))
@@ -68,18 +72,18 @@ def linear(
     tables.append(linear_surrogate.shares(at_state, A, to_basis(y)))
     X = linear_surrogate.features(A, "A")
     map_of = energy.coordinates.from_basis(linear_surrogate.fitted(X, to_basis(given), fold))
-    states = findings_answers.between(energy, y0[:RANKED], 0, STATES, generator)
+    states = findings_answers.between(energy, y0[:RANKED], k=0, count=STATES, generator=generator)
     with torch.no_grad():
         energies = energy.energy(energy.prepare(A[:RANKED]), states, 0)
     far = (linear_surrogate.distances(energy, states, to[:RANKED], 0) for to in (y0, map_of))
     ranks = linear_surrogate.ordering(array(energies), *map(array, far))
-    own = linear_surrogate.Explained.of(X, whole["answers"], fold)
+    explained = linear_surrogate.Explained.of(X, whole["answers"], fold)
     return Surrogate(
-        concat(tables, ignore_index=True),
-        along(energy, A, y0, directions, generator),
-        ranks.table(),
-        own.unexplained,
-        own.total,
+        shares=concat(tables, ignore_index=True),
+        directions=along(energy, A, y0, directions=directions, generator=generator),
+        ordering=ranks.table(),
+        unexplained=explained.unexplained,
+        total=explained.total,
     )
 
 
@@ -93,13 +97,13 @@ def along(
     for d in directions:
         by_landscape.setdefault(0 if d.landscape == EVERYWHERE else d.landscape, []).append(d)
     tables = []
-    for k, some in sorted(by_landscape.items()):
-        y = points.noised(energy, y0, k, 1, generator)[0][:, 0]
-        seen = energy.activations(A, y, k) | {STATE: energy.gradient(A, y, k)}
-        T = torch.stack([seen[d.space] @ d.vector.to(seen[d.space]) for d in some], 1)
-        names = [d.name for d in some]
+    for k, members in sorted(by_landscape.items()):
+        y = points.noised(energy, y0, k=k, count=1, generator=generator)[0][:, 0]
+        by_space = energy.activations(A, y, k) | {STATE: energy.gradient(A, y, k)}
+        T = torch.stack([by_space[d.space] @ d.vector.to(by_space[d.space]) for d in members], 1)
+        names = [d.name for d in members]
         table = linear_surrogate.column_shares(names, T, A, energy.coordinates.to_basis(y))
-        notes = {d.name: d for d in some}
+        notes = {d.name: d for d in members}
         tables.append(
             table.assign(
                 source=[notes[n].source for n in table["what"]],

@@ -1,7 +1,8 @@
-"""Does what an instrument shows go away when what it is said to show is gone?
+"""Model parameter randomisation test (Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018): does what an
+instrument shows go away when what it is said to show is gone?
 
 Weights are drawn anew from the last layer down, one after the other (*cascade*), or each layer alone
-(*independent*): Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018. A map that stays the
+(*independent*). A map that stays the
 same looks at the input and not at the network. Maps are compared with the trained network's by rank
 correlation of signed values (absolute ones stay alike in networks that share nothing, since they
 follow the input's size), and by structural similarity (SSIM: Wang et al., IEEE Trans. Image Process.
@@ -68,8 +69,8 @@ def ssim(first: Tensor, second: Tensor) -> Tensor:
 
     ma, mb = mean(a), mean(b)
     va, vb, both = mean(a * a) - ma**2, mean(b * b) - mb**2, mean(a * b) - ma * mb
-    one, two = _LUMINANCE**2, _CONTRAST**2
-    alike = (2 * ma * mb + one) * (2 * both + two) / ((ma**2 + mb**2 + one) * (va + vb + two))
+    luminance, contrast = _LUMINANCE**2, _CONTRAST**2
+    alike = (2 * ma * mb + luminance) * (2 * both + contrast) / ((ma**2 + mb**2 + luminance) * (va + vb + contrast))
     return alike.mean((1, 2))
 
 
@@ -77,8 +78,8 @@ def likeness(first: Tensor, second: Tensor) -> dict[str, Tensor]:
     """LIKENESSES (P,) of symmetric maps (P, n, n); ranks are those of the upper triangle."""
     rows, columns = torch.triu_indices(*first.shape[1:], device=first.device)
     a, b = (array(m[:, rows, columns]) for m in (first, second))
-    found = rank_correlation(a, b), rank_correlation(abs(a), abs(b))
-    return dict(zip(LIKENESSES, (*map(torch.from_numpy, found), ssim(first, second)), strict=True))
+    ranks = rank_correlation(a, b), rank_correlation(abs(a), abs(b))
+    return dict(zip(LIKENESSES, (*map(torch.from_numpy, ranks), ssim(first, second)), strict=True))
 
 
 # Networks with fresh weights, and how a measure falls along them
@@ -105,13 +106,13 @@ def map_decay(measure: str, trained: Tensor, maps: Sequence[tuple[Altered, Tenso
     Rows of measure ("<measure>, <likeness>"), order, step, draw, problem, value; order NULL: the maps
     of two networks whose weights were all drawn anew, of every draw and the next.
     """
-    pairs = [(own.order, own.step, own.draw, trained, seen) for own, seen in maps]
-    random = [seen for own, seen in maps if own.fully]
+    pairs = [(altered.order, altered.step, altered.draw, trained, attribution) for altered, attribution in maps]
+    random = [attribution for altered, attribution in maps if altered.fully]
     pairs += [(NULL, NULL, i, random[i], random[(i + 1) % len(random)]) for i in range(len(random))]
     tables = []
-    for order, step, draw, one, other in pairs:
-        for name, values in likeness(one, other).items():
-            tables.append(values_of(f"{measure}, {name}", order, step, draw, values))
+    for order, step, draw, reference, other in pairs:
+        for name, values in likeness(reference, other).items():
+            tables.append(values_of(f"{measure}, {name}", order=order, step=step, draw=draw, values=values))
     return concat(tables, ignore_index=True)
 
 

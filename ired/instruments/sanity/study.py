@@ -1,4 +1,4 @@
-"""All sanity checks of one trained network: cascades, the cells of the table, the verdicts."""
+"""Sanity checks (Adebayo et al. 2018) of one trained network: cascades, the cells of the table, the verdicts."""
 
 from __future__ import annotations
 
@@ -115,36 +115,38 @@ def cells(
     of = findings_answers
     y = of.between(energy, b.y0, 0, STATES, generator)
     affine = b.predictions["least_squares"]
-    found: list[Cell] = []
+    all_cells: list[Cell] = []
     for make in (
-        lambda: of.answers_follow(energy, b.answer, b.A, b.y0, b.start, b.background),
-        lambda: of.answers_beat(energy, b.answer, b.A, b.y0, b.start, b.predictions),
-        lambda: of.answers_turn(energy, b.answer, b.A, b.start, moves, generator),
+        lambda: of.answers_follow(energy, b.answer, b.A, y0=b.y0, start=b.start, background=b.background),
+        lambda: of.answers_beat(energy, b.answer, b.A, y0=b.y0, start=b.start, predictions=b.predictions),
+        lambda: of.answers_turn(energy, b.answer, b.A, start=b.start, count=moves, generator=generator),
         lambda: of.score_turns(energy, b.A, b.y, ENTRIES),
-        lambda: of.energy_ranks(energy, b.A, b.y0, y, affine),
-        lambda: of.gradient_in_frame(energy, b.A, b.path, generator, b.background),
+        lambda: of.energy_ranks(energy, b.A, y0=b.y0, y=y, affine=affine),
+        lambda: of.gradient_in_frame(energy, b.A, y=b.path, generator=generator, background=b.background),
     ):
-        found += make().cells(networks, generator)
+        all_cells += make().cells(networks, generator)
         tick(1)
-    found += of.subspace(energy, networks, b.A, b.field, b.subspace, generator)
+    all_cells += of.subspace(energy, networks, A=b.A, field_of=b.field, directions=b.subspace, generator=generator)
     for layer, dictionary in b.dictionaries.items():
-        found += layers_.dictionary_cells(networks, layer, dictionary, b.around, generator, b.background)
+        all_cells += layers_.dictionary_cells(
+            networks, layer, dictionary, at=b.around, generator=generator, background=b.background
+        )
         tick(1)
     for layer in b.shown.layers():
-        found += layers_.concept_cells(networks, b.shown, layer, generator)
+        all_cells += layers_.concept_cells(networks, b.shown, layer, generator)
         tick(1)
-    found += layers_.push_cells(networks, b.push, generator)
+    all_cells += layers_.push_cells(networks, b.push, generator)
     tick(1)
     pool = b.shown  # probes need many problems
-    near = states.noised(energy, pool.y0, 0, 1, generator)[0][:, 0]
+    near = states.noised(energy, pool.y0, k=0, count=1, generator=generator)[0][:, 0]
     for findings in (
-        later.of_answers(energy, b.answer, b.A, b.start, generator, b.background),
+        later.of_answers(energy, b.answer, b.A, start=b.start, generator=generator, background=b.background),
         [later.linearised(energy, pool.A, near)],
         [later.along_constant(energy, b.A, b.y0, generator)],
     ):
-        found += later.cells(findings, networks, generator)
+        all_cells += later.cells(findings, networks, generator)
         tick(1)
-    return found
+    return all_cells
 
 
 # Where things are looked at
@@ -168,13 +170,13 @@ def shown(
         seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
         population = Population.of(A, properties, FOLDS, np.random.default_rng(seed))
         try:
-            found = concept_pairs(energy, population, most, caliper=caliper, generator=generator)
+            matched = concept_pairs(energy, population, most, caliper=caliper, generator=generator)
             break
         except ValueError:
             if caliper == CALIPERS[-1]:
                 raise
     places = [(d.concept, d.space, d.landscape) for d in directions if d.source == "concept"]
-    return Shown(A, states.answers(energy, A), {own.concept: own for own in found}, places)
+    return Shown(A, states.answers(energy, A), {pairs.concept: pairs for pairs in matched}, places)
 
 
 def bench(
@@ -200,37 +202,39 @@ def bench(
         (d.concept, d.space, d.landscape) for d in directions if d.concept == PUSHED[0] and d.space == PUSHED[1]
     )
     return Bench(
-        Networks(energy, [own.energy for own in altered if own.fully], *briefly),
-        altered,
-        A,
-        y0,
-        states.noised(energy, y0, 0, 1, generator)[0][:, 0],
-        start,
-        path,
-        answer,
-        {name: coordinates.encode(Y) for name, Y in squares.items()},
-        coordinates.to_basis(torch.stack(gradient).to(A)),
-        dictionaries,
-        Around.of(energy, A, y0, _landscapes(energy), generator),
-        shown,
-        Push(answer, A, start, shown, place),
-        background,
+        networks=Networks(energy, [network.energy for network in altered if network.fully], *briefly),
+        altered=altered,
+        A=A,
+        y0=y0,
+        y=states.noised(energy, y0, k=0, count=1, generator=generator)[0][:, 0],
+        start=start,
+        path=path,
+        answer=answer,
+        predictions={name: coordinates.encode(Y) for name, Y in squares.items()},
+        subspace=coordinates.to_basis(torch.stack(gradient).to(A)),
+        dictionaries=dictionaries,
+        around=Around.of(energy, A, y0=y0, landscapes=_landscapes(energy), generator=generator),
+        shown=shown,
+        push=Push(answer=answer, A=A, start=start, shown=shown, place=place),
+        background=background,
     )
 
 
 def background(energy: Energy, A: Tensor, answer: Answer, generator: torch.Generator, chunk: int = 500) -> Background:
     """Problems A (N, n, n) as affine maps are fitted to them; answer as `bench` takes it."""
-    found = []
-    for some in A.split(chunk):
-        start = states.noise(energy, len(some), generator=generator, like=some)
-        walked = record(answer, energy, some, start)
+    chunks = []
+    for problems in A.split(chunk):
+        start = states.noise(energy, len(problems), generator=generator, like=problems)
+        walked = record(answer, energy, problems, start)
         path = torch.stack([walked.denoised()[0], walked.leaving()[0]], 1)[None]
-        near = Around.of(energy, some, states.answers(energy, some), _landscapes(energy), generator).y
-        row = torch.arange(len(some), device=A.device)
-        one = (states[:, row, row % states.shape[2]] for states in (path, near))
-        found.append((walked.end[None], *one))
-    (answers,), (path,), near = (torch.cat(parts, 1) for parts in zip(*found, strict=True))
-    return Background(A, states.answers(energy, A), answers, path, near)
+        near = Around.of(
+            energy, problems, y0=states.answers(energy, problems), landscapes=_landscapes(energy), generator=generator
+        ).y
+        row = torch.arange(len(problems), device=A.device)
+        at_random = (states[:, row, row % states.shape[2]] for states in (path, near))
+        chunks.append((walked.end[None], *at_random))
+    (answers,), (path,), near = (torch.cat(parts, 1) for parts in zip(*chunks, strict=True))
+    return Background(A=A, y0=states.answers(energy, A), answers=answers, path=path, near=near)
 
 
 def _landscapes(energy: Energy) -> range:
@@ -248,7 +252,7 @@ def maps(bench: Bench, energy: Energy, problems: int) -> dict[str, Tensor]:
     mean = bench.A.mean(0, keepdim=True)
     start = states.centre(energy, bench.y0.mean(0, keepdim=True), 0)
     begin = integrated_gradients.Baseline("mean", mean.expand_as(A)[None], start.expand_as(y)[None])
-    paths = integrated_gradients.integrate(integrated_gradients.gap(energy, 0, y0), A, y, begin, PLACES)
+    paths = integrated_gradients.integrate(integrated_gradients.gap(energy, 0, y0), A, y, baseline=begin, count=PLACES)
     score = integrated_gradients.score(energy, 0, ENTRIES[0])
     return {
         "score gradient": exact_sensitivity.gradients_by_problem(score, A, y),
@@ -264,41 +268,47 @@ def decay(bench: Bench, problems: int, tick: Callable[[int], None] = lambda done
     the gradient in the trained network's leading subspace.
     """
     trained = bench.energy
-    seen = {own: maps(bench, own.energy, problems) for own in bench.altered}
+    attributions = {network: maps(bench, network.energy, problems) for network in bench.altered}
     home, tables = maps(bench, trained, problems), []
     for name in home:
-        tables.append(randomisation.map_decay(name, home[name], [(o, m[name]) for o, m in seen.items()]))
+        tables.append(randomisation.map_decay(name, home[name], [(o, m[name]) for o, m in attributions.items()]))
     places = bench.shown.places
     first = Altered("trained", randomisation.TRAINED, 0, trained)
     vectors, spans, fields = {}, {}, {}
-    for own in (first, *bench.altered):
-        active = bench.shown.everywhere(own.energy, places)
-        vectors[own] = torch.stack([_cav(bench.shown, place, active[place]) for place in places])
-        fields[own] = bench.field(own.energy)
-        spans[own] = findings_answers.leading(fields[own], len(bench.subspace))
+    for network in (first, *bench.altered):
+        active = bench.shown.everywhere(network.energy, places)
+        vectors[network] = torch.stack([_cav(bench.shown, place, active[place]) for place in places])
+        fields[network] = bench.field(network.energy)
+        spans[network] = findings_answers.leading(fields[network], len(bench.subspace))
         here = {}
         for layer in bench.shown.layers():
             values = layers_.concept_values(bench.shown, layer, active)
             here[f"{layer}: concepts, AUROC − ½"] = values
         for layer, dictionary in bench.dictionaries.items():
-            h = layers_.activations(own.energy, bench.around, layer)
-            kept = layers_.gaps_kept(own.energy, bench.around, layer, h, dictionary(h))
+            h = layers_.activations(network.energy, bench.around, layer)
+            kept = layers_.gaps_kept(network.energy, bench.around, layer, h=h, put=dictionary(h))
             here[f"{layer}: dictionary, gaps kept"] = kept
             here[f"{layer}: dictionary, variance"] = layers_.explained(dictionary, h)
         for measure, values in here.items():
             values = torch.as_tensor(values)
-            tables.append(randomisation.values_of(measure, own.order, own.step, own.draw, values))
+            tables.append(
+                randomisation.values_of(
+                    measure, order=network.order, step=network.step, draw=network.draw, values=values
+                )
+            )
         tick(1)
-    random = [own for own in bench.altered if own.fully]
+    random = [network for network in bench.altered if network.fully]
     compared = [(o.order, o.step, o.draw, first, o) for o in (first, *bench.altered)]
     compared += [
         (randomisation.NULL, randomisation.NULL, i, o, random[(i + 1) % len(random)]) for i, o in enumerate(random)
     ]
-    for order, step, draw, one, other in compared:
-        cosine = (vectors[one] * vectors[other]).sum(1)
-        tables.append(randomisation.values_of("CAVs, cosine", order, step, draw, cosine))
-        inside = randomisation.inside(fields[other], spans[one])
-        tables.append(randomisation.values_of("gradient in the subspace", order, step, draw, inside))
+    for order, step, draw, reference, other in compared:
+        cosine = (vectors[reference] * vectors[other]).sum(1)
+        tables.append(randomisation.values_of("CAVs, cosine", order=order, step=step, draw=draw, values=cosine))
+        inside = randomisation.inside(fields[other], spans[reference])
+        tables.append(
+            randomisation.values_of("gradient in the subspace", order=order, step=step, draw=draw, values=inside)
+        )
     return concat(tables, ignore_index=True)
 
 
@@ -315,19 +325,19 @@ def verdicts(table: DataFrame, rows: DataFrame, linear: Surrogate) -> dict[str, 
     `survival_table.judged`, the rows of `decay`, and the linear surrogate."""
     left = [randomisation.Left.of(rows, f"{name}, signed rank") for name in MAPS]
     highest = {
-        "likeness": max(one.likeness.high for one in left),
-        "excess": max(one.excess.high for one in left),
+        "likeness": max(after.likeness.high for after in left),
+        "excess": max(after.excess.high for after in left),
     }
-    found = {"attributions_decay": (all(one.decayed() for one in left), highest)}
+    criteria = {"attributions_decay": (all(after.decayed() for after in left), highest)}
     for name, about in (
         ("dictionaries", [finding for finding in SOURCES if finding.startswith("dictionary")]),
         ("concepts", ["concepts in fc2", "concepts in fc3"]),
     ):
         fine = [survival_table.verdict(table, f, "weights") == survival_table.SURVIVED for f in about]
-        found[f"{name}_decay"] = all(fine), {"decayed": sum(fine), "of": len(fine)}
+        criteria[f"{name}_decay"] = all(fine), {"decayed": sum(fine), "of": len(fine)}
     beyond = linear.beyond()
     beats = table[table["finding"] == "answers beat least squares"].iloc[0]
-    found["more_than_linear"] = (
+    criteria["more_than_linear"] = (
         beyond.low > 0 and beats["own_low"] > 0,
         {
             "unexplained": beyond.estimate,
@@ -338,4 +348,4 @@ def verdicts(table: DataFrame, rows: DataFrame, linear: Surrogate) -> dict[str, 
     )
     share = survival_table.survived(table)
     numbers = {"share": share.estimate, "low": share.low, "high": share.high, "cells": share.units}
-    return found | {"most_findings_survive": (share.estimate > 0.7, numbers)}
+    return criteria | {"most_findings_survive": (share.estimate > 0.7, numbers)}

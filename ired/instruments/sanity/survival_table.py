@@ -1,4 +1,4 @@
-"""One table: finding × check, survived, failed, or not applicable, with the numbers behind each.
+"""Sanity checks as one table: finding × check, survived, failed, or not applicable, with the numbers behind each.
 
 A finding is a number for each problem (or other unit) that is 0 where there is nothing to find. A
 check takes away what the finding is said to be about and measures the same number again: `left`. The
@@ -7,7 +7,7 @@ rule, the same for all, stated here before anything is seen:
 - The finding is there if the 95 % interval of its mean over units lies above 0, in the trained network
   and, for shuffled answers, in their control, too. Where it is not, the check does not apply.
 - It survives a check of DESTROYING if less than HALF of it is left. Tested is the mean over units
-  of left − HALF·own, below 0 by Student's t.
+  of left − HALF·whole, below 0 by Student's t.
 - It survives the check LINEAR (what an affine map of the input explains is taken out) if something is
   left: mean above 0.
 - One-sided p-values of all cells are corrected together (Benjamini-Hochberg), and have to be below
@@ -45,44 +45,44 @@ SURVIVED, FAILED, NEITHER = "survived", "failed", "not applicable"
 
 @dataclass(frozen=True)
 class Cell:
-    """One check of one finding: own and left, both (N,), of the same units.
+    """One check of one finding: the whole of it and what is left, both (N,), of the same units.
 
-    own may differ between the checks of a finding: shuffled answers are held against a network that
-    was trained equally long on the true ones. For LINEAR, own is the finding with the affine part in.
+    whole may differ between the checks of a finding: shuffled answers are held against a network that
+    was trained equally long on the true ones. For LINEAR, whole is the finding with the affine part in.
     """
 
     finding: str
     check: str
-    own: NDArray
+    whole: NDArray
     left: NDArray
 
     def __post_init__(self) -> None:
         if self.check not in CHECKS:
             raise ValueError(f"unknown check '{self.check}': {', '.join(CHECKS)}")
-        if self.own.shape != self.left.shape or self.own.ndim != 1:
-            raise ValueError(f"{self.finding}, {self.check}: {self.own.shape} and {self.left.shape}")
+        if self.whole.shape != self.left.shape or self.whole.ndim != 1:
+            raise ValueError(f"{self.finding}, {self.check}: {self.whole.shape} and {self.left.shape}")
 
     @property
     def there(self) -> Interval:
-        return student_interval(self.own)
+        return student_interval(self.whole)
 
     def rest(self) -> Interval:
-        """Mean left over mean own, with the interval of its linearisation over units."""
-        size = float(self.own.mean())
+        """Mean left over mean whole, with the interval of its linearisation over units."""
+        size = float(self.whole.mean())
         ratio = float(self.left.mean()) / size
-        away = student_interval((self.left - ratio * self.own) / size)
+        deviation = student_interval((self.left - ratio * self.whole) / size)
         return Interval(
-            ratio,
-            ratio + away.low - away.estimate,
-            ratio + away.high - away.estimate,
-            away.level,
-            away.units,
-            away.method,
+            estimate=ratio,
+            low=ratio + deviation.low - deviation.estimate,
+            high=ratio + deviation.high - deviation.estimate,
+            level=deviation.level,
+            units=deviation.units,
+            method=deviation.method,
         )
 
     def p(self) -> float:
         """One-sided: that less than half is left, or, where linear parts were taken out, something."""
-        values = self.left if self.check == LINEAR else HALF * self.own - self.left
+        values = self.left if self.check == LINEAR else HALF * self.whole - self.left
         error = values.std(ddof=1) / np.sqrt(len(values))
         if error <= 1e-12 * np.abs(values).max(initial=0):  # one value stands for all
             return 0.0 if values.mean() > 0 else 1.0
@@ -108,9 +108,9 @@ def judged(cells: Sequence[Cell], findings: Mapping[str, str], reasons: Mapping[
                 row |= {"verdict": NEITHER, "reason": reasons[finding, check]}
                 rows.append(row | nothing)
                 continue
-            own = cell.there
-            row |= {"own": own.estimate, "own_low": own.low, "own_high": own.high, "units": own.units}
-            if finding in absent or not own.low > 0:
+            whole = cell.there
+            row |= {"own": whole.estimate, "own_low": whole.low, "own_high": whole.high, "units": whole.units}
+            if finding in absent or not whole.low > 0:
                 row |= {"verdict": NEITHER, "reason": ABSENT if finding in absent else NO_CONTROL}
                 rows.append(row | nothing)
                 continue
@@ -125,12 +125,12 @@ def judged(cells: Sequence[Cell], findings: Mapping[str, str], reasons: Mapping[
             }
             rows.append(row)
     table = DataFrame(rows)
-    some = table["p"].notna()
+    tested = table["p"].notna()
     table["p_adjusted"] = float("nan")
-    if some.any():
-        table.loc[some, "p_adjusted"] = adjust(table.loc[some, "p"])
-    sure = table.loc[some, "p_adjusted"] < LEVEL
-    table.loc[some, "verdict"] = np.where(sure, SURVIVED, FAILED)
+    if tested.any():
+        table.loc[tested, "p_adjusted"] = adjust(table.loc[tested, "p"])
+    sure = table.loc[tested, "p_adjusted"] < LEVEL
+    table.loc[tested, "verdict"] = np.where(sure, SURVIVED, FAILED)
     return table
 
 
@@ -138,7 +138,7 @@ def survived(table: DataFrame, level: float = 0.95) -> Interval:
     """The share of applicable cells that survived, exact interval (as if cells were independent)."""
     applicable = table[table["verdict"] != NEITHER]
     if applicable.empty:
-        return Interval(0.0, 0.0, 1.0, level, 0, "none")
+        return Interval(estimate=0.0, low=0.0, high=1.0, level=level, units=0, method="none")
     return proportion_interval(int((applicable["verdict"] == SURVIVED).sum()), len(applicable), level)
 
 
@@ -150,7 +150,7 @@ def verdict(table: DataFrame, finding: str, check: str) -> str:
 
 def numbers(table: DataFrame) -> dict[str, float]:
     """What is left, by finding and check, of the applicable cells; and how many of each verdict."""
-    seen = table[table["verdict"] != NEITHER]
-    rest = {f"rest.{row.finding}.{row.check}": row.rest for row in seen.itertuples()}
+    applicable = table[table["verdict"] != NEITHER]
+    rest = {f"rest.{row.finding}.{row.check}": row.rest for row in applicable.itertuples()}
     counts = {f"cells.{v.replace(' ', '_')}": int((table["verdict"] == v).sum()) for v in (SURVIVED, FAILED, NEITHER)}
     return rest | counts

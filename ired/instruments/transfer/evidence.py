@@ -1,4 +1,4 @@
-"""Findings of Phases 1 to 3 as numbers of every problem, measured alike on any family.
+"""Replication out of distribution: findings of Phases 1 to 3 as numbers of every problem, alike on any family.
 
 fires       a strong feature's firing rate, counted from the mean rate of the layer's features: it goes
             on firing more (or less) than others do; placebo: another feature of the layer
@@ -68,7 +68,7 @@ class Along:
     direction: Direction
     v: Tensor
     random: Tensor
-    seen: Cloud
+    cloud: Cloud
 
 
 @dataclass(frozen=True)
@@ -93,45 +93,45 @@ def named(
     verdicts: DataFrame,
     dictionaries: Mapping[str, Dictionary],
     energy: Energy,
-    seen: Nature,
+    nature: Nature,
     count: int,
 ) -> list[Direction]:
     """`count` directions of P3-05's verdicts and of either source, those first that were beyond random
     and then by standardised effect: features, by their number in the dictionary, and concepts of
     problems in a layer. A concept's vector is not part of the verdicts: it is the difference of means,
-    at noised answers, between the quarters of `seen` with the most and the least of the property."""
+    at noised answers, between the quarters of `nature` with the most and the least of the property."""
     order = verdicts.sort_values(["moved_beyond", "moved_d"], ascending=False, kind="stable")
-    found: list[Direction] = []
+    directions: list[Direction] = []
     for row in order.itertuples():
         if row.source == "feature":
             vector = dictionaries[row.space].decoder[int(row.direction.split("#")[1])].double()
         elif row.source == "concept" and row.concept in OF_PROBLEMS and row.space != STATE:
-            vector = difference(energy, seen, row.space, int(row.landscape), row.concept)
+            vector = difference(energy, nature, space=row.space, landscape=int(row.landscape), concept=row.concept)
         else:
             continue
-        if sum(d.source == row.source for d in found) < count:
-            found.append(
+        if sum(d.source == row.source for d in directions) < count:
+            directions.append(
                 Direction(
-                    row.direction,
-                    row.source,
-                    row.space,
-                    int(row.landscape),
-                    row.concept,
-                    float(row.moved_value),
-                    "moved",
-                    vector,
+                    name=row.direction,
+                    source=row.source,
+                    space=row.space,
+                    landscape=int(row.landscape),
+                    concept=row.concept,
+                    evidence=float(row.moved_value),
+                    measure="moved",
+                    vector=vector,
                 ).unit()
             )
-    return found
+    return directions
 
 
 @torch.no_grad()
-def difference(energy: Energy, seen: Nature, space: str, landscape: int, concept: str) -> Tensor:
+def difference(energy: Energy, nature: Nature, space: str, landscape: int, concept: str) -> Tensor:
     """Mean activation (width,) of the problems with the most of a property minus that of those with the
     least, a quarter each."""
-    Y = torch.linalg.inv(seen.A)
+    Y = torch.linalg.inv(nature.A)
     order = carried(Y, Y, concept).argsort()
-    h = energy.activations(energy.prepare(seen.A), seen.noised[landscape], landscape)[space]
+    h = energy.activations(energy.prepare(nature.A), nature.noised[landscape], landscape)[space]
     quarter = max(1, len(order) // 4)
     return h[order[-quarter:]].mean(0) - h[order[:quarter]].mean(0)
 
@@ -144,7 +144,7 @@ def settle(
     properties: Properties,
     dictionaries: Mapping[str, Dictionary],
     verdicts: DataFrame,
-    seen: Nature,
+    nature: Nature,
     features: int,
     directions: int,
     landscapes: Sequence[int],
@@ -152,32 +152,45 @@ def settle(
 ) -> Bench:
     """Chooses `features` of each layer by gradient × activation on energy gaps, their properties,
     `directions` of P3-05's verdicts (see `named`), random directions and dictionaries on problems
-    `seen` of the training distribution, used for nothing else."""
+    `nature` of the training distribution, used for nothing else."""
     generator = torch.Generator().manual_seed(seed)
-    values = _values(properties, seen.A)
-    bench = Bench(energy, untrained, sampler, properties, (), (), tuple(landscapes), seed)
-    tokens, layers = _tokens(bench, seen.A, states.answers(energy, seen.A), generator), []
-    for name, one in dictionaries.items():
-        one = one.to(seen.A)
+    values = _values(properties, nature.A)
+    bench = Bench(
+        energy=energy,
+        untrained=untrained,
+        sampler=sampler,
+        properties=properties,
+        layers=(),
+        along=(),
+        landscapes=tuple(landscapes),
+        seed=seed,
+    )
+    tokens, layers = _tokens(bench, nature.A, states.answers(energy, nature.A), generator), []
+    for name, dictionary in dictionaries.items():
+        dictionary = dictionary.to(nature.A)
         with torch.enable_grad():
-            strong = pushes.strongest_features(energy, name, one, seen, features)
+            strong = pushes.strongest_features(energy, name, dictionary, background=nature, count=features)
         chosen = np.array([int(d.name.split("#")[1]) for d in strong], dtype=int)
-        rate, mean, _ = _units(energy, one, name, seen.A, tokens)
+        rate, mean, _ = _units(energy, dictionary, name, A=nature.A, tokens=tokens)
         alive = np.flatnonzero(rate.mean(0) > 0)
         order = torch.randperm(len(alive), generator=generator).numpy()
         others = np.resize(alive[order], len(chosen)) if len(alive) else chosen
         rho = np.nan_to_num(np.stack([_products(mean[:, chosen], v).mean(0) for v in values.values()]))
         meaning = tuple(list(values)[i] for i in np.abs(rho).argmax(0)) if len(chosen) else ()
-        covariance = manifold.cloud(energy, name, EVERYWHERE, seen).covariance
-        drawn = random_directions.covariance_matched(covariance.cpu(), one.features, generator).to(one.decoder)
-        active = one.k or max(1, round(float(rate.sum(1).mean())))
-        random = given("topk", drawn, one.mean, one.scale, active)
-        layers.append(Layer(name, one, random, chosen, others, meaning))
+        covariance = manifold.cloud(energy, name, EVERYWHERE, nature).covariance
+        drawn = random_directions.covariance_matched(covariance.cpu(), dictionary.features, generator).to(
+            dictionary.decoder
+        )
+        active = dictionary.k or max(1, round(float(rate.sum(1).mean())))
+        random = given("topk", directions=drawn, mean=dictionary.mean, scale=dictionary.scale, k=active)
+        layers.append(
+            Layer(name=name, dictionary=dictionary, random=random, features=chosen, others=others, meaning=meaning)
+        )
     along = []
-    for direction in named(verdicts, dictionaries, energy, seen, directions):
-        v = pushes.axis(energy, direction, seen.A)
+    for direction in named(verdicts, dictionaries, energy, nature=nature, count=directions):
+        v = pushes.axis(energy, direction, nature.A)
         blind = random_directions.isotropic(DRAWS + 1, len(v), generator, v)
-        home = manifold.cloud(energy, direction.space, direction.landscape, seen)
+        home = manifold.cloud(energy, direction.space, direction.landscape, nature)
         along.append(Along(direction, v, blind, home))
     return replace(bench, layers=tuple(layers), along=tuple(along))
 
@@ -187,10 +200,10 @@ def measure(bench: Bench, A: Tensor, few: int) -> list[Block]:
     (all but features)."""
     states.demand_double(A, "findings")
     y0 = states.answers(bench.energy, A)
-    found = [*features(bench, A, y0)]
+    blocks = [*features(bench, A, y0)]
     A, y0 = A[:few], y0[:few]
-    found += [recovered(bench, A, y0), acting(bench, A, y0), landscape(bench, A, y0)]
-    return [block for block in found if block.names]
+    blocks += [recovered(bench, A, y0), acting(bench, A, y0), landscape(bench, A, y0)]
+    return [block for block in blocks if block.names]
 
 
 # The kinds
@@ -203,7 +216,7 @@ def features(bench: Bench, A: Tensor, y0: Tensor) -> tuple[Block, Block]:
     values, shuffled = _values(bench.properties, A), torch.randperm(len(A), generator=generator).numpy()
     names, fires, fires_null, means, means_null = [], [], [], [], []
     for layer in bench.layers:
-        rate, mean, usual = _units(bench.energy, layer.dictionary, layer.name, A, tokens)
+        rate, mean, usual = _units(bench.energy, layer.dictionary, layer.name, A=A, tokens=tokens)
         names += [f"{layer.name} #{i}" for i in layer.features]
         fires.append(rate[:, layer.features] - usual)
         fires_null.append(rate[:, layer.others] - usual)
@@ -227,81 +240,89 @@ def recovered(bench: Bench, A: Tensor, y0: Tensor) -> Block:
     energy, generator, columns = bench.energy, bench.stream(), {}
     prepared = energy.prepare(A)
     for k in bench.landscapes:
-        near = torch.cat([states.around(energy, y0, k, far, 2 if far else 1, generator) for far in DISTANCES], 1)
+        near = torch.cat(
+            [
+                states.around(energy, y0, k=k, distance=far, count=2 if far else 1, generator=generator)
+                for far in DISTANCES
+            ],
+            1,
+        )
         gaps = centred(energy.energy(prepared, near, k))
         floor = gaps.pow(2).sum(1)
         for layer in bench.layers:
-            for one in (layer.dictionary, layer.random):
-                E = Spliced(energy, layer.name, one).energy(prepared, near, k)
+            for dictionary in (layer.dictionary, layer.random):
+                E = Spliced(energy, layer.name, dictionary).energy(prepared, near, k)
                 lost = (centred(E) - gaps).pow(2).sum(1)
                 columns.setdefault(f"{layer.name}, k = {k}", []).append((floor - lost) / floor.mean())
     nothing = [np.zeros((len(A), 0))]
-    own, null = (np.column_stack([states.array(v[i]) for v in columns.values()] or nothing) for i in (0, 1))
-    return Block("recovers", tuple(columns), own, null, positive=True)
+    values, null = (np.column_stack([states.array(v[i]) for v in columns.values()] or nothing) for i in (0, 1))
+    return Block("recovers", tuple(columns), values, null, positive=True)
 
 
 @torch.no_grad()
 def acting(bench: Bench, A: Tensor, y0: Tensor) -> Block:
     """The kind acts: pushes by DOSE spreads, in the direction's landscape or in all of a path."""
-    energy, names, own, null = bench.energy, [], [], []
+    energy, names, excess, null = bench.energy, [], [], []
     start = states.noise(energy, len(A), generator=bench.stream(), like=A)
     entering = pushes.entering(energy, A, bench.sampler, start) if bench.along else None
-    for one in bench.along:
-        space, k = one.direction.space, one.direction.landscape
+    for along in bench.along:
+        space, k = along.direction.space, along.direction.landscape
         first = energy.schedule.K - 1 if k == EVERYWHERE else k
-        ways = [Condition("own", 0, "add", 0.0, one.v), Condition("own", 0, "add", DOSE, one.v)]
-        ways += [Condition("random", i, "add", DOSE, r) for i, r in enumerate(one.random)]
-        push = Push.of(one.seen, one.v, ways, len(A))
+        ways = [Condition(control="own", draw=0, edit="add", dose=dose, along=along.v) for dose in (0.0, DOSE)]
+        ways += [
+            Condition(control="random", draw=i, edit="add", dose=DOSE, along=r) for i, r in enumerate(along.random)
+        ]
+        push = Push.of(along.cloud, along.v, ways, len(A))
         rows = len(ways)
-        edited = Pushed(energy, space, push, A[:0], None if k == EVERYWHERE else k)
+        edited = Pushed(energy=energy, layer=space, push=push, donors=A[:0], landscape=None if k == EVERYWHERE else k)
         y = bench.sampler(edited, A.repeat(rows, 1, 1), entering[first].repeat(rows, 1), first=first)
         Y = energy.coordinates.decode(y).unflatten(0, (rows, len(A)))
         truth = energy.coordinates.decode(y0)
         measured = {"moves": states.array((Y[1:] - Y[:1]).pow(2).mean((2, 3)).sqrt())}
-        if one.direction.concept:
-            read = carried(Y, truth.expand_as(Y), one.direction.concept)
-            measured[f"raises {one.direction.concept}"] = states.array(read[1:] - read[:1])
+        if along.direction.concept:
+            read = carried(Y, truth.expand_as(Y), along.direction.concept)
+            measured[f"raises {along.direction.concept}"] = states.array(read[1:] - read[:1])
         for what, change in measured.items():
             usual = change[1:-1].mean(0)
             scale = usual.mean() if what == "moves" else 1.0
             scale = scale if scale > pushes.RESOLUTION else np.nan
-            names.append(f"{one.direction.name}: {what}")
-            own.append((change[0] - usual) / scale)
+            names.append(f"{along.direction.name}: {what}")
+            excess.append((change[0] - usual) / scale)
             null.append((change[-1] - usual) / scale)
     empty = np.zeros((len(A), 0))
-    values, placebo = (np.column_stack(v) if v else empty for v in (own, null))
+    values, placebo = (np.column_stack(v) if v else empty for v in (excess, null))
     return Block("acts", tuple(names), values, placebo, positive=True)
 
 
 def shape(bench: Bench, energy: Energy, A: Tensor, y0: Tensor) -> dict[str, NDArray]:
     """P1-04's MEASURES (P,) of an energy of problems A around answers y0, by name and landscape."""
-    found: dict[str, NDArray] = {}
+    measures: dict[str, NDArray] = {}
     ks, wrong = bench.landscapes, {"other": metrics.other_answers(y0, min(8, len(y0) - 1))}
-    one = metrics.convexity(energy, A, y0, ks, (1.0,), 16, bench.stream())
-    gaps = metrics.energy_gaps(energy, A, y0, ks, wrong, bench.stream(), noised=8)
-    sharp = metrics.sharpness(energy, A, y0, ks, bench.stream(), radii=(1.0,), count=4)
+    convexity = metrics.convexity(energy, A, y0, ks, scales=(1.0,), segments=16, generator=bench.stream())
+    gaps = metrics.energy_gaps(energy, A, y0, ks, wrong=wrong, generator=bench.stream(), noised=8)
+    sharp = metrics.sharpness(energy, A, y0, ks, generator=bench.stream(), radii=(1.0,), count=4)
     for i, k in enumerate(ks):
         numbers = (
-            one.share[i, 0],
-            one.rays[i, 0],
-            one.curvature[i, 0],
+            convexity.share[i, 0],
+            convexity.rays[i, 0],
+            convexity.curvature[i, 0],
             sharp.curvature[i],
             gaps.gap["other"][i].mean(-1),
             gaps.rate("other")[i],
             gaps.gap["noised"][i].mean(-1),
             gaps.rate("noised")[i],
         )
-        found |= {f"{name}, k = {k}": v for name, v in zip(MEASURES, numbers, strict=True)}
-    return found
+        measures |= {f"{name}, k = {k}": v for name, v in zip(MEASURES, numbers, strict=True)}
+    return measures
 
 
 def landscape(bench: Bench, A: Tensor, y0: Tensor) -> Block:
     """The kind landscape: of the trained energy, counted from the untrained one's; `other_*` compare
     with other answers of the same family."""
-    own, floor = (shape(bench, energy, A, y0) for energy in (bench.energy, bench.untrained))
+    trained, floor = (shape(bench, energy, A, y0) for energy in (bench.energy, bench.untrained))
     strange = shape(bench, bench.energy, A.roll(1, 0), y0)
-    values, placebo = (np.column_stack([v[n] - floor[n] for n in own]) for v in (own, strange))
-    return Block("landscape", tuple(own), values, placebo)
+    values, placebo = (np.column_stack([v[n] - floor[n] for n in trained]) for v in (trained, strange))
+    return Block("landscape", tuple(trained), values, placebo)
 
 
 def recorded(summary: DataFrame) -> dict[str, float]:
@@ -319,8 +340,8 @@ def recorded(summary: DataFrame) -> dict[str, float]:
 
 
 def _values(properties: Properties, A: Tensor) -> dict[str, NDArray]:
-    found = {**properties(A), "effective_rank": effective_rank(A)}
-    return {name: states.array(found[name]) for name in MATRIX}
+    values = {**properties(A), "effective_rank": effective_rank(A)}
+    return {name: states.array(values[name]) for name in MATRIX}
 
 
 def _tokens(bench: Bench, A: Tensor, y0: Tensor, generator: torch.Generator) -> list[tuple[int, Tensor]]:

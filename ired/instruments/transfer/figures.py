@@ -32,8 +32,39 @@ WORDS = {
 }
 
 
+def transfer_figures(
+    tables: dict[str, DataFrame], side: int, steps: int, problems: int, odd: int
+) -> list[tuple[str, Figure, str]]:
+    """Name, figure and caption of each, from the tables of P6-04 by name.
+
+    side, steps: of the model of another side, and its training; problems, odd: how many of each family, and of each
+    input without sense.
+    """
+    words = f"{problems} problems a family; 95 % intervals over problems."
+    return [
+        (
+            "accuracy",
+            plot_accuracy(tables["accuracy"]),
+            f"{words} At n = {side} this model is one trained for {steps} steps only. Dotted: the answer 0.",
+        ),
+        (
+            "transfer",
+            plot_transfer(tables["transfer"]),
+            "Rule, chance, interval: ired.instruments.transfer.score. "
+            "'Same again': a fresh draw of the training distribution. Dotted: 0.6. Grey: not measurable.",
+        ),
+        ("detection", plot_detection(tables["detection"]), f"{words} In brackets: ½ is not excluded."),
+        (
+            "odd",
+            plot_pathologies(tables["odd"]),
+            f"Medians over {odd} problems. Dotted: the answer 0; "
+            "the median energy of training problems. Without an inverse ‖AŶ − I‖ cannot vanish.",
+        ),
+    ]
+
+
 def plot_accuracy(table: DataFrame, predictors: Sequence[str] = tuple(LOOKS)) -> Figure:
-    """Errors by family, a panel a measure; table: rows of `shift.accuracy`."""
+    """Errors by family, a panel a measure; table: rows of `ood_detection.accuracy`."""
     families = list(dict.fromkeys(table["family"]))
     figure, axes = canvas(1, 2, size=(5.0, 1.2 + 0.34 * len(families)), sharey=True)
     known = [name for name in predictors if (table["predictor"] == name).any()]
@@ -41,12 +72,12 @@ def plot_accuracy(table: DataFrame, predictors: Sequence[str] = tuple(LOOKS)) ->
         axes[0], {"mse": "MSE per entry", "relative": "Relative to ‖Y‖²"}.items(), strict=True
     ):
         low = np.maximum(table["low"], 1e-3 * table["mean"])  # nothing below 0 on a logarithmic axis
-        seen = table.assign(low=low)[table["measure"] == measure]
+        rows = table.assign(low=low)[table["measure"] == measure]
         for j, name in enumerate(known):
             colour, marker, label = LOOKS[name]
-            here = seen[seen["predictor"] == name]
+            here = rows[rows["predictor"] == name]
             y = here["family"].map(families.index).to_numpy() + 0.13 * (j - (len(known) - 1) / 2)
-            dots(axis, here, y, "mean", colour, marker, label=label, size=4.5, width=1.2)
+            dots(axis, here, y, value="mean", colour=colour, marker=marker, label=label, size=4.5, width=1.2)
         axis.set_xscale("log")
         axis.set_title(title)
         axis.set_xlabel("error (log scale)")
@@ -66,7 +97,7 @@ def plot_transfer(summary: DataFrame) -> Figure:
     whole = summary[summary["kind"] == "all"].set_index("family").loc[families]
     left, right = axes[0]
     y = np.arange(len(families))
-    dots(left, whole, y, "score", COLOURS["trained"], label="score, 95 %", size=5)
+    dots(left, whole, y, value="score", colour=COLOURS["trained"], label="score, 95 %", size=5)
     left.plot(
         whole["chance"],
         y,
@@ -86,7 +117,7 @@ def plot_transfer(summary: DataFrame) -> Figure:
     grid = summary[summary["kind"] != "all"].pivot(index="family", columns="kind", values="score")
     grid = grid.reindex(index=families, columns=kinds)
     if kinds:
-        heat_map(right, grid, SEQUENTIAL, Normalize(0, 1), "{:.2f}", 8)
+        heat_map(right, grid, colours=SEQUENTIAL, norm=Normalize(0, 1), text="{:.2f}", size=8)
     counts = summary.drop_duplicates("kind").set_index("kind")["findings"]
     right.set_xticks(range(len(kinds)), [f"{kind}\n({counts[kind]})" for kind in kinds])
     right.set_title("By kind (findings that hold)")
@@ -95,7 +126,7 @@ def plot_transfer(summary: DataFrame) -> Figure:
 
 
 def plot_detection(table: DataFrame) -> Figure:
-    """AUROCs, families by detectors, of `shift.detection`. In brackets: ½ is not excluded."""
+    """AUROCs, families by detectors, of `ood_detection.detection`. In brackets: ½ is not excluded."""
     families = list(dict.fromkeys(table["family"]))
     detectors = [d for d in (*ENERGIES, CONTROL, *INPUTS) if (table["detector"] == d).any()]
     figure, axes = canvas(1, 1, size=(9.0, 1.5 + 0.36 * len(families)))
@@ -107,7 +138,7 @@ def plot_detection(table: DataFrame) -> Figure:
     }
     open_ = (grids["low"] <= 0.5) & (grids["high"] >= 0.5)
     axis = axes[0, 0]
-    heat_map(axis, grids["auroc"], DIVERGING, Normalize(0, 1), "{:.2f}", 8)
+    heat_map(axis, grids["auroc"], colours=DIVERGING, norm=Normalize(0, 1), text="{:.2f}", size=8)
     for number, unsure in zip(axis.texts, open_[np.isfinite(grids["auroc"])], strict=True):
         if unsure:
             number.set_text(f"({number.get_text()})")
@@ -135,8 +166,8 @@ def plot_pathologies(table: DataFrame) -> Figure:
         axis.set_title(title)
         axis.set_xlabel("median (log scale)")
     axes[0, 0].axvline(1.0, color="0.4", linestyle=":", linewidth=1.2)
-    own = table[table["predictor"] == "model"].set_index("input").reindex(inputs)
-    axes[0, 2].barh(range(len(inputs)), own["higher"], height=0.5, color=COLOURS["trained"])
+    model = table[table["predictor"] == "model"].set_index("input").reindex(inputs)
+    axes[0, 2].barh(range(len(inputs)), model["higher"], height=0.5, color=COLOURS["trained"])
     axes[0, 2].axvline(0.5, color="0.4", linestyle=":", linewidth=1.2)
     axes[0, 2].set_xlim(0, 1.02)
     axes[0, 2].set_title("Energy's place")

@@ -45,22 +45,28 @@ def check_transfer(generator: torch.Generator) -> list[Check]:
         "backwards": [planted(rng, 60, 40, (-3.0, 3.0))],
         "inside alone": [planted(rng, 60, 40, (0.0, 0.0))],
     }
-    found, chance = (score.score(inside, outside, placebo) for placebo in (False, True))
+    scores, chance = (score.score(inside, outside, placebo) for placebo in (False, True))
     # A finding that is small beside its noise: pure noise passes the rule in 2.5 % of 4000 cases at
     # most. Four standard deviations of such a share: 0.01.
     faint = [planted(rng, 60, 4000, (0.0, 0.0))]
     t = score.p_values(faint[0].values)
     small = score.passing(np.full(4000, 1e-3), faint[0].values.mean(0), t)
     return [
-        Check(name, "score of what holds everywhere", 1, found["everywhere"].estimate, 0),
-        Check(name, "its interval's lower end", 1, found["everywhere"].low, 1e-9),
-        Check(name, "score of what keeps less than half", 0, found["weaker"].estimate, 0),
-        Check(name, "score of what turns round", 0, found["backwards"].estimate, 0),
-        Check(name, "score of what holds inside alone", 0, found["inside alone"].estimate, 0),
-        Check(name, "mean over the families", 0.25, found["all"].estimate, 1e-12),
-        Check(name, "chance of noise", 0, chance["everywhere"].estimate, 0),
-        Check(name, "chance of a null that does as much", 1, chance["backwards"].estimate, 0),
-        Check(name, "noise that passes, p two-sided of 5 %", 0.025, float(small.mean()), 0.01),
+        Check(name, "score of what holds everywhere", expected=1, measured=scores["everywhere"].estimate, tolerance=0),
+        Check(name, "its interval's lower end", expected=1, measured=scores["everywhere"].low, tolerance=1e-9),
+        Check(name, "score of what keeps less than half", expected=0, measured=scores["weaker"].estimate, tolerance=0),
+        Check(name, "score of what turns round", expected=0, measured=scores["backwards"].estimate, tolerance=0),
+        Check(
+            name, "score of what holds inside alone", expected=0, measured=scores["inside alone"].estimate, tolerance=0
+        ),
+        Check(name, "mean over the families", expected=0.25, measured=scores["all"].estimate, tolerance=1e-12),
+        Check(name, "chance of noise", expected=0, measured=chance["everywhere"].estimate, tolerance=0),
+        Check(
+            name, "chance of a null that does as much", expected=1, measured=chance["backwards"].estimate, tolerance=0
+        ),
+        Check(
+            name, "noise that passes, p two-sided of 5 %", expected=0.025, measured=float(small.mean()), tolerance=0.01
+        ),
     ]
 
 
@@ -69,22 +75,28 @@ def check_shift(references: References, generator: torch.Generator) -> list[Chec
     name, A = "shift", references.A
     # Least squares of answers that are linear in A find the line, and keep it far away.
     count = 200 + A.shape[-1] ** 2  # about twice as many as the line has coefficients, and more
-    own = torch.randn(count, *A.shape[1:], generator=generator, dtype=A.dtype)
-    own = own @ own.mT
-    fitted = predictors.fit([(own, line(own, 0.3, -0.02))])["least_squares"]
+    matrices = torch.randn(count, *A.shape[1:], generator=generator, dtype=A.dtype)
+    matrices = matrices @ matrices.mT
+    fitted = predictors.fit([(matrices, line(matrices, 0.3, -0.02))])["least_squares"]
     far = 5 * A
     measured = ood_detection.errors(fitted(far), torch.linalg.inv(far))["mse"]
     x = np.arange(30.0)
-    seen = ood_detection.aurocs({"apart": x, "equal": x}, {"apart": x + 50, "equal": x})
-    apart, equal = seen.interval("apart"), seen.interval("equal")
-    gaps = seen.margin("apart", ["equal"]), seen.margin("equal", ["apart"])
+    areas = ood_detection.aurocs({"apart": x, "equal": x}, {"apart": x + 50, "equal": x})
+    apart, equal = areas.interval("apart"), areas.interval("equal")
+    gaps = areas.margin("apart", ["equal"]), areas.margin("equal", ["apart"])
     # DeLong's variance of equal samples by hand: placements are uniform on i/M.
     spread = 2 * ((x + 0.5) / 30).var(ddof=1) / 30
     return [
-        compare(name, "error of a line out of distribution", spectral(far, 0.3, -0.02), measured, 1e-8),
-        Check(name, "AUROC of separated samples", 1, apart.estimate, 0),
-        Check(name, "its lower end (exact, 30 of 30)", 0.025 ** (1 / 30), apart.low, 1e-9),
-        Check(name, "AUROC of equal samples", 0.5, equal.estimate, 1e-12),
-        Check(name, "its variance", spread, float(seen.covariance[1, 1]), 1e-12),
-        compare(name, "margins", [0.5, -0.5], [gap.estimate for gap in gaps], 1e-12),
+        compare(
+            name,
+            "error of a line out of distribution",
+            expected=spectral(far, 0.3, -0.02),
+            measured=measured,
+            tolerance=1e-8,
+        ),
+        Check(name, "AUROC of separated samples", expected=1, measured=apart.estimate, tolerance=0),
+        Check(name, "its lower end (exact, 30 of 30)", expected=0.025 ** (1 / 30), measured=apart.low, tolerance=1e-9),
+        Check(name, "AUROC of equal samples", expected=0.5, measured=equal.estimate, tolerance=1e-12),
+        Check(name, "its variance", expected=spread, measured=float(areas.covariance[1, 1]), tolerance=1e-12),
+        compare(name, "margins", expected=[0.5, -0.5], measured=[gap.estimate for gap in gaps], tolerance=1e-12),
     ]

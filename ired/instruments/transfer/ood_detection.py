@@ -1,4 +1,4 @@
-"""What becomes of a model on problems unlike those of its training: accuracy, and whether it is seen.
+"""Out-of-distribution detection and accuracy: what becomes of a model on problems unlike those of its training?
 
 Families differ in the size of their answers, so errors are given per entry and relative to the answer
 (‖Ŷ − Y‖²/‖Y‖², 1 for the answer 0), beside predictors fitted on the training distribution.
@@ -59,9 +59,9 @@ def accuracy(family: str, answers: Mapping[str, Tensor], Y: Tensor) -> DataFrame
     rows = []
     for name, answer in answers.items():
         for measure, values in errors(answer, Y).items():
-            seen = mean_interval(values)
-            rows.append((family, name, measure, seen.estimate, seen.low, seen.high))
-    return DataFrame(rows, columns=["family", "predictor", "measure", "mean", "low", "high"])
+            interval = mean_interval(values)
+            rows.append({"family": family, "predictor": name, "measure": measure, **interval.row("mean")})
+    return DataFrame(rows)
 
 
 def ahead(answers: Tensor, others: Tensor, Y: Tensor, level: float = 0.95) -> Interval:
@@ -120,7 +120,7 @@ def sampled(
     prepared = energy.prepare(A)
     with torch.no_grad():
         E, score = energy.energy_and_gradient(prepared, home, 0)
-        near = states.around(energy, y, 0, 1.0, around, generator)
+        near = states.around(energy, y, k=0, distance=1.0, count=around, generator=generator)
         gap = energy.energy(prepared, near, 0).mean(1) - E
     size = energy.coordinates.size**0.5
     scores = dict(zip(ENERGIES, (E, score.norm(dim=1) / size, -gap / states.sigma(energy, 0), rejections), strict=True))
@@ -134,14 +134,14 @@ def input_scores(A: Tensor, training: Tensor) -> dict[str, NDArray]:
     triangle from the training problems (N, n, n); λ_max/λ_min in size (of the symmetric part, at most
     1/ε)."""
     x, known = (states.array(features(v, 1)) for v in (A, training))
-    away = x - known.mean(0)
+    deviation = x - known.mean(0)
     precision = np.linalg.pinv(np.cov(known.T), hermitian=True)
     size = torch.linalg.eigvalsh((A + A.mT).double() / 2).abs()
     floor = (size.amax(1) * torch.finfo(torch.float64).eps).clamp_min(1e-300)
     kappa = size.amax(1) / torch.maximum(size.amin(1), floor)
-    distance = np.sqrt(np.einsum("pi,ij,pj->p", away, precision, away).clip(0))
-    found = states.array(A.double().pow(2).sum((1, 2)).sqrt()), distance, states.array(kappa)
-    return dict(zip(INPUTS, found, strict=True))
+    distance = np.sqrt(np.einsum("pi,ij,pj->p", deviation, precision, deviation).clip(0))
+    values = states.array(A.double().pow(2).sum((1, 2)).sqrt()), distance, states.array(kappa)
+    return dict(zip(INPUTS, values, strict=True))
 
 
 @dataclass(frozen=True)
@@ -162,9 +162,18 @@ class Aurocs:
         a, variance = float(self.estimate[i]), float(self.covariance[i, i])
         if variance <= 1e-15 and min(a, 1 - a) < 1e-12:
             known = proportion_interval(round(a) * self.units, self.units, level)
-            return Interval(round(a), known.low, known.high, level, self.units, known.method)
+            return Interval(
+                estimate=round(a), low=known.low, high=known.high, level=level, units=self.units, method=known.method
+            )
         reach = special.ndtri((1 + level) / 2) * max(variance, 0.0) ** 0.5
-        return Interval(a, max(0.0, a - reach), min(1.0, a + reach), level, self.units, "DeLong")
+        return Interval(
+            estimate=a,
+            low=max(0.0, a - reach),
+            high=min(1.0, a + reach),
+            level=level,
+            units=self.units,
+            method="DeLong",
+        )
 
     def margin(self, name: str, others: Sequence[str], level: float = 0.95) -> Interval:
         """By how much `name` is ahead of the best of the others, where that is least sure.
@@ -172,7 +181,7 @@ class Aurocs:
         The others may look either way, whichever is better (an AUROC a counts as max(a, 1 − a)):
         a bar as high as it can be. Of the paired differences the one with the lowest lower end.
         """
-        i, z, found = self.names.index(name), special.ndtri((1 + level) / 2), []
+        i, z, margins = self.names.index(name), special.ndtri((1 + level) / 2), []
         for other in others:
             j = self.names.index(other)
             sign = 1.0 if self.estimate[j] >= 0.5 else -1.0
@@ -180,8 +189,17 @@ class Aurocs:
             C = self.covariance
             spread = max(C[i, i] + C[j, j] - 2 * sign * C[i, j], 0.0) ** 0.5
             gap = float(self.estimate[i] - bar)
-            found.append(Interval(gap, gap - z * spread, gap + z * spread, level, self.units, "DeLong"))
-        return min(found, key=lambda seen: seen.low)
+            margins.append(
+                Interval(
+                    estimate=gap,
+                    low=gap - z * spread,
+                    high=gap + z * spread,
+                    level=level,
+                    units=self.units,
+                    method="DeLong",
+                )
+            )
+        return min(margins, key=lambda margin: margin.low)
 
 
 def aurocs(same: Mapping[str, ArrayLike], shifted: Mapping[str, ArrayLike]) -> Aurocs:
@@ -194,18 +212,17 @@ def aurocs(same: Mapping[str, ArrayLike], shifted: Mapping[str, ArrayLike]) -> A
     return Aurocs(names, *delong(x, y), min(M, N))
 
 
-def detection(family: str, found: Aurocs, level: float = 0.95) -> DataFrame:
+def detection(family: str, areas: Aurocs, level: float = 0.95) -> DataFrame:
     """Rows family, detector, auroc, low, high (95 %).
 
     Of ENERGIES also ahead_inputs, ahead_inputs_low: margin over the best of INPUTS, at `level`; and
     ahead_entries, ahead_entries_low: over the best of ENTRIES. NaN for the others.
     """
     rows = []
-    for name in found.names:
-        seen = found.interval(name)
-        row = {"family": family, "detector": name, "auroc": seen.estimate, "low": seen.low, "high": seen.high}
+    for name in areas.names:
+        row = {"family": family, "detector": name, **areas.interval(name).row("auroc")}
         for what, others in (("inputs", INPUTS), ("entries", ENTRIES)):
-            gap = found.margin(name, others, level) if name in ENERGIES else None
+            gap = areas.margin(name, others, level) if name in ENERGIES else None
             row |= {f"ahead_{what}": gap.estimate if gap else np.nan, f"ahead_{what}_low": gap.low if gap else np.nan}
         rows.append(row)
     return DataFrame(rows)

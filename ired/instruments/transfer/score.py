@@ -1,4 +1,4 @@
-"""Which findings hold on problems unlike those that they were made on: a transfer score.
+"""Transfer score: which findings replicate out of distribution, on problems unlike those that they were made on?
 
 A finding is a number of every problem whose mean is the finding's statistic, counted from the
 finding's own null (what a random direction, an untrained network, a permutation gives). Its definition
@@ -76,10 +76,10 @@ def holding(block: Block) -> NDArray:
     """Which findings hold where they were made, (F,)."""
     p = p_values(block.values)
     sound = np.isfinite(p)
-    found = np.zeros(len(p), dtype=bool)
+    holds = np.zeros(len(p), dtype=bool)
     if sound.any():
-        found[sound] = adjust(p[sound]) < LEVEL
-    return found & (block.values.mean(0) > 0) if block.positive else found
+        holds[sound] = adjust(p[sound]) < LEVEL
+    return holds & (block.values.mean(0) > 0) if block.positive else holds
 
 
 def passing(inside: NDArray, mean: NDArray, p: NDArray) -> NDArray:
@@ -96,21 +96,21 @@ def table(inside: Blocks, outside: Mapping[str, Blocks]) -> DataFrame:
         for mine, theirs in zip(inside, blocks, strict=True):
             _same(mine, theirs)
             here = holding(mine)
-            own, other = mine.values.mean(0), theirs.values.mean(0)
+            mean_inside, mean_outside = mine.values.mean(0), theirs.values.mean(0)
             p = p_values(theirs.values)
-            passed = passing(own, other, p)
-            null = passing(own, theirs.placebo.mean(0), p_values(theirs.placebo))
+            passed = passing(mean_inside, mean_outside, p)
+            null = passing(mean_inside, theirs.placebo.mean(0), p_values(theirs.placebo))
             for i in np.flatnonzero(here):
                 rows.append(
                     {
                         "kind": mine.kind,
                         "finding": mine.names[i],
                         "family": family,
-                        "inside": own[i],
-                        "outside": other[i],
-                        "kept": other[i] / own[i],
+                        "inside": mean_inside[i],
+                        "outside": mean_outside[i],
+                        "kept": mean_outside[i] / mean_inside[i],
                         "p": p[i],
-                        "measured": bool(np.isfinite(other[i])),
+                        "measured": bool(np.isfinite(mean_outside[i])),
                         "transfers": bool(passed[i]),
                         "placebo": bool(null[i]),
                     }
@@ -141,24 +141,24 @@ def score(
         point, spread = [], []
         for i in kinds:
             _same(inside[i], blocks[i])
-            own = inside[i].values[:, held[i]]
-            other = (blocks[i].placebo if placebo else blocks[i].values)[:, held[i]]
-            measured = np.isfinite(other).all(0)
+            ours = inside[i].values[:, held[i]]
+            theirs = (blocks[i].placebo if placebo else blocks[i].values)[:, held[i]]
+            measured = np.isfinite(theirs).all(0)
             if not measured.any():
                 continue
-            own, other = own[:, measured], other[:, measured]
-            one = np.ones((1, len(own))), np.ones((1, len(other)))
-            point.append(_decided(own, other, *one).mean(1)[0])
-            passed = _decided(own, other, weights[i], _weights(len(other), resamples, rng))
+            ours, theirs = ours[:, measured], theirs[:, measured]
+            equal = np.ones((1, len(ours))), np.ones((1, len(theirs)))
+            point.append(_decided(ours, theirs, *equal).mean(1)[0])
+            passed = _decided(ours, theirs, weights[i], _weights(len(theirs), resamples, rng))
             pick = picks[i][:, measured]
             total = pick.sum(1)
             share = (passed * pick).sum(1) / np.maximum(total, 1)
             spread.append(np.where(total > 0, share, point[-1]))
         if point:
             estimates[family], drawn[family] = float(np.mean(point)), np.mean(spread, 0)
-    found = {f: _interval(estimates[f], drawn[f], inside) for f in estimates}
+    intervals = {f: _interval(estimates[f], drawn[f], inside) for f in estimates}
     total = np.mean([drawn[f] for f in drawn], 0)
-    return found | {"all": _interval(float(np.mean(list(estimates.values()))), total, inside)}
+    return intervals | {"all": _interval(float(np.mean(list(estimates.values()))), total, inside)}
 
 
 def summary(inside: Blocks, outside: Mapping[str, Blocks], null: Sequence[str], seed: int = 0) -> DataFrame:
@@ -179,10 +179,10 @@ def summary(inside: Blocks, outside: Mapping[str, Blocks], null: Sequence[str], 
         count = int(sum(holding(block).sum() for block in mine))
         for families in (outside, shifted):
             theirs = {f: [blocks[i] for i in places] for f, blocks in families.items()}
-            seen, chance = (score(mine, theirs, placebo, seed) for placebo in (False, True))
-            for family in seen if families is outside else ("all",):
+            scores, chance = (score(mine, theirs, placebo, seed) for placebo in (False, True))
+            for family in scores if families is outside else ("all",):
                 if (family == "all") == (families is shifted):
-                    s, c = seen[family], chance.get(family)
+                    s, c = scores[family], chance.get(family)
                     rows.append(
                         {
                             "family": "shifted" if family == "all" else family,
@@ -197,6 +197,11 @@ def summary(inside: Blocks, outside: Mapping[str, Blocks], null: Sequence[str], 
     return DataFrame(rows)
 
 
+def by_family(scores: DataFrame) -> DataFrame:
+    """Rows of `summary` of all kinds together, by family."""
+    return scores[scores["kind"] == "all"].set_index("family")
+
+
 def resamples_of(count: int, resamples: int, rng: np.random.Generator) -> NDArray:
     """How often each of `count` findings is drawn, (resamples, count)."""
     return rng.multinomial(count, np.full(count, 1 / count), resamples).astype(float)
@@ -206,19 +211,19 @@ def _weights(count: int, resamples: int, rng: np.random.Generator) -> NDArray:
     return rng.multinomial(count, np.full(count, 1 / count), resamples).astype(float)
 
 
-def _decided(own: NDArray, other: NDArray, w: NDArray, v: NDArray) -> NDArray:
+def _decided(ours: NDArray, theirs: NDArray, w: NDArray, v: NDArray) -> NDArray:
     """Decisions (R, F) of resamples with weights w (R, P) inside and v (R, P') outside."""
     count = v.sum(1, keepdims=True)
-    inside = w @ own / w.sum(1, keepdims=True)
+    inside = w @ ours / w.sum(1, keepdims=True)
     # Around the sample's mean, so that squares do not cancel.
-    middle = other.mean(0)
-    away = other - middle
-    first, second = v @ away / count, v @ away**2 / count
+    middle = theirs.mean(0)
+    deviation = theirs - middle
+    first, second = v @ deviation / count, v @ deviation**2 / count
     variance = np.maximum(second - first**2, 0) * count / np.maximum(count - 1, 1)
     # What is left of equal numbers after rounding is no variance.
     variance[variance < 1e-24 * (middle**2 + 1e-300)] = 0
     mean = middle + first
-    return passing(inside, mean, _p(mean, np.sqrt(variance / count), other.shape[0]))
+    return passing(inside, mean, _p(mean, np.sqrt(variance / count), theirs.shape[0]))
 
 
 def _p(mean: NDArray, error: NDArray, count: int) -> NDArray:
@@ -233,7 +238,7 @@ def _interval(estimate: float, drawn: NDArray, inside: Blocks) -> Interval:
     reach = special.ndtri(0.975) * float(drawn.std(ddof=1))
     units = min(len(block.values) for block in inside)
     low, high = max(0.0, estimate - reach), min(1.0, estimate + reach)
-    return Interval(estimate, low, high, 0.95, units, "pigeonhole bootstrap")
+    return Interval(estimate=estimate, low=low, high=high, level=0.95, units=units, method="pigeonhole bootstrap")
 
 
 def _same(mine: Block, theirs: Block) -> None:

@@ -1,4 +1,4 @@
-"""All that P6-04 asks of one model: every family through the same mill, and what was seen."""
+"""Out-of-distribution generalisation of one model: every family through the same mill, what was seen, the verdicts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from ired.instruments.accuracy.predictors import Predictor, fit
 from ired.instruments.core.sampler import Sampler
 from ired.instruments.statistics.intervals import Interval
 from ired.instruments.transfer import evidence, ood_detection
-from ired.instruments.transfer.score import Block
+from ired.instruments.transfer.score import Block, by_family
 from ired.model.protocol import Energy
 
 LEVEL = 0.05
+LEAST = 0.6  # transfer score that is asked for
 
 
 class Family(Protocol):
@@ -58,22 +59,30 @@ class Judge:
         scale: float = 1.0,
     ) -> Judge:
         """Predictors fitted on problems A with inverses Y (N, n, n)."""
-        return cls(energy, untrained, sampler, fit([(A, Y)]), A, stream, scale)
+        return cls(
+            energy=energy,
+            untrained=untrained,
+            sampler=sampler,
+            linear=fit([(A, Y)]),
+            training=A,
+            stream=stream,
+            scale=scale,
+        )
 
     def answers(self, A: Tensor, purpose: str) -> tuple[ood_detection.Sampled, dict[str, Tensor]]:
         """What the model makes of A, and all answers (P, n, n) by predictor ("model" first)."""
-        seen = ood_detection.sampled(
+        sampled = ood_detection.sampled(
             self.energy, A, self.sampler, self.stream(purpose), untrained=self.untrained, scale=self.scale
         )
-        return seen, {"model": seen.Y} | {name: of(A) for name, of in self.linear.items()}
+        return sampled, {"model": sampled.Y} | {name: of(A) for name, of in self.linear.items()}
 
 
 @dataclass
 class Study:
     """What was seen of all families.
 
-    accuracy: rows of `shift.accuracy`, noisy families against either truth; better: by shifted family
-    and truth, how far the model is ahead of least squares; detection: rows of `shift.detection`;
+    accuracy: rows of `ood_detection.accuracy`, noisy families against either truth; better: by shifted family
+    and truth, how far the model is ahead of least squares; detection: rows of `ood_detection.detection`;
     null: by detector, its AUROC on the fresh draw; blocks: findings by family; usual: energies at the
     answers to training problems; finite: whether all answers are. Levels of `better`, `null` and of
     the margins in `detection` are Bonferroni-corrected.
@@ -92,8 +101,8 @@ class Study:
         ahead of the inputs, and of the entries, in families other than `null`; "null": intervals there
         that exclude ½."""
         above = {
-            "better": [seen.low > 0 for seen in self.better.values()],
-            "null": [bool(seen.excludes(0.5)) for seen in self.null.values()],
+            "better": [interval.low > 0 for interval in self.better.values()],
+            "null": [bool(interval.excludes(0.5)) for interval in self.null.values()],
         }
         shifted = self.detection[self.detection["family"] != null].set_index("detector")
         for name in ood_detection.ENERGIES:
@@ -117,32 +126,49 @@ def study(
 ) -> Study:
     """families: by name, among them `same`, of the training distribution, which comes first, and
     `null`, a fresh draw of it; tested, few: problems for `evidence.measure`."""
-    found, accuracy, detection, usual = Study(), [], [], {}
+    results, accuracy, detection, usual = Study(), [], [], {}
     shifted = [name for name in families if name not in (same, null)]
     truths = len(shifted) + sum(families[name].clean is not None for name in shifted)
     for name, made in families.items():
         A = made.A.to(judge.training)
-        seen, answers = judge.answers(A, name)
-        found.finite &= bool(seen.Y.isfinite().all())
+        sampled, answers = judge.answers(A, name)
+        results.finite &= bool(sampled.Y.isfinite().all())
         for truth, Y in {name: made.Y, f"{name}, clean truth": made.clean}.items():
             if Y is not None:
                 accuracy.append(ood_detection.accuracy(truth, answers, Y.to(A)))
                 if name in shifted:
                     level = 1 - LEVEL / truths
-                    found.better[truth] = ood_detection.ahead(seen.Y, answers["least_squares"], Y.to(A), level)
-        scores = seen.scores | ood_detection.input_scores(A, judge.training)
-        found.blocks[name] = evidence.measure(bench, A[:tested], few)
+                    results.better[truth] = ood_detection.ahead(sampled.Y, answers["least_squares"], Y.to(A), level)
+        scores = sampled.scores | ood_detection.input_scores(A, judge.training)
+        results.blocks[name] = evidence.measure(bench, A[:tested], few)
         if name == same:
-            usual, found.usual = scores, scores["energy"]
+            usual, results.usual = scores, scores["energy"]
         else:
             seen_by = ood_detection.aurocs(usual, scores)
             detection.append(ood_detection.detection(name, seen_by, 1 - LEVEL / len(shifted)))
             if name == null:
                 level = 1 - LEVEL / len(scores)
-                found.null = {d: seen_by.interval(d, level) for d in seen_by.names}
+                results.null = {d: seen_by.interval(d, level) for d in seen_by.names}
         done(1)
-    found.accuracy, found.detection = (concat(t, ignore_index=True) for t in (accuracy, detection))
-    return found
+    results.accuracy, results.detection = (concat(t, ignore_index=True) for t in (accuracy, detection))
+    return results
+
+
+def verdicts(study: Study, scores: DataFrame, odd: DataFrame, null: str) -> dict[str, tuple[bool, dict[str, float]]]:
+    """Whether each criterion of P6-04 is met, with the numbers behind it; scores: rows of `score.summary`; odd:
+    rows of `pathologies`; null: the family that is a fresh draw of the training distribution."""
+    wins, whole = study.wins(null), by_family(scores)
+    total, ceiling = whole.loc["shifted"], whole.loc[null, "score"]
+    shift, better = wins["energy_ahead_of_inputs"], wins["better"]
+    least = odd[odd["predictor"] == "model"]["finite"].min()
+    return {
+        "transfers": (total.low > LEAST, {"score": total.score, "low": total.low, "ceiling": ceiling}),
+        "transfers_beyond_chance": (total.low > total.chance, {"chance": total.chance}),
+        "energy_detects_shift": (2 * shift["count"] > shift["of"], shift),
+        "null_is_not_detected": (wins["null"]["count"] == 0, wins["null"]),
+        "still_better_than_linear": (better["count"] == better["of"], better),
+        "finite_everywhere": (study.finite and least == 1, {"least": least}),
+    }
 
 
 def pathologies(judge: Judge, families: Mapping[str, Family], usual: NDArray) -> DataFrame:
@@ -150,9 +176,11 @@ def pathologies(judge: Judge, families: Mapping[str, Family], usual: NDArray) ->
     rows = []
     for name, made in families.items():
         A = made.A.to(judge.training)
-        seen, answers = judge.answers(A, name)
-        E = seen.scores["energy"]
-        rows.append(ood_detection.pathology(name, A, made.Y.to(A), made.exists, answers, E, usual))
+        sampled, answers = judge.answers(A, name)
+        E = sampled.scores["energy"]
+        rows.append(
+            ood_detection.pathology(name, A, made.Y.to(A), exists=made.exists, answers=answers, energy=E, usual=usual)
+        )
     return concat(rows, ignore_index=True)
 
 
@@ -162,14 +190,14 @@ def other_side(
     embed: Callable[[Tensor], Tensor],
     sets: Mapping[str, tuple[Tensor, Tensor]],
 ) -> DataFrame:
-    """Rows of `shift.accuracy` for problems (A, Y) of another side m, by name: a model of that side,
+    """Rows of `ood_detection.accuracy` for problems (A, Y) of another side m, by name: a model of that side,
     the larger one on the problems embedded into its own (their block of its answer), and predictors.
     """
     rows = []
     for name, (A, Y) in sets.items():
         A, Y = A.to(judge.training), Y.to(judge.training)
         _, answers = judge.answers(A, name)
-        seen, _ = larger.answers(embed(A), name)
-        answers["embedded"] = seen.Y[:, : A.shape[-1], : A.shape[-1]]
+        whole, _ = larger.answers(embed(A), name)
+        answers["embedded"] = whole.Y[:, : A.shape[-1], : A.shape[-1]]
         rows.append(ood_detection.accuracy(name, answers, Y))
     return concat(rows, ignore_index=True)

@@ -118,7 +118,6 @@ def test_a_whole_study_of_a_network(network, generator):
         network,
         lambda e, A, start: e.coordinates.project(linear_surrogate.features(A, "A") @ W),
         A,
-        torch.zeros(60, d, dtype=torch.float64),
         whole,
         directions,
         generator,

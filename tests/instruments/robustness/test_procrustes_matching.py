@@ -301,7 +301,7 @@ def test_pushed_together_is_pushed_alone(small):
     looked_for = [one for one in rediscovery.wanted(verdicts) if one.source == "concept"]
     ground = ground[0]
     network = rediscovery.found_in(energies[0], ground, looked_for, size)
-    one = network.own["concept near_singular fc1 k=0"]
+    one = network.directions["concept near_singular fc1 k=0"]
     source = torch.Generator().manual_seed(1)
     found = effects.effects_of(energies[0], [one], ground, walk, 2, source)
     path = Path.of(energies[0], walk, ground.tried, ground.start)

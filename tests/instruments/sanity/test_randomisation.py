@@ -201,7 +201,7 @@ def test_concepts_get_a_cell_for_every_check(network, networks, generator):
     shown = pairs_of(network, generator)
     cells = {c.check: c for c in findings_layers.concept_cells(networks, shown, "fc2", generator)}
     assert set(cells) == set(CHECKS)
-    assert np.array_equal(cells["labels"].own, cells["weights"].own)
+    assert np.array_equal(cells["labels"].whole, cells["weights"].whole)
     assert all(np.isfinite(c.left).all() and abs(c.left).max() <= 1.5 for c in cells.values())
 
 
@@ -220,7 +220,7 @@ def test_a_push_moves_answers_by_what_it_is(network, networks, generator):
     assert {c.check for c in cells} == set(CHECKS)
     by_check = {c.check: c for c in cells}
     assert (by_check["random"].left >= 0).all()
-    assert np.ptp([c.own.sum() for c in cells if c.check not in ("labels",)]) < 1e-9
+    assert np.ptp([c.whole.sum() for c in cells if c.check not in ("labels",)]) < 1e-9
 
 
 def test_gaps_are_kept_by_a_whole_dictionary_and_lost_by_none(network, networks, problems, generator):
@@ -237,7 +237,7 @@ def test_gaps_are_kept_by_a_whole_dictionary_and_lost_by_none(network, networks,
     assert set(by_check) == set(CHECKS) - {"labels"}
     for check in ("weights", "orthogonal", "noise", "random"):  # all of any layer is kept
         assert by_check[check].left.mean() == pytest.approx(1)
-    assert by_check["weights"].own.mean() == pytest.approx(1)
+    assert by_check["weights"].whole.mean() == pytest.approx(1)
 
 
 def test_a_frame_is_followed_only_by_its_own_problem(ideal, generator):
@@ -343,7 +343,7 @@ def test_later_findings_have_cells_where_they_apply(network, networks, generator
     places = {(c.finding, c.check) for c in cells}
     every = {(finding, check) for finding in later.SOURCES for check in CHECKS}
     assert places == every - set(later.REASONS) and len(places) == len(cells)
-    assert all(np.isfinite(c.left).all() and np.isfinite(c.own).all() for c in cells)
+    assert all(np.isfinite(c.left).all() and np.isfinite(c.whole).all() for c in cells)
     by_place = {(c.finding, c.check): c for c in cells}
     turned = by_place[later.EIGENVALUES, "random"]
     assert abs(turned.left.mean()) < 0.1
