@@ -86,7 +86,7 @@ class Background:
 
     A (N, n, n) with y0 (N, d); of the trained network answers (N, d) and path (N, d), a state of k = 0 on
     the way to each; near (L, N, d): states around the true answers, in the landscapes where
-    dictionaries are judged.
+    dictionaries are judged; noise (N, d), of which noised answers in any landscape are made.
     """
 
     A: Tensor
@@ -94,6 +94,11 @@ class Background:
     answers: Tensor
     path: Tensor
     near: Tensor
+    noise: Tensor
+
+    def noised(self, energy: Energy, k: int) -> Tensor:
+        """The true answers, noised as landscape k is trained on (N, d)."""
+        return states.centre(energy, self.y0, k) + states.sigma(energy, k) * self.noise
 
     def rows(self, targets: Tensor) -> linear_surrogate.Rows:
         """Features of A beside targets (N, …)."""

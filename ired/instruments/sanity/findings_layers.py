@@ -75,6 +75,18 @@ class Shown:
         y = energy.coordinates.to_basis(pairs.states(energy, self.y0, k).flatten(0, 1))
         return linear_surrogate.features(self.A[problem], "A, y", y)
 
+    def beyond_affine(self, energy: Energy, place: Place, h: NDArray, background: Background | None) -> NDArray:
+        """What an affine map of A and y leaves of the pairs' activations h (G, 2, width): fitted to the background,
+        whose answers are noised as the pairs' are, or where there is none cross-fitted on pairs."""
+        concept, layer, k = place
+        rows, others = torch.from_numpy(h.reshape(-1, h.shape[2])), None
+        if background is not None:
+            y = background.noised(energy, k)
+            X = linear_surrogate.features(background.A, "A, y", energy.coordinates.to_basis(y))
+            others = X, energy.activations(background.A, y, k)[layer]
+        X, fold = self.inputs(energy, place).cpu(), self.pairs[concept].fold.repeat(2)
+        return linear_surrogate.Explained.of(X, rows, fold, others).left.numpy().reshape(h.shape)
+
 
 def told(pairs: Pairs, h: NDArray, labels: NDArray | None = None) -> NDArray:
     """How well held-out CAVs (`cav.PRIMARY`) tell the sides of pairs with activations h (G, 2,
@@ -116,13 +128,19 @@ def concept_values(shown: Shown, layer: str, by_place: Mapping[Place, NDArray]) 
     return by_problem(shown, places, [told(shown.pairs[p[0]], by_place[p]) for p in places])
 
 
-def concept_cells(networks: Networks, shown: Shown, layer: str, generator: torch.Generator) -> list[Cell]:
+def concept_cells(
+    networks: Networks,
+    shown: Shown,
+    layer: str,
+    generator: torch.Generator,
+    background: Background | None = None,
+) -> list[Cell]:
     """Concepts can be read in a layer: held-out AUROC − ½ of CAVs, fitted anew under each check.
 
     Pairs: sides swapped at random. Random: directions, isotropic ones and ones of the activations'
     covariance, each the way round in which it tells better. Orthogonal: those of the covariance with
-    the CAV's direction taken out. What is left: CAVs of what an affine map of A and y leaves of the
-    activations.
+    the CAV's direction taken out. What is left: CAVs of what an affine map of A and y (fitted to the
+    background, or where there is none cross-fitted) leaves of the activations.
     """
     name, places, energy = f"concepts in {layer}", shown.of(layer), networks.trained
     kinds = ("whole", "pairs", "noise", "random", "orthogonal", LINEAR)
@@ -133,15 +151,13 @@ def concept_cells(networks: Networks, shown: Shown, layer: str, generator: torch
         drawn = randomisation.directions_like(rows, DRAWS, generator)
         vector = torch.from_numpy(cav.fit(cav.PRIMARY, h, pairs.confounders))
         noise = [randomisation.gaussian_like(rows, generator).numpy().reshape(h.shape) for _ in range(DRAWS)]
-        fold = pairs.fold.repeat(2)
-        rest = linear_surrogate.Explained.of(shown.inputs(energy, place).cpu(), rows, fold).left
         for check, values in (
             ("whole", told(pairs, h)),
             ("pairs", np.mean([told(pairs, h, swapped(pairs, generator)) for _ in range(DRAWS)], 0)),
             ("noise", np.mean([told(pairs, gaussian) for gaussian in noise], 0)),
             ("random", told_by(pairs, h, torch.cat(list(drawn.values())))),
             ("orthogonal", told_by(pairs, h, random_directions.without(drawn["covariance"], vector[None]))),
-            (LINEAR, told(pairs, rest.numpy().reshape(h.shape))),
+            (LINEAR, told(pairs, shown.beyond_affine(energy, place, h, background))),
         ):
             by_check[check].append(values)
     grouped = {check: by_problem(shown, places, values) for check, values in by_check.items()}
@@ -187,7 +203,9 @@ class Push:
         return (self.peak(energy, torch.from_numpy(move)) - base) / unit
 
 
-def push_cells(networks: Networks, push: Push, generator: torch.Generator) -> list[Cell]:
+def push_cells(
+    networks: Networks, push: Push, generator: torch.Generator, background: Background | None = None
+) -> list[Cell]:
     """One dose along the CAV of a concept raises the answers' largest eigenvalue.
 
     The CAV is fitted anew under each check: in other networks, to pairs with sides swapped at random,
@@ -213,11 +231,6 @@ def push_cells(networks: Networks, push: Push, generator: torch.Generator) -> li
 
     raised, v, base = measure(energy), fitted(h), push.peak(energy)
     dose, drawn = push.spread(h, v), randomisation.directions_like(rows, DRAWS, generator)
-    rest = (
-        linear_surrogate.Explained.of(push.shown.inputs(energy, push.place).cpu(), rows, pairs.fold.repeat(2))
-        .left.numpy()
-        .reshape(h.shape)
-    )
     gaussian = randomisation.gaussian_like(rows, generator).numpy().reshape(h.shape)
     tried = {
         "pairs": [fitted(h, swapped(pairs, generator)) for _ in range(DRAWS)],
@@ -229,6 +242,7 @@ def push_cells(networks: Networks, push: Push, generator: torch.Generator) -> li
         check: np.mean([abs(push.raised(energy, dose * move, base)) for move in several], axis=0)
         for check, several in tried.items()
     }
+    rest = push.shown.beyond_affine(energy, push.place, h, background)
     left[LINEAR] = push.raised(energy, dose * fitted(rest), base)
     return [
         *networks.cells(name, measure),

@@ -133,9 +133,9 @@ def cells(
         )
         tick(1)
     for layer in b.shown.layers():
-        all_cells += layers_.concept_cells(networks, b.shown, layer, generator)
+        all_cells += layers_.concept_cells(networks, b.shown, layer, generator, b.background)
         tick(1)
-    all_cells += layers_.push_cells(networks, b.push, generator)
+    all_cells += layers_.push_cells(networks, b.push, generator, b.background)
     tick(1)
     pool = b.shown  # probes need many problems
     near = states.noised(energy, pool.y0, k=0, count=1, generator=generator)[0][:, 0]
@@ -234,7 +234,8 @@ def background(energy: Energy, A: Tensor, answer: Answer, generator: torch.Gener
         at_random = (states[:, row, row % states.shape[2]] for states in (path, near))
         chunks.append((walked.end[None], *at_random))
     (answers,), (path,), near = (torch.cat(parts, 1) for parts in zip(*chunks, strict=True))
-    return Background(A=A, y0=states.answers(energy, A), answers=answers, path=path, near=near)
+    noise = states.noise(energy, len(A), generator=generator, like=A)
+    return Background(A=A, y0=states.answers(energy, A), answers=answers, path=path, near=near, noise=noise)
 
 
 def _landscapes(energy: Energy) -> range:

@@ -1,5 +1,6 @@
 """Sanity checks let through what is real, and flag what does not look at the network."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -203,6 +204,35 @@ def test_concepts_get_a_cell_for_every_check(network, networks, generator):
     assert set(cells) == set(CHECKS)
     assert np.array_equal(cells["labels"].whole, cells["weights"].whole)
     assert all(np.isfinite(c.left).all() and abs(c.left).max() <= 1.5 for c in cells.values())
+
+
+def test_few_pairs_are_held_against_a_map_of_other_problems(ideal, generator):
+    """Of activations that are affine in A and y nothing is left, though fewer pairs than features show the concept."""
+    W = normal(16 + ideal.coordinates.size, 12, generator=generator)
+
+    class Affine(type(ideal)):
+        def activations(self, A, y, k):
+            return {"fc2": torch.cat([A.flatten(-2), self.coordinates.to_basis(y)], -1) @ W + 1}
+
+    network = Affine(ideal.coordinates, ideal.schedule)
+    many = pairs_of(network, generator).pairs["noisy_answer"]
+    few = {name: value[:12] for name, value in vars(many).items() if name != "concept"}
+    A, beside = (model_problems.draw(count, 4, 0.5, generator, torch.float64) for count in (240, 400))
+    pairs = {"noisy_answer": replace(many, **few)}
+    shown = findings_layers.Shown(A, states.answers(network, A), pairs, [("noisy_answer", "fc2", 1)])
+    place = shown.places[0]
+    h = shown.activations(network, place)
+    assert 2 * 0.75 * len(h) < shown.inputs(network, place).shape[1]  # of four folds three
+    background = study.background(
+        network,
+        beside,
+        lambda energy, A, start, callback: (
+            callback(SimpleNamespace(stage="denoise", landscape=0, inner=0, y=start)) or start
+        ),
+        generator,
+    )
+    alone, held = (shown.beyond_affine(network, place, h, given) for given in (None, background))
+    assert abs(held).max() < 1e-3 * h.std() and abs(alone).max() > 0.1 * h.std()
 
 
 def test_a_push_moves_answers_by_what_it_is(network, networks, generator):
