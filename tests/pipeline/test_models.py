@@ -137,3 +137,14 @@ def test_a_replication_is_kept_in_half_the_space(copy):
     assert model_of(copy, halved).stat().st_size == size, "what reads it computes in single precision"
     half = (copy / "checkpoints/tiny-none-seed1.safetensors").stat()
     assert half.st_size < 0.6 * size and half.st_mode & 0o777 == 0o644
+
+
+def test_a_small_replication_is_kept_whole(copy):
+    """Rounding would cost an energy of matrix products what it is good at."""
+    at = ("--seed", "1", "--variant", "product")
+    done = run(copy, KEEP, *at)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((copy / "checkpoints/tiny-product-seed1.json").read_text())
+    trained = next(copy.glob(f"mlruns/artifacts/*/{record['run_id']}/artifacts/model.safetensors"))
+    kept = copy / "checkpoints/tiny-product-seed1.safetensors"
+    assert record["stored_as"] == "float32" and kept.read_bytes() == trained.read_bytes()
