@@ -241,7 +241,7 @@ def push_cells(networks: Networks, push: Push, generator: torch.Generator) -> li
 
 @dataclass(frozen=True)
 class Around:
-    """States (L, P, M, d) around answers of problems A (P, n, n), at splice.DISTANCES, in
+    """States (L, P, M, d) around answers of problems A (P, n, n), at patching.DISTANCES, in
     landscapes."""
 
     A: Tensor
