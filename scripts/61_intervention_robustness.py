@@ -61,7 +61,7 @@ def main(run):
     models = [run.upstream("SETUP-3", seed=seed).path("model.safetensors") for seed in SEEDS]
     energies = [load_energy(model, run.device, torch.float64) for model in models]
     counts = [size.natural, *[size.matched] * len(SEEDS), *[size.problems] * len(SEEDS)]
-    drawn = problems.draw(sum(counts), n, c, generator, torch.float64).to(run.device)
+    drawn = problems.draw(sum(counts), n, c, generator, dtype=torch.float64).to(run.device)
     run.dataset(f"P6-01 n={n}", problems.digest(drawn), "fresh", "ired.model.problems.draw")
     A, *others = drawn.split(counts)
     B, tried = others[: len(SEEDS)], others[len(SEEDS) :]

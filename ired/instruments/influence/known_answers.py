@@ -77,7 +77,7 @@ def check_datamodel(generator: torch.Generator) -> list[Check]:
     kept = removal.without_top(helps, 1 / N)
     named = [int((~row).nonzero()[0]) for row in kept]
     return [
-        compare(DATAMODEL, "LDS of true influences", 1, perfect, 1e-12),
+        compare(DATAMODEL, "LDS of true influences", expected=1, measured=perfect, tolerance=1e-12),
         # Random influences on N problems have cosines of 1/√N with the true ones, and M subsets tell
         # those with an error of 1/√M: four standard errors of the mean over T.
         Check(
@@ -98,7 +98,7 @@ def check_datamodel(generator: torch.Generator) -> list[Check]:
         Check(
             DATAMODEL, "true influences chosen over random ones", expected=2, measured=sum(judged.chosen), tolerance=0
         ),
-        compare(DATAMODEL, "planted helpers taken away", (7, 3, 9), named, 0),
+        compare(DATAMODEL, "planted helpers taken away", expected=(7, 3, 9), measured=named, tolerance=0),
     ]
 
 
@@ -149,4 +149,4 @@ def _near(what: str, expected: Tensor, measured: Tensor, tolerance: float) -> Ch
     """Relative to the largest number expected."""
     scale = expected.abs().max()
     known, got = ((t / scale).cpu().numpy() for t in (expected, measured))
-    return compare(INFLUENCE, what, known, got, tolerance)
+    return compare(INFLUENCE, what, expected=known, measured=got, tolerance=tolerance)

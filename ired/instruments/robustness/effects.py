@@ -63,7 +63,7 @@ def effects_of(
     done: Callable[[int], None] = lambda count: None,
 ) -> Effects:
     """Each direction added at DOSE spreads up and down, beside `draws` isotropic random ones of equal
-    norm, on the same runs; verdicts by the rule of `causality`, corrected over the directions."""
+    norm, on the same runs; verdicts by the rule of `interventions.verdicts`, corrected over the directions."""
     path = Path.of(energy, sampler, ground.tried, ground.start)
     bench = Bench(energy=energy, sampler=sampler, read=reading(energy), path=path, runs={}, draws=draws)
     base, truth = (bench.properties(y[None]) for y in (path.answers, path.y0))

@@ -46,7 +46,7 @@ class Study:
         return table[table["claimed"] != 0]
 
     def share_robust(self) -> Interval:
-        """Of the findings claimed, exact over findings (which share networks: see `without`)."""
+        """Of the findings claimed, exact over findings (which share networks: see `score.without_one`)."""
         robust = self.claimed["robust"]
         return proportion_interval(int(robust.sum()), len(robust))
 

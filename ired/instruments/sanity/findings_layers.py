@@ -255,7 +255,7 @@ def push_cells(
 
 @dataclass(frozen=True)
 class Around:
-    """States (L, P, M, d) around answers of problems A (P, n, n), at splice.DISTANCES, in
+    """States (L, P, M, d) around answers of problems A (P, n, n), at patching.DISTANCES, in
     landscapes."""
 
     A: Tensor

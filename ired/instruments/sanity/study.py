@@ -20,8 +20,8 @@ from ired.instruments.core.trajectories import record
 from ired.instruments.dictionaries.sparse_autoencoder import Dictionary
 from ired.instruments.sanity import (
     findings_answers,
-    findings_geometry as later,
-    findings_layers as layers_,
+    findings_geometry,
+    findings_layers,
     randomisation,
     survival_table,
 )
@@ -56,7 +56,7 @@ SOURCES = {
     "concepts in fc2": "P3-02",
     "concepts in fc3": "P3-02",
     "near singular raises answers": "P3-05",
-    **later.SOURCES,
+    **findings_geometry.SOURCES,
 }
 REASONS = {
     **{(f, c): _NO_DIRECTION for c in ("random", "orthogonal") for f in list(SOURCES)[:2]},
@@ -67,7 +67,7 @@ REASONS = {
     ("gradient keeps to few directions", "pairs"): _FIXED,
     ("gradient keeps to few directions", "noise"): "noise of equal covariance has the same subspace",
     ("gradient keeps to few directions", "linear"): "an affine map has no subspace of its own",
-    **later.REASONS,
+    **findings_geometry.REASONS,
 }
 
 
@@ -112,39 +112,42 @@ def cells(
 ) -> list[Cell]:
     """Every check of every finding that it applies to; `moves`: small changes of A for Jacobians."""
     b, networks, energy = bench, bench.networks, bench.energy
-    of = findings_answers
-    y = of.between(energy, b.y0, 0, STATES, generator)
+    y = findings_answers.between(energy, b.y0, k=0, count=STATES, generator=generator)
     affine = b.predictions["least_squares"]
     all_cells: list[Cell] = []
     for make in (
-        lambda: of.answers_follow(energy, b.answer, b.A, y0=b.y0, start=b.start, background=b.background),
-        lambda: of.answers_beat(energy, b.answer, b.A, y0=b.y0, start=b.start, predictions=b.predictions),
-        lambda: of.answers_turn(energy, b.answer, b.A, start=b.start, count=moves, generator=generator),
-        lambda: of.score_turns(energy, b.A, b.y, ENTRIES),
-        lambda: of.energy_ranks(energy, b.A, y0=b.y0, y=y, affine=affine),
-        lambda: of.gradient_in_frame(energy, b.A, y=b.path, generator=generator, background=b.background),
+        lambda: findings_answers.answers_follow(energy, b.answer, b.A, y0=b.y0, start=b.start, background=b.background),
+        lambda: findings_answers.answers_beat(energy, b.answer, b.A, y0=b.y0, start=b.start, predictions=b.predictions),
+        lambda: findings_answers.answers_turn(energy, b.answer, b.A, start=b.start, count=moves, generator=generator),
+        lambda: findings_answers.score_turns(energy, b.A, b.y, ENTRIES),
+        lambda: findings_answers.energy_ranks(energy, b.A, y0=b.y0, y=y, affine=affine),
+        lambda: findings_answers.gradient_in_frame(energy, b.A, y=b.path, generator=generator, background=b.background),
     ):
         all_cells += make().cells(networks, generator)
         tick(1)
-    all_cells += of.subspace(energy, networks, A=b.A, field_of=b.field, directions=b.subspace, generator=generator)
+    all_cells += findings_answers.subspace(
+        energy, networks, A=b.A, field_of=b.field, directions=b.subspace, generator=generator
+    )
     for layer, dictionary in b.dictionaries.items():
-        all_cells += layers_.dictionary_cells(
+        all_cells += findings_layers.dictionary_cells(
             networks, layer, dictionary, at=b.around, generator=generator, background=b.background
         )
         tick(1)
     for layer in b.shown.layers():
-        all_cells += layers_.concept_cells(networks, b.shown, layer, generator, b.background)
+        all_cells += findings_layers.concept_cells(networks, b.shown, layer, generator, b.background)
         tick(1)
-    all_cells += layers_.push_cells(networks, b.push, generator, b.background)
+    all_cells += findings_layers.push_cells(networks, b.push, generator, b.background)
     tick(1)
     pool = b.shown  # probes need many problems
     near = states.noised(energy, pool.y0, k=0, count=1, generator=generator)[0][:, 0]
     for findings in (
-        later.of_answers(energy, b.answer, b.A, start=b.start, generator=generator, background=b.background),
-        [later.linearised(energy, pool.A, near)],
-        [later.along_constant(energy, b.A, b.y0, generator)],
+        findings_geometry.of_answers(
+            energy, b.answer, b.A, start=b.start, generator=generator, background=b.background
+        ),
+        [findings_geometry.linearised(energy, pool.A, near)],
+        [findings_geometry.along_constant(energy, b.A, b.y0, generator)],
     ):
-        all_cells += later.cells(findings, networks, generator)
+        all_cells += findings_geometry.cells(findings, networks, generator)
         tick(1)
     return all_cells
 
@@ -283,13 +286,13 @@ def decay(bench: Bench, problems: int, tick: Callable[[int], None] = lambda done
         spans[network] = findings_answers.leading(fields[network], len(bench.subspace))
         here = {}
         for layer in bench.shown.layers():
-            values = layers_.concept_values(bench.shown, layer, active)
+            values = findings_layers.concept_values(bench.shown, layer, active)
             here[f"{layer}: concepts, AUROC − ½"] = values
         for layer, dictionary in bench.dictionaries.items():
-            h = layers_.activations(network.energy, bench.around, layer)
-            kept = layers_.gaps_kept(network.energy, bench.around, layer, h=h, put=dictionary(h))
+            h = findings_layers.activations(network.energy, bench.around, layer)
+            kept = findings_layers.gaps_kept(network.energy, bench.around, layer, h=h, put=dictionary(h))
             here[f"{layer}: dictionary, gaps kept"] = kept
-            here[f"{layer}: dictionary, variance"] = layers_.explained(dictionary, h)
+            here[f"{layer}: dictionary, variance"] = findings_layers.explained(dictionary, h)
         for measure, values in here.items():
             values = torch.as_tensor(values)
             tables.append(
@@ -313,7 +316,7 @@ def decay(bench: Bench, problems: int, tick: Callable[[int], None] = lambda done
     return concat(tables, ignore_index=True)
 
 
-def _cav(shown: Shown, place: layers_.Place, h: NDArray) -> Tensor:
+def _cav(shown: Shown, place: findings_layers.Place, h: NDArray) -> Tensor:
     """The CAV of a place with activations h, padded to nothing: layers are equally wide."""
     return torch.from_numpy(cav.fit(cav.PRIMARY, h, shown.pairs[place[0]].confounders))
 

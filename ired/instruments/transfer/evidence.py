@@ -4,7 +4,7 @@ fires       a strong feature's firing rate, counted from the mean rate of the la
             on firing more (or less) than others do; placebo: another feature of the layer
 means       Spearman's ρ of its mean activation with the property that it followed best on other
             problems, as products of standardised ranks, one a problem; placebo: problems permuted
-recovers    the energy gaps that a dictionary keeps, share of what a constant layer loses (`splice`);
+recovers    the energy gaps that a dictionary keeps, share of what a constant layer loses (`patching`);
             placebo: random directions of the data's covariance, as many and as sparse
 acts        by how much more a push along a direction moves the sampled answer than pushes of equal
             norm along random ones, relative to these; of a concept, too, by how much more its
