@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ired.instruments.attribution.integrated_gradients import ROWS, Answer, Case, Paths, Target, score
 from ired.instruments.core import random_directions, states
+from ired.instruments.core.states import symmetric
 from ired.instruments.statistics.intervals import Interval, mean_interval, paired_interval, student_interval
 from ired.instruments.statistics.tables import per_unit
 from ired.model.protocol import Energy
@@ -62,11 +63,6 @@ def gradients_by_problem(target: Target, A: Tensor, y: Tensor) -> Tensor:
     leaf = A.detach().clone().requires_grad_()
     gradient = Saliency(target.value).attribute(leaf, additional_forward_args=(y, *target.given), abs=False)
     return symmetric(gradient.detach())
-
-
-def symmetric(G: Tensor) -> Tensor:
-    """What a gradient (…, n, n) by A says about symmetric changes of A."""
-    return (G + G.mT) / 2
 
 
 # How attributions agree with it

@@ -12,6 +12,7 @@ from ired.instruments.attribution.integrated_gradients import Baseline, Paths, T
 from ired.instruments.core import states
 from ired.instruments.core.check import Check, compare, relative, to_scale
 from ired.instruments.core.reference_energies import Layered, References
+from ired.instruments.core.states import symmetric
 
 NAME = "attribution"
 
@@ -84,9 +85,7 @@ def _integrals(ideal: Any, k: int, A: Tensor, y: Tensor, y0: Tensor) -> list[Che
     return [
         relative(NAME, f"ideal gap by y, k={k}", size(closed), size(paths.attributions()[1]), 1e-6),
         relative(NAME, f"ideal score by A, k={k}", size(known), size(here), 1e-9),
-        relative(
-            NAME, f"ideal score by A from A/2, k={k}", size(2 * known), size(exact_sensitivity.symmetric(twice)), 1e-6
-        ),
+        relative(NAME, f"ideal score by A from A/2, k={k}", size(2 * known), size(symmetric(twice)), 1e-6),
         relative(NAME, f"gap by a layer, k={k}", size(h * h / (2 * sigma)), size(layer.attributions()[0]), 1e-6),
     ]
 

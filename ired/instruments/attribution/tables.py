@@ -8,9 +8,10 @@ import torch
 from pandas import DataFrame, Series, concat
 from torch import Tensor
 
-from ired.instruments.attribution.exact_sensitivity import cosine, symmetric
+from ired.instruments.attribution.exact_sensitivity import cosine
 from ired.instruments.attribution.integrated_gradients import WITHIN, Case, Pair, Paths
 from ired.instruments.core import states
+from ired.instruments.core.states import symmetric
 from ired.instruments.statistics.tables import summarise
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,8 @@ from ired.instruments.comparison.representation import Fingerprint, Ground, Size
 from ired.instruments.core import states
 from ired.instruments.core.check import Check, compare
 from ired.instruments.core.reference_energies import References
-from ired.instruments.core.sampler import denoised
 from ired.instruments.core.states import array
-from ired.instruments.layers.known_answers_ablation import Chain, Upside, background
+from ired.instruments.layers.known_answers_ablation import Chain, Upside, background, walk
 from ired.model.protocol import Energy
 
 NAME = "consistency"
@@ -44,20 +42,6 @@ SIZE = Size(
     draws=1,
     random=20,
 )
-
-
-def walk(
-    energy: Energy,
-    A: Any,
-    start: Tensor,
-    first: int | None = None,
-    callback: Callable[[Any], None] = lambda step: None,
-) -> Tensor:
-    """A sampler of one denoising step in every landscape, that shows where it starts. What was never
-    trained would run away, until its units are saturated and no direction moves them."""
-    last = energy.schedule.K - 1 if first is None else first
-    callback(SimpleNamespace(stage="start", landscape=last, inner=0, y=start))
-    return denoised(energy, A, start, first, callback, FAR)
 
 
 def a_ground(energy: Energy, like: Tensor, size: Any, generator: torch.Generator) -> Ground:
@@ -100,8 +84,11 @@ def check_consistency(references: References, generator: torch.Generator) -> lis
     ideal, algebraic, chain = references.ideal, references.algebraic, Chain(references.ideal, generator)
     ground = a_ground(ideal, references.A, SIZE, generator)
 
+    # What was never trained would run away, until its units are saturated and no direction moves them.
+    sampler = partial(walk, clip=FAR)
+
     def taken(energy: Energy) -> Fingerprint:
-        return representation.fingerprint(energy, ground, walk, SIZE)
+        return representation.fingerprint(energy, ground, sampler, SIZE)
 
     known, mlp = taken(ideal), taken(chain)
     other, thrice, upside = (taken(e) for e in (algebraic, Upside(ideal, 3.0), Upside(ideal, -1.0)))

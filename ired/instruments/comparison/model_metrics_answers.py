@@ -16,7 +16,7 @@ from ired.instruments.accuracy.metrics import affine_share
 from ired.instruments.attribution import exact_sensitivity
 from ired.instruments.core import states, trajectories
 from ired.instruments.core.sampler import Sampler
-from ired.instruments.core.states import array
+from ired.instruments.core.states import array, symmetric
 from ired.instruments.eigen_decomposition import eigen_exchange, eigen_split, study as eigen_study
 from ired.instruments.geometry import answer_errors, metrics
 from ired.instruments.transfer import ood_detection
@@ -119,8 +119,8 @@ def geometry(
     answers = energy.coordinates.decode(path.end / scale)
     frame = eigen_split.Frame.of(Y)
     blur = states.noise(energy, draws, len(A), generator=generator, like=A)
-    blur = metrics.symmetric(blur.unflatten(-1, A.shape[1:]))
-    M = metrics.symmetric(answers)
+    blur = symmetric(blur.unflatten(-1, A.shape[1:]))
+    M = symmetric(answers)
     noise = answer_errors.matched(Y, M, blur)
     far = (answer_errors.distances(each, Y)["affine-invariant"] for each in (M, noise))
     floor = LIFTED * float(frame.values[:, 0].min())

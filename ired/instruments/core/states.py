@@ -116,6 +116,11 @@ def antisymmetric_basis(n: int, like: Tensor) -> Tensor:
     return _matrix_basis(n, like, 1, -1.0)
 
 
+def symmetric(M: Tensor) -> Tensor:
+    """The symmetric part (M + Mᵀ)/2 of matrices (..., n, n); of a gradient by A, what it says about symmetric A."""
+    return (M + M.mT) / 2
+
+
 def antisymmetric(y: Tensor, n: int) -> Tensor:
     """The antisymmetric part of flattened matrices (..., n·n)."""
     Y = y.unflatten(-1, (n, n))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pandas import DataFrame, Series, concat
 from torch import Tensor
 
-from ired.instruments.core.states import array
+from ired.instruments.core.states import array, symmetric
 from ired.instruments.geometry import metrics
 from ired.instruments.geometry.metrics import METRICS
 from ired.instruments.statistics import intervals
@@ -52,7 +52,7 @@ def departure(M: Tensor) -> Departure:
     if bad.any():
         raise ValueError(f"matrix {tuple(bad.nonzero()[0].tolist())} is not finite")
     M = M.double()
-    values = torch.linalg.eigvalsh(metrics.symmetric(M))
+    values = torch.linalg.eigvalsh(symmetric(M))
     size = M.flatten(-2).norm(dim=-1)
     turned = ((M - M.mT) / 2).flatten(-2).norm(dim=-1)
     below = values.clamp(max=0).norm(dim=-1)
@@ -80,7 +80,7 @@ def distances(M: Tensor, Y: Tensor) -> dict[str, NDArray]:
 
     Infinite where M is not positive definite; the Euclidean one, which knows no cone, is always finite.
     """
-    S, Y = torch.broadcast_tensors(metrics.symmetric(M.double()), Y)
+    S, Y = torch.broadcast_tensors(symmetric(M.double()), Y)
     definite = torch.as_tensor(departure(S).definite, device=S.device)
     by_metric = {}
     for name, metric in METRICS.items():
@@ -127,8 +127,8 @@ def compare_all(M: Tensor, Y: Tensor, epsilon: Tensor) -> dict[str, list]:
     none; nearer (with _low, _high): mean of `Comparison.wins` and its interval over problems; ratio
     (…): geometric mean of the ratio of distances, over `pairs` problems (NaN below two).
     """
-    S = metrics.symmetric(M.double())
-    other = matched(Y, S, metrics.symmetric(epsilon))
+    S = symmetric(M.double())
+    other = matched(Y, S, symmetric(epsilon))
     answer, noise = distances(S, Y), distances(other, Y)
     rows = []
     for name in METRICS:
@@ -244,7 +244,7 @@ def groups(A: Tensor, Y: Tensor, sampled: Tensor) -> dict[str, Tensor]:
     """Matrices to take means of: "problems" A and "answers" Y (P, n, n), and of the "sampled" answers (P, n, n) the
     symmetric parts of those that are positive definite, if there are two."""
     definite = torch.as_tensor(departure(sampled).definite)
-    chosen = {"sampled": metrics.symmetric(sampled)[definite]} if definite.sum() > 1 else {}
+    chosen = {"sampled": symmetric(sampled)[definite]} if definite.sum() > 1 else {}
     return {"problems": A, "answers": Y} | chosen
 
 

@@ -9,6 +9,7 @@ import torch
 
 from ired.instruments.core import states
 from ired.instruments.core.check import Check, compare
+from ired.instruments.core.states import symmetric
 from ired.instruments.geometry import answer_errors, metric_laws, metrics
 
 
@@ -65,9 +66,9 @@ def check_spd_answers(generator: torch.Generator) -> list[Check]:
     A, E = _problems(2, 60, 4, generator)
     Y, n = metrics.power(A, -1), 4
     # E has the size of problems: an error along each direction in proportion to the answer there.
-    end, near = metrics.symmetric(Y @ E @ Y), torch.tensor([0.05])
+    end, near = symmetric(Y @ E @ Y), torch.tensor([0.05])
     small = metrics.METRICS["affine-invariant"].geodesic(Y, end, near)[:, 0]
-    epsilon = metrics.symmetric(torch.randn(9, len(Y), n, n, generator=generator, dtype=torch.float64))
+    epsilon = symmetric(torch.randn(9, len(Y), n, n, generator=generator, dtype=torch.float64))
     noise = answer_errors.matched(Y, small, epsilon)
     size = [states.array((M - Y).flatten(-2).norm(dim=-1)) for M in (small, noise)]
     checks.append(compare(name, "size of matched noise", *size, 1e-12))

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ired.instruments.core.states import array
+from ired.instruments.core.states import array, symmetric
 from ired.instruments.geometry import metrics
 from ired.instruments.geometry.metrics import METRICS, Metric
 
@@ -159,7 +159,7 @@ def means(A: Tensor) -> Iterator[Law]:
     (affine-invariant, log-Euclidean), the squared mean root (Bures-Wasserstein), or the mean.
     """
     values, U = torch.linalg.eigh(A)
-    commuting = metrics.symmetric((U[:1] * values[:, None, :]) @ U[:1].mT)
+    commuting = symmetric((U[:1] * values[:, None, :]) @ U[:1].mT)
     geometric = values.log().mean(0).exp()
     for name, metric in METRICS.items():
         spectrum = {"Bures-Wasserstein": values.sqrt().mean(0) ** 2, "Euclidean": values.mean(0)}
@@ -208,4 +208,4 @@ def worst(measured: Tensor, expected: Tensor, scale: Tensor | None = None) -> fl
 
 
 def _congruent(C: Tensor, M: Tensor) -> Tensor:
-    return metrics.symmetric(C @ M @ C.mT)
+    return symmetric(C @ M @ C.mT)

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from ired.instruments.core import states
+from ired.instruments.core.states import symmetric
 from ired.instruments.geometry.geomstats_manifold import (
     ask,
     ask_in_a_row,
@@ -48,11 +49,6 @@ def check(M: Tensor, what: str = "matrix", tolerance: float = ASYMMETRY) -> Tens
     """
     _cholesky(M, what, tolerance)
     return M
-
-
-def symmetric(M: Tensor) -> Tensor:
-    """The symmetric part (M + Mᵀ)/2."""
-    return (M + M.mT) / 2
 
 
 def logm(P: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from ired.instruments.core import states as points
 from ired.instruments.core.check import Check, compare
 from ired.instruments.core.reference_energies import Around, Layered, References
+from ired.instruments.core.sampler import denoised
 from ired.instruments.layers import ablation, ablation_damage, ablation_ranking
 from ired.instruments.layers.ablation import LAYERS, Ablated, Habits, instead
 from ired.instruments.statistics.regression import least_squares
@@ -97,20 +98,16 @@ class Upside(Around):
 
 def walk(
     energy: Energy,
-    A: Tensor,
+    A: Any,
     start: Tensor,
     first: int | None = None,
     callback: Callable[[Any], None] = lambda step: None,
+    clip: float = float("inf"),
 ) -> Tensor:
-    """A sampler of one denoising step in every landscape: exact on ideal landscapes."""
-    y, first = start, energy.schedule.K - 1 if first is None else first
-    root = energy.schedule.sqrt_alpha_bar.tolist()
-    callback(SimpleNamespace(stage="start", landscape=first, y=y))
-    for k in reversed(range(first + 1)):
-        y = y - points.sigma(energy, k) * energy.gradient(A, y, k)
-        callback(SimpleNamespace(stage="denoise", landscape=k, y=y))
-        y = y / root[k] * (root[k - 1] if k else 1)
-    return y
+    """`denoised`, a sampler of one denoising step in every landscape, that shows where it starts."""
+    last = energy.schedule.K - 1 if first is None else first
+    callback(SimpleNamespace(stage="start", landscape=last, inner=0, y=start))
+    return denoised(energy, A, start, first, callback, clip)
 
 
 def background(like: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -18,10 +18,10 @@ from torch import Tensor
 from ired.instruments.accuracy import linear_surrogate
 from ired.instruments.circuits.energy_outputs import OUTPUT
 from ired.instruments.core import random_directions, states
-from ired.instruments.core.states import array
+from ired.instruments.core.states import array, symmetric
 from ired.instruments.eigen_decomposition import eigen_split
 from ired.instruments.eigen_decomposition.eigen_split import Frame
-from ired.instruments.geometry import answer_errors, metrics
+from ired.instruments.geometry import answer_errors
 from ired.instruments.probing import ridge
 from ired.instruments.probing.logistic import widening
 from ired.instruments.sanity.findings_answers import DRAWS, Answer, Background, Finding, Networks
@@ -59,8 +59,8 @@ def cells(findings: Sequence[Finding], networks: Networks, generator: torch.Gene
 def definite_beyond(M: Tensor, Y: Tensor, epsilon: Tensor) -> NDArray:
     """1 where the symmetric part of M (P, n, n) is positive definite, else 0, minus the share of
     matrices for which that holds that are as far from Y (P, n, n) along ε (D, P, n, n): (P,)."""
-    S = metrics.symmetric(M.double())
-    noise = answer_errors.departure(answer_errors.matched(Y, S, metrics.symmetric(epsilon)))
+    S = symmetric(M.double())
+    noise = answer_errors.departure(answer_errors.matched(Y, S, symmetric(epsilon)))
     return answer_errors.departure(S).definite - noise.definite.mean(0)
 
 

@@ -11,9 +11,9 @@ from ired.instruments.core import states as points
 from ired.instruments.core.check import Check, compare
 from ired.instruments.core.random_directions import normal
 from ired.instruments.core.reference_energies import References
-from ired.instruments.core.states import array
+from ired.instruments.core.states import array, symmetric
 from ired.instruments.eigen_decomposition.eigen_split import Frame
-from ired.instruments.geometry import answer_errors, metrics
+from ired.instruments.geometry import answer_errors
 from ired.instruments.layers.known_answers_ablation import background
 from ired.instruments.sanity import findings_answers, findings_geometry, randomisation, survival_table
 from ired.instruments.sanity.findings_answers import Networks
@@ -231,8 +231,8 @@ def _later(name: str, generator: torch.Generator) -> list[Check]:
     """Findings of Phases 4 and 5 on planted data: there in full, and at their zero."""
     n, size = 4, 6
     R = 2 * torch.rand(6 * COUNT, n, n, generator=generator, dtype=torch.float64, device=generator.device) - 1
-    Y = metrics.symmetric(torch.linalg.inv(2 * R @ R.mT + 0.5 * torch.eye(n).to(R)))
-    noise = metrics.symmetric(normal(33, *Y.shape, generator=generator))
+    Y = symmetric(torch.linalg.inv(2 * R @ R.mT + 0.5 * torch.eye(n).to(R)))
+    noise = symmetric(normal(33, *Y.shape, generator=generator))
     kept = findings_geometry.definite_beyond(1.6 * Y, Y, noise[1:])
     lost = findings_geometry.definite_beyond(answer_errors.matched(Y, 1.6 * Y, noise[0]), Y, noise[1:])
     D, frame = Y @ Y, Frame.of(Y)

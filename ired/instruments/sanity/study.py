@@ -16,6 +16,7 @@ from ired.instruments.concepts import cav
 from ired.instruments.concepts.pairs import Population, concept_pairs
 from ired.instruments.core import states
 from ired.instruments.core.directions import Direction
+from ired.instruments.core.states import symmetric
 from ired.instruments.core.trajectories import record
 from ired.instruments.dictionaries.sparse_autoencoder import Dictionary
 from ired.instruments.sanity import (
@@ -260,7 +261,7 @@ def maps(bench: Bench, energy: Energy, problems: int) -> dict[str, Tensor]:
     score = integrated_gradients.score(energy, 0, ENTRIES[0])
     return {
         "score gradient": exact_sensitivity.gradients_by_problem(score, A, y),
-        "integrated gradients": exact_sensitivity.symmetric(paths.attributions()[0]),
+        "integrated gradients": symmetric(paths.attributions()[0]),
     }
 
 

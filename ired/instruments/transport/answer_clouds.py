@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 from torch import Tensor
 
-from ired.instruments.core.states import array, symmetric_basis
+from ired.instruments.core.states import array, symmetric, symmetric_basis
 from ired.instruments.geometry import metrics
 from ired.instruments.statistics.intervals import adjust
 from ired.instruments.transport import distances as transport
@@ -50,7 +50,7 @@ FEWEST = 20  # SPD matrices of a cloud that the affine-invariant cost is asked a
 
 def definite(Y: Tensor) -> NDArray:
     """Which matrices (N, n, n) have a positive definite symmetric part, bool (N,)."""
-    return array(torch.linalg.cholesky_ex(metrics.symmetric(Y)).info == 0)
+    return array(torch.linalg.cholesky_ex(symmetric(Y)).info == 0)
 
 
 def asymmetry(Y: Tensor) -> float:
@@ -90,14 +90,14 @@ def affine_invariant(truths: Tensor) -> Ground:
     basis = symmetric_basis(truths.shape[-1], truths)
 
     def points(Y: Tensor) -> Tensor:
-        return metrics.logm(metrics.symmetric(white @ metrics.symmetric(Y) @ white)).flatten(-2) @ basis.mT
+        return metrics.logm(symmetric(white @ symmetric(Y) @ white)).flatten(-2) @ basis.mT
 
     return Ground(AFFINE, points, lambda Y: np.log(_eigenvalues(Y)), affine_squared)
 
 
 def affine_squared(X: Tensor, Y: Tensor, pairs: int = 2**16) -> NDArray:
     """Squared affine-invariant distances (N, M) of SPD matrices' symmetric parts, `pairs` at a time."""
-    X, Y = metrics.symmetric(X), metrics.symmetric(Y)
+    X, Y = symmetric(X), symmetric(Y)
     rows = X[:, None].split(max(1, pairs // len(Y)))
     return array(torch.cat([metrics.METRICS[AFFINE].distance(part, Y) for part in rows]) ** 2)
 
@@ -287,4 +287,4 @@ def _middle(draws: NDArray) -> tuple[float, float, float]:
 
 
 def _eigenvalues(Y: Tensor) -> NDArray:
-    return array(torch.linalg.eigvalsh(metrics.symmetric(Y)))
+    return array(torch.linalg.eigvalsh(symmetric(Y)))

@@ -45,7 +45,7 @@ from torch import Tensor
 
 from ired.instruments.core import states
 from ired.instruments.core.energy_gap import above_first
-from ired.instruments.core.states import array
+from ired.instruments.core.states import array, symmetric
 from ired.instruments.geometry import metrics
 from ired.instruments.statistics.intervals import Interval, mean_interval, paired_interval
 from ired.instruments.statistics.tables import per_unit, summarise
@@ -86,7 +86,7 @@ def candidates(
     t = torch.rand(len(KINDS), P, each, **source).to(Y)
     t = nearest * (farthest / nearest) ** t * _size(Y)[:, None]
     middle, root, G = Y[:, None], metrics.power(Y, 0.5)[:, None], torch.randn(3, P, each, n, n, **source).to(Y)
-    E, S, turn = metrics.symmetric(G[0]), metrics.symmetric(G[1]), (G[2] - G[2].mT) / 2
+    E, S, turn = symmetric(G[0]), symmetric(G[1]), (G[2] - G[2].mT) / 2
     # Each of the other problems' answers in turn, and no further than to itself.
     toward = torch.stack([Y.roll(i % (P - 1) + 1, 0) - Y for i in range(each)], 1)
     share = (t[1] / _size(toward)).clamp_max(1)
@@ -95,8 +95,8 @@ def candidates(
     kinds = (
         middle + E * (t[0] / _size(E))[..., None, None],
         middle + share[..., None, None] * toward,
-        metrics.symmetric(root @ metrics.expm(S) @ root),
-        metrics.symmetric(Q @ middle @ Q.mT),
+        symmetric(root @ metrics.expm(S) @ root),
+        symmetric(Q @ middle @ Q.mT),
     )
     C = torch.cat(kinds, 1)
     kind = np.repeat(np.arange(len(KINDS)), each)

@@ -12,7 +12,7 @@ from ired.instruments.core import states
 from ired.instruments.core.check import Check, compare
 from ired.instruments.core.random_directions import normal
 from ired.instruments.core.reference_energies import References
-from ired.instruments.core.states import array
+from ired.instruments.core.states import array, symmetric
 from ired.instruments.geometry import metrics
 from ired.instruments.transport import annealing, answer_clouds, distances, energy_ranking
 
@@ -178,7 +178,7 @@ def check_transport_path(generator: torch.Generator) -> list[Check]:
 def check_transport_energy(references: References, generator: torch.Generator) -> list[Check]:
     """The ideal energy ranks answers as L2 does, exactly, and nothing is left beyond it."""
     name, energy = "transport_energy", references.ideal
-    Y = metrics.symmetric(torch.linalg.inv(references.A))
+    Y = symmetric(torch.linalg.inv(references.A))
     made = energy_ranking.candidates(Y, 8, generator)
     measured = energy_ranking.distances(made)
     k, sigma = references.landscapes[1], states.sigma(energy, references.landscapes[1])

@@ -5,8 +5,9 @@ import pytest
 import torch
 from pandas import DataFrame
 
-from ired.instruments.attribution import exact_sensitivity, integrated_gradients, tables
+from ired.instruments.attribution import integrated_gradients, tables
 from ired.instruments.attribution.integrated_gradients import Paths
+from ired.instruments.core.states import symmetric
 
 
 def test_attributions_turned_into_eigen_directions_keep_their_sum(network, problems, y, y0, begins):
@@ -42,7 +43,7 @@ def test_tables_have_a_row_for_every_case(ideal, algebraic, network, at):
     assert len(tables.shares(cases)) == 2 * 3 * 6
     maps = tables.heatmaps(cases)
     A = cases["gap", "mean", 0].attributions()[0]
-    torch.testing.assert_close(maps["gap", "mean", 0, "A"], exact_sensitivity.symmetric(A).mean(0))
+    torch.testing.assert_close(maps["gap", "mean", 0, "A"], symmetric(A).mean(0))
     between = tables.between_baselines(cases)
     assert len(between) == 2 * 3 * 3
     np.testing.assert_allclose(between.query("first == second")["cosine"], 1)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from ired.instruments.core.states import symmetric
 from ired.instruments.geometry import answer_errors, metrics
 from ired.instruments.geometry.metrics import METRICS
 
@@ -88,7 +89,7 @@ def test_errors_in_proportion_to_the_answer_beat_noise(generator, epsilon):
     """Y moved along itself by 20 %: no farther than 0.2·√n in affine-invariant distance."""
     spectrum = torch.logspace(-2, 1, 4, dtype=torch.float64)
     Q = torch.linalg.qr(torch.randn(20, 4, 4, generator=generator, dtype=torch.float64)).Q
-    Y = metrics.symmetric((Q * spectrum) @ Q.mT)
+    Y = symmetric((Q * spectrum) @ Q.mT)
     noise = torch.randn(5, 20, 4, 4, generator=generator, dtype=torch.float64)
     found = answer_errors.compare_all(1.2 * Y, Y, noise)
     assert found["metric"] == list(METRICS)

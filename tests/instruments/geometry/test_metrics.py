@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from ired.instruments.core.states import symmetric
 from ired.instruments.geometry import geomstats_manifold, metrics
 from ired.instruments.geometry.metrics import METRICS
 from ired.model import problems
@@ -22,7 +23,7 @@ def drawn(count, n=4, c=0.5, purpose="spd"):
 
 def tangents(count, n=4, purpose="tangents"):
     V = torch.randn(count, n, n, generator=problems.generator(0, purpose), dtype=torch.float64)
-    return metrics.symmetric(V)
+    return symmetric(V)
 
 
 def close(a, b, tolerance=1e-8):
@@ -74,7 +75,7 @@ def test_geomstats_needs_what_is_ours(plain):
     assert (BURES.distance(P, P) < 1e-13 * far).all()
     U, V = torch.linalg.eigh(P[0]).eigenvectors, tangents(1)[0]
     for values, least in (((5.0, 5 + 1e-9, 7, 8), 1e-8), ((1e4, 1e4, 1e4, 1e4), 1e-2)):
-        M = metrics.symmetric(U * torch.tensor(values, dtype=V.dtype) @ U.mT)
+        M = symmetric(U * torch.tensor(values, dtype=V.dtype) @ U.mT)
         smooth = torch.tensor(values, dtype=V.dtype)  # D log in the eigenbasis, with all digits:
         quotient = torch.log1p((smooth[:, None] - smooth) / smooth) / (smooth[:, None] - smooth)
         expected = U @ (torch.where(smooth[:, None] == smooth, 1 / smooth, quotient) * (U.mT @ V @ U)) @ U.mT
@@ -150,7 +151,7 @@ def test_hessian_is_the_second_derivative_along_geodesics(metric):
 
     basis = metric.basis(P)
     for i in range(len(P)):
-        G = metrics.symmetric(torch.func.grad(f)(P[i]))
+        G = symmetric(torch.func.grad(f)(P[i]))
         H = torch.func.hessian(f)(P[i]).reshape(n * n, n * n)
         found = metric.hessian(P[i], G, H)
         close(found, found.mT, 1e-10)
@@ -194,7 +195,7 @@ def test_affine_invariance_and_inversion():
     C = torch.randn(5, 4, 4, generator=problems.generator(0, "congruence"), dtype=torch.float64)
 
     def move(M):
-        return metrics.symmetric(C @ M @ C.mT)
+        return symmetric(C @ M @ C.mT)
 
     def invert(M):
         return metrics.power(M, -1.0)
@@ -217,7 +218,7 @@ def test_karcher_means(metric):
     assert metric.inner(mean, total, total).sqrt() < 1e-11
     # Commuting matrices: every metric's mean is the power mean of the spectra that belongs to it.
     U, values = torch.linalg.eigh(X[0]).eigenvectors, torch.linalg.eigvalsh(X)
-    commuting = metrics.symmetric((U * values[:, None, :]) @ U.mT)
+    commuting = symmetric((U * values[:, None, :]) @ U.mT)
     expected = {
         AFFINE: values.log().mean(0).exp(),
         LOG: values.log().mean(0).exp(),

@@ -5,6 +5,7 @@ import pytest
 import scipy.linalg
 import torch
 
+from ired.instruments.core.states import symmetric
 from ired.instruments.geometry import metrics
 from ired.instruments.transport import answer_clouds, distances
 from ired.instruments.transport.answer_clouds import AFFINE, EUCLIDEAN, MEASURES, Yardstick
@@ -96,4 +97,4 @@ def test_what_is_not_spd_is_counted_and_left_out_where_it_has_no_distance(Y):
     assert set(found["ranks"]["cost"]) == set(found["entropy"]["cost"]) == {EUCLIDEAN, AFFINE}
     assert (found["entropy"]["entropic"] > found["entropy"]["exact"]).all()
     with pytest.raises(ValueError, match="true answer 3 is not positive definite"):
-        answer_clouds.affine_invariant(metrics.symmetric(cloud))
+        answer_clouds.affine_invariant(symmetric(cloud))

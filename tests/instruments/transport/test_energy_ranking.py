@@ -5,13 +5,14 @@ import pytest
 import torch
 from scipy import stats
 
+from ired.instruments.core.states import symmetric
 from ired.instruments.geometry import metrics
 from ired.instruments.transport import energy_ranking as ranking
 
 
 @pytest.fixture
 def made(problems, generator):
-    return ranking.candidates(metrics.symmetric(torch.linalg.inv(problems)), 9, generator)
+    return ranking.candidates(symmetric(torch.linalg.inv(problems)), 9, generator)
 
 
 def of(made, kind):
@@ -111,7 +112,7 @@ def test_all_energies_see_the_same_noise(network, ideal, problems, made, generat
 
 
 def test_bad_answers_are_named(problems, generator, network):
-    Y = metrics.symmetric(torch.linalg.inv(problems))
+    Y = symmetric(torch.linalg.inv(problems))
     Y[2] -= 9 * torch.eye(4)
     with pytest.raises(ValueError, match="true answer 2 is not positive definite: .* -"):
         ranking.candidates(Y, 2, generator)
