@@ -28,7 +28,7 @@ from pandas import DataFrame, Series
 from scipy import special
 
 from ired.instruments.statistics import intervals
-from ired.instruments.statistics.intervals import Interval, fieller, sign_flip
+from ired.instruments.statistics.intervals import Interval, sign_flip
 from ired.instruments.statistics.power import detectable
 
 COLUMNS = ("variant", "seed", "metric", "value")
@@ -180,7 +180,7 @@ def compare(
     tests, within = paired(first, second, level, seed), np.stack([first, second]).var(-1, ddof=1)
     within = np.sqrt(within.mean(0))
     beside = [intervals.bootstrap_interval(row, level, seed=seed, resamples=resamples) for row in tests.difference]
-    relative, relative_low, relative_high = fieller(first, second, level)
+    relative, relative_low, relative_high = intervals.fieller(first, second, level)
     adjusted = intervals.adjust(tests.p_t)
     columns = {
         "variant": [variant for variant, _ in cells],
@@ -272,7 +272,7 @@ def against_constant(
     plain, beyond = (paired(values, share * constant, level, seed) for share in (1.0, 1 - margin))
     if constant.mean() <= 0:
         raise ValueError(f"a share of a constant needs a positive one, not {constant.mean():g}")
-    share, low, high = (float(v) for v in fieller(values, constant, level))
+    share, low, high = (float(v) for v in intervals.fieller(values, constant, level))
     if not np.isfinite(low):
         raise ValueError("the constant differs so much between seeds that no share of it is known")
     least, count = detectable(len(values), level=level), len(values)
