@@ -50,7 +50,7 @@ def main(run):
         described = problems.properties(A)
         kinds += [{"family": family} | {k: v[i].item() for k, v in described.items()} for i in range(min(len(A), 1000))]
         run.metrics({f"{family}.median_{k}": v.median() for k, v in described.items()})
-        run.dataset(f"{family} n={n}", problems.digest(A), family, "ired.model.problems.FAMILIES")
+        run.dataset(f"{family} n={n}", problems.problem_digest(A), family, "ired.model.problems.FAMILIES")
     run.tensors("problems", {f"{f}.A": A for f, A in sets.items()}, meta={"n": n, "c": c, "seed": run.seed})
     run.tensors("errors", errors)
     table, kinds = pandas.DataFrame(rows), pandas.DataFrame(kinds)
@@ -59,7 +59,7 @@ def main(run):
     run.metrics({f"mse.{row['family']}.{row['predictor']}": row["mse"] for row in rows})
     run.figure(
         "properties",
-        figures.plot_properties(kinds),
+        figures.plot_problem_properties(kinds),
         f"Empirical distributions over up to 1000 problems of each family (n = {n}).",
     )
     run.figure(

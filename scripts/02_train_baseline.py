@@ -64,7 +64,7 @@ def main(run):
 
     # The model: one that is kept or handed in, or a new one.
     energy = configured(run.variant, run.profile.problem, run.profile.model)
-    model, provenance = baseline.given(run, energy) or baseline.train(
+    model, provenance = baseline.given_model(run, energy) or baseline.train_energy(
         run, energy, A=sets["validation.A"][:256], reference_errors=reference_errors, sampled=sampled, mse=mse
     )
     baseline.log(run, model, provenance)
@@ -87,7 +87,7 @@ def main(run):
     # Is it better than predictors that know less, and does the average stand for the weights themselves?
     at_the_end = provenance.get("at_the_end", {})
     run.metrics({f"mse_at_the_end.{family}": interval["estimate"] for family, interval in at_the_end.items()})
-    verdicts = baseline.verdicts(measured, sampling.inner_steps, upstream, at_the_end.get("test", {}))
+    verdicts = baseline.baseline_verdicts(measured, sampling.inner_steps, upstream, at_the_end.get("test", {}))
     for name, (met, numbers) in verdicts.items():
         run.criterion(name, met, **numbers)
     averaged = measured["test"].mse[sampling.inner_steps]

@@ -48,7 +48,7 @@ def main(run):
         problems.generator(0, "calibration"),
         torch.float64,
     ).to(run.device)
-    run.dataset(f"calibration n={n}", problems.digest(A), "calibration", "ired.model.problems.draw")
+    run.dataset(f"calibration n={n}", problems.problem_digest(A), "calibration", "ired.model.problems.draw")
     settings = {
         "as in the profile": Coordinates(n, config.shift, config.scale, config.symmetric),
         "raw": Coordinates(n),
@@ -75,7 +75,7 @@ def main(run):
         figures.plot_calibration(table),
         "Known answers, each as the part of its tolerance that the measured error takes up.",
     )
-    for name, (met, numbers) in study.verdicts(table).items():
+    for name, (met, numbers) in study.calibration_verdicts(table).items():
         run.criterion(name, met, **numbers)
     run.headline("known answers recovered", table.passed.mean())
     study.demand_all(answers)

@@ -32,7 +32,7 @@ def main(run):
     from ired.instruments.statistics.tables import per_unit, summarise, weakest_margin
     from ired.model import problems
     from ired.model.reference import panel
-    from ired.model.sampling import Sampler
+    from ired.model.sampling import AnnealedSampler
 
     run.gate("SETUP-5")
     energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
@@ -41,7 +41,7 @@ def main(run):
     y0 = states.answers(model, A)
     random = problems.generator(run.seed, "slices")
     start = model.coordinates.noise(len(A), generator=random, dtype=A.dtype).to(run.device)
-    walked = record(Sampler(**run.profile.sampling).answers, model, A, start)
+    walked = record(AnnealedSampler(**run.profile.sampling).answers, model, A, start)
     with run.progress(model.schedule.K, "slices, landscapes") as bar:
         table, pictures = study.slice_tables(
             energies, A, y0, walked, extent=extent, resolution=run.params.resolution, generator=random, done=bar.update

@@ -68,7 +68,7 @@ def main(run):
     run.headline("mean curvature × σ, k=0", scale.estimate, scale.low, scale.high)
     run.figure(
         "spectra",
-        figures.plot_spectra(spectra),
+        figures.plot_hessian_spectra(spectra),
         f"Eigenvalues of σ_k·Hessian over {len(A)} problems at noised answers: median and middle 90 % "
         "at every rank. Ideal: all 1. Below: the Gauss–Newton and the residual part alone.",
     )

@@ -48,7 +48,7 @@ def main(run):
     # Fresh problems, drawn anew for every set; no experiment has seen them.
     sets = [problems.generator(1000 * run.seed + s, "P1-04") for s in range(size.sets)]
     A = torch.cat([problems.FAMILIES["same"](size.problems, n, c, drawn) for drawn in sets]).to(run.device)
-    run.dataset(f"P1-04 n={n}", problems.digest(A), "fresh", "ired.model.problems.FAMILIES")
+    run.dataset(f"P1-04 n={n}", problems.problem_digest(A), "fresh", "ired.model.problems.FAMILIES")
     y0, stream = states.answers(energies["trained"], A), partial(problems.generator, run.seed)
     with run.progress(len(energies), "metrics and descents, energies") as bar:
         tables = study.basin_tables(

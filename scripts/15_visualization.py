@@ -62,7 +62,7 @@ def main(run):
     unmet = [f"{row['name']} ({row['experiment']})" for row in rows if not row["met"]]
     run.html(
         "summary",
-        summary_page.page(
+        summary_page.summary_page(
             f"Phase 1: energy landscapes ({run.profile.name}, seed {run.seed}, negatives: {run.variant})",
             f"{len(met)} of {len(rows)} criteria are met. A criterion that is not met is a finding.",
             [("Not met", "; ".join(unmet) or "none")],

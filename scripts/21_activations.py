@@ -33,12 +33,12 @@ def main(run):
     from ired.instruments.dictionaries.activations import SPLITS, Shards, ShardWriter
     from ired.model import problems
     from ired.model.checkpoint import load_energy
-    from ired.model.sampling import Sampler
+    from ired.model.sampling import AnnealedSampler
 
     run.gate("SETUP-5")
     source, params = run.upstream("SETUP-3"), run.params
     energy = load_energy(source.path("model.safetensors"), run.device)
-    n, c, sampler = energy.coordinates.n, run.profile.problem.c, Sampler(**run.profile.sampling)
+    n, c, sampler = energy.coordinates.n, run.profile.problem.c, AnnealedSampler(**run.profile.sampling)
     writer, sets = ShardWriter(run.tensors, energy.schedule.K, source.run_id), {}
     for split, count in zip(SPLITS, (params.problems, params.held_out), strict=True):
         generator = problems.generator(run.seed, f"activations {split}")
@@ -49,7 +49,7 @@ def main(run):
             for tokens in shards:
                 writer.add(split, tokens)
                 bar.update(len(tokens.problem.unique()))
-        run.dataset(f"activations {split} n={n}", problems.digest(A), split, "ired.model.problems.draw")
+        run.dataset(f"activations {split} n={n}", problems.problem_digest(A), split, "ired.model.problems.draw")
     run.json("index", writer.index)
     run.tensors("problems", sets)
     run.tensors("moments", writer.moment_tensors())

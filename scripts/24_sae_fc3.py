@@ -7,13 +7,13 @@ equal sparsity: PCA, ICA, the neurons themselves, and a random dictionary with a
 What counts against: as much recovered from random directions, or dictionaries that every seed draws anew.
 """
 
-from ired.experiments.dictionaries import CRITERIA, PARAMS, study
+from ired.experiments.dictionaries import CRITERIA, PARAMS, study_layer
 from ired.lab.command import command
 
 
 @command("P2-04", criteria=CRITERIA, **PARAMS)
 def main(run):
-    study(run, "fc3")
+    study_layer(run, "fc3")
 
 
 if __name__ == "__main__":

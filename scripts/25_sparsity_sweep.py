@@ -46,7 +46,7 @@ def main(run):
             plan = Plan(params.steps, params.rate)
             trained, _ = bench.train(members, plan, params.batch, bar.update, run.checkpoint(layer))
         judged = bench.judge({m.name: dictionary for m, dictionary in trained.items()})
-        rows = study.table(judged, {m.name: m for m in members}).assign(layer=layer)
+        rows = study.dictionary_table(judged, {m.name: m for m in members}).assign(layer=layer)
         for member in members:
             told = {
                 "layer": layer,

@@ -35,7 +35,7 @@ def main(run):
     import pandas
     import torch
 
-    from ired.experiments.studied_dictionaries import studied
+    from ired.experiments.studied_dictionaries import dictionary_of_run
     from ired.instruments.core import states
     from ired.instruments.dictionaries import figures_catalogue as figures, interpretation, rule_descriptions
     from ired.instruments.dictionaries.activations import Shards
@@ -55,7 +55,7 @@ def main(run):
     interpreted, pages = {}, []
     for layer, exp_id in LAYERS.items():
         learned, best = run.upstream(exp_id), operating_points[layer]
-        dictionary, name = studied(run, exp_id), learned.json("chosen")["primary"]
+        dictionary, name = dictionary_of_run(run, exp_id), learned.json("chosen")["primary"]
         of_layer = interpreted[layer] = interpretation.interpret(
             model,
             layer,
@@ -66,7 +66,7 @@ def main(run):
             y0=y0,
             columns=columns,
             properties=properties,
-            sizes=interpretation.Sizes(params.top, params.others, params.tokens, params.pictures),
+            sizes=interpretation.InterpretationSizes(params.top, params.others, params.tokens, params.pictures),
             generator=problems.generator(run.seed, f"features {layer}"),
         )
         numbers = of_layer.summary()
@@ -77,20 +77,22 @@ def main(run):
         page = of_layer.page(layer, stability, columns, properties)
         page["note"] = figures.note(name, numbers, best, is_best)
         pages.append(page)
-        run.figure(f"overview_{layer}", figures.plot_overview(layer, page["table"], page["arrays"]), page["note"])
-    effects = interpretation.effects(interpreted)
+        run.figure(
+            f"overview_{layer}", figures.plot_strongest_features(layer, page["table"], page["arrays"]), page["note"]
+        )
+    effects = interpretation.checked_effects(interpreted)
     run.table("effects", effects)
     run.table("features", pandas.concat([page["table"] for page in pages], ignore_index=True))
     run.tensors("pictures", {f"{page['name']}.{name}": x for page in pages for name, x in page["arrays"].items()})
     title = f"Feature catalogue ({run.profile.name}, seed {run.seed}, negatives: {run.variant})"
-    run.html("catalogue", figures.page(title, pages))
+    run.html("catalogue", figures.catalogue_page(title, pages))
     run.figure(
         "agreement",
-        figures.plot_agreement(effects),
+        figures.plot_ablation_agreement(effects),
         "Mean effect of a feature on the energy gap to the answer: by gradient × activation, and exactly.",
     )
 
-    for criterion, (met, numbers) in interpretation.verdicts(interpreted.values()).items():
+    for criterion, (met, numbers) in interpretation.interpretation_verdicts(interpreted.values()).items():
         run.criterion(criterion, met, **numbers)
     weakest = interpretation.weakest_agreement(interpreted.values())
     run.headline("agreement with ablation, weakest layer", weakest.estimate, weakest.low, weakest.high)

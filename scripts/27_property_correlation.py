@@ -55,34 +55,34 @@ def main(run):
 
     problem, token = columns["problem"], property_correlation.one_token_each(columns["problem"], rng)
     properties = property_correlation.properties_of(A, problems.properties(A), columns, token)
-    inputs = property_correlation.inputs(A, columns["y"][token])
+    inputs = property_correlation.input_units(A, columns["y"][token])
     by_inputs = held_out_correlation.predictability(inputs, properties, run.seed)
 
     layers = []
     for layer, dictionaries in LAYERS.items():
         up = run.upstream(dictionaries)
         packed = up.tensors("dictionaries"), up.meta("dictionaries")
-        sae = sparse_autoencoder.studied(up.json("chosen"), packed, model.run_id)
+        sae = sparse_autoencoder.chosen_dictionary(up.json("chosen"), packed, model.run_id)
         frozen = sparse_autoencoder.Dictionary.unpack("frozen", *packed)
         mean, covariance = (moments[f"{layer}.{what}"] for what in ("mean", "covariance"))
         kinds = property_correlation.encoders(sae, frozen, mean, covariance, generator)
-        units = property_correlation.gather(kinds, shards.activations("held_out", layer), problem, token)
+        units = property_correlation.gather_units(kinds, shards.activations("held_out", layer), problem, token)
         x = property_correlation.activations_of(untrained, A, columns, layer)
-        control = property_correlation.gather({"untrained": lambda x: x}, x, problem, token)
+        control = property_correlation.gather_units({"untrained": lambda x: x}, x, problem, token)
         layers.append(
             held_out_correlation.of_layer(layer, units, control, properties, rng, run.params.permutations, run.seed)
         )
-    tables = held_out_correlation.tables(layers, by_inputs)
+    tables = held_out_correlation.correlation_tables(layers, by_inputs)
     for name, table in tables.items():
         run.table(name, table)
-    run.table("confounded", property_correlation.between(properties))
+    run.table("confounded", property_correlation.property_correlations(properties))
 
-    verdicts = held_out_correlation.verdicts(tables["correlations"], tables["selected"])
+    verdicts = held_out_correlation.correlation_verdicts(tables["correlations"], tables["selected"])
     for criterion, (met, numbers) in verdicts.items():
         run.criterion(criterion, met, **numbers)
     gain = held_out_correlation.mean_advantage([each.selected for each in layers], "sae", "neuron")
     run.headline("held-out ρ, feature − neuron", gain.estimate, gain.low, gain.high)
-    shown = figures.with_captions(tables["best"], tables["selected"], tables["ridge"], len(A))
+    shown = figures.correlation_figures(tables["best"], tables["selected"], tables["ridge"], len(A))
     for name, (figure, caption) in shown.items():
         run.figure(name, figure, caption)
 

@@ -36,19 +36,19 @@ ENTRIES = ((0, 0), (0, 1))  # of the score: one on the diagonal, one beside it
 def main(run):
     from ired.instruments.attribution import figures, tables
     from ired.instruments.attribution.integrated_gradients import SHARE, WITHIN
-    from ired.instruments.attribution.study import attribute
+    from ired.instruments.attribution.study import study_attribution
     from ired.instruments.core import directions
     from ired.instruments.dictionaries.activations import LAYERS
     from ired.model import problems
     from ired.model.reference import panel
-    from ired.model.sampling import Sampler
+    from ired.model.sampling import AnnealedSampler
 
     run.gate("SETUP-5")
     stored = run.upstream("SETUP-2").tensors("problems")
     A, background = (stored[name].to(run.device) for name in ("test.A", "validation.A"))
-    study = attribute(
+    study = study_attribution(
         panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device),
-        sampler=Sampler(**run.profile.sampling),
+        sampler=AnnealedSampler(**run.profile.sampling),
         A=A,
         background=background,
         mean=problems.mean_diagonal(**run.profile.problem),
@@ -61,7 +61,7 @@ def main(run):
     for name, table in study.tables.items():
         run.table(name, table)
     run.tensors("heatmaps", {" ".join(map(str, place)): values for place, values in study.maps.items()})
-    run.tensors("directions", *directions.pack(study.directions))
+    run.tensors("directions", *directions.pack_directions(study.directions))
     errors = study.tables["completeness"]
     run.metrics(tables.completeness_numbers(errors))
 

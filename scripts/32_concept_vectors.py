@@ -42,7 +42,7 @@ def main(run):
     from functools import partial
 
     from ired.instruments.concepts import figures
-    from ired.instruments.concepts.study import compare
+    from ired.instruments.concepts.study import compare_concepts
     from ired.instruments.core import directions
     from ired.model import problems
     from ired.model.reference import panel
@@ -51,7 +51,7 @@ def main(run):
     stored = run.upstream("SETUP-2").tensors("problems")
     A, fresh = (stored[name].to(run.device) for name in ("test.A", "validation.A"))
     fresh = fresh[: run.params.fresh]
-    concepts = compare(
+    concepts = compare_concepts(
         panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device),
         A=A,
         properties=problems.properties(A),
@@ -63,7 +63,7 @@ def main(run):
     trained, untrained, tables = concepts.trained, concepts.untrained, concepts.tables
     for name, table in tables.items():
         run.table(name, table)
-    run.tensors("directions", *directions.pack(concepts.directions))
+    run.tensors("directions", *directions.pack_directions(concepts.directions))
 
     for layer in LAYERS:
         beyond, by_chance = (study.beyond_random(layer) for study in (trained, untrained))

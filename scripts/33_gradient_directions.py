@@ -40,32 +40,32 @@ def main(run):
     from ired.instruments.attribution import figures_active_subspace as figures
     from ired.instruments.attribution.active_subspace_study import active_subspaces, most_used
     from ired.instruments.core import directions
-    from ired.instruments.dictionaries.sparse_autoencoder import studied
+    from ired.instruments.dictionaries.sparse_autoencoder import chosen_dictionary
     from ired.instruments.statistics.intervals import adjust
     from ired.model import problems
     from ired.model.reference import panel
-    from ired.model.sampling import Sampler
+    from ired.model.sampling import AnnealedSampler
 
     size, source, up = run.params, run.upstream("SETUP-3"), run.upstream("P3-02")
     energies = panel(source.path("model.safetensors"), run.seed, run.device)
     generator = problems.generator(run.seed, "gradient directions")
     n, c, count = run.profile.problem.n, run.profile.problem.c, size.problems + size.fresh
     A = problems.draw(count, n, c, generator, torch.float64).to(run.device)
-    run.dataset(f"P3-03 n={n}", problems.digest(A), "fresh", "ired.model.problems.draw")
+    run.dataset(f"P3-03 n={n}", problems.problem_digest(A), "fresh", "ired.model.problems.draw")
     A, fresh = A.split([size.problems, size.fresh])
-    others = directions.unpack(up.tensors("directions"), up.meta("directions"))
+    others = directions.unpack_directions(up.tensors("directions"), up.meta("directions"))
     for layer, exp_id in LAYERS.items():
         up = run.upstream(exp_id)
         packed = up.tensors("dictionaries"), up.meta("dictionaries")
         rates = up.table("features").set_index("feature")["rate"].to_dict()
-        decoder = studied(up.json("chosen"), packed, source.run_id).decoder
+        decoder = chosen_dictionary(up.json("chosen"), packed, source.run_id).decoder
         others += most_used(layer, decoder, rates, size.features)
 
-    sampler = Sampler(**run.profile.sampling)
+    sampler = AnnealedSampler(**run.profile.sampling)
     study = active_subspaces(energies, sampler=sampler, A=A, fresh=fresh, others=others, size=size, generator=generator)
     trained, tables = study.trained, study.tables
-    run.tensors("directions", *directions.pack(study.directions))
-    for name, table in (tables | {"directions": directions.table(study.directions)}).items():
+    run.tensors("directions", *directions.pack_directions(study.directions))
+    for name, table in (tables | {"directions": directions.direction_columns(study.directions)}).items():
         run.table(name, table)
     run.tensors("pictures", {"components": study.matrices})
     run.series({f"real.{'.'.join(of)}": [*enumerate(components.real)] for of, components in study.components.items()})

@@ -39,29 +39,29 @@ def main(run):
     import torch
 
     from ired.instruments.core import directions
-    from ired.instruments.dictionaries.sparse_autoencoder import studied
+    from ired.instruments.dictionaries.sparse_autoencoder import chosen_dictionary
     from ired.instruments.interventions import figures, manifold, pushes, responses, study
     from ired.instruments.statistics import intervals
     from ired.model import problems
     from ired.model.checkpoint import load_energy
-    from ired.model.sampling import Sampler
+    from ired.model.sampling import AnnealedSampler
 
     size, source = run.params, run.upstream("SETUP-3")
     energy = load_energy(source.path("model.safetensors"), run.device, torch.float64)
     generator, n, c = problems.generator(run.seed, "interventions"), run.profile.problem.n, run.profile.problem.c
     A = problems.draw(size.problems + size.natural, n, c, generator, torch.float64).to(run.device)
     A, others = A.split([size.problems, size.natural])
-    run.dataset(f"P3-04 n={n}", problems.digest(A), "fresh", "ired.model.problems.draw")
-    sampler, tried = Sampler(**run.profile.sampling), []
+    run.dataset(f"P3-04 n={n}", problems.problem_digest(A), "fresh", "ired.model.problems.draw")
+    sampler, tried = AnnealedSampler(**run.profile.sampling), []
     background = manifold.nature(energy, others, generator)
-    scene = pushes.scene(energy, A, sampler, generator)
+    scene = pushes.push_scene(energy, A, sampler, generator)
     for exp_id in ("P3-01", "P3-02", "P3-03"):
         up = run.upstream(exp_id)
-        tried += directions.unpack(up.tensors("directions"), up.meta("directions"))
+        tried += directions.unpack_directions(up.tensors("directions"), up.meta("directions"))
     for layer, exp_id in LAYERS.items():
         up = run.upstream(exp_id)
         packed = up.tensors("dictionaries"), up.meta("dictionaries")
-        dictionary = studied(up.json("chosen"), packed, source.run_id)
+        dictionary = chosen_dictionary(up.json("chosen"), packed, source.run_id)
         tried += pushes.strongest_features(energy, layer, dictionary, background, size.features)
     draws = {name: getattr(size, name) for name in pushes.CONTROLS[1:]}
     with run.progress(len(tried), "directions") as bar:
@@ -69,8 +69,8 @@ def main(run):
         tables = study.push_tables(energy, tried, scene, background, sampler, **how)
     for name, table in tables.items():
         run.table(name, table)
-    run.tensors("directions", *directions.pack(tried))
-    run.json("settings", {"problems": problems.digest(A), "count": len(A), "doses": size.doses})
+    run.tensors("directions", *directions.pack_directions(tried))
+    run.json("settings", {"problems": problems.problem_digest(A), "count": len(A), "doses": size.doses})
 
     moved, steered = tables["movement"], tables["steering"]
     beyond = moved["beyond"].sum()
@@ -87,7 +87,7 @@ def main(run):
     for name, figure in figures.dose_responses(tables["summary"], tables["directions"], size.panels).items():
         run.figure(name, figure, f"{words} Controls are displaced by the same norm.")
     words += " Filled: beyond random. Tick: random draw that moves most; cross: covariance; at the foot: no change."
-    run.figure("overview", figures.plot_overview(moved, tables["directions"]), words)
+    run.figure("overview", figures.plot_movement(moved, tables["directions"]), words)
 
 
 if __name__ == "__main__":

@@ -34,34 +34,34 @@ def main(run):
     import pandas
     import torch
 
-    from ired.instruments.core.directions import unpack
+    from ired.instruments.core.directions import unpack_directions
     from ired.instruments.interventions import counterfactuals, figures_causality as figures, study
     from ired.instruments.interventions.verdicts import VERDICTS
     from ired.instruments.statistics.intervals import proportion_interval
     from ired.model import problems
     from ired.model.checkpoint import load_energy
-    from ired.model.sampling import Sampler
+    from ired.model.sampling import AnnealedSampler
 
     energy = load_energy(run.upstream("SETUP-3").path("model.safetensors"), run.device)
     pushed, size, n, c = run.upstream("P3-04"), run.params, run.profile.problem.n, run.profile.problem.c
-    directions = unpack(pushed.tensors("directions"), pushed.meta("directions"))
+    directions = unpack_directions(pushed.tensors("directions"), pushed.meta("directions"))
     known = pushed.table("directions")
     spreads = known.set_index("name")["spread"]
     generator = problems.generator(run.seed, "causality")
     pool = problems.draw(size.pool, n, c, generator, torch.float64)
-    run.dataset(f"causality n={n}", problems.digest(pool), "fresh", "ired.model.problems.draw")
+    run.dataset(f"causality n={n}", problems.problem_digest(pool), "fresh", "ired.model.problems.draw")
 
-    pairs = {concept: counterfactuals.pairs(pool, concept, size.pairs) for concept in counterfactuals.MOVED}
+    pairs = {concept: counterfactuals.problem_pairs(pool, concept, size.pairs) for concept in counterfactuals.MOVED}
     apart = pandas.concat(
         [pandas.DataFrame(counterfactuals.differences(pool, made)) for made in pairs.values()], ignore_index=True
     )
     A = pool[: size.problems].to(run.device, torch.float32)
-    sampler = Sampler(**run.profile.sampling)
-    bench = study.Bench.of(energy, sampler, A, pairs=pairs, draws=size.draws, generator=generator)
+    sampler = AnnealedSampler(**run.profile.sampling)
+    bench = study.InterventionBench.of(energy, sampler, A, pairs=pairs, draws=size.draws, generator=generator)
     concepts, examined = [direction for direction in directions if direction.concept], []
     with run.progress(len(concepts), "concept directions") as bar:
         for direction in concepts:
-            examined.append(study.examine(bench, direction, spreads[direction.name], generator))
+            examined.append(study.examine_direction(bench, direction, spreads[direction.name], generator))
             bar.update()
     table = study.verdict_table(known, pushed.table("responses"), examined)
     run.table("verdicts", table)

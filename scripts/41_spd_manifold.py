@@ -40,35 +40,35 @@ def main(run):
     from ired.instruments.geometry import answer_errors, figures, metric_laws, metrics
     from ired.model import problems
     from ired.model.reference import panel
-    from ired.model.sampling import Sampler
+    from ired.model.sampling import AnnealedSampler
 
     run.gate("SETUP-5")
     energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
-    model, sampler, params = energies["trained"], Sampler(**run.profile.sampling), run.params
+    model, sampler, params = energies["trained"], AnnealedSampler(**run.profile.sampling), run.params
     n, c = run.profile.problem.n, run.profile.problem.c
     A = run.upstream("SETUP-2").tensors("problems")["test.A"][: params.samples].to(run.device)
-    Y = problems.inverse(metrics.check(A, "problem"))
-    laws = metric_laws.check(A[: params.laws], problems.generator(run.seed, "laws"))
-    run.table("laws", metric_laws.columns(laws))
+    Y = problems.inverse(metrics.require_spd(A, "problem"))
+    laws = metric_laws.spd_laws(A[: params.laws], problems.generator(run.seed, "laws"))
+    run.table("laws", metric_laws.law_columns(laws))
     broken = [law for law in laws if not law.holds]
     run.criterion("laws_hold", not broken, checked=len(laws), broken=len(broken))
 
     # Every step of sampling; the untrained network's from the same starts.
     start = states.noise(model, len(A), generator=problems.generator(run.seed, "paths"), like=A)
     walked = {who: trajectories.record(sampler.answers, energies[who], A, start) for who in ("trained", "untrained")}
-    tensors, note = trajectories.pack(walked["trained"])
+    tensors, note = trajectories.pack_paths(walked["trained"])
     run.tensors("paths", tensors | {"A": A}, note)
     generator = problems.generator(run.seed, "noise")
     noise = states.noise(model, params.draws, len(A), generator=generator, like=A).unflatten(-1, (n, n))
     clean = {who: path.clean(model) for who, path in walked.items()}
-    steps = answer_errors.over_steps(clean, Y, noise[0], note)
+    steps = answer_errors.step_errors_by_maker(clean, Y, noise[0], note)
     run.table("steps", steps)
 
     # The answers, beside least squares and noise.
     batch = problems.draw(params.fit, n, c, problems.generator(0, "predictors"), torch.float64)
-    linear = predictors.fit((part, problems.inverse(part)) for part in batch.split(5000))["least_squares"]
+    linear = predictors.affine_predictors((part, problems.inverse(part)) for part in batch.split(5000))["least_squares"]
     answers = {who: model.coordinates.decode(path.end) for who, path in walked.items()}
-    examined = answer_errors.examine(answers | {"least_squares": linear(A)}, Y, noise)
+    examined = answer_errors.examine_answers(answers | {"least_squares": linear(A)}, Y, noise)
     closeness = pandas.DataFrame(examined.closeness)
     run.table("closeness", closeness)
     run.table("answers", examined.columns())
@@ -81,17 +81,17 @@ def main(run):
             f"fewer than two of {len(A)} sampled answers are positive definite: the others are infinitely far from "
             "every truth, and tie with noise that is too"
         )
-    spectra, means = (pandas.DataFrame(columns) for columns in answer_errors.means(groups))
+    spectra, means = (pandas.DataFrame(columns) for columns in answer_errors.karcher_means(groups))
     run.table("mean_spectra", spectra)
     run.table("means", means)
     inverted = means[means["group"] != "problems"].itertuples()
     run.metrics({f"inversion.{row.group}.{row.metric}": row.inversion for row in inverted})
 
-    for criterion, (met, numbers) in answer_errors.verdicts(examined).items():
+    for criterion, (met, numbers) in answer_errors.spd_verdicts(examined).items():
         run.criterion(criterion, met, **numbers)
-    run.headline(*answer_errors.headline(examined))
+    run.headline(*answer_errors.spd_headline(examined))
     counts = {"problems": len(A), "laws": params.laws, "draws": params.draws}
-    shown = figures.with_captions(steps, metric_laws.columns(laws), spectra, means, closeness, counts)
+    shown = figures.spd_figures(steps, metric_laws.law_columns(laws), spectra, means, closeness, counts)
     for name, (figure, caption) in shown.items():
         run.figure(name, figure, caption)
 

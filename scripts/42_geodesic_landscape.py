@@ -42,36 +42,36 @@ def main(run):
     from ired.instruments.geometry import figures_geodesics as figures, metrics, spd_states, study
     from ired.model import problems
     from ired.model.reference import panel
-    from ired.model.sampling import Sampler
+    from ired.model.sampling import AnnealedSampler
 
     # What is given: a model and its controls, the problems of P4-01 and its sampling paths.
     energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
     model, params, generator = energies["trained"], run.params, problems.generator(run.seed, "geodesics")
     stored = run.upstream("P4-01").tensors("paths")
-    all_A = metrics.check(stored.pop("A"), "problem").to(run.device)
+    all_A = metrics.require_spd(stored.pop("A"), "problem").to(run.device)
     all_Y = problems.inverse(all_A)
     A, Y = all_A[: params.problems], all_Y[: params.problems]
-    walked = trajectories.unpack(stored, run.upstream("P4-01").meta("paths"))
+    walked = trajectories.unpack_paths(stored, run.upstream("P4-01").meta("paths"))
 
     # Where the cone is narrower than the noise, and what geodesics from the answers Y lead to.
-    inside = spd_states.inside(model, Y, range(model.schedule.K), 64, generator).mean(-1)
+    inside = spd_states.share_inside_cone(model, Y, range(model.schedule.K), 64, generator).mean(-1)
     run.table("cone", {"landscape": range(len(inside)), "inside": inside})
-    radius = spd_states.noise_radius(model, 0)
+    radius = spd_states.symmetric_noise_radius(model, 0)
     perturbed, reach = spd_states.perturbed(Y, radius, 2 * params.pairs, generator)
-    targets, counts = study.targets(model, A, perturbed[:, : params.draws], walked)
+    targets, counts = study.geodesic_targets(model, A, perturbed[:, : params.draws], walked)
     if absent := [kind for kind in ("start", "end") if kind not in targets]:
         print(f"no geodesics to {' and '.join(absent)} of sampling paths: fewer than two are positive definite there")
     run.metrics(counts | {"reach.noise_radii": reach.mean() / radius} | {f"inside.k{k}": inside[k] for k in LANDSCAPES})
 
     # The energies along these geodesics, at the middle of pairs, and to second order at points.
-    profiles, shapes = study.along(energies, A, Y, targets, reach, params.steps, LANDSCAPES, generator)
+    profiles, shapes = study.geodesic_profiles(energies, A, Y, targets, reach, params.steps, LANDSCAPES, generator)
     others = study.others(all_Y, len(A), params.pairs, generator)
     pairs = {"perturbed": perturbed.chunk(2, 1), "other answers": others}
-    convexity = study.between(energies, A, pairs, LANDSCAPES)
+    convexity = study.pair_convexity(energies, A, pairs, LANDSCAPES)
     curvature = study.curved(energies, A, {"answer": Y, "perturbed": perturbed[:, 0]}, LANDSCAPES)
 
     # P1-01's slices in the same planes, straight and bent by the exponential map.
-    before, sampler = run.upstream("P1-01"), Sampler(**run.profile.sampling)
+    before, sampler = run.upstream("P1-01"), AnnealedSampler(**run.profile.sampling)
     first = all_A[: int(before.params["slices"])]
     source, few = problems.generator(run.seed, "slices"), min(params.sliced, len(first))
     planes = study.planes(model, first, states.answers(model, first), sampler, source)
@@ -82,15 +82,15 @@ def main(run):
 
     # What is kept, and what it decides.
     tables = {"profiles": profiles, "convexity": convexity, "curvature": curvature, "slices": slices}
-    means = {name: study.means(name, table) for name, table in tables.items()}
+    means = {name: study.table_means(name, table) for name, table in tables.items()}
     averaged = {f"{name}_means": table for name, table in means.items()}
     for name, table in (tables | averaged | {"shapes": shapes}).items():
         run.table(name, table)
     run.tensors("pictures", pictures)
-    for criterion, (met, numbers) in study.verdicts(profiles, convexity, curvature).items():
+    for criterion, (met, numbers) in study.geodesic_verdicts(profiles, convexity, curvature).items():
         run.criterion(criterion, met, **numbers)
-    run.headline(*study.headline(curvature))
-    shown = figures.with_captions(shapes, means, pictures, problems=len(A), pairs=params.pairs)
+    run.headline(*study.geodesic_headline(curvature))
+    shown = figures.geodesic_figures(shapes, means, pictures, problems=len(A), pairs=params.pairs)
     for name, (figure, caption) in shown.items():
         run.figure(name, figure, caption)
 

@@ -42,27 +42,27 @@ def main(run):
     from ired.instruments.statistics import intervals
     from ired.model import problems
     from ired.model.reference import panel
-    from ired.model.sampling import Sampler
+    from ired.model.sampling import AnnealedSampler
 
     energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
-    model, sampler, params = energies["trained"], Sampler(**run.profile.sampling), run.params
+    model, sampler, params = energies["trained"], AnnealedSampler(**run.profile.sampling), run.params
     n, c = run.profile.problem.n, run.profile.problem.c
     up = run.upstream("P4-01")
     stored = up.tensors("paths")
-    A, walked = stored["A"].to(run.device), trajectories.unpack(stored, up.meta("paths"))
+    A, walked = stored["A"].to(run.device), trajectories.unpack_paths(stored, up.meta("paths"))
     Y, y0, few = problems.inverse(A), states.answers(model, A), min(params.controls, len(A))
     frame = eigen_split.Frame.of(Y, params.tolerances[0])
     first, level = frame.first(few), states.array(frame.isotropic).mean()
     batch = problems.draw(params.fit, n, c, problems.generator(0, "predictors"), torch.float64)
-    linear = predictors.fit([(batch, problems.inverse(batch))])
+    linear = predictors.affine_predictors([(batch, problems.inverse(batch))])
     answers = {name: linear[name](A) for name in ("least_squares", "mean")}
 
     # The score at noised answers.
-    scores = {name: eigen_split.of_energy(energy, A[:few]) for name, energy in energies.items()}
+    scores = {name: eigen_split.score_of_energy(energy, A[:few]) for name, energy in energies.items()}
     encoded = model.coordinates.encode(answers["least_squares"][:few])
-    scores["least_squares"] = eigen_split.of_answers(model, encoded)
+    scores["least_squares"] = eigen_split.score_of_answers(model, encoded)
     generator = problems.generator(run.seed, "eigenparts")
-    noised, landscapes = study.scores(model, scores, first, y0[:few], params.draws, generator, sampler.clip)
+    noised, landscapes = study.score_parts(model, scores, first, y0[:few], params.draws, generator, sampler.clip)
 
     # On the way. The untrained network walks from the same starts; its ∇E is seen at the trained one's states.
     y, untrained = walked.y[:, :few].to(A), energies["untrained"]
@@ -72,25 +72,25 @@ def main(run):
         "untrained": study.Walk.of(blank.clean(model), first, Y[:few]),
     }
     aims = {who: eigen_split.aim(energies[who], A[:few], first, y0[:few], y, walked.landscape) for who in walks}
-    curves = study.curves(walks, aims, walked.landscape)
+    curves = study.walk_curves(walks, aims, walked.landscape)
 
     # The final answers.
     answers = {"trained": model.coordinates.decode(walked.end.to(A))} | answers
     answers["untrained"] = blank.clean(model)[-1]
     ends = study.finals(answers, frame, Y, problems.generator(run.seed, "random eigenvectors"))
-    tolerances = study.joined(answers["trained"] - Y, Y, params.tolerances)
+    tolerances = study.shares_by_tolerance(answers["trained"] - Y, Y, params.tolerances)
 
     tables = {"noised": noised, "landscapes": landscapes, "curves": curves, "tolerances": tolerances}
     for name, table in (tables | walks["trained"].tables() | ends.tables()).items():
         run.table(name, table)
     run.tensors("profiles", ends.profiles)
-    for criterion, (met, numbers) in study.verdicts(walks["trained"], ends.table, noised).items():
+    for criterion, (met, numbers) in study.eigen_verdicts(walks["trained"], ends.table, noised).items():
         run.criterion(criterion, met, **numbers)
     share = intervals.mean_interval(ends.table.loc[ends.table["who"] == "trained", "share"])
     run.headline("eigenvalue share of the final error", share.estimate, share.low, share.high)
-    run.metrics(study.means(ends))
+    run.metrics(study.eigen_metrics(ends))
     counts = {"problems": len(A), "controls": few, "draws": params.draws}
-    for name, (figure, caption) in figures.with_captions(curves, landscapes, ends, level, counts).items():
+    for name, (figure, caption) in figures.eigen_figures(curves, landscapes, ends, level, counts).items():
         run.figure(name, figure, caption)
 
 

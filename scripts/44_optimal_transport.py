@@ -37,9 +37,9 @@ def main(run):
     from ired.instruments.transport import annealing, answer_clouds, energy_ranking, figures, study
     from ired.model import problems
     from ired.model.reference import panel
-    from ired.model.sampling import Sampler
+    from ired.model.sampling import AnnealedSampler
 
-    params, upstream, sampler = run.params, run.upstream("P4-01"), Sampler(**run.profile.sampling)
+    params, upstream, sampler = run.params, run.upstream("P4-01"), AnnealedSampler(**run.profile.sampling)
     energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
     model, stored = energies["trained"], upstream.tensors("paths")
     A, generator = stored["A"], problems.generator(run.seed, "transport")
@@ -50,7 +50,7 @@ def main(run):
         return problems.inverse(drawn).unflatten(0, shape)
 
     # Sampling paths: the model's are those of P4-01, its controls start anew.
-    walked = {"trained": trajectories.unpack(stored, upstream.meta("paths"))}
+    walked = {"trained": trajectories.unpack_paths(stored, upstream.meta("paths"))}
     sampled = A[: max(params.clouds, params.particles)].to(run.device)
     start = states.noise(model, len(sampled), generator=generator, like=sampled)
     for name in ("untrained", "ideal"):
@@ -60,16 +60,16 @@ def main(run):
     clouds = {name: model.coordinates.decode(path.end[: params.clouds].cpu()) for name, path in walked.items()}
     truths, fit = true_answers(params.clouds), true_answers(params.fit)
     null = true_answers(params.draws, params.clouds)
-    tables = answer_clouds.study(clouds, truths, fit, null, params.axes)
+    tables = answer_clouds.answer_cloud_tables(clouds, truths, fit, null, params.axes)
     ways = study.anneal(
         model, walked, A, further=fit, axes=params.axes, blocks=params.blocks, particles=params.particles
     )
-    tables |= {"straightness": annealing.table(ways), "steps": annealing.step_table(ways)}
+    tables |= {"straightness": annealing.straightness_table(ways), "steps": annealing.step_table(ways)}
 
     # Energies of candidate answers, ranked against their distances to the truth.
     ranked, K = A[: params.problems].to(run.device), model.schedule.K
     made = energy_ranking.candidates(problems.inverse(ranked), params.each, generator)
-    correlations = energy_ranking.study(
+    correlations = energy_ranking.correlate_energies(
         energies, ranked, made, landscapes=(0, K // 3, 2 * K // 3), pairs=params.pairs, generator=generator
     )
     best, margins = energy_ranking.margins(correlations, "Bures-Wasserstein", "trained")
@@ -79,9 +79,9 @@ def main(run):
     for name, table in tables.items():
         run.table(name, table)
     run.tensors("matrices", {".".join(key): way.matrix for key, way in ways.items()})
-    for name, (met, numbers) in study.verdicts(tables).items():
+    for name, (met, numbers) in study.transport_verdicts(tables).items():
         run.criterion(name, met, **numbers)
-    run.metrics(study.numbers(tables["answers"], clouds["trained"], made))
+    run.metrics(study.transport_metrics(tables["answers"], clouds["trained"], made))
     run.headline("rank correlation of energy and Bures cost, k=0", best.estimate, best.low, best.high)
     for name, figure, caption in figures.transport_figures(tables, ways, params.axes):
         run.figure(name, figure, caption)

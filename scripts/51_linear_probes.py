@@ -36,7 +36,7 @@ def main(run):
     from ired.instruments.probing import figures, study
     from ired.model import problems
     from ired.model.reference import panel
-    from ired.model.sampling import Sampler
+    from ired.model.sampling import AnnealedSampler
 
     run.gate("SETUP-5")
     energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
@@ -48,9 +48,9 @@ def main(run):
 
     # What is asked for, and where: one noised answer of each problem in every landscape.
     start = states.noise(model, len(A), generator=generator, like=A)
-    errors = (Sampler(**run.profile.sampling).answers(model, A, start) - y0).pow(2).mean(-1)
+    errors = (AnnealedSampler(**run.profile.sampling).answers(model, A, start) - y0).pow(2).mean(-1)
     properties = study.asked_for(problems.properties(A), A, y0, errors)
-    probes = study.Study.of(
+    probes = study.ProbeStudy.of(
         energies=energies, A=A, y0=y0, properties=properties, folds=run.params.folds, generator=generator
     )
     with run.progress(len(landscapes), "landscapes") as bar:
@@ -61,11 +61,11 @@ def main(run):
     tables = probes.tables()
     for name, table in tables.items():
         run.table(name, table)
-    for name, (met, numbers) in study.verdicts(probes, tables).items():
+    for name, (met, numbers) in study.probe_verdicts(probes, tables).items():
         run.criterion(name, met, **numbers)
     gain = probes.gain_over_given()
     run.headline("R², fc3 − [A, A², y]", gain.estimate, gain.low, gain.high)
-    run.metrics(study.numbers(tables["r2"]))
+    run.metrics(study.probe_metrics(tables["r2"]))
     for name, figure, caption in figures.probing_figures(tables):
         run.figure(name, figure, f"{caption} {len(A)} problems, one state each; intervals: 95 %.")
 

@@ -53,7 +53,7 @@ def main(run):
     rescaled = forward_backward.rescaled(model, like=untrained)
     A = run.upstream("SETUP-2").tensors("problems")["test.A"][: params.problems].to(run.device)
     y0, generator = states.answers(model, A), problems.generator(run.seed, "gradient flow")
-    z, noise = forward_backward.noised(model, y0, params.draws, generator)
+    z, noise = forward_backward.noised_by_landscape(model, y0, params.draws, generator)
 
     def altered(energy):
         """The energy without FiLM in one layer, in both, and with the landscapes' mean in all of them."""
@@ -63,7 +63,7 @@ def main(run):
 
     measured = {}
     for name, energy in {"untrained": untrained, "rescaled": rescaled, "trained": model}.items():
-        measured[name] = study.measure(
+        measured[name] = study.measure_signals(
             energy,
             altered(energy),
             A,
@@ -75,12 +75,12 @@ def main(run):
             generator=problems.generator(run.seed, "losses"),  # the same problems and noise for each
         )
 
-    tables, values = study.tables(measured), study.singular_values(measured)
-    summaries = study.summaries(tables)
+    tables, values = study.gradient_signal_tables(measured), study.singular_values(measured)
+    summaries = study.gradient_signal_summaries(tables)
     for name, table in (tables | {"summary": stacked(summaries, "of")}).items():
         run.table(name, table)
     run.tensors("singular_values", {name: array.astype("float32") for name, array in values.items()})
-    for name, (met, numbers) in study.verdicts(measured["trained"], tables).items():
+    for name, (met, numbers) in study.gradient_signal_verdicts(measured["trained"], tables).items():
         run.criterion(name, met, **numbers)
     cosine = measured["trained"].flow.agreement()[-1]
     run.headline("cosine of the losses' gradients", cosine["cosine"], cosine["low"], cosine["high"])

@@ -40,7 +40,7 @@ def main(run):
     from ired.instruments.layers import figures_ablation as figures, study_ablation as study
     from ired.model import problems, weight_edits
     from ired.model.reference import panel
-    from ired.model.sampling import Sampler
+    from ired.model.sampling import AnnealedSampler
 
     run.gate("SETUP-5")
     size, sets = run.params, run.upstream("SETUP-2").tensors("problems")
@@ -56,7 +56,7 @@ def main(run):
             A,
             background,
             averaged=size.averaged,
-            sampler=Sampler(**run.profile.sampling),
+            sampler=AnnealedSampler(**run.profile.sampling),
             shares=size.shares,
             draws=size.draws,
             without_film=weight_edits.without_film,
@@ -73,17 +73,17 @@ def main(run):
     ablations = prepared("trained")
     damage["trained"] = judged("trained", ablations, sampling=True)
 
-    tables = study.tables(
+    tables = study.ablation_tables(
         ablations, damage, landscapes=size.landscapes, share=size.share, generator=generators["trained"]
     )
     tables["ranking"] = tables["ranking"].assign(seed=run.seed, variant=run.variant)
     for name, table in tables.items():
         run.table(name, table)
     anchors = study.anchors((validation, problems.inverse(validation)), ablations.bench)
-    verdicts = study.verdicts(tables, study.likeness(damage, size.share), anchors["whole"])
+    verdicts = study.ablation_verdicts(tables, study.network_likeness(damage, size.share), anchors["whole"])
     for name, (met, numbers) in verdicts.items():
         run.criterion(name, met, **numbers)
-    run.metrics(study.numbers(tables["agreement"], anchors))
+    run.metrics(study.ablation_metrics(tables["agreement"], anchors))
     layer, rise = study.least_missed(tables["summary"])
     run.headline(f"rise of the MSE with {layer} linear", *rise)
     votes = study.votes(damage, size.share)

@@ -41,7 +41,7 @@ from ired.lab.command import command
 def main(run):
     import torch
 
-    from ired.experiments.studied_dictionaries import studied
+    from ired.experiments.studied_dictionaries import dictionary_of_run
     from ired.instruments.circuits import dictionary_graphs, figures, study
     from ired.instruments.core import states
     from ired.model import problems
@@ -52,7 +52,7 @@ def main(run):
     energies = {name: energies[name] for name in ("trained", "untrained")}
     model, generator = energies["trained"], problems.generator(run.seed, "composition")
     A = problems.draw(size.problems + size.training, problem.n, problem.c, generator, torch.float64).to(run.device)
-    run.dataset(f"P5-04 n={problem.n}", problems.digest(A), "fresh", "ired.model.problems.draw")
+    run.dataset(f"P5-04 n={problem.n}", problems.problem_digest(A), "fresh", "ired.model.problems.draw")
     A, others = A.split([size.problems, size.training])
     y0, landscapes = states.answers(model, A), [k for k in size.landscapes if k < model.schedule.K]
 
@@ -62,7 +62,7 @@ def main(run):
     )
 
     # Feature by feature: the dictionaries studied, and such as are made alike for both networks.
-    learned = [studied(run, exp_id) for exp_id in ("P2-02", "P2-03", "P2-04")]
+    learned = [dictionary_of_run(run, exp_id) for exp_id in ("P2-02", "P2-03", "P2-04")]
     tokens = study.noised_answers(model, A, y0, 1, generator)
     training = study.noised_answers(model, others, states.answers(model, others), 1, generator)
     with run.progress(2 * len(learned), "dictionaries to compare with") as bar:
@@ -86,11 +86,11 @@ def main(run):
     for name, table in tables.items():
         run.table(name, table)
     run.tensors("pictures", pictures)
-    for name, (met, numbers) in study.verdicts(terms, graphs).items():
+    for name, (met, numbers) in study.circuit_verdicts(terms, graphs).items():
         run.criterion(name, met, **numbers)
     nearest = graphs.nearest()
     run.headline("share of sources beyond the nearest chance", nearest.estimate, nearest.low, nearest.high)
-    run.metrics(study.numbers(terms, graphs, chains))
+    run.metrics(study.circuit_metrics(terms, graphs, chains))
     for name, figure, caption in figures.composition_figures(tables, pictures):
         run.figure(name, figure, f"{caption} {size.problems} problems.")
 

@@ -54,7 +54,7 @@ def main(run):
     from ired.instruments.robustness import figures, findings, rediscovery, study
     from ired.model import problems
     from ired.model.checkpoint import load_energy
-    from ired.model.sampling import Sampler
+    from ired.model.sampling import AnnealedSampler
 
     size, n, c = run.params, run.profile.problem.n, run.profile.problem.c
     generator = problems.generator(run.seed, "robustness")
@@ -62,7 +62,7 @@ def main(run):
     energies = [load_energy(model, run.device, torch.float64) for model in models]
     counts = [size.natural, *[size.matched] * len(SEEDS), *[size.problems] * len(SEEDS)]
     drawn = problems.draw(sum(counts), n, c, generator, dtype=torch.float64).to(run.device)
-    run.dataset(f"P6-01 n={n}", problems.digest(drawn), "fresh", "ired.model.problems.draw")
+    run.dataset(f"P6-01 n={n}", problems.problem_digest(drawn), "fresh", "ired.model.problems.draw")
     A, *others = drawn.split(counts)
     B, tried = others[: len(SEEDS)], others[len(SEEDS) :]
     traits = [problems.properties(matched) for matched in B]
@@ -72,13 +72,13 @@ def main(run):
     kept = findings.kept_intervals({layer: run.upstream(exp_id).metrics for layer, exp_id in DICTIONARIES.items()})
     verdicts = run.upstream("P3-05").table("verdicts")
     with run.progress(len(SEEDS) * (len(verdicts) + 1), "networks and directions") as bar:
-        results = study.study(
+        results = study.study_robustness(
             energies,
             grounds,
             verdicts,
             dictionaries=kept,
             condition=conditions,
-            sampler=Sampler(**run.profile.sampling),
+            sampler=AnnealedSampler(**run.profile.sampling),
             size=size,
             generator=generator,
             done=bar.update,

@@ -71,12 +71,12 @@ def main(run):
     # Retraining without the problems that help most, beside random and harmful ones.
     helps = study.helpfulness(influences, validated.judged)
     arms = removal.arms(torch.as_tensor(helps), size.share, size.sets, generator)
-    removed = removal.compare(world.without(arms, size.seeds), size.tests)
+    removed = removal.compare_arms(world.without(arms, size.seeds), size.tests)
 
     # The same question to SETUP-3's own model, which no finite set made: whose gradients agree?
     cosines, fresh, near = finite_training.pulls_of_studied_model(run, generator)
 
-    train, test, *others = (finite_training.properties(A) for A in (world.A, world.asked, fresh, near))
+    train, test, *others = (finite_training.property_arrays(A) for A in (world.A, world.asked, fresh, near))
     kappa = [traits["condition_number"] for traits in (train, test, *others)]
     tables = study.tables(
         influences, validated, helps=helps, removal=removed, train=train, test=test, distances=world.distances()
@@ -84,12 +84,12 @@ def main(run):
     for name, table in tables.items():
         run.table(name, table)
     run.tensors("influences", influences.by | world.matrices() | {"halves": halves, "pull": cosines})
-    for name, (met, numbers) in study.verdicts(validated, removed).items():
+    for name, (met, numbers) in study.influence_verdicts(validated, removed).items():
         run.criterion(name, met, **numbers)
     best = validated.row("gauss_newton", "score_error")
     run.headline("LDS of Gauss-Newton influence on score error", best["lds"], best["low"], best["high"])
     run.metrics({"tracin.from_captum": study.difference_from_captum(networks[0], world.train[:12], world.test[:4])})
-    run.metrics(study.numbers(influences, validated, removed, whole=whole, halved=halved))
+    run.metrics(study.influence_metrics(influences, validated, removed, whole=whole, halved=halved))
     run.metrics(problem_properties.pull_numbers(cosines, *kappa[2:]))
     A = torch.cat([world.A, world.asked]).numpy()
     for name, figure, caption in figures.influence_figures(tables, A, helps=helps, kappa=kappa, cosines=cosines):

@@ -43,28 +43,28 @@ def main(run):
     import torch
 
     from ired.experiments import sanity_controls as controls
-    from ired.experiments.studied_dictionaries import studied
-    from ired.instruments.core.directions import unpack
+    from ired.experiments.studied_dictionaries import dictionary_of_run
+    from ired.instruments.core.directions import unpack_directions
     from ired.instruments.sanity import figures, linear_surrogate_study, randomisation, study, survival_table
     from ired.model import problems
     from ired.model.checkpoint import load_energy
-    from ired.model.sampling import Sampler
+    from ired.model.sampling import AnnealedSampler
 
     size, generator = run.params, problems.generator(run.seed, "sanity")
     model = load_energy(run.upstream("SETUP-3").path("model.safetensors"), run.device, torch.float64)
-    answer = Sampler(**run.profile.sampling).answers
+    answer = AnnealedSampler(**run.profile.sampling).answers
     A, A_pairs, A_many = controls.problem_sets(run)
 
     # What findings are about: directions and dictionaries of earlier experiments, concepts shown by pairs.
     upstreams = [run.upstream(exp_id) for exp_id in ("P3-01", "P3-02", "P3-03")]
-    directions = [d for up in upstreams for d in unpack(up.tensors("directions"), up.meta("directions"))]
-    dictionaries = {layer: studied(run, exp_id).to(A) for layer, exp_id in LAYERS.items()}
+    directions = [d for up in upstreams for d in unpack_directions(up.tensors("directions"), up.meta("directions"))]
+    dictionaries = {layer: dictionary_of_run(run, exp_id).to(A) for layer, exp_id in LAYERS.items()}
     traits = problems.properties(A_pairs)
-    shown = study.shown(model, A_pairs, traits, directions=directions, most=size.pairs, generator=generator)
+    shown = study.shown_concepts(model, A_pairs, traits, directions=directions, most=size.pairs, generator=generator)
 
     # What they are doubted with: other networks, least squares, affine maps fitted to many problems.
     altered = controls.with_fresh_weights(run, model)
-    bench = study.bench(
+    bench = study.sanity_bench(
         model,
         altered=altered,
         briefly=controls.trained_briefly(run, model),
@@ -79,16 +79,16 @@ def main(run):
     )
     with run.progress(len(altered) + 17, "fresh weights, then findings") as bar:
         rows = study.decay(bench, size.mapped, bar.update)
-        cells = study.cells(bench, size.moves, generator, bar.update)
-    linear = linear_surrogate_study.linear(
+        cells = study.survival_cells(bench, size.moves, generator, bar.update)
+    linear = linear_surrogate_study.affine_surrogate(
         model, answer, A_many, dictionaries=dictionaries, directions=directions, generator=generator
     )
 
-    table, curves = survival_table.judged(cells, study.SOURCES, study.REASONS), randomisation.curves(rows)
+    table, curves = survival_table.survival_table(cells, study.SOURCES, study.REASONS), randomisation.decay_curves(rows)
     for name, rows_of in ({"table": table, "decay": curves} | linear.tables()).items():
         run.table(name, rows_of)
-    run.metrics(survival_table.numbers(table))
-    for name, (met, numbers) in study.verdicts(table, rows, linear).items():
+    run.metrics(survival_table.survival_metrics(table))
+    for name, (met, numbers) in study.sanity_verdicts(table, rows, linear).items():
         run.criterion(name, met, **numbers)
     share = survival_table.survived(table)
     run.headline("share of finding × check that survives", share.estimate, share.low, share.high)

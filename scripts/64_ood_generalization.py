@@ -45,7 +45,7 @@ def main(run):
     import pandas
 
     from ired.experiments.out_of_distribution import Setting
-    from ired.experiments.studied_dictionaries import studied
+    from ired.experiments.studied_dictionaries import dictionary_of_run
     from ired.instruments.transfer import evidence, figures, score, study
     from ired.model import shifted_problems
 
@@ -54,34 +54,34 @@ def main(run):
 
     # What is settled on problems of the training distribution: features, directions, predictors.
     setting = Setting.of(run)
-    bench = setting.bench({layer: studied(run, exp_id) for layer, exp_id in LAYERS.items()})
+    bench = setting.bench({layer: dictionary_of_run(run, exp_id) for layer, exp_id in LAYERS.items()})
     judge = setting.judge(setting.model, setting.untrained, n)
 
     # What becomes of it on shifted problems, on inputs without sense, and on problems of another side.
     families, senseless = setting.families()
     with run.progress(len(families), "families") as bar:
-        outcome = study.study(
+        outcome = study.study_transfer(
             judge, families, same, null, bench=bench, tested=size.tested, few=size.few, done=bar.update
         )
     odd = study.pathologies(judge, senseless, outcome.usual)
     sides = setting.other_side(judge, side)
 
     inside, outside = outcome.blocks[same], outcome.outside(same)
-    findings = score.table(inside, outside)
-    known = evidence.recorded(run.upstream("P1-04").table("summary"))
+    findings = score.transfer_table(inside, outside)
+    known = evidence.recorded_findings(run.upstream("P1-04").table("summary"))
     findings["recorded"] = findings["finding"].map(known)
     tables = {
         "accuracy": pandas.concat([outcome.accuracy, sides], ignore_index=True),
         "detection": outcome.detection,
         "odd": odd,
-        "transfer": score.summary(inside, outside, (null,), run.seed),
+        "transfer": score.transfer_summary(inside, outside, (null,), run.seed),
         "findings": findings,
     }
     for name, table in tables.items():
         run.table(name, table)
 
     run.metrics({name: wins["count"] for name, wins in outcome.wins(null).items()})
-    for name, (met, numbers) in study.verdicts(outcome, tables["transfer"], odd, null).items():
+    for name, (met, numbers) in study.transfer_verdicts(outcome, tables["transfer"], odd, null).items():
         run.criterion(name, met, **numbers)
     total = score.by_family(tables["transfer"]).loc["shifted"]
     run.headline("transfer score, shifted families", total.score, total.low, total.high)

@@ -46,19 +46,19 @@ KIND = (
 def main(run):
     import pandas
 
-    from ired.experiments.variants import costs, measured, rivals
+    from ired.experiments.variants import costs, measure_models, rivals
     from ired.instruments.comparison import figures_differences, study
     from ired.model.energies.architectures import parse
 
-    models = measured(run, run.params.problems)
+    models = measure_models(run, run.params.problems)
     table, landscapes = study.long(models.numbers), pandas.concat(models.landscapes, ignore_index=True)
     pairs = study.held_against(models.taken, models.networks, models.others, models.beside)
     references = rivals(run, models.families, run.params.fitted)
     linear = references.set_index(["family", "predictor"])["mse"].loc["test", "least_squares"]
-    comparison = study.Study.of(
+    comparison = study.VariantStudy.of(
         table=table, pairs=pairs, networks=models.networks, others=models.others, linear=linear, recipes=models.recipes
     )
-    accuracy = study.accuracy(table, 10 * run.profile.sampling.inner_steps)
+    accuracy = study.accuracy_rows(table, 10 * run.profile.sampling.inner_steps)
     for name, rows in {
         "models": table,
         "pairs": pairs,

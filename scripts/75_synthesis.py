@@ -47,7 +47,7 @@ def main(run):
     run.table("advice", pandas.DataFrame(cells, columns=["goal", "negatives", "verdict", "change", "take"]))
     run.json("recommendations", {"mining": recommendations, "next": next_trainings})
 
-    figures = pages.drawn(gathered, advice)
+    figures = pages.page_figures(gathered, advice)
     drawings = {name: pages.png(figure) for name, figure in figures.items()}
     for name, figure in figures.items():
         run.figure(name, figure, pages.PICTURES[name])

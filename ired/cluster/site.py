@@ -13,7 +13,7 @@ from ired.lab.queue import ROOT
 from ired.lab.tracking.store import write_whole
 
 
-def write(root: Path = ROOT) -> list[str]:
+def write_wrappers(root: Path = ROOT) -> list[str]:
     """Rewrite the wrappers and return the names of those that changed."""
     names = site(root)
     changed = []
@@ -54,7 +54,7 @@ def _with(text: str, option: str, value: str) -> str:
 
 def main() -> None:
     with in_one_line():
-        changed = write()
+        changed = write_wrappers()
         print(f"Written: {', '.join(changed)}" if changed else "The wrappers say what site.sh says.")
 
 

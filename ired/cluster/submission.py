@@ -28,7 +28,7 @@ from ired.lab.jobs import LAST_LINES, Record, fingerprints, folder, how, last_li
 from ired.lab.lines import wrapped
 from ired.lab.machine import git
 from ired.lab.queue import COORDINATES, ROOT, Queue, RunCoordinates
-from ired.lab.targets.make_rules import Plan
+from ired.lab.targets.make_rules import MakeRules
 from ired.lab.tracking.opening import open_tracking
 from ired.lab.tracking.results import Shelf
 from ired.lab.tracking.store import Store, Unreachable, write_whole
@@ -39,7 +39,7 @@ from ired.lab.tracking.store import Store, Unreachable, write_whole
 class Submission:
     """The jobs of a plan that are neither finished nor queued, given to Slurm in running order."""
 
-    def __init__(self, plan: Plan, limit: str = "", memory: str = "") -> None:
+    def __init__(self, plan: MakeRules, limit: str = "", memory: str = "") -> None:
         self.plan, self.keys, self.root = plan, plan.keys, plan.keys.root
         names = site(self.root)
         self.memory = slurm.memory_of(memory) if memory else ""
@@ -256,8 +256,10 @@ def _submit(argv: list[str]) -> None:
         sys.exit(1 if submission.poll() else 0)
 
 
-def _plan(options: dict, at: RunCoordinates, keys: Keys, store: Store) -> Plan:
-    plan = Plan(keys=keys, store=store, at=at, device=options["device"], args=options["args"], seeds=options["seeds"])
+def _plan(options: dict, at: RunCoordinates, keys: Keys, store: Store) -> MakeRules:
+    plan = MakeRules(
+        keys=keys, store=store, at=at, device=options["device"], args=options["args"], seeds=options["seeds"]
+    )
     for goal in dict.fromkeys(options["goals"]):
         plan.goal(goal)
     if plan.unbuilt:
@@ -265,7 +267,7 @@ def _plan(options: dict, at: RunCoordinates, keys: Keys, store: Store) -> Plan:
     return plan
 
 
-def _stamp_what_is_there(plan: Plan) -> bool:
+def _stamp_what_is_there(plan: MakeRules) -> bool:
     """Whether the store has finished runs without a stamp here, as under a server's new address. They
     get one. An embedded store is looked into first, which takes milliseconds and no mlflow."""
     keys, store = plan.keys, plan.store

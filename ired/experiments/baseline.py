@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ired.model.protocol import Energy
 
 
-def given(run: Run, energy: Energy) -> tuple[Energy, dict[str, Any]] | None:
+def given_model(run: Run, energy: Energy) -> tuple[Energy, dict[str, Any]] | None:
     """The model that the project keeps for this run or that was handed in, with its provenance; None where one has to
     be trained. energy: of the same shape, untrained."""
     from ired.model import checkpoint
@@ -49,7 +49,7 @@ def log(run: Run, model: Energy, provenance: dict[str, Any]) -> None:
         run.file(path.with_suffix(".json"))
 
 
-def train(
+def train_energy(
     run: Run,
     energy: Energy,
     A: Tensor,
@@ -108,7 +108,9 @@ def train(
         run.series({f"{name}.{column}": list(points[column].items()) for column in points})
     run.figure(
         "learning_curves",
-        figures.plot_training(curves, losses, reference_errors.loc["validation", ["mean", "least_squares"]].to_dict()),
+        figures.plot_learning_curves(
+            curves, losses, reference_errors.loc["validation", ["mean", "least_squares"]].to_dict()
+        ),
         "Averaged weights on 256 validation problems; losses are running means. Dashed: reference "
         "predictors. E, ‖∇E‖ and the gap together show a score that dies, if it does.",
     )
@@ -123,7 +125,7 @@ def train(
     }
 
 
-def verdicts(
+def baseline_verdicts(
     measured: Mapping[str, Accuracy], inner_steps: int, references: Result, at_the_end: Mapping[str, Any]
 ) -> dict[str, tuple[bool, dict[str, float]]]:
     """SETUP-3's criteria and the numbers behind them.

@@ -43,7 +43,7 @@ def layers(run: Run, names: tuple[str, ...], count: int) -> dict[str, Any]:
     problems, with the model of SETUP-3 and the activations of P2-01 that belong to it."""
     from ired.instruments.core import states
     from ired.instruments.dictionaries.activations import Shards
-    from ired.instruments.dictionaries.study import Bench
+    from ired.instruments.dictionaries.study import DictionaryBench
     from ired.model import problems
     from ired.model.checkpoint import load_energy
     from ired.model.sampling import SamplingConfig, solve
@@ -60,14 +60,14 @@ def layers(run: Run, names: tuple[str, ...], count: int) -> dict[str, Any]:
 
     moments, y0 = upstream.tensors("moments"), states.answers(energy, A)
     return {
-        layer: Bench.of(
+        layer: DictionaryBench.of(
             energy=energy, layer=layer, shards=shards, moments=moments, A=A, y0=y0, answer=answer, seed=run.seed
         )
         for layer in names
     }
 
 
-def study(run: Run, layer: str) -> None:
+def study_layer(run: Run, layer: str) -> None:
     """All architectures and baselines on one layer: P2-02, P2-03 and P2-04."""
     from ired.instruments.dictionaries import figures, study
     from ired.instruments.dictionaries.training import Plan
@@ -75,7 +75,7 @@ def study(run: Run, layer: str) -> None:
     params, bench = run.params, layers(run, (layer,), run.params.problems)[layer]
     features = params.expansion * bench.shards.width(layer)
     with run.progress(params.steps, f"dictionaries of {layer}") as bar:
-        results = study.study(
+        results = study.study_dictionaries(
             bench,
             params.architecture,
             features,

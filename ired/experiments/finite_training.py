@@ -20,7 +20,7 @@ from ired.instruments.influence.outcomes import Draws
 from ired.model import problems
 from ired.model.checkpoint import load_energy
 from ired.model.energies.mlp import EnergyConfig
-from ired.model.sampling import Sampler
+from ired.model.sampling import AnnealedSampler
 from ired.model.training.ensemble import Ensemble, Past, Recipe, TableEnergy, as_function, retrain
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class FiniteTraining:
     run: Run
     config: EnergyConfig
     recipe: Recipe
-    sampler: Sampler
+    sampler: AnnealedSampler
     A: Tensor
     asked: Tensor
     train: Draws
@@ -54,7 +54,7 @@ class FiniteTraining:
         config = EnergyConfig.for_problems(size.n, c, **{**run.profile.model, "hidden": size.hidden})
         double = torch.zeros(1, device=run.device).double()
         drawn = problems.draw(size.training + size.tests, size.n, c, generator, dtype=torch.float64)
-        run.dataset(f"P6-02 n={size.n}", problems.digest(drawn), "finite", "ired.model.problems.draw")
+        run.dataset(f"P6-02 n={size.n}", problems.problem_digest(drawn), "finite", "ired.model.problems.draw")
         A, asked = drawn[: size.training], drawn[size.training :]
         untrained = TableEnergy(config).to(double)
         test = Draws.of(untrained, asked.to(double), states=size.draws, starts=size.draws, generator=generator)
@@ -63,7 +63,7 @@ class FiniteTraining:
             run=run,
             config=config,
             recipe=Recipe(size.steps),
-            sampler=Sampler(**run.profile.sampling),
+            sampler=AnnealedSampler(**run.profile.sampling),
             A=A,
             asked=asked,
             train=train,
@@ -102,7 +102,7 @@ class FiniteTraining:
                 tick=bar.update,
                 checkpoint=run.checkpoint(name),
             )
-        values = outcomes.measured(networks, self.test.to(single), self.sampler, members=len(masks))
+        values = outcomes.measure_outcomes(networks, self.test.to(single), self.sampler, members=len(masks))
         return networks, past, {outcome: states.array(value) for outcome, value in values.items()}
 
     def on_halves(self, halves: Tensor) -> tuple[list[study.Trained], dict[str, NDArray], dict[str, NDArray]]:
@@ -145,6 +145,6 @@ def pulls_of_studied_model(run: Run, generator: torch.Generator) -> tuple[NDArra
     return study.pull(model, list(model.parameters()), *draws), fresh, near
 
 
-def properties(A: Tensor) -> dict[str, NDArray]:
+def property_arrays(A: Tensor) -> dict[str, NDArray]:
     """Properties of problems (P, n, n) by name, (P,) each, without the rank, which all of them share."""
     return {name: states.array(values) for name, values in problems.properties(A).items() if name != "rank"}

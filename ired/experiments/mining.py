@@ -111,7 +111,9 @@ def present(run: Run, variant: str) -> None:
     run.headline(f"sampled MSE, {len(models)} seeds", error.estimate, error.low, error.high)
     run.figure(
         "training",
-        figures.plot_training(curves, losses, rivals.loc["validation", ["mean", "least_squares"]].to_dict()),
+        figures.plot_seed_learning_curves(
+            curves, losses, rivals.loc["validation", ["mean", "least_squares"]].to_dict()
+        ),
         f"{variant}: every seed's averaged weights on 256 validation problems; losses are running means. "
         "Dashed: reference predictors. A score that dies would show in E, ‖∇E‖ and the gap together.",
     )

@@ -18,7 +18,7 @@ from ired.instruments.transfer.study import Judge
 from ired.model import problems, shifted_problems
 from ired.model.protocol import Energy
 from ired.model.reference import panel
-from ired.model.sampling import Sampler
+from ired.model.sampling import AnnealedSampler
 from ired.model.shifted_problems import Family
 
 if TYPE_CHECKING:
@@ -32,13 +32,13 @@ class Setting:
     run: Run
     model: Energy
     untrained: Energy
-    sampler: Sampler
+    sampler: AnnealedSampler
     scale: float
 
     @classmethod
     def of(cls, run: Run) -> Setting:
         energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
-        model, sampler = energies["trained"], Sampler(**run.profile.sampling)
+        model, sampler = energies["trained"], AnnealedSampler(**run.profile.sampling)
         scale = model.schedule.sqrt_alpha_bar[0].item() if sampler.scaled_output else 1.0
         return cls(run=run, model=model, untrained=energies["untrained"], sampler=sampler, scale=scale)
 
@@ -55,7 +55,7 @@ class Setting:
         """Shifted families, noted as the run's data set, and inputs without sense, by name."""
         size, problem = self.run.params, self.run.profile.problem
         shifted, odd = (
-            shifted_problems.drawn(table, count, problem.n, c=problem.c, stream=self.stream)
+            shifted_problems.draw_families(table, count, problem.n, c=problem.c, stream=self.stream)
             for table, count in (
                 (shifted_problems.SHIFTED, size.problems),
                 (shifted_problems.PATHOLOGICAL, size.odd),
@@ -63,7 +63,7 @@ class Setting:
         )
         every = torch.cat([family.A for family in shifted.values()])
         source = "ired.model.shifted_problems.SHIFTED"
-        self.run.dataset(f"P6-04 n={problem.n}", problems.digest(every), "fresh, shifted", source)
+        self.run.dataset(f"P6-04 n={problem.n}", problems.problem_digest(every), "fresh, shifted", source)
         return shifted, odd
 
     def judge(self, energy: Energy, untrained: Energy | None, side: int) -> Judge:
@@ -79,7 +79,7 @@ class Setting:
             scale=self.scale,
         )
 
-    def bench(self, dictionaries: Mapping[str, Dictionary]) -> evidence.Bench:
+    def bench(self, dictionaries: Mapping[str, Dictionary]) -> evidence.TransferBench:
         """Features of the dictionaries and directions of P3-05's verdicts, settled on training problems."""
         size, n = self.run.params, self.run.profile.problem.n
         nature = manifold.nature(self.model, self.drawn(size.chosen, "chosen", n), self.stream("nature"))
@@ -98,7 +98,7 @@ class Setting:
         )
 
     def other_side(self, judge: Judge, side: int) -> DataFrame:
-        """Rows of `ood_detection.accuracy` on problems of another side: of a model of that side, trained for
+        """Rows of `ood_detection.shift_accuracy` on problems of another side: of a model of that side, trained for
         `other_steps`, and of the judged one on problems embedded into its own."""
         run, size = self.run, self.run.params
         profile, c, n = run.profile, run.profile.problem.c, run.profile.problem.n
@@ -112,7 +112,7 @@ class Setting:
             seed=run.seed,
             device=run.device,
         )
-        sets = shifted_problems.other_side(side, size.problems, c, self.stream)
-        return study.other_side(
-            self.judge(small, None, side), judge, embed=lambda A: shifted_problems.embedded(A, n), sets=sets
+        sets = shifted_problems.problems_of_other_side(side, size.problems, c, self.stream)
+        return study.other_side_accuracy(
+            self.judge(small, None, side), judge, embed=lambda A: shifted_problems.embedded_problems(A, n), sets=sets
         )

@@ -30,11 +30,13 @@ def fitted(run: Run, held_out: Collection[bytes]) -> tuple[dict[str, Any], int]:
             shared += sum(row.tobytes() in held_out for row in A.numpy())
             yield A, Y
 
-    by_name = predictors.fit(watched(_training(run, 0, run.params.fit, 10_000, "least squares, problems")))
+    by_name = predictors.affine_predictors(
+        watched(_training(run, 0, run.params.fit, 10_000, "least squares, problems"))
+    )
     count = predictors.BATCH * run.params.steps
     examples = _training(run, 2, count, predictors.BATCH, "regression network, problems")
     batches = ((A.to(run.device), Y.to(run.device)) for A, Y in examples)
-    by_name["regression"] = predictors.Regression(batches, run.profile.model.hidden, run.params.steps)
+    by_name["regression"] = predictors.RegressionNetwork(batches, run.profile.model.hidden, run.params.steps)
     return by_name, shared
 
 

@@ -27,7 +27,7 @@ def problem_sets(run: Run) -> tuple[Tensor, Tensor, Tensor]:
     as the run's data set."""
     sets = tuple(fresh_problems(run, getattr(run.params, name), name) for name in ("problems", "pool", "surrogate"))
     name = f"sanity n={run.profile.problem.n}"
-    run.dataset(name, problems.digest(torch.cat(sets)), "fresh", "ired.model.problems.draw")
+    run.dataset(name, problems.problem_digest(torch.cat(sets)), "fresh", "ired.model.problems.draw")
     return sets
 
 
@@ -62,4 +62,4 @@ def with_fresh_weights(run: Run, model: LearnedEnergy) -> list[Altered]:
 def least_squares_answers(run: Run, A: Tensor) -> dict[str, Tensor]:
     """Inverses of A (P, n, n) by least squares on A, and on A and A², fitted on other problems: by name."""
     batches = ((a, problems.inverse(a)) for a in fresh_problems(run, run.params.squares, "squares").split(CHUNK))
-    return {name: of(A) for name, of in predictors.fit(batches).items() if of.degree}
+    return {name: of(A) for name, of in predictors.affine_predictors(batches).items() if of.degree}

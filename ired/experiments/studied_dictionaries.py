@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ired.lab.run import Run
 
 
-def studied(run: Run, exp_id: str) -> Dictionary:
+def dictionary_of_run(run: Run, exp_id: str) -> Dictionary:
     """The dictionary that this experiment chose, if it is one of the model that the run takes from SETUP-3.
 
     DictionaryError: it was trained on another model."""
@@ -20,4 +20,4 @@ def studied(run: Run, exp_id: str) -> Dictionary:
 
     upstream, source = run.upstream(exp_id), run.upstream("SETUP-3")
     packed = upstream.tensors("dictionaries"), upstream.meta("dictionaries")
-    return sparse_autoencoder.studied(upstream.json("chosen"), packed, source.run_id)
+    return sparse_autoencoder.chosen_dictionary(upstream.json("chosen"), packed, source.run_id)

@@ -32,7 +32,7 @@ Model = tuple[str, int]  # variant and seed
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredModels:
     """By model: numbers (metric → value), taken (fingerprints), recipes, runs (ids of SETUP-3's).
 
     networks: variants with the published network; others: of other energies; beside: fingerprints of
@@ -50,7 +50,7 @@ class Measured:
     runs: dict[Model, str]
 
 
-def measured(run: Run, count: int) -> Measured:
+def measure_models(run: Run, count: int) -> MeasuredModels:
     """Portraits and fingerprints of all models that a run needs; `count` problems of each shifted
     family, and five times as many of the test and the harder set."""
     import torch
@@ -60,14 +60,14 @@ def measured(run: Run, count: int) -> Measured:
     from ired.model.checkpoint import load_energy
     from ired.model.energies.architectures import MLP, parse
     from ired.model.reference import controls
-    from ired.model.sampling import Sampler
+    from ired.model.sampling import AnnealedSampler
 
     n, c = run.profile.problem.n, run.profile.problem.c
-    models, sampler = run.upstreams("SETUP-3"), Sampler(**run.profile.sampling)
+    models, sampler = run.upstreams("SETUP-3"), AnnealedSampler(**run.profile.sampling)
     variants = list(dict.fromkeys(variant for variant, _ in models))
     networks = [variant for variant in variants if parse(variant)[0] == MLP]
     sizes = run.profile.sizes
-    looked = {"tiny": model_metrics.TINY, "default": model_metrics.Sizes()}.get(sizes, model_metrics.PAPER)
+    looked = {"tiny": model_metrics.TINY, "default": model_metrics.PortraitSizes()}.get(sizes, model_metrics.PAPER)
     asked = representation.TINY if sizes == "tiny" else representation.Size()
 
     def stream(purpose: str) -> torch.Generator:
@@ -81,13 +81,13 @@ def measured(run: Run, count: int) -> Measured:
     scale = energy.schedule.sqrt_alpha_bar[0].item() if sampler.scaled_output else 1.0
     families = _families(run, energy, count, stream)
     A = problems.draw(looked.problems, n, c, stream("portrait"), torch.float64).to(run.device)
-    scene = model_metrics.Scene(families, A, stream, scale)
-    B = problems.draw(representation.needed(asked), n, c, stream("fingerprint"), torch.float64).to(run.device)
+    scene = model_metrics.PortraitScene(families, A, stream, scale)
+    B = problems.draw(representation.problems_needed(asked), n, c, stream("fingerprint"), torch.float64).to(run.device)
     ground = representation.ground(energy, B, problems.properties(B), asked, stream("ground"))
-    run.dataset(f"{run.exp_id} n={n}", problems.digest(torch.cat([A, B])), "fresh", "ired.model.problems.draw")
+    run.dataset(f"{run.exp_id} n={n}", problems.problem_digest(torch.cat([A, B])), "fresh", "ired.model.problems.draw")
 
     plain = controls(energy, run.seed)
-    shuffled = weight_edits.shuffled(energy, stream("shuffled"))
+    shuffled = weight_edits.shuffled_weights(energy, stream("shuffled"))
     # The copy is loaded and looked at anew: what is held against itself cannot differ.
     others = {
         study.COPY: load(first),
@@ -112,7 +112,7 @@ def measured(run: Run, count: int) -> Measured:
                     numbers[model][f"accuracy.{name}.{family}"] = known
             landscapes.append(portrait.tables["landscapes"].assign(variant=model[0], seed=model[1]))
             bar.update(1)
-    return Measured(
+    return MeasuredModels(
         networks=networks,
         others=[variant for variant in variants if variant not in networks],
         numbers=numbers,
@@ -135,7 +135,7 @@ def _families(run: Run, energy: Any, count: int, stream: Any) -> dict[str, tuple
     drawn = {name: (A, problems.inverse(A.double())) for name, A in drawn.items()}
     shifts = {name: shifted_problems.SHIFTED[name] for name in FAMILIES}
     problem = run.profile.problem
-    for name, family in shifted_problems.drawn(shifts, count, problem.n, problem.c, stream).items():
+    for name, family in shifted_problems.draw_families(shifts, count, problem.n, problem.c, stream).items():
         drawn[FAMILIES[name]] = family.A, family.Y
     families = {}
     for name, pair in drawn.items():
@@ -161,7 +161,7 @@ def rivals(run: Run, families: Mapping[str, tuple], count: int) -> DataFrame:
         problems.generator(run.seed, f"{run.exp_id} fitted"),
         torch.float64,
     )
-    fitted = predictors.fit([(A, problems.inverse(A))])
+    fitted = predictors.affine_predictors([(A, problems.inverse(A))])
     rows = [
         (family, name, predictor.mse(A, Y).mean().item())
         for family, (A, Y, _) in families.items()

@@ -9,14 +9,14 @@ import textwrap
 from typing import Any
 
 
-def columns() -> int | None:
+def terminal_width() -> int | None:
     """How wide the terminal is, or None where nobody but a file or a program reads."""
     return max(shutil.get_terminal_size().columns, 40) if sys.stdout.isatty() else None
 
 
 def wrapped(text: str, indent: str = "  ") -> str:
     """Text in lines that fit, all but the first indented; as it is where there is no terminal."""
-    wide = columns()
+    wide = terminal_width()
     return (
         text
         if wide is None

@@ -22,7 +22,8 @@ from typing import Any
 
 
 class Section(Mapping[str, Any]):
-    """What a section of a profile has besides its typed fields: `Sampler(**profile.sampling)` unpacks it by name."""
+    """What a section of a profile has besides its typed fields: `AnnealedSampler(**profile.sampling)` unpacks it by
+    name."""
 
     def __getitem__(self, name: str) -> Any:
         return vars(self)[name]

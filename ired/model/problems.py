@@ -115,7 +115,7 @@ def standardisation(n: int, c: float, count: int = 65536) -> tuple[float, float]
     return round(shift.item(), 10), round(Y.pow(2).mean().sqrt().item(), 10)
 
 
-def digest(A: Tensor) -> str:
+def problem_digest(A: Tensor) -> str:
     """Eight bytes of hash that tell sets of problems apart, for provenance."""
     return hashlib.blake2b(A.cpu().numpy().tobytes(), digest_size=8).hexdigest()
 

@@ -52,7 +52,7 @@ class Step:
     accepted: Tensor | None = None
 
 
-def descend(
+def monotone_descent(
     look: Callable[[Tensor, bool], tuple[Tensor, Tensor | None]],
     y: Tensor,
     step_size: Tensor,
@@ -145,7 +145,7 @@ def _sample(
         def told(inner: int, state: Tensor, value: Tensor, accepted: Tensor, k: int = k) -> None:
             see(Step(stage="descend", landscape=k, inner=inner, y=state, energy=value, accepted=accepted))
 
-        y = descend(
+        y = monotone_descent(
             look,
             y,
             schedule.at("step_size", k, y),
@@ -162,7 +162,7 @@ def _sample(
 
 
 @dataclass(frozen=True)
-class Sampler(SamplingConfig):
+class AnnealedSampler(SamplingConfig):
     """`sample` with its settings fixed: what instruments are handed in order to sample from any energy."""
 
     def __call__(

@@ -185,7 +185,7 @@ def _of(spectrum: Tensor, Q: Tensor) -> Family:
     return Family((Q * spectrum[:, None]) @ Q.mT, (Q / spectrum[:, None]) @ Q.mT)
 
 
-def drawn(
+def draw_families(
     table: Mapping[str, Make], count: int, n: int, c: float, stream: Callable[[str], torch.Generator]
 ) -> dict[str, Family]:
     """`count` problems of every family of a table, each from a stream of its own name."""
@@ -195,7 +195,7 @@ def drawn(
 # Another n
 
 
-def other_side(
+def problems_of_other_side(
     side: int, count: int, c: float, stream: Callable[[str], torch.Generator]
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Problems and inverses (count, side, side) of the training distribution and of c = 0.1."""
@@ -204,7 +204,7 @@ def other_side(
     return {name: (A, problems.inverse(A)) for name, A in drawn.items()}
 
 
-def embedded(A: Tensor, n: int) -> Tensor:
+def embedded_problems(A: Tensor, n: int) -> Tensor:
     """Problems (B, m, m) in the leading block of problems (B, n, n) that are the identity elsewhere."""
     larger = torch.eye(n, dtype=A.dtype, device=A.device).repeat(len(A), 1, 1)
     larger[:, : A.shape[-1], : A.shape[-1]] = A

@@ -46,14 +46,14 @@ def truncated(energy: MLPEnergy, layer: str, rank: int) -> MLPEnergy:
     return changed
 
 
-def ranks(energy: MLPEnergy, layer: str) -> int:
+def full_rank(energy: MLPEnergy, layer: str) -> int:
     """The largest rank that the weight matrix of `layer` can have: min of its two sides."""
     return min(getattr(energy, layer).weight.shape)
 
 
 def low_rank(energy: MLPEnergy, layer: str, share: float) -> MLPEnergy:
     """`truncated` to the nearest rank to a share of the largest one, but to 1 at least."""
-    return truncated(energy, layer, max(1, round(share * ranks(energy, layer))))
+    return truncated(energy, layer, max(1, round(share * full_rank(energy, layer))))
 
 
 def randomised(energy: MLPEnergy, layers: Sequence[str], generator: torch.Generator) -> MLPEnergy:
@@ -78,7 +78,7 @@ def randomised(energy: MLPEnergy, layers: Sequence[str], generator: torch.Genera
     return changed
 
 
-def shuffled(energy: MLPEnergy, generator: torch.Generator) -> MLPEnergy:
+def shuffled_weights(energy: MLPEnergy, generator: torch.Generator) -> MLPEnergy:
     """A copy in which the entries of every weight matrix and every bias are in random order: what is
     left is their distribution."""
     changed = copy.deepcopy(energy)

@@ -17,7 +17,7 @@ from pandas import DataFrame
 # and importing it takes longer than drawing most of them.
 
 
-def interval(rows: DataFrame, value: str) -> tuple[NDArray, NDArray]:
+def interval_ends(rows: DataFrame, value: str) -> tuple[NDArray, NDArray]:
     """Lower and upper ends of a column of a table: its `_low` and `_high`, or "low" and "high"."""
     names = [f"{value}_{end}" if f"{value}_{end}" in rows else end for end in ("low", "high")]
     low, high = (np.asarray(rows[name], dtype=float) for name in names)
@@ -40,9 +40,9 @@ def dots(
 ) -> None:
     """A point with its interval for each row, at heights `at`; `upright`: above places `at` of the x-axis.
 
-    rows: columns `value` and its `interval`; filled: which points (one for all, or one a row) are filled.
+    rows: columns `value` and its `interval_ends`; filled: which points (one for all, or one a row) are filled.
     """
-    middle, (low, high) = np.asarray(rows[value], dtype=float), interval(rows, value)
+    middle, (low, high) = np.asarray(rows[value], dtype=float), interval_ends(rows, value)
     at, filled = np.broadcast_to(at, middle.shape), np.broadcast_to(np.asarray(filled, dtype=bool), middle.shape)
     (axis.vlines if upright else axis.hlines)(at, low, high, color=colour, linewidth=width)
     look = {"linestyle": "none", "marker": marker, "markersize": size, "color": colour}

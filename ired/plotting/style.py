@@ -103,7 +103,7 @@ def band(axis: Axes, x, middle, low, high, name: str, colour: str | None = None)
     axis.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0, zorder=front - 1)
 
 
-def centred(values: np.ndarray) -> TwoSlopeNorm:
+def centred_norm(values: np.ndarray) -> TwoSlopeNorm:
     """A colour scale whose middle is 0, for values of both signs."""
     bound = max(float(np.nanmax(np.abs(values))), 1e-12)
     return TwoSlopeNorm(0.0, -bound, bound)

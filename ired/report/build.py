@@ -29,7 +29,7 @@ from ired.report.claims import stated
 
 if TYPE_CHECKING:
     from ired.lab.tracking.result import Result
-    from ired.report.page import Compared, Picture, Report, Row, Shown
+    from ired.report.page import ClaimRow, Compared, Picture, Report, ShownExperiment
     from ired.report.recommendation import Advice
     from ired.report.synthesis import Gathered, Words
 
@@ -69,20 +69,20 @@ def plain(text: str, _: Result) -> str:
 # What the page shows
 
 
-def rows(gathered: Gathered, words: Words) -> tuple[Row, ...]:
+def rows(gathered: Gathered, words: Words) -> tuple[ClaimRow, ...]:
     """All claims, judged, with their sentences."""
-    from ired.report.page import Row
+    from ired.report.page import ClaimRow
 
     phases = {exp.id: exp.phase for exp in gathered.experiments}
     return tuple(
-        Row(judged, phases[judged.claim.experiments()[0]], words.written(judged.claim.sentence))
+        ClaimRow(judged, phases[judged.claim.experiments()[0]], words.written(judged.claim.sentence))
         for judged in gathered.judged()
     )
 
 
-def shown(gathered: Gathered, shelf: Shelf, pictures: bool = True) -> tuple[Shown, ...]:
+def shown_experiments(gathered: Gathered, shelf: Shelf, pictures: bool = True) -> tuple[ShownExperiment, ...]:
     """All experiments of the queue, in order."""
-    from ired.report.page import Shown
+    from ired.report.page import ShownExperiment
 
     experiments = []
     for exp in gathered.experiments:
@@ -96,11 +96,11 @@ def shown(gathered: Gathered, shelf: Shelf, pictures: bool = True) -> tuple[Show
         }
         result = gathered.results.get(exp.id)
         if result is None:
-            experiments.append(Shown(**common, state=gathered.missing[exp.id]))
+            experiments.append(ShownExperiment(**common, state=gathered.missing[exp.id]))
             continue
         criteria = tuple(criterion for criterion in gathered.criteria.values() if criterion.experiment == exp.id)
         experiments.append(
-            Shown(
+            ShownExperiment(
                 **common,
                 state="done",
                 headline=result.headline,
@@ -156,7 +156,7 @@ def _picture(name: str, caption: str, png: bytes) -> Picture:
 # Comparison with what others published
 
 
-def compared(rows: Iterable[published.Figure], link: Any) -> tuple[Compared, ...]:
+def compared_with_published(rows: Iterable[published.Figure], link: Any) -> tuple[Compared, ...]:
     from ired.report.page import Compared
 
     def cell(figure: published.Figure, values: tuple[float, float, float] | None) -> Any:
@@ -192,7 +192,7 @@ def advised(gathered: Gathered) -> Advised:
     return advice, recommendation_sentences.recommendations(advice), recommendation_sentences.next_trainings(advice)
 
 
-def drawn(gathered: Gathered, advice: Sequence[Advice], elsewhere: Sequence[Gathered] = ()) -> dict[str, Any]:
+def page_figures(gathered: Gathered, advice: Sequence[Advice], elsewhere: Sequence[Gathered] = ()) -> dict[str, Any]:
     """The page's own figures: claims, the decision, and published figures."""
     from ired.report import figures as figures_of
 
@@ -233,7 +233,7 @@ def report(
     published_ = [figure.ratio("test")[0] for figure in published.PUBLISHED]
     profile = PROFILES[gathered.at.profile]
     n, seeds = profile.problem.n, sorted({gathered.at.seed, *gathered.others})
-    shown_ = shown(gathered, shelf, pictures)
+    shown_ = shown_experiments(gathered, shelf, pictures)
     newest = max((result.started for result in gathered.results.values()), default=0.0)
     return form.Report(
         title=TITLE,
@@ -249,10 +249,10 @@ def report(
             form.Milestone(meaning, phases, not missing, tuple(missing))
             for meaning, phases, missing in synthesis.milestones(gathered, shelf.queue)
         ),
-        compared=compared(published.all_figures(gathered, elsewhere), link),
+        compared=compared_with_published(published.all_figures(gathered, elsewhere), link),
         comparison_note=NOTE.format(low=f"{min(published_):.3f}", high=f"{max(published_):.3f}"),
         advice=tuple(
-            form.Advice(
+            form.AdviceRow(
                 goal.goal.name,
                 {
                     kind: link(f"{cell.verdict}, {cell.text}", compared_by)
@@ -287,7 +287,7 @@ def _warnings(gathered: Gathered) -> Iterable[str]:
         yield "Some runs were made with edits that no commit holds."
 
 
-def _environment(experiments: Iterable[Shown]) -> dict[str, str]:
+def _environment(experiments: Iterable[ShownExperiment]) -> dict[str, str]:
     """What the runs ran in, each value once."""
     values_of: dict[str, dict[str, None]] = {}
     for experiment in experiments:
@@ -355,13 +355,13 @@ def main(argv: list[str]) -> None:
     for seed in sorted({*seeds} - {at.seed, *gathered.others}):
         print(f"  seed {seed} does not count: nothing has been run there with this code")
     advice = advised(gathered)
-    figures_ = drawn(gathered, advice[0], others)
+    figures_ = page_figures(gathered, advice[0], others)
     if findings:
         from ired.report import findings as form
 
         stem = "findings" if at.profile == RunCoordinates().profile else f"findings-{at.profile}"
         pictures = {name: png(figure, 100) for name, figure in figures_.items()}
-        text, files = form.findings(report(gathered, shelf, plain, pictures, advice, False, False, others), stem)
+        text, files = form.findings_page(report(gathered, shelf, plain, pictures, advice, False, False, others), stem)
         for name, data in files.items():
             (ROOT / "docs" / "figures" / name).write_bytes(data)
         place = ROOT / "docs" / f"{stem}.md"

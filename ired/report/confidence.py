@@ -104,7 +104,7 @@ class Doubt:
 
 
 @dataclass(frozen=True)
-class Check:
+class ClaimCheck:
     """The answer of a check; stood of asked; by: what said so; missing: experiments that are not there."""
 
     answer: str
@@ -115,7 +115,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedClaim:
     """A claim with all that was found about it. missing: experiments not there, or criteria not logged."""
 
     claim: Claim
@@ -124,7 +124,7 @@ class Judged:
     met: tuple[Criterion, ...]
     unmet: tuple[Criterion, ...]
     missing: tuple[str, ...]
-    checks: Mapping[str, Check]
+    checks: Mapping[str, ClaimCheck]
     violated: tuple[str, ...]  # assumptions that were missed
 
 
@@ -148,7 +148,7 @@ class Evidence:
     upstream: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
-def judge(claim: Claim, evidence: Evidence) -> Judged:
+def judge_claim(claim: Claim, evidence: Evidence) -> JudgedClaim:
     """What the rules make of a claim."""
     criteria = [evidence.criteria[ref] for ref in claim.evidence if ref in evidence.criteria]
     missing = tuple(
@@ -180,7 +180,7 @@ def judge(claim: Claim, evidence: Evidence) -> Judged:
         )
     )
     confidence = _confidence(claim, checks, violated) if verdict == SUPPORTED else NONE
-    return Judged(
+    return JudgedClaim(
         claim=claim,
         verdict=verdict,
         confidence=confidence,
@@ -192,7 +192,7 @@ def judge(claim: Claim, evidence: Evidence) -> Judged:
     )
 
 
-def _confidence(claim: Claim, checks: Mapping[str, Check], violated: tuple[str, ...]) -> str:
+def _confidence(claim: Claim, checks: Mapping[str, ClaimCheck], violated: tuple[str, ...]) -> str:
     answers = {name: check.answer for name, check in checks.items()}
     if violated or NO in (answers["seeds"], answers["sanity"]) or YES not in answers.values():
         return LOW
@@ -200,9 +200,9 @@ def _confidence(claim: Claim, checks: Mapping[str, Check], violated: tuple[str, 
     return HIGH if answers["seeds"] == YES and elsewhere and claim.kind != CORRELATIONAL else MODERATE
 
 
-def _check(refs: tuple[str, ...] | None, evidence: Evidence) -> Check:
+def _check(refs: tuple[str, ...] | None, evidence: Evidence) -> ClaimCheck:
     if refs is None:
-        return Check(NOT_ASKED)
+        return ClaimCheck(NOT_ASKED)
     rows: list[tuple[str, bool]] = []
     missing = []
     for ref in refs:
@@ -215,7 +215,7 @@ def _check(refs: tuple[str, ...] | None, evidence: Evidence) -> Check:
     return _answer(rows, missing)
 
 
-def _seeds(claim: Claim, check: Check, evidence: Evidence) -> Check:
+def _seeds(claim: Claim, check: ClaimCheck, evidence: Evidence) -> ClaimCheck:
     """The check of seeds, with other networks' verdicts on the same criteria beside what it has."""
     if check.answer == NOT_ASKED:
         return check
@@ -232,7 +232,7 @@ def _seeds(claim: Claim, check: Check, evidence: Evidence) -> Check:
     return _answer(rows, check.missing)
 
 
-def _answer(rows: Iterable[tuple[str, bool]], missing: Iterable[str]) -> Check:
+def _answer(rows: Iterable[tuple[str, bool]], missing: Iterable[str]) -> ClaimCheck:
     """What stood first, then what did not."""
     rows = sorted(rows, key=lambda row: not row[1])
     stood = sum(well for _, well in rows)
@@ -240,7 +240,7 @@ def _answer(rows: Iterable[tuple[str, bool]], missing: Iterable[str]) -> Check:
         answer = UNTESTED
     else:
         answer = YES if stood == len(rows) else NO if 2 * stood < len(rows) else IN_PART
-    return Check(
+    return ClaimCheck(
         answer=answer,
         stood=stood,
         asked=len(rows),

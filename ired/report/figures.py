@@ -18,8 +18,8 @@ from pandas import DataFrame
 from ired.plotting.axes import plain_ticks
 from ired.plotting.style import canvas
 from ired.report import confidence as sure, recommendation as rule
-from ired.report.confidence import Judged
-from ired.report.recommendation import Advice, Cell
+from ired.report.confidence import JudgedClaim
+from ired.report.recommendation import Advice, GoalCell
 
 # Colour (fill), ink and glyph of each word. Blue to orange, the middle grey: apart for every kind of
 # colour vision; dashed: nothing is known.
@@ -94,7 +94,7 @@ def plot_decision(advice: Sequence[Advice], title: str = "Which negatives, for w
         axis.text(0, y + 0.44, goal_advice.goal.metric + useful, va="center", fontsize=7.5, color="0.45")
         cells = [goal_advice.cells.get(kind) for kind in kinds] + [goal_advice.others.get(energy) for energy in others]
         for x, cell in zip(starts, cells, strict=True):
-            cell = cell or Cell(goal_advice.goal.name, "", rule.MISSING)
+            cell = cell or GoalCell(goal_advice.goal.name, "", rule.MISSING)
             chosen = cell.verdict != rule.MISSING and cell.kind in (goal_advice.take, goal_advice.instead)
             _effect(axis, x, y, wide, tall, cell, goal_advice.goal.works(cell.mean), chosen)
         known = goal_advice.take in kinds
@@ -120,7 +120,7 @@ def plot_decision(advice: Sequence[Advice], title: str = "Which negatives, for w
 
 
 def plot_claims(
-    judged: Sequence[Judged],
+    judged: Sequence[JudgedClaim],
     phases: Sequence[int],
     names: Mapping[int, str] | None = None,
     title: str = "Claims",
@@ -159,7 +159,7 @@ def plot_claims(
             color="0.1" if stands else "0.4",
             fontstyle="normal" if stands else "italic",
         )
-        checks = [claim.checks.get(check, sure.Check(sure.UNTESTED)) for check in sure.CHECKS]
+        checks = [claim.checks.get(check, sure.ClaimCheck(sure.UNTESTED)) for check in sure.CHECKS]
         shares = [f" {c.stood}/{c.asked}" * (c.answer != sure.UNTESTED and c.asked > 1) for c in checks]
         cells = [(VERDICTS, claim.verdict, "")]
         cells += [(ANSWERS, check.answer, share) for check, share in zip(checks, shares, strict=True)]
@@ -266,7 +266,9 @@ def plot_published(rows: DataFrame, title: str = "Beside the published figures")
     return figure
 
 
-def _effect(axis: Axes, x: float, y: float, wide: float, tall: float, cell: Cell, works: bool, chosen: bool) -> None:
+def _effect(
+    axis: Axes, x: float, y: float, wide: float, tall: float, cell: GoalCell, works: bool, chosen: bool
+) -> None:
     """A cell of the decision: verdict, number, and for no difference what would have been seen."""
     fill, ink, glyph = EFFECTS[cell.verdict]
     lines = [(f"{glyph} {cell.verdict}", 9), (cell.text, 8.5)]

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from ired.report.confidence import Criterion
-from ired.report.page import Report, numbers, tally, words
+from ired.report.page import Report, count_verdicts, numbers, words
 
 _HERE = Path(__file__).parent
 _COLOURS = 64
@@ -18,7 +18,7 @@ _MOST = 12  # criteria of one experiment that are named
 _NUMBERS = 6  # numbers of one criterion that are shown
 
 
-def findings(report: Report, stem: str = "findings") -> tuple[str, dict[str, bytes]]:
+def findings_page(report: Report, stem: str = "findings") -> tuple[str, dict[str, bytes]]:
     """The text of docs/{stem}.md and the pictures that it shows, by file name in docs/figures."""
     files = {name: f"{stem}_{name}.png" for name in report.pictures}
     claims: dict[int, list] = {}
@@ -33,7 +33,7 @@ def findings(report: Report, stem: str = "findings") -> tuple[str, dict[str, byt
         keep_trailing_newline=True,
     )
     text = environment.get_template("findings.md").render(
-        report=report, claims=claims, files=files, met=_met, tally=tally(row.judged for row in report.rows)
+        report=report, claims=claims, files=files, met=_met, tally=count_verdicts(row.judged for row in report.rows)
     )
     return text, {files[name]: _small(picture.png) for name, picture in report.pictures.items()}
 

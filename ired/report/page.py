@@ -20,7 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from ired.report import confidence as rule
-from ired.report.confidence import Criterion, Judged
+from ired.report.confidence import Criterion, JudgedClaim
 
 WIDTH, SCALE = 1500, 0.75  # most pixels across; figures are drawn to be read at half their size
 _HERE = Path(__file__).parent
@@ -47,7 +47,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownExperiment:
     """An experiment of the queue. title, question, method: from its script's docstring, an empty line between
     paragraphs. state: "done", or why it is not there ("pending", "failed" …); results are shown only
     of what is done. link: the run in the MLflow UI. data: (name, digest, context)."""
@@ -75,10 +75,10 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Row:
+class ClaimRow:
     """A claim of the table. sentence: safe HTML."""
 
-    judged: Judged
+    judged: JudgedClaim
     phase: int
     sentence: str
 
@@ -95,7 +95,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Advice:
+class AdviceRow:
     """A goal, what each kind of negatives does for it, what to take, and why."""
 
     goal: str
@@ -123,15 +123,15 @@ class Report:
     title: str
     setting: str
     answer: str
-    highlights: tuple[Row, ...]
-    rows: tuple[Row, ...]
+    highlights: tuple[ClaimRow, ...]
+    rows: tuple[ClaimRow, ...]
     rules: tuple[str, ...]
     phases: Mapping[int, tuple[str, str]]
-    experiments: tuple[Shown, ...]
+    experiments: tuple[ShownExperiment, ...]
     milestones: tuple[Milestone, ...]
     compared: tuple[Compared, ...]
     comparison_note: str
-    advice: tuple[Advice, ...]
+    advice: tuple[AdviceRow, ...]
     recommendations: tuple[str, ...]
     next: tuple[str, ...]
     pictures: Mapping[str, Picture]
@@ -148,7 +148,7 @@ def page(report: Report) -> str:
         *(p for experiment in report.experiments if experiment.done for p in experiment.pictures),
     ]
     with ThreadPoolExecutor() as pool:  # pillow encodes without the interpreter's lock
-        encoded = dict(zip(shown, pool.map(embedded, shown), strict=True))
+        encoded = dict(zip(shown, pool.map(embedded_picture, shown), strict=True))
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -157,7 +157,7 @@ def page(report: Report) -> str:
         report=report,
         order=_ORDER,
         encoded=encoded,
-        tally=tally(row.judged for row in report.rows),
+        tally=count_verdicts(row.judged for row in report.rows),
         style=(_HERE / "page.css").read_text(),
         script=(_HERE / "page.js").read_text(),
         runs={experiment.run_id[:8] for experiment in report.experiments if experiment.run_id},
@@ -170,7 +170,7 @@ def dead_links(html: str) -> list[str]:
     return sorted({to for to in re.findall(r'\shref="#([^"]*)"', html) if to not in ids})
 
 
-def embedded(picture: Picture) -> tuple[str, int, int]:
+def embedded_picture(picture: Picture) -> tuple[str, int, int]:
     """A data URI (WebP), and the width and height to show it at: on white, as wide as screens are."""
     image = Image.open(io.BytesIO(picture.png)).convert("RGBA")
     image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
@@ -182,7 +182,7 @@ def embedded(picture: Picture) -> tuple[str, int, int]:
     return uri, round(SCALE * image.width), round(SCALE * image.height)
 
 
-def tally(claims: Iterable[Judged]) -> list[tuple[str, str, int]]:
+def count_verdicts(claims: Iterable[JudgedClaim]) -> list[tuple[str, str, int]]:
     """(verdict, confidence or "", how many), best supported first, zeros too."""
     kinds_of = [(claim.verdict, claim.confidence if claim.verdict == rule.SUPPORTED else "") for claim in claims]
     supported = [(rule.SUPPORTED, level) for level in _ORDER["confidence"][:3]]

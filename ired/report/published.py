@@ -112,7 +112,7 @@ def ours(data: Result, model: Result, inner_steps: int) -> Figure:
         setting=f"{model.params['profile']}, {variant(model)}, seed {model.params['seed']}",
         n=_side(data),
         mse=mse,
-        least_squares=linear(data),
+        least_squares=least_squares_errors(data),
         source=f"{steps} steps, 95 % over problems",
         kind="ours",
         run=model,
@@ -135,7 +135,7 @@ def seeds(data: Result, compared: Result, inner_steps: int) -> list[Figure]:
                 setting=f"{data.params['profile']}, {name if name != 'none' else 'no negatives'}",
                 n=_side(data),
                 mse=mse,
-                least_squares=linear(data),
+                least_squares=least_squares_errors(data),
                 source=f"mean of {count} seeds, 95 %",
                 kind="ours",
                 run=compared,
@@ -162,7 +162,7 @@ def references(data: Result) -> list[Figure]:
                     setting=f"{title}, n = {_side(data)}",
                     n=_side(data),
                     mse=_exact(**mse),
-                    least_squares=linear(data),
+                    least_squares=least_squares_errors(data),
                     source="measured here",
                     kind="reference",
                     run=data,
@@ -176,7 +176,7 @@ def variant(model: Result) -> str:
     return "no negatives" if name == "none" else name
 
 
-def linear(data: Result) -> dict[str, float]:
+def least_squares_errors(data: Result) -> dict[str, float]:
     """Least squares' errors by family."""
     return {family: data.metrics[f"mse.{family}.least_squares"] for family in FAMILIES}
 

@@ -55,7 +55,7 @@ class Goal:
         ends = [distance - abs(reference + end - self.ideal) for end in (low, high)]
         return min(ends), distance if low <= self.ideal - reference <= high else max(ends)
 
-    def gain(self, cell: Cell) -> float:
+    def gain(self, cell: GoalCell) -> float:
         """What a cell gains by its mean, in the metric's unit."""
         return self.gains(cell.reference, *2 * [cell.mean - cell.reference])[0]
 
@@ -85,7 +85,7 @@ TRAINING = Goal("cost of training", COST, LOWER, "training has to be cheap")
 
 
 @dataclass(frozen=True)
-class Cell:
+class GoalCell:
     """What a kind of negatives (or another energy) does to a goal, against none.
 
     relative, low, high, detectable: shares of the reference's mean where `share`, else in the metric's
@@ -137,13 +137,13 @@ class Advice:
     interval from interval, or ""."""
 
     goal: Goal
-    cells: Mapping[str, Cell]
+    cells: Mapping[str, GoalCell]
     take: str
     why: str
-    others: Mapping[str, Cell] = field(default_factory=dict)
+    others: Mapping[str, GoalCell] = field(default_factory=dict)
     instead: str = ""
 
-    def having(self, *verdicts: str) -> list[Cell]:
+    def having(self, *verdicts: str) -> list[GoalCell]:
         """Cells of the kinds with one of these verdicts."""
         return [cell for cell in self.cells.values() if cell.verdict in verdicts]
 
@@ -193,18 +193,20 @@ def advise(
     return *advice, Advice(goal=TRAINING, cells=of_kinds, take=take, why=_why(of_kinds), others=of_energies)
 
 
-def _cells(goal: Goal, rows: DataFrame, names: Iterable[str], share: bool) -> dict[str, Cell]:
+def _cells(goal: Goal, rows: DataFrame, names: Iterable[str], share: bool) -> dict[str, GoalCell]:
     """A cell a name; p-values are corrected over those that are there."""
     names = list(names)
     there = [name for name in names if name in rows.index]
     p = dict(zip(there, adjust(rows.loc[there, "p_t"]), strict=True)) if there else {}
     return {
-        name: _cell(goal, name, rows.loc[name], float(p[name]), share) if name in p else Cell(goal.name, name, MISSING)
+        name: _cell(goal, name, rows.loc[name], float(p[name]), share)
+        if name in p
+        else GoalCell(goal.name, name, MISSING)
         for name in names
     }
 
 
-def _cell(goal: Goal, kind: str, row: Series, p: float, share: bool) -> Cell:
+def _cell(goal: Goal, kind: str, row: Series, p: float, share: bool) -> GoalCell:
     names = _SHARES if share else ("difference", "low", "high")
     change, low, high = (float(row[name]) for name in names)
     reference, detectable = float(row["reference_mean"]), float(row["detectable"])
@@ -215,7 +217,7 @@ def _cell(goal: Goal, kind: str, row: Series, p: float, share: bool) -> Cell:
     elif most < 0:
         verdict = WORSE if p < 0.05 else PERHAPS_WORSE
     detectable = detectable / (reference if share else 1.0) if detectable > 0 else _NAN
-    return Cell(
+    return GoalCell(
         goal=goal.name,
         kind=kind,
         verdict=verdict,
@@ -232,7 +234,7 @@ def _cell(goal: Goal, kind: str, row: Series, p: float, share: bool) -> Cell:
     )
 
 
-def _take(goal: Goal, cells: Mapping[str, Cell], ratios: Mapping[str, float]) -> str:
+def _take(goal: Goal, cells: Mapping[str, GoalCell], ratios: Mapping[str, float]) -> str:
     known = [cell for cell in cells.values() if cell.verdict != MISSING]
     if not known:
         return UNKNOWN
@@ -250,7 +252,7 @@ def _take(goal: Goal, cells: Mapping[str, Cell], ratios: Mapping[str, float]) ->
     return best.kind
 
 
-def _instead(goal: Goal, of_kinds: Mapping[str, Cell], of_energies: Mapping[str, Cell]) -> str:
+def _instead(goal: Goal, of_kinds: Mapping[str, GoalCell], of_energies: Mapping[str, GoalCell]) -> str:
     """The best of the other energies that gain more at the least than any kind does at the most."""
     most = [cell.gains(goal)[1] for cell in of_kinds.values() if cell.verdict != MISSING]
     beyond = [
@@ -272,13 +274,13 @@ def _ratios(costs: DataFrame | None) -> dict[str, float]:
     return {str(kind): float(value) for kind, value in values.items() if np.isfinite(value)}
 
 
-def _cost(kind: str, ratios: Mapping[str, float]) -> Cell:
+def _cost(kind: str, ratios: Mapping[str, float]) -> GoalCell:
     if kind not in ratios:
-        return Cell(TRAINING.name, kind, MISSING)
-    return Cell(TRAINING.name, kind, MEASURED, ratios[kind] - 1, mean=ratios[kind], reference=1.0)
+        return GoalCell(TRAINING.name, kind, MISSING)
+    return GoalCell(TRAINING.name, kind, MEASURED, ratios[kind] - 1, mean=ratios[kind], reference=1.0)
 
 
-def _why(cells: Mapping[str, Cell]) -> str:
+def _why(cells: Mapping[str, GoalCell]) -> str:
     """Every kind with its number, by verdict."""
     parts = []
     for verdict in (BETTER, PERHAPS_BETTER, NO_DIFFERENCE, PERHAPS_WORSE, WORSE, MEASURED, MISSING):

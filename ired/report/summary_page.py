@@ -55,7 +55,7 @@ img { width: 100%; height: auto; background: white; border-radius: 6px; }
 """
 
 
-def page(
+def summary_page(
     title: str,
     lead: str,
     sections: Sequence[tuple[str, str]],

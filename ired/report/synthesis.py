@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ired.report import confidence
 from ired.report.claims import stated
-from ired.report.confidence import Claim, Criterion, Doubt, Evidence, Judged
+from ired.report.confidence import Claim, Criterion, Doubt, Evidence, JudgedClaim
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -41,7 +41,7 @@ class Gathered:
     @cached_property
     def criteria(self) -> dict[str, Criterion]:
         """Every criterion that was decided, by "P1-04.bottom_at_the_answer"."""
-        criteria = [criterion for exp_id, result in self.results.items() for criterion in decided(exp_id, result)]
+        criteria = [criterion for exp_id, result in self.results.items() for criterion in run_criteria(exp_id, result)]
         return {criterion.ref: criterion for criterion in criteria}
 
     @cached_property
@@ -78,8 +78,8 @@ class Gathered:
                 result = self.results[exp_id]
                 yield from (Doubt(exp_id, name, stood, result.run_id) for name, stood in read(result))
 
-    def judged(self, claims: Sequence[Claim] = stated.CLAIMS) -> list[Judged]:
-        return [confidence.judge(claim, self.evidence) for claim in claims]
+    def judged(self, claims: Sequence[Claim] = stated.CLAIMS) -> list[JudgedClaim]:
+        return [confidence.judge_claim(claim, self.evidence) for claim in claims]
 
     def unclaimed(self, claims: Sequence[Claim] = stated.CLAIMS) -> list[str]:
         """Criteria that no claim and no assumption takes account of: evidence left out."""
@@ -120,7 +120,7 @@ def gather(shelf: Shelf, at: RunCoordinates, seeds: Iterable[int] = (), without:
     )
 
 
-def decided(exp_id: str, result: Result) -> list[Criterion]:
+def run_criteria(exp_id: str, result: Result) -> list[Criterion]:
     """The criteria of a run with the numbers behind them."""
     criteria = []
     for name, met in result.criteria.items():
@@ -164,7 +164,7 @@ def _transfer(result: Result) -> Iterable[tuple[str, bool]]:
 # Tables
 
 
-def claims_table(judged: Sequence[Judged], sentences: Sequence[str]) -> DataFrame:
+def claims_table(judged: Sequence[JudgedClaim], sentences: Sequence[str]) -> DataFrame:
     """The claims table as it is logged, a row for each claim; found: its sentences as plain text."""
     import pandas
 
@@ -271,7 +271,7 @@ def _absent(ref: str) -> str:
     return f"(missing: {ref.partition('.')[0]})"
 
 
-def answer(judged: Sequence[Judged], words: Words) -> str:
+def answer(judged: Sequence[JudgedClaim], words: Words) -> str:
     """What IRED learned, as far as it is known."""
     by_name = {claim.claim.name: claim for claim in judged}
     verdicts = {confidence.SUPPORTED: True, confidence.UNSUPPORTED: False}

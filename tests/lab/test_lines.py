@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from ired.lab.lines import columns, cut, wrapped
+from ired.lab.lines import cut, terminal_width, wrapped
 
 TEXT = "P1-04 tiny seed 0: minima per problem, k=0 1 [1, 1]; 2 of 4 criteria met (not: bottom_at_the_answer)"
 
@@ -16,11 +16,11 @@ class Terminal(io.StringIO):
 
 @pytest.mark.parametrize("wide", [50, 80])
 def test_a_terminal_gets_whole_words(monkeypatch, wide):
-    assert columns() is None and wrapped(TEXT) == TEXT
+    assert terminal_width() is None and wrapped(TEXT) == TEXT
     monkeypatch.setattr("sys.stdout", Terminal())
     monkeypatch.setenv("COLUMNS", str(wide))
     lines = wrapped(TEXT, "    ").splitlines()
-    assert columns() == wide and len(lines) > 1
+    assert terminal_width() == wide and len(lines) > 1
     assert all(len(line) <= wide for line in lines) and all(line.startswith("    ") for line in lines[1:])
     assert " ".join(line.strip() for line in lines) == TEXT
     address = "sqlite:////" + "long/" * 30

@@ -7,7 +7,7 @@ from ired.model import problems
 from ired.model.coordinates import Coordinates
 from ired.model.energies.mlp import EnergyConfig, MLPEnergy
 from ired.model.reference import AlgebraicEnergy, IdealEnergy
-from ired.model.sampling import Sampler, SamplingConfig, descend, sample
+from ired.model.sampling import AnnealedSampler, SamplingConfig, monotone_descent, sample
 from ired.model.schedule import Schedule
 
 N, B = 4, 7
@@ -64,7 +64,7 @@ def test_a_step_to_a_number_that_is_not_finite_is_refused():
     def steep(y, further):
         return y.pow(2).sum(-1) / (y.abs() > 0).all(-1), 2 * y
 
-    y = descend(steep, torch.ones(1, 3), torch.tensor(0.5), torch.tensor(9.0), 1)
+    y = monotone_descent(steep, torch.ones(1, 3), torch.tensor(0.5), torch.tensor(9.0), 1)
     assert torch.equal(y, torch.ones(1, 3))  # the step to 0 has energy 0/0
 
 
@@ -159,7 +159,7 @@ def test_the_release_scales_what_it_returns_and_this_is_undone():
 
 
 def test_a_sampler_is_sample_with_its_settings():
-    energy, A, sampler = MLPEnergy(EnergyConfig(N, 16), stream()).double(), draw(), Sampler.published(3)
+    energy, A, sampler = MLPEnergy(EnergyConfig(N, 16), stream()).double(), draw(), AnnealedSampler.published(3)
     start = energy.coordinates.noise(B, generator=stream("start"), dtype=torch.float64)
     for steps in (None, 1):
         config = SamplingConfig.published(3 if steps is None else steps)

@@ -82,7 +82,7 @@ def test_pathological_inputs_are_what_they_say():
 
 def test_embedding_keeps_the_inverse_of_the_block():
     A = made("same", 3, n=2).A
-    larger = shifted_problems.embedded(A, 4)
+    larger = shifted_problems.embedded_problems(A, 4)
     assert torch.allclose(torch.linalg.inv(larger)[:, :2, :2], torch.linalg.inv(A))
     assert torch.equal(larger[:, 2:, 2:], torch.eye(2, dtype=A.dtype).expand(3, 2, 2))
 
@@ -97,10 +97,10 @@ def test_a_short_model_is_one_of_the_other_side():
 
 
 def test_problems_of_another_side_have_their_inverses():
-    found = shifted_problems.other_side(2, 5, 0.5, lambda name: problems.generator(0, name))
+    found = shifted_problems.problems_of_other_side(2, 5, 0.5, lambda name: problems.generator(0, name))
     assert list(found) == ["n = 2", "n = 2, c = 0.1"]
     for A, Y in found.values():
         assert torch.allclose(A @ Y, torch.eye(2, dtype=A.dtype).expand(5, 2, 2))
     stream = partial(problems.generator, 0)
-    families = shifted_problems.drawn(shifted_problems.PATHOLOGICAL, 2, 3, 0.5, stream)
+    families = shifted_problems.draw_families(shifted_problems.PATHOLOGICAL, 2, 3, 0.5, stream)
     assert list(families) == list(shifted_problems.PATHOLOGICAL)

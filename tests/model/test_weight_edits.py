@@ -53,7 +53,7 @@ def test_truncation_has_the_rank_and_the_error_of_eckart_young(layer, symmetric)
     assert torch.linalg.matrix_rank(getattr(low, layer).weight) == 2
     lost = torch.linalg.svdvals(weight)[2:].norm()
     assert torch.allclose((getattr(low, layer).weight - weight).norm(), lost)
-    full = weight_edits.ranks(energy, layer)
+    full = weight_edits.full_rank(energy, layer)
     assert torch.equal(seen(weight_edits.truncated(energy, layer, full)), seen(energy))
     assert torch.allclose(seen(weight_edits.truncated(low, layer, 2)), seen(low), rtol=1e-12)
     assert not getattr(weight_edits.truncated(energy, layer, 0), layer).weight.any()
@@ -104,10 +104,10 @@ def test_what_is_not_there_cannot_be_altered():
 
 def test_shuffled_weights_keep_their_values_and_lose_their_places():
     energy = made()
-    other = weight_edits.shuffled(energy, stream())
+    other = weight_edits.shuffled_weights(energy, stream())
     for before, after in zip(energy.parameters(), other.parameters(), strict=True):
         assert torch.equal(before.flatten().sort().values, after.flatten().sort().values)
         assert not torch.equal(before, after)
     assert not torch.allclose(seen(energy), seen(other))
-    again = weight_edits.shuffled(energy, stream())
+    again = weight_edits.shuffled_weights(energy, stream())
     assert torch.equal(seen(other), seen(again))

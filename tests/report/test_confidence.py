@@ -43,7 +43,7 @@ WELL = (*finding("seeds", True, True), *finding("sanity", True), *finding("trans
     ],
 )
 def test_the_verdict_is_that_of_the_criteria(met, verdict):
-    found = rule.judge(CLAIM, Evidence(logged(**met), WELL, missing=("E2",)))
+    found = rule.judge_claim(CLAIM, Evidence(logged(**met), WELL, missing=("E2",)))
     assert found.verdict == verdict
     assert found.confidence == (rule.HIGH if verdict == rule.SUPPORTED else rule.NONE)
     assert {one.ref for one in found.met} == {name.replace("_", ".") for name, yes in met.items() if yes}
@@ -52,9 +52,9 @@ def test_the_verdict_is_that_of_the_criteria(met, verdict):
 
 def test_what_is_missing_is_named():
     """An experiment that is not there by its id, a criterion that a run never decided by its own name."""
-    found = rule.judge(CLAIM, Evidence(logged(E1_other=True), missing=("E2",)))
+    found = rule.judge_claim(CLAIM, Evidence(logged(E1_other=True), missing=("E2",)))
     assert found.verdict == rule.OPEN and found.missing == ("E1.a", "E2")
-    nothing = rule.judge(CLAIM, Evidence(BOTH, missing=("E9",)))
+    nothing = rule.judge_claim(CLAIM, Evidence(BOTH, missing=("E9",)))
     assert {check.answer for check in nothing.checks.values()} == {rule.UNTESTED}
     assert all(check.missing == ("E9",) for check in nothing.checks.values())
     assert nothing.confidence == rule.LOW
@@ -73,7 +73,7 @@ def test_what_is_missing_is_named():
     ],
 )
 def test_a_check_answers_by_what_stood(stood, answer):
-    check = rule.judge(CLAIM, Evidence(BOTH, tuple(finding("sanity", *stood)))).checks["sanity"]
+    check = rule.judge_claim(CLAIM, Evidence(BOTH, tuple(finding("sanity", *stood)))).checks["sanity"]
     assert (check.answer, check.stood, check.asked) == (answer, sum(stood), len(stood))
 
 
@@ -96,12 +96,12 @@ def test_a_check_answers_by_what_stood(stood, answer):
 )
 def test_confidence_follows_the_checks(seeds, sanity, transfer, kind, expected):
     doubts = [*finding("seeds", *seeds), *finding("sanity", *sanity), *finding("transfer", *transfer)]
-    assert rule.judge(replace(CLAIM, kind=kind), Evidence(BOTH, tuple(doubts))).confidence == expected
+    assert rule.judge_claim(replace(CLAIM, kind=kind), Evidence(BOTH, tuple(doubts))).confidence == expected
 
 
 def test_what_makes_no_sense_is_not_held_against_a_claim():
     claim = replace(CLAIM, sanity=None, transfer=None)
-    found = rule.judge(claim, Evidence(BOTH, tuple(finding("seeds", True))))
+    found = rule.judge_claim(claim, Evidence(BOTH, tuple(finding("seeds", True))))
     assert found.checks["sanity"].answer == rule.NOT_ASKED and found.confidence == rule.HIGH
 
 
@@ -116,34 +116,34 @@ def test_other_seeds_count_from_two_on():
         ({1: other, 2: other}, rule.NO),
         ({1: same, 2: {"E1.a": True}}, rule.UNTESTED),
     ):
-        assert rule.judge(claim, Evidence(BOTH, others=others)).checks["seeds"].answer == answer, others
-    unmet = rule.judge(claim, Evidence(logged(E1_a=True, E2_b=False), others={1: other, 2: other}))
+        assert rule.judge_claim(claim, Evidence(BOTH, others=others)).checks["seeds"].answer == answer, others
+    unmet = rule.judge_claim(claim, Evidence(logged(E1_a=True, E2_b=False), others={1: other, 2: other}))
     assert unmet.verdict == rule.DIVIDED and unmet.checks["seeds"].answer == rule.YES
 
 
 def test_comparisons_of_networks_have_the_seed_for_their_unit():
     claim = replace(CLAIM, seeds=(), over_seeds=True)
-    assert rule.judge(claim, Evidence(BOTH)).checks["seeds"].answer == rule.YES
-    assert rule.judge(claim, Evidence(logged(E1_a=True), missing=("E2",))).checks["seeds"].answer == rule.UNTESTED
+    assert rule.judge_claim(claim, Evidence(BOTH)).checks["seeds"].answer == rule.YES
+    assert rule.judge_claim(claim, Evidence(logged(E1_a=True), missing=("E2",))).checks["seeds"].answer == rule.UNTESTED
 
 
 def test_a_missed_assumption_or_known_answer_lowers_what_rests_on_it():
     sound = logged(E1_a=True, E2_b=True, E1_holds=True, E3_holds=False, E0_probe=True)
     evidence = Evidence(sound, WELL, assumptions=("E1.holds", "E3.holds"), instruments="E0")
-    assert rule.judge(CLAIM, evidence).confidence == rule.HIGH  # E3 is none of its experiments
+    assert rule.judge_claim(CLAIM, evidence).confidence == rule.HIGH  # E3 is none of its experiments
     for ref in ("E1.holds", "E0.probe"):
         broken = replace(evidence, criteria=sound | {ref: replace(sound[ref], met=False)})
-        found = rule.judge(CLAIM, broken)
+        found = rule.judge_claim(CLAIM, broken)
         assert (found.verdict, found.confidence, found.violated) == (rule.SUPPORTED, rule.LOW, (ref,))
     rests = replace(evidence, upstream={"E2": {"E3"}})
-    assert rule.judge(CLAIM, rests).violated == ("E3.holds",)
-    assert rule.judge(CLAIM, replace(evidence, upstream={"E3": {"E2"}})).violated == ()
+    assert rule.judge_claim(CLAIM, rests).violated == ("E3.holds",)
+    assert rule.judge_claim(CLAIM, replace(evidence, upstream={"E3": {"E2"}})).violated == ()
 
 
 def test_a_check_may_be_a_criterion():
     claim = replace(CLAIM, transfer=("E5.goes_far",))
     for met, answer in ((True, rule.YES), (False, rule.NO)):
-        found = rule.judge(claim, Evidence(BOTH | logged(**{"E5_goes": met}), WELL))
+        found = rule.judge_claim(claim, Evidence(BOTH | logged(**{"E5_goes": met}), WELL))
         assert found.checks["transfer"].answer == rule.UNTESTED  # another criterion
         criteria = BOTH | {"E5.goes_far": Criterion("E5", "goes_far", met)}
-        assert rule.judge(claim, Evidence(criteria, WELL)).checks["transfer"].answer == answer
+        assert rule.judge_claim(claim, Evidence(criteria, WELL)).checks["transfer"].answer == answer

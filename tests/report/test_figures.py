@@ -11,8 +11,8 @@ from matplotlib.colors import same_color
 from matplotlib.patches import Rectangle
 
 from ired.report import confidence as sure, figures, recommendation as rule
-from ired.report.confidence import Check, Claim, Judged
-from ired.report.recommendation import Advice, Cell
+from ired.report.confidence import Claim, ClaimCheck, JudgedClaim
+from ired.report.recommendation import Advice, GoalCell
 
 LONG = (
     "Removing the product of A and y from the first layer costs all of the accuracy, and more than "
@@ -93,15 +93,15 @@ def advice(kinds=rule.KINDS, others=("polynomial", "product"), goals=rule.GOALS)
     def cell(goal, kind):
         verdict = next(turn)
         if verdict == rule.MISSING:
-            return Cell(goal.name, kind, verdict)
+            return GoalCell(goal.name, kind, verdict)
         share = verdict != rule.PERHAPS_WORSE
-        return Cell(goal.name, kind, verdict, *next(numbers), 0.03, 0.19, 0.2, 0.3, 1.5, 5, share)
+        return GoalCell(goal.name, kind, verdict, *next(numbers), 0.03, 0.19, 0.2, 0.3, 1.5, 5, share)
 
     found = [
         Advice(goal, {k: cell(goal, k) for k in kinds}, rule.ENOUGH, "", {o: cell(goal, o) for o in others})
         for goal in goals
     ]
-    cost = {kind: Cell("cost", kind, rule.MEASURED, 1.3, mean=2.3, reference=1.0) for kind in kinds}
+    cost = {kind: GoalCell("cost", kind, rule.MEASURED, 1.3, mean=2.3, reference=1.0) for kind in kinds}
     return [*found, Advice(rule.TRAINING, cost, rule.CHEAPEST, "")]
 
 
@@ -111,11 +111,11 @@ def judged(count=45, title=LONG):
     for i in range(count):
         verdict = VERDICTS[i % 4]
         levels = (sure.HIGH, sure.MODERATE, sure.LOW) if verdict == sure.SUPPORTED else (sure.NONE,) * 3
-        checks = {name: Check(ANSWERS[(i + j) % 5], 10, 12) for j, name in enumerate(sure.CHECKS)}
+        checks = {name: ClaimCheck(ANSWERS[(i + j) % 5], 10, 12) for j, name in enumerate(sure.CHECKS)}
         kind = (sure.CAUSAL, sure.CORRELATIONAL, sure.DESCRIPTIVE)[i % 3]
         name = f"Claim {i}: {title if i % 3 == 0 else title[: 20 + i].strip()}"
         claim = Claim(f"c{i}", name, kind, ("P1-01.x",))
-        found.append(Judged(claim, verdict, levels[i // 4 % 3], (), (), (), checks, ()))
+        found.append(JudgedClaim(claim, verdict, levels[i // 4 % 3], (), (), (), checks, ()))
     return found
 
 
@@ -157,7 +157,7 @@ def test_a_verdict_stands_on_its_own_colour_and_no_other():
 def test_better_but_no_better_than_chance_is_not_drawn_as_success():
     goal = next(goal for goal in rule.GOALS if goal.metric == "sanity.alarm")
     for mean, strong in ((0.25, False), (0.75, True)):
-        cell = Cell(goal.name, "random", rule.BETTER, 0.2, 0.1, 0.3, 0.01, 0.1, mean, 0.2, 2.0, 5)
+        cell = GoalCell(goal.name, "random", rule.BETTER, 0.2, 0.1, 0.3, 0.01, 0.1, mean, 0.2, 2.0, 5)
         figure = figures.plot_decision([Advice(goal, {"random": cell}, rule.NOTHING, "")])
         (text,) = (text for text in texts(figure) if text.get_text() == "▲ better")
         assert same_color(under(figure, text), figures.EFFECTS[rule.BETTER][0]) == strong
@@ -167,7 +167,8 @@ def test_better_but_no_better_than_chance_is_not_drawn_as_success():
 def test_what_is_taken_is_framed_and_named():
     goal = rule.GOALS[0]
     cells = {
-        kind: Cell(goal.name, kind, rule.BETTER, -0.4, -0.5, -0.3, 0.01, 0.1, 1.0, 2.0, 2.0, 5) for kind in rule.KINDS
+        kind: GoalCell(goal.name, kind, rule.BETTER, -0.4, -0.5, -0.3, 0.01, 0.1, 1.0, 2.0, 2.0, 5)
+        for kind in rule.KINDS
     }
     other = {"product": cells["random"]}
     figure = figures.plot_decision([Advice(goal, cells, "property", "", other)])
@@ -196,7 +197,7 @@ def test_what_is_taken_is_framed_and_named():
         [
             Advice(
                 rule.GOALS[0],
-                {k: Cell("g", k, rule.MISSING) for k in rule.KINDS},
+                {k: GoalCell("g", k, rule.MISSING) for k in rule.KINDS},
                 f"{rule.ENOUGH} (perhaps adversarial or property)",
                 "",
                 {},
@@ -255,7 +256,7 @@ def test_nothing_is_drawn_as_supported_that_is_not():
 
 
 def test_claims_without_checks_and_none_at_all_are_drawn():
-    claim = Judged(Claim("c", "A claim", sure.CAUSAL, ()), sure.OPEN, sure.NONE, (), (), ("P1-01",), {}, ())
+    claim = JudgedClaim(Claim("c", "A claim", sure.CAUSAL, ()), sure.OPEN, sure.NONE, (), (), ("P1-01",), {}, ())
     assert f"· {sure.UNTESTED}" in words(figures.plot_claims([claim], [3]))
     assert "0 claims: none. Empty: the check does not apply." in words(figures.plot_claims([], []))
     with pytest.raises(ValueError, match="2 phases for 1 claims"):

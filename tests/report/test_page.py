@@ -30,12 +30,12 @@ from ired.report.confidence import (
     UNTESTED,
     VERDICTS,
     YES,
-    Check,
     Claim,
+    ClaimCheck,
     Criterion,
-    Judged,
+    JudgedClaim,
 )
-from ired.report.page import Advice, Compared, Milestone, Picture, Report, Row, Shown
+from ired.report.page import AdviceRow, ClaimRow, Compared, Milestone, Picture, Report, ShownExperiment
 
 NASTY = 'a < b & "c" d\'e <script>alert(1)</script> ⟨Ω⟩ κ(A) ≤ 10⁻³'
 LONG = "unbreakable" * 12
@@ -63,19 +63,19 @@ MET = criterion("P1-01", "bottom_at_the_answer", share=0.10891, high=0.1422)
 MORE = criterion("P2-01", "score_recovered", rival=0.0304, difference=-0.026, low=-0.0264, high=-0.0257, null=1e-16)
 UNMET = criterion("P2-02", "stable_over_seeds", False, cosine=0.4264)
 CHECKED = {
-    "seeds": Check(YES, 2, 2, ("seed 1", "seed 2")),
-    "sanity": Check(IN_PART, 1, 2, ("P6-03: attribution", f"P6-03: {NASTY}"), ("P6-03",)),
-    "transfer": Check(NOT_ASKED),
+    "seeds": ClaimCheck(YES, 2, 2, ("seed 1", "seed 2")),
+    "sanity": ClaimCheck(IN_PART, 1, 2, ("P6-03: attribution", f"P6-03: {NASTY}"), ("P6-03",)),
+    "transfer": ClaimCheck(NOT_ASKED),
 }
 
 
 def row(name, title, verdict, confidence, phase, kind, met=(), unmet=(), missing=(), violated=(), checks=CHECKED):
     refs = tuple(one.ref for one in (*met, *unmet)) or ("P7-01.better",)
-    judged = Judged(Claim(name, title, kind, refs), verdict, confidence, met, unmet, missing, checks, violated)
-    return Row(judged, phase, f'Sentence of {name}: <a href="#run-{RUNS["P1-01"][:8]}">0.109</a> &lt; 1.')
+    judged = JudgedClaim(Claim(name, title, kind, refs), verdict, confidence, met, unmet, missing, checks, violated)
+    return ClaimRow(judged, phase, f'Sentence of {name}: <a href="#run-{RUNS["P1-01"][:8]}">0.109</a> &lt; 1.')
 
 
-NEVER = dict.fromkeys(CHECKS, Check(UNTESTED))
+NEVER = dict.fromkeys(CHECKS, ClaimCheck(UNTESTED))
 ROWS = (
     row("bowl", "Beta is a bowl", SUPPORTED, HIGH, 1, CAUSAL, (MET,)),
     row("nasty", f"Alpha {NASTY}", UNSUPPORTED, NONE, 2, DESCRIPTIVE, (), (UNMET,)),
@@ -98,7 +98,7 @@ def shown(name, phase, state="done", **more):
             "params": {"problems": "40", "problem.n": LONG},
             "data": (("small-test", "a81f03cc", "evaluation"),),
         } | more
-    return Shown(
+    return ShownExperiment(
         name,
         f"Title of {name}",
         f"Question? {NASTY}",
@@ -138,8 +138,8 @@ REPORT = Report(
     compared=(Compared("ours", "<b>0.004</b>", "0.6", "0.14", "this page"),),
     comparison_note=f"Note {NASTY}",
     advice=(
-        Advice("accuracy", {"none": "best", "random": f"worse {NASTY}"}, "none", "because"),
-        Advice("shape", {"adversarial": "fewer minima"}, "adversarial", "why not"),
+        AdviceRow("accuracy", {"none": "best", "random": f"worse {NASTY}"}, "none", "because"),
+        AdviceRow("shape", {"adversarial": "fewer minima"}, "adversarial", "why not"),
     ),
     recommendations=("Take <b>none</b>.",),
     next=("Train <i>this</i>.",),
@@ -267,7 +267,7 @@ def test_an_empty_store_makes_a_page():
 
 
 def test_tally_counts_every_claim():
-    counted = form.tally(one.judged for one in ROWS)
+    counted = form.count_verdicts(one.judged for one in ROWS)
     assert [(verdict, level) for verdict, level, _ in counted[:3]] == [(SUPPORTED, level) for level in LEVELS[:3]]
     assert [count for *_, count in counted] == [1, 1, 1, 1, 1, 1]
 
@@ -317,9 +317,9 @@ def test_ends_stand_behind_their_number(values, texts):
 
 
 def test_pictures_shrink_and_lose_no_meaning():
-    uri, width, height = form.embedded(REPORT.experiments[1].pictures[0])
+    uri, width, height = form.embedded_picture(REPORT.experiments[1].pictures[0])
     assert (width, height) == (1125, 225) and uri.startswith("data:image/webp;base64,")
-    clear = form.embedded(REPORT.experiments[1].pictures[1])[0]
+    clear = form.embedded_picture(REPORT.experiments[1].pictures[1])[0]
     image = Image.open(io.BytesIO(base64.b64decode(clear.partition(",")[2]))).convert("RGB")
     assert min(image.getpixel((image.width - 1, 0))) > 250  # what was transparent is white
 

@@ -7,7 +7,7 @@ import pandas
 import pytest
 from scipy import stats
 
-from ired.instruments.comparison.paired_seeds import compare, detectable
+from ired.instruments.comparison.paired_seeds import compare_variants, detectable
 from ired.report import recommendation as rule
 from ired.report.recommendation import Goal, advise
 from ired.report.recommendation_sentences import next_trainings, recommendations, seeds_needed
@@ -37,7 +37,7 @@ def table(effects, seeds=10, reference=1.0, variants=(*KINDS, "product"), metric
             mean, deviation = effects.get((variant, metric), (0.0, 0.01 * abs(base[metric])))
             added = rng.permutation(exact(mean, deviation, seeds))
             rows += [(variant, seed, metric, value) for seed, value in enumerate(own + added)]
-    return compare(pandas.DataFrame(rows, columns=["variant", "seed", "metric", "value"]), resamples=20).table
+    return compare_variants(pandas.DataFrame(rows, columns=["variant", "seed", "metric", "value"]), resamples=20).table
 
 
 def one(found, metric):

@@ -8,7 +8,7 @@ from pandas import DataFrame
 from ired.plotting.style import COLOURS, LABELS, canvas
 
 
-def plot_properties(table: DataFrame) -> Figure:
+def plot_problem_properties(table: DataFrame) -> Figure:
     """Distributions of problem properties.
 
     table: one row a problem, columns family, condition_number, smallest_eigenvalue, norm,
@@ -57,7 +57,7 @@ def plot_predictors(table: DataFrame) -> Figure:
     return figure
 
 
-def plot_training(curves: DataFrame, losses: DataFrame, references: dict[str, float]) -> Figure:
+def plot_learning_curves(curves: DataFrame, losses: DataFrame, references: dict[str, float]) -> Figure:
     """Learning curves.
 
     curves: columns step, sampled_mse, residual, energy, gradient_norm, energy_gap, score_error,

@@ -15,7 +15,7 @@ from ired.plotting.style import canvas
 _SEEDS = ("#0173b2", "#de8f05", "#029e73", "#cc78bc", "#56b4e9", "#ca9161", "#949494", "#ece133", "#4d4d4d", "#fbafe4")
 
 
-def plot_training(
+def plot_seed_learning_curves(
     curves: DataFrame, losses: DataFrame, references: Mapping[str, float] | None = None, title: str = ""
 ) -> Figure:
     """Learning curves of all seeds of one variant.

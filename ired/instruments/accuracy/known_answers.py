@@ -20,7 +20,7 @@ def check_predictors(references: References, generator: torch.Generator) -> list
         A = R @ R.mT / n + torch.eye(n, dtype=R.dtype, device=R.device)
         batches.append((A, 2 * A - 3, A @ A))
     A = batches[0][0]
-    fitted = predictors.fit((a, linear) for a, linear, _ in batches)
+    fitted = predictors.affine_predictors((a, linear) for a, linear, _ in batches)
     checks = [
         compare(
             "predictors",
@@ -37,7 +37,7 @@ def check_predictors(references: References, generator: torch.Generator) -> list
             1e-9,
         ),
     ]
-    fitted = predictors.fit((a, squared) for a, _, squared in batches)
+    fitted = predictors.affine_predictors((a, squared) for a, _, squared in batches)
     worst = states.array((fitted["least_squares_squared"](A) - A @ A).abs().amax())
     checks.append(
         Check("predictors", "error on a planted map of A²", expected=0, measured=float(worst), tolerance=1e-6)
@@ -57,7 +57,7 @@ def check_predictors(references: References, generator: torch.Generator) -> list
             problems = R @ R.mT / n + torch.eye(n, dtype=R.dtype, device=R.device)
             yield problems, planted(problems)
 
-    network = predictors.Regression(fresh(predictors.BATCH), hidden=64, steps=300)
+    network = predictors.RegressionNetwork(fresh(predictors.BATCH), hidden=64, steps=300)
     problems, answer = next(fresh(1000))
     missed = network.mse(problems, answer).mean() / answer.var(0).mean()
     checks.append(

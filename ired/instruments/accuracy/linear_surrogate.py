@@ -39,22 +39,22 @@ FEATURES = ("A", "A, A²", "A, y")
 Rows = tuple[Tensor, Tensor]  # features (N, F) and targets (N, …) of other problems
 
 
-def features(A: Tensor, kind: str, y: Tensor | None = None) -> Tensor:
+def surrogate_features(A: Tensor, kind: str, y: Tensor | None = None) -> Tensor:
     """One of FEATURES of problems A (N, n, n), the last with states y (N, size) in basis
     coordinates."""
     if kind == "A, y":
         if y is None:
             raise ValueError("features of A and y need states")
-        return torch.cat([predictors.features(A, 1), y.double()], 1)
-    return predictors.features(A, {"A": 1, "A, A²": 2}[kind])
+        return torch.cat([predictors.power_features(A, 1), y.double()], 1)
+    return predictors.power_features(A, {"A": 1, "A, A²": 2}[kind])
 
 
-def folds(count: int, number: int = FOLDS) -> NDArray:
+def alternating_folds(count: int, number: int = FOLDS) -> NDArray:
     """A fold (count,) for each of `count` problems that come in no particular order."""
     return np.arange(count) % number
 
 
-def fitted(X: Tensor, T: Tensor, fold: NDArray, others: Rows | None = None) -> Tensor:
+def cross_fitted(X: Tensor, T: Tensor, fold: NDArray, others: Rows | None = None) -> Tensor:
     """Predictions (N, …) of targets T (N, …) by the affine map of X (N, F) of the other folds; or, where
     rows of other problems are given, by the one map of these.
 
@@ -84,7 +84,7 @@ class Explained:
 
     @classmethod
     def of(cls, X: Tensor, T: Tensor, fold: NDArray, others: Rows | None = None) -> Explained:
-        left, around = T - fitted(X, T, fold, others), T - blind(T, fold)
+        left, around = T - cross_fitted(X, T, fold, others), T - other_fold_means(T, fold)
         squares = (array(v.flatten(1).pow(2).sum(1)) for v in (left, around))
         return cls(*squares, left)
 
@@ -98,7 +98,7 @@ class Explained:
         return student_interval(1 - rest - (self.unexplained - rest * self.total) / size)
 
 
-def blind(T: Tensor, fold: NDArray) -> Tensor:
+def other_fold_means(T: Tensor, fold: NDArray) -> Tensor:
     """The mean of the other folds for every row of T (N, …)."""
     fold = torch.as_tensor(fold, device=T.device)
     means = torch.stack([T[fold != f].mean(0) for f in range(int(fold.max()) + 1)])
@@ -108,12 +108,12 @@ def blind(T: Tensor, fold: NDArray) -> Tensor:
 # What is explained
 
 
-def shares(targets: Mapping[str, Tensor], A: Tensor, y: Tensor | None = None) -> DataFrame:
+def explained_shares(targets: Mapping[str, Tensor], A: Tensor, y: Tensor | None = None) -> DataFrame:
     """Rows of what, features, share, low, high: of targets (N, …) of problems A (N, n, n), by maps of
     A, of [A, A²], and, where they were taken at states y (N, size), of [A, y]."""
-    fold, rows = folds(len(A)), []
+    fold, rows = alternating_folds(len(A)), []
     for kind in FEATURES if y is not None else FEATURES[:2]:
-        X = features(A, kind, y)
+        X = surrogate_features(A, kind, y)
         for what, T in targets.items():
             share = Explained.of(X, T, fold).share()
             rows.append((what, kind, share.estimate, share.low, share.high))
@@ -122,9 +122,9 @@ def shares(targets: Mapping[str, Tensor], A: Tensor, y: Tensor | None = None) ->
 
 def column_shares(names: Sequence[str], T: Tensor, A: Tensor, y: Tensor | None = None) -> DataFrame:
     """The same of every column of T (N, len(names)) by itself."""
-    fold, tables = folds(len(A)), []
+    fold, tables = alternating_folds(len(A)), []
     for kind in FEATURES if y is not None else FEATURES[:2]:
-        missed = T - fitted(features(A, kind, y), T, fold), T - blind(T, fold)
+        missed = T - cross_fitted(surrogate_features(A, kind, y), T, fold), T - other_fold_means(T, fold)
         both = zip(*(array(v.pow(2)).T for v in missed), strict=True)
         shares = [Explained(left, around, T).share() for left, around in both]
         tables += [(name, kind, s.estimate, s.low, s.high) for name, s in zip(names, shares, strict=True)]
@@ -164,6 +164,6 @@ def ordering(energies: NDArray, truth: NDArray, surrogate: NDArray) -> Ordering:
     return Ordering(to_truth, to_surrogate, between, partial.clip(-1, 1))
 
 
-def distances(energy: Energy, y: Tensor, answers: Tensor, k: int) -> Tensor:
+def answer_distances(energy: Energy, y: Tensor, answers: Tensor, k: int) -> Tensor:
     """‖y − √ᾱ_k answer‖ (P, M) of states y (P, M, d) from each problem's answer (P, d)."""
     return (y - states.centre(energy, answers, k)[:, None]).norm(dim=-1)

@@ -81,7 +81,7 @@ def affine_share(A: Tensor, answers: Tensor, Y: Tensor) -> AffineShare:
     parts = []
     halves = torch.arange(len(A)).chunk(2)
     for mine, others in (halves, halves[::-1]):
-        ours, true = (predictors.fit([(A[others], target[others])]) for target in (answers, Y))
+        ours, true = (predictors.affine_predictors([(A[others], target[others])]) for target in (answers, Y))
         left = answers[mine] - ours["least_squares"](A[mine])
         missed = Y[mine] - true["least_squares"](A[mine])
         around = answers[mine] - ours["mean"](A[mine])

@@ -41,7 +41,7 @@ class Predictor:
 
     def __call__(self, A: Tensor) -> Tensor:
         """Predictions (B, n, n), symmetric, in A's type; computed in float64."""
-        upper = features(A, self.degree) @ self.weights.to(A.device) + self.intercept.to(A.device)
+        upper = power_features(A, self.degree) @ self.weights.to(A.device) + self.intercept.to(A.device)
         return matrices(upper, self.n).to(A.dtype)
 
     def mse(self, A: Tensor, Y: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ class Predictor:
         return (self(A) - Y).pow(2).mean((-2, -1))
 
 
-class Regression:
+class RegressionNetwork:
     """A network of three hidden layers from the upper triangle of A to that of Y, standardised.
 
     Adam makes one step on each of the first `steps` batches (A, Y), at a rate that falls to 0 along a
@@ -64,7 +64,7 @@ class Regression:
     ):
         done = 0
         for done, (A, Y) in enumerate(islice(batches, steps), 1):
-            x, y = features(A, 1), features(Y, 1)
+            x, y = power_features(A, 1), power_features(Y, 1)
             if done == 1:
                 self._x, self._y = ((v.mean(0), v.std(0)) for v in (x, y))
                 self._network = _network(x.shape[1], hidden, seed).to(A.device)
@@ -82,7 +82,7 @@ class Regression:
     def __call__(self, A: Tensor) -> Tensor:
         """Predictions (B, n, n), symmetric, in A's type; computed in float32."""
         at = self._x[0].device
-        x = (features(A.to(at), 1) - self._x[0]) / self._x[1]
+        x = (power_features(A.to(at), 1) - self._x[0]) / self._x[1]
         y = self._network(x.float()).double() * self._y[1] + self._y[0]
         return matrices(y, A.shape[-1]).to(A)
 
@@ -91,7 +91,7 @@ class Regression:
         return (self(A) - Y).pow(2).mean((-2, -1))
 
 
-def features(A: Tensor, degree: int) -> Tensor:
+def power_features(A: Tensor, degree: int) -> Tensor:
     """Upper triangles of A, …, A^degree side by side: (B, degree·n(n+1)/2), float64."""
     rows, cols = torch.triu_indices(A.shape[-1], A.shape[-1], device=A.device)
     A = A.double()
@@ -111,7 +111,7 @@ def matrices(upper: Tensor, n: int) -> Tensor:
     return Y
 
 
-def fit(batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Predictor]:
+def affine_predictors(batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Predictor]:
     """The four affine predictors by name, from batches (A, Y) of (B, n, n), in one pass.
 
     Sums of products are kept around the first batch's mean, in float64, and solved with features
@@ -120,7 +120,7 @@ def fit(batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Predictor]:
     origin = None
     for A, Y in batches:
         n = A.shape[-1]
-        X = torch.cat([features(A, 2), features((Y + Y.mT) / 2, 1)], dim=1)
+        X = torch.cat([power_features(A, 2), power_features((Y + Y.mT) / 2, 1)], dim=1)
         if origin is None:
             origin = X.mean(0)
             count, total = 0, torch.zeros_like(origin)

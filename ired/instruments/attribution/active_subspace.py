@@ -134,11 +134,11 @@ class Components:
         component, (shuffled, flipped) = np.arange(1, size + 1), self.limits()
         axes = {"landscape": range(L), "component": component}
         real = component <= self.real[:, None]
-        columns = points.columns(axes, share=self.share, shuffled=shuffled, flipped=flipped, real=real)
+        columns = points.tidy_columns(axes, share=self.share, shuffled=shuffled, flipped=flipped, real=real)
         return DataFrame(columns)
 
 
-def principal(field: Tensor) -> tuple[Tensor, Tensor]:
+def principal_components(field: Tensor) -> tuple[Tensor, Tensor]:
     """Variances (…, size), largest first, and unit rows (…, size, size) of the PCA of (…, N, size)."""
     deviations = field - field.mean(-2, keepdim=True)
     values, vectors = torch.linalg.eigh(deviations.mT @ deviations / deviations.shape[-2])
@@ -147,13 +147,13 @@ def principal(field: Tensor) -> tuple[Tensor, Tensor]:
     return values.flip(-1).clamp_min(0), rows * signs
 
 
-def components(field: Tensor, draws: int, generator: torch.Generator) -> Components:
+def field_components(field: Tensor, draws: int, generator: torch.Generator) -> Components:
     """PCA of a field (L, P, M, size) with `draws` of each null, the same for all landscapes.
 
     Nulls are multiplied in float32, which is all that the quantiles of chance need.
     """
     _, P, _, size = field.shape
-    values, rows = principal(field.flatten(1, 2))
+    values, rows = principal_components(field.flatten(1, 2))
     deviations = (field - field.mean((1, 2), keepdim=True)).float()
 
     def spectrum(data: Tensor) -> Tensor:
@@ -182,7 +182,7 @@ def angle(first: Tensor, second: Tensor) -> float:
 
 
 @dataclass(frozen=True)
-class Stability:
+class SubspaceStability:
     """Largest principal angles, in degrees, of the span of m leading components: (R,) each.
 
     bootstrap: problems resampled, against all of them; halves: a random half of the problems against the other;
@@ -204,16 +204,16 @@ class Stability:
         }
 
 
-def stability(field: Tensor, m: int, resamples: int, generator: torch.Generator) -> Stability:
+def subspace_stability(field: Tensor, m: int, resamples: int, generator: torch.Generator) -> SubspaceStability:
     """Of the m leading components of a field (P, M, size) in one landscape."""
     P, _, size = field.shape
-    values, rows = principal(field.flatten(0, 1))
-    angles: dict[str, list[float]] = {name: [] for name in Stability.__dataclass_fields__}
+    values, rows = principal_components(field.flatten(0, 1))
+    angles: dict[str, list[float]] = {name: [] for name in SubspaceStability.__dataclass_fields__}
 
     drawn = partial(random_directions.normal, generator=generator, like=field)
 
     def leading(chosen: Tensor) -> Tensor:
-        return principal(chosen.flatten(0, -2))[1][:m]
+        return principal_components(chosen.flatten(0, -2))[1][:m]
 
     for _ in range(resamples):
         again = torch.randint(P, (P,), generator=generator, device=generator.device)
@@ -223,4 +223,4 @@ def stability(field: Tensor, m: int, resamples: int, generator: torch.Generator)
         normal = drawn(2, P // 2 * field.shape[1], size) * values.sqrt()
         angles["expected"].append(angle(*map(leading, normal)))
         angles["chance"].append(angle(*drawn(2, m, size)))
-    return Stability(**{name: np.array(value) for name, value in angles.items()})
+    return SubspaceStability(**{name: np.array(value) for name, value in angles.items()})

@@ -12,7 +12,7 @@ from pandas import DataFrame, concat
 from torch import Tensor
 
 from ired.instruments.attribution import active_subspace, eigenframe, exact_sensitivity
-from ired.instruments.attribution.active_subspace import PARTS, Components, principal
+from ired.instruments.attribution.active_subspace import PARTS, Components, principal_components
 from ired.instruments.attribution.alignment import aligned
 from ired.instruments.core import states as points
 from ired.instruments.core.directions import STATE, Direction, of_feature
@@ -24,8 +24,8 @@ from ired.model.protocol import Energy
 @dataclass(frozen=True)
 class ActiveSubspaces:
     """components: by energy, states and field; tables: "spectra" and "framed" (`survey`), "angles" and "captures"
-    (`spans`), "axes", "single" and "cosines" (`comparisons`), "components" (`described`), whose rows are also matrices
-    (rows, n, n); directions: what is handed on of the trained network."""
+    (`spans`), "axes", "single" and "cosines" (`comparisons`), "components" (`described_components`), whose rows are
+    also matrices (rows, n, n); directions: what is handed on of the trained network."""
 
     components: dict[tuple[str, str, str], Components]
     tables: dict[str, DataFrame]
@@ -75,8 +75,8 @@ def active_subspaces(
         draws=size.draws,
         generator=generator,
     )
-    tables["components"], matrices = described(model, by_name, landscapes, size.most)
-    handed = gradient_directions(model, trained, landscapes, size.most)
+    tables["components"], matrices = described_components(model, by_name, landscapes, size.most)
+    handed = active_directions(model, trained, landscapes, size.most)
     return ActiveSubspaces(components, tables, matrices, handed)
 
 
@@ -93,7 +93,7 @@ def survey(
     tables: dict[str, list[DataFrame]] = {"spectra": [], "framed": []}
     for (energy, where), at in states.items():
         for name, field in active_subspace.fields(energies[energy], A, at).items():
-            every[energy, where, name] = active_subspace.components(field, draws, generator)
+            every[energy, where, name] = active_subspace.field_components(field, draws, generator)
             labels = {"energy": energy, "states": where, "field": name}
             tables["spectra"].append(every[energy, where, name].table().assign(**labels))
             tables["framed"].append(eigenframe.framed_field(energies[energy], A, field).assign(**labels))
@@ -117,14 +117,14 @@ def spans(
     """
     S, angles, captured = exact_sensitivity.mean_sensitivity(energy, A), [], []
     fixed = {
-        "answers": principal(energy.coordinates.to_basis(answers))[1],
+        "answers": principal_components(energy.coordinates.to_basis(answers))[1],
         "best": torch.linalg.eigh(S).eigenvectors.mT.flip(0),
     }
     first = next(iter(by_name.values()))
     for k, field_of_k in enumerate(field):
         m = len(first.leading(k))
         rows = {name: components.rows[k] for name, components in by_name.items()} | fixed
-        stability = active_subspace.stability(field_of_k, m, resamples, generator)
+        stability = active_subspace.subspace_stability(field_of_k, m, resamples, generator)
         angles.append({"landscape": k, "dimension": m} | stability.columns())
         leading = {name: v[:m] for name, v in rows.items()}
         captured.append(exact_sensitivity.captures(energy, A, S, k=k, spans=leading, generator=generator))
@@ -168,7 +168,7 @@ def comparisons(
     return tables
 
 
-def described(
+def described_components(
     energy: Energy, by_name: Mapping[str, Components], landscapes: Sequence[int], most: int
 ) -> tuple[DataFrame, NDArray]:
     """The leading components of these landscapes, at most so many of each: rows of name, landscape, component, share,
@@ -192,9 +192,7 @@ def most_used(layer: str, decoder: Tensor, rates: Mapping[int, float], most: int
     return [of_feature(layer, i, evidence=rates[i], measure="share of tokens", vector=decoder[i]) for i in order]
 
 
-def gradient_directions(
-    energy: Energy, components: Components, landscapes: Sequence[int], most: int
-) -> list[Direction]:
+def active_directions(energy: Energy, components: Components, landscapes: Sequence[int], most: int) -> list[Direction]:
     """The real components of these landscapes, at most so many of each, as directions of the state; where none is real
     the first one, and its measure says so."""
     return [

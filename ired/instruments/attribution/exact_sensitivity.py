@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pandas import DataFrame, concat
 from torch import Tensor
 
-from ired.instruments.attribution.integrated_gradients import ROWS, Answer, Case, Paths, Target, score
+from ired.instruments.attribution.integrated_gradients import ROWS, Answer, Case, PathIntegrals, Target, score_entry
 from ired.instruments.core import random_directions, states
 from ired.instruments.core.states import symmetric
 from ired.instruments.statistics.intervals import Interval, mean_interval, paired_interval, student_interval
@@ -73,7 +73,7 @@ def cosine(first: Tensor, second: Tensor) -> Tensor:
     return torch.nn.functional.cosine_similarity(first.flatten(1), second.flatten(1), dim=1, eps=1e-30)
 
 
-def agreement(measured: Tensor, exact: Tensor, **labels: str | int) -> DataFrame:
+def sensitivity_agreement(measured: Tensor, exact: Tensor, **labels: str | int) -> DataFrame:
     """One row a problem: the cosine of measured (P, …) to exact; `slope`, the multiple of exact that is nearest to it;
     `shuffled`, the cosine to another problem's exact one. Labels become columns."""
     near = cosine(measured, exact)
@@ -102,13 +102,15 @@ def gradient_agreement(
         for entry in entries:
             exact = exact_score_sensitivity(first, A, k, entry)
             for name, energy in energies.items():
-                target = score(energy, k, entry)
+                target = score_entry(energy, k, entry)
                 gradients = gradients_by_problem(target, A, y)
-                tables.append(agreement(gradients, exact, energy=name, landscape=k, target=target.name))
+                tables.append(sensitivity_agreement(gradients, exact, energy=name, landscape=k, target=target.name))
     return concat(tables, ignore_index=True)
 
 
-def integral_agreement(by_energy: Mapping[str, Mapping[Case, Paths]], ideal: Mapping[Case, Paths]) -> DataFrame:
+def integral_agreement(
+    by_energy: Mapping[str, Mapping[Case, PathIntegrals]], ideal: Mapping[Case, PathIntegrals]
+) -> DataFrame:
     """Attributions to A, by energy, against the ideal score's of the same case: along the same path, which must keep
     to positive definite problems. Symmetric changes of A alone."""
     tables = []
@@ -117,7 +119,7 @@ def integral_agreement(by_energy: Mapping[str, Mapping[Case, Paths]], ideal: Map
             both = (cases[target, baseline, k], exact)
             maps = (symmetric(paths.attributions()[0]) for paths in both)
             labels = {"energy": name, "target": target, "baseline": baseline, "landscape": k}
-            tables.append(agreement(*maps, **labels))
+            tables.append(sensitivity_agreement(*maps, **labels))
     return concat(tables, ignore_index=True)
 
 
@@ -125,7 +127,7 @@ def jacobian_agreement(answers: Mapping[str, Answer], energy: Energy, A: Tensor,
     """Jacobians of sampled answers, by energy, against the exact one; `energy` has the coordinates."""
     exact = exact_jacobian(energy, A)
     tables = [
-        agreement(jacobian(energy, answer, A, start=start, rows=rows), exact, energy=name, landscape=0)
+        sensitivity_agreement(jacobian(energy, answer, A, start=start, rows=rows), exact, energy=name, landscape=0)
         for name, answer in answers.items()
     ]
     return concat(tables, ignore_index=True)
@@ -143,7 +145,7 @@ class Margins:
 
     @classmethod
     def of(cls, table: DataFrame) -> Margins:
-        """Of rows of `agreement`."""
+        """Of rows of `sensitivity_agreement`."""
         near, other = (per_unit(table, what, energy="trained") for what in ("cosine", "shuffled"))
         untrained = per_unit(table, "cosine", energy="untrained")
         return cls(

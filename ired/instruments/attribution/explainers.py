@@ -16,7 +16,7 @@ from pandas import DataFrame, concat
 from torch import Tensor
 
 from ired.instruments.attribution.exact_sensitivity import cosine
-from ired.instruments.attribution.integrated_gradients import ROWS, Baseline, Pair, Scene, Target, integrate
+from ired.instruments.attribution.integrated_gradients import ROWS, AttributionScene, Baseline, Pair, Target, integrate
 from ired.instruments.core import states
 from ired.model.protocol import Energy
 
@@ -192,7 +192,7 @@ def max_sensitivity(
 # Shapley values
 
 
-def joined(energy: Energy) -> Pair:
+def feature_masks(energy: Energy) -> Pair:
     """Features as numbers 0 … m − 1 of the entries of A (n, n) and of y (d,): A's symmetric pairs are one feature, as
     are y's where states are symmetric."""
     n = energy.coordinates.n
@@ -287,13 +287,17 @@ def _enumerated(target: Target, here: Pair, there: Pair, features: Pair, count: 
 # All of them, judged
 
 
-def judged(energy: Energy, targets: Sequence[Target], at: Scene, count: int, samples: int, seed: int) -> DataFrame:
-    """`judge` of several targets."""
-    tables = [judge(energy, target, at, count=count, samples=samples, seed=seed) for target in targets]
+def judged_by_target(
+    energy: Energy, targets: Sequence[Target], at: AttributionScene, count: int, samples: int, seed: int
+) -> DataFrame:
+    """`judge_explainers` of several targets."""
+    tables = [judge_explainers(energy, target, at, count=count, samples=samples, seed=seed) for target in targets]
     return concat(tables, ignore_index=True)
 
 
-def judge(energy: Energy, target: Target, at: Scene, count: int, samples: int, seed: int) -> DataFrame:
+def judge_explainers(
+    energy: Energy, target: Target, at: AttributionScene, count: int, samples: int, seed: int
+) -> DataFrame:
     """One row a problem and method: infidelity at small (NEAR) and large (FAR) noise, max-sensitivity to MOVES moves,
     and the cosine to Shapley values from the mean baseline, feature by feature (for slopes: of slopes times the step
     from there).
@@ -319,7 +323,7 @@ def judge(energy: Energy, target: Target, at: Scene, count: int, samples: int, s
         for radius in (NEAR, FAR)
     )
 
-    features = joined(energy)
+    features = feature_masks(energy)
     exact = shapley(target, A, y, baseline=home, features=features, samples=samples, seed=seed)
     noise = exact.error.norm(dim=1) / exact.values.norm(dim=1).clamp_min(1e-300)
     near = {name: cosine(grouped(a, features), exact.values) for name, a in attributions.items()}

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pandas import DataFrame
 
-from ired.instruments.attribution.study import Study
+from ired.instruments.attribution.study import AttributionStudy
 from ired.plotting.plots import dots, matrix
-from ired.plotting.style import COLOURS, DIVERGING, MARKERS, band, canvas, centred
+from ired.plotting.style import COLOURS, DIVERGING, MARKERS, band, canvas, centred_norm
 
 Place = tuple[str, str, int, str]
 BASELINES = {"zero": "#0173b2", "identity": "#de8f05", "mean": "#029e73", "random": "#cc78bc"}
@@ -20,7 +20,7 @@ NAMES = {"random": "random problems"}
 SHUFFLED = "#d55e00"
 
 
-def attribution_figures(study: Study, problems: int, n: int) -> list[tuple[str, Figure, str]]:
+def attribution_figures(study: AttributionStudy, problems: int, n: int) -> list[tuple[str, Figure, str]]:
     """Name, figure and caption of each; problems: whose attributions are averaged; n: the matrix side."""
     means = study.summaries()
     errors, methods = study.tables["completeness"], study.tables["methods"]
@@ -31,7 +31,7 @@ def attribution_figures(study: Study, problems: int, n: int) -> list[tuple[str, 
         ("score", plot_heatmaps(study.maps, study.ideal_maps, "off-diagonal score"), drawn),
         (
             "agreement",
-            plot_agreement(means, errors),
+            plot_sensitivity_agreement(means, errors),
             f"{over} Integrated: {at}, both entries of the score. Dashed: 1 % of what is explained.",
         ),
         (
@@ -63,7 +63,7 @@ def plot_heatmaps(maps: Mapping[Place, NDArray], ideal: Mapping[Place, NDArray],
     for k, row in zip(landscapes, axes, strict=True):
         for axis, (title, source, part), names in zip(row, groups, wide, strict=True):
             arrays = [np.asarray(v) for (aim, _, j, _), v in source.items() if (aim, j) == (target, k)]
-            scale, n = centred(np.stack(arrays)), len(arrays[0])
+            scale, n = centred_norm(np.stack(arrays)), len(arrays[0])
             tiles = np.full((n, len(names) * (n + 1) - 1), np.nan)
             for i, name in enumerate(names):
                 tiles[:, i * (n + 1) : i * (n + 1) + n] = source[target, name, k, part]
@@ -77,10 +77,10 @@ def plot_heatmaps(maps: Mapping[Place, NDArray], ideal: Mapping[Place, NDArray],
     return figure
 
 
-def plot_agreement(means: Mapping[str, DataFrame], errors: DataFrame) -> Figure:
+def plot_sensitivity_agreement(means: Mapping[str, DataFrame], errors: DataFrame) -> Figure:
     """Cosines to the exact sensitivity by landscape, by baseline, of answers; and completeness errors.
 
-    means: `tables.summaries`; errors: `tables.completeness`.
+    means: `tables.attribution_summaries`; errors: `tables.completeness`.
     """
     gradients, integrals, jacobians = (means[name] for name in ("gradients", "integrals", "jacobians"))
     figure, (axes,) = canvas(1, 4, (3.9, 3.4), title="Attributions against dY = −Y dA Y")
@@ -127,7 +127,8 @@ def _dots(axis: Axes, table: DataFrame, places: Sequence[str]) -> None:
 def plot_reading(means: Mapping[str, DataFrame], methods: DataFrame, n: int) -> Figure:
     """Where attributions of the gap lie, and how far methods are to be believed.
 
-    means: `tables.summaries`; methods: `explainers.judged`, the gap's filled and the score's not; n: the matrix side.
+    means: `tables.attribution_summaries`; methods: `explainers.judged_by_target`, the gap's filled and the score's not;
+    n: the matrix side.
     """
     shares, ranks = means["shares"], means["eigenvalues"]
     figure, axes = canvas(2, 3, (4.3, 3.2), title="What attributions of the energy gap say")

@@ -11,7 +11,7 @@ from pandas import DataFrame
 
 from ired.plotting.axes import landscape_axis, named_ticks
 from ired.plotting.plots import dots, legend_below, matrix, row_names
-from ired.plotting.style import COLOURS, DIVERGING, LAYERS, canvas, centred
+from ired.plotting.style import COLOURS, DIVERGING, LAYERS, canvas, centred_norm
 
 SOURCES = {
     "trained": (COLOURS["trained"], "o", "trained, at noised answers"),
@@ -119,7 +119,7 @@ def plot_pictures(table: DataFrame, matrices: np.ndarray) -> Figure:
     table, matrices = table[shown], matrices[shown]
     names, columns = [*ROWS], int(table["name"].value_counts().max())
     figure, axes = canvas(len(names), columns, (1.7, 2.4), title="Leading components of the gradient as matrices")
-    norm = centred(matrices)
+    norm = centred_norm(matrices)
     for line, name in zip(axes, names, strict=True):
         places = np.flatnonzero(table["name"] == name)
         for axis in line[len(places) :]:

@@ -66,7 +66,7 @@ def gap(energy: Energy, k: int, y0: Tensor) -> Target:
     return Target("gap", value, (states.centre(energy, y0, k),))
 
 
-def score(energy: Energy, k: int, entry: tuple[int, int]) -> Target:
+def score_entry(energy: Energy, k: int, entry: tuple[int, int]) -> Target:
     """One entry of ∇_y E_k(A, y), as an n×n matrix."""
     place = entry[0] * energy.coordinates.n + entry[1]
     kind = "diagonal" if entry[0] == entry[1] else "off-diagonal"
@@ -120,7 +120,7 @@ def baselines(
 
 
 @dataclass(frozen=True)
-class Scene:
+class AttributionScene:
     """P problems A (P, n, n) with answers y₀ (P, d) at states y (P, d) of landscape k, and where the paths to them
     begin."""
 
@@ -130,30 +130,32 @@ class Scene:
     y: Tensor
     begins: dict[str, Baseline]
 
-    def first(self, count: int) -> Scene:
+    def first(self, count: int) -> AttributionScene:
         """Of the first `count` problems."""
         begins = {name: Baseline(name, begin.A[:, :count], begin.y[:, :count]) for name, begin in self.begins.items()}
         return replace(self, A=self.A[:count], y0=self.y0[:count], y=self.y[:count], begins=begins)
 
-    def definite(self) -> Scene:
+    def definite(self) -> AttributionScene:
         """Without the baseline on whose paths problems are singular."""
         begins = {name: begin for name, begin in self.begins.items() if name != "zero"}
         return replace(self, begins=begins)
 
 
-def scene(energy: Energy, k: int, A: Tensor, mean: float, background: Tensor, generator: torch.Generator) -> Scene:
+def attribution_scene(
+    energy: Energy, k: int, A: Tensor, mean: float, background: Tensor, generator: torch.Generator
+) -> AttributionScene:
     """Problems at noised answers, as in training, with all `baselines`."""
     y0 = states.answers(energy, A)
     y = states.noised(energy, y0, k, count=1, generator=generator)[0][:, 0]
     begins = baselines(energy, k, A, mean=mean, background=background, generator=generator)
-    return Scene(k=k, A=A, y0=y0, y=y, begins=begins)
+    return AttributionScene(k=k, A=A, y0=y0, y=y, begins=begins)
 
 
 # Integrals along paths
 
 
 @dataclass(frozen=True)
-class Paths:
+class PathIntegrals:
     """Integrated gradients of P problems from R baselines each.
 
     gradients: by every part of the input ((A, y), or (activations,)) the gradient's mean along the path, (R, P, …);
@@ -182,7 +184,7 @@ class Paths:
         return (self.error() < WITHIN).double().mean().item() >= SHARE
 
 
-def until_complete(integral: Callable[..., Paths], first: int = 8, most: int = 128) -> Paths:
+def until_complete(integral: Callable[..., PathIntegrals], first: int = 8, most: int = 128) -> PathIntegrals:
     """integral(count=…) with the count doubled from `first` until it is complete, up to `most`."""
     count = first
     while not (paths := integral(count=count)).complete() and 2 * count <= most:
@@ -190,7 +192,7 @@ def until_complete(integral: Callable[..., Paths], first: int = 8, most: int = 1
     return paths
 
 
-def integrate(target: Target, A: Tensor, y: Tensor, baseline: Baseline, count: int, rows: int = ROWS) -> Paths:
+def integrate(target: Target, A: Tensor, y: Tensor, baseline: Baseline, count: int, rows: int = ROWS) -> PathIntegrals:
     """Integrated gradients by Gauss–Legendre quadrature with `count` places, all problems of A at once.
 
     captum's weights are float32: sums are right to about 1e-7 of their terms.
@@ -214,10 +216,12 @@ def integrate(target: Target, A: Tensor, y: Tensor, baseline: Baseline, count: i
     parts = (v.detach().unflatten(0, (times, number)) for v in (*gradients, change))
     *gradients, change = parts
     steps = tuple((x - x_).unflatten(0, (times, number)) for x, x_ in zip(end, begin, strict=True))
-    return Paths(tuple(gradients), steps, change, count)
+    return PathIntegrals(tuple(gradients), steps, change, count)
 
 
-def explained(targets: Sequence[Target], at: Scene, most: int = 128, rows: int = ROWS) -> dict[Case, Paths]:
+def targets_explained(
+    targets: Sequence[Target], at: AttributionScene, most: int = 128, rows: int = ROWS
+) -> dict[Case, PathIntegrals]:
     """Every target from every baseline, each with as many places as completeness asks for."""
     return {
         (target.name, name, at.k): until_complete(
@@ -229,18 +233,18 @@ def explained(targets: Sequence[Target], at: Scene, most: int = 128, rows: int =
 
 
 def all_explained(
-    energies: Mapping[str, Energy], scenes: Sequence[Scene], entries: Sequence[tuple[int, int]]
-) -> dict[str, dict[Case, Paths]]:
+    energies: Mapping[str, Energy], scenes: Sequence[AttributionScene], entries: Sequence[tuple[int, int]]
+) -> dict[str, dict[Case, PathIntegrals]]:
     """By energy: the chosen entries of its score; and of the "trained" one the gap. Only the trained one's paths begin
     at zero too: the ideal energy has to invert what is on them."""
-    cases: dict[str, dict[Case, Paths]] = {name: {} for name in energies}
+    cases: dict[str, dict[Case, PathIntegrals]] = {name: {} for name in energies}
     for at in scenes:
         for name, energy in energies.items():
-            targets = [score(energy, at.k, entry) for entry in entries]
+            targets = [score_entry(energy, at.k, entry) for entry in entries]
             if name == "trained":
-                cases[name] |= explained([gap(energy, at.k, at.y0), *targets], at)
+                cases[name] |= targets_explained([gap(energy, at.k, at.y0), *targets], at)
             else:
-                cases[name] |= explained(targets, at.definite())
+                cases[name] |= targets_explained(targets, at.definite())
     return cases
 
 
@@ -265,7 +269,7 @@ class Tapped(nn.Module):
 
 def integrate_layer(
     energy: Energy, layer: str, k: int, A: Tensor, y: Tensor, y0: Tensor, count: int, rows: int = ROWS
-) -> Paths:
+) -> PathIntegrals:
     """Layer integrated gradients of the gap, one part: the layer's activations (1, P, width).
 
     The path leads from the activations at the answer y* to those at the state y (P, d), of the same problem in the
@@ -285,10 +289,10 @@ def integrate_layer(
     with torch.no_grad():
         here, there = (energy.activations(A, state, k)[layer] for state in (y, answer))
         change = tapped(A, y, answer)
-    return Paths((gradient.detach()[None],), ((here - there)[None],), change[None], count)
+    return PathIntegrals((gradient.detach()[None],), ((here - there)[None],), change[None], count)
 
 
-def layers_explained(energy: Energy, layers: Sequence[str], at: Scene) -> dict[Case, Paths]:
+def layers_explained(energy: Energy, layers: Sequence[str], at: AttributionScene) -> dict[Case, PathIntegrals]:
     """The gap by the activations of every layer, baseline "answer"."""
     return {
         (f"gap by {layer}", "answer", at.k): until_complete(
@@ -301,7 +305,7 @@ def layers_explained(energy: Energy, layers: Sequence[str], at: Scene) -> dict[C
 # The direction that gradients share
 
 
-def leading(gradients: Tensor) -> tuple[Tensor, float]:
+def leading_direction(gradients: Tensor) -> tuple[Tensor, float]:
     """The unit vector (m,) that most of gradients (P, m) lie along, not centred, and the share of their squared norm
     that it explains; most gradients grow along it and not against it."""
     _, sizes, vectors = torch.linalg.svd(gradients, full_matrices=False)
@@ -310,6 +314,6 @@ def leading(gradients: Tensor) -> tuple[Tensor, float]:
 
 
 def chance_share(gradients: Tensor, generator: torch.Generator, draws: int = 20) -> float:
-    """The mean share that `leading` explains of gradients (P, m) with every row's entries shuffled."""
+    """The mean share that `leading_direction` explains of gradients (P, m) with every row's entries shuffled."""
     orders = torch.rand(draws, *gradients.shape, generator=generator, dtype=torch.float64).argsort(-1)
-    return float(np.mean([leading(gradients.gather(1, order.to(gradients.device)))[1] for order in orders]))
+    return float(np.mean([leading_direction(gradients.gather(1, order.to(gradients.device)))[1] for order in orders]))

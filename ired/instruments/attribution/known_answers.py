@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ired.instruments.attribution import exact_sensitivity, explainers, integrated_gradients, tables
-from ired.instruments.attribution.integrated_gradients import Baseline, Paths, Target
+from ired.instruments.attribution.integrated_gradients import Baseline, PathIntegrals, Target
 from ired.instruments.core import states
 from ired.instruments.core.check import Check, compare, relative, to_scale
 from ired.instruments.core.reference_energies import Layered, References
@@ -33,7 +33,7 @@ def check_attribution(references: References, generator: torch.Generator) -> lis
                 (ideal, ("identity", "mean", "random"), 64),
                 (references.algebraic, tuple(begins), 3),  # polynomials: few places are exact
             )
-            for target in (integrated_gradients.gap(energy, k, y0), integrated_gradients.score(energy, k, (0, 1)))
+            for target in (integrated_gradients.gap(energy, k, y0), integrated_gradients.score_entry(energy, k, (0, 1)))
             for begin in names
         ]
         checks += [
@@ -58,7 +58,7 @@ def check_attribution(references: References, generator: torch.Generator) -> lis
     return checks + _methods(ideal, A, y, begins, generator)
 
 
-def _missed(paths: Paths) -> float:
+def _missed(paths: PathIntegrals) -> float:
     """The largest |Σ attributions − change| over Σ|attributions|: where terms cancel, captum's float32
     weights leave more of the change itself than 1e-6."""
     terms = torch.cat([(g * s).flatten(2) for g, s in zip(paths.gradients, paths.steps, strict=True)], 2)
@@ -74,7 +74,7 @@ def _integrals(ideal: Any, k: int, A: Tensor, y: Tensor, y0: Tensor) -> list[Che
     paths = integrated_gradients.integrate(integrated_gradients.gap(ideal, k, y0), A, y, baseline=other, count=2)
     closed = (y - other.y[0]) * ((y + other.y[0]) / 2 - home) / sigma
     # From A/2 to A the inverse is Y/t, whose square averages to 2Y²: twice the plain gradient.
-    entry = integrated_gradients.score(ideal, k, (0, 1))
+    entry = integrated_gradients.score_entry(ideal, k, (0, 1))
     half = Baseline("half", A[None] / 2, y[None])
     twice = integrated_gradients.integrate(entry, A, y, baseline=half, count=32).gradients[0][0]
     known = exact_sensitivity.exact_score_sensitivity(ideal, A, k, (0, 1))
@@ -92,7 +92,7 @@ def _integrals(ideal: Any, k: int, A: Tensor, y: Tensor, y0: Tensor) -> list[Che
 
 def _shapley(ideal: Any, A: Tensor, y: Tensor, begin: Baseline, generator: torch.Generator) -> list[Check]:
     """A sum gives every feature its term, a product of two gives each the half."""
-    features, n, size = explainers.joined(ideal), A.shape[-1], states.array
+    features, n, size = explainers.feature_masks(ideal), A.shape[-1], states.array
     few = tuple(f % 5 for f in features)
     weight = torch.randn(n, n, generator=generator, dtype=torch.float64).to(A)
     total = Target("sum", lambda A, y: (weight * A.pow(3)).sum((1, 2)) + y.pow(2).sum(1))
@@ -122,8 +122,8 @@ def _methods(ideal: Any, A: Tensor, y: Tensor, begins: dict[str, Baseline], gene
     size = states.array
     w = ideal.coordinates.project(torch.randn(y.shape[1], generator=generator, dtype=y.dtype).to(y))
     linear = Target("linear", lambda A, y: A.sum((1, 2)) + y @ w)
-    at = integrated_gradients.Scene(k=0, A=A, y0=states.answers(ideal, A), y=y, begins=begins)
-    table = explainers.judge(ideal, linear, at, count=2, samples=4, seed=0).set_index("method")
+    at = integrated_gradients.AttributionScene(k=0, A=A, y0=states.answers(ideal, A), y=y, begins=begins)
+    table = explainers.judge_explainers(ideal, linear, at, count=2, samples=4, seed=0).set_index("method")
     rows = ["gradient", "SmoothGrad", "IG mean", "IG random"]
     faults = ["infidelity_small", "infidelity_large", "sensitivity"]
     worst = table.loc[rows[:2], faults].abs().to_numpy().max()
@@ -135,7 +135,7 @@ def _methods(ideal: Any, A: Tensor, y: Tensor, begins: dict[str, Baseline], gene
     ranks = tables.by_eigenvalue({("form", "identity", 0): paths}, A)
     lowest = ranks.loc[ranks["rank"] == 0, "A_absolute"]
     drawn = torch.randn(50, 1, generator=generator, dtype=y.dtype).to(y).abs()
-    vector, share = integrated_gradients.leading(drawn * w)
+    vector, share = integrated_gradients.leading_direction(drawn * w)
     return [
         Check(
             NAME, "infidelity and sensitivity of a linear gradient", expected=0, measured=float(worst), tolerance=1e-5

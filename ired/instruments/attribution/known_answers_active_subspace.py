@@ -12,7 +12,7 @@ from torch import Tensor
 from ired.instruments.attribution import active_subspace, alignment, eigenframe, exact_sensitivity
 from ired.instruments.core import random_directions, states as points
 from ired.instruments.core.check import Check, compare
-from ired.instruments.core.reference_energies import Around, References
+from ired.instruments.core.reference_energies import References, WrappedEnergy
 
 NAME = "active_subspace"
 
@@ -41,7 +41,7 @@ def check_active_subspace(references: References, generator: torch.Generator) ->
     B = torch.randn(size, size, generator=generator, dtype=torch.float64).to(A)
     H, basis = B + B.mT, points.state_basis(ideal, A)
     curved = references.quadratic(basis.mT @ H @ basis, A.new_zeros(ideal.coordinates.d))
-    values, _ = active_subspace.principal(active_subspace.fields(curved, A, states)["raw"].flatten(1, 2))
+    values, _ = active_subspace.principal_components(active_subspace.fields(curved, A, states)["raw"].flatten(1, 2))
     S = torch.stack([torch.cov(of_landscape.flatten(0, 1).mT, correction=0) for of_landscape in z])
     known = torch.linalg.eigvalsh(H @ S @ H).flip(-1)
     largest = known[:, :1]
@@ -102,9 +102,9 @@ def check_planted_subspace(generator: torch.Generator) -> list[Check]:
     noise = normal(40, P // 4, 1, size)
     rows = random_directions.orthonormal(m, size, generator, noise)
     field = normal(1, P, 1, size) + 3 * normal(1, P, 1, m) @ rows
-    components = active_subspace.components(field, 39, generator)
-    blind = active_subspace.components(noise, 39, generator)
-    stable = active_subspace.stability(field[0], m, 5, generator)
+    components = active_subspace.field_components(field, 39, generator)
+    blind = active_subspace.field_components(noise, 39, generator)
+    stable = active_subspace.subspace_stability(field[0], m, 5, generator)
     directions = torch.nn.functional.normalize(normal(1, 600, size), dim=-1).expand(3, -1, -1)
     p = alignment.alignment(rows[:1], directions).chance
     same = alignment.alignment(rows, rows.expand(3, -1, -1)).cosine
@@ -146,7 +146,7 @@ def _arrays(*tensors: Tensor) -> tuple[Any, ...]:
     return tuple(points.array(tensor) for tensor in tensors)
 
 
-class _Bent(Around):
+class _Bent(WrappedEnergy):
     """An energy as a network of one layer, h = tanh of the state's basis coordinates."""
 
     def activations(self, A: Any, y: Tensor, k: int | Tensor) -> dict[str, Tensor]:

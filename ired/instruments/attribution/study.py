@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ired.instruments.attribution import exact_sensitivity, explainers, integrated_gradients, tables
 from ired.instruments.attribution.exact_sensitivity import Margins
-from ired.instruments.attribution.integrated_gradients import Case, Paths
+from ired.instruments.attribution.integrated_gradients import Case, PathIntegrals
 from ired.instruments.core import directions, states
 from ired.instruments.core.directions import STATE, Direction
 from ired.instruments.core.sampler import Sampler
@@ -26,12 +26,12 @@ JUDGED_PLACES = 16  # places on paths of integrated gradients as one of the meth
 
 
 @dataclass(frozen=True)
-class Study:
+class AttributionStudy:
     """What is said of one network's attributions.
 
     tables: agreement with the exact sensitivity of plain "gradients", of "integrals" and of sampled answers'
     "jacobians"; "completeness", "shares", "eigenvalues" and "baselines" (`tables.attribution_tables`); "methods"
-    (`explainers.judged`); "directions" with the share that chance would explain. maps and ideal_maps:
+    (`explainers.judged_by_target`); "directions" with the share that chance would explain. maps and ideal_maps:
     `tables.heatmaps` of the network and of the ideal energy. k: the landscape that layers, methods and eigenvectors are
     looked at in.
     """
@@ -43,7 +43,7 @@ class Study:
     k: int
 
     def summaries(self) -> dict[str, DataFrame]:
-        return tables.summaries(self.tables, self.k)
+        return tables.attribution_summaries(self.tables, self.k)
 
     def score_margins(self) -> Margins:
         """Of the sharpest landscape's score."""
@@ -54,7 +54,7 @@ class Study:
         return Margins.of(self.tables["jacobians"])
 
 
-def attribute(
+def study_attribution(
     energies: Mapping[str, Energy],
     sampler: Sampler,
     A: Tensor,
@@ -65,7 +65,7 @@ def attribute(
     size: Any,
     generator: torch.Generator,
     seed: int,
-) -> Study:
+) -> AttributionStudy:
     """Of the "trained" one of energies, beside the "untrained" and the "ideal" one, at problems A (P, n, n).
 
     background (M, n, n): problems that paths begin at; mean: of A's diagonal in training; entries: of the score;
@@ -75,7 +75,7 @@ def attribute(
     model = energies["trained"]
     last = model.schedule.K - 1
     scene = partial(
-        integrated_gradients.scene,
+        integrated_gradients.attribution_scene,
         model,
         A=A[: size.problems],
         mean=mean,
@@ -97,12 +97,14 @@ def attribute(
     jacobians = exact_sensitivity.jacobian_agreement(answers, model, sampling.A, start=sampling.y, rows=ROWS)
     few = sampling.first(size.sampled)
     missed = integrated_gradients.sampled_error(answers["trained"], few.y0)
-    sampled = integrated_gradients.explained([missed], few, most=SAMPLED_PLACES, rows=ROWS)
+    sampled = integrated_gradients.targets_explained([missed], few, most=SAMPLED_PLACES, rows=ROWS)
 
     few = sharpest.first(size.judged)
     gap = integrated_gradients.gap(model, few.k, few.y0)
-    score = integrated_gradients.score(model, few.k, entries[1])
-    methods = explainers.judged(model, [gap, score], few, count=JUDGED_PLACES, samples=size.samples, seed=seed)
+    score = integrated_gradients.score_entry(model, few.k, entries[1])
+    methods = explainers.judged_by_target(
+        model, [gap, score], few, count=JUDGED_PLACES, samples=size.samples, seed=seed
+    )
 
     handed, chance = attribution_directions(model, trained | layered, generator)
     by_name = {
@@ -111,9 +113,9 @@ def attribute(
         "jacobians": jacobians,
         **tables.attribution_tables(trained, layered | sampled, sharpest.A),
         "methods": methods,
-        "directions": DataFrame(directions.table(handed)).assign(chance=chance),
+        "directions": DataFrame(directions.direction_columns(handed)).assign(chance=chance),
     }
-    return Study(
+    return AttributionStudy(
         tables=by_name,
         maps=tables.heatmaps(trained | sampled),
         ideal_maps=tables.heatmaps(ideal),
@@ -123,7 +125,7 @@ def attribute(
 
 
 def attribution_directions(
-    energy: Energy, cases: Mapping[Case, Paths], generator: torch.Generator
+    energy: Energy, cases: Mapping[Case, PathIntegrals], generator: torch.Generator
 ) -> tuple[list[Direction], list[float]]:
     """The directions that path-integrated gradients of the gap share over problems, by the state from random problems
     and by a layer from the answer; and the shares that chance would explain."""
@@ -135,7 +137,7 @@ def attribution_directions(
             space, gradients = target.removeprefix("gap by "), paths.gradients[0][0]
         else:
             continue
-        vector, share = integrated_gradients.leading(gradients)
+        vector, share = integrated_gradients.leading_direction(gradients)
         direction = Direction(
             name=f"attribution {space} k={k}",
             source="attribution",

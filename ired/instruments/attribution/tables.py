@@ -9,18 +9,18 @@ from pandas import DataFrame, Series, concat
 from torch import Tensor
 
 from ired.instruments.attribution.exact_sensitivity import cosine
-from ired.instruments.attribution.integrated_gradients import WITHIN, Case, Pair, Paths
+from ired.instruments.attribution.integrated_gradients import WITHIN, Case, Pair, PathIntegrals
 from ired.instruments.core import states
 from ired.instruments.core.states import symmetric
 from ired.instruments.statistics.tables import summarise
 
 
-def completeness(cases: Mapping[Case, Paths]) -> DataFrame:
+def completeness(cases: Mapping[Case, PathIntegrals]) -> DataFrame:
     """One row a path: a problem (and draw) of a case, its error, and how many places it took."""
     tables = []
     for (target, baseline, k), paths in cases.items():
         axes = {name: range(n) for name, n in zip(("draw", "problem"), paths.change.shape, strict=True)}
-        columns = states.columns(axes, error=states.array(paths.error()), change=states.array(paths.change))
+        columns = states.tidy_columns(axes, error=states.array(paths.error()), change=states.array(paths.change))
         tables.append(DataFrame(columns).assign(**_of(target, baseline, k), steps=paths.count))
     return concat(tables, ignore_index=True)
 
@@ -37,7 +37,7 @@ def completeness_numbers(errors: DataFrame) -> dict[str, float]:
     return places | {f"complete.{target}": share for target, share in complete(errors).items()}
 
 
-def shares(cases: Mapping[Case, Paths]) -> DataFrame:
+def attribution_shares(cases: Mapping[Case, PathIntegrals]) -> DataFrame:
     """One row a problem of a case: `problem_share`, the part of Σ|attribution| that lies on A and not on y; for A and y
     the part of their Σ|attribution| on the diagonal, absolute (`A_diagonal`; without any preference 1/n) and signed,
     and off it signed."""
@@ -58,7 +58,7 @@ def shares(cases: Mapping[Case, Paths]) -> DataFrame:
     return concat(tables, ignore_index=True)
 
 
-def in_eigenbasis(paths: Paths, A: Tensor) -> Pair:
+def attributions_in_eigenbasis(paths: PathIntegrals, A: Tensor) -> Pair:
     """Attributions along the eigenvectors Q of the explained A, (P, n, n) each for A and y.
 
     (QᵀΔQ) ∘ (QᵀGQ), Δ = x − x′ and G the path's gradient: the same sum as entry by entry. On the diagonal stand changes
@@ -73,22 +73,22 @@ def in_eigenbasis(paths: Paths, A: Tensor) -> Pair:
     return tuple((turned(gradient) * turned(step)).mean(0) for gradient, step in pairs)
 
 
-def by_eigenvalue(cases: Mapping[Case, Paths], A: Tensor) -> DataFrame:
+def by_eigenvalue(cases: Mapping[Case, PathIntegrals], A: Tensor) -> DataFrame:
     """One row a problem and rank of eigenvalue (0: smallest) of a case: each row of the attributions in A's eigenbasis
     as a part of Σ|attribution| there, `absolute` and `signed`, for A and for y."""
     tables, axes = [], {"problem": range(len(A)), "rank": range(A.shape[-1])}
     for (target, baseline, k), paths in cases.items():
         columns = {}
-        for name, M in zip(("A", "y"), in_eigenbasis(paths, A), strict=True):
+        for name, M in zip(("A", "y"), attributions_in_eigenbasis(paths, A), strict=True):
             M = symmetric(M)
             size = M.abs().sum((1, 2))[:, None].clamp_min(1e-300)
             columns[f"{name}_absolute"] = states.array(M.abs().sum(2) / size)
             columns[f"{name}_signed"] = states.array(M.sum(2) / size)
-        tables.append(DataFrame(states.columns(axes, **columns)).assign(**_of(target, baseline, k)))
+        tables.append(DataFrame(states.tidy_columns(axes, **columns)).assign(**_of(target, baseline, k)))
     return concat(tables, ignore_index=True)
 
 
-def heatmaps(cases: Mapping[Case, Paths]) -> dict[tuple[str, str, int, str], Tensor]:
+def heatmaps(cases: Mapping[Case, PathIntegrals]) -> dict[tuple[str, str, int, str], Tensor]:
     """Attributions (n, n), the mean over problems, by target, baseline, landscape and "A" or "y". Of A's symmetric
     pairs, which are one number, each has the half."""
     maps = {}
@@ -99,7 +99,7 @@ def heatmaps(cases: Mapping[Case, Paths]) -> dict[tuple[str, str, int, str], Ten
     return maps
 
 
-def between_baselines(cases: Mapping[Case, Paths]) -> DataFrame:
+def between_baselines(cases: Mapping[Case, PathIntegrals]) -> DataFrame:
     """Mean cosine over problems of the attributions to A of one target and landscape from every two baselines, `first`
     and `second`, symmetric changes of A alone."""
     maps = {case: symmetric(paths.attributions()[0]) for case, paths in cases.items()}
@@ -120,18 +120,18 @@ def between_baselines(cases: Mapping[Case, Paths]) -> DataFrame:
 
 
 def attribution_tables(
-    explained: Mapping[Case, Paths], others: Mapping[Case, Paths], A: Tensor
+    explained: Mapping[Case, PathIntegrals], others: Mapping[Case, PathIntegrals], A: Tensor
 ) -> dict[str, DataFrame]:
     """What is said of attributions to entries of A (P, n, n) and y, and how complete all are."""
     return {
         "completeness": completeness({**explained, **others}),
-        "shares": shares(explained),
+        "shares": attribution_shares(explained),
         "eigenvalues": by_eigenvalue(explained, A),
         "baselines": between_baselines(explained),
     }
 
 
-def summaries(tables: Mapping[str, DataFrame], k: int) -> dict[str, DataFrame]:
+def attribution_summaries(tables: Mapping[str, DataFrame], k: int) -> dict[str, DataFrame]:
     """Means with intervals over problems of tables: agreement of "gradients", of "integrals" in landscape k and of
     "jacobians", the gap's "shares", and its "eigenvalues" in landscape k."""
 

@@ -34,7 +34,7 @@ def checks(answers: Mapping[str, Sequence[Check]]) -> DataFrame:
     )
 
 
-def verdicts(table: DataFrame) -> dict[str, tuple[bool, dict[str, int]]]:
+def calibration_verdicts(table: DataFrame) -> dict[str, tuple[bool, dict[str, int]]]:
     """SETUP-4's criteria, an instrument each: whether all its known answers are recovered, of how many, and how many
     are missed."""
     return {

@@ -14,12 +14,12 @@ from pandas import DataFrame, concat
 from torch import Tensor
 
 from ired.instruments.circuits import feature_graph
-from ired.instruments.circuits.energy_outputs import needed
+from ired.instruments.circuits.energy_outputs import share_needed
 from ired.instruments.circuits.feature_graph import Edges, Layer, Sparser, Verified
 from ired.instruments.circuits.feature_paths import LAYERS
 from ired.instruments.core.states import array
 from ired.instruments.dictionaries import features
-from ired.instruments.dictionaries.features import Agreement, Effects, Places
+from ired.instruments.dictionaries.features import Agreement, FeatureEffects, Places
 from ired.instruments.dictionaries.sparse_autoencoder import Dictionary
 from ired.instruments.statistics.intervals import Interval
 from ired.model.protocol import Energy
@@ -31,7 +31,7 @@ JUDGED = ("features", "weights", "random", "untrained")
 
 
 @torch.no_grad()
-def activations(energy: Energy, tokens: Places, chunk: int = 4096) -> list[Tensor]:
+def layer_activations(energy: Energy, tokens: Places, chunk: int = 4096) -> list[Tensor]:
     """Of LAYERS, each (T, width)."""
     parts = [energy.activations(part.A, part.y, part.k) for part in tokens.split(chunk)]
     return [torch.cat([part[layer] for part in parts]) for layer in LAYERS]
@@ -76,12 +76,12 @@ def networks(
     """The "trained" network with its dictionaries `learned`, and "relearned" and "untrained": the trained and the
     untrained one with dictionaries made alike (`relearned`) of their activations on tokens for training.
     """
-    h = {name: activations(energy, tokens) for name, energy in energies.items()}
+    h = {name: layer_activations(energy, tokens) for name, energy in energies.items()}
     made = {
         name: relearned(
             learned,
             h["trained"],
-            activations(energy, training),
+            layer_activations(energy, training),
             steps=steps,
             batch=batch,
             generator=generator,
@@ -110,8 +110,8 @@ class Graphs:
 
     studied: list[Edges]
     chance: dict[str, list[Edges]]
-    gap: Effects
-    checked: Effects
+    gap: FeatureEffects
+    checked: FeatureEffects
     reach: feature_graph.Reach
     ends: DataFrame
     problem: NDArray
@@ -152,7 +152,7 @@ class Graphs:
         rows = []
         for n, step in enumerate(STEPS):
             graph = {"own": self.studied[n]} | {name: steps[n] for name, steps in self.chance.items()}
-            table = DataFrame(feature_graph.summary(graph)).assign(step=step)
+            table = DataFrame(feature_graph.graph_summary(graph)).assign(step=step)
             for what in ("parents", "edges"):
                 ends = [
                     {} if name == "own" else getattr(self.sparser[step, name], what).columns(f"{what}_beside")
@@ -228,22 +228,22 @@ def graphs(networks: Mapping[str, CodedNetwork], tokens: Places, generator: torc
             for d, h in zip(trained.dictionaries, trained.h, strict=True)
         ],
     )
-    written = [feature_graph.shuffled(d, generator) for d in trained.dictionaries]
+    written = [feature_graph.shuffled_directions(d, generator) for d in trained.dictionaries]
     rivals = {"random": random, "untrained": networks["untrained"], "relearned": networks["relearned"]}
     chance = {name: trained.edges(tokens.k, [w[name] for w in written]) for name in ("features", "weights")}
     chance |= {name: network.edges(tokens.k) for name, network in rivals.items()}
     last, ends = trained.dictionaries[2].to(tokens.y), []
-    gap = features.attribute(trained.energy, LAYERS[2], last, tokens)
+    gap = features.attribute_features(trained.energy, LAYERS[2], last, tokens)
     reach = feature_graph.score_reach(trained.energy, LAYERS[2], last, tokens)
     for name, network in ({"own": trained} | rivals).items():
         sizes = {"gap": gap.size, "score": reach.size}
         if name != "own":
             place = network.energy, LAYERS[2], network.dictionaries[2].to(tokens.y), tokens
             sizes = {
-                "gap": features.attribute(*place).size,
+                "gap": features.attribute_features(*place).size,
                 "score": feature_graph.score_reach(*place).size,
             }
-        shares = {what: float(needed(size[size > 0])) if size.any() else 0.0 for what, size in sizes.items()}
+        shares = {what: float(share_needed(size[size > 0])) if size.any() else 0.0 for what, size in sizes.items()}
         ends.append({"graph": name} | shares)
     return Graphs(
         studied=trained.edges(tokens.k, cut=True),
@@ -256,5 +256,5 @@ def graphs(networks: Mapping[str, CodedNetwork], tokens: Places, generator: torc
     )
 
 
-def _rows(effects: Effects, chosen: NDArray) -> Effects:
-    return Effects(effects.size[chosen], effects.signed[chosen])
+def _rows(effects: FeatureEffects, chosen: NDArray) -> FeatureEffects:
+    return FeatureEffects(effects.size[chosen], effects.signed[chosen])

@@ -153,7 +153,7 @@ class Split:
 
 
 @torch.no_grad()
-def split(
+def split_by_output(
     energy: Energy,
     A: Tensor,
     y0: Tensor,
@@ -208,7 +208,7 @@ def split(
 # How many carry it
 
 
-def needed(sizes: NDArray, part: float = MOST) -> NDArray:
+def share_needed(sizes: NDArray, part: float = MOST) -> NDArray:
     """The share of the terms (..., S) that is needed, largest first, for `part` of their sum: (...).
 
     0 where there is nothing to carry.
@@ -239,13 +239,13 @@ class Participation:
         return _percentiles(self.share - other.share, self.resampled - other.resampled)
 
 
-def participation(terms: Terms, resamples: int = 400, seed: int = 0) -> Participation:
+def output_participation(terms: Terms, resamples: int = 400, seed: int = 0) -> Participation:
     """Turned outputs: the mean over turns."""
     sizes = terms.size.reshape(-1, *terms.size.shape[-2:])
     count = sizes.shape[1]
     weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples)
-    drawn = np.stack([needed(weights @ of_turn) for of_turn in sizes])
-    each = needed(sizes.mean(1))
+    drawn = np.stack([share_needed(weights @ of_turn) for of_turn in sizes])
+    each = share_needed(sizes.mean(1))
     return Participation(float(each.mean()), drawn.mean(0), float(each.min()))
 
 

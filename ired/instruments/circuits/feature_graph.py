@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import silu
 
-from ired.instruments.circuits.energy_outputs import needed
+from ired.instruments.circuits.energy_outputs import share_needed
 from ired.instruments.core.random_directions import covariance_matched
 from ired.instruments.core.states import array
 from ired.instruments.dictionaries import training
@@ -32,8 +32,8 @@ from ired.instruments.dictionaries.features import Places
 from ired.instruments.dictionaries.sparse_autoencoder import (
     Dictionary,
     DictionaryError,
-    given,
-    standardisation,
+    activation_standardisation,
+    given_dictionary,
 )
 from ired.instruments.layers.forward_backward import Network
 from ired.instruments.statistics.intervals import (
@@ -90,11 +90,11 @@ class Edges:
 
     def parents(self) -> NDArray:
         """The share of the sources that carry MOST of the effect on each target."""
-        return needed(self.alive.T)
+        return share_needed(self.alive.T)
 
     def share(self) -> float:
         """The share of all edges between features that fire that carry MOST of the sum of sizes."""
-        return float(needed(self.alive.ravel()))
+        return float(share_needed(self.alive.ravel()))
 
     def curve(self, shares: NDArray) -> NDArray:
         """The part of the sum that the largest edges carry, at `shares` of all edges."""
@@ -158,7 +158,7 @@ def edges(
         left = (_pushed(layer, h[t], k[t], left) @ read)[:, 0].abs()
         rest = rest + torch.zeros(G).to(h).index_add_(0, j.flatten(), left.flatten())
         pairs = (value != 0).sum(1) * on.sum(1)
-        count = needed(array(effects[0].flatten(1))) * effects[0][0].numel()
+        count = share_needed(array(effects[0].flatten(1))) * effects[0][0].numel()
         within.append(np.where(count > 0, count / np.maximum(array(pairs), 1), np.nan))
     count = fires.sum(0)
     names = ("size", "signed", "cut", "cut_signed")
@@ -229,7 +229,7 @@ def verified(graph: Edges, least: int = 5) -> Verified:
 # Chance
 
 
-def shuffled(source: Dictionary, generator: torch.Generator) -> dict[str, Tensor]:
+def shuffled_directions(source: Dictionary, generator: torch.Generator) -> dict[str, Tensor]:
     """What sources would write (F, width) if they wrote in each other's directions ("features"), or
     if the weights of the next layer were permuted over its inputs ("weights")."""
     features = torch.randperm(source.features, generator=generator)
@@ -243,7 +243,7 @@ def random_dictionary(like: Dictionary, x: Tensor, generator: torch.Generator) -
     mean, covariance, scale = _moments(x)
     active = max(1, round(float((like.to(x).encode(x) != 0).sum(1).double().mean())))
     drawn = covariance_matched(covariance.cpu(), like.features, generator)
-    return given("topk", drawn, mean, scale, active)
+    return given_dictionary("topk", drawn, mean, scale, active)
 
 
 def learned_dictionary(
@@ -266,12 +266,12 @@ def learned_dictionary(
 
     member = training.Member("topk", like.features, active, seed)
     plan = training.Plan(steps, 5e-3)
-    return training.train([member], plan, batches(), mean, scale)[0][member]
+    return training.train_dictionaries([member], plan, batches(), mean, scale)[0][member]
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     covariance = torch.cov(x.double().mT)
-    mean, scale = standardisation(x.double().mean(0), covariance)
+    mean, scale = activation_standardisation(x.double().mean(0), covariance)
     return mean.cpu(), covariance, scale.cpu()
 
 
@@ -343,7 +343,7 @@ def score_reach(energy: Energy, layer: str, dictionary: Dictionary, tokens: Plac
     return Reach(array(share) / whole, array(size) / len(tokens.y), rest / whole)
 
 
-def summary(graphs: Mapping[str, Edges]) -> dict[str, NDArray | list]:
+def graph_summary(graphs: Mapping[str, Edges]) -> dict[str, NDArray | list]:
     """Tidy columns, a row a graph: how many edges carry MOST, and how much passes by."""
     return {
         "graph": list(graphs),

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ired.instruments.circuits.feature_graph import Edges, Layer
 from ired.instruments.core.states import array
-from ired.instruments.dictionaries.features import Effects, Places
+from ired.instruments.dictionaries.features import FeatureEffects, Places
 from ired.instruments.dictionaries.sparse_autoencoder import Dictionary
 from ired.instruments.statistics.intervals import (
     Interval,
@@ -34,7 +34,9 @@ from ired.model.protocol import Energy
 LAYERS = ("fc1", "fc2", "fc3")
 
 
-def candidates(graph: Sequence[Edges], gap: Effects, ends: int, parents: int) -> list[tuple[int, int, int]]:
+def candidate_chains(
+    graph: Sequence[Edges], gap: FeatureEffects, ends: int, parents: int
+) -> list[tuple[int, int, int]]:
     """Chains (i, j, m): the `ends` features of the last layer with the largest effect on the gap, and
     the `parents` strongest edges into each feature, layer by layer; graph: edges of the two steps."""
     first, second = graph
@@ -51,7 +53,7 @@ def _strongest(sizes: NDArray, count: int) -> NDArray:
 
 
 @torch.no_grad()
-def effects(
+def chain_effects(
     energy: Energy,
     layers: Sequence[Layer],
     dictionaries: Sequence[Dictionary],
@@ -102,14 +104,14 @@ def effects(
     }
 
 
-def agreement(chains: Mapping[str, NDArray]) -> tuple[Interval, Interval]:
+def chain_agreement(chains: Mapping[str, NDArray]) -> tuple[Interval, Interval]:
     """Rank correlation of predicted and ablated sizes over chains, and the slope of ablated over
     predicted mean effects. Chains share features and tokens: the intervals are optimistic."""
     x, y = chains["signed"], chains["cut_signed"]
     return spearman_interval(chains["size"], chains["cut"]), ratio_interval(x * y, x * x)
 
 
-def described(
+def described_features(
     dictionary: Dictionary,
     h: Tensor,
     chosen: Sequence[int],

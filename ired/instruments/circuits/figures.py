@@ -13,7 +13,7 @@ from pandas import DataFrame
 
 from ired.plotting.axes import named_ticks
 from ired.plotting.plots import dots
-from ired.plotting.style import COLOURS, DIVERGING, canvas, centred
+from ired.plotting.style import COLOURS, DIVERGING, canvas, centred_norm
 
 GRAPHS = {
     "features": (COLOURS["algebraic"], "--", "directions shuffled over features"),
@@ -270,7 +270,7 @@ def plot_terms(pictures: Mapping[str, np.ndarray]) -> Figure:
     shown = [pictures[f"trained.0.{measure}.{basis}"] for measure, basis in places]
     title = "What each output adds, as a matrix (k = 0)"
     figure, (axes,) = canvas(1, len(shown), (2.9, 3.4), title=title)
-    norm = centred(np.stack(shown))
+    norm = centred_norm(np.stack(shown))
     for axis, (measure, basis), matrix in zip(axes, places, shown, strict=True):
         image = axis.imshow(matrix, cmap=DIVERGING, norm=norm)
         axis.grid(False)

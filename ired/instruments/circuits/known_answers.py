@@ -13,8 +13,8 @@ from ired.instruments.circuits.energy_outputs import Frames
 from ired.instruments.core import states
 from ired.instruments.core.check import Check, compare
 from ired.instruments.core.reference_energies import References
-from ired.instruments.dictionaries.features import Places, attribute
-from ired.instruments.dictionaries.sparse_autoencoder import Dictionary, given
+from ired.instruments.dictionaries.features import Places, attribute_features
+from ired.instruments.dictionaries.sparse_autoencoder import Dictionary, given_dictionary
 from ired.model.protocol import Energy
 
 
@@ -74,7 +74,7 @@ class Line:
 
 def identity(size: int, kind: str = "all") -> Dictionary:
     """A feature for each coordinate."""
-    return given(kind, torch.eye(size), torch.zeros(size), torch.ones(()), size)
+    return given_dictionary(kind, torch.eye(size), torch.zeros(size), torch.ones(()), size)
 
 
 def some_tokens(energy: Energy, A: Tensor, each: int, generator: torch.Generator) -> Places:
@@ -97,7 +97,7 @@ def check_energy_terms(references: References, generator: torch.Generator) -> li
     ideal, single = Squares(references.ideal, eye, nothing), Squares(references.ideal, single_output, nothing)
     y0 = states.answers(ideal, A)
     frames = Frames.of(ideal, A, 3, generator)
-    split = energy_outputs.split(ideal, A, y0, k, frames, 3, generator)
+    split = energy_outputs.split_by_output(ideal, A, y0, k, frames, 3, generator)
     checks = [
         compare(
             name,
@@ -108,7 +108,7 @@ def check_energy_terms(references: References, generator: torch.Generator) -> li
         )
         for terms in split.terms
     ]
-    alone = energy_outputs.split(single, A, y0, k, frames, 3, generator)
+    alone = energy_outputs.split_by_output(single, A, y0, k, frames, 3, generator)
     by = {(terms.measure, terms.basis): terms for terms in alone.terms}
     chosen = np.arange(size) == 1
     for measure in ("gap", "score"):
@@ -122,7 +122,7 @@ def check_energy_terms(references: References, generator: torch.Generator) -> li
                 tolerance=1e-9,
             )
         )
-        share = energy_outputs.participation(entry, 20).share
+        share = energy_outputs.output_participation(entry, 20).share
         checks.append(
             Check(name, f"outputs that carry the {measure}", expected=1 / size, measured=share, tolerance=1e-12)
         )
@@ -132,13 +132,13 @@ def check_energy_terms(references: References, generator: torch.Generator) -> li
             name,
             "outputs that carry an ideal gap, not few",
             expected=1,
-            measured=energy_outputs.participation(spread[0], 20).share > 0.4,
+            measured=energy_outputs.output_participation(spread[0], 20).share > 0.4,
             tolerance=0,
         )
     )
     # Beside it the rest of a gap, ‖Jz‖², grows with the outputs.
     offset = Squares(references.ideal, eye, 1e4 * size * eye[0])
-    flat = energy_outputs.split(offset, A, y0, k, frames, 40, generator)
+    flat = energy_outputs.split_by_output(offset, A, y0, k, frames, 40, generator)
     checks += [
         compare(name, "parts of the gap", flat.gap, flat.parts.sum(1), 1e-6 * np.abs(flat.gap).max()),
         Check(name, "constant part", expected=1, measured=flat.constant, tolerance=1e-9),
@@ -205,9 +205,9 @@ def check_composition(references: References, generator: torch.Generator) -> lis
                 tolerance=1e-12,
             ),
         ]
-    gap = attribute(energy, "fc3", dictionary, tokens)
-    chains = feature_paths.candidates(graph, gap, 2, 2)
-    table = feature_paths.effects(energy, energy.layers, [dictionary] * 3, tokens, chains)
+    gap = attribute_features(energy, "fc3", dictionary, tokens)
+    chains = feature_paths.candidate_chains(graph, gap, 2, 2)
+    table = feature_paths.chain_effects(energy, energy.layers, [dictionary] * 3, tokens, chains)
     sigma = states.array(energy.schedule.at("sigma", tokens.k, tokens.y)[:, 0])
     expected = np.abs(-3.0 * states.array(activations["fc1"][:, path[0]]) / sigma).mean()
     reach = feature_graph.score_reach(energy, "fc3", dictionary, tokens)
@@ -232,7 +232,7 @@ def _random_layer(generator: torch.Generator) -> list[Check]:
     h = torch.ones(40, size, dtype=torch.float64)
     k, dictionary = torch.zeros(40, dtype=torch.long), identity(size)
     graph = feature_graph.edges(lambda h, k: h @ W.mT, dictionary, dictionary, h, k)
-    permuted = feature_graph.shuffled(dictionary, generator)["weights"]
+    permuted = feature_graph.shuffled_directions(dictionary, generator)["weights"]
     turned = feature_graph.edges(lambda h, k: h @ W.mT, dictionary, dictionary, h, k, permuted, cut=False)
     agree = feature_graph.verified(graph)
     chance = feature_graph.sparser(graph, turned, np.arange(40), True)

@@ -61,8 +61,8 @@ def outputs(
         on_diagonal = array(energy_outputs.from_matrix(energy, torch.eye(n))) > 0
         for k in landscapes:
             cell = {"energy": name, "landscape": k}
-            split = energy_outputs.split(energy, A, y0, k, frames, states, generator)
-            carry = {(t.measure, t.basis): energy_outputs.participation(t) for t in split.terms}
+            split = energy_outputs.split_by_output(energy, A, y0, k, frames, states, generator)
+            carry = {(t.measure, t.basis): energy_outputs.output_participation(t) for t in split.terms}
             for terms in split.terms:
                 measure, basis = terms.measure, terms.basis
                 of_terms = cell | {"measure": measure, "basis": basis}
@@ -105,7 +105,7 @@ def outputs(
 # Verdicts
 
 
-def verdicts(terms: Mapping[str, DataFrame], graphs: Graphs) -> dict[str, tuple[bool, dict[str, float]]]:
+def circuit_verdicts(terms: Mapping[str, DataFrame], graphs: Graphs) -> dict[str, tuple[bool, dict[str, float]]]:
     """The criteria of P5-04, met or not, with the numbers behind them; terms: the tables of `outputs`."""
     entry, eigen = (
         terms["participation"]
@@ -155,10 +155,12 @@ def strongest_chains(
 ) -> tuple[DataFrame, DataFrame]:
     """Chains, the strongest first, with each link's mean effect; and the features in them.
 
-    properties (P,) of the tokens' problems, by name; ends, parents: see `feature_paths.candidates`.
+    properties (P,) of the tokens' problems, by name; ends, parents: see `feature_paths.candidate_chains`.
     """
-    candidates = feature_paths.candidates(graphs.studied, graphs.gap, ends, parents)
-    table = DataFrame(feature_paths.effects(trained.energy, trained.layers, trained.dictionaries, tokens, candidates))
+    candidates = feature_paths.candidate_chains(graphs.studied, graphs.gap, ends, parents)
+    table = DataFrame(
+        feature_paths.chain_effects(trained.energy, trained.layers, trained.dictionaries, tokens, candidates)
+    )
     for n, edges in enumerate(graphs.studied):
         table[f"link_{n + 1}"] = edges.signed[table[LAYERS[n]], table[LAYERS[n + 1]]]
     table["score_share"] = graphs.reach.share[table[LAYERS[2]]]
@@ -167,12 +169,12 @@ def strongest_chains(
     nodes: list[dict[str, Any]] = []
     for layer, d, h in zip(LAYERS, trained.dictionaries, trained.h, strict=True):
         chosen = sorted(set(table[layer]))
-        described = feature_paths.described(d, h, chosen, tokens.k, tokens.problem, properties)
+        described = feature_paths.described_features(d, h, chosen, tokens.k, tokens.problem, properties)
         nodes += DataFrame(described).assign(layer=layer).to_dict("records")
     return table, DataFrame(nodes)
 
 
-def numbers(terms: Mapping[str, DataFrame], graphs: Graphs, chains: DataFrame) -> dict[str, float]:
+def circuit_metrics(terms: Mapping[str, DataFrame], graphs: Graphs, chains: DataFrame) -> dict[str, float]:
     """Metrics of P5-04: the gap along the constant output, verification, sparsity, chains."""
     along = terms["parts"].query("part == 'along'")
     metrics = {f"{row.energy}.k{row.landscape}.gap_along_constant": row.share for row in along.itertuples()}
@@ -184,7 +186,7 @@ def numbers(terms: Mapping[str, DataFrame], graphs: Graphs, chains: DataFrame) -
         metrics |= {
             f"{layer}.{row.graph}.{what}": getattr(row, what) for what in ("edges", "parents", "within", "rest")
         }
-    size, slope = feature_paths.agreement(chains)
+    size, slope = feature_paths.chain_agreement(chains)
     return metrics | {
         "chains.agreement": size.estimate,
         "chains.slope": slope.estimate,

@@ -61,7 +61,7 @@ def looks(variants: Iterable[str]) -> dict[str, Look]:
     return look
 
 
-def plot_accuracy(table: DataFrame, references: DataFrame, title: str = "") -> Figure:
+def plot_variant_accuracy(table: DataFrame, references: DataFrame, title: str = "") -> Figure:
     """Sampled error of each variant, a panel a family.
 
     table: columns variant, seed, family, steps (optimisation steps; the fewest are drawn open, the most
@@ -118,8 +118,8 @@ def plot_accuracy(table: DataFrame, references: DataFrame, title: str = "") -> F
 def plot_consistency(table: DataFrame, title: str = "") -> Figure:
     """What pairs of models share: by variant, and by part.
 
-    table: rows of `similarity.table`. Pairs of a model and itself are drawn as copies; kinds that
-    `similarity.pairs` does not make (a pair with an untrained network, say) are controls by that name.
+    table: rows of `similarity.similarity_table`. Pairs of a model and itself are drawn as copies; kinds that
+    `similarity.model_pairs` does not make (a pair with an untrained network, say) are controls by that name.
     Totals stand in a matrix of means over pairs of seeds, the diagonal between seeds of one variant;
     where most pairs of variants were not held against each other, as dots of each variant's own pairs
     and those with the first one. Dotted: chance, the score against another problem of the other model.
@@ -193,7 +193,9 @@ def plot_consistency(table: DataFrame, title: str = "") -> Figure:
     return figure
 
 
-def plot_landscapes(table: DataFrame, references: Mapping[str, float] | None = None, title: str = "") -> Figure:
+def plot_variants_by_landscape(
+    table: DataFrame, references: Mapping[str, float] | None = None, title: str = ""
+) -> Figure:
     """By landscape: each variant's mean over seeds, and the range of seeds.
 
     table: columns variant, seed, landscape, measure (or metric), value; references: measure → what an

@@ -13,32 +13,32 @@ from pandas import DataFrame
 
 from ired.instruments.comparison.figures import (
     looks,
-    plot_accuracy,
     plot_consistency,
-    plot_landscapes,
     plot_nothing_to_compare,
+    plot_variant_accuracy,
+    plot_variants_by_landscape,
     unique,
 )
 from ired.instruments.comparison.paired_seeds import LARGEST
-from ired.instruments.comparison.study import Study
+from ired.instruments.comparison.study import VariantStudy
 from ired.plotting.axes import signed_log
 from ired.plotting.plots import heat_map
 from ired.plotting.style import DIVERGING, canvas
 
 
 def mining_figures(
-    comparison: Study, accuracy: DataFrame, references: DataFrame, landscapes: DataFrame
+    comparison: VariantStudy, accuracy: DataFrame, references: DataFrame, landscapes: DataFrame
 ) -> list[tuple[str, Figure, str]]:
     """Name, figure and caption of each figure of P7-04.
 
-    accuracy: as `study.accuracy` makes it; references: columns family, predictor, mse; landscapes: columns metric,
+    accuracy: as `study.accuracy_rows` makes it; references: columns family, predictor, mse; landscapes: columns metric,
     landscape, value, variant, seed.
     """
     several = landscapes.groupby("metric")["landscape"].transform("nunique") > 1
     return [
         (
             "accuracy",
-            plot_accuracy(accuracy, references),
+            plot_variant_accuracy(accuracy, references),
             "Small dots are seeds, large ones means with Student's 95 % intervals. Dashed: reference predictors.",
         ),
         *(
@@ -52,7 +52,7 @@ def mining_figures(
         ),
         (
             "changes",
-            plot_heatmap(comparison.changed()),
+            plot_difference_heatmap(comparison.changed()),
             "Differences to none in units of the deviation between seeds; metrics that are the same in all models are "
             "left out.",
         ),
@@ -62,7 +62,7 @@ def mining_figures(
             "What two models share, from 0 to 1, beside a copy, a model with its weights shuffled, an untrained one "
             "and the ideal energy.",
         ),
-        ("landscapes", plot_landscapes(landscapes[several]), "Means over seeds with the range of seeds."),
+        ("landscapes", plot_variants_by_landscape(landscapes[several]), "Means over seeds with the range of seeds."),
     ]
 
 
@@ -161,7 +161,7 @@ def plot_differences(table: DataFrame, measure: str = "d_z", reference: str = "n
     return figure
 
 
-def plot_heatmap(table: DataFrame, reference: str = "none", title: str = "") -> Figure:
+def plot_difference_heatmap(table: DataFrame, reference: str = "none", title: str = "") -> Figure:
     """Metrics × variants: differences in deviations between seeds; framed: significant.
 
     table: rows of `paired_seeds.Comparison.table`. Colours end at the deviations that one in twenty cells

@@ -28,7 +28,7 @@ def _tables(rng: np.random.Generator) -> list[Check]:
     moved = base + 0.5 * rng.standard_normal(base.shape)
     moved[0] += shift - (moved[0] - base[0]).mean()
     table = _long({"none": base, "copy": base, "moved": moved})
-    compared = paired_seeds.compare(table, resamples=99)
+    compared = paired_seeds.compare_variants(table, resamples=99)
     copy = compared.table[compared.table["variant"] == "copy"]
     nothing = copy[["difference", "low", "high", "d_z", "bootstrap_low", "detectable"]]
     row = compared.cell("moved", "0")

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from ired.instruments.attribution import exact_sensitivity
 from ired.instruments.comparison import representation, similarity
-from ired.instruments.comparison.representation import Fingerprint, Ground, Size
+from ired.instruments.comparison.representation import Fingerprint, FingerprintGround, Size
 from ired.instruments.core import states
 from ired.instruments.core.check import Check, compare
 from ired.instruments.core.reference_energies import References
 from ired.instruments.core.states import array
-from ired.instruments.layers.known_answers_ablation import Chain, Upside, background, walk
+from ired.instruments.layers.known_answers_ablation import Chain, Upside, background_problems, walk
 from ired.model.protocol import Energy
 
 NAME = "consistency"
@@ -44,8 +44,8 @@ SIZE = Size(
 )
 
 
-def a_ground(energy: Energy, like: Tensor, size: Any, generator: torch.Generator) -> Ground:
-    A = background(like, representation.needed(size), generator)
+def a_ground(energy: Energy, like: Tensor, size: Any, generator: torch.Generator) -> FingerprintGround:
+    A = background_problems(like, representation.problems_needed(size), generator)
     values = torch.linalg.eigvalsh(A)
     known = {
         "condition_number": values[:, -1] / values[:, 0],
@@ -62,7 +62,7 @@ def remade(chain: Chain, W: list[Tensor], b: list[Tensor]) -> Chain:
     return copy
 
 
-def permuted(chain: Chain, generator: torch.Generator) -> Chain:
+def permuted_neurons(chain: Chain, generator: torch.Generator) -> Chain:
     """The same function: neurons of every hidden layer in another order."""
     other = remade(chain, chain.W, chain.b)
     for place in range(3):
@@ -72,7 +72,7 @@ def permuted(chain: Chain, generator: torch.Generator) -> Chain:
     return other
 
 
-def shuffled(chain: Chain, generator: torch.Generator) -> Chain:
+def shuffled_chain(chain: Chain, generator: torch.Generator) -> Chain:
     """The entries of every weight matrix in another order: nothing is left but their distribution."""
     return remade(
         chain, [W.flatten()[torch.randperm(W.numel(), generator=generator)].view_as(W) for W in chain.W], chain.b
@@ -92,12 +92,14 @@ def check_consistency(references: References, generator: torch.Generator) -> lis
 
     known, mlp = taken(ideal), taken(chain)
     other, thrice, upside = (taken(e) for e in (algebraic, Upside(ideal, 3.0), Upside(ideal, -1.0)))
-    same = similarity.compare(mlp, taken(remade(chain, chain.W, chain.b)))
-    order = similarity.compare(mlp, taken(permuted(chain, generator)))
+    same = similarity.compare_fingerprints(mlp, taken(remade(chain, chain.W, chain.b)))
+    order = similarity.compare_fingerprints(mlp, taken(permuted_neurons(chain, generator)))
     # In few dimensions one order of the weights may be like the own one by chance: a mean of several.
-    mixed = np.mean([similarity.compare(mlp, taken(shuffled(chain, generator))).score for _ in range(SHUFFLES)])
-    scaled = similarity.compare(known, thrice)
-    turned = similarity.compare(known, upside)
+    mixed = np.mean(
+        [similarity.compare_fingerprints(mlp, taken(shuffled_chain(chain, generator))).score for _ in range(SHUFFLES)]
+    )
+    scaled = similarity.compare_fingerprints(known, thrice)
+    turned = similarity.compare_fingerprints(known, upside)
     return [
         *(
             Check(NAME, f"{part} of two copies", expected=1, measured=value, tolerance=1e-6)
@@ -126,7 +128,7 @@ def check_consistency(references: References, generator: torch.Generator) -> lis
     ]
 
 
-def _by_hand(references: References, ground: Ground, known: Fingerprint, other: Fingerprint) -> list[Check]:
+def _by_hand(references: References, ground: FingerprintGround, known: Fingerprint, other: Fingerprint) -> list[Check]:
     """Two energies whose landscapes and derivatives are known."""
     c, k0 = references.ideal.coordinates, 0
     offsets = (
@@ -141,7 +143,7 @@ def _by_hand(references: References, ground: Ground, known: Fingerprint, other: 
     slope = -states.centre(references.ideal, 1.0, k0) / states.sigma(references.ideal, k0)
     exact = slope * exact_sensitivity.exact_jacobian(references.ideal, ground.A)
     exact = array(torch.einsum("psij,mij->pms", exact, ground.moves))
-    consistency, size = similarity.compare(known, other), np.abs(exact).max()
+    consistency, size = similarity.compare_fingerprints(known, other), np.abs(exact).max()
     return [
         compare(NAME, "ideal attributions", exact / size, known.attributions / size, 1e-4),
         Check(
@@ -171,13 +173,15 @@ def _chance(known: Fingerprint, generator: torch.Generator) -> list[Check]:
         )
         for _ in range(2)
     )
-    consistency = similarity.compare(first, second)
+    consistency = similarity.compare_fingerprints(first, second)
     places = {"layer": np.repeat(["fc1", "fc2", "fc3"], 40), "landscape": 0}
     tables = [DataFrame(places | {"answers": drawn(120).numpy() + 5}) for _ in range(20)]
-    effects = [similarity.directions(a, b, "answers") for a, b in zip(tables[::2], tables[1::2], strict=False)]
+    effects = [
+        similarity.direction_similarity(a, b, "answers") for a, b in zip(tables[::2], tables[1::2], strict=False)
+    ]
     fit = torch.arange(400) < 200
     codes = [(drawn(400, 12) - 1).relu() for _ in range(2)]
-    correlation = similarity.matched(*codes, fit)
+    correlation = similarity.matched_correlation(*codes, fit)
     order = torch.randperm(12, generator=generator)
     attributions, answers = (consistency.raw[part] for part in ("attributions", "answers"))
     # Four standard deviations of a mean of so many independent cosines.
@@ -211,7 +215,7 @@ def _chance(known: Fingerprint, generator: torch.Generator) -> list[Check]:
             NAME,
             "features in another order",
             expected=1,
-            measured=similarity.matched(codes[0], codes[0][:, order], fit),
+            measured=similarity.matched_correlation(codes[0], codes[0][:, order], fit),
             tolerance=1e-9,
         ),
     ]

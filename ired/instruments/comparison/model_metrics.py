@@ -1,7 +1,7 @@
 """Metrics of one model, its portrait: what the instruments of all phases say of it, at reduced sizes, as plain numbers.
 
 Portraits are there to be compared. So all models are asked about the same problems and random points
-(`Scene`), every number is defined for every model (a minimum that was not found counts as far away, an
+(`PortraitScene`), every number is defined for every model (a minimum that was not found counts as far away, an
 answer that is not positive definite as lifted into the cone), and nothing needs layers: any energy will
 do. Intervals are left to the comparison, whose unit is the seed.
 """
@@ -31,7 +31,7 @@ TURNED = {ROTATIONS: "rotated", PERMUTATIONS: "permuted"}
 
 
 @dataclass(frozen=True)
-class Sizes:
+class PortraitSizes:
     """How much of everything. Problems are the first ones of those that a part looks at.
 
     landscapes: whose shape is seen, k = 0 among them (None: all); problems: for shapes and for
@@ -67,7 +67,7 @@ class Sizes:
             raise ValueError("a portrait's numbers are those of k = 0, which must be looked at")
 
 
-TINY = Sizes(
+TINY = PortraitSizes(
     landscapes=(0, 4, 9),
     problems=4,
     curved=3,
@@ -79,11 +79,11 @@ TINY = Sizes(
     linear=60,
     rotated=(12, 6),
 )
-PAPER = Sizes(problems=8, curved=4, descended=3, jacobians=2, rotated=(24, 8))
+PAPER = PortraitSizes(problems=8, curved=4, descended=3, jacobians=2, rotated=(24, 8))
 
 
 @dataclass(frozen=True)
-class Scene:
+class PortraitScene:
     """What all models are shown.
 
     families: problems A (N, n, n), inverses Y (N, n, n) and starts (N, d) by name, "test" and "harder"
@@ -120,20 +120,26 @@ class Portrait:
 
 
 def take(
-    energy: Energy, sampler: Sampler, scene: Scene, sizes: Sizes | None = None, bulk: Energy | None = None
+    energy: Energy,
+    sampler: Sampler,
+    scene: PortraitScene,
+    sizes: PortraitSizes | None = None,
+    bulk: Energy | None = None,
 ) -> Portrait:
     """The portrait of an energy in float64.
 
     bulk: the same energy in float32, if accuracy is to be sampled in that. Raises ValueError naming the
     metrics that have no finite number.
     """
-    sizes, seconds = sizes or Sizes(), {}
+    sizes, seconds = sizes or PortraitSizes(), {}
     tables: dict[str, DataFrame] = {}
 
     def landscape() -> dict[str, float]:
         ks = sizes.landscapes or range(energy.schedule.K)
         A, stream = scene.A[: sizes.problems], scene.stream
-        shapes = model_metrics_landscape.shape(energy, A, ks, sizes.segments, sizes.states, sizes.curved, stream)
+        shapes = model_metrics_landscape.landscape_shape(
+            energy, A, ks, sizes.segments, sizes.states, sizes.curved, stream
+        )
         bottoms = model_metrics_landscape.basins(
             energy, A[: sizes.descended], sizes.bottoms, sizes.distances, sizes.starts, stream
         )
@@ -143,7 +149,7 @@ def take(
 
     def accuracy() -> dict[str, float]:
         model, dtype = (energy, torch.float64) if bulk is None else (bulk, torch.float32)
-        numbers, sampled = model_metrics_answers.accuracy(model, sampler, scene.families, dtype)
+        numbers, sampled = model_metrics_answers.answer_accuracy(model, sampler, scene.families, dtype)
         states.update(sampled)
         return numbers
 
@@ -156,7 +162,7 @@ def take(
     def turns() -> dict[str, float]:
         many, few = sizes.rotated
         A = scene.families[TEST][0][:many]
-        turned = equivariance.measure(
+        turned = equivariance.measure_equivariance(
             energy,
             A,
             points.answers(energy, A),

@@ -34,7 +34,7 @@ LIFTED = 0.1  # of the answers' smallest eigenvalue: the least one that a lifted
 
 
 @torch.no_grad()
-def sampled(
+def sampled_states(
     energy: Energy,
     sampler: Sampler,
     A: Tensor,
@@ -47,7 +47,7 @@ def sampled(
     return torch.cat([sampler(energy, a, s, inner_steps=inner_steps) for a, s in parts]).to(A)
 
 
-def accuracy(
+def answer_accuracy(
     energy: Energy, sampler: Sampler, families: Mapping[str, Family], dtype: torch.dtype
 ) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Errors of answers in every family at no inner steps and at the sampler's own, and what of those
@@ -55,10 +55,10 @@ def accuracy(
     A, _, start = map(torch.cat, zip(*families.values(), strict=True))  # sampled together
     counts, numbers, states = [len(family[0]) for family in families.values()], {}, {}
     for label, steps in (("mse_denoised", 0), ("mse", None)):
-        walked = sampled(energy, sampler, A, start, steps, dtype).split(counts)
+        walked = sampled_states(energy, sampler, A, start, steps, dtype).split(counts)
         states = dict(zip(families, walked, strict=True))
         for name, (_, Y, _) in families.items():
-            error = ood_detection.errors(energy.coordinates.decode(states[name]), Y)["mse"]
+            error = ood_detection.squared_errors(energy.coordinates.decode(states[name]), Y)["mse"]
             numbers[f"accuracy.{label}.{name}"] = float(error.mean())
     A, Y, _ = families[TEST]
     share = affine_share(A, energy.coordinates.decode(states[TEST]), Y)
@@ -121,20 +121,20 @@ def geometry(
     blur = states.noise(energy, draws, len(A), generator=generator, like=A)
     blur = symmetric(blur.unflatten(-1, A.shape[1:]))
     M = symmetric(answers)
-    noise = answer_errors.matched(Y, M, blur)
-    far = (answer_errors.distances(each, Y)["affine-invariant"] for each in (M, noise))
+    noise = answer_errors.matched_noise(Y, M, blur)
+    far = (answer_errors.spd_distances(each, Y)["affine-invariant"] for each in (M, noise))
     floor = LIFTED * float(frame.values[:, 0].min())
     metric = metrics.METRICS["affine-invariant"]
     lifted = (array(metric.distance(*torch.broadcast_tensors(Y, metrics.nearest(each, floor)))) for each in (M, noise))
-    parts = eigen_split.split(frame, answers - Y).array()
+    parts = eigen_split.eigen_parts(frame, answers - Y).array()
     swap = eigen_exchange.swap(frame, Y, answers)
     first = eigen_study.Walk.of(path.clean(energy), frame, Y).halving()
     sooner = np.sign(first["spectrum"] - first["directions"])
     return {
         "geometry.definite": float(answer_errors.departure(answers).definite.mean()),
         "geometry.asymmetry": float(answer_errors.departure(answers).asymmetry.mean()),
-        "geometry.nearer": float(answer_errors.compare(*far).wins.mean()),
-        "geometry.distance_ratio": float(np.exp(answer_errors.compare(*lifted).log_ratio.mean())),
+        "geometry.nearer": float(answer_errors.compare_with_noise(*far).wins.mean()),
+        "geometry.distance_ratio": float(np.exp(answer_errors.compare_with_noise(*lifted).log_ratio.mean())),
         "geometry.eigenvalue_share": float(parts.eigenvalue.sum() / parts.symmetric.sum()),
         "geometry.spectrum_error": float(swap.values_error.mean() / eigen_exchange.blind_values_error(frame).mean()),
         "geometry.directions_error": float(
@@ -157,16 +157,16 @@ def alarm(energy: Energy, usual: tuple[Tensor, Tensor], odd: tuple[Tensor, Tenso
 
 
 @torch.no_grad()
-def linear(energy: Energy, A: Tensor, y: Tensor, generator: torch.Generator) -> dict[str, float]:
+def linear_shares(energy: Energy, A: Tensor, y: Tensor, generator: torch.Generator) -> dict[str, float]:
     """Shares of the variance of answers y (N, d) at noise zero to A (N, n, n) that affine maps of A and
     of [A, A²] explain, and of the score's at k = 0 that one of [A, y] explains; cross-fitted."""
-    to_basis, fold = energy.coordinates.to_basis, linear_surrogate.folds(len(A))
+    to_basis, fold = energy.coordinates.to_basis, linear_surrogate.alternating_folds(len(A))
     state = states.noised(energy, states.answers(energy, A), 0, 1, generator)[0][:, 0]
     score = to_basis(energy.gradient(energy.prepare(A), state, 0))
     cases = {
-        "linear_answers": (linear_surrogate.features(A, "A"), to_basis(y)),
-        "quadratic_answers": (linear_surrogate.features(A, "A, A²"), to_basis(y)),
-        "linear_score": (linear_surrogate.features(A, "A, y", to_basis(state)), score),
+        "linear_answers": (linear_surrogate.surrogate_features(A, "A"), to_basis(y)),
+        "quadratic_answers": (linear_surrogate.surrogate_features(A, "A, A²"), to_basis(y)),
+        "linear_score": (linear_surrogate.surrogate_features(A, "A, y", to_basis(state)), score),
     }
     shares = {}
     for name, (X, T) in cases.items():
@@ -186,4 +186,4 @@ def sanity(
 ) -> dict[str, float]:
     """Of the first `count` problems of TEST and HARDER and what the sampler returned there."""
     usual, odd = ((families[f][0][:count], states[f][:count] / scale) for f in (TEST, HARDER))
-    return {"sanity.alarm": alarm(energy, usual, odd)} | linear(energy, *usual, generator)
+    return {"sanity.alarm": alarm(energy, usual, odd)} | linear_shares(energy, *usual, generator)

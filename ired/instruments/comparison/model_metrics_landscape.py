@@ -27,7 +27,7 @@ RADII = tuple(0.5 * i for i in range(1, 9))  # noise radii at which energies ris
 Stream = Callable[[str], torch.Generator]
 
 
-def shape(
+def landscape_shape(
     energy: Energy,
     A: Tensor,
     landscapes: Sequence[int],
@@ -49,7 +49,7 @@ def shape(
     home = gradient_field.gradient_field(energy, A, y0, landscapes, (1.0,), states, stream("field"))
     wrongly = gradient_field.score_error(energy, A, y0, landscapes, states, stream("score"))
     y = points.at_noise(energy, y0[few], landscapes, stream("hessian"))
-    bent = hessian.spectra(energy, A[few], y, landscapes)
+    bent = hessian.hessian_spectra(energy, A[few], y, landscapes)
     eigenvalues = bent.symmetric
     offset, size = _levels(energy, A, y0, landscapes, states, stream("levels"))
     measures = {

@@ -152,7 +152,7 @@ class Comparison:
         return {name: value for name, value in numbers.items() if np.isfinite(value)}
 
 
-def compare(
+def compare_variants(
     table: DataFrame, reference: str = "none", level: float = 0.95, seed: int = 0, resamples: int = 1999
 ) -> Comparison:
     """Every variant against the reference, paired by seed.
@@ -230,7 +230,7 @@ def compare(
 
 
 @dataclass(frozen=True)
-class Against:
+class AgainstConstant:
     """An error (smaller is better) over seeds against a number that is given.
 
     mean, constant: of both; difference, relative: mean − constant and its share of the constant, t
@@ -264,7 +264,7 @@ class Against:
 
 def against_constant(
     values: ArrayLike, constant: ArrayLike, margin: float = 0.05, level: float = 0.95, seed: int = 0
-) -> Against:
+) -> AgainstConstant:
     """Whether values (S,), one a seed, are below the constant, a positive number or one a seed, by more
     than the share `margin` of it: "beats least squares by more than 5 %"."""
     values = np.asarray(values, dtype=np.float64)
@@ -277,7 +277,7 @@ def against_constant(
         raise ValueError("the constant differs so much between seeds that no share of it is known")
     least, count = detectable(len(values), level=level), len(values)
     method = "t" if plain.deviation else "constant"
-    return Against(
+    return AgainstConstant(
         mean=float(values.mean()),
         constant=float(constant.mean()),
         difference=Interval(
@@ -305,7 +305,7 @@ def against_constant(
 def spread(table: DataFrame) -> DataFrame:
     """What differs more, variants or seeds: the two-way analysis of variance of each metric.
 
-    table: as in `compare`. value = mean + variant + seed + rest, random effects, one value each. A row
+    table: as in `compare_variants`. value = mean + variant + seed + rest, random effects, one value each. A row
     a metric: metric, variants, seeds; variant, seed, rest: shares of the variance (components by the
     method of moments, which takes off what noise adds; below 0 counts as 0; all 0 where nothing
     varies); F, p, p_adjusted: of the variants beside the rest; larger: the variance between variants is

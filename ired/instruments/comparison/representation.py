@@ -1,6 +1,6 @@
 """Fingerprints for representational similarity: what is taken of one model so that it can be held against another.
 
-Every model is asked on the same fresh problems, states, noise, starts and random directions (`Ground`):
+Every model is asked on the same fresh problems, states, noise, starts and random directions (`FingerprintGround`):
 
 gaps          energies of states around the answers, in every landscape
 attributions  how the score of landscape 0 follows small changes of A (central differences)
@@ -33,8 +33,8 @@ from torch import Tensor
 
 from ired.instruments.comparison import representation_layers
 from ired.instruments.comparison.metric_names import HIGHER, LOWER, NEITHER, Metric
-from ired.instruments.comparison.representation_inputs import TINY, Ground, Size, ground, needed
-from ired.instruments.comparison.representation_layers import Codes
+from ired.instruments.comparison.representation_inputs import TINY, FingerprintGround, Size, ground, problems_needed
+from ired.instruments.comparison.representation_layers import MatchedCodes
 from ired.instruments.core.energy_gap import centred
 from ired.instruments.core.sampler import Sampler
 from ired.instruments.core.states import array
@@ -43,7 +43,17 @@ from ired.instruments.robustness.rediscovery import LAYERS
 from ired.instruments.sanity import findings_answers
 from ired.model.protocol import Energy
 
-__all__ = ["METRICS", "TINY", "Fingerprint", "Ground", "Size", "beyond_untrained", "fingerprint", "ground", "needed"]
+__all__ = [
+    "METRICS",
+    "TINY",
+    "Fingerprint",
+    "FingerprintGround",
+    "Size",
+    "beyond_untrained",
+    "fingerprint",
+    "ground",
+    "problems_needed",
+]
 
 Found = TypeVar("Found")
 
@@ -131,7 +141,7 @@ class Fingerprint:
     attributions: NDArray
     errors: NDArray
     blind: NDArray
-    codes: dict[str, Codes] = field(default_factory=dict)
+    codes: dict[str, MatchedCodes] = field(default_factory=dict)
     fit: Tensor | None = None
     directions: DataFrame | None = None
     scalars: dict[str, float] = field(default_factory=dict)
@@ -139,7 +149,7 @@ class Fingerprint:
 
 
 @torch.no_grad()
-def fingerprint(energy: Energy, ground: Ground, sampler: Sampler, size: Any) -> Fingerprint:
+def fingerprint(energy: Energy, ground: FingerprintGround, sampler: Sampler, size: Any) -> Fingerprint:
     """Of one model in float64."""
     seconds: dict[str, float] = {}
 
@@ -150,22 +160,22 @@ def fingerprint(energy: Energy, ground: Ground, sampler: Sampler, size: Any) -> 
         return result
 
     taken = {
-        "gaps": timed("landscape", lambda: gaps(energy, ground)),
+        "gaps": timed("landscape", lambda: ground_energies(energy, ground)),
         "attributions": timed("attributions", lambda: attributions(energy, ground)),
-        "errors": timed("answers", lambda: errors(energy, ground, sampler)),
+        "errors": timed("answers", lambda: answer_deviations(energy, ground, sampler)),
         "blind": array(centred(ground.near.pow(2).sum(-1) / 2)),
         "seconds": seconds,
     }
     if not layered(energy, ground):
         return Fingerprint(**taken)
-    tokens = timed("tokens", lambda: rediscovery.activations(energy, ground.layers))
+    tokens = timed("tokens", lambda: rediscovery.ground_activations(energy, ground.layers))
     dictionaries = timed(
         "dictionaries",
         lambda: {layer: rediscovery.dictionary_of(x, ground.layers.tokens, size) for layer, x in tokens.items()},
     )
     matched = ground.layers.tokens.problem < size.matched
     codes = timed("codes", lambda: representation_layers.coded(tokens, dictionaries, matched, ground))
-    table = timed("directions", lambda: representation_layers.directions(energy, ground, sampler, size))
+    table = timed("directions", lambda: representation_layers.concept_effects(energy, ground, sampler, size))
     scalars = timed("quality", lambda: representation_layers.kept(energy, tokens, dictionaries, ground, size))
     scalars |= timed("layers", lambda: representation_layers.damaged(energy, tokens, ground, sampler, size))
     return Fingerprint(
@@ -173,11 +183,11 @@ def fingerprint(energy: Energy, ground: Ground, sampler: Sampler, size: Any) -> 
         codes=codes,
         fit=ground.layers.tokens.fit[matched],
         directions=table,
-        scalars=scalars | representation_layers.carried(table),
+        scalars=scalars | representation_layers.concept_metrics(table),
     )
 
 
-def layered(energy: Energy, ground: Ground) -> bool:
+def layered(energy: Energy, ground: FingerprintGround) -> bool:
     """Whether there are layers fc1 to fc3 to look at."""
     activations = energy.activations(energy.prepare(ground.A[:1]), ground.y0[:1], 0)
     return all(layer in activations for layer in LAYERS)
@@ -194,13 +204,13 @@ def beyond_untrained(scalars: Mapping[str, float], untrained: Mapping[str, float
 # Of every energy
 
 
-def gaps(energy: Energy, ground: Ground) -> NDArray:
+def ground_energies(energy: Energy, ground: FingerprintGround) -> NDArray:
     """(K, P, M)"""
     prepared = energy.prepare(ground.A)
     return array(centred(torch.stack([energy.energy(prepared, y, k) for k, y in enumerate(ground.near)])))
 
 
-def attributions(energy: Energy, ground: Ground) -> NDArray:
+def attributions(energy: Energy, ground: FingerprintGround) -> NDArray:
     """(P, m, size); by differences, so that nothing is asked of the energy but its gradient."""
 
     def score(energy: Energy, A: Tensor, y: Tensor) -> Tensor:
@@ -209,7 +219,7 @@ def attributions(energy: Energy, ground: Ground) -> NDArray:
     return array(findings_answers.changes(energy, score, ground.A, ground.noised, ground.moves))
 
 
-def errors(energy: Energy, ground: Ground, sampler: Sampler) -> NDArray:
+def answer_deviations(energy: Energy, ground: FingerprintGround, sampler: Sampler) -> NDArray:
     """(P, size)"""
     sampled = sampler(energy, ground.A, ground.start)
     return array(energy.coordinates.to_basis(sampled - ground.y0))

@@ -60,13 +60,13 @@ TINY = Size(
 )
 
 
-def needed(size: Any) -> int:
+def problems_needed(size: Any) -> int:
     """Problems that `ground` asks for."""
     return size.problems + size.natural + size.shown + size.tried
 
 
 @dataclass(frozen=True)
-class Ground:
+class FingerprintGround:
     """What all models are asked on.
 
     A (P, n, n), y0 (P, d): problems and answers; near (K, P, M, d): states around the answers, at
@@ -82,7 +82,7 @@ class Ground:
     noised: Tensor
     moves: Tensor
     start: Tensor
-    layers: rediscovery.Ground
+    layers: rediscovery.RediscoveryGround
     seed: int
 
     def generator(self, purpose: int) -> torch.Generator:
@@ -92,15 +92,15 @@ class Ground:
 @torch.no_grad()
 def ground(
     energy: Energy, A: Tensor, properties: Mapping[str, Tensor], size: Any, generator: torch.Generator
-) -> Ground:
-    """Of `needed` problems A (N, n, n) with their properties (N,); energy: for its coordinates and
+) -> FingerprintGround:
+    """Of `problems_needed` problems A (N, n, n) with their properties (N,); energy: for its coordinates and
     schedule alone.
 
     Raises ValueError for another number of problems, or where A is not float64.
     """
     states.demand_double(A, "fingerprints")
-    if len(A) != needed(size):
-        raise ValueError(f"a ground of this size needs {needed(size)} problems, not {len(A)}")
+    if len(A) != problems_needed(size):
+        raise ValueError(f"a ground of this size needs {problems_needed(size)} problems, not {len(A)}")
     counts = size.problems, size.natural, size.shown, size.tried
     problems, natural, shown, tried = A.split(counts)
     at = slice(size.problems + size.natural, size.problems + size.natural + size.shown)
@@ -117,4 +117,6 @@ def ground(
     start = states.noise(energy, len(problems), generator=generator, like=problems)
     (layers,) = rediscovery.grounds(energy, natural, [shown], [measures], [tried], size, generator)
     seed = int(torch.randint(2**31, (), generator=generator))
-    return Ground(A=problems, y0=y0, near=near, noised=noised, moves=moves, start=start, layers=layers, seed=seed)
+    return FingerprintGround(
+        A=problems, y0=y0, near=near, noised=noised, moves=moves, start=start, layers=layers, seed=seed
+    )

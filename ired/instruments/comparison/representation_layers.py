@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 from torch import Tensor
 
-from ired.instruments.comparison.representation_inputs import Ground
+from ired.instruments.comparison.representation_inputs import FingerprintGround
 from ired.instruments.concepts import cav, tcav
 from ired.instruments.concepts.pairs import pair_activations
 from ired.instruments.core import states
@@ -27,11 +27,11 @@ from ired.instruments.core.states import array
 from ired.instruments.dictionaries import recovery
 from ired.instruments.dictionaries.sparse_autoencoder import Dictionary, quality
 from ired.instruments.interventions import manifold
-from ired.instruments.interventions.edits import Path, Place, added
+from ired.instruments.interventions.edits import Place, UndisturbedRuns, added
 from ired.instruments.interventions.effects import DOSE, contrast
 from ired.instruments.interventions.pushes import RESOLUTION
 from ired.instruments.interventions.responses import LEVEL
-from ired.instruments.interventions.study import Bench, reading
+from ired.instruments.interventions.study import InterventionBench, reading
 from ired.instruments.layers import ablation, ablation_damage
 from ired.instruments.robustness import effects, procrustes_matching
 from ired.instruments.robustness.rediscovery import LAYERS
@@ -44,7 +44,7 @@ BLIND = 2  # random dictionaries of each layer: those of two models are never th
 
 
 @dataclass(frozen=True)
-class Codes:
+class MatchedCodes:
     """A dictionary's features on the matched tokens: features (T, F), and blind, of BLIND random
     dictionaries (T, F) each; all sparse, since few features fire."""
 
@@ -53,8 +53,8 @@ class Codes:
 
 
 def coded(
-    tokens: Mapping[str, Tensor], dictionaries: Mapping[str, Dictionary], matched: Tensor, ground: Ground
-) -> dict[str, Codes]:
+    tokens: Mapping[str, Tensor], dictionaries: Mapping[str, Dictionary], matched: Tensor, ground: FingerprintGround
+) -> dict[str, MatchedCodes]:
     """Features on `some` (T,) of the tokens, by layer."""
     codes, generator = {}, ground.generator(1)
     for layer, x in tokens.items():
@@ -64,7 +64,7 @@ def coded(
             *(procrustes_matching.random_like(dictionaries[layer], covariance, generator) for _ in range(BLIND)),
         )
         first, *blind = (dictionary.encode(x[matched]).to_sparse() for dictionary in every)
-        codes[layer] = Codes(first, tuple(blind))
+        codes[layer] = MatchedCodes(first, tuple(blind))
     return codes
 
 
@@ -72,7 +72,7 @@ def kept(
     energy: Energy,
     tokens: Mapping[str, Tensor],
     dictionaries: Mapping[str, Dictionary],
-    ground: Ground,
+    ground: FingerprintGround,
     size: Any,
 ) -> dict[str, float]:
     """How good the dictionaries are: on held-out tokens, and put into the network."""
@@ -95,21 +95,21 @@ def kept(
 
 
 def damaged(
-    energy: Energy, tokens: Mapping[str, Tensor], ground: Ground, sampler: Sampler, size: Any
+    energy: Energy, tokens: Mapping[str, Tensor], ground: FingerprintGround, sampler: Sampler, size: Any
 ) -> dict[str, float]:
     """What half of a layer is worth: the share of pairs of states that are no longer in the whole
     network's order with it at its mean in each landscape (a layer without any is at 0.5, whichever it
     is), mean over a random half and the other."""
     labels, generator = ground.layers.tokens, ground.generator(3)
     A = ground.A[: size.spliced]
-    at, shares = ablation_damage.bench(energy, A, sampler, generator), {}
+    at, shares = ablation_damage.ablation_bench(energy, A, sampler, generator), {}
     for layer, x in tokens.items():
         means = [x[labels.landscape == k].mean(0).to(A).expand(len(A), -1) for k in range(energy.schedule.K)]
         half = (torch.randperm(x.shape[1], generator=generator) < x.shape[1] // 2).to(A.device)
         lost = []
         for units in (half, ~half):
             rest = ablation.Ablated(energy, layer, ablation.instead(means, units))
-            lost.append(ablation_damage.judge(rest, at)["order"].mean())
+            lost.append(ablation_damage.damage_terms(rest, at)["order"].mean())
         shares[f"layers.{layer}.disordered"] = float(np.mean(lost))
     return shares
 
@@ -130,9 +130,9 @@ class Concept:
         return Place(self.direction.space, self.direction.landscape)
 
 
-def directions(energy: Energy, ground: Ground, sampler: Sampler, size: Any) -> DataFrame:
+def concept_effects(energy: Energy, ground: FingerprintGround, sampler: Sampler, size: Any) -> DataFrame:
     """A row for each concept, layer and landscape, in a fixed order: see `Fingerprint`."""
-    concepts = located(energy, ground, size)
+    concepts = located_concepts(energy, ground, size)
     spreads = [effects.spread_of(energy, concept.direction, ground.layers) for concept in concepts]
     table = DataFrame(
         [
@@ -152,7 +152,7 @@ def directions(energy: Energy, ground: Ground, sampler: Sampler, size: Any) -> D
     )
 
 
-def located(energy: Energy, ground: Ground, size: Any) -> list[Concept]:
+def located_concepts(energy: Energy, ground: FingerprintGround, size: Any) -> list[Concept]:
     shown, concepts = ground.layers.shown, []
     rng, y0 = np.random.default_rng(ground.seed), states.answers(energy, ground.layers.B)
     for k, concept in product(size.landscapes, CONCEPTS):
@@ -179,7 +179,9 @@ def located(energy: Energy, ground: Ground, size: Any) -> list[Concept]:
     return concepts
 
 
-def on_energy(energy: Energy, concepts: list[Concept], spreads: list[float], ground: Ground) -> dict[str, NDArray]:
+def on_energy(
+    energy: Energy, concepts: list[Concept], spreads: list[float], ground: FingerprintGround
+) -> dict[str, NDArray]:
     """Mean derivative of the gap to the answer along each, a spread's worth, in standard deviations of
     that landscape's gaps; random: root mean square of random CAVs'; beyond: by rank, 5 % by chance."""
     deviation = manifold.nature(energy, ground.A, ground.generator(4)).gap
@@ -199,14 +201,21 @@ def on_energy(energy: Energy, concepts: list[Concept], spreads: list[float], gro
 
 
 def on_answers(
-    energy: Energy, concepts: list[Concept], spreads: list[float], ground: Ground, sampler: Sampler, size: Any
+    energy: Energy,
+    concepts: list[Concept],
+    spreads: list[float],
+    ground: FingerprintGround,
+    sampler: Sampler,
+    size: Any,
 ) -> dict[str, NDArray]:
     """Growth of the concept's property in sampled answers, in its deviations per spread, mean over
     problems; random: root mean square over isotropic draws; beyond: surely so, by P3-05's rule
     (`interventions.effects`), in either direction."""
     tried, generator = ground.layers, ground.generator(6)
-    path = Path.of(energy, sampler, tried.tried, tried.start)
-    bench = Bench(energy=energy, sampler=sampler, read=reading(energy), path=path, runs={}, draws=size.draws)
+    path = UndisturbedRuns.of(energy, sampler, tried.tried, tried.start)
+    bench = InterventionBench(
+        energy=energy, sampler=sampler, read=reading(energy), path=path, runs={}, draws=size.draws
+    )
     base, truth = (bench.properties(y[None]) for y in (path.answers, path.y0))
     spread_of = {name: (base if name in OF_STATES else truth)[name].std() for name in base}
     grown: dict[str, NDArray] = {}
@@ -248,7 +257,7 @@ def on_answers(
     return {"answers": every[:, 0].mean(-1), "answers_random": random, "answers_beyond": sure}
 
 
-def carried(table: DataFrame) -> dict[str, float]:
+def concept_metrics(table: DataFrame) -> dict[str, float]:
     """The numbers of METRICS that directions give."""
     numbers = {
         "concepts.answers_beyond": float(table["answers_beyond"].mean()),

@@ -91,7 +91,7 @@ class Consistency:
         )
 
 
-def compare(first: Fingerprint, second: Fingerprint) -> Consistency:
+def compare_fingerprints(first: Fingerprint, second: Fingerprint) -> Consistency:
     """Of two models on the same ground; symmetric, but for the draw of random dictionaries. Raises
     ValueError where grounds differ."""
     if first.blind.shape != second.blind.shape or not np.array_equal(first.blind, second.blind):
@@ -106,7 +106,7 @@ def compare(first: Fingerprint, second: Fingerprint) -> Consistency:
     beyond = (_without(model.gaps, model.blind) for model in (first, second))
     controls["landscape.beyond_blind"] = alike(*beyond)
     if first.codes and second.codes:
-        correlations = features(first, second)
+        correlations = feature_similarity(first, second)
         raw["features"] = float(
             np.mean([(matching - chance) / max(1 - chance, TINIEST) for matching, chance in correlations.values()])
         )
@@ -114,7 +114,7 @@ def compare(first: Fingerprint, second: Fingerprint) -> Consistency:
             controls |= {f"features.{layer}.matched": matching, f"features.{layer}.chance": chance}
         tables, effects = (first.directions, second.directions), []
         for what in ("answers", "energy"):
-            value = directions(*tables, what)
+            value = direction_similarity(*tables, what)
             if any(_among_concepts(table, what).any() for table in tables):
                 effects.append(value)
             near = by_place(*tables, what)
@@ -154,19 +154,19 @@ def _without(x: NDArray, bowl: NDArray) -> NDArray:
     return np.where(small[..., None], 0, left)
 
 
-def features(first: Fingerprint, second: Fingerprint) -> dict[str, tuple[float, float]]:
+def feature_similarity(first: Fingerprint, second: Fingerprint) -> dict[str, tuple[float, float]]:
     """By layer the mean correlation of matched features as judged, and that of random dictionaries: two
     different draws, since the same one of two copies would match itself."""
     correlations = {}
     for layer, codes in first.codes.items():
         others = second.codes[layer]
         pairs = (codes.features, others.features), (codes.blind[0], others.blind[1])
-        matching, chance = (matched(a.to_dense(), b.to_dense(), first.fit) for a, b in pairs)
+        matching, chance = (matched_correlation(a.to_dense(), b.to_dense(), first.fit) for a, b in pairs)
         correlations[layer] = matching, chance
     return correlations
 
 
-def matched(first: Tensor, second: Tensor, fit: Tensor) -> float:
+def matched_correlation(first: Tensor, second: Tensor, fit: Tensor) -> float:
     """Mean correlation of matched features (T, F) on the tokens that are judged. Pairs of which neither
     fires there have nothing to be judged by, and are left out."""
     matches = procrustes_matching.match(first, second, fit)
@@ -178,7 +178,7 @@ def matched(first: Tensor, second: Tensor, fit: Tensor) -> float:
 PLACE = ["layer", "landscape"]
 
 
-def directions(first: DataFrame, second: DataFrame, what: str) -> float:
+def direction_similarity(first: DataFrame, second: DataFrame, what: str) -> float:
     """Correlation of the effects on "answers" or "energy", the mean over each place's concepts out."""
     left, right = (_among_concepts(table, what) for table in (first, second))
     return alike(left[None], right[None])
@@ -213,7 +213,7 @@ class Pair:
     second: Model
 
 
-def pairs(variants: Sequence[str], seeds: Sequence[int], base: str | None = None) -> list[Pair]:
+def model_pairs(variants: Sequence[str], seeds: Sequence[int], base: str | None = None) -> list[Pair]:
     """Each variant against `base` (the first one, if none is named) by seed; each variant, base too,
     between neighbouring seeds, the last beside the first; and each variant at the next seed against
     base: what differs with mining stands beside what differs anyway. (3V − 2)·S pairs for V variants
@@ -228,7 +228,7 @@ def pairs(variants: Sequence[str], seeds: Sequence[int], base: str | None = None
     ]
 
 
-def table(taken: Mapping[Hashable, Fingerprint], chosen: Sequence[Pair]) -> DataFrame:
+def similarity_table(taken: Mapping[Hashable, Fingerprint], chosen: Sequence[Pair]) -> DataFrame:
     """A row for each pair: kind, first, first_seed, second, second_seed, `PARTS` (NaN where a model has
     no layers), score, without_layers, raw.<part> and controls. taken: by (variant, seed)."""
     return DataFrame(
@@ -240,7 +240,7 @@ def table(taken: Mapping[Hashable, Fingerprint], chosen: Sequence[Pair]) -> Data
                 "second": pair.second[0],
                 "second_seed": pair.second[1],
             }
-            | compare(taken[pair.first], taken[pair.second]).row()
+            | compare_fingerprints(taken[pair.first], taken[pair.second]).row()
             for pair in chosen
         ]
     )

@@ -52,7 +52,7 @@ def long(numbers: Mapping[Model, Mapping[str, float]]) -> DataFrame:
     return table.sort_values("phase", kind="stable", ignore_index=True)
 
 
-def accuracy(table: DataFrame, steps: int) -> DataFrame:
+def accuracy_rows(table: DataFrame, steps: int) -> DataFrame:
     """Errors as rows variant, seed, family, steps (0 or `steps`), mse, of rows as `long` makes them."""
     rows = table[table["metric"].str.startswith("accuracy.mse")]
     parts = rows["metric"].str.split(".", n=2, expand=True)
@@ -74,26 +74,26 @@ def held_against(
     controls: Mapping[str, Fingerprint],
 ) -> DataFrame:
     """Consistency of all pairs that P7-04 looks at, and of controls with the first model without
-    negatives: rows of `similarity.table`.
+    negatives: rows of `similarity.similarity_table`.
 
     networks: variants with layers, NONE first; others: variants of other energies.
     """
     seeds = sorted({seed for _, seed in taken})
-    chosen = similarity.pairs(networks, seeds)
+    chosen = similarity.model_pairs(networks, seeds)
     if others:
-        chosen += [pair for pair in similarity.pairs([NONE, *others], seeds) if pair not in chosen]
-    table = similarity.table(taken, chosen)
+        chosen += [pair for pair in similarity.model_pairs([NONE, *others], seeds) if pair not in chosen]
+    table = similarity.similarity_table(taken, chosen)
     first = taken[NONE, seeds[0]]
     rows = [
         {"kind": name, "first": NONE, "first_seed": seeds[0], "second": name, "second_seed": seeds[0]}
-        | similarity.compare(first, control).row()
+        | similarity.compare_fingerprints(first, control).row()
         for name, control in controls.items()
     ]
     return DataFrame([*table.to_dict("records"), *rows])
 
 
 @dataclass(frozen=True)
-class Study:
+class VariantStudy:
     """table: as `long` makes it; pairs: as `held_against`; linear: error of least squares on A on the
     test set, the one on which SAMPLED was measured; recipes: by model, what training had in common."""
 
@@ -114,12 +114,12 @@ class Study:
         others: Sequence[str],
         linear: float,
         recipes: Mapping[Model, Any],
-    ) -> Study:
+    ) -> VariantStudy:
         tested = table[~table["metric"].str.fullmatch(UNTESTED)]
         # Two families of p-values: other energies differ in nearly everything, and corrected with them
         # negatives would seem to differ in more than they do.
         families = [networks, *([[NONE, *others]] if others else [])]
-        parts = [paired_seeds.compare(tested[tested["variant"].isin(names)], NONE) for names in families]
+        parts = [paired_seeds.compare_variants(tested[tested["variant"].isin(names)], NONE) for names in families]
         whole = concat([part.table for part in parts], ignore_index=True)
         absent = tuple(cell for part in parts for cell in part.absent)
         compared = replace(parts[0], table=whole, absent=absent)

@@ -7,7 +7,7 @@ a concept best; where the concept lies is the pattern: along a planted direction
 own, patterns point, and filters do not; with a confounder planted beside it, plain patterns follow that and partialled
 ones do not. So `PRIMARY` is the partialled pattern: planted data alone choose it (`known_answers.chosen`).
 
-Activations h (G, 2, width) and confounders z (G, 2, C) of pairs are as in `pairs.Pairs`.
+Activations h (G, 2, width) and confounders z (G, 2, C) of pairs are as in `pairs.ConceptPairs`.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def side_labels(count: int) -> NDArray:
     return np.tile([0, 1], count)
 
 
-def standardised(rows: NDArray) -> tuple[NDArray, NDArray]:
+def standardised_columns(rows: NDArray) -> tuple[NDArray, NDArray]:
     """Standardised columns and the deviations; what hardly varies is left at 0."""
     spread = rows.std(0)
     spread = np.where(spread > 1e-9 * spread.max(initial=1e-300), spread, np.inf)
@@ -88,13 +88,13 @@ def _partial(h: NDArray, z: NDArray) -> tuple[NDArray, NDArray]:
 def _logistic(h: NDArray) -> NDArray:
     from sklearn.linear_model import LogisticRegression
 
-    x, spread = standardised(h.reshape(2 * len(h), -1))
+    x, spread = standardised_columns(h.reshape(2 * len(h), -1))
     model = LogisticRegression(C=STRENGTH, tol=1e-3, max_iter=1000).fit(x, side_labels(len(h)))
     return model.coef_[0] / spread
 
 
 def _discriminant(h: NDArray, labels: NDArray) -> NDArray:
-    x, spread = standardised(h.reshape(2 * len(h), -1))
+    x, spread = standardised_columns(h.reshape(2 * len(h), -1))
     # The logistic loss bends by 1/4 where it is steepest: the penalty that C stands for there.
     gram = x.T @ x + 4 / STRENGTH * np.eye(x.shape[1])
     return np.linalg.solve(gram, x.T @ labels.ravel()) / spread
@@ -124,7 +124,7 @@ def auroc_values(cavs: NDArray, h: NDArray, fold: NDArray) -> NDArray:
     return values
 
 
-def auroc(values: NDArray, unit: NDArray, level: float = 0.95) -> Interval:
+def auroc_interval(values: NDArray, unit: NDArray, level: float = 0.95) -> Interval:
     """Mean and interval of `auroc_values`, over the units of pairs.
 
     The interval is of these CAVs, which is what matters where there is a concept (simulated: 94.5 % cover the truth).

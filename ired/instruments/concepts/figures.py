@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 from pandas import DataFrame
 
 from ired.instruments.concepts.cav import PRIMARY
-from ired.instruments.concepts.study import Study
+from ired.instruments.concepts.study import ConceptStudy
 from ired.plotting.plots import dots, heat_map, legend_below, row_names
 from ired.plotting.style import COLOURS, DIVERGING, canvas
 
@@ -25,7 +25,7 @@ _READERS = {
 }
 
 
-def concept_figures(trained: Study, untrained: Study, fresh: int) -> list[tuple[str, Figure, str]]:
+def concept_figures(trained: ConceptStudy, untrained: ConceptStudy, fresh: int) -> list[tuple[str, Figure, str]]:
     """Name, figure and caption of each; fresh: how many problems derivatives are averaged over."""
     best = trained.best()
     return [
@@ -52,7 +52,7 @@ def concept_figures(trained: Study, untrained: Study, fresh: int) -> list[tuple[
 def plot_scores(tcav: DataFrame) -> Figure:
     """TCAV scores of the energy gap with 95 % intervals, beside the central 95 % of random CAVs.
 
-    tcav: columns of `Study.tcav`; a panel for each landscape (rows) and layer.
+    tcav: columns of `ConceptStudy.tcav`; a panel for each landscape (rows) and layer.
     """
     tcav = tcav[tcav["of"] == "gap"]
     layers, landscapes, concepts = (list(tcav[c].unique()) for c in ("layer", "landscape", "concept"))

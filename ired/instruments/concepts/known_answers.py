@@ -14,13 +14,13 @@ from ired.instruments.concepts import cav, pairs, regions, regression, tcav
 from ired.instruments.concepts.cav import METHODS, PRIMARY
 from ired.instruments.core import states
 from ired.instruments.core.check import Check, compare
-from ired.instruments.core.reference_energies import Around, References
+from ired.instruments.core.reference_energies import References, WrappedEnergy
 
 NAME = "concepts"
 
 
 @dataclass(frozen=True)
-class Planted:
+class PlantedConcept:
     """Pairs h (G, 2, width), confounder z (G, 2, 1); directions of concept and confounder (width,)."""
 
     h: NDArray
@@ -34,7 +34,7 @@ class Planted:
         return abs(float(vector @ self.concept)), abs(float(vector @ self.confounder))
 
 
-def planted(rng: np.random.Generator, confounded: float, pairs: int = 1000, width: int = 48) -> Planted:
+def planted_concept(rng: np.random.Generator, confounded: float, pairs: int = 1000, width: int = 48) -> PlantedConcept:
     """A concept along one direction and a confounder, three times as strong, along another, in noise
     whose deviations differ tenfold between directions of its own. `confounded`: how far, in deviations,
     the confounder differs between the sides."""
@@ -43,14 +43,14 @@ def planted(rng: np.random.Generator, confounded: float, pairs: int = 1000, widt
     u, v = np.linalg.qr(rng.normal(size=(width, 2)))[0].T
     z = rng.normal(size=(pairs, 2, 1)) + confounded * np.array([-0.5, 0.5])[:, None]
     label = np.array([-0.5, 0.5])[:, None]
-    return Planted(noise + label * u + z * v, z, u, v)
+    return PlantedConcept(noise + label * u + z * v, z, u, v)
 
 
 def chosen(rng: np.random.Generator) -> tuple[str, dict[str, tuple[float, float, float]]]:
     """The method that is to be primary, and for every method its cosine to the concept where nothing
     confounds, then with a confounder to the concept and to the confounder: of those that find the
     concept to 0.95 the one that is nearest to it, counted from the confounder."""
-    plain, confounded = planted(rng, 0.0), planted(rng, 1.5)
+    plain, confounded = planted_concept(rng, 0.0), planted_concept(rng, 1.5)
     cosines = {m: (plain.cosines(m)[0], *confounded.cosines(m)) for m in METHODS}
     sound = [m for m in METHODS if cosines[m][0] >= 0.95]
     return max(sound, key=lambda m: cosines[m][1] - cosines[m][2], default=""), cosines
@@ -84,9 +84,9 @@ def check_concepts(generator: torch.Generator) -> list[Check]:
     # A property and a shadow of it, with only the shadow's direction in the activations.
     value = rng.normal(size=1200)
     shadow = 0.7 * value + 0.7 * rng.normal(size=(1200, 1))[:, 0]
-    problem = pairs.matched(value, shadow[:, None], np.arange(1200) % 4, 0.3)
-    before = pairs.difference(shadow[value < -0.43], shadow[value > 0.43])[0]
-    after, contrast = (pairs.difference(*x[problem].T)[0] for x in (shadow, value))
+    problem = pairs.matched_pairs(value, shadow[:, None], np.arange(1200) % 4, 0.3)
+    before = pairs.side_difference(shadow[value < -0.43], shadow[value > 0.43])[0]
+    after, contrast = (pairs.side_difference(*x[problem].T)[0] for x in (shadow, value))
     checks += [
         Check(NAME, "mean difference of a confounder before matching", expected=1.8, measured=before, tolerance=0.4),
         Check(NAME, "and after it", expected=0, measured=after, tolerance=0.1),
@@ -98,7 +98,7 @@ def check_concepts(generator: torch.Generator) -> list[Check]:
         Check(NAME, f"share of random labels with p < 0.05 ({what})", expected=0.045, measured=share, tolerance=0.05)
         for what, share in zip(("score", "mean", "agreement"), (p < 0.05).mean(0), strict=True)
     ]
-    head = planted(rng, 1.5)
+    head = planted_concept(rng, 1.5)
     parts = cav.contributions(head.h, head.z)
     random = cav.random_cavs(parts, np.arange(len(parts)), 199, rng)
     slopes = head.concept + 0.3 * rng.normal(size=(100, len(head.concept)))
@@ -179,7 +179,7 @@ def check_tcav(references: References, generator: torch.Generator) -> list[Check
     ]
 
 
-class _Headed(Around):
+class _Headed(WrappedEnergy):
     """Basis coordinates h of y − √ᾱ_k y₀ as a layer, with heads wᵀh and ‖h‖²/2σ_k."""
 
     def prepare(self, A: Tensor) -> Tensor:

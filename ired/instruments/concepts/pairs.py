@@ -54,7 +54,7 @@ class Population:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class ConceptPairs:
     """G pairs of states that show a concept.
 
     problem, answer (G, 2): rows of the problem that the network is asked about and of the one whose answer the state
@@ -84,7 +84,7 @@ class Pairs:
         return np.arange(len(self))[:, None], np.stack([turn, 1 - turn], 1)
 
 
-def matched(value: NDArray, confounders: NDArray, fold: NDArray, caliper: float) -> NDArray:
+def matched_pairs(value: NDArray, confounders: NDArray, fold: NDArray, caliper: float) -> NDArray:
     """Pairs (G, 2) of problems, low and high in `value` (P,), alike in `confounders` (P, C).
 
     From the lower and the upper third of what a quadratic in the confounders leaves of the value, within folds by
@@ -122,7 +122,7 @@ def _quadratic(z: NDArray, value: NDArray) -> NDArray:
 
 def concept_pairs(
     energy: Energy, population: Population, most: int, caliper: float, generator: torch.Generator
-) -> list[Pairs]:
+) -> list[ConceptPairs]:
     """At most `most` pairs of each of CONCEPTS, in this order.
 
     Raises ValueError where a fold is left with less than two pairs of a concept.
@@ -144,13 +144,13 @@ def concept_pairs(
 
 def property_pairs(
     energy: Energy, population: Population, concept: str, most: int, caliper: float, generator: torch.Generator
-) -> Pairs:
+) -> ConceptPairs:
     """Noised answers of matched problems, low and high in a property of the matrix."""
     place = OF_PROBLEMS.index(concept)
     others = np.delete(population.measures, place, 1)
-    problem = matched(population.measures[:, place], others, population.fold, caliper)
+    problem = matched_pairs(population.measures[:, place], others, population.fold, caliper)
     problem = problem[_sample(len(problem), most, generator)]
-    return Pairs(
+    return ConceptPairs(
         concept=concept,
         problem=problem,
         answer=problem,
@@ -161,14 +161,14 @@ def property_pairs(
     )
 
 
-def noisy_pairs(energy: Energy, population: Population, most: int, generator: torch.Generator) -> Pairs:
+def noisy_pairs(energy: Energy, population: Population, most: int, generator: torch.Generator) -> ConceptPairs:
     """Two states of one problem: nearer to its answer than MIDDLE noise radii, and farther from it."""
     problem = _sample(len(population.fold), most, generator)[:, None].repeat(2, 1)
     share = torch.rand(len(problem), 2, generator=generator, dtype=torch.float64, device=generator.device)
     low, high = torch.tensor([[NEAR, MIDDLE], [MIDDLE, FAR]], dtype=torch.float64)
     radii = (low + (high - low) * share.cpu()) * energy.coordinates.size**0.5
     u = torch.nn.functional.normalize(_noise(energy, len(problem), generator), dim=-1)
-    return Pairs(
+    return ConceptPairs(
         concept="noisy_answer",
         problem=problem,
         answer=problem,
@@ -181,7 +181,7 @@ def noisy_pairs(energy: Energy, population: Population, most: int, generator: to
 
 def correct_pairs(
     energy: Energy, population: Population, most: int, caliper: float, generator: torch.Generator
-) -> Pairs:
+) -> ConceptPairs:
     """The noised answer of the problem, and of another one that is like it in all OF_PROBLEMS.
 
     Both problems of a match are asked about, so that neither the problems nor the states tell the two sides apart: only
@@ -194,7 +194,7 @@ def correct_pairs(
     asked = np.concatenate([matches, matches[:, ::-1]])
     answer = asked[:, ::-1].copy()  # the other's, then the right one
     problem = asked[:, :1].repeat(2, 1)
-    return Pairs(
+    return ConceptPairs(
         concept="correct_answer",
         problem=problem,
         answer=answer,
@@ -216,7 +216,7 @@ def _noise(energy: Energy, count: int, generator: torch.Generator) -> Tensor:
     return points.noise(energy, count, 2, generator=generator, like=like)
 
 
-def balance(population: Population, shown: Sequence[Pairs]) -> DataFrame:
+def balance(population: Population, shown: Sequence[ConceptPairs]) -> DataFrame:
     """How unlike the two sides are: rows concept, measure, smd_before, smd_after, apart, label_before, label_after,
     pairs.
 
@@ -232,8 +232,8 @@ def balance(population: Population, shown: Sequence[Pairs]) -> DataFrame:
             if pairs.concept in OF_PROBLEMS:
                 value = population.measures[:, OF_PROBLEMS.index(pairs.concept)]
                 low, high = np.quantile(value, [1 / 3, 2 / 3])
-                smd_before, label_before = difference(x[value <= low], x[value >= high])
-            smd_after, label_after = difference(*x[pairs.answer].T)
+                smd_before, label_before = side_difference(x[value <= low], x[value >= high])
+            smd_after, label_after = side_difference(*x[pairs.answer].T)
             rows.append(
                 {
                     "concept": pairs.concept,
@@ -249,7 +249,7 @@ def balance(population: Population, shown: Sequence[Pairs]) -> DataFrame:
     return DataFrame(rows)
 
 
-def difference(low: NDArray, high: NDArray) -> tuple[float, float]:
+def side_difference(low: NDArray, high: NDArray) -> tuple[float, float]:
     """Of a measure of two sides: standardised mean difference, and correlation with the side."""
     spread = np.sqrt((low.var() + high.var()) / 2)
     both, label = np.concatenate([low, high]), np.repeat([0.0, 1.0], [len(low), len(high)])
@@ -258,7 +258,7 @@ def difference(low: NDArray, high: NDArray) -> tuple[float, float]:
 
 @torch.no_grad()
 def pair_activations(
-    energy: Energy, A: Tensor, y0: Tensor, pairs: Pairs, k: int, layers: Sequence[str]
+    energy: Energy, A: Tensor, y0: Tensor, pairs: ConceptPairs, k: int, layers: Sequence[str]
 ) -> dict[str, NDArray]:
     """Activations (G, 2, width) of the pairs in landscape k; of INPUT, coordinates of A and of y."""
     states = pairs.states(energy, y0, k)

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 from torch import Tensor
 
-from ired.instruments.concepts.cav import fit, side_labels, standardised, within_0_and_1
-from ired.instruments.concepts.pairs import Pairs, pair_activations
+from ired.instruments.concepts.cav import fit, side_labels, standardised_columns, within_0_and_1
+from ired.instruments.concepts.pairs import ConceptPairs, pair_activations
 from ired.instruments.statistics.intervals import Interval, student_interval
 from ired.model.protocol import Energy
 
@@ -26,7 +26,7 @@ def accuracies(h: NDArray, z: NDArray, unit: NDArray, fold: NDArray) -> dict[str
         train, test = h[fold != f], h[fold == f]
         mean = train.mean((0, 1))
         cav = fit("filter", train, z[fold != f])
-        spread = standardised(train.reshape(-1, h.shape[2]))[1]
+        spread = standardised_columns(train.reshape(-1, h.shape[2]))[1]
         x, new = ((rows - mean).reshape(-1, h.shape[2]) / spread for rows in (train, test))
         width = x.shape[1] * x.var() or 1.0  # scikit-learn's usual one; its own kernels take six times as long
         of_train, of_test = (rbf_kernel(rows, x, gamma=1 / width) for rows in (x, new))
@@ -43,7 +43,7 @@ def accuracies(h: NDArray, z: NDArray, unit: NDArray, fold: NDArray) -> dict[str
     }
 
 
-def regions(energy: Energy, A: Tensor, y0: Tensor, shown: Sequence[Pairs], at: DataFrame) -> DataFrame:
+def regions(energy: Energy, A: Tensor, y0: Tensor, shown: Sequence[ConceptPairs], at: DataFrame) -> DataFrame:
     """`accuracies` at the rows of `at` (concept, layer, landscape): beside these columns classifier ("linear",
     "region"), accuracy, low, high."""
     rows, pairs_of = [], {pairs.concept: pairs for pairs in shown}

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 from torch import Tensor
 
-from ired.instruments.concepts.cav import standardised
-from ired.instruments.concepts.pairs import INPUT, Pairs, Population, pair_activations
+from ired.instruments.concepts.cav import standardised_columns
+from ired.instruments.concepts.pairs import INPUT, ConceptPairs, Population, pair_activations
 from ired.instruments.concepts.tcav import Cell, Slopes
 from ired.instruments.core.directions import OF_PROBLEMS
 from ired.instruments.core.states import array
@@ -22,7 +22,7 @@ ALPHAS = tuple(10.0**power for power in range(-1, 6))  # of ridge regression
 
 
 @dataclass(frozen=True)
-class Regression:
+class ConceptRegression:
     """A regression concept vector of one concept.
 
     vector (width,): of length 1, along which the concept's value grows (ridge regression on standardised activations,
@@ -39,13 +39,13 @@ class Regression:
         return float(max(self.r2.estimate, 0.0) * along.mean() / max(along.std(), 1e-300))
 
 
-def regressions(h: NDArray, values: NDArray, unit: NDArray, fold: NDArray) -> list[Regression]:
+def regressions(h: NDArray, values: NDArray, unit: NDArray, fold: NDArray) -> list[ConceptRegression]:
     """Of Q concepts with values (N, Q), at activations h (N, width). Folds and units as for pairs."""
     from sklearn.linear_model import RidgeCV
 
     def ridge(rows: NDArray) -> tuple[NDArray, NDArray]:
         """Slopes (width, Q) and constants."""
-        x, spread = standardised(h[rows])
+        x, spread = standardised_columns(h[rows])
         line = RidgeCV(ALPHAS, alpha_per_target=True).fit(x, values[rows])
         slope = line.coef_.reshape(values.shape[1], -1).T / spread[:, None]
         return slope, line.intercept_ - h[rows].mean(0) @ slope
@@ -59,7 +59,7 @@ def regressions(h: NDArray, values: NDArray, unit: NDArray, fold: NDArray) -> li
     vectors = ridge(np.ones(len(h), dtype=bool))[0]
     vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=0), 1e-300)
     return [
-        Regression(vector, student_interval(explained_values(error, total), groups=unit))
+        ConceptRegression(vector, student_interval(explained_values(error, total), groups=unit))
         for vector, error, total in zip(vectors.T, missed.T, spread.T, strict=True)
     ]
 
@@ -75,7 +75,7 @@ def regress(
     A: Tensor,
     y0: Tensor,
     population: Population,
-    pairs: Pairs,
+    pairs: ConceptPairs,
     layers: Sequence[str],
     slopes: Mapping[Cell, Slopes],
 ) -> DataFrame:

@@ -17,7 +17,7 @@ from ired.instruments.concepts import cav, tcav
 from ired.instruments.concepts.cav import METHODS, PRIMARY
 from ired.instruments.concepts.pairs import (
     INPUT,
-    Pairs,
+    ConceptPairs,
     Population,
     balance,
     concept_pairs,
@@ -36,7 +36,7 @@ SWAPS = 199  # random labels that the agreement of halves stands beside
 
 
 @dataclass(frozen=True)
-class Study:
+class ConceptStudy:
     """What CAVs of one network say, one row a concept, layer and landscape.
 
     auroc: method, labels ("own", or "random": sides swapped), auroc, low, high (also of INPUT). confusion: pairs (whose
@@ -53,7 +53,7 @@ class Study:
     agreement: DataFrame
     cavs: dict[tuple[str, str, int, str], NDArray]
     values: dict[tuple[str, str, int, str], NDArray]
-    shown: tuple[Pairs, ...]
+    shown: tuple[ConceptPairs, ...]
 
     def tables(self) -> dict[str, DataFrame]:
         return {name: getattr(self, name) for name in ("auroc", "confusion", "tcav", "agreement")}
@@ -111,7 +111,7 @@ class Study:
             )
         return DataFrame(rows)
 
-    def ahead(self, untrained: Study, level: float = 0.95) -> DataFrame:
+    def ahead(self, untrained: ConceptStudy, level: float = 0.95) -> DataFrame:
         """By how much the filter's AUROC exceeds that of the same classifier on the input, and on an untrained network,
         on the same held-out pairs: rows of `best`, of, gain, low, high (intervals corrected for their number:
         Bonferroni), sure (low above 0)."""
@@ -143,16 +143,16 @@ class Study:
         return Interval(mean, mean - reach, mean + reach, level=level, units=units, method="t")
 
 
-def study(
+def study_concepts(
     energy: Energy,
     A: Tensor,
     y0: Tensor,
-    shown: Sequence[Pairs],
+    shown: Sequence[ConceptPairs],
     layers: Sequence[str],
     slopes: Mapping[Cell, Slopes],
     random: int,
     rng: np.random.Generator,
-) -> Study:
+) -> ConceptStudy:
     """CAVs of all concepts in these layers, of problems A (P, n, n) with answers y0 (P, d), and `random` random ones of
     each. Landscapes are those of `slopes` (see `tcav.all_slopes`), which has all layers but INPUT."""
     landscapes = dict.fromkeys(k for _, k in slopes)
@@ -188,7 +188,7 @@ def study(
                     slope = getattr(slopes[layer, k], of)
                     tests.append(cell | {"of": of} | _tested(cavs[*key, PRIMARY], drawn, slope))
                 agreement.append(cell | _halves(here, pairs, rng))
-    return Study(
+    return ConceptStudy(
         auroc=DataFrame(auroc),
         confusion=DataFrame(confusion),
         tcav=_adjusted(DataFrame(tests)),
@@ -199,11 +199,11 @@ def study(
     )
 
 
-def _auroc(values: NDArray, pairs: Pairs) -> dict[str, float]:
-    return _ends(cav.auroc(values, pairs.unit), "auroc", "low", "high")
+def _auroc(values: NDArray, pairs: ConceptPairs) -> dict[str, float]:
+    return _ends(cav.auroc_interval(values, pairs.unit), "auroc", "low", "high")
 
 
-def _with_random_labels(method: str, h: NDArray, pairs: Pairs, rng: np.random.Generator) -> dict[str, float]:
+def _with_random_labels(method: str, h: NDArray, pairs: ConceptPairs, rng: np.random.Generator) -> dict[str, float]:
     """`_auroc` of CAVs fitted to the same pairs with the sides of half of them swapped."""
     swapped = pairs.swapped(rng)
     folds = cav.held_out(method, h[swapped], pairs.confounders[swapped], pairs.fold)
@@ -236,7 +236,7 @@ def _adjusted(tests: DataFrame) -> DataFrame:
     return tests
 
 
-def _halves(h: NDArray, pairs: Pairs, rng: np.random.Generator) -> dict[str, float]:
+def _halves(h: NDArray, pairs: ConceptPairs, rng: np.random.Generator) -> dict[str, float]:
     cosines = cav.half_agreement(h, pairs.confounders, pairs.unit, pairs.fold, count=SWAPS, rng=rng)
     return {
         "cosine": cosines[0],
@@ -257,17 +257,18 @@ def _ends(interval: Interval, estimate: str, low: str, high: str) -> dict[str, f
 class Concepts:
     """What CAVs of a trained and of an untrained network say, on the same pairs, so that comparisons are paired.
 
-    tables: "balance" of the pairs; `Study.tables` and "regression" of the trained network, and with "_untrained" behind
-    their names of the other; of the CAVs of `Study.best` "regions", "told_apart", "ahead" and "directions".
+    tables: "balance" of the pairs; `ConceptStudy.tables` and "regression" of the trained network, and with "_untrained"
+    behind their names of the other; of the CAVs of `ConceptStudy.best` "regions", "told_apart", "ahead" and
+    "directions".
     """
 
-    trained: Study
-    untrained: Study
+    trained: ConceptStudy
+    untrained: ConceptStudy
     tables: dict[str, DataFrame]
     directions: list[Direction]
 
 
-def compare(
+def compare_concepts(
     energies: Mapping[str, Energy],
     A: Tensor,
     properties: Mapping[str, Tensor],
@@ -296,7 +297,9 @@ def compare(
         slopes = all_slopes(
             energy, fresh, fresh_y0, landscapes=size.landscapes, layers=layers, generator=stream("slopes")
         )
-        studies[name] = study(energy, A, y0, shown=shown, layers=kinds, slopes=slopes, random=size.random, rng=rng)
+        studies[name] = study_concepts(
+            energy, A, y0, shown=shown, layers=kinds, slopes=slopes, random=size.random, rng=rng
+        )
         regression = regress(energy, A, y0, population=population, pairs=many, layers=kinds, slopes=slopes)
         for what, table in (studies[name].tables() | {"regression": regression}).items():
             tables[what + suffix] = table
@@ -306,6 +309,6 @@ def compare(
         "regions": regions(model, A, y0, shown=shown, at=trained.best()),
         "told_apart": trained.told_apart(),
         "ahead": trained.ahead(studies["untrained"]),
-        "directions": DataFrame(directions.table(handed)),
+        "directions": DataFrame(directions.direction_columns(handed)),
     }
     return Concepts(trained=trained, untrained=studies["untrained"], tables=tables, directions=handed)

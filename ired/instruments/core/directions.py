@@ -63,8 +63,8 @@ def of_feature(layer: str, feature: int, evidence: float, measure: str, vector: 
     ).unit()
 
 
-def pack(directions: Sequence[Direction]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and a note from which `unpack` makes them again, in this order."""
+def pack_directions(directions: Sequence[Direction]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and a note from which `unpack_directions` makes them again, in this order."""
     names = [d.name for d in directions]
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -73,11 +73,11 @@ def pack(directions: Sequence[Direction]) -> tuple[dict[str, Tensor], dict[str, 
     return {d.name: d.vector for d in directions}, {"directions": notes}
 
 
-def unpack(tensors: dict[str, Tensor], meta: dict[str, Any]) -> list[Direction]:
+def unpack_directions(tensors: dict[str, Tensor], meta: dict[str, Any]) -> list[Direction]:
     return [Direction(**note, vector=tensors[note["name"]]) for note in meta["directions"]]
 
 
-def table(directions: Sequence[Direction]) -> dict[str, list]:
+def direction_columns(directions: Sequence[Direction]) -> dict[str, list]:
     """Columns without the vectors, for logging."""
     fields = ("name", "source", "space", "landscape", "concept", "evidence", "measure")
     return {field: [getattr(d, field) for d in directions] for field in fields}

@@ -64,7 +64,7 @@ class Spliced:
         return self.energy_and_gradient(A, y, k, through)[1]
 
 
-def constant(value: Tensor) -> Replace:
+def constant_replacement(value: Tensor) -> Replace:
     """The replacement of all activations by one vector (width,)."""
     return lambda h: value.to(h).expand_as(h)
 

@@ -37,7 +37,7 @@ def isotropic_in(
     """Unit vectors (count, width), uniform in a space that directions are found in: a layer of that width, or
     STATE, where they lie in the space that states live in."""
     if space == STATE:
-        return states.directions(energy, count, generator=generator, like=like)
+        return states.unit_directions(energy, count, generator=generator, like=like)
     return isotropic(count, width, generator, like)
 
 

@@ -44,7 +44,7 @@ class References:
         return self.quadratic(H, H.new_zeros(len(H)))
 
 
-class Around:
+class WrappedEnergy:
     """An energy with one thing changed."""
 
     def __init__(self, energy: Energy):
@@ -55,7 +55,7 @@ class Around:
         return getattr(self._energy, name)
 
 
-class Layered(Around):
+class Layered(WrappedEnergy):
     """The ideal energy as a network of one layer: h = basis coordinates of y − √ᾱ_k y₀, E = ‖h‖²/2σ_k."""
 
     def prepare(self, A: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from ired.model.protocol import Energy
 
 
 class Sampler(Protocol):
-    """Samples from energies; `ired.model.sampling.Sampler` is the one that scripts use.
+    """Samples from energies; `ired.model.sampling.AnnealedSampler` is the one that scripts use.
 
     Called with an energy, problems A (B, n, n) or what was prepared of them, and states `start` (B, d) it gives
     states (B, d), sampled from landscape `first` on (the last one by default) in `inner_steps` of descent (its

@@ -51,14 +51,14 @@ def noise(energy: Energy, *shape: int, generator: torch.Generator, like: Tensor)
     return drawn.to(like)
 
 
-def directions(energy: Energy, *shape: int, generator: torch.Generator, like: Tensor) -> Tensor:
+def unit_directions(energy: Energy, *shape: int, generator: torch.Generator, like: Tensor) -> Tensor:
     """Unit vectors (*shape, d), uniform on the sphere of the space that states live in."""
     return torch.nn.functional.normalize(noise(energy, *shape, generator=generator, like=like), dim=-1)
 
 
 def around(energy: Energy, y0: Tensor, k: int, distance: float, count: int, generator: torch.Generator) -> Tensor:
     """Points (P, count, d) at exactly `distance` noise radii from the answers y₀ (P, d)."""
-    u = directions(energy, len(y0), count, generator=generator, like=y0)
+    u = unit_directions(energy, len(y0), count, generator=generator, like=y0)
     return centre(energy, y0, k)[:, None] + distance * noise_radius(energy, k) * u
 
 
@@ -127,7 +127,7 @@ def antisymmetric(y: Tensor, n: int) -> Tensor:
     return ((Y - Y.mT) / 2).flatten(-2)
 
 
-def columns(axes: dict[str, Sequence], **arrays: NDArray) -> dict[str, NDArray]:
+def tidy_columns(axes: dict[str, Sequence], **arrays: NDArray) -> dict[str, NDArray]:
     """Tidy columns of arrays whose leading dimensions are `axes` (name → labels), in order.
 
     An array with fewer dimensions than the longest is repeated along the missing ones.

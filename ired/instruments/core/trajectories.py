@@ -69,15 +69,15 @@ def record(sample: Sampler | Callable[..., Tensor], energy: Energy, A: Any, star
     )
 
 
-def pack(paths: Paths) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def pack_paths(paths: Paths) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors (states and ends in float32) and what names their steps, for a file."""
     tensors = {"states": paths.y.float(), "end": paths.end.float()}
     note = {"stage": list(paths.stage), "landscape": paths.landscape.tolist(), "inner": paths.inner.tolist()}
     return tensors, note
 
 
-def unpack(tensors: dict[str, Tensor], note: dict[str, Any]) -> Paths:
-    """What `pack` wrote, in float64."""
+def unpack_paths(tensors: dict[str, Tensor], note: dict[str, Any]) -> Paths:
+    """What `pack_paths` wrote, in float64."""
     return Paths(
         stage=tuple(note["stage"]),
         landscape=np.array(note["landscape"]),

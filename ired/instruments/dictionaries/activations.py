@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ired.instruments.core import states as points
 from ired.instruments.core.sampler import Sampler
-from ired.instruments.statistics.spectra import participation
+from ired.instruments.statistics.spectra import participation_ratio
 from ired.model.protocol import Energy
 
 LAYERS = ("fc1", "fc2", "fc3")
@@ -171,7 +171,7 @@ class Moments:
         values = torch.linalg.eigvalsh(covariance).clamp_min(0)
         return {
             "between_landscapes": (between / variance).item(),
-            "participation": float(participation(points.array(values))),
+            "participation": float(participation_ratio(points.array(values))),
             "constant": (mean.pow(2).sum() / (mean.pow(2).sum() + variance)).item(),
             "positive": (self.positive.mean() / self.count.sum()).item(),
             "mean_square": ((mean.pow(2).sum() + variance) / len(mean)).item(),

@@ -49,7 +49,7 @@ def places(energy: Energy, A: Tensor, y0: Tensor, columns: Mapping[str, Tensor],
 
 
 @dataclass(frozen=True)
-class Effects:
+class FeatureEffects:
     """What each of F features does to the gap, averaged over tokens, in units of σ_k.
 
     size: mean |effect|; signed: mean effect, above 0 where the feature raises the gap; halves
@@ -73,7 +73,9 @@ class Effects:
         return float(rank_correlation(*self.halves[:, self.rate > 0]))
 
 
-def attribute(energy: Energy, layer: str, dictionary: Dictionary, at: Places, chunk: int = 1024) -> Effects:
+def attribute_features(
+    energy: Energy, layer: str, dictionary: Dictionary, at: Places, chunk: int = 1024
+) -> FeatureEffects:
     """Gradient × activation of every feature: f_i ∂E/∂f_i at y minus the same at the reference."""
     dictionary, F = dictionary.to(at.y), dictionary.features
     total = torch.zeros(3, F).to(at.y)  # size of even problems, of odd ones; signed
@@ -102,7 +104,7 @@ def attribute(energy: Energy, layer: str, dictionary: Dictionary, at: Places, ch
         error += ((errors[0] - errors[1]) / sigma[:, 0]).abs().sum().item()
     count, odd = len(at.y), int((at.problem % 2).sum())
     even, odds, signed = array(total)
-    return Effects(
+    return FeatureEffects(
         size=(even + odds) / count,
         signed=signed / count,
         halves=np.stack([even / max(1, count - odd), odds / max(1, odd)]),
@@ -121,7 +123,7 @@ def ablate(
     at: Places,
     chosen: Tensor,
     chunk: int = 8192,
-) -> Effects:
+) -> FeatureEffects:
     """The exact effect of features `chosen` (m,): the gap minus the gap with f_i = 0 at both places.
 
     Only where a feature fires is there anything to evaluate: `chunk` such (token, feature) pairs
@@ -141,7 +143,7 @@ def ablate(
                 change[t, i] += sign * (E[t] - gone)
         change /= energy.schedule.at("sigma", part.k, part.y)
         size, signed = size + change.abs().sum(0), signed + change.sum(0)
-    return Effects(array(size) / len(at.y), array(signed) / len(at.y))
+    return FeatureEffects(array(size) / len(at.y), array(signed) / len(at.y))
 
 
 @dataclass(frozen=True)
@@ -157,13 +159,13 @@ class Agreement:
     slope: Interval
 
 
-def agreement(attribution: Effects, ablation: Effects, chosen: NDArray) -> Agreement:
+def agreement(attribution: FeatureEffects, ablation: FeatureEffects, chosen: NDArray) -> Agreement:
     """`ablation` of the features `chosen`, which are rows of `attribution`."""
     size, x, y = attribution.size[chosen], attribution.signed[chosen], ablation.signed
     return Agreement(spearman_interval(size, ablation.size), spearman_interval(x, y), ratio_interval(x * y, x * x))
 
 
-def shortlist(effects: Effects, top: int, others: int, generator: torch.Generator) -> tuple[NDArray, NDArray]:
+def shortlist(effects: FeatureEffects, top: int, others: int, generator: torch.Generator) -> tuple[NDArray, NDArray]:
     """The `top` features by attribution, strongest first, and these followed by up to `others` of the
     rest, drawn at random, in no order; features whose effect is exactly 0 (dead ones) are left out,
     since they would agree with anything."""

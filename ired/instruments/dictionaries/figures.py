@@ -208,11 +208,11 @@ UNITS = {
 UNITS_IN_SHORT = {"sae": "SAE", "neuron": "neurons", "pca": "PCA", "frozen": "frozen", "random": "random"}
 
 
-def with_captions(
+def correlation_figures(
     best: DataFrame, selected: DataFrame, ridge: DataFrame, problems: int
 ) -> dict[str, tuple[Figure, str]]:
-    """P2-07's figures by name, each with its caption: of the tables of `held_out_correlation.tables`, which were
-    made of so many held-out problems."""
+    """P2-07's figures by name, each with its caption: of the tables of `held_out_correlation.correlation_tables`, which
+    were made of so many held-out problems."""
     figures = {
         "best": (
             plot_best_correlations(best),

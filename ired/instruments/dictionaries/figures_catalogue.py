@@ -15,7 +15,7 @@ from matplotlib.image import imsave
 from pandas import DataFrame
 
 from ired.plotting.plots import matrix
-from ired.plotting.style import COLOURS, DIVERGING, canvas, centred
+from ired.plotting.style import COLOURS, DIVERGING, canvas, centred_norm
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -142,7 +142,7 @@ def note(dictionary: str, numbers: Mapping[str, float], swept: Mapping[str, Any]
     )
 
 
-def page(title: str, layers: Sequence[Mapping[str, Any]]) -> str:
+def catalogue_page(title: str, layers: Sequence[Mapping[str, Any]]) -> str:
     """Each layer: name, note, table (one row a feature, as `Interpretation.columns`, with column
     stability), arrays (`Interpretation.arrays`) and examples (columns feature, then what to show)."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
@@ -204,7 +204,7 @@ def _png(picture: np.ndarray) -> str:
     if not np.abs(picture).max() > 0:
         return ""
     buffer = io.BytesIO()
-    colours = matplotlib.colormaps[DIVERGING](centred(picture)(picture), bytes=True)
+    colours = matplotlib.colormaps[DIVERGING](centred_norm(picture)(picture), bytes=True)
     imsave(buffer, np.ascontiguousarray(colours[..., :3]), format="png")
     return base64.b64encode(buffer.getvalue()).decode()
 
@@ -229,7 +229,7 @@ def _cell(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def plot_agreement(effects: DataFrame) -> Figure:
+def plot_ablation_agreement(effects: DataFrame) -> Figure:
     """Attribution against ablation; columns layer, attribution, ablation, top (whether interpreted)."""
     layers = list(dict.fromkeys(effects["layer"]))
     figure, axes = canvas(1, len(layers), (3.9, 3.9), title="Does gradient × activation say what ablation finds?")
@@ -259,7 +259,7 @@ def plot_agreement(effects: DataFrame) -> Figure:
     return figure
 
 
-def plot_overview(layer: str, table: DataFrame, arrays: Mapping[str, np.ndarray], count: int = 12) -> Figure:
+def plot_strongest_features(layer: str, table: DataFrame, arrays: Mapping[str, np.ndarray], count: int = 12) -> Figure:
     """What the first features of a layer read in y, with how often they fire in each landscape."""
     count = min(count, len(table))
     columns = min(6, count)
@@ -278,7 +278,7 @@ def plot_overview(layer: str, table: DataFrame, arrays: Mapping[str, np.ndarray]
         for axis in (above, below):
             axis.set_axis_on()
         row, picture = table.iloc[i], arrays["state"][i]
-        matrix(above, picture, DIVERGING, centred(picture))
+        matrix(above, picture, DIVERGING, centred_norm(picture))
         share = row["picture_agreement"]
         size = f"{_sign(row['signed'])}{row['attribution']:.2g}"
         above.set_title(f"{row['feature']}: {size}", fontsize=10)

@@ -18,7 +18,7 @@ from ired.instruments.dictionaries.property_correlation import (
     FEWEST,
     Property,
     Units,
-    correlate,
+    correlate_units,
     differing,
     held_against_the_same,
     rank_scores,
@@ -130,7 +130,7 @@ def mean_advantage(layers: Iterable[Selected], kind: str, of: str, level: float 
     return _percentiles(draws, level, layers[0].problems)
 
 
-def decided(selected: DataFrame, tests: DataFrame, kind: str = "sae") -> DataFrame:
+def decided_units(selected: DataFrame, tests: DataFrame, kind: str = "sae") -> DataFrame:
     """Selected.table() of one layer with what decides: p_adjusted, the larger one of the two chosen
     units; fair: whether the property is not confounded; beaten: whether it is fair, and `kind` survives
     correction and is ahead of the row's kind. tests: kind, unit, property, p_adjusted of the layer."""
@@ -283,7 +283,7 @@ def of_layer(
     seed: int,
 ) -> OfLayer:
     """Units of every kind of one layer against all properties; controls are predicted from alone."""
-    correlations = [correlate(kind, properties, rng, permutations) for kind in units]
+    correlations = [correlate_units(kind, properties, rng, permutations) for kind in units]
     return OfLayer(
         layer=layer,
         tests=concat([kind.table() for kind in correlations], ignore_index=True).assign(layer=layer),
@@ -293,13 +293,14 @@ def of_layer(
     )
 
 
-def tables(layers: Sequence[OfLayer], inputs: DataFrame) -> dict[str, DataFrame]:
+def correlation_tables(layers: Sequence[OfLayer], inputs: DataFrame) -> dict[str, DataFrame]:
     """All layers, tests corrected (Benjamini-Hochberg) over all of them: correlations, best, selected
-    (see `decided`), and ridge, which has what the `inputs` predict beside every layer."""
+    (see `decided_units`), and ridge, which has what the `inputs` predict beside every layer."""
     tests = concat([each.tests for each in layers], ignore_index=True)
     tests["p_adjusted"] = adjust(tests["p"])
     selected = [
-        decided(each.selected.table(), tests[tests["layer"] == each.layer]).assign(layer=each.layer) for each in layers
+        decided_units(each.selected.table(), tests[tests["layer"] == each.layer]).assign(layer=each.layer)
+        for each in layers
     ]
     ridge = [concat([each.ridge, inputs]).assign(layer=each.layer) for each in layers]
     return {
@@ -310,7 +311,7 @@ def tables(layers: Sequence[OfLayer], inputs: DataFrame) -> dict[str, DataFrame]
     }
 
 
-def verdicts(correlations: DataFrame, selected: DataFrame) -> dict[str, tuple[bool, dict[str, float]]]:
+def correlation_verdicts(correlations: DataFrame, selected: DataFrame) -> dict[str, tuple[bool, dict[str, float]]]:
     """P2-07's criteria, of the tables of that name: met or not, and the numbers behind that."""
     fair = correlations[~correlations["property"].isin(CONFOUNDED) & (correlations["kind"] == "sae")]
     surviving = (fair["p_adjusted"] < 0.05).sum()

@@ -18,10 +18,10 @@ from torch import Tensor
 from ired.instruments.core.states import array
 from ired.instruments.dictionaries.features import (
     Agreement,
-    Effects,
+    FeatureEffects,
     ablate,
     agreement,
-    attribute,
+    attribute_features,
     places,
     shortlist,
 )
@@ -138,7 +138,7 @@ def picture_aurocs(
 
 
 @dataclass(frozen=True)
-class Sizes:
+class InterpretationSizes:
     """How many: features interpreted, other features ablated, tokens that effects are averaged
     over, tokens behind a picture, examples of each feature, features whose labels are shuffled."""
 
@@ -163,8 +163,8 @@ class Interpretation:
 
     features: NDArray
     checked: NDArray
-    attribution: Effects
-    ablation: Effects
+    attribution: FeatureEffects
+    ablation: FeatureEffects
     agreement: Agreement
     firing: Firing
     pictures: Pictures
@@ -303,13 +303,13 @@ class Interpretation:
         return np.array([a.auroc.estimate - b.auroc.estimate for a, b in pairs if a.auroc and b.auroc])
 
 
-def effects(layers: Mapping[str, Interpretation]) -> DataFrame:
+def checked_effects(layers: Mapping[str, Interpretation]) -> DataFrame:
     """Attribution beside ablation of the features checked, with a column layer."""
     tables = [DataFrame(of_layer.checked_columns()).assign(layer=layer) for layer, of_layer in layers.items()]
     return concat(tables, ignore_index=True)
 
 
-def verdicts(layers: Collection[Interpretation]) -> dict[str, tuple[bool | None, dict[str, float]]]:
+def interpretation_verdicts(layers: Collection[Interpretation]) -> dict[str, tuple[bool | None, dict[str, float]]]:
     """P2-06's criteria, decided by the weakest layer, and the numbers behind that; None: undecided."""
     agreement = weakest_agreement(layers)
     decided = {"attribution_agrees_with_ablation": (agreement.low > 0.8, {"low": agreement.low})}
@@ -346,7 +346,7 @@ def interpret(
     y0: Tensor,
     columns: Mapping[str, Tensor],
     properties: Mapping[str, NDArray],
-    sizes: Sizes,
+    sizes: InterpretationSizes,
     generator: torch.Generator,
 ) -> Interpretation:
     """x (N, width): activations of N held-out tokens with these columns; covariance (width, width) of
@@ -354,7 +354,7 @@ def interpret(
     """
     rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
     at = places(energy, A, y0, columns, torch.from_numpy(rng.permutation(len(x))[: sizes.tokens]))
-    attributed = attribute(energy, layer, dictionary, at)
+    attributed = attribute_features(energy, layer, dictionary, at)
     top, checked = shortlist(attributed, sizes.top, sizes.others, generator)
     ablated = ablate(energy, layer, dictionary, at, torch.from_numpy(checked))
 

@@ -17,8 +17,8 @@ from ired.instruments.dictionaries import (
     rule_descriptions,
     sparse_autoencoder,
 )
-from ired.instruments.dictionaries.sparse_autoencoder import given
-from ired.instruments.dictionaries.training import Member, Plan, train
+from ired.instruments.dictionaries.sparse_autoencoder import given_dictionary
+from ired.instruments.dictionaries.training import Member, Plan, train_dictionaries
 from ired.instruments.statistics import intervals
 
 
@@ -35,9 +35,9 @@ def check_dictionary(generator: torch.Generator) -> list[Check]:
             yield (on * (0.5 + torch.rand(512, count, generator=generator))) @ D
 
     x = torch.cat([next(batches()) for _ in range(8)])
-    mean, scale = sparse_autoencoder.standardisation(x.mean(0), torch.cov(x.mT))
+    mean, scale = sparse_autoencoder.activation_standardisation(x.mean(0), torch.cov(x.mT))
     members = [Member(kind, 64, active) for kind in ("l1", "topk")]
-    trained, _ = train(members, Plan(200, rate=1e-2), batches(), mean, scale)
+    trained, _ = train_dictionaries(members, Plan(200, rate=1e-2), batches(), mean, scale)
     checks, landscape = [], torch.zeros(len(x), dtype=torch.long)
     for member, learned in trained.items():
         quality = sparse_autoencoder.quality(learned, [x], landscape, mean[None])
@@ -78,7 +78,7 @@ def check_splice(references: References, generator: torch.Generator) -> list[Che
     return [
         compare(name, "energy gaps around the answer, in σ", known.expand_as(gaps), gaps, 1e-8),
         compare(name, "what is left under the layer's own activations", 1, shares(lambda h: h), 1e-6),
-        compare(name, "what is left under a constant", 0, shares(patching.constant(nothing)), 1e-9),
+        compare(name, "what is left under a constant", 0, shares(patching.constant_replacement(nothing)), 1e-9),
         # A quarter of every energy, and of its gradient.
         compare(name, "what is left under half", 1 - 0.75**2, shares(lambda h: h / 2), 1e-9),
     ]
@@ -98,10 +98,10 @@ def check_features(references: References, generator: torch.Generator) -> list[C
     home = energy.schedule.at("sqrt_alpha_bar", k, noise) * y0.repeat_interleave(each, 0)
     columns["y"] = home + energy.schedule.at("sigma", k, noise) * noise
     eye, nothing = torch.eye(size), torch.zeros(size)
-    dictionary = given("all", eye, nothing, torch.ones(()))
+    dictionary = given_dictionary("all", eye, nothing, torch.ones(()))
     every = torch.arange(problems * each)
     at = features.places(energy, A, y0, columns, every)
-    attributed = features.attribute(energy, "fc1", dictionary, at)
+    attributed = features.attribute_features(energy, "fc1", dictionary, at)
     few = min(size, 6)
     exact = features.ablate(energy, "fc1", dictionary, at, torch.arange(few))
     # E/σ = ‖z‖²/2 with z standard normal: gradient × activation is z_i², ablation half of it.
@@ -127,9 +127,9 @@ def check_features(references: References, generator: torch.Generator) -> list[C
     tokens = rule_descriptions.Described(
         names=("landscape", "distance"), values=values, problem=problem, landscape=k, fitting=half, testing=~half
     )
-    planted = rule_descriptions.describe(k <= 2, tokens)
+    planted = rule_descriptions.describe_firing(k <= 2, tokens)
     shuffled = [rule_descriptions.shuffled_auroc(k <= 2, tokens, rng) for _ in range(60)]
-    blind = [rule_descriptions.describe(rng.random(800) < 0.3, tokens).auroc.estimate for _ in range(10)]
+    blind = [rule_descriptions.describe_firing(rng.random(800) < 0.3, tokens).auroc.estimate for _ in range(10)]
     return checks + [
         Check(name, "AUROC of a planted rule", expected=1, measured=planted.auroc.estimate, tolerance=0),
         Check(name, "whether its words are k ≤ 2", expected=1, measured=float(planted.text == "k ≤ 2"), tolerance=0),
@@ -154,10 +154,10 @@ def check_correlation(generator: torch.Generator) -> list[Check]:
     properties = property_correlation.problem_properties({"trace": planted, "norm": noise})
     features = property_correlation.Units("sae", x, x)
     others = property_correlation.Units("neuron", *(rng.normal(size=(count, 10)) for _ in range(2)))
-    correlated = property_correlation.correlate(features, properties, rng, 99)
+    correlated = property_correlation.correlate_units(features, properties, rng, 99)
     picked = held_out_correlation.select([features, others], properties, resamples=300)
     independent = property_correlation.problem_properties({str(i): rng.normal(size=count) for i in range(50)})
-    p = property_correlation.correlate(features, independent, rng, 1).p
+    p = property_correlation.correlate_units(features, independent, rng, 1).p
     checks = [
         compare(name, "rho of a planted monotone relation", -1.0, correlated.rho[7, 0], 1e-9),
         compare(name, "the unit that both halves choose", 7.0, picked.chosen[:, 0, 0], 0),
@@ -187,10 +187,10 @@ def check_correlation(generator: torch.Generator) -> list[Check]:
     ]
     tokens = torch.from_numpy(x).repeat_interleave(3, 0)
     problem = np.arange(count).repeat(3)
-    copies = property_correlation.gather(
+    copies = property_correlation.gather_units(
         {"sae": lambda h: h}, tokens.split(64), problem, property_correlation.one_token_each(problem, rng)
     )
-    again = property_correlation.correlate(copies[0], properties, rng, 1)
+    again = property_correlation.correlate_units(copies[0], properties, rng, 1)
     checks.append(compare(name, "p-values with every token three times", correlated.p, again.p, 1e-9))
 
     landscape, kind = rng.integers(0, 5, count), np.zeros(count)
@@ -198,7 +198,7 @@ def check_correlation(generator: torch.Generator) -> list[Check]:
     shadow = landscape[:, None] + 0.5 * rng.normal(size=(count, 6))
     blurred = property_correlation.Units("sae", shadow, shadow)
     properties = property_correlation.token_properties(error, landscape, kind)
-    correlated = property_correlation.correlate(blurred, properties, rng, 1)
+    correlated = property_correlation.correlate_units(blurred, properties, rng, 1)
     rho = dict(zip(correlated.properties, correlated.rho.T, strict=True))
     checks += [
         Check(

@@ -18,10 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 from pandas import DataFrame
 from torch import Tensor
 
-from ired.instruments.accuracy.predictors import features
+from ired.instruments.accuracy.predictors import power_features
 from ired.instruments.core.random_directions import covariance_matched
 from ired.instruments.core.states import array
-from ired.instruments.dictionaries.sparse_autoencoder import Dictionary, given
+from ired.instruments.dictionaries.sparse_autoencoder import Dictionary, given_dictionary
 from ired.instruments.statistics.intervals import rank_p_values
 from ired.instruments.statistics.spectra import entropy_rank
 from ired.model.protocol import Energy
@@ -120,7 +120,7 @@ def properties_of(
     return problem_properties({name: values[name] for name in MATRIX}) + token_properties(*drawn)
 
 
-def between(properties: Sequence[Property]) -> DataFrame:
+def property_correlations(properties: Sequence[Property]) -> DataFrame:
     """Spearman's ρ of all pairs of properties, rows first, second, rho: who follows one follows the
     others too. Strata play no part here."""
     x = np.stack([q.values for q in properties], 1)
@@ -137,12 +137,12 @@ def between(properties: Sequence[Property]) -> DataFrame:
 # Kinds of units
 
 
-def inputs(A: Tensor, y: Tensor) -> list[Units]:
+def input_units(A: Tensor, y: Tensor) -> list[Units]:
     """What the network is given, as units: the upper triangle of A (P, n, n), beside it the state y
     (P, d) for token properties; and the same with A² and squared entries of y."""
     units, y = [], y.double()
     for degree, name in ((1, "input"), (2, "input squared")):
-        of_A, of_y = features(A, degree), [y**power for power in range(1, degree + 1)]
+        of_A, of_y = power_features(A, degree), [y**power for power in range(1, degree + 1)]
         units.append(Units(name, array(of_A), array(torch.cat([of_A, *of_y], 1))))
     return units
 
@@ -153,9 +153,9 @@ def encoders(
     """From activations to units, by kind: features of `sae`; neurons; all principal components; `frozen`,
     whose decoder is random and whose encoder was trained; random directions of the data's covariance,
     as many as there are features, of which as many fire."""
-    main, mean = components(covariance).to(sae.decoder), mean.to(sae.decoder)
+    main, mean = principal_directions(covariance).to(sae.decoder), mean.to(sae.decoder)
     drawn = covariance_matched(covariance, sae.features, generator).to(sae.decoder)
-    random = given("topk", drawn, sae.mean, sae.scale, sae.k)
+    random = given_dictionary("topk", drawn, sae.mean, sae.scale, sae.k)
     return {
         "sae": sae.encode,
         "neuron": lambda x: x,
@@ -175,7 +175,7 @@ def activations_of(
         yield energy.activations(problems, columns["y"][rows], columns["landscape"][rows])[layer]
 
 
-def components(covariance: Tensor, cutoff: float = 1e-10) -> Tensor:
+def principal_directions(covariance: Tensor, cutoff: float = 1e-10) -> Tensor:
     """Principal directions (m, width), the largest first; those that carry less than `cutoff` of the
     largest variance are rounding and left out."""
     values, vectors = torch.linalg.eigh(covariance.double())
@@ -183,7 +183,7 @@ def components(covariance: Tensor, cutoff: float = 1e-10) -> Tensor:
 
 
 @torch.no_grad()
-def gather(
+def gather_units(
     kinds: Mapping[str, Callable[[Tensor], Tensor]],
     shards: Iterable[Tensor],
     problem: ArrayLike,
@@ -267,7 +267,7 @@ class Correlations:
         )
 
 
-def correlate(
+def correlate_units(
     units: Units, properties: Sequence[Property], rng: np.random.Generator, permutations: int = 300
 ) -> Correlations:
     """All units of a kind with all properties."""

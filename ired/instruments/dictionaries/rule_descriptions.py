@@ -186,7 +186,7 @@ class Rule:
     outside: float = float("nan")
 
 
-def describe(fires: NDArray, tokens: Described, seed: int = 0, resamples: int = 499) -> Rule:
+def describe_firing(fires: NDArray, tokens: Described, seed: int = 0, resamples: int = 499) -> Rule:
     """A decision tree of depth 3 on half of the problems, judged on the other half; fires (N,) bool."""
     if reason := unruly(fires, tokens):
         return Rule(reason)
@@ -218,7 +218,7 @@ def describe(fires: NDArray, tokens: Described, seed: int = 0, resamples: int = 
 def describe_all(fires: NDArray, tokens: Described, seed: int = 0) -> list[Rule]:
     """A rule for each column of fires (N, m), as many at a time as torch has threads."""
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # scikit-learn's trees let go of the GIL
-        return list(pool.map(lambda firing: describe(firing, tokens, seed), np.ascontiguousarray(fires.T)))
+        return list(pool.map(lambda firing: describe_firing(firing, tokens, seed), np.ascontiguousarray(fires.T)))
 
 
 def unruly(fires: NDArray, tokens: Described) -> str:

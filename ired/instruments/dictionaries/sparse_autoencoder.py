@@ -120,7 +120,9 @@ class Dictionary:
         return Dictionary(**parts, **meta[name])
 
 
-def studied(note: Mapping[str, Any], packed: tuple[dict[str, Tensor], dict[str, Any]], source: str) -> Dictionary:
+def chosen_dictionary(
+    note: Mapping[str, Any], packed: tuple[dict[str, Tensor], dict[str, Any]], source: str
+) -> Dictionary:
     """The dictionary of a layer that later experiments take, if it is one of the model `source`.
 
     note: what was chosen ("primary", and "source", the run of the model); packed: all dictionaries.
@@ -133,7 +135,7 @@ def studied(note: Mapping[str, Any], packed: tuple[dict[str, Tensor], dict[str, 
     return Dictionary.unpack(note["primary"], *packed)
 
 
-def standardisation(mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
+def activation_standardisation(mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and scale under which activations have mean 0 and a mean square of 1 per entry."""
     variance = covariance.trace() / len(mean)
     if not variance > 0:
@@ -144,7 +146,7 @@ def standardisation(mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
 # What a dictionary of given directions would do
 
 
-def given(
+def given_dictionary(
     kind: str,
     directions: Tensor,
     mean: Tensor,
@@ -169,19 +171,19 @@ def given(
     )
 
 
-def principal(covariance: Tensor, mean: Tensor, scale: Tensor, k: int) -> dict[str, Dictionary]:
+def pca_dictionaries(covariance: Tensor, mean: Tensor, scale: Tensor, k: int) -> dict[str, Dictionary]:
     """PCA with k of its components: the k first for all tokens, or each token's own k largest."""
     _, vectors = torch.linalg.eigh(covariance.double())
     components = vectors.flip(1).mT.float()
     return {
-        "pca, first": given("all", components[:k], mean, scale, k),
-        "pca": given("largest", components, mean, scale, k),
+        "pca, first": given_dictionary("all", components[:k], mean, scale, k),
+        "pca": given_dictionary("largest", components, mean, scale, k),
     }
 
 
 def neurons(mean: Tensor, scale: Tensor, k: int) -> Dictionary:
     """The k neurons that are furthest from their means."""
-    return given("largest", torch.eye(len(mean)), mean, scale, k)
+    return given_dictionary("largest", torch.eye(len(mean)), mean, scale, k)
 
 
 def independent(x: Tensor, mean: Tensor, scale: Tensor, k: int, seed: int = 0) -> Dictionary:
@@ -201,7 +203,7 @@ def independent(x: Tensor, mean: Tensor, scale: Tensor, k: int, seed: int = 0) -
         warnings.simplefilter("ignore", ConvergenceWarning)
         ica.fit(z)
     mixing, unmixing = (torch.from_numpy(np.ascontiguousarray(m)).float() for m in (ica.mixing_.T, ica.components_))
-    return given("largest", mixing, mean, scale, k, unmixing)
+    return given_dictionary("largest", mixing, mean, scale, k, unmixing)
 
 
 # How good it is
@@ -280,7 +282,7 @@ def matched_cosines(first: Tensor, second: Tensor) -> NDArray:
 
 
 @dataclass(frozen=True)
-class Stability:
+class DictionaryStability:
     """Do dictionaries of several seeds agree more than chance would have it?
 
     cosine: mean matched cosine over pairs of dictionaries, with Student's t interval over pairs (which
@@ -295,7 +297,9 @@ class Stability:
     isotropic: float
 
 
-def stability(decoders: list[Tensor], covariance: Tensor, generator: torch.Generator, draws: int = 5) -> Stability:
+def dictionary_stability(
+    decoders: list[Tensor], covariance: Tensor, generator: torch.Generator, draws: int = 5
+) -> DictionaryStability:
     """decoders: (F_i, width) of the features that are alive in each seed; covariance of the data."""
     from ired.instruments.statistics.intervals import student_interval
 
@@ -312,7 +316,7 @@ def stability(decoders: list[Tensor], covariance: Tensor, generator: torch.Gener
     null, isotropic = chance(covariance), chance(torch.eye(len(covariance)))
     mean = means[0]
     alone = Interval(estimate=mean, low=mean, high=mean, level=0.95, units=1, method="none")
-    return Stability(
+    return DictionaryStability(
         cosine=student_interval(means) if len(means) > 1 else alone,
         null=float(np.mean(null)),
         highest_null=max(null),

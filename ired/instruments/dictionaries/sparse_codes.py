@@ -13,7 +13,7 @@ warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
 
 
 @dataclass(frozen=True)
-class Codes:
+class SparseCodes:
     """The entries of a sparse matrix of features, sorted by row; there is a row for every member and
     token, and for every member whose dead features are being revived and token.
 
@@ -29,8 +29,8 @@ class Codes:
     slope: Tensor
     near: Tensor
 
-    def joined(self, other: Codes) -> Codes:
-        return Codes(*map(torch.cat, zip(vars(self).values(), vars(other).values(), strict=True)))
+    def joined(self, other: SparseCodes) -> SparseCodes:
+        return SparseCodes(*map(torch.cat, zip(vars(self).values(), vars(other).values(), strict=True)))
 
 
 def largest(u: Tensor, k: int) -> tuple[Tensor, Tensor]:

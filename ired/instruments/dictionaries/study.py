@@ -17,8 +17,8 @@ from ired.instruments.core.random_directions import covariance_matched
 from ired.instruments.dictionaries import recovery, sparse_autoencoder
 from ired.instruments.dictionaries.activations import Shards
 from ired.instruments.dictionaries.recovery import Recovery
-from ired.instruments.dictionaries.sparse_autoencoder import Dictionary, Quality, Stability
-from ired.instruments.dictionaries.training import Member, Plan, train
+from ired.instruments.dictionaries.sparse_autoencoder import Dictionary, DictionaryStability, Quality
+from ired.instruments.dictionaries.training import Member, Plan, train_dictionaries
 from ired.instruments.statistics.intervals import Interval, mean_interval, ratio_interval
 from ired.model.protocol import Energy
 
@@ -28,7 +28,7 @@ SHARES = ("gap", "score", "through", "score_of_constant")
 
 
 @dataclass(frozen=True)
-class Bench:
+class DictionaryBench:
     """What dictionaries of a layer are trained on and judged with.
 
     moments: mean (width,), covariance (width, width) and means (K, width) of the training tokens;
@@ -58,7 +58,7 @@ class Bench:
         y0: Tensor,
         answer: Answer,
         seed: int,
-    ) -> Bench:
+    ) -> DictionaryBench:
         """moments: those of all layers, under "layer.name"."""
         shards.width(layer)  # a layer that is not there is named here
         of_layer = {name: moments[f"{layer}.{name}"] for name in ("mean", "covariance", "means")}
@@ -69,7 +69,7 @@ class Bench:
 
     @property
     def standard(self) -> tuple[Tensor, Tensor]:
-        return sparse_autoencoder.standardisation(self.mean, self.covariance)
+        return sparse_autoencoder.activation_standardisation(self.mean, self.covariance)
 
     def train(
         self,
@@ -80,14 +80,14 @@ class Bench:
         checkpoint: Any = None,
     ) -> tuple[dict[Member, Dictionary], DataFrame]:
         """All members at once, on the same batches; frozen ones on directions of the data's covariance.
-        checkpoint: see `training.train`."""
+        checkpoint: see `training.train_dictionaries`."""
         batches = self.shards.batches(self.layer, batch, self.generator(1))
         device = self.A.device
         mean, scale = (v.to(device) for v in self.standard)
         decoders = {
             m: covariance_matched(self.covariance, m.features, self.generator(2 + m.seed)) for m in members if m.frozen
         }
-        trained, curve = train(
+        trained, curve = train_dictionaries(
             members,
             plan,
             (x.to(device) for x in batches),
@@ -105,20 +105,20 @@ class Bench:
         mean, scale = self.standard
         x = next(self.shards.activations("train", self.layer))
         sample = torch.randperm(len(x), generator=self.generator(99))[:tokens]
-        dictionaries = sparse_autoencoder.principal(self.covariance, mean, scale, sparsity) | {
+        dictionaries = sparse_autoencoder.pca_dictionaries(self.covariance, mean, scale, sparsity) | {
             "ica": sparse_autoencoder.independent(x[sample], mean, scale, sparsity, self.seed),
             "neurons": sparse_autoencoder.neurons(mean, scale, sparsity),
-            "mean": constant(mean, mean, scale),
-            "zero": constant(torch.zeros_like(mean), mean, scale),
+            "mean": constant_dictionary(mean, mean, scale),
+            "zero": constant_dictionary(torch.zeros_like(mean), mean, scale),
         }
         return {name: d.to(self.A) for name, d in dictionaries.items()}
 
-    def judge(self, dictionaries: Mapping[str, Dictionary]) -> dict[str, Judged]:
+    def judge(self, dictionaries: Mapping[str, Dictionary]) -> dict[str, JudgedDictionary]:
         """Each on held-out tokens and spliced into the network, all at the same places."""
         landscape = self.shards.columns("held_out")["landscape"]
         at = recovery.situations(self.energy, self.A, self.y0, self.generator(3))
         return {
-            name: Judged(
+            name: JudgedDictionary(
                 sparse_autoencoder.quality(
                     dictionary, self.shards.activations("held_out", self.layer), landscape, self.means
                 ),
@@ -129,7 +129,7 @@ class Bench:
         }
 
 
-def constant(value: Tensor, mean: Tensor, scale: Tensor) -> Dictionary:
+def constant_dictionary(value: Tensor, mean: Tensor, scale: Tensor) -> Dictionary:
     """The dictionary whose reconstruction is always `value` (width,): one feature that never fires."""
     constant_row, nothing = torch.eye(len(mean))[:1], torch.zeros(1)
     return Dictionary(
@@ -145,7 +145,7 @@ def constant(value: Tensor, mean: Tensor, scale: Tensor) -> Dictionary:
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedDictionary:
     """One dictionary: its quality on held-out tokens, what is left of the network under its splice, and
     the squared errors (P,) of the inverses sampled with it."""
 
@@ -180,7 +180,7 @@ class Judged:
         return row
 
 
-def table(judged: Mapping[str, Judged], members: Mapping[str, Member] | None = None) -> DataFrame:
+def dictionary_table(judged: Mapping[str, JudgedDictionary], members: Mapping[str, Member] | None = None) -> DataFrame:
     """One row a dictionary: its name, what it is, and how it does."""
     rows = []
     for name, result in judged.items():
@@ -189,21 +189,21 @@ def table(judged: Mapping[str, Judged], members: Mapping[str, Member] | None = N
     return DataFrame(rows)
 
 
-def alive(dictionary: Dictionary, judged: Judged) -> Tensor:
+def alive(dictionary: Dictionary, judged: JudgedDictionary) -> Tensor:
     """Decoder rows (F', width) of the features that fire on held-out tokens."""
     return dictionary.decoder.cpu()[torch.from_numpy(judged.quality.rates > 0)]
 
 
 def seeds_agree(
-    bench: Bench, trained: Mapping[Member, Dictionary], judged: Mapping[str, Judged]
-) -> dict[str, Stability]:
+    bench: DictionaryBench, trained: Mapping[Member, Dictionary], judged: Mapping[str, JudgedDictionary]
+) -> dict[str, DictionaryStability]:
     """Stability over the seeds of every architecture that was trained with several."""
     kinds: dict[str, list[Member]] = {}
     for member in trained:
         if not member.frozen:
             kinds.setdefault(member.architecture, []).append(member)
     return {
-        architecture: sparse_autoencoder.stability(
+        architecture: sparse_autoencoder.dictionary_stability(
             [alive(trained[m], judged[m.name]) for m in members], bench.covariance, bench.generator(4)
         )
         for architecture, members in kinds.items()
@@ -224,7 +224,7 @@ def feature_stability(dictionary: Dictionary, others: Sequence[Dictionary]) -> N
 
 
 @dataclass(frozen=True)
-class Study:
+class DictionaryStudy:
     """All dictionaries of a layer at one sparsity.
 
     named: by name, baselines included; primary: the member that is studied further, siblings: those of
@@ -236,10 +236,10 @@ class Study:
     named: dict[str, Dictionary]
     primary: Member
     siblings: list[Member]
-    judged: dict[str, Judged]
+    judged: dict[str, JudgedDictionary]
     rows: DataFrame
     curves: DataFrame
-    agreement: dict[str, Stability]
+    agreement: dict[str, DictionaryStability]
 
     @property
     def chosen(self) -> dict[str, object]:
@@ -303,8 +303,8 @@ class Study:
         }
 
 
-def study(
-    bench: Bench,
+def study_dictionaries(
+    bench: DictionaryBench,
     architecture: str,
     features: int,
     sparsity: int,
@@ -313,10 +313,10 @@ def study(
     batch: int,
     on_step: Callable[[int], None],
     checkpoint: Any = None,
-) -> Study:
+) -> DictionaryStudy:
     """All architectures with `seeds` seeds each, a frozen random dictionary, and the baselines;
     the first seed of `architecture` is the one that is studied further. checkpoint: see
-    `training.train`."""
+    `training.train_dictionaries`."""
     members = [
         Member(kind, features, sparsity, seed) for kind in sparse_autoencoder.ARCHITECTURES for seed in range(seeds)
     ]
@@ -326,9 +326,9 @@ def study(
     named |= {"frozen": trained[frozen]} | bench.baselines(sparsity, ICA_TOKENS)
     judged = bench.judge(named)
     primary, *siblings = [m for m in members if m.architecture == architecture]
-    rows = table(judged, {m.name: m for m in members})
+    rows = dictionary_table(judged, {m.name: m for m in members})
     agreement = seeds_agree(bench, trained, judged)
-    return Study(
+    return DictionaryStudy(
         layer=bench.layer,
         named=named,
         primary=primary,

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ired.instruments.dictionaries.sparse_autoencoder import ARCHITECTURES, Dictionary
-from ired.instruments.dictionaries.sparse_codes import Codes, largest, sampled_product, sparse_product, starts_of
+from ired.instruments.dictionaries.sparse_codes import SparseCodes, largest, sampled_product, sparse_product, starts_of
 
 _WEIGHTS = ("decoder", "encoder", "encoder_bias", "threshold", "bias")
 _LIFT = 1e-2  # small beside what a feature that takes part learns from; Adam makes it a step where alone
@@ -171,7 +171,7 @@ class DictionaryTrainer:
         self.step += 1
         return {"error": errors, "l0": l0}
 
-    def encode(self, z: Tensor) -> tuple[Codes, Tensor]:
+    def encode(self, z: Tensor) -> tuple[SparseCodes, Tensor]:
         """What is active for standardised z (B, width), and pre-activations (B, all features)."""
         if self._u is None or len(self._u) != len(z):
             self._u = z.new_empty(len(z), len(self.encoder))
@@ -184,7 +184,9 @@ class DictionaryTrainer:
             near = ((value - threshold).abs() * window < 0.5) * window
         else:
             slope, near = (value > 0).to(value), torch.zeros_like(value)
-        return Codes(row=row, token=token, member=member, column=column, value=value * slope, slope=slope, near=near), u
+        return SparseCodes(
+            row=row, token=token, member=member, column=column, value=value * slope, slope=slope, near=near
+        ), u
 
     def _selected(self, u: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Which entries of u (B, all features) members look at: row, column, value (E,), member by member."""
@@ -215,7 +217,7 @@ class DictionaryTrainer:
         self.level[place] = lowest if level == 0 else level.lerp(lowest, 0.02)
         return lowest
 
-    def differentiate(self, z: Tensor, u: Tensor, codes: Codes) -> tuple[Tensor, Tensor]:
+    def differentiate(self, z: Tensor, u: Tensor, codes: SparseCodes) -> tuple[Tensor, Tensor]:
         """The gradients of all losses by all weights; the errors (M,) and L0 (M,) of the members."""
         B, width, M = *z.shape, len(self.members)
         active = (codes.value > 0).to(z)
@@ -260,11 +262,11 @@ class DictionaryTrainer:
             self.decoder.grad.mul_(self.thawed[:, None])
         return errors, l0
 
-    def _decode(self, codes: Codes, first: int, rows: int) -> Tensor:
+    def _decode(self, codes: SparseCodes, first: int, rows: int) -> Tensor:
         """Rows (rows, width), from row number `first` on."""
         return sparse_product(starts_of(codes.row - first, rows), codes.column, codes.value, self.decoder)
 
-    def _revive(self, u: Tensor, dead: Tensor) -> tuple[Codes | None, list[int]]:
+    def _revive(self, u: Tensor, dead: Tensor) -> tuple[SparseCodes | None, list[int]]:
         """The strongest dead features of every member with any, as codes, and those members."""
         codes, revived, B = [], [], len(u)
         counts = torch.bincount(self._member[dead], minlength=len(self.members)).tolist()
@@ -278,7 +280,7 @@ class DictionaryTrainer:
             slope = (value > 0).to(value)
             row = token + B * (len(self.members) + len(revived))
             codes.append(
-                Codes(
+                SparseCodes(
                     row=row,
                     token=token,
                     member=torch.full_like(token, place),
@@ -289,7 +291,7 @@ class DictionaryTrainer:
                 )
             )
             revived.append(place)
-        return (reduce(Codes.joined, codes) if codes else None), revived
+        return (reduce(SparseCodes.joined, codes) if codes else None), revived
 
     def _crowding(self, l0: Tensor, B: int) -> Tensor:
         """d pressure·(L0/target − 1)² / dL0, per token, of JumpReLU members (M,)."""
@@ -345,7 +347,7 @@ class DictionaryTrainer:
         return dictionaries
 
 
-def train(
+def train_dictionaries(
     members: Sequence[Member],
     plan: Plan,
     batches: Iterator[Tensor],

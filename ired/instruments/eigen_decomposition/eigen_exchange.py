@@ -53,18 +53,18 @@ def swap(frame: Frame, Y: Tensor, answers: Tensor) -> Swap:
         (values - frame.values).pow(2).sum(-1),
         (hybrid - Y).pow(2).sum((-2, -1)),
         (values - frame.values) / frame.values,
-        alignment(frame, vectors),
+        eigenvector_alignment(frame, vectors),
     )
     return Swap(*(states.array(each) for each in measures))
 
 
-def over_steps(frame: Frame, Y: Tensor, clean: Iterable[Tensor]) -> Swap:
+def swap_over_steps(frame: Frame, Y: Tensor, clean: Iterable[Tensor]) -> Swap:
     """The same for the matrices (P, n, n) of every step: arrays (S, P) and (S, P, n)."""
     rows = [swap(frame, Y, matrices) for matrices in clean]
     return Swap(*(np.stack([getattr(row, part.name) for row in rows]) for part in fields(Swap)))
 
 
-def alignment(frame: Frame, vectors: Tensor) -> Tensor:
+def eigenvector_alignment(frame: Frame, vectors: Tensor) -> Tensor:
     """Squared overlaps (P, n) of eigenvectors (P, n, n) with those of the truth of the same ranks;
     shared by a group: ‖U_gᵀ Û_g‖²/m, the mean squared cosine of the principal angles."""
     overlap = (frame.vectors.mT @ vectors).pow(2)  # row: true, column: sampled

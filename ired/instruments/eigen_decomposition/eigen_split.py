@@ -43,8 +43,8 @@ class Frame:
     def of(cls, Y: Tensor, tolerance: float = TOLERANCE) -> Frame:
         """Of symmetric positive definite Y (P, n, n); tolerance is relative to the largest eigenvalue.
 
-        Raises ValueError (see `metrics.check`) where a matrix is none."""
-        values, vectors = torch.linalg.eigh(metrics.check(Y, "true inverse"))
+        Raises ValueError (see `metrics.require_spd`) where a matrix is none."""
+        values, vectors = torch.linalg.eigh(metrics.require_spd(Y, "true inverse"))
         apart = values.diff(dim=-1) > tolerance * values[:, -1:]
         first = torch.zeros_like(values[:, :1], dtype=torch.long)
         return cls(values, vectors, torch.cat([first, apart.cumsum(-1)], dim=-1))
@@ -134,10 +134,10 @@ class Parts:
     def columns(self, axes: dict[str, Sequence]) -> dict[str, NDArray]:
         """Tidy columns, axes (name → labels) being those of the arrays, in order."""
         named = {part.name: getattr(self, part.name) for part in fields(self)}
-        return points.columns(axes, **named, share=self.share)
+        return points.tidy_columns(axes, **named, share=self.share)
 
 
-def split(frame: Frame, D: Tensor) -> Parts:
+def eigen_parts(frame: Frame, D: Tensor) -> Parts:
     """The parts of deviations D (..., P, n, n), tensors (..., P). Raises ValueError where D is not
     finite."""
     if not D.isfinite().all():
@@ -176,25 +176,25 @@ def touching_largest(profile: Tensor) -> Tensor:
 # Over landscapes
 
 
-def of_energy(energy: Energy, A: Tensor) -> Score:
+def score_of_energy(energy: Energy, A: Tensor) -> Score:
     """∇E as a score."""
     prepared = energy.prepare(A)
     return lambda y, k, epsilon: energy.coordinates.project(energy.gradient(prepared, y, k))
 
 
-def blind(y: Tensor, k: int, epsilon: Tensor) -> Tensor:
+def blind_multiple(y: Tensor, k: int, epsilon: Tensor) -> Tensor:
     """The best multiple of the state, one number for a landscape, fitted to these very points: a
     score that never sees A."""
     return y * ((y * epsilon).sum() / (y * y).sum())
 
 
-def of_answers(energy: Energy, y: Tensor) -> Score:
+def score_of_answers(energy: Energy, y: Tensor) -> Score:
     """The score of one who takes y (P, d) for the answers."""
     return lambda at, k, epsilon: (at - points.centre(energy, y, k)[:, None]) / points.sigma(energy, k)
 
 
 @torch.no_grad()
-def at_noise(
+def parts_at_noise(
     energy: Energy,
     score: Score,
     frame: Frame,
@@ -225,7 +225,7 @@ def at_noise(
             ("score error", wrong),
             ("estimate", c.scale * (clean.clamp(-clip, clip) - y0[:, None])),
         ):
-            parts = split(frame, D.transpose(0, 1).unflatten(-1, (c.n, c.n)))
+            parts = eigen_parts(frame, D.transpose(0, 1).unflatten(-1, (c.n, c.n)))
             quantities[name].append([getattr(parts, part.name).mean(0) for part in fields(parts)])
     return {
         name: Parts(*(torch.stack(part) for part in zip(*rows, strict=True))).array()
@@ -237,9 +237,9 @@ def at_noise(
 
 
 @torch.no_grad()
-def over_steps(clean: Iterable[Tensor], frame: Frame, Y: Tensor) -> Parts:
+def parts_over_steps(clean: Iterable[Tensor], frame: Frame, Y: Tensor) -> Parts:
     """Parts of (clean − Y) for the matrices (P, n, n) of every step: arrays (S, P)."""
-    rows = [split(frame, matrices.to(Y) - Y).array() for matrices in clean]
+    rows = [eigen_parts(frame, matrices.to(Y) - Y).array() for matrices in clean]
     return Parts(*(np.stack([getattr(row, part.name) for row in rows]) for part in fields(Parts)))
 
 
@@ -265,7 +265,7 @@ def aim(energy: Energy, A: Tensor, frame: Frame, y0: Tensor, y: Iterable[Tensor]
         states = states.to(y0)
         g = c.project(energy.gradient(prepared, states, int(k)))
         displacement = c.project(states) - points.centre(energy, y0, int(k))
-        rows.append(split(frame, g.unflatten(-1, (c.n, c.n))).array())
+        rows.append(eigen_parts(frame, g.unflatten(-1, (c.n, c.n))).array())
         a, b = (frame.turned(_even(v.unflatten(-1, (c.n, c.n)))) for v in (g, displacement))
         masks = (frame.together, ~frame.together)
         cosines.append([_cosine(a * mask, b * mask) for mask in masks])
@@ -282,7 +282,7 @@ def fallen(values: NDArray, share: float = 0.5, of: NDArray | None = None) -> ND
     return np.where(below.any(0), below.argmax(0), len(values))
 
 
-def curves(measures: dict[str, NDArray], rows: dict[str, Sequence], **labels: str) -> list[dict]:
+def mean_curves(measures: dict[str, NDArray], rows: dict[str, Sequence], **labels: str) -> list[dict]:
     """Means of measures (R, P) over problems, a record for each measure and row: labels, those of
     `rows` (R values each), measure, mean, low, high (Student's t, 95 %), units.
 
@@ -313,7 +313,7 @@ def curves(measures: dict[str, NDArray], rows: dict[str, Sequence], **labels: st
 
 
 @dataclass(frozen=True)
-class Against:
+class AgainstCondition:
     """A measure against the condition number: Spearman's rho over problems, and means in strata.
 
     strata: rows stratum, condition (geometric mean), mean, low, high (Student's t), units.
@@ -323,7 +323,7 @@ class Against:
     strata: list[dict[str, float]]
 
 
-def against_condition(values: NDArray, condition: NDArray, strata: int = 4) -> Against:
+def against_condition(values: NDArray, condition: NDArray, strata: int = 4) -> AgainstCondition:
     """Of values (P,) and condition numbers (P,); strata of equal size by rank, fewer where they would
     not have two problems each. Problems where the value is not defined are left out."""
     known = np.isfinite(values)
@@ -341,7 +341,7 @@ def against_condition(values: NDArray, condition: NDArray, strata: int = 4) -> A
                 "units": len(stratum),
             }
         )
-    return Against(spearman_interval(values, condition, resamples=999), rows)
+    return AgainstCondition(spearman_interval(values, condition, resamples=999), rows)
 
 
 def _even(D: Tensor) -> Tensor:

@@ -27,12 +27,12 @@ PARTS = {
 RANK = "rank of Y's eigenvalue  (1: smallest)"
 
 
-def with_captions(
+def eigen_figures(
     curves: DataFrame, landscapes: DataFrame, ends: Finals, level: float, counts: Mapping[str, int]
 ) -> dict[str, tuple[Figure, str]]:
     """P4-03's figures by name, each with its caption.
 
-    curves, landscapes: of `study.curves` and `study.scores`; ends: the final answers; level: the share of
+    curves, landscapes: of `study.walk_curves` and `study.score_parts`; ends: the final answers; level: the share of
     isotropic noise; counts: how many "problems", "controls" (problems, too) and "draws" of noise.
     """
     problems, controls, draws = (counts[name] for name in ("problems", "controls", "draws"))

@@ -15,7 +15,7 @@ from ired.instruments.eigen_decomposition.eigen_split import Frame
 SPECTRA = {"distinct": (1.0, 2.0, 4.0, 7.0), "repeated": (1.0, 3.0, 3.0, 7.0)}
 
 
-def planted(values: tuple[float, ...], count: int, generator: torch.Generator) -> Tensor:
+def planted_spectrum(values: tuple[float, ...], count: int, generator: torch.Generator) -> Tensor:
     """Symmetric matrices (count, n, n) with these eigenvalues and uniformly drawn eigenvectors."""
     n = len(values)
     Q = torch.linalg.qr(torch.randn(count, n, n, generator=generator, dtype=torch.float64)).Q
@@ -38,15 +38,15 @@ def check_eigenparts(references: References, generator: torch.Generator) -> list
     y = torch.stack([states.noised(energy, y0, k, 1, generator)[0][:, 0] for k in landscapes])
     home = torch.stack([states.centre(energy, y0, k) for k in landscapes])
     displacement = energy.coordinates.project(y - home).unflatten(-1, (n, n))
-    displaced = eigen_split.split(frame, displacement).array()
+    displaced = eigen_split.eigen_parts(frame, displacement).array()
     aimed = eigen_split.aim(energy, A, frame, y0, y, landscapes)
     wrong = states.noise(energy, len(y0), generator=generator, like=y0)
-    taken = eigen_split.of_answers(energy, y0 + wrong)
+    taken = eigen_split.score_of_answers(energy, y0 + wrong)
     exact, mistaken = (
-        eigen_split.at_noise(energy, score, frame, y0, landscapes, 200, generator)
-        for score in (eigen_split.of_energy(energy, A), taken)
+        eigen_split.parts_at_noise(energy, score, frame, y0, landscapes, 200, generator)
+        for score in (eigen_split.score_of_energy(energy, A), taken)
     )
-    error = eigen_split.split(frame, energy.coordinates.scale * wrong.unflatten(-1, (n, n))).array()
+    error = eigen_split.eigen_parts(frame, energy.coordinates.scale * wrong.unflatten(-1, (n, n))).array()
     isotropic = states.array(frame.isotropic).mean()
     return [
         compare(name, "share of the ideal gradient", displaced.share, aimed.gradient.share, 1e-9),
@@ -70,16 +70,16 @@ def check_planted_eigenparts(generator: torch.Generator) -> list[Check]:
     """Planted changes of eigenvalues, small rotations, eigenspaces, noise, exchanged halves."""
     name, checks = "eigenparts", []
     for kind, values in SPECTRA.items():
-        Y = planted(values, 200, generator)
+        Y = planted_spectrum(values, 200, generator)
         frame, n = Frame.of(Y), len(values)
         G = torch.randn(20, 200, n, n, generator=generator, dtype=torch.float64)
         K = (G - G.mT)[0] * ~frame.together
         shift = torch.diag_embed(G[1, :, 0]) + (G + G.mT)[0] * frame.together
-        changed = eigen_split.split(frame, frame.vectors @ shift @ frame.vectors.mT)
+        changed = eigen_split.eigen_parts(frame, frame.vectors @ shift @ frame.vectors.mT)
         turned = rotated(frame, Y, 1e-6 * K) - Y
-        noise = eigen_split.split(frame, (G + G.mT) / 2)
+        noise = eigen_split.eigen_parts(frame, (G + G.mT) / 2)
         level = {"distinct": 2 / (n + 1), "repeated": (1 + 3 + 1) / (n * (n + 1) / 2)}[kind]
-        small = eigen_split.split(frame, 1e-6 * G[2])
+        small = eigen_split.eigen_parts(frame, 1e-6 * G[2])
         swapped = eigen_exchange.swap(frame, Y, Y + 1e-6 * G[2])
         hybrid = eigen_exchange.swap(frame, Y, rotated(frame, Y, K))
         chance = eigen_exchange.swap(frame, Y, eigen_exchange.random_answers(frame, generator))
@@ -87,7 +87,7 @@ def check_planted_eigenparts(generator: torch.Generator) -> list[Check]:
         by_basis = float((noise.random * noise.symmetric).sum() / noise.symmetric.sum())
         checks += [
             compare(name, f"share of changed eigenvalues, {kind}", 1, changed.share, 1e-12),
-            compare(name, f"share of small rotations, {kind}", 0, eigen_split.split(frame, turned).share, 1e-8),
+            compare(name, f"share of small rotations, {kind}", 0, eigen_split.eigen_parts(frame, turned).share, 1e-8),
             compare(name, f"their angles, {kind}", K, 1e6 * eigen_split.angles(frame, turned), 1e-3),
             compare(name, f"isotropic level, {kind}", level, frame.isotropic, 1e-12),
             # 4000 matrices of 10 dimensions: five standard errors.
@@ -134,11 +134,11 @@ def _angles(generator: torch.Generator) -> list[Check]:
     """Principal angles beside scipy's, and of a planted rotation out of a leading eigenspace."""
     from scipy.linalg import subspace_angles
 
-    Y = planted(SPECTRA["distinct"], 5, generator)
+    Y = planted_spectrum(SPECTRA["distinct"], 5, generator)
     frame, Omega = Frame.of(Y), torch.zeros(5, 4, 4, dtype=torch.float64)
     Omega[:, 3, 0], Omega[:, 0, 3] = 0.3, -0.3
     out = eigen_exchange.leading_angles(frame, rotated(frame, Y, Omega), 2)
-    other = Frame.of(planted(SPECTRA["distinct"], 5, generator)).vectors
+    other = Frame.of(planted_spectrum(SPECTRA["distinct"], 5, generator)).vectors
     pairs = zip(frame.vectors[..., :2].numpy(), other[..., :2].numpy(), strict=True)
     angles = eigen_exchange.principal_angles(frame.vectors[..., :2], other[..., :2])
     return [

@@ -30,7 +30,7 @@ def per_dimension(frame: Frame, eigenvalue: NDArray, eigenvector: NDArray) -> tu
     return eigenvalue / values, eigenvector / rest
 
 
-def scores(
+def score_parts(
     energy: Energy,
     looked_at: dict[str, Score],
     frame: Frame,
@@ -39,7 +39,7 @@ def scores(
     generator: torch.Generator,
     clip: float,
 ) -> tuple[DataFrame, DataFrame]:
-    """Parts of every score at the same noised answers of every landscape (`eigen_split.at_noise`).
+    """Parts of every score at the same noised answers of every landscape (`eigen_split.parts_at_noise`).
 
     Two tables: a row for each score ("energy"; "blind" comes first), quantity, landscape and problem;
     and means with intervals: measures share, random, odd, and eigenvalue, eigenvector: the parts by
@@ -47,14 +47,14 @@ def scores(
     """
     landscapes, state = range(energy.schedule.K), generator.get_state()
     tables, rows = [], []
-    for name, score in {"blind": eigen_split.blind, **looked_at}.items():
+    for name, score in {"blind": eigen_split.blind_multiple, **looked_at}.items():
         generator.set_state(state)  # the same points for every score: comparisons are paired
-        by_quantity = eigen_split.at_noise(energy, score, frame, y0, landscapes, draws, generator, clip)
+        by_quantity = eigen_split.parts_at_noise(energy, score, frame, y0, landscapes, draws, generator, clip)
         for quantity, parts in by_quantity.items():
             axes = {"landscape": landscapes, "problem": range(len(y0))}
             tables.append(DataFrame(parts.columns(axes)).assign(energy=name, quantity=quantity))
             eigenvalue, eigenvector = per_dimension(frame, parts.eigenvalue, parts.eigenvector)
-            rows += eigen_split.curves(
+            rows += eigen_split.mean_curves(
                 {
                     "share": parts.share,
                     "random": parts.random,
@@ -80,7 +80,9 @@ class Walk:
     @classmethod
     def of(cls, clean: Tensor, frame: Frame, Y: Tensor) -> Walk:
         """From the matrices (S, P, n, n) that the states stand for."""
-        return cls(frame, eigen_split.over_steps(clean, frame, Y), eigen_exchange.over_steps(frame, Y, clean))
+        return cls(
+            frame, eigen_split.parts_over_steps(clean, frame, Y), eigen_exchange.swap_over_steps(frame, Y, clean)
+        )
 
     def table(self) -> DataFrame:
         """A row for each step and problem."""
@@ -89,7 +91,7 @@ class Walk:
         swaps = {name: getattr(self.swap, name) for name in ("values_error", "vectors_error")}
         named = {part.name: getattr(self.parts, part.name) for part in fields(Parts)}
         alignment = self.swap.alignment.mean(-1)
-        return DataFrame(states.columns(axes, **named, **swaps, alignment=alignment))
+        return DataFrame(states.tidy_columns(axes, **named, **swaps, alignment=alignment))
 
     def tables(self) -> dict[str, DataFrame | dict[str, NDArray]]:
         """What is worth keeping: steps (see `table`) and halving."""
@@ -101,7 +103,7 @@ class Walk:
         parts = self.parts
         eigenvalue, eigenvector = per_dimension(self.frame, parts.eigenvalue, parts.eigenvector)
         spectrum, directions = self._nothing()
-        return eigen_split.curves(
+        return eigen_split.mean_curves(
             {
                 "share": parts.share,
                 "random": parts.random,
@@ -150,9 +152,9 @@ def sooner(walk: Walk, early: str, late: str) -> tuple[bool, dict[str, float]]:
     return difference.high < 0, _numbers(difference) | counts | _numbers(small, "tenth_difference", "tenth_")
 
 
-def verdicts(walk: Walk, table: DataFrame, noised: DataFrame) -> dict[str, tuple[bool, dict[str, float]]]:
+def eigen_verdicts(walk: Walk, table: DataFrame, noised: DataFrame) -> dict[str, tuple[bool, dict[str, float]]]:
     """P4-03's criteria, each with the numbers behind it: from the trained model's walk, the table of
-    `finals` with "trained" among those who answered, and that of `scores`."""
+    `finals` with "trained" among those who answered, and that of `score_parts`."""
     final = table[table["who"] == "trained"]
     share, isotropic = final["share"].to_numpy(), states.array(walk.frame.isotropic)
     apart, beyond = (paired_interval(share, level) for level in (isotropic, final["random"].to_numpy()))
@@ -182,13 +184,13 @@ def _numbers(interval: Interval, what: str = "difference", ends: str = "") -> di
     return {what: interval.estimate, f"{ends}low": interval.low, f"{ends}high": interval.high}
 
 
-def curves(walks: dict[str, Walk], aims: dict[str, Aim], landscapes: Sequence[int]) -> DataFrame:
+def walk_curves(walks: dict[str, Walk], aims: dict[str, Aim], landscapes: Sequence[int]) -> DataFrame:
     """Means over problems at every step of walks, and of how gradients lie to the displacement (who is
     then "gradient …"): columns who, step, landscape, measure, mean, low, high, units."""
     rows = {"step": range(len(landscapes)), "landscape": landscapes}
     means = [row for who, walk in walks.items() for row in walk.curves(rows, who=who)]
     for who, aim in aims.items():
-        means += eigen_split.curves(
+        means += eigen_split.mean_curves(
             {
                 "share": aim.gradient.share,
                 "cosine_eigenvalue": aim.cosine_eigenvalue,
@@ -235,7 +237,7 @@ def finals(answers: dict[str, Tensor], frame: Frame, Y: Tensor, generator: torch
     for who, M in answers.items():
         axes, M, count = frame.first(len(M)), M.to(Y), len(M)
         D, exchanged = M - Y[:count], eigen_exchange.swap(axes, Y[:count], M)
-        parts = eigen_split.split(axes, D).array()
+        parts = eigen_split.eigen_parts(axes, D).array()
         profile = eigen_split.profile(axes, D)
         halves = exchanged.values_error + exchanged.vectors_error
         whole = (axes.groups[:, -half] != axes.groups[:, -half - 1]).all()
@@ -275,7 +277,7 @@ def finals(answers: dict[str, Tensor], frame: Frame, Y: Tensor, generator: torch
 
 def by_condition(table: DataFrame, measures: Sequence[str], strata: int = 4) -> DataFrame:
     """Each measure of each who's final answers against the condition number: strata (see
-    `eigen_split.Against`) with columns who, measure, rho, rho_low, rho_high."""
+    `eigen_split.AgainstCondition`) with columns who, measure, rho, rho_low, rho_high."""
     rows = []
     for (who,), answers in table.groupby(["who"], sort=False):
         for measure in measures:
@@ -292,7 +294,7 @@ def by_condition(table: DataFrame, measures: Sequence[str], strata: int = 4) -> 
     return DataFrame(rows)
 
 
-def means(ends: Finals) -> dict[str, float]:
+def eigen_metrics(ends: Finals) -> dict[str, float]:
     """Numbers to log: means by who, and Spearman's rho of three of them with the condition number."""
     measures = ["share", "swapped_share", "touching", "mse", "values_mse", "vectors_mse", "odd_share", "top_angle"]
     by = ends.table.groupby("who", sort=False)
@@ -303,13 +305,13 @@ def means(ends: Finals) -> dict[str, float]:
     return {name: float(value) for name, value in numbers.items() if np.isfinite(value)}
 
 
-def joined(D: Tensor, Y: Tensor, tolerances: Sequence[float]) -> DataFrame:
+def shares_by_tolerance(D: Tensor, Y: Tensor, tolerances: Sequence[float]) -> DataFrame:
     """The share of errors D (P, n, n) with eigenvalues joined at each tolerance, beside its isotropic
     level: columns tolerance, share, low, high, isotropic, grouped (share of problems with a group)."""
     rows = []
     for tolerance in tolerances:
         frame = Frame.of(Y, tolerance)
-        share = eigen_split.split(frame, D).array().share
+        share = eigen_split.eigen_parts(frame, D).array().share
         interval, level = student_interval(share), states.array(frame.isotropic)
         rows.append(
             {

@@ -69,13 +69,13 @@ def departure(M: Tensor) -> Departure:
     )
 
 
-def matched(Y: Tensor, M: Tensor, epsilon: Tensor) -> Tensor:
+def matched_noise(Y: Tensor, M: Tensor, epsilon: Tensor) -> Tensor:
     """Y + ε·‖M − Y‖/‖ε‖: the truths Y (P, n, n), off by as much as M (..., P, n, n), in ε's directions."""
     size = (M - Y).flatten(-2).norm(dim=-1) / epsilon.flatten(-2).norm(dim=-1)
     return Y + size[..., None, None] * epsilon
 
 
-def distances(M: Tensor, Y: Tensor) -> dict[str, NDArray]:
+def spd_distances(M: Tensor, Y: Tensor) -> dict[str, NDArray]:
     """Distances of M (..., n, n) to SPD matrices Y (..., n, n) by metric, of M's symmetric part.
 
     Infinite where M is not positive definite; the Euclidean one, which knows no cone, is always finite.
@@ -94,7 +94,7 @@ def distances(M: Tensor, Y: Tensor) -> dict[str, NDArray]:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class NoiseComparison:
     """Distances of answers to the truth beside those of matched noise, arrays (P,).
 
     wins: share of the noise draws that the answer is nearer than (a tie, or both infinitely far: ½);
@@ -106,7 +106,7 @@ class Comparison:
     log_ratio: NDArray
 
 
-def compare(answer: NDArray, noise: NDArray) -> Comparison:
+def compare_with_noise(answer: NDArray, noise: NDArray) -> NoiseComparison:
     """Distances answer (P,) beside noise (D, P), infinite where there is none."""
     answer, noise = np.asarray(answer, dtype=np.float64), np.asarray(noise, dtype=np.float64)
     tie = np.isclose(answer, noise, rtol=TIE, atol=0)  # infinite is close to infinite
@@ -116,7 +116,7 @@ def compare(answer: NDArray, noise: NDArray) -> Comparison:
     middle = logs.sum(0) / np.maximum(finite.sum(0), 1)
     usable = finite.any(0) & np.isfinite(answer)
     mine = np.log(np.maximum(np.where(usable, answer, 1.0), 1e-300))
-    return Comparison(wins, np.where(usable, mine - middle, np.nan))
+    return NoiseComparison(wins, np.where(usable, mine - middle, np.nan))
 
 
 def compare_all(M: Tensor, Y: Tensor, epsilon: Tensor) -> dict[str, list]:
@@ -124,15 +124,15 @@ def compare_all(M: Tensor, Y: Tensor, epsilon: Tensor) -> dict[str, list]:
 
     Both are compared by their symmetric parts, which are matched in size. answers, noise: median
     distances of those that have one (NaN: none); answers_without, noise_without: shares that have
-    none; nearer (with _low, _high): mean of `Comparison.wins` and its interval over problems; ratio
+    none; nearer (with _low, _high): mean of `NoiseComparison.wins` and its interval over problems; ratio
     (…): geometric mean of the ratio of distances, over `pairs` problems (NaN below two).
     """
     S = symmetric(M.double())
-    other = matched(Y, S, symmetric(epsilon))
-    answer, noise = distances(S, Y), distances(other, Y)
+    other = matched_noise(Y, S, symmetric(epsilon))
+    answer, noise = spd_distances(S, Y), spd_distances(other, Y)
     rows = []
     for name in METRICS:
-        beside = compare(answer[name], noise[name])
+        beside = compare_with_noise(answer[name], noise[name])
         usable = beside.log_ratio[np.isfinite(beside.log_ratio)]
         ratio = [np.nan] * 3
         if len(usable) > 1:
@@ -184,10 +184,10 @@ class Examined:
         }
 
 
-def examine(answers: dict[str, Tensor], Y: Tensor, epsilon: Tensor) -> Examined:
+def examine_answers(answers: dict[str, Tensor], Y: Tensor, epsilon: Tensor) -> Examined:
     """Answers (P, n, n) by maker, to problems with answers Y (P, n, n), and noise along ε (D, P, n, n)."""
     departures = {who: departure(M) for who, M in answers.items()}
-    noise = {who: departure(matched(Y, M, epsilon)) for who, M in answers.items()}
+    noise = {who: departure(matched_noise(Y, M, epsilon)) for who, M in answers.items()}
     closeness: dict[str, list] = {}
     for M in answers.values():
         for name, values in compare_all(M, Y, epsilon).items():
@@ -196,7 +196,7 @@ def examine(answers: dict[str, Tensor], Y: Tensor, epsilon: Tensor) -> Examined:
     return Examined(departures, noise, closeness)
 
 
-def along(M: Tensor, Y: Tensor, epsilon: Tensor | None = None) -> dict[str, list]:
+def step_errors(M: Tensor, Y: Tensor, epsilon: Tensor | None = None) -> dict[str, list]:
     """Columns, a row per step: departures and errors of M (S, P, n, n), answers to Y (P, n, n).
 
     With ε (P, n, n), of Y moved in direction ε as far as M is off at each step, instead of M. Means
@@ -206,7 +206,7 @@ def along(M: Tensor, Y: Tensor, epsilon: Tensor | None = None) -> dict[str, list
     """
     rows, size = [], Y.flatten(-2).norm(dim=-1)
     for step in M:
-        step = step if epsilon is None else matched(Y, step, epsilon)
+        step = step if epsilon is None else matched_noise(Y, step, epsilon)
         departed = departure(step)
         error = array((step - Y).flatten(-2).norm(dim=-1) / size)
         by_measure = {"indefinite": intervals.proportion_interval(int((~departed.definite).sum()), len(step))}
@@ -219,15 +219,15 @@ def along(M: Tensor, Y: Tensor, epsilon: Tensor | None = None) -> dict[str, list
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def over_steps(states: dict[str, Tensor], Y: Tensor, epsilon: Tensor, steps: dict[str, list]) -> DataFrame:
-    """`along` of states (S, P, n, n) by who made them, and of "noise": truths off along ε (P, n, n) by as much as
+def step_errors_by_maker(states: dict[str, Tensor], Y: Tensor, epsilon: Tensor, steps: dict[str, list]) -> DataFrame:
+    """`step_errors` of states (S, P, n, n) by who made them, and of "noise": truths off along ε (P, n, n) by as much as
     the trained model's at each step. steps: columns that name the steps."""
-    errors = {who: along(M, Y) for who, M in states.items()}
-    errors["noise"] = along(states["trained"], Y, epsilon)
+    errors = {who: step_errors(M, Y) for who, M in states.items()}
+    errors["noise"] = step_errors(states["trained"], Y, epsilon)
     return concat(DataFrame(steps | columns).assign(who=who) for who, columns in errors.items())
 
 
-def verdicts(examined: Examined) -> dict[str, tuple[bool, dict[str, float]]]:
+def spd_verdicts(examined: Examined) -> dict[str, tuple[bool, dict[str, float]]]:
     """P4-01's criteria on the answers of "trained", each with the numbers behind it."""
     trained, noise = examined.departures["trained"], examined.noise["trained"]
     share = intervals.proportion_interval(trained.definite.sum(), len(trained.definite))
@@ -248,7 +248,7 @@ def groups(A: Tensor, Y: Tensor, sampled: Tensor) -> dict[str, Tensor]:
     return {"problems": A, "answers": Y} | chosen
 
 
-def headline(examined: Examined) -> tuple[str, float, float, float]:
+def spd_headline(examined: Examined) -> tuple[str, float, float, float]:
     """What the answers of "trained" come to, with its interval: how often they are nearer to the truth than
     noise, or, where fewer than two are positive definite, how many are."""
     definite = examined.departures["trained"].definite
@@ -260,7 +260,7 @@ def headline(examined: Examined) -> tuple[str, float, float, float]:
     return ("nearer to the truth than noise of equal size, affine-invariant", *nearer)
 
 
-def means(groups: dict[str, Tensor]) -> tuple[dict[str, list], dict[str, list]]:
+def karcher_means(groups: dict[str, Tensor]) -> tuple[dict[str, list], dict[str, list]]:
     """Karcher means of groups of SPD matrices (N, n, n) under each metric, as two sets of columns.
 
     Spectra: group, metric, rank, eigenvalue (of the mean, ascending). Means: group, metric; swelling:

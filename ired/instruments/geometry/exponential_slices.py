@@ -1,7 +1,7 @@
 """Two-dimensional slices of a landscape through the exponential map of a metric.
 
 A plane of symmetric matrices through the origin is a plane of tangent vectors at the answer P = A⁻¹.
-Where `slices.measure` looks at P + τ(u a + v b) (τ = σ_k·scale/√ᾱ_k, so u, v count σ_k), these look at
+Where `slices.energy_slices` looks at P + τ(u a + v b) (τ = σ_k·scale/√ᾱ_k, so u, v count σ_k), these look at
 exp_P(t·τ(u a + v b)): the same plane, bent so that it never leaves the cone. With t = 1 this is the
 exponential map; at *equal distance* t > 0 is such that the point is as far from P in Frobenius norm as
 the straight slice's, τ √(u² + v²), so that the ideal energy is the bowl (u² + v²)/2 in both.
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ired.instruments.core import states
 from ired.instruments.geometry import geodesics, spd_states
-from ired.instruments.geometry.metrics import METRICS, Metric
+from ired.instruments.geometry.metrics import METRICS, RiemannianMetric
 from ired.instruments.landscape.slices import Directions, Slices
 from ired.model.protocol import Energy
 
@@ -73,7 +73,7 @@ def sheet(
 ) -> Sheet:
     """The plane (`symmetric_plane`) of landscape k at the answers P (P, n, n), bent by a metric.
 
-    Grid as in `slices.measure`; equal: at equal distance, else by the exponential map as it is.
+    Grid as in `slices.energy_slices`; equal: at equal distance, else by the exponential map as it is.
     """
     if resolution < 3 or resolution % 2 == 0:
         raise ValueError(f"the answer is on a grid of odd size (at least 3) only, not {resolution}")
@@ -87,7 +87,7 @@ def sheet(
 
 
 @torch.no_grad()
-def measure(energy: Energy, A: Tensor, bent: Sheet) -> Slices:
+def energy_on_sheets(energy: Energy, A: Tensor, bent: Sheet) -> Slices:
     """The energy of problems A (P, n, n) on their sheets: gap (P, G, G) to the answer's, in σ_k."""
     k, resolution, s = bent.landscape, len(bent.line), states.sigma(energy, bent.landscape)
     E = spd_states.energies(energy, A, bent.points, k)
@@ -126,7 +126,7 @@ def _vectors(P: Tensor, tau: float, plane: Directions, extent: float, resolution
     return line, tau * (grid @ plane.axes).unflatten(-1, P.shape[-2:])
 
 
-def _equal(metric: Metric, P: Tensor, V: Tensor) -> Tensor:
+def _equal(metric: RiemannianMetric, P: Tensor, V: Tensor) -> Tensor:
     """Times (P, M) at which geodesics with velocities V are ‖V‖_F from P."""
     r = V.flatten(-2).norm(dim=-1)
     high = torch.ones_like(r)

@@ -29,7 +29,7 @@ WHO = {
 }
 
 
-def with_captions(
+def spd_figures(
     steps: DataFrame,
     laws_table: Mapping[str, Sequence],
     spectra: DataFrame,
@@ -41,7 +41,7 @@ def with_captions(
     these are checked on) and "draws" of noise."""
     return {
         "path": (
-            plot_path(steps),
+            plot_spd_steps(steps),
             f"Every step of sampling {counts['problems']} problems, read as an answer; means, 95 % intervals. "
             "Dashed: the truth with isotropic noise of the size of each trained state's error.",
         ),
@@ -63,10 +63,10 @@ def with_captions(
     }
 
 
-def plot_path(steps: DataFrame) -> Figure:
+def plot_spd_steps(steps: DataFrame) -> Figure:
     """Distance from the cone, share of indefinite matrices and asymmetry over the steps of sampling.
 
-    steps: `answer_errors.along` of each of `who`, with stage, landscape and inner of every step.
+    steps: `answer_errors.step_errors` of each of `who`, with stage, landscape and inner of every step.
     """
     shown = ["error", "distance", "indefinite"] + ["asymmetry"] * bool(steps["asymmetry"].max() > 1e-9)
     figure, axes = canvas(1, len(shown), (4.6, 4.2), title="How far every step of sampling is from SPD")
@@ -106,7 +106,7 @@ def plot_path(steps: DataFrame) -> Figure:
 def plot_laws(table: dict[str, list]) -> Figure:
     """A row a law, a panel a metric: worst relative error against its tolerance.
 
-    table: `metric_laws.columns`.
+    table: `metric_laws.law_columns`.
     """
     rows = DataFrame(table)
     names = list(dict.fromkeys(rows["law"]))
@@ -155,7 +155,7 @@ def plot_laws(table: dict[str, list]) -> Figure:
 def plot_means(spectra: DataFrame, table: DataFrame) -> Figure:
     """Spectra of Karcher means under each metric, a panel per group of matrices, and how means invert.
 
-    spectra, table: `answer_errors.means`.
+    spectra, table: `answer_errors.karcher_means`.
     """
     groups = list(dict.fromkeys(spectra["group"]))
     titles = {"problems": "Problems A", "answers": "Answers A⁻¹", "sampled": "Sampled answers"}

@@ -27,13 +27,13 @@ TURNED = "0.55"  # the control: bent as much, elsewhere
 PLANES = {"random": "random plane", "gradient": "gradient PCA", "path": "sampling path"}
 
 
-def with_captions(
+def geodesic_figures(
     shapes: DataFrame, means: Mapping[str, DataFrame], pictures: Mapping[str, NDArray], problems: int, pairs: int
 ) -> dict[str, tuple[Figure, str]]:
     """P4-02's figures by name, each with its caption.
 
-    shapes: of `study.along`; means: of `study.means`, by the name of the table; pictures: of `study.all_redrawn`;
-    problems: how many; pairs: how many of a kind and problem.
+    shapes: of `study.geodesic_profiles`; means: of `study.table_means`, by the name of the table; pictures: of
+    `study.all_redrawn`; problems: how many; pairs: how many of a kind and problem.
     """
     return {
         "profiles": (

@@ -26,7 +26,7 @@ from torch import Tensor
 from ired.instruments.core import states
 from ired.instruments.core.energy_gap import above_first
 from ired.instruments.geometry import spd_states
-from ired.instruments.geometry.metrics import METRICS, Metric
+from ired.instruments.geometry.metrics import METRICS, RiemannianMetric
 from ired.model.protocol import Energy
 
 EUCLIDEAN, TURNED = "Euclidean", "turned"
@@ -79,7 +79,7 @@ class Profiles:
     def columns(self) -> dict[str, NDArray]:
         """Tidy columns, one row per landscape, metric and problem."""
         shape, c = self.rise.shape, self.curves
-        tidy = states.columns(
+        tidy = states.tidy_columns(
             {"landscape": self.landscapes, "metric": c.metrics, "problem": range(shape[-1])},
             **{name: getattr(self, name) for name in ("rise", "lower", "minimum", "position", "depth", "at_answer")},
             **{name: np.broadcast_to(getattr(c, name), shape) for name in ("departure", "length", "reach")},
@@ -101,12 +101,12 @@ class Profiles:
             shapes |= zip(names, np.quantile(values, (0.25, 0.5, 0.75), axis=2), strict=True)
         c = self.curves
         axes = {"landscape": self.landscapes, "metric": c.metrics, "fraction": c.fraction}
-        columns = states.columns(axes, **shapes)
+        columns = states.tidy_columns(axes, **shapes)
         return {"kind": np.full(shapes["low"].size, c.kind)} | columns
 
 
 @dataclass(frozen=True)
-class Convexity:
+class GeodesicConvexity:
     """Midpoint convexity between pairs of SPD matrices under M metrics; arrays (L, M, P).
 
     share: of the pairs with E(middle) ≤ (E(X) + E(Z))/2, up to rounding; bend: mean over pairs of
@@ -124,11 +124,11 @@ class Convexity:
         """Tidy columns, one row per landscape, metric and problem."""
         problems = range(self.share.shape[-1])
         axes = {"landscape": self.landscapes, "metric": self.metrics, "problem": problems}
-        tidy = states.columns(axes, share=self.share, bend=self.bend)
+        tidy = states.tidy_columns(axes, share=self.share, bend=self.bend)
         return {"kind": np.full(self.share.size, self.kind)} | tidy
 
 
-def at_distance(metric: Metric, P: Tensor, V: Tensor, r: Tensor, low: Tensor, high: Tensor) -> Tensor:
+def at_distance(metric: RiemannianMetric, P: Tensor, V: Tensor, r: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """Times t (...) in [low, high] with ‖exp_P(tV) − P‖_F = r, to 1e-10 of r's largest.
 
     By the Illinois rule on the displacement, which is ≤ r at low and ≥ r at high (or is taken to be).
@@ -157,7 +157,7 @@ def at_distance(metric: Metric, P: Tensor, V: Tensor, r: Tensor, low: Tensor, hi
 
 
 @torch.no_grad()
-def curves(
+def geodesic_curves(
     kind: str,
     P: Tensor,
     Q: Tensor,
@@ -168,7 +168,7 @@ def curves(
     """Geodesics from P (P, n, n) towards Q (P, n, n), as far as distance `reach`, or to Q if nearer.
 
     reach: (P,) or one number, Frobenius; fraction: (T,) of it, in [0, 1]. Raises ValueError for what is
-    not SPD (`metrics.check`).
+    not SPD (`metrics.require_spd`).
     """
     whole = (Q - P).flatten(-2).norm(dim=-1)
     reach = torch.minimum(whole, torch.as_tensor(reach).to(whole))
@@ -204,7 +204,7 @@ def curves(
 
 
 @torch.no_grad()
-def turned(drawn: Curves, rotations: Tensor, metric: str = "affine-invariant") -> Curves:
+def turned_curves(drawn: Curves, rotations: Tensor, metric: str = "affine-invariant") -> Curves:
     """The same with one more row, "turned": a metric's curves, bent as much towards somewhere else.
 
     What leads from the straight line's point to the metric's is conjugated with rotations (P, n, n), and
@@ -246,7 +246,7 @@ def profiles(energy: Energy, A: Tensor, drawn: Curves, landscapes: Sequence[int]
         gaps.append(gap)
         ideals.append(distance**2 / (2 * tau**2))
         where, depth = _lowest(np.broadcast_to(distance, gap.shape), gap, states.array(rounding))
-        ends.append((where / spd_states.noise_radius(energy, k), _times(distance, drawn.t, where), depth))
+        ends.append((where / spd_states.symmetric_noise_radius(energy, k), _times(distance, drawn.t, where), depth))
     gap, ideal = np.stack(gaps), np.stack(ideals)
     minimum, position, depth = (np.stack(parts) for parts in zip(*ends, strict=True))
     rise = gap.mean(-1) / ideal.mean(-1).clip(1e-300)[:, None]
@@ -272,7 +272,7 @@ def midpoints(X: Tensor, Z: Tensor, metrics: Sequence[str] = tuple(METRICS)) -> 
 
 
 @torch.no_grad()
-def convexity(
+def geodesic_convexity(
     energy: Energy,
     A: Tensor,
     kind: str,
@@ -280,7 +280,7 @@ def convexity(
     Z: Tensor,
     landscapes: Sequence[int],
     metrics: Sequence[str] = tuple(METRICS),
-) -> Convexity:
+) -> GeodesicConvexity:
     """Midpoint convexity between S equal pairs X, Z (P, S, n, n) under each metric."""
     count = X.shape[1]
     middles = midpoints(X, Z, metrics).transpose(0, 1).flatten(1, 2)
@@ -294,7 +294,7 @@ def convexity(
         share.append((slack >= -rounding[:, None]).double().mean(-1))
         unit = squares / (8 * spd_states.noise_scale(energy, k) ** 2)
         bend.append(states.array(slack / states.sigma(energy, k)).mean(-1) / unit.mean(-1))
-    return Convexity(
+    return GeodesicConvexity(
         kind=kind,
         metrics=tuple(metrics),
         landscapes=np.array(landscapes),
@@ -303,7 +303,7 @@ def convexity(
     )
 
 
-def displacement(metric: Metric, P: Tensor, V: Tensor, t: Tensor) -> Tensor:
+def displacement(metric: RiemannianMetric, P: Tensor, V: Tensor, t: Tensor) -> Tensor:
     """‖exp_P(tV) − P‖_F (...)."""
     return (metric.exp(P, t[..., None, None] * V) - P).flatten(-2).norm(dim=-1)
 

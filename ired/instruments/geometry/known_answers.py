@@ -16,7 +16,7 @@ from ired.instruments.geometry import answer_errors, metric_laws, metrics
 def check_spd_laws(generator: torch.Generator) -> list[Check]:
     """Each metric keeps its laws on random problems, and has the distances that are known by hand."""
     name, (A,) = "spd_laws", _problems(1, 6, 4, generator)
-    laws = metric_laws.check(A, generator, library=0)  # SETUP-4 is not to wait for other libraries
+    laws = metric_laws.spd_laws(A, generator, library=0)  # SETUP-4 is not to wait for other libraries
     checks = [
         Check(name, f"{law.metric}: {law.law}", expected=0.0, measured=law.error, tolerance=law.tolerance)
         for law in laws
@@ -69,7 +69,7 @@ def check_spd_answers(generator: torch.Generator) -> list[Check]:
     end, near = symmetric(Y @ E @ Y), torch.tensor([0.05])
     small = metrics.METRICS["affine-invariant"].geodesic(Y, end, near)[:, 0]
     epsilon = symmetric(torch.randn(9, len(Y), n, n, generator=generator, dtype=torch.float64))
-    noise = answer_errors.matched(Y, small, epsilon)
+    noise = answer_errors.matched_noise(Y, small, epsilon)
     size = [states.array((M - Y).flatten(-2).norm(dim=-1)) for M in (small, noise)]
     checks.append(compare(name, "size of matched noise", *size, 1e-12))
     for what, M, expected, tolerance in (
@@ -87,7 +87,7 @@ def check_spd_answers(generator: torch.Generator) -> list[Check]:
                 name, f"{what}: Euclidean, by construction", expected=0.5, measured=compared["nearer"][3], tolerance=0.0
             )
         )
-    by_hand = answer_errors.compare(
+    by_hand = answer_errors.compare_with_noise(
         np.array([1.0, np.inf, np.inf, 2.0]),
         np.array([[2.0, 1.0, np.inf, 2.0], [np.inf, 4.0, np.inf, 1.0]]),
     )
@@ -98,7 +98,7 @@ def check_spd_answers(generator: torch.Generator) -> list[Check]:
     # Half of the answers 1, half 4: means 2, (3/2)² and 5/2 under the three kinds of metrics.
     numbers = torch.tensor([1.0, 4, 1, 4], dtype=torch.float64)
     mixed = numbers[:, None, None] * torch.eye(2, dtype=torch.float64)
-    spectra, table = answer_errors.means({"problems": mixed, "answers": metrics.power(mixed, -1)})
+    spectra, table = answer_errors.karcher_means({"problems": mixed, "answers": metrics.power(mixed, -1)})
     means = np.array(spectra["eigenvalue"]).reshape(4, 2, 2)[:, 0]
     expected = np.array([[2], [2], [2.25], [2.5]])
     checks.append(compare(name, "Karcher means by hand", expected, means, 1e-10))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ired.instruments.core import states
 from ired.instruments.core.check import Check, compare
-from ired.instruments.core.reference_energies import Around, References
+from ired.instruments.core.reference_energies import References, WrappedEnergy
 from ired.instruments.geometry import exponential_slices, geodesics, riemannian_hessian, spd_states
 from ired.instruments.geometry.metrics import METRICS
 from ired.instruments.landscape import slices
@@ -19,7 +19,7 @@ from ired.model.protocol import Energy
 STEP = 1e-5
 
 
-class OfMatrices(Around):
+class OfMatrices(WrappedEnergy):
     """σ_k·f(Y, A⁻¹) of the matrix Y that a state stands for, f and its gradient in closed form.
 
     The Hessian is that of central differences of the gradient.
@@ -91,10 +91,10 @@ def check_geodesics(references: References, generator: torch.Generator) -> list[
     """Equal distance, lowest points and midpoint convexity where they are known."""
     name, ideal, A, k = "geodesics", references.ideal, references.A, 3
     Y = symmetric_inverse(A)
-    X, reach = spd_states.perturbed(Y, spd_states.noise_radius(ideal, 0), 4, generator)
+    X, reach = spd_states.perturbed(Y, spd_states.symmetric_noise_radius(ideal, 0), 4, generator)
     departure = (X - Y[:, None]).flatten(-2).norm(dim=-1)
     line = np.linspace(0, 1, 17)
-    drawn = geodesics.curves("A", Y, A, reach, line)
+    drawn = geodesics.geodesic_curves("A", Y, A, reach, line)
     walked = (drawn.points - Y[:, None]).flatten(-2).norm(dim=-1)
     along = geodesics.profiles(ideal, A, drawn, [k])
     checks = [
@@ -112,15 +112,15 @@ def check_geodesics(references: References, generator: torch.Generator) -> list[
             name,
             "share of noise far below the cone's width that stays in it",
             1,
-            spd_states.inside(_Still(ideal), Y, [0], 8, generator),
+            spd_states.share_inside_cone(_Still(ideal), Y, [0], 8, generator),
             0,
         ),
     ]
 
     # From half the answer to twice the answer, all metrics' geodesics are multiples of it.
-    multiples = geodesics.curves("multiples", Y / 2, 2 * Y, np.inf, np.linspace(0, 1, 33))
+    multiples = geodesics.geodesic_curves("multiples", Y / 2, 2 * Y, np.inf, np.linspace(0, 1, 33))
     profiles = geodesics.profiles(ideal, A, multiples, [k])
-    half = states.array(Y.flatten(1).norm(dim=1)) / 2 / spd_states.noise_radius(ideal, k)
+    half = states.array(Y.flatten(1).norm(dim=1)) / 2 / spd_states.symmetric_noise_radius(ideal, k)
     root = 2**0.5
     known = {
         "affine-invariant": 0.5,
@@ -135,7 +135,7 @@ def check_geodesics(references: References, generator: torch.Generator) -> list[
     ]
 
     small, large = (c * Y[:, None] for c in (0.05, 0.3))
-    bent = geodesics.convexity(references.algebraic, A, "multiples", small, large, [0])
+    bent = geodesics.geodesic_convexity(references.algebraic, A, "multiples", small, large, [0])
     # E is n ᾱ (c − 1)²/2 at cA⁻¹; at the geometric middle it lies above the mean of the ends.
     low, high, middle = ((c - 1) ** 2 for c in (0.05, 0.3, 0.015**0.5))
     expected = {"affine-invariant": ((low + high) / 2 - middle) / (0.25**2 / 4), "Euclidean": 1.0}
@@ -152,7 +152,9 @@ def check_geodesics(references: References, generator: torch.Generator) -> list[
                 1e-8,
             )
         )
-    flat = geodesics.convexity(LogDeterminant(ideal), A, "pairs", X[:, :2], X[:, 2:], [k], ["affine-invariant"])
+    flat = geodesics.geodesic_convexity(
+        LogDeterminant(ideal), A, "pairs", X[:, :2], X[:, 2:], [k], ["affine-invariant"]
+    )
     checks.append(compare(name, "bend of log det between affine-invariant midpoints", 0, flat.bend, 1e-8))
     return checks
 
@@ -176,7 +178,7 @@ def check_riemannian(references: References, generator: torch.Generator) -> list
             )
             for i, metric in enumerate(both)
         ]
-    X = spd_states.perturbed(Y, spd_states.noise_radius(ideal, 0), 1, generator)[0][:, 0]
+    X = spd_states.perturbed(Y, spd_states.symmetric_noise_radius(ideal, 0), 1, generator)[0][:, 0]
     level = _affine(LogDeterminant(ideal), A, X, k)
     n = A.shape[-1]
     checks += [
@@ -209,15 +211,15 @@ def check_tangent(references: References, generator: torch.Generator) -> list[Ch
     least = torch.linalg.eigvalsh(Y)[:, 0].min().item()
     extent = 0.5 * least / spd_states.noise_scale(ideal, k)
     grid = {"extent": extent, "resolution": 5}
-    flat = slices.measure(references.algebraic, A, y0, k, plane, **grid)
-    bent = exponential_slices.measure(
+    flat = slices.energy_slices(references.algebraic, A, y0, k, plane, **grid)
+    bent = exponential_slices.energy_on_sheets(
         references.algebraic, A, exponential_slices.sheet(ideal, Y, k, plane, "Euclidean", **grid)
     )
     checks.append(compare(name, "the Euclidean slice: the straight one", flat.gap, bent.gap, 1e-8))
 
     u, v = np.meshgrid(flat.u, flat.u)
     bent = exponential_slices.sheet(ideal, Y, k, plane, "affine-invariant", equal=False, **grid)
-    log = exponential_slices.measure(LogDeterminant(ideal), A, bent)
+    log = exponential_slices.energy_on_sheets(LogDeterminant(ideal), A, bent)
     a, b = (axis.unflatten(-1, Y.shape[-2:]) for axis in plane.axes.unbind(1))
     # log det exp_P(V) = log det P + tr P⁻¹V.
     slope = [states.array((A * axis).sum((-2, -1)))[:, None, None] for axis in (a, b)]
@@ -228,7 +230,9 @@ def check_tangent(references: References, generator: torch.Generator) -> list[Ch
     u = np.linspace(-2, 2, 5)
     bowl = (u**2 + u[:, None] ** 2) / 2
     for metric in ("affine-invariant", "log-Euclidean"):
-        sheet = exponential_slices.measure(ideal, A, exponential_slices.sheet(ideal, Y, k, plane, metric, **wide))
+        sheet = exponential_slices.energy_on_sheets(
+            ideal, A, exponential_slices.sheet(ideal, Y, k, plane, metric, **wide)
+        )
         checks.append(compare(name, f"the ideal bowl at equal distance, {metric}", bowl, sheet.gap, 1e-6))
     return checks
 
@@ -237,7 +241,7 @@ def _affine(energy: Energy, A: Tensor, Y: Tensor, k: int) -> riemannian_hessian.
     return riemannian_hessian.curvature(energy, A, Y, [k], "point", ["affine-invariant"])
 
 
-class _Still(Around):
+class _Still(WrappedEnergy):
     """An energy on coordinates so fine that noise hardly moves a matrix."""
 
     def __init__(self, energy: Energy):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ired.instruments.core.states import array, symmetric
 from ired.instruments.geometry import metrics
-from ired.instruments.geometry.metrics import METRICS, Metric
+from ired.instruments.geometry.metrics import METRICS, RiemannianMetric
 
 TOLERANCE = 1e-8
 BROKEN = 1e-3  # a law that does not hold is off by more than this for some matrix
@@ -48,13 +48,13 @@ class Law:
         return f"{self.metric}: {self.law}: {self.error:.2e}, expected {sign} {self.tolerance:g}"
 
 
-def columns(laws: list[Law]) -> dict[str, list]:
+def law_columns(laws: list[Law]) -> dict[str, list]:
     """Tidy columns, one row per law and metric."""
     rows = [asdict(law) | {"holds": law.holds} for law in laws]
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def check(A: Tensor, generator: torch.Generator, library: int = 8) -> list[Law]:
+def spd_laws(A: Tensor, generator: torch.Generator, library: int = 8) -> list[Law]:
     """All laws on problems A (P, n, n), 4 ≤ P, and their inverses.
 
     `library` problems are shown to other libraries, one of which takes seconds to import (0: none).
@@ -63,18 +63,18 @@ def check(A: Tensor, generator: torch.Generator, library: int = 8) -> list[Law]:
     """
     if len(A) < 4:
         raise ValueError(f"the laws need at least 4 problems, not {len(A)}")
-    A = metrics.check(A.double(), "problem")
+    A = metrics.require_spd(A.double(), "problem")
     laws = [
         *(law for metric in METRICS.values() for law in riemannian(metric, A)),
         *invariances(A, generator),
-        *means(A),
+        *mean_laws(A),
         *(libraries(A[:library]) if library else ()),
     ]
     order = {name: i for i, name in enumerate(METRICS)}
     return sorted(laws, key=lambda law: order[law.metric])
 
 
-def riemannian(metric: Metric, A: Tensor) -> Iterator[Law]:
+def riemannian(metric: RiemannianMetric, A: Tensor) -> Iterator[Law]:
     """What every Riemannian metric promises, between each problem P and the next ones Q, R, S."""
     P, Q, R, S = (A.roll(-shift, 0) for shift in range(4))
     name, far = metric.name, metric.distance(P, Q)
@@ -152,7 +152,7 @@ def invariances(A: Tensor, generator: torch.Generator) -> Iterator[Law]:
         )
 
 
-def means(A: Tensor) -> Iterator[Law]:
+def mean_laws(A: Tensor) -> Iterator[Law]:
     """Karcher means: of matrices that commute, of two, of many, and of inverses.
 
     Eigenvalues of commuting matrices are averaged one by one: as the exponential of the mean logarithm

@@ -41,7 +41,7 @@ ROUNDS = 500  # of gradient descent for Karcher means
 STILL = 1e-12  # norm of the mean logarithm at which it stops
 
 
-def check(M: Tensor, what: str = "matrix", tolerance: float = ASYMMETRY) -> Tensor:
+def require_spd(M: Tensor, what: str = "matrix", tolerance: float = ASYMMETRY) -> Tensor:
     """M (..., n, n) as it is, if all its matrices are finite, symmetric and positive definite.
 
     Raises ValueError naming the first that is not, with its smallest eigenvalue; asymmetry counts
@@ -53,7 +53,7 @@ def check(M: Tensor, what: str = "matrix", tolerance: float = ASYMMETRY) -> Tens
 
 def logm(P: Tensor) -> Tensor:
     """The symmetric logarithm of P."""
-    return symmetric(ask(library().logmh, check(P)))
+    return symmetric(ask(library().logmh, require_spd(P)))
 
 
 def expm(S: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ def expm(S: Tensor) -> Tensor:
 
 def power(P: Tensor, exponent: float) -> Tensor:
     """The SPD power P^exponent."""
-    return symmetric(ask(lambda matrix: library().powermh(matrix, exponent), check(P)))
+    return symmetric(ask(lambda matrix: library().powermh(matrix, exponent), require_spd(P)))
 
 
 def nearest(M: Tensor, floor: float = 0.0) -> Tensor:
@@ -79,12 +79,12 @@ def nearest(M: Tensor, floor: float = 0.0) -> Tensor:
 
 def border(P: Tensor, V: Tensor) -> Tensor:
     """How far (...) the straight lines from P along V and −V both stay in the cone, in units of V."""
-    ends = ask(space("SPDEuclideanMetric", P.shape[-1]).metric.exp_domain, V, check(P))
+    ends = ask(space("SPDEuclideanMetric", P.shape[-1]).metric.exp_domain, V, require_spd(P))
     return ends.abs().amin(-1)  # of a line that never leaves it, geomstats puts both ends at −∞
 
 
 @dataclass(frozen=True)
-class Metric:
+class RiemannianMetric:
     """A Riemannian metric on SPD(n). Tangent vectors are symmetric matrices; m = n(n+1)/2.
 
     name: ours; kind: the name of geomstats' class.
@@ -95,24 +95,24 @@ class Metric:
 
     def distance(self, P: Tensor, Q: Tensor) -> Tensor:
         """Geodesic distance (...)."""
-        return ask(self._peer(P).squared_dist, check(P), check(Q)).clamp_min(0).sqrt()
+        return ask(self._peer(P).squared_dist, require_spd(P), require_spd(Q)).clamp_min(0).sqrt()
 
     def log(self, P: Tensor, Q: Tensor) -> Tensor:
         """Velocity at P of the geodesic that reaches Q at time 1."""
-        return symmetric(ask(self._peer(P).log, check(Q), check(P)))
+        return symmetric(ask(self._peer(P).log, require_spd(Q), require_spd(P)))
 
     def exp(self, P: Tensor, V: Tensor) -> Tensor:
         """Where the geodesic from P with velocity V is at time 1.
 
         Raises ValueError where it has left the cone by then (Bures-Wasserstein, Euclidean).
         """
-        return symmetric(ask(self._peer(P).exp, _symmetric(V, "tangent vector"), check(P)))
+        return symmetric(ask(self._peer(P).exp, _symmetric(V, "tangent vector"), require_spd(P)))
 
     def transport(self, P: Tensor, Q: Tensor, V: Tensor) -> Tensor:
         """V, tangent at P, transported in parallel along the geodesic from P to Q."""
         _symmetric(V, "tangent vector")
         move = self._peer(P).parallel_transport
-        return symmetric(ask_in_a_row(lambda v, p, q: move(v, p, end_point=q), V, check(P), check(Q)))
+        return symmetric(ask_in_a_row(lambda v, p, q: move(v, p, end_point=q), V, require_spd(P), require_spd(Q)))
 
     def geodesic(self, P: Tensor, Q: Tensor, t: Tensor) -> Tensor:
         """Points (..., T, n, n) at times t (T,) in [0, 1] on the geodesic with P at 0 and Q at 1.
@@ -122,7 +122,7 @@ class Metric:
         if not ((t >= 0) & (t <= 1)).all():
             raise ValueError(f"a geodesic leads from time 0 to time 1, not to {t.tolist()}")
         line, times = self._peer(P).geodesic, t.to(P).cpu().numpy()
-        return symmetric(ask_in_a_row(lambda p, q: line(p, end_point=q)(times), check(P), check(Q)))
+        return symmetric(ask_in_a_row(lambda p, q: line(p, end_point=q)(times), require_spd(P), require_spd(Q)))
 
     def mean(self, X: Tensor) -> Tensor:
         """Karcher mean (n, n) of X (N, n, n): where the logarithms of X sum to 0.
@@ -132,7 +132,7 @@ class Metric:
         from geomstats.learning.frechet_mean import FrechetMean
 
         fit = FrechetMean(space(self.kind, X.shape[-1]))
-        points = check(X).cpu().numpy()
+        points = require_spd(X).cpu().numpy()
         if hasattr(fit, "set"):  # what has a closed form (the Euclidean mean) has nothing to set
             # It stops at a squared norm of epsilon times the manifold's dimension, and epsilon is 1e-4 unless set.
             fit.set(init_point=points.mean(0), max_iter=ROUNDS, epsilon=STILL**2 / fit.space.dim)
@@ -145,7 +145,7 @@ class Metric:
 
     def inner(self, P: Tensor, V: Tensor, W: Tensor) -> Tensor:
         """⟨V, W⟩ (...) at P."""
-        return ask(self._peer(P).inner_product, V, W, check(P))
+        return ask(self._peer(P).inner_product, V, W, require_spd(P))
 
     def raise_index(self, P: Tensor, G: Tensor) -> Tensor:
         """The Riemannian gradient at P of a function whose Euclidean gradient there is symmetric G."""
@@ -191,7 +191,7 @@ class Metric:
         return self._weights(values)[..., None, :, :] * unit
 
 
-class AffineInvariant(Metric):
+class AffineInvariant(RiemannianMetric):
     def _weights(self, values: Tensor) -> Tensor:
         root = values.sqrt()
         return root[..., :, None] * root[..., None, :]
@@ -201,7 +201,7 @@ class AffineInvariant(Metric):
         return (0.5 / values)[..., None, :, None].expand(*values.shape[:-1], n, n, n)
 
 
-class LogEuclidean(Metric):
+class LogEuclidean(RiemannianMetric):
     def _weights(self, values: Tensor) -> Tensor:
         return exponential_quotients(values.log())
 
@@ -216,7 +216,7 @@ class LogEuclidean(Metric):
         return second / (w[..., :, :, None] * w[..., None, :, :])
 
 
-class BuresWasserstein(Metric):
+class BuresWasserstein(RiemannianMetric):
     def distance(self, P: Tensor, Q: Tensor) -> Tensor:
         """Geodesic distance (...), ours.
 
@@ -225,15 +225,15 @@ class BuresWasserstein(Metric):
         """
         # With P = LLᵀ, the optimal map from N(0, P) to N(0, Q) is T = L⁻ᵀ(LᵀQL)^½L⁻¹: this is ‖(T − I)L‖.
         L = _cholesky(P)
-        values, U = _spectrum(symmetric(L.mT @ check(Q) @ L))
+        values, U = _spectrum(symmetric(L.mT @ require_spd(Q) @ L))
         middle = symmetric((U * values.sqrt()[..., None, :]) @ U.mT)
         return (torch.linalg.solve_triangular(L.mT, middle, upper=True) - L).flatten(-2).norm(dim=-1)
 
     def exp(self, P: Tensor, V: Tensor) -> Tensor:
-        """As in `Metric`. geomstats goes on beyond the cone's border, where I + L is no longer definite."""
+        """As in `RiemannianMetric`. geomstats goes on beyond the cone's border, where I + L is no longer definite."""
         values, U = _spectrum(P)
         lift = U @ ((U.mT @ _symmetric(V, "tangent vector") @ U) / sums(values)) @ U.mT
-        check(symmetric(torch.eye(P.shape[-1]).to(P) + lift), "end of a Bures-Wasserstein geodesic")
+        require_spd(symmetric(torch.eye(P.shape[-1]).to(P) + lift), "end of a Bures-Wasserstein geodesic")
         return super().exp(P, V)
 
     def _weights(self, values: Tensor) -> Tensor:
@@ -244,10 +244,10 @@ class BuresWasserstein(Metric):
         return values[..., None, :, None] / (pairs[..., :, :, None] * pairs[..., None, :, :])
 
 
-class Euclidean(Metric):
+class Euclidean(RiemannianMetric):
     def exp(self, P: Tensor, V: Tensor) -> Tensor:
-        """As in `Metric`. geomstats goes on beyond the cone's border."""
-        return check(super().exp(P, V), "end of a straight line")
+        """As in `RiemannianMetric`. geomstats goes on beyond the cone's border."""
+        return require_spd(super().exp(P, V), "end of a straight line")
 
     def _weights(self, values: Tensor) -> Tensor:
         return torch.ones_like(sums(values))
@@ -257,7 +257,7 @@ class Euclidean(Metric):
         return torch.zeros_like(values)[..., None, None].expand(*values.shape[:-1], n, n, n)
 
 
-METRICS: dict[str, Metric] = {
+METRICS: dict[str, RiemannianMetric] = {
     metric.name: metric
     for metric in (
         AffineInvariant("affine-invariant", "SPDAffineMetric"),

@@ -69,7 +69,7 @@ class Curvature:
         )
         shape = self.gradient.shape
         axes = {"landscape": self.landscapes, "metric": self.metrics, "problem": range(shape[-1])}
-        tidy = states.columns(axes, **{name: getattr(self, name) for name in names})
+        tidy = states.tidy_columns(axes, **{name: getattr(self, name) for name in names})
         return {"place": np.full(self.gradient.size, self.place)} | tidy
 
 
@@ -86,7 +86,7 @@ def curvature(
     """Gradients and Hessians of problems A (P, n, n) at SPD matrices Y (P, n, n).
 
     Float64 only. `memory` bounds the bytes that Euclidean Hessians take at once. Raises ValueError for
-    what is not SPD (`metrics.check`).
+    what is not SPD (`metrics.require_spd`).
     """
     states.demand_double(Y, "signs of eigenvalues")
     P0 = torch.linalg.inv(A)
@@ -120,7 +120,7 @@ def derivatives(energy: Energy, A: Tensor, Y: Tensor, k: int) -> tuple[Tensor, T
     The third, (P,), is the share of the gradient's square in antisymmetric directions, which the first
     leaves out: symmetric matrices do not move there.
     """
-    y, n = spd_states.states(energy, Y, k), Y.shape[-1]
+    y, n = spd_states.states_of_matrices(energy, Y, k), Y.shape[-1]
     factor = energy.schedule.sqrt_alpha_bar[k].item() / energy.coordinates.scale
     s = states.sigma(energy, k)
     whole = energy.gradient(energy.prepare(A), y, k) * (factor / s)

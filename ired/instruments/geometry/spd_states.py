@@ -27,13 +27,13 @@ def noise_scale(energy: Energy, k: int) -> float:
     return points.sigma(energy, k) * energy.coordinates.scale / energy.schedule.sqrt_alpha_bar[k].item()
 
 
-def noise_radius(energy: Energy, k: int) -> float:
+def symmetric_noise_radius(energy: Energy, k: int) -> float:
     """τ_k √(n(n+1)/2): the Frobenius norm that the symmetric part of noise typically has."""
     n = energy.coordinates.n
     return noise_scale(energy, k) * math.sqrt(n * (n + 1) / 2)
 
 
-def states(energy: Energy, Y: Tensor, k: int) -> Tensor:
+def states_of_matrices(energy: Energy, Y: Tensor, k: int) -> Tensor:
     """What matrices Y (..., n, n) are in landscape k: √ᾱ_k·encode(Y), (..., d)."""
     return points.centre(energy, energy.coordinates.encode(Y), k)
 
@@ -47,7 +47,9 @@ def symmetric_noise(Y: Tensor, count: int, generator: torch.Generator) -> Tensor
     return (drawn.to(Y) @ points.symmetric_basis(n, Y)).unflatten(-1, (n, n))
 
 
-def inside(energy: Energy, Y: Tensor, landscapes: Sequence[int], draws: int, generator: torch.Generator) -> NDArray:
+def share_inside_cone(
+    energy: Energy, Y: Tensor, landscapes: Sequence[int], draws: int, generator: torch.Generator
+) -> NDArray:
     """(L, P): share of noised answers Y + τ_k·noise, symmetric parts, that are positive definite."""
     E = symmetric_noise(Y, draws, generator)
     shares = [
@@ -75,7 +77,7 @@ def perturbed(
 def energies(energy: Energy, A: Tensor, Y: Tensor, k: int) -> Tensor:
     """E (P, M) of matrices Y (P, M, n, n) in landscape k, a few problems at a time."""
     rows = torch.arange(len(A), device=A.device).split(max(1, STATES // Y.shape[1]))
-    parts = [energy.energy(energy.prepare(A[batch]), states(energy, Y[batch], k), k) for batch in rows]
+    parts = [energy.energy(energy.prepare(A[batch]), states_of_matrices(energy, Y[batch], k), k) for batch in rows]
     return torch.cat(parts)
 
 

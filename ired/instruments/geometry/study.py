@@ -35,7 +35,7 @@ MEASURES = {
 COMPLETE = ("affine-invariant", "log-Euclidean")  # metrics whose exponential map is defined everywhere
 
 
-def targets(energy: Energy, A: Tensor, perturbed: Tensor, walked: Paths) -> tuple[Targets, dict[str, float]]:
+def geodesic_targets(energy: Energy, A: Tensor, perturbed: Tensor, walked: Paths) -> tuple[Targets, dict[str, float]]:
     """What geodesics lead to, as (rows of problems (R,), SPD matrices (R, n, n)); and how many.
 
     perturbed (P, D, n, n). walked: sampling paths of (at least) the P problems. The start of a path is
@@ -64,7 +64,7 @@ def targets(energy: Energy, A: Tensor, perturbed: Tensor, walked: Paths) -> tupl
     return {kind: pair for kind, pair in goals.items() if len(pair[0].unique()) > 1}, numbers
 
 
-def along(
+def geodesic_profiles(
     energies: Mapping[str, Energy],
     A: Tensor,
     Y: Tensor,
@@ -82,11 +82,11 @@ def along(
     line, table, shape = np.linspace(0, 1, steps), [], []
     for kind, (rows, Q) in goals.items():
         at = rows.to(A.device)
-        near = geodesics.curves(kind, Y[at], Q, reach[at], line)
-        whole = geodesics.curves(kind, Y[at], Q, float("inf"), line**2)
+        near = geodesics.geodesic_curves(kind, Y[at], Q, reach[at], line)
+        whole = geodesics.geodesic_curves(kind, Y[at], Q, float("inf"), line**2)
         turn = rotations(len(rows), Y.shape[-1], generator).to(Y)
         for view, drawn in (("near", near), ("whole", whole)):
-            drawn = geodesics.turned(drawn, turn)
+            drawn = geodesics.turned_curves(drawn, turn)
             for name, energy in energies.items():
                 along_curves = geodesics.profiles(energy, A[at], drawn, landscapes)
                 columns = DataFrame(along_curves.columns()).assign(energy=name, view=view)
@@ -95,7 +95,7 @@ def along(
     return concat(table, ignore_index=True), concat(shape, ignore_index=True)
 
 
-def between(
+def pair_convexity(
     energies: Mapping[str, Energy],
     A: Tensor,
     pairs: Mapping[str, tuple[Tensor, Tensor]],
@@ -103,7 +103,7 @@ def between(
 ) -> DataFrame:
     """Midpoint convexity between pairs (P, S, n, n), by kind."""
     tables = [
-        DataFrame(geodesics.convexity(energy, A, kind, X, Z, landscapes).columns()).assign(energy=name)
+        DataFrame(geodesics.geodesic_convexity(energy, A, kind, X, Z, landscapes).columns()).assign(energy=name)
         for name, energy in energies.items()
         for kind, (X, Z) in pairs.items()
     ]
@@ -189,15 +189,15 @@ def redrawn(
     """
     reference, then = next(iter(energies.values())), known["gap"].numpy()[: len(A)]
     y0, extent, resolution = reference.coordinates.encode(Y), float(known["line"][-1]), len(known["line"])
-    now = slices.measure(reference, A, y0, 0, plane, extent, resolution).gap[: len(then)]
+    now = slices.energy_slices(reference, A, y0, 0, plane, extent, resolution).gap[: len(then)]
     difference = float(np.abs(now - then[: len(now)]).max() / np.abs(then).max())
     plane, size = exponential_slices.symmetric_plane(reference, plane)
     sheets = {m: exponential_slices.sheet(reference, Y, 0, plane, m, extent, resolution) for m in COMPLETE}
     low = exponential_slices.smallest(reference, Y[:pictured], 0, _first(plane, pictured), extent, resolution)
     pictures, tables = {f"{plane.kind}.smallest": low.astype(np.float32)}, []
     for name, energy in energies.items():
-        measured = {metric: exponential_slices.measure(energy, A, sheet) for metric, sheet in sheets.items()}
-        measured["Euclidean"] = slices.measure(energy, A, y0, 0, plane, extent, resolution)
+        measured = {metric: exponential_slices.energy_on_sheets(energy, A, sheet) for metric, sheet in sheets.items()}
+        measured["Euclidean"] = slices.energy_slices(energy, A, y0, 0, plane, extent, resolution)
         for metric, gaps in measured.items():
             shape = DataFrame(slices.shape_of(gaps).columns())
             tables.append(shape.assign(energy=name, metric=metric, symmetric=size.mean(-1)))
@@ -226,13 +226,13 @@ def all_redrawn(
     return concat(tables, ignore_index=True), arrays, differences
 
 
-def means(name: str, table: DataFrame) -> DataFrame:
+def table_means(name: str, table: DataFrame) -> DataFrame:
     """Means over problems, with intervals, of the table that MEASURES has by that name."""
     cell, measures = MEASURES[name]
     return summarise(table, [*cell, "energy", "landscape", "metric"], measures)
 
 
-def headline(curvature: DataFrame) -> tuple[str, float, float, float]:
+def geodesic_headline(curvature: DataFrame) -> tuple[str, float, float, float]:
     """What the metric saves the trained energy at the answers of k = 0, on average, with its interval."""
     saved = mean_interval(_saved(curvature)["trained"])
     words = "log₁₀ of the condition number that the affine-invariant metric saves, k=0"
@@ -243,7 +243,7 @@ def _saved(curvature: DataFrame) -> dict[str, NDArray]:
     return _by_energy(curvature, "saved", place="answer", landscape=0)
 
 
-def verdicts(
+def geodesic_verdicts(
     profiles: DataFrame, convexity: DataFrame, curvature: DataFrame
 ) -> dict[str, tuple[bool, dict[str, float]]]:
     """P4-02's criteria on the trained energy, each with the numbers behind it."""

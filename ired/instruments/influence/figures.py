@@ -11,7 +11,7 @@ from ired.instruments.influence.outcomes import OUTCOMES
 from ired.instruments.influence.removal import ARMS
 from ired.plotting.axes import plain_ticks
 from ired.plotting.plots import dots, heat_map, legend_below, matrix
-from ired.plotting.style import COLOURS, DIVERGING, canvas, centred
+from ired.plotting.style import COLOURS, DIVERGING, canvas, centred_norm
 
 NAMES = {
     "gauss_newton": "Gauss–Newton",
@@ -58,14 +58,14 @@ def influence_figures(
         ),
         (
             "matrices",
-            plot_matrices(A[N:], A[:N], helps, (kappa[1], kappa[0])),
+            plot_influential_matrices(A[N:], A[:N], helps, (kappa[1], kappa[0])),
             "Gauss–Newton influence on "
             "the score error; numbers: help over the largest |help| for this test problem. κ: condition "
             "number.",
         ),
         (
             "properties",
-            plot_properties(helps, kappa[0], tables["matter"]),
+            plot_helpful_properties(helps, kappa[0], tables["matter"]),
             "Help: Gauss–Newton influence "
             "that lowers the score error. 95 % intervals; filled: q < 0.05 (Benjamini–Hochberg).",
         ),
@@ -145,7 +145,7 @@ def plot_validation(table: DataFrame, sweep: DataFrame) -> Figure:
     return figure
 
 
-def plot_matrices(
+def plot_influential_matrices(
     test: np.ndarray, train: np.ndarray, helps: np.ndarray, kappa: tuple[np.ndarray, np.ndarray]
 ) -> Figure:
     """A row each test problem: the test A, the training A that help it most, those that hurt most.
@@ -157,7 +157,7 @@ def plot_matrices(
     rows = [order[0], order[len(order) // 2], order[-1]]
     columns = 1 + 2 * SHOWN
     figure, axes = canvas(len(rows), columns, (1.55, 1.85), title="Which matrices help, which hurt")
-    norm = centred(np.concatenate((test[rows].ravel(), train.ravel())))
+    norm = centred_norm(np.concatenate((test[rows].ravel(), train.ravel())))
     for line, t in zip(axes, rows, strict=True):
         ranked = np.argsort(-helps[t])
         chosen = [*ranked[:SHOWN], *ranked[::-1][:SHOWN]]
@@ -176,7 +176,7 @@ def plot_matrices(
     return figure
 
 
-def plot_properties(helps: np.ndarray, kappa: np.ndarray, rows: DataFrame) -> Figure:
+def plot_helpful_properties(helps: np.ndarray, kappa: np.ndarray, rows: DataFrame) -> Figure:
     """Left: mean help of each training problem against its condition number. Right: rank
     correlations of help and of its size with properties; filled where q < 0.05.
 
@@ -255,7 +255,7 @@ def plot_pulls(cosines: np.ndarray, train: np.ndarray, test: np.ndarray) -> Figu
         1, 2, (5.4, 3.6), width_ratios=(1.35, 1), title="Which problems pull this model's score the same way"
     )
     rows, columns = np.argsort(test), np.argsort(train)
-    image = heat_map(axes[0], cosines[rows][:, columns], DIVERGING, centred(cosines), interpolation="nearest")
+    image = heat_map(axes[0], cosines[rows][:, columns], DIVERGING, centred_norm(cosines), interpolation="nearest")
     axes[0].set(
         xlabel="fresh problem, by condition number →",
         ylabel="test problem, by κ →",

@@ -18,7 +18,7 @@ def check_influence(generator: torch.Generator) -> list[Check]:
     """Ridge regression's leave-one-out; the product beside JᵀJ; solutions beside LU; dependent
     sides."""
     check = []
-    influences, exact = ridge(generator)
+    influences, exact = leave_one_out_ridge(generator)
     r = [float(np.corrcoef(a, b)[0, 1]) for a, b in zip(influences, exact, strict=True)]
     check.append(
         Check(INFLUENCE, "correlation with exact leave-one-out, ridge", expected=1, measured=min(r), tolerance=1e-3)
@@ -69,9 +69,9 @@ def check_datamodel(generator: torch.Generator) -> list[Check]:
     clean = masks @ true.T
     noise = normal(M, 2, T, generator=generator).cpu().numpy() * clean.std()
     noisy = clean[:, None] + noise
-    perfect, chance = validation.scores(true, masks, clean), validation.scores(other, masks, clean)
-    judged = validation.judge(np.stack([other, true]), masks, noisy.mean(1))
-    reached = float(validation.scores(true, masks, noisy.mean(1)).mean())
+    perfect, chance = validation.lds_values(true, masks, clean), validation.lds_values(other, masks, clean)
+    judged = validation.held_out_lds(np.stack([other, true]), masks, noisy.mean(1))
+    reached = float(validation.lds_values(true, masks, noisy.mean(1)).mean())
     helps = torch.zeros(3, N)
     helps[0, 7], helps[1, 3], helps[2, 9] = 1.0, 1.0, 1.0
     kept = removal.without_top(helps, 1 / N)
@@ -102,7 +102,7 @@ def check_datamodel(generator: torch.Generator) -> list[Check]:
     ]
 
 
-def ridge(generator: torch.Generator, N: int = 300, p: int = 6, T: int = 5) -> tuple:
+def leave_one_out_ridge(generator: torch.Generator, N: int = 300, p: int = 6, T: int = 5) -> tuple:
     """Influences on T predictions by a ridge regression, and exactly what leaving one out changes.
 
     Both (T, N), of being there. The penalty is the damping: λ of mean((Xw − t)²) + λ‖w‖²/2.

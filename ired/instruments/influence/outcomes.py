@@ -80,7 +80,7 @@ def score_errors(energy: Energy, at: Draws) -> Tensor:
     return total / (len(at.noise) * energy.coordinates.size)
 
 
-def energy_gaps(energy: Energy, at: Draws) -> Tensor:
+def relative_energy_gaps(energy: Energy, at: Draws) -> Tensor:
     """Mean of E(wrong) − E(right) over landscapes, in parts of the ideal landscape's gap: (P,).
 
     Right and wrong share their noise, scaled to σ_k. In the ideal landscape the mean gap is
@@ -109,9 +109,9 @@ def sampled_errors(energy: Energy, at: Draws, sampler: Sampler) -> Tensor:
     return (y.view(P, S, -1) - at.y0[:, None]).square().mean((1, 2))
 
 
-def measured(energy: Energy, at: Draws, sampler: Sampler, members: int = 1) -> dict[str, Tensor]:
+def measure_outcomes(energy: Energy, at: Draws, sampler: Sampler, members: int = 1) -> dict[str, Tensor]:
     """All outcomes by name, (members, P)."""
     at = at.repeated(members)
     with torch.no_grad():
-        values = (score_errors(energy, at), energy_gaps(energy, at), sampled_errors(energy, at, sampler))
+        values = (score_errors(energy, at), relative_energy_gaps(energy, at), sampled_errors(energy, at, sampler))
     return {name: f.view(members, -1) for name, f in zip(OUTCOMES, values, strict=True)}

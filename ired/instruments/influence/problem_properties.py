@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ired.instruments.statistics import intervals
 
 
-def by_problem(helps: NDArray) -> dict[str, NDArray]:
+def help_by_problem(helps: NDArray) -> dict[str, NDArray]:
     """Mean help and mean |help| of every training problem, (N,) each, from helps (T, N)."""
     return {"help": helps.mean(0), "weight": np.abs(helps).mean(0)}
 
@@ -24,7 +24,7 @@ def what_matters(helps: NDArray, train: dict[str, NDArray], test: dict[str, NDAr
     from scipy.stats import ttest_1samp
 
     rows = []
-    for measure, values in by_problem(helps).items():
+    for measure, values in help_by_problem(helps).items():
         for trait, x in train.items():
             rho = intervals.spearman_interval(x, values)
             p = intervals.rank_p_values(np.array([rho.estimate]), len(x) - 2)[0]

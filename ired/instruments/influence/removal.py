@@ -62,7 +62,7 @@ class Removal:
         return [{"arm": a, "mean": f.estimate, "low": f.low, "high": f.high} for a, f in by_arm.items()]
 
 
-def compare(outcomes: NDArray, tests: int) -> Removal:
+def compare_arms(outcomes: NDArray, tests: int) -> Removal:
     """From outcomes (C, T + 2 + sets + 1, T) of retrainings with C seeds on the masks of `arms`.
 
     Outcomes are errors: what is better is smaller.

@@ -22,12 +22,12 @@ from ired.instruments.influence.gradients import METHODS
 from ired.instruments.influence.outcomes import (
     OUTCOMES,
     Draws,
-    energy_gaps,
+    relative_energy_gaps,
     sampled_errors,
     score_errors,
 )
 from ired.instruments.influence.removal import Removal
-from ired.instruments.influence.validation import Judged
+from ired.instruments.influence.validation import HeldOutLds
 from ired.model.protocol import Energy
 
 # An outcome that is better when it is larger.
@@ -77,7 +77,7 @@ def outcome_gradients(energy: Energy, parameters: Sequence[Tensor], test: Draws,
     """∇θ of every outcome of every test problem, (outcomes · T, p)."""
     outcomes = (
         lambda rows: score_errors(energy, test[rows]),
-        lambda rows: energy_gaps(energy, test[rows]),
+        lambda rows: relative_energy_gaps(energy, test[rows]),
         lambda rows: sampled_errors(energy, test[rows], sampler),
     )
     return torch.cat([gradients.gradients(outcome, parameters, len(test.A)) for outcome in outcomes])
@@ -177,7 +177,7 @@ class Validated:
     table: list[dict]
     sweep: list[dict]
     problems: list[dict]
-    judged: dict[tuple[str, str], Judged]
+    judged: dict[tuple[str, str], HeldOutLds]
 
     def row(self, method: str, outcome: str) -> dict:
         return next(r for r in self.table if (r["method"], r["outcome"]) == (method, outcome))
@@ -197,9 +197,9 @@ def validate(influences: Influences, masks: NDArray, outcomes: dict[str, NDArray
         ours = influences.at(METHODS[0], outcome)
         for method in METHODS:
             values = influences.at(method, outcome)
-            judgement = judged[method, outcome] = validation.judge(values, masks, actual)
-            lds = validation.interval(values, judgement, masks, actual)
-            elsewhere = validation.scores(values[judgement.chosen[0]], masks, outcomes[outcome][2])
+            judgement = judged[method, outcome] = validation.held_out_lds(values, masks, actual)
+            lds = validation.lds_interval(values, judgement, masks, actual)
+            elsewhere = validation.lds_values(values[judgement.chosen[0]], masks, outcomes[outcome][2])
             row = {
                 "outcome": outcome,
                 "method": method,
@@ -211,7 +211,7 @@ def validate(influences: Influences, masks: NDArray, outcomes: dict[str, NDArray
                 "damping": influences.dampings[judgement.chosen[0]] if len(values) > 1 else 0.0,
             }
             if method != METHODS[0]:
-                lead = validation.interval(
+                lead = validation.lds_interval(
                     ours, judged[METHODS[0], outcome], masks, actual, against=(values, judgement)
                 )
                 row |= {"ahead": lead.estimate, "ahead_low": lead.low, "ahead_high": lead.high}
@@ -220,7 +220,7 @@ def validate(influences: Influences, masks: NDArray, outcomes: dict[str, NDArray
                 {"outcome": outcome, "method": method, "problem": t, "lds": float(s)}
                 for t, s in enumerate(judgement.scores)
             ]
-            every = validation.scores(values, masks, actual)
+            every = validation.lds_values(values, masks, actual)
             sweep += [
                 {
                     "outcome": outcome,
@@ -256,7 +256,7 @@ def pull(energy: Energy, parameters: Sequence[Tensor], train: Draws, test: Draws
     return states.array(torch.cat(cosines, dim=1))
 
 
-def verdicts(validated: Validated, removal: Removal) -> dict[str, tuple[bool, dict[str, float]]]:
+def influence_verdicts(validated: Validated, removal: Removal) -> dict[str, tuple[bool, dict[str, float]]]:
     """The criteria of P6-02, met or not, with the numbers behind them."""
     ours = [validated.row("gauss_newton", outcome) for outcome in OUTCOMES]
     rivals = [validated.row(m, outcome) for m in ("product", "cosine") for outcome in OUTCOMES]
@@ -296,12 +296,12 @@ def tables(
         "matter": problem_properties.what_matters(helps, train, test, distances),
         "removal": removal.rows(),
         "removed": removal.by,
-        "training": train | problem_properties.by_problem(helps),
+        "training": train | problem_properties.help_by_problem(helps),
     }
     return {name: DataFrame(table) for name, table in rows.items()}
 
 
-def numbers(
+def influence_metrics(
     influences: Influences,
     validated: Validated,
     removal: Removal,

@@ -27,7 +27,7 @@ def halves(count: int, of: int, generator: torch.Generator, share: float = 0.5) 
     return order.argsort(1) < round(share * of)
 
 
-def scores(influence: NDArray, masks: NDArray, outcomes: NDArray) -> NDArray:
+def lds_values(influence: NDArray, masks: NDArray, outcomes: NDArray) -> NDArray:
     """LDS (..., T) of influences (..., T, N): rank correlation over subsets of what they add up to with
     outcomes (M, T) of networks trained on subsets `masks` (M, N)."""
     predicted = np.moveaxis(influence @ masks.T.astype(float), -1, 0)  # (M, ..., T)
@@ -54,7 +54,7 @@ def ceiling(repeats: NDArray) -> float:
 
 
 @dataclass(frozen=True)
-class Judged:
+class HeldOutLds:
     """LDS of one method, its damping chosen where it is not judged.
 
     scores: (T,) means of the two parts' LDS; chosen: index of the damping that was best for the mean
@@ -67,22 +67,22 @@ class Judged:
     first: NDArray
 
 
-def judge(influence: NDArray, masks: NDArray, outcomes: NDArray) -> Judged:
+def held_out_lds(influence: NDArray, masks: NDArray, outcomes: NDArray) -> HeldOutLds:
     """Choose among S dampings (S, T, N) on every other subset, judge on the rest, and turn it round."""
     first = np.arange(len(masks)) % 2 == 0
-    means = [scores(influence, masks[part], outcomes[part]).mean(-1) for part in (first, ~first)]
+    means = [lds_values(influence, masks[part], outcomes[part]).mean(-1) for part in (first, ~first)]
     a, b = (int(np.argmax(mean)) for mean in means)
-    on_second = scores(influence[a], masks[~first], outcomes[~first])
-    on_first = scores(influence[b], masks[first], outcomes[first])
-    return Judged((on_first + on_second) / 2, (a, b), first)
+    on_second = lds_values(influence[a], masks[~first], outcomes[~first])
+    on_first = lds_values(influence[b], masks[first], outcomes[first])
+    return HeldOutLds((on_first + on_second) / 2, (a, b), first)
 
 
-def interval(
+def lds_interval(
     influence: NDArray,
-    judged: Judged,
+    judged: HeldOutLds,
     masks: NDArray,
     outcomes: NDArray,
-    against: tuple[NDArray, Judged] | None = None,
+    against: tuple[NDArray, HeldOutLds] | None = None,
     level: float = 0.95,
     seed: int = 0,
     resamples: int = 400,

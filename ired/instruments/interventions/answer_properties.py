@@ -10,7 +10,7 @@ from ired.instruments.core.directions import CONCEPTS
 FLOOR = 1e-3  # of a sampled inverse's largest eigenvalue: what A's largest may be read from
 
 
-def properties(Y: Tensor, answers: Tensor) -> dict[str, Tensor]:
+def answer_properties(Y: Tensor, answers: Tensor) -> dict[str, Tensor]:
     """The concepts as they are read off sampled inverses Y (..., n, n), each (...), growing with the
     concept; answers (..., n, n) are the true ones.
 
@@ -36,10 +36,10 @@ def properties(Y: Tensor, answers: Tensor) -> dict[str, Tensor]:
     return dict(zip(CONCEPTS, values, strict=True))
 
 
-def carried(Y: Tensor, answers: Tensor, concept: str) -> Tensor:
-    """One of `properties`; NaN for no concept. Raises ValueError for an unknown one."""
+def answer_property(Y: Tensor, answers: Tensor, concept: str) -> Tensor:
+    """One of `answer_properties`; NaN for no concept. Raises ValueError for an unknown one."""
     if not concept:
         return torch.full(Y.shape[:-2], float("nan"), dtype=Y.dtype, device=Y.device)
     if concept not in CONCEPTS:
         raise ValueError(f"unknown concept '{concept}': {', '.join(CONCEPTS)}")
-    return properties(Y, answers)[concept]
+    return answer_properties(Y, answers)[concept]

@@ -60,7 +60,7 @@ _HALVINGS = 50
 
 
 @dataclass(frozen=True)
-class Pairs:
+class CounterfactualPairs:
     """P problems without and with more of a concept: base and changed (P, n, n), float64;
     quantile_base and quantile_changed (P,): where their property lies among the problems drawn."""
 
@@ -80,7 +80,7 @@ class Pairs:
         }
 
 
-def describe(A: Tensor) -> dict[str, Tensor]:
+def matrix_properties(A: Tensor) -> dict[str, Tensor]:
     """Properties of symmetric positive definite matrices (P, n, n), each (P,); diagonal_share is the
     part of ‖A‖² that stands on the diagonal."""
     spectrum = torch.linalg.eigvalsh(A)
@@ -96,7 +96,7 @@ def describe(A: Tensor) -> dict[str, Tensor]:
     }
 
 
-def pairs(pool: Tensor, concept: str, count: int, quantile: float = 0.9) -> Pairs:
+def problem_pairs(pool: Tensor, concept: str, count: int, quantile: float = 0.9) -> CounterfactualPairs:
     """`count` problems of the pool (N, n, n) that have less of the concept than its median, and their
     twins, in which it stands at this quantile of the pool, or as near as the pool allows.
 
@@ -105,19 +105,19 @@ def pairs(pool: Tensor, concept: str, count: int, quantile: float = 0.9) -> Pair
     if concept not in MOVED:
         raise ValueError(f"no pairs of problems are made for '{concept}': {', '.join(MOVED)}")
     pool = pool.double()
-    (name, sign), drawn = MOVED[concept], describe(pool)
+    (name, sign), drawn = MOVED[concept], matrix_properties(pool)
     values = sign * drawn[name]
     rows = (values < values.median()).nonzero()[:, 0]
     base = pool[rows]
     changed = MOVES[concept](base, sign * values.quantile(quantile), drawn)
-    after = sign * describe(changed)[name]
+    after = sign * matrix_properties(changed)[name]
     moved = (after > values[rows] + LEAST * values.std()).nonzero()[:count, 0]
     if len(moved) < count:
         raise ValueError(f"{count} pairs of {concept} need a pool of more than {len(pool)} problems")
     ranked = points.array(values.sort().values)
     # A little lower, as a quantile that was aimed at is met up to rounding.
     places = [np.searchsorted(ranked, points.array(v[moved]) - 1e-9) / len(ranked) for v in (values[rows], after)]
-    return Pairs(concept, base[moved], changed[moved], *places)
+    return CounterfactualPairs(concept, base[moved], changed[moved], *places)
 
 
 def less_regular(A: Tensor, log_smallest: Tensor) -> Tensor:
@@ -185,7 +185,7 @@ def nearer_diagonal(A: Tensor, diagonal_share: Tensor) -> Tensor:
         return _with(U @ V, spectrum)
 
     def too_large(t: Tensor) -> Tensor:
-        return (describe(turned(t))["diagonal_share"] > diagonal_share)[:, None]
+        return (matrix_properties(turned(t))["diagonal_share"] > diagonal_share)[:, None]
 
     return turned(_bisect(too_large, torch.zeros_like(spectrum[:, :1])))
 
@@ -198,7 +198,7 @@ MOVES: dict[str, Callable[[Tensor, Tensor, Mapping[str, Tensor]], Tensor]] = {
 }
 
 
-def states(
+def state_pairs(
     energy: Energy, y0: Tensor, landscape: int, concept: str, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """States of problems with answers y0 (P, d) in a landscape, with less and more of one of OF_STATES.
@@ -210,7 +210,7 @@ def states(
         raise ValueError(f"no pairs of states are made for '{concept}': {', '.join(OF_STATES)}")
     home = points.centre(energy, y0, landscape)
     if concept == "noisy_answer":
-        u = points.directions(energy, len(y0), generator=generator, like=y0)
+        u = points.unit_directions(energy, len(y0), generator=generator, like=y0)
         radius = points.noise_radius(energy, landscape)
         return home + NEAR * radius * u, home + FAR * radius * u
     noise = points.noise(energy, len(y0), generator=generator, like=y0)
@@ -218,13 +218,13 @@ def states(
     return home.roll(1, 0) + noise, home + noise
 
 
-def differences(pool: Tensor, pairs: Pairs) -> dict[str, list]:
+def differences(pool: Tensor, pairs: CounterfactualPairs) -> dict[str, list]:
     """How much every property differs within pairs, in standard deviations of the pool: tidy columns.
 
     difference: mean of changed − base; size: mean of |changed − base|; role: "moved", "held", or
     "follows" from what was moved.
     """
-    drawn, base, changed = (describe(A.double()) for A in (pool, pairs.base, pairs.changed))
+    drawn, base, changed = (matrix_properties(A.double()) for A in (pool, pairs.base, pairs.changed))
     moved = MOVED[pairs.concept][0]
     rows: dict[str, list] = {name: [] for name in ("concept", "property", "role", "difference", "size")}
     for name, values in drawn.items():

@@ -37,7 +37,7 @@ class Edited(Spliced):
 
 
 @dataclass(frozen=True)
-class Path:
+class UndisturbedRuns:
     """Undisturbed runs of P problems A (P, n, n) with true answers y0 (P, d): states (K, P, d) in which
     each landscape was entered, and what was sampled, answers (P, d)."""
 
@@ -47,7 +47,7 @@ class Path:
     answers: Tensor
 
     @classmethod
-    def of(cls, energy: Energy, sampler: Sampler, A: Tensor, start: Tensor) -> Path:
+    def of(cls, energy: Energy, sampler: Sampler, A: Tensor, start: Tensor) -> UndisturbedRuns:
         """From noise start (P, d)."""
         states = entering(energy, A, sampler, start)
         answers = sampler(energy, A, states[0], first=0)
@@ -85,7 +85,7 @@ class Twins:
     moved: bool
 
     @classmethod
-    def problems(cls, base: Path, changed: Path, first: int) -> Twins:
+    def problems(cls, base: UndisturbedRuns, changed: UndisturbedRuns, first: int) -> Twins:
         """Two problems, each with its own path up to there."""
         return cls(
             first=first,
@@ -99,12 +99,12 @@ class Twins:
         )
 
     @classmethod
-    def states(cls, path: Path, less: Tensor, more: Tensor, first: int) -> Twins:
+    def states(cls, path: UndisturbedRuns, less: Tensor, more: Tensor, first: int) -> Twins:
         """One problem in two states (P, d)."""
         return cls(first=first, A=path.A, y=less, y0=path.y0, A_more=path.A, y_more=more, y0_more=path.y0, moved=True)
 
 
-def added(energy: Energy, sampler: Sampler, path: Path, place: Place, V: Tensor, amount: float) -> Tensor:
+def added(energy: Energy, sampler: Sampler, path: UndisturbedRuns, place: Place, V: Tensor, amount: float) -> Tensor:
     """Answers (m, P, d) with amount·v added, for each of the unit vectors V (m, width)."""
 
     def edit(h: Tensor, v: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ def added(energy: Energy, sampler: Sampler, path: Path, place: Place, V: Tensor,
     return _sampled(energy, sampler, path, place, V=V, edit=edit)
 
 
-def ablated(energy: Energy, sampler: Sampler, path: Path, place: Place, V: Tensor) -> Tensor:
+def ablated(energy: Energy, sampler: Sampler, path: UndisturbedRuns, place: Place, V: Tensor) -> Tensor:
     """Answers (m, P, d) with the coordinate along v set to its mean over the problems, evaluation by
     evaluation: a number on which neither problem nor state has an influence."""
     count = len(path.A)
@@ -129,7 +129,7 @@ def ablated(energy: Energy, sampler: Sampler, path: Path, place: Place, V: Tenso
 def _sampled(
     energy: Energy,
     sampler: Sampler,
-    path: Path,
+    path: UndisturbedRuns,
     place: Place,
     V: Tensor,
     edit: Callable[[Tensor, Tensor], Tensor],

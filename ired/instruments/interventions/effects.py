@@ -48,7 +48,7 @@ def values(responses: DataFrame, names: Sequence[str], control: str, *, edit: st
     return np.stack([table.loc[name].to_numpy() for name in names])
 
 
-def measured(responses: DataFrame, names: Sequence[str], control: str, measure: str) -> NDArray:
+def measured_effects(responses: DataFrame, names: Sequence[str], control: str, measure: str) -> NDArray:
     """(D, draws, P): "moved", the mean over DOSE and its opposite; "carried", the property's slope
     between the two, in its standard deviations over the problems' undisturbed answers per unit of dose;
     "mse" and "residual", under ablation."""
@@ -84,7 +84,7 @@ def contrast(studied: NDArray, draws: NDArray, signed: bool = False) -> dict[str
         "difference": interval.estimate,
         "low": interval.low,
         "high": interval.high,
-        "d": standardised(gap),
+        "d": paired_d(gap),
         "p": p,
         "p_adjusted": p_adjusted,
         "rank": rank,
@@ -107,7 +107,7 @@ def placebo(draws: NDArray, signed: bool = False) -> NDArray:
     return ((p < LEVEL) & (gap.mean(-1) >= RESOLUTION) & first).mean(1)
 
 
-def standardised(differences: NDArray) -> NDArray:
+def paired_d(differences: NDArray) -> NDArray:
     """Paired d: mean over standard deviation of differences (..., P); 0 where all are 0."""
     mean, spread = differences.mean(-1), differences.std(-1, ddof=1)
     return np.divide(mean, spread, out=np.zeros_like(mean), where=spread > 1e-12 * np.abs(mean))
@@ -116,12 +116,12 @@ def standardised(differences: NDArray) -> NDArray:
 def effects(responses: DataFrame, names: Sequence[str], measure: str) -> DataFrame:
     """`contrast` of directions with random ones, a row each; covariance_*: the same against draws of
     the data's covariance, where there are such."""
-    studied = measured(responses, names, "own", measure)[:, 0]
+    studied = measured_effects(responses, names, "own", measure)[:, 0]
     signed = measure == "carried"
     table = {"direction": list(names)}
-    table |= contrast(studied, measured(responses, names, "random", measure), signed)
+    table |= contrast(studied, measured_effects(responses, names, "random", measure), signed)
     if (responses["control"] == "covariance").any():
-        beside = contrast(studied, measured(responses, names, "covariance", measure), signed)
+        beside = contrast(studied, measured_effects(responses, names, "covariance", measure), signed)
         kept = ("random", "largest", "difference", "low", "high", "p_adjusted", "rank", "beyond")
         table |= {f"covariance_{name}": beside[name] for name in kept}
     return DataFrame(table)

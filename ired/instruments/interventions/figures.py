@@ -107,7 +107,7 @@ def _with_zero(rows: DataFrame, still: DataFrame) -> DataFrame:
     ).sort_values("dose")
 
 
-def plot_overview(movement: DataFrame, directions: DataFrame) -> Figure:
+def plot_movement(movement: DataFrame, directions: DataFrame) -> Figure:
     """Left: effect against the distance from the manifold, own and random (grey, joined by a line);
     right: own over random with its interval, a row a direction.
 

@@ -11,7 +11,7 @@ from pandas import DataFrame
 
 from ired.plotting.axes import plain_ticks, signed_log
 from ired.plotting.plots import dots, heat_map, row_names
-from ired.plotting.style import COLOURS, DIRECTIONS, DIVERGING, canvas, centred
+from ired.plotting.style import COLOURS, DIRECTIONS, DIVERGING, canvas, centred_norm
 
 CHANCE = "0.55"
 VERDICTS = {
@@ -35,7 +35,7 @@ _ROW, _INK = 0.3, 12  # inches; points
 def plot_verdicts(table: DataFrame) -> Figure:
     """One row a direction, grouped by source: evidence, effects beside random directions, verdict.
 
-    table: that of `ired.instruments.interventions.verdicts.verdicts`.
+    table: that of `ired.instruments.interventions.verdicts.direction_verdicts`.
     """
     rows, places, heads = _grouped(table)
     figure, (axes,) = canvas(
@@ -164,7 +164,13 @@ def plot_counterfactuals(differences: DataFrame) -> Figure:
     roles = differences.pivot(index="concept", columns="property", values="role")
     roles = roles.loc[concepts, properties].to_numpy()
     image = heat_map(
-        axis, grid, DIVERGING, centred(grid), lambda v: f"{v:.2f}".replace("-0.00", "0.00"), 11, framed=roles == "moved"
+        axis,
+        grid,
+        DIVERGING,
+        centred_norm(grid),
+        lambda v: f"{v:.2f}".replace("-0.00", "0.00"),
+        11,
+        framed=roles == "moved",
     )
     for i, j in np.argwhere(roles == "held"):
         axis.add_patch(

@@ -15,7 +15,7 @@ from ired.instruments.core.directions import STATE, Direction
 from ired.instruments.core.reference_energies import Layered, References
 from ired.instruments.interventions import answer_properties, manifold, pushes
 from ired.instruments.interventions.manifold import Nature
-from ired.instruments.interventions.pushes import Scene
+from ired.instruments.interventions.pushes import PushScene
 from ired.model.protocol import Energy
 
 DOSES = (-2.0, 1.0)
@@ -60,7 +60,7 @@ def check_interventions(references: References, generator: torch.Generator) -> l
     y0, K = states.answers(energy, A), range(energy.schedule.K)
     noised = states.at_noise(energy, y0, K, generator)
     donor = torch.arange(1, len(A) + 1, device=A.device) % len(A)
-    at = Scene(A=A, y0=y0, noised=noised, entering=noised, donor=donor)
+    at = PushScene(A=A, y0=y0, noised=noised, entering=noised, donor=donor)
     background = manifold.nature(energy, A.repeat(200, 1, 1), generator)
     v = torch.randn(size, generator=generator, dtype=torch.float64)
     v = (v / v.norm()).to(A)
@@ -160,5 +160,5 @@ def check_interventions(references: References, generator: torch.Generator) -> l
     Y = torch.diag(torch.tensor([1.0, 0.5, 0.25] + [0.25] * (n - 3), dtype=torch.float64))
     norm = math.sqrt(1 + 4 + 16 * (n - 2))
     expected = (math.log(4), math.log(norm), 0.0, 1.0, -2.0, 2.0)
-    values = [v.item() for v in answer_properties.properties(Y, Y + 0.1).values()]
+    values = [v.item() for v in answer_properties.answer_properties(Y, Y + 0.1).values()]
     return [*checks, compare(name, "what a known matrix carries", expected, values, 1e-9)]

@@ -14,14 +14,14 @@ from ired.instruments.core.directions import EVERYWHERE, Direction
 from ired.instruments.core.reference_energies import References
 from ired.instruments.core.sampler import denoised
 from ired.instruments.interventions import counterfactuals, mediation
-from ired.instruments.interventions.counterfactuals import MOVED, describe
-from ired.instruments.interventions.edits import Path, Place, Twins
-from ired.instruments.interventions.study import Bench, examine
+from ired.instruments.interventions.counterfactuals import MOVED, matrix_properties
+from ired.instruments.interventions.edits import Place, Twins, UndisturbedRuns
+from ired.instruments.interventions.study import InterventionBench, examine_direction
 from ired.instruments.statistics import intervals
 from ired.model.protocol import Energy
 
 
-class Planted:
+class PlantedMediator:
     """An ideal landscape around an answer that a layer has a part in.
 
     The layer "fc1" holds diagonal and trace of A, the state, and 64 zeros, so that no random direction is
@@ -63,7 +63,9 @@ class Planted:
         return torch.nn.functional.one_hot(torch.tensor(place), self.width).to(like)
 
 
-def planted_twins(energy: Planted, count: int, generator: torch.Generator) -> tuple[Path, Path]:
+def planted_twins(
+    energy: PlantedMediator, count: int, generator: torch.Generator
+) -> tuple[UndisturbedRuns, UndisturbedRuns]:
     """Runs of `count` random problems and of the same ones with a larger first entry."""
     n = energy.coordinates.n
     A = 0.3 * torch.rand(count, n, n, generator=generator, dtype=torch.float64)
@@ -71,7 +73,7 @@ def planted_twins(energy: Planted, count: int, generator: torch.Generator) -> tu
     more = A.clone()
     more[:, 0, 0] += 0.2 + 0.5 * torch.rand(count, generator=generator, dtype=torch.float64)
     start = points.noise(energy, count, generator=generator, like=A)
-    return tuple(Path.of(energy, denoised, matrix, start) for matrix in (A, more))
+    return tuple(UndisturbedRuns.of(energy, denoised, matrix, start) for matrix in (A, more))
 
 
 def first_entry(y: Tensor, y0: Tensor) -> Tensor:
@@ -81,7 +83,7 @@ def first_entry(y: Tensor, y0: Tensor) -> Tensor:
 
 def check_causality(references: References, generator: torch.Generator) -> list[Check]:
     """A planted mediator has its share, an axis beside it none, the layer what does not pass it by."""
-    name, energy = "causality", Planted(references.ideal, through=1.0, direct=0.4)
+    name, energy = "causality", PlantedMediator(references.ideal, through=1.0, direct=0.4)
     base, changed = planted_twins(energy, 24, generator)
     twins = Twins.problems(base, changed, energy.schedule.K - 1)
     mediator, beside = energy.axis(0, base.A), energy.axis(1, base.A)
@@ -96,7 +98,7 @@ def check_causality(references: References, generator: torch.Generator) -> list[
     twins = Twins.problems(base, changed, 0)
     late = mediation.mediation(energy, denoised, first_entry, twins=twins, place=last, V=V)
     read = {"near_singular": first_entry, "large_norm": lambda y, y0: y[:, 1]}
-    bench = Bench(
+    bench = InterventionBench(
         energy=energy,
         sampler=denoised,
         read=lambda y, y0: {concept: of(y, y0) for concept, of in read.items()},
@@ -114,7 +116,7 @@ def check_causality(references: References, generator: torch.Generator) -> list[
         measure="planted",
         vector=mediator,
     )
-    row = examine(bench, planted, 0.1, generator)
+    row = examine_direction(bench, planted, 0.1, generator)
     return [
         compare(name, "total effect of a planted cause", total, effects.total, 1e-9),
         compare(name, "indirect effect through the planted mediator", through, effects.indirect[0], 1e-9),
@@ -161,8 +163,8 @@ def check_counterfactuals(references: References, generator: torch.Generator) ->
     pool = 2 * R @ R.mT + 0.5 * torch.eye(n, dtype=torch.float64)
     checks = []
     for concept, (moved, sign) in MOVED.items():
-        pairs = counterfactuals.pairs(pool, concept, 10)
-        before, after = describe(pairs.base), describe(pairs.changed)
+        pairs = counterfactuals.problem_pairs(pool, concept, 10)
+        before, after = matrix_properties(pairs.base), matrix_properties(pairs.changed)
         held = [points.array(after[p] - before[p]) for p in counterfactuals.HELD[concept]]
         checks.append(compare(name, f"what pairs of {concept} hold", 0, np.stack(held), 1e-8))
         up = float((sign * (after[moved] - before[moved]) > 0).double().mean())
@@ -171,7 +173,7 @@ def check_counterfactuals(references: References, generator: torch.Generator) ->
         )
     energy = references.ideal
     y0 = points.answers(energy, references.A)
-    states = counterfactuals.states(energy, y0, 3, "noisy_answer", generator)
+    states = counterfactuals.state_pairs(energy, y0, 3, "noisy_answer", generator)
     home, radius = points.centre(energy, y0, 3), points.noise_radius(energy, 3)
     distances = torch.stack([(y - home).norm(dim=1) / radius for y in states])
     aimed = np.repeat([[counterfactuals.NEAR], [counterfactuals.FAR]], len(y0), 1)

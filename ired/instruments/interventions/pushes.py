@@ -43,7 +43,7 @@ from ired.instruments.core.trajectories import record
 from ired.instruments.dictionaries import features
 from ired.instruments.dictionaries.sparse_autoencoder import Dictionary
 from ired.instruments.interventions import manifold
-from ired.instruments.interventions.answer_properties import carried, properties
+from ired.instruments.interventions.answer_properties import answer_properties, answer_property
 from ired.instruments.interventions.manifold import Cloud, Nature
 from ired.model.protocol import Energy
 
@@ -59,7 +59,7 @@ RESOLUTION = 1e-7
 
 
 @dataclass(frozen=True)
-class Scene:
+class PushScene:
     """Problems A (P, n, n) with answers y0 (P, d) on which directions are tried.
 
     noised (K, P, d): a noised answer of each in every landscape; entering (K, P, d): the states with
@@ -75,13 +75,13 @@ class Scene:
 
 
 @torch.no_grad()
-def scene(energy: Energy, A: Tensor, sampler: Sampler, generator: torch.Generator) -> Scene:
+def push_scene(energy: Energy, A: Tensor, sampler: Sampler, generator: torch.Generator) -> PushScene:
     """Problems A (P, n, n) with P ≥ 2, each the donor of the one before it."""
     y0, K = states.answers(energy, A), energy.schedule.K
     noised = states.at_noise(energy, y0, range(K), generator)
     start = states.noise(energy, len(A), generator=generator, like=A)
     donor = torch.arange(1, len(A) + 1, device=A.device) % len(A)
-    return Scene(A=A, y0=y0, noised=noised, entering=entering(energy, A, sampler, start), donor=donor)
+    return PushScene(A=A, y0=y0, noised=noised, entering=entering(energy, A, sampler, start), donor=donor)
 
 
 def entering(energy: Energy, A: Tensor, sampler: Sampler, start: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ def strongest_features(
     y = background.noised[k, problem]
     home = energy.schedule.at("sqrt_alpha_bar", k, y) * y0
     places = features.Places(A=background.A, y=y, reference=home, k=k, problem=problem)
-    size = features.attribute(energy, layer, dictionary, places).size
+    size = features.attribute_features(energy, layer, dictionary, places).size
     ranked = [i for i in np.argsort(-size, kind="stable")[:count].tolist() if size[i] > 0]
     words = "mean |gradient × activation|, σ"
     return [
@@ -127,7 +127,7 @@ def strongest_features(
     ]
 
 
-def controls(
+def control_directions(
     studied: Tensor, others: Sequence[Tensor], cloud: Cloud, draws: Mapping[str, int], generator: torch.Generator
 ) -> dict[str, Tensor]:
     """Unit vectors (draws, width) by name of control. Orthogonal ones are so to the first
@@ -229,7 +229,7 @@ class Pushed(Spliced):
 def respond(
     energy: Energy,
     directions: Sequence[Direction],
-    at: Scene,
+    at: PushScene,
     background: Nature,
     sampler: Sampler,
     doses: Sequence[float],
@@ -245,7 +245,7 @@ def respond(
     the gap E(y) − E(√ᾱ_k y₀) in standard deviations of that landscape's gaps; score: ‖Δ∇E‖²/‖∇E‖²,
     cosine: of the two; moved: root mean square change of the sampled inverse's entries (0 below
     RESOLUTION); mse and residual ‖AŶ − I‖_F/√n of the sampled inverse; carried: the direction's concept
-    as `properties` reads it (NaN without one); off_manifold: Mahalanobis distance relative to the
+    as `answer_properties` reads it (NaN without one); off_manifold: Mahalanobis distance relative to the
     unedited one, quantile: its place among natural ones; and all of CONCEPTS. Changes are relative
     to the dose of 0 in the same batch. EVERYWHERE, energy and score are those of one landscape a
     problem, in turn. Raises ValueError where A is not float64.
@@ -260,7 +260,7 @@ def respond(
         here = [u for d, u in zip(directions, axes, strict=True) if (d.space, d.landscape) == home]
         there = [u for d, u in zip(directions, axes, strict=True) if d.space == direction.space]
         others = (torch.stack(there), torch.stack(here))
-        ways = conditions(controls(v, others, clouds[home], draws, generator), doses)
+        ways = conditions(control_directions(v, others, clouds[home], draws, generator), doses)
         size = max(1, rows // len(ways))
         for chunk in torch.arange(len(at.A), device=at.A.device).split(size):
             numbers = _measured(
@@ -284,7 +284,7 @@ def _measured(
     direction: Direction,
     v: Tensor,
     ways: Sequence[Condition],
-    at: Scene,
+    at: PushScene,
     cloud: Cloud,
     gaps: Tensor,
     sampler: Sampler,
@@ -322,7 +322,7 @@ def _measured(
     moved_by = (Y - plain).pow(2).mean((1, 2)).sqrt()
     same = moved_by < RESOLUTION
     Y = torch.where(same[:, None, None], plain, Y)
-    read = properties(Y, truth)
+    read = answer_properties(Y, truth)
     columns = {
         "energy": gap - gap[: len(rows)].repeat(C),
         "score": (score - unedited).pow(2).sum(1) / size,
@@ -330,7 +330,7 @@ def _measured(
         "moved": moved_by.masked_fill(same, 0),
         "mse": (Y - truth).pow(2).mean((1, 2)),
         "residual": (A @ Y - eye).pow(2).sum((1, 2)).sqrt() / len(eye) ** 0.5,
-        "carried": read[direction.concept] if direction.concept else carried(Y, truth, ""),
+        "carried": read[direction.concept] if direction.concept else answer_property(Y, truth, ""),
         "off_manifold": distance / distance[: len(rows)].repeat(C),
         "quantile": cloud.quantile(distance),
     }

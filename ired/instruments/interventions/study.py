@@ -16,13 +16,13 @@ from ired.instruments.core import directions as core_directions, random_directio
 from ired.instruments.core.directions import OF_STATES, STATE, Direction
 from ired.instruments.core.sampler import Sampler
 from ired.instruments.interventions import counterfactuals, effects, pushes, responses, verdicts
-from ired.instruments.interventions.answer_properties import properties
-from ired.instruments.interventions.counterfactuals import Pairs
-from ired.instruments.interventions.edits import Path, Place, Twins, ablated, added
+from ired.instruments.interventions.answer_properties import answer_properties
+from ired.instruments.interventions.counterfactuals import CounterfactualPairs
+from ired.instruments.interventions.edits import Place, Twins, UndisturbedRuns, ablated, added
 from ired.instruments.interventions.effects import DOSE, following, specificity
 from ired.instruments.interventions.manifold import Nature
 from ired.instruments.interventions.mediation import mediated, mediation
-from ired.instruments.interventions.pushes import Scene
+from ired.instruments.interventions.pushes import PushScene
 from ired.model.protocol import Energy
 
 Read = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
@@ -32,7 +32,7 @@ Read = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 def push_tables(
     energy: Energy,
     directions: Sequence[Direction],
-    scene: Scene,
+    scene: PushScene,
     background: Nature,
     sampler: Sampler,
     doses: Sequence[float],
@@ -55,7 +55,7 @@ def push_tables(
     )
     return {
         "responses": table,
-        "directions": DataFrame(core_directions.table(directions) | {"spread": spreads}),
+        "directions": DataFrame(core_directions.direction_columns(directions) | {"spread": spreads}),
         "summary": responses.summarised(table),
         "movement": responses.movement(table),
         "steering": responses.steering(table),
@@ -63,22 +63,22 @@ def push_tables(
 
 
 def reading(energy: Energy) -> Read:
-    """The properties of `answer_properties.properties`, read off states."""
+    """The properties of `answer_properties.answer_properties`, read off states."""
     decode = energy.coordinates.decode
-    return lambda answers, y0: properties(decode(answers), decode(y0))
+    return lambda answers, y0: answer_properties(decode(answers), decode(y0))
 
 
 @dataclass(frozen=True)
-class Bench:
+class InterventionBench:
     """What directions are tried on: an energy with its way of sampling and a reader of answers,
-    undisturbed runs of P problems, pairs of runs by concept (`Pairs.base` and `.changed`), and how many
+    undisturbed runs of P problems, pairs of runs by concept (`CounterfactualPairs.base` and `.changed`), and how many
     random directions of each kind stand beside each (2 at least)."""
 
     energy: Energy
     sampler: Sampler
     read: Read
-    path: Path
-    runs: Mapping[str, tuple[Path, Path]]
+    path: UndisturbedRuns
+    runs: Mapping[str, tuple[UndisturbedRuns, UndisturbedRuns]]
     draws: int
 
     @classmethod
@@ -87,16 +87,16 @@ class Bench:
         energy: Energy,
         sampler: Sampler,
         A: Tensor,
-        pairs: Mapping[str, Pairs],
+        pairs: Mapping[str, CounterfactualPairs],
         draws: int,
         generator: torch.Generator,
-    ) -> Bench:
+    ) -> InterventionBench:
         """For problems A (P, n, n) and pairs of problems by concept; the runs of all begin with the same noise."""
         most = max(len(A), *(len(made.base) for made in pairs.values()))
         start = points.noise(energy, most, generator=generator, like=A)
 
-        def run(problems: Tensor) -> Path:
-            return Path.of(energy, sampler, problems.to(A), start[: len(problems)])
+        def run(problems: Tensor) -> UndisturbedRuns:
+            return UndisturbedRuns.of(energy, sampler, problems.to(A), start[: len(problems)])
 
         runs = {concept: (run(made.base), run(made.changed)) for concept, made in pairs.items()}
         return cls(energy=energy, sampler=sampler, read=reading(energy), path=run(A), runs=runs, draws=draws)
@@ -109,14 +109,14 @@ class Bench:
     def twins(self, concept: str, first: int, generator: torch.Generator) -> Twins:
         """Pairs that differ in a concept, entered in landscape `first`."""
         if concept in OF_STATES:
-            less, more = counterfactuals.states(
+            less, more = counterfactuals.state_pairs(
                 self.energy, self.path.y0, landscape=first, concept=concept, generator=generator
             )
             return Twins.states(self.path, less, more, first)
         return Twins.problems(*self.runs[concept], first)
 
 
-def random_controls(bench: Bench, place: Place, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def random_controls(bench: InterventionBench, place: Place, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Random unit vectors of a place, (draws, width) each: isotropic ones, and ones of the covariance
     over problems of what is there when its landscape begins."""
     energy, path, first = bench.energy, bench.path, place.first(bench.energy.schedule.K)
@@ -131,7 +131,9 @@ def random_controls(bench: Bench, place: Place, generator: torch.Generator) -> t
 
 
 @torch.no_grad()
-def examine(bench: Bench, direction: Direction, spread: float, generator: torch.Generator) -> dict[str, Any]:
+def examine_direction(
+    bench: InterventionBench, direction: Direction, spread: float, generator: torch.Generator
+) -> dict[str, Any]:
     """Necessity, specificity and mediation of one direction with a concept: a row of numbers. `spread`
     is the direction's natural one, the unit of doses."""
     place = Place(direction.space, direction.landscape)
@@ -163,11 +165,12 @@ def examine(bench: Bench, direction: Direction, spread: float, generator: torch.
 
 
 def verdict_table(known: DataFrame, pushed: DataFrame, examined: Sequence[Mapping[str, Any]]) -> DataFrame:
-    """`verdicts.verdicts` on directions, a row each: all that are known (table "directions" of `push_tables`) by what
-    followed pushes along them (its table "responses"), and those with a concept by what `examine` said of them."""
+    """`verdicts.direction_verdicts` on directions, a row each: all that are known (table "directions" of `push_tables`)
+    by what followed pushes along them (its table "responses"), and those with a concept by what `examine_direction`
+    said of them."""
     every = list(known["name"])
     named = list(known.loc[known["concept"] != "", "name"])
-    return verdicts.verdicts(
+    return verdicts.direction_verdicts(
         known,
         moved=effects.effects(pushed, every, "moved"),
         carried=effects.effects(pushed, named, "carried"),

@@ -48,13 +48,13 @@ def verdict(concept: str, beyond: bool, carries: bool, backwards: bool, specific
     return OTHERWISE if beyond else NOTHING
 
 
-def verdicts(
+def direction_verdicts(
     directions: DataFrame, moved: DataFrame, carried: DataFrame, error: DataFrame, examined: DataFrame
 ) -> DataFrame:
     """One row a direction: correlational evidence, causal evidence, marks, verdict.
 
     directions: columns name, source, space, landscape, concept, evidence, measure; moved, error: of
-    `effects`, all directions; carried: of those with a concept; examined: rows of `examine`.
+    `effects`, all directions; carried: of those with a concept; examined: rows of `examine_direction`.
     """
     table = directions.rename(columns={"name": "direction"})
     for prefix, part in zip(PARTS, (moved, carried, error), strict=True):

@@ -76,7 +76,7 @@ TURNS: dict[str, Callable[[int, int, torch.Generator], Tensor]] = {
 }
 
 
-def turned(y: Tensor, Q: Tensor) -> Tensor:
+def conjugated(y: Tensor, Q: Tensor) -> Tensor:
     """QYQᵀ of flattened matrices y (P, d) or (P, M, d), with Q (P, n, n)."""
     n = Q.shape[-1]
     if y.dim() == 3:
@@ -88,19 +88,19 @@ def turned(y: Tensor, Q: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def scores(energy: Energy, A: Tensor, y: Tensor, k: int, Q: Tensor) -> Alike:
+def score_equivariance(energy: Energy, A: Tensor, y: Tensor, k: int, Q: Tensor) -> Alike:
     """S(QAQᵀ, QyQᵀ) beside Q S(A, y) Qᵀ, relative to ‖S‖, at states y (P, M, d) of landscape k.
 
     A (P, n, n); Q (P, n, n), one turn a problem. Where states are symmetric, so are scores.
     """
     project = energy.coordinates.project
-    expected = turned(project(energy.gradient(energy.prepare(A), y, k)), Q)
-    of_turned = project(energy.gradient(energy.prepare(Q @ A @ Q.mT), turned(y, Q), k))
+    expected = conjugated(project(energy.gradient(energy.prepare(A), y, k)), Q)
+    of_turned = project(energy.gradient(energy.prepare(Q @ A @ Q.mT), conjugated(y, Q), k))
     return _alike(of_turned, expected, expected)
 
 
 @torch.no_grad()
-def gaps(energy: Energy, A: Tensor, y: Tensor, k: int, Q: Tensor) -> Alike:
+def gap_equivariance(energy: Energy, A: Tensor, y: Tensor, k: int, Q: Tensor) -> Alike:
     """E(QAQᵀ, QyQᵀ) beside E(A, y) at the M ≥ 2 states y (P, M, d) of each problem, without the mean
     over the states (the free offset), relative to the deviation of E.
 
@@ -108,21 +108,21 @@ def gaps(energy: Energy, A: Tensor, y: Tensor, k: int, Q: Tensor) -> Alike:
     if y.dim() != 3 or y.shape[1] < 2:
         raise ValueError(f"a gap is one between states: two at least, not {tuple(y.shape)}")
     expected = energy.energy(energy.prepare(A), y, k)
-    of_turned = energy.energy(energy.prepare(Q @ A @ Q.mT), turned(y, Q), k)
+    of_turned = energy.energy(energy.prepare(Q @ A @ Q.mT), conjugated(y, Q), k)
     return _alike(centred(of_turned), centred(expected), centred(expected))
 
 
 @torch.no_grad()
-def answers(energy: Energy, sampler: Sampler, A: Tensor, start: Tensor, y0: Tensor, Q: Tensor) -> Alike:
+def answer_equivariance(energy: Energy, sampler: Sampler, A: Tensor, start: Tensor, y0: Tensor, Q: Tensor) -> Alike:
     """Sampled answers (P, d) of turned problems from turned starts beside the turned answers, relative
     to how far true answers y₀ (P, d) spread about their mean: a unit that all models share.
 
     A sampler that clips entries commutes with signed permutations and not with every rotation: where
     it clips, an equivariant energy has an error too.
     """
-    both = torch.cat([A, Q @ A @ Q.mT]), torch.cat([start, turned(start, Q)])
+    both = torch.cat([A, Q @ A @ Q.mT]), torch.cat([start, conjugated(start, Q)])
     sampled, of_turned = sampler(energy, *both).chunk(2)
-    return _alike(of_turned, turned(sampled, Q), y0 - y0.mean(0))
+    return _alike(of_turned, conjugated(sampled, Q), y0 - y0.mean(0))
 
 
 def _alike(of_turned: Tensor, expected: Tensor, unit: Tensor) -> Alike:
@@ -147,7 +147,7 @@ class Equivariance:
         return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
 
 
-def measure(
+def measure_equivariance(
     energy: Energy,
     A: Tensor,
     y0: Tensor,
@@ -164,9 +164,9 @@ def measure(
     measured, few = {}, slice(0, sampled)
     for name, draw in TURNS.items():
         Q = draw(len(A), A.shape[-1], generator).to(A)
-        measured[name, "gap"] = gaps(energy, A, y, k, Q)
-        measured[name, "score"] = scores(energy, A, y, k, Q)
+        measured[name, "gap"] = gap_equivariance(energy, A, y, k, Q)
+        measured[name, "score"] = score_equivariance(energy, A, y, k, Q)
         if sampler is not None:
             given = A[few], start[few], y0[few], Q[few]
-            measured[name, "answer"] = answers(energy, sampler, *given)
+            measured[name, "answer"] = answer_equivariance(energy, sampler, *given)
     return Equivariance(measured)

@@ -85,7 +85,7 @@ def plot_slices_by_plane(pictures: Mapping[str, np.ndarray], extent: float) -> F
     return _grid(pictures, rows, extent, "The trained energy along three kinds of planes")
 
 
-def by_landscape(axis: Axes, table: DataFrame, label: str, line: float | None = None) -> None:
+def draw_by_landscape(axis: Axes, table: DataFrame, label: str, line: float | None = None) -> None:
     """Means with intervals against the landscape, one line per energy.
 
     table: columns energy, landscape, mean, low, high.
@@ -111,7 +111,7 @@ def plot_slice_shapes(summary: DataFrame) -> Figure:
         ),
         strict=True,
     ):
-        by_landscape(axis, summary[summary["measure"] == measure], label)
+        draw_by_landscape(axis, summary[summary["measure"] == measure], label)
     axes[0, 0].legend()
     return figure
 
@@ -121,7 +121,7 @@ def plot_gradient_field(summary: DataFrame) -> Figure:
     figure, axes = canvas(2, 2, (5, 3.6), title="Where the gradient points, and where it leads")
     measure = {name: rows for name, rows in summary.groupby("measure")}
     near = measure["cosine"][measure["cosine"]["distance"] == 1.0]
-    by_landscape(axes[0, 0], near, "cosine to the answer", 0)
+    draw_by_landscape(axes[0, 0], near, "cosine to the answer", 0)
     axes[0, 0].set_title("one noise radius away")
     axes[0, 0].legend()
     axis = axes[0, 1]
@@ -133,17 +133,17 @@ def plot_gradient_field(summary: DataFrame) -> Figure:
     landscape_axis(axis, grid.shape[1])
     figure.colorbar(image, ax=axis, label="cosine to the answer")
     score = measure["relative_shrunk"]
-    by_landscape(axes[1, 0], score[score["energy"] != "algebraic"], "score error / A-blind error", 1)
+    draw_by_landscape(axes[1, 0], score[score["energy"] != "algebraic"], "score error / A-blind error", 1)
     axes[1, 0].set_title("denoising, relative to never seeing A")
     signed_log(axes[1, 0], 0.01)
     ends = measure["end"][measure["end"]["distance"] == 1.0]
-    by_landscape(axes[1, 1], ends, "end's distance  (noise radii)")
+    draw_by_landscape(axes[1, 1], ends, "end's distance  (noise radii)")
     axes[1, 1].set(title="descent from one noise radius")
     signed_log(axes[1, 1], 0.01)
     return figure
 
 
-def plot_spectra(spectra: Mapping[str, np.ndarray]) -> Figure:
+def plot_hessian_spectra(spectra: Mapping[str, np.ndarray]) -> Figure:
     """Eigenvalues by rank: arrays (K, P, m) by "energy.noised.part"."""
     landscapes = (0, 4, 9)
     figure, axes = canvas(2, len(landscapes), title="Spectra of the Hessian, in units of 1/σₖ")
@@ -185,7 +185,7 @@ def plot_curvature(summary: DataFrame) -> Figure:
         ("condition_correlation", "rank correlation of κ(H), κ(A)", 0),
     )
     for axis, (measure, label, line) in zip(axes.flat, panels, strict=True):
-        by_landscape(axis, summary[summary["measure"] == measure], label, line)
+        draw_by_landscape(axis, summary[summary["measure"] == measure], label, line)
     signed_log(axes[0, 0])
     axes[0, 0].legend()
     return figure
@@ -203,7 +203,7 @@ def plot_landscape_metrics(summary: DataFrame) -> Figure:
         ("lowest_is_nearest", "share: nearest is the lowest", 1),
     )
     for axis, (measure, label, line) in zip(axes.flat, panels, strict=True):
-        by_landscape(axis, summary[summary["measure"] == measure], label, line)
+        draw_by_landscape(axis, summary[summary["measure"] == measure], label, line)
     signed_log(axes[1, 1], 0.1)
     axes[0, 0].legend()
     return figure
@@ -271,7 +271,7 @@ def plot_master(
         rows = table[table["measure"] == measure]
         if measure == "relative_shrunk":
             rows = rows[rows["energy"].isin(["trained", "untrained", "ideal"])]
-        by_landscape(axis, rows, label, line)
+        draw_by_landscape(axis, rows, label, line)
         if measure in ("relative_shrunk", "nearest_distance"):
             signed_log(axis, 0.1)
         lines = dict(zip(*axis.get_legend_handles_labels()[::-1], strict=False)) | lines

@@ -41,7 +41,7 @@ class GradientField:
     def columns(self) -> dict[str, NDArray]:
         """Tidy columns, one row per point."""
         _, _, P, M = self.cosine.shape
-        return points.columns(
+        return points.tidy_columns(
             {"landscape": self.landscapes, "distance": self.distances, "problem": range(P), "point": range(M)},
             cosine=self.cosine,
             radial=self.radial,
@@ -78,7 +78,7 @@ class ScoreError:
 
     def columns(self) -> dict[str, NDArray]:
         """Tidy columns, one row per landscape and problem."""
-        return points.columns(
+        return points.tidy_columns(
             {"landscape": self.landscapes, "problem": range(self.error.shape[1])},
             error=self.error,
             blind=self.blind,
@@ -107,7 +107,7 @@ class Conservation:
 
     def columns(self) -> dict[str, NDArray]:
         """Tidy columns, one row per landscape and problem."""
-        return points.columns(
+        return points.tidy_columns(
             {"landscape": self.landscapes, "problem": range(self.loop.shape[1])},
             asymmetry=self.asymmetry,
             loop=self.loop,
@@ -131,7 +131,7 @@ class Divergence:
 
     def columns(self) -> dict[str, NDArray]:
         """Tidy columns, one row per landscape and problem."""
-        return points.columns(
+        return points.tidy_columns(
             {"landscape": self.landscapes, "problem": range(self.total.shape[1])},
             total=self.total,
             symmetric=self.symmetric,
@@ -159,7 +159,7 @@ class Descents:
     def columns(self) -> dict[str, NDArray]:
         """Tidy columns, one row per descent."""
         _, _, P, M = self.distance.shape
-        return points.columns(
+        return points.tidy_columns(
             {"landscape": self.landscapes, "start": self.distances, "problem": range(P), "point": range(M)},
             distance=self.distance,
             gap=self.gap,
@@ -264,7 +264,7 @@ def conservation(
         y = points.noised(energy, y0, k, 2, generator)[0]
         here, there = y[:, :1], y[:, 1:]
 
-        u = points.directions(energy, len(y0), 2 * pairs, generator=generator, like=y0)
+        u = points.unit_directions(energy, len(y0), 2 * pairs, generator=generator, like=y0)
         h = 1e-5 * reach
         Ju = (gradient(here + h * u) - gradient(here - h * u)) / (2 * h)
         a, b = u.split(pairs, dim=1)

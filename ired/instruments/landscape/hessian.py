@@ -19,12 +19,12 @@ from torch import Tensor
 from ired.instruments.core import states as points
 from ired.instruments.statistics import intervals
 from ired.instruments.statistics.intervals import Interval
-from ired.instruments.statistics.spectra import TOLERANCE, entropy_rank, inertia, participation
+from ired.instruments.statistics.spectra import TOLERANCE, entropy_rank, inertia, participation_ratio
 from ired.model.protocol import Energy
 
 
 @dataclass(frozen=True)
-class Spectra:
+class HessianSpectra:
     """Hessians at one point of each of P problems in L landscapes; arrays (L, P) unless noted.
 
     landscapes: (L,); sigma: (L,); kappa: (P,) condition numbers of A;
@@ -78,7 +78,7 @@ class Spectra:
             "algebraic_cosine_centred",
             "algebraic_spearman",
         )
-        return points.columns(
+        return points.tidy_columns(
             {"landscape": self.landscapes, "problem": range(P)},
             kappa=np.broadcast_to(self.kappa, (L, P)),
             lowest=self.eigenvalues[..., 0],
@@ -95,14 +95,14 @@ class Spectra:
 
 
 @torch.no_grad()
-def spectra(
+def hessian_spectra(
     energy: Energy,
     A: Tensor,
     y: Tensor,
     landscapes: Sequence[int],
     tolerance: float = TOLERANCE,
     memory: int = 2**30,
-) -> Spectra:
+) -> HessianSpectra:
     """Exact Hessians of problems A (P, n, n) at states y (L, P, d), one set for each landscape.
 
     `states.at_answers` and `states.at_noise` make such states. Float64 only: float32 rounding
@@ -125,13 +125,13 @@ def spectra(
     mean = values.mean(-1)
     eigenvalues_of_A = torch.linalg.eigvalsh(A.double()).abs()
     rayleigh, reference = measures.pop("rayleigh"), points.array(frame.pairs)
-    return Spectra(
+    return HessianSpectra(
         np.array(landscapes),
         np.array([points.sigma(energy, k) for k in landscapes]),
         tolerance,
         points.array(eigenvalues_of_A.amax(-1) / eigenvalues_of_A.amin(-1)),
         inertia=inertia(values, tolerance),
-        participation=participation(values),
+        participation=participation_ratio(values),
         entropy_rank=entropy_rank(values),
         condition=condition(values, tolerance),
         ideal_scale=mean,
@@ -150,7 +150,7 @@ def condition(eigenvalues: NDArray, tolerance: float = TOLERANCE) -> NDArray:
     return np.where(np.isfinite(lowest), eigenvalues.max(-1) / lowest, np.nan)
 
 
-def condition_correlation(spectra: Spectra, level: float = 0.95, seed: int = 0) -> Interval:
+def condition_correlation(spectra: HessianSpectra, level: float = 0.95, seed: int = 0) -> Interval:
     """Spearman correlation of κ(H) with κ(A) over problems, per landscape: arrays (L,).
 
     Landscapes where fewer than three Hessians have a condition number know nothing: 0 in [−1, 1],

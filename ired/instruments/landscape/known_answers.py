@@ -45,7 +45,7 @@ def check_equivariance(references: References, generator: torch.Generator) -> li
     y0, checks = states.answers(references.ideal, A), _turns(A.shape[-1], generator)
     for who, energy in (("ideal", references.ideal), ("algebraic", references.algebraic)):
         walk = denoised if who == "ideal" else None  # one step answers exactly there alone
-        cases = equivariance.measure(energy, A, y0, generator, states=64, sampler=walk).alike
+        cases = equivariance.measure_equivariance(energy, A, y0, generator, states=64, sampler=walk).alike
         errors = [alike.error for alike in cases.values()]
         checks.append(compare(name, f"errors of the {who} energy", 0, errors, 1e-9))
         if who == "ideal":  # its scores are noise, and that of two problems has nothing in common
@@ -58,13 +58,13 @@ def check_equivariance(references: References, generator: torch.Generator) -> li
         Q = draw(len(A), A.shape[-1], generator).to(A)
         # The turned score has the axis q qᵀ with q = Qe₁ where the score of what is turned has e₁e₁ᵀ.
         by_hand = 8 * WEIGHT**2 * (2 - 2 * Q[:, 0, 0] ** 2)
-        turned = equivariance.scores(tilted, A, y, 0, Q)
+        turned = equivariance.score_equivariance(tilted, A, y, 0, Q)
         text = f"of a planted axis, {turns}"
         checks.append(compare(name, f"error of the score {text}", by_hand, turned.missed, 1e-8))
         row = torch.einsum("pa,pmab,pb->pm", Q[:, 0], y.unflatten(-1, Q.shape[1:]), Q[:, 0])
         moved = WEIGHT * (row - y[..., 0])
         by_hand = (moved - moved.mean(1, keepdim=True)).pow(2).sum(1)
-        turned = equivariance.gaps(tilted, A, y, 0, Q)
+        turned = equivariance.gap_equivariance(tilted, A, y, 0, Q)
         checks.append(compare(name, f"error of gaps {text}", by_hand, turned.missed, 1e-8))
     return checks
 

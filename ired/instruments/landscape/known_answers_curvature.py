@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ired.instruments.core import states
 from ired.instruments.core.check import Check, compare, relative
-from ired.instruments.core.reference_energies import Around, References
+from ired.instruments.core.reference_energies import References, WrappedEnergy
 from ired.instruments.landscape import hessian, metrics, minima
 
 
@@ -22,7 +22,7 @@ def check_hessian(references: References, generator: torch.Generator) -> list[Ch
     c, landscapes = ideal.coordinates, references.landscapes
     m = c.size
     y = states.at_answers(ideal, states.answers(ideal, A), landscapes)
-    spectra = hessian.spectra(ideal, A, y, landscapes)
+    spectra = hessian.hessian_spectra(ideal, A, y, landscapes)
     exact = {
         "eigenvalues": 1,
         "gauss_newton": 1,
@@ -48,7 +48,7 @@ def check_hessian(references: References, generator: torch.Generator) -> list[Ch
         compare(name, "ideal antisymmetric trace", odd, spectra.antisymmetric.sum(-1), 1e-7),
     ]
 
-    spectra = hessian.spectra(algebraic, A, y, landscapes)
+    spectra = hessian.hessian_spectra(algebraic, A, y, landscapes)
     squares = torch.linalg.svdvals(A).flip(-1) ** 2
     if c.symmetric:
         rows, cols = torch.triu_indices(c.n, c.n, device=A.device)
@@ -80,7 +80,7 @@ def check_hessian(references: References, generator: torch.Generator) -> list[Ch
     curvature[:3] = torch.tensor([-2.0, -1e-3, 0.0])
     k = landscapes[-1:]
     split = _Parts(references.planted(curvature))
-    spectra = hessian.spectra(split, A, torch.zeros_like(y[:1]), k)
+    spectra = hessian.hessian_spectra(split, A, torch.zeros_like(y[:1]), k)
     s, level = states.sigma(ideal, k[0]), np.sort(curvature.numpy())
     checks += [
         compare(name, "planted inertia", [2, 1, m - 3], spectra.inertia, 0),
@@ -100,7 +100,7 @@ def check_hessian(references: References, generator: torch.Generator) -> list[Ch
         last = states.antisymmetric_basis(c.n, A)[0]
         H = torch.outer(first, last) + torch.outer(last, first)
         coupled = references.quadratic(H, H.new_zeros(len(H)))
-        spectra = hessian.spectra(coupled, A, torch.zeros_like(y[:1]), k)
+        spectra = hessian.hessian_spectra(coupled, A, torch.zeros_like(y[:1]), k)
         checks.append(compare(name, "planted coupling", 1, spectra.coupling, 1e-9))
     kappa = torch.arange(100.0).flip(0)
     strata = hessian.stratified_by_condition(kappa, 20, generator)
@@ -208,7 +208,7 @@ def check_minima(references: References, generator: torch.Generator) -> list[Che
     return checks
 
 
-class _Parts(Around):
+class _Parts(WrappedEnergy):
     """A Hessian H that says that it is 3H − 2H."""
 
     def hessian_parts(self, A: Any, y: Tensor, k: int | Tensor) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ired.instruments.core import states
 from ired.instruments.core.check import Check, compare, relative
-from ired.instruments.core.reference_energies import Around, References
+from ired.instruments.core.reference_energies import References, WrappedEnergy
 from ired.instruments.landscape import gradient_field
 from ired.model.protocol import Energy
 
@@ -113,7 +113,7 @@ def check_field(references: References, generator: torch.Generator) -> list[Chec
     return checks
 
 
-class _Stretched(Around):
+class _Stretched(WrappedEnergy):
     """A gradient that is a multiple of what it should be."""
 
     def __init__(self, energy: Energy, factor: float):
@@ -124,7 +124,7 @@ class _Stretched(Around):
         return self.factor * self._energy.gradient(A, y, k)
 
 
-class _Twisted(Around):
+class _Twisted(WrappedEnergy):
     """The ideal gradient with Ry/σ_k added, R antisymmetric: the gradient of no energy."""
 
     def __init__(self, energy: Energy, strength: float):

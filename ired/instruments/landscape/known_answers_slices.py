@@ -20,9 +20,9 @@ def check_slices(references: References, generator: torch.Generator) -> list[Che
     k = references.landscapes[1 % len(references.landscapes)]
     s = states.sigma(ideal, k)
     chosen = slices.random_directions(ideal, y0, generator)
-    offsets = states.directions(ideal, len(A), generator=generator, like=y0)
+    offsets = states.unit_directions(ideal, len(A), generator=generator, like=y0)
     mark = states.centre(ideal, y0, k) + 2 * s * offsets
-    measured = slices.measure(ideal, A, y0, k, chosen, 2.0, 9, marks={"state": mark})
+    measured = slices.energy_slices(ideal, A, y0, k, chosen, 2.0, 9, marks={"state": mark})
     grid = np.linspace(-2, 2, 9)
     U, V = np.meshgrid(grid, grid)
     shape = slices.shape_of(measured)
@@ -45,7 +45,7 @@ def check_slices(references: References, generator: torch.Generator) -> list[Che
         compare(name, "ideal minima on the border", 0.0, shape.minimum_on_border, 0.0),
     ]
 
-    measured = slices.measure(algebraic, A, y0, k, chosen, 2.0, 9)
+    measured = slices.energy_slices(algebraic, A, y0, k, chosen, 2.0, 9)
     M = s * states.array(chosen.axes @ algebraic.hessian(A, y0, k) @ chosen.axes.mT)
     UV = np.stack([U, V], -1)
     form = np.einsum("rci,pij,rcj->prc", UV, M, UV) / 2
@@ -62,7 +62,7 @@ def check_slices(references: References, generator: torch.Generator) -> list[Che
     step = torch.tensor([1.0, -0.5]).to(y0)
     root = states.centre(ideal, torch.ones(1).to(y0), k)
     displaced = y0 + s * (step[:, None] * chosen.axes).sum(1) / root
-    shape = slices.shape_of(slices.measure(ideal, A, displaced, k, chosen, 2.0, 17))
+    shape = slices.shape_of(slices.energy_slices(ideal, A, displaced, k, chosen, 2.0, 17))
     grid = np.linspace(-2, 2, 17)
     U, V = np.meshgrid(grid, grid)
     below = ((U + 1) ** 2 + (V - 0.5) ** 2 < 1.25 - 1e-9).mean()

@@ -38,7 +38,7 @@ class Convexity:
 
     def columns(self) -> dict[str, NDArray]:
         """Tidy columns, one row per landscape, scale and problem."""
-        return points.columns(
+        return points.tidy_columns(
             {
                 "landscape": self.landscapes,
                 "scale": self.scales,
@@ -71,7 +71,7 @@ class Sharpness:
 
     def columns(self) -> dict[str, NDArray]:
         """Tidy columns, one row per landscape and problem."""
-        return points.columns(
+        return points.tidy_columns(
             {"landscape": self.landscapes, "problem": range(self.curvature.shape[1])},
             curvature=self.curvature,
             radius=self.radius,
@@ -97,7 +97,7 @@ class Gaps:
     def columns(self) -> dict[str, NDArray]:
         """Tidy columns, one row per landscape and problem."""
         problems = next(iter(self.gap.values())).shape[1]
-        return points.columns(
+        return points.tidy_columns(
             {"landscape": self.landscapes, "problem": range(problems)},
             **{f"{kind}_gap": gap.mean(-1) for kind, gap in self.gap.items()},
             **{f"{kind}_rate": self.rate(kind) for kind in self.gap},
@@ -128,7 +128,7 @@ def convexity(
             rounding = 16 * torch.finfo(E.dtype).eps * E.abs().amax(-1, keepdim=True)
             between = energy.energy(prepared, (a + b) / 2, k)
             halfway = energy.energy(prepared, (a + middle) / 2, k)
-            u = points.directions(energy, len(y0), segments, generator=generator, like=y0)
+            u = points.unit_directions(energy, len(y0), segments, generator=generator, like=y0)
             # A step that is small on the landscape's scale and large beside rounding.
             h = torch.finfo(E.dtype).eps ** (1 / 3) * s
             bend = energy.gradient(prepared, a + h * u, k) - energy.gradient(prepared, a - h * u, k)
@@ -164,7 +164,7 @@ def sharpness(
     curvature, profile = [], []
     for k in landscapes:
         middle, s = points.centre(energy, y0, k), points.sigma(energy, k)
-        u = points.directions(energy, len(y0), count, generator=generator, like=y0)
+        u = points.unit_directions(energy, len(y0), count, generator=generator, like=y0)
         base = energy.energy(prepared, middle, k)
         rise = [
             energy.energy(prepared, middle[:, None] + r * points.noise_radius(energy, k) * u, k).mean(-1) - base

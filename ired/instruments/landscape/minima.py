@@ -84,7 +84,7 @@ class Minima:
         """Tidy columns, one row per landscape and problem."""
         names = ["minima", "saddles", "flat", "unconverged", "escaped", "found"]
         names += ["nearest_distance", "nearest_gap", "lowest_distance", "lowest_gap", "lowest_is_nearest"]
-        return points.columns(
+        return points.tidy_columns(
             {"landscape": self.landscapes, "problem": range(self.minima.shape[1])},
             **{name: getattr(self, name) for name in names},
             **{f"basin_{distance:g}": self.basin[:, i] for i, distance in enumerate(self.distances)},

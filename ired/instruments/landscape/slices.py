@@ -114,7 +114,7 @@ class SliceShape:
     def columns(self) -> dict[str, NDArray]:
         """Tidy columns, one row per problem."""
         count = len(self.below)
-        return points.columns(
+        return points.tidy_columns(
             {"problem": range(count)},
             landscape=np.full(count, self.landscape),
             kind=np.full(count, self.kind),
@@ -219,7 +219,7 @@ def in_plane(
 
 
 @torch.no_grad()
-def measure(
+def energy_slices(
     energy: Energy,
     A: Tensor,
     y0: Tensor,

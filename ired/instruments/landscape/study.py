@@ -50,8 +50,8 @@ def slice_tables(
 
     Planes are random, along the principal axes of the first energy's gradients, and along its sampling paths; the
     last are wide enough to hold nine paths in ten. walked: paths of the first energy, and the answers at their ends;
-    extent in σ_k and resolution as in `slices.measure`; done() is called after each landscape. Gives the shapes of
-    all slices, and pictures of those of three problems, "energy.plane.k…" (see `Slices.picture`).
+    extent in σ_k and resolution as in `slices.energy_slices`; done() is called after each landscape. Gives the shapes
+    of all slices, and pictures of those of three problems, "energy.plane.k…" (see `Slices.picture`).
     """
     model = next(iter(energies.values()))
     tables, pictures = [], {}
@@ -69,7 +69,9 @@ def slice_tables(
                 u, v, _ = slices.in_plane(model, y0, k, plane, path)
                 width = max(extent, 1.2 * np.quantile(np.maximum(abs(u), abs(v)).max(-1), 0.9))
             for name, energy in energies.items():
-                measured = slices.measure(energy, A, y0, k, plane, extent=width, resolution=resolution, marks=marks)
+                measured = slices.energy_slices(
+                    energy, A, y0, k, plane, extent=width, resolution=resolution, marks=marks
+                )
                 shape = DataFrame(slices.shape_of(measured).columns())
                 tables.append(shape.assign(energy=name))
                 pictures |= measured.picture(f"{name}.{plane.kind}.k{k}", problems=3)
@@ -150,7 +152,7 @@ def curvature_tables(
     tables, rows, spectra = [], [], {}
     for place, y in places.items():
         for name, energy in energies.items():
-            bent = hessian.spectra(energy, A, y, range(len(y)))
+            bent = hessian.hessian_spectra(energy, A, y, range(len(y)))
             tables.append(DataFrame(bent.columns()).assign(energy=name, place=place))
             for part in ("eigenvalues", "gauss_newton", "residual", "symmetric", "antisymmetric"):
                 spectra[f"{name}.{place}.{part}"] = getattr(bent, part).astype("float32")

@@ -106,7 +106,7 @@ class InLandscape:
 
 
 @dataclass(frozen=True)
-class Path:
+class SamplePath:
     """A sample's states entering each landscape and denoised there (K, P, d), and its end (P, d), as the
     sampler gives it."""
 
@@ -116,7 +116,7 @@ class Path:
 
 
 @torch.no_grad()
-def path(energy: Energy, A: Tensor, sampler: Sampler, start: Tensor) -> Path:
+def path(energy: Energy, A: Tensor, sampler: Sampler, start: Tensor) -> SamplePath:
     """Samples answers to problems A (P, n, n) from start (P, d), which enters the last landscape."""
     root, entering, denoised = energy.schedule.sqrt_alpha_bar.tolist(), {}, {}
     last = [None]
@@ -133,7 +133,7 @@ def path(energy: Energy, A: Tensor, sampler: Sampler, start: Tensor) -> Path:
 
     end = sampler(energy, A, start, callback=see)
     ordered = [torch.stack([by_landscape[k] for k in range(len(root))]) for by_landscape in (entering, denoised)]
-    return Path(*ordered, end)
+    return SamplePath(*ordered, end)
 
 
 @torch.no_grad()
@@ -145,7 +145,7 @@ def tokens(energy: Energy, A: Tensor, sampler: Sampler, generator: torch.Generat
     return torch.stack([noised, sampled.entering, sampled.denoised], 2)
 
 
-def inputs(energy: Energy, A: Tensor, y: Tensor) -> Tensor:
+def network_inputs(energy: Energy, A: Tensor, y: Tensor) -> Tensor:
     """[a, y]: the upper triangle of problems A (P, n, n) and the basis coordinates of y (P[, M], d)."""
     a = A[:, *torch.triu_indices(*A.shape[-2:], device=A.device)]
     if y.dim() == 3:
@@ -179,7 +179,7 @@ def habits(energy: Energy, A: Tensor, states: Tensor) -> Habits:
     Raises ValueError for fewer tokens than a fit has coefficients."""
     prepared, by_layer = energy.prepare(A), {layer: [] for layer in LAYERS}
     for k, y in enumerate(states):
-        activations = energy.activations(prepared, y, k) | {INPUT: inputs(energy, A, y)}
+        activations = energy.activations(prepared, y, k) | {INPUT: network_inputs(energy, A, y)}
         flat = {name: h.flatten(0, 1) for name, h in activations.items()}
         widest = max(flat[BEFORE[layer]].shape[1] for layer in LAYERS)
         if len(flat[INPUT]) <= widest + 1:
@@ -208,7 +208,7 @@ def unexplained(
     affine fits, and of the mean, at states (K, P, S, d) of problems A that were not fitted on."""
     prepared = energy.prepare(A)
     for k, y in enumerate(states):
-        activations = energy.activations(prepared, y, k) | {INPUT: inputs(energy, A, y)}
+        activations = energy.activations(prepared, y, k) | {INPUT: network_inputs(energy, A, y)}
         for layer in LAYERS:
             habit, h = habits[layer][k], activations[layer]
             total = (h - habit.mean).pow(2).sum(-1)
@@ -327,7 +327,7 @@ def _from_input(energy: Energy, A: Tensor, source: str, to: Callable[[int], Call
 
     def replace(h: Tensor, y: Tensor, k: int) -> Tensor:
         if source == INPUT:
-            return to(k)(inputs(energy, A, y))
+            return to(k)(network_inputs(energy, A, y))
         return to(k)(energy.activations(prepared, y, k)[source])
 
     return replace

@@ -42,7 +42,7 @@ TIE = 1e-12
 
 
 @dataclass(frozen=True)
-class Bench:
+class AblationBench:
     """Where ablations are judged, on problems A (P, n, n) with answers Y (P, n, n).
 
     near (K, P, M, d): the answer, states around it, and other problems' answers; noised, noise
@@ -78,7 +78,9 @@ class Bench:
 
 
 @torch.no_grad()
-def bench(energy: Energy, A: Tensor, sampler: Sampler, generator: torch.Generator, strangers: int = 4) -> Bench:
+def ablation_bench(
+    energy: Energy, A: Tensor, sampler: Sampler, generator: torch.Generator, strangers: int = 4
+) -> AblationBench:
     """On problems A (P, n, n); strangers: how many other problems' answers lie among the wrong ones (fewer if
     P is small)."""
     y0, prepared, K = states.answers(energy, A), energy.prepare(A), range(energy.schedule.K)
@@ -97,7 +99,7 @@ def bench(energy: Energy, A: Tensor, sampler: Sampler, generator: torch.Generato
     score = torch.stack([energy.gradient(prepared, noised[k], k) for k in K])
     sampled, Y = path(energy, A, sampler, start), torch.linalg.inv(A)
     error = (energy.coordinates.decode(sampled.end) - Y).pow(2).mean((-2, -1))
-    return Bench(
+    return AblationBench(
         A=A,
         Y=Y,
         near=torch.stack(near),
@@ -112,7 +114,7 @@ def bench(energy: Energy, A: Tensor, sampler: Sampler, generator: torch.Generato
     )
 
 
-def judge(energy: Energy, bench: Bench) -> dict[str, NDArray]:
+def damage_terms(energy: Energy, bench: AblationBench) -> dict[str, NDArray]:
     """Of an ablated energy, by landscape and problem, (K, P) each.
 
     order: the share of pairs of states that it does not order as the whole network does (0.5: by chance;
@@ -147,38 +149,38 @@ def _gaps(energies: Tensor) -> Tensor:
     return (above_first(energies) / unit).round() * unit
 
 
-def table(labels: dict[str, Any], terms: dict[str, NDArray], mse: NDArray | None) -> DataFrame:
+def damage_table(labels: dict[str, Any], terms: dict[str, NDArray], mse: NDArray | None) -> DataFrame:
     """One row for each landscape and problem of `terms` (K, P) with an ablation's labels; mse (P,), of all
     landscapes together, is repeated."""
     K, P = terms["order"].shape
     axes = {"landscape": range(K), "problem": range(P)}
-    rows = DataFrame(states.columns(axes, **terms))
+    rows = DataFrame(states.tidy_columns(axes, **terms))
     if mse is not None:
         rows["mse"] = np.tile(mse, K)
     return rows.assign(**labels)
 
 
-def one_landscape(whole: Energy, ablation: Ablation, k: int, bench: Bench) -> DataFrame:
+def one_landscape(whole: Energy, ablation: Ablation, k: int, bench: AblationBench) -> DataFrame:
     """Sampled errors when a layer is ablated in landscape k alone: one row for each problem."""
     mse = bench.sampled(ablation.only_in(whole, k), first=k)
     rows = {"landscape": k, "problem": range(len(mse)), "mse": mse, "rise": mse - bench.mse}
     return DataFrame(rows).assign(**ablation.labels)
 
 
-def judged(
-    plan: Sequence[Ablation], bench: Bench, sampling: bool, done: Callable[[int], None] = lambda n: None
+def damage_of_plan(
+    plan: Sequence[Ablation], bench: AblationBench, sampling: bool, done: Callable[[int], None] = lambda n: None
 ) -> DataFrame:
     """Every ablation of a plan, sampled from where asked; done(1) is called after each."""
     rows = []
     for ablation in plan:
         mse = bench.sampled(ablation.energy) if sampling else None
-        rows.append(table(ablation.labels, judge(ablation.energy, bench), mse))
+        rows.append(damage_table(ablation.labels, damage_terms(ablation.energy, bench), mse))
         done(1)
     return concat(rows, ignore_index=True)
 
 
 def judged_alone(
-    whole: Energy, plan: Sequence[Ablation], landscapes: Sequence[int], share: float, bench: Bench
+    whole: Energy, plan: Sequence[Ablation], landscapes: Sequence[int], share: float, bench: AblationBench
 ) -> DataFrame:
     """`one_landscape` for the kinds of ALONE at one share, their first draw, in each of the landscapes.
 
@@ -197,7 +199,7 @@ def judged_alone(
     return concat(rows, ignore_index=True)
 
 
-def explained(
+def linear_fit_r2(
     parts: Iterable[tuple[str, str, int, Tensor, Tensor]],
     names: Sequence[str] = ("noised", "path", "path"),
 ) -> DataFrame:
@@ -228,7 +230,7 @@ def per_problem(damage: DataFrame, measures: Sequence[str]) -> DataFrame:
     return damage.groupby([*KEYS, "problem"], sort=False)[list(measures)].mean().reset_index()
 
 
-def summary(damage: DataFrame, whole: NDArray | None = None) -> DataFrame:
+def damage_summary(damage: DataFrame, whole: NDArray | None = None) -> DataFrame:
     """Means over problems with 95 % intervals of all measures there are, landscapes together.
 
     With the whole network's errors (P,), `rise` is the paired difference of the sampled errors.
@@ -245,7 +247,7 @@ def summary(damage: DataFrame, whole: NDArray | None = None) -> DataFrame:
     return DataFrame(rows)
 
 
-def by_landscape(damage: DataFrame, measures: Sequence[str]) -> DataFrame:
+def damage_by_landscape(damage: DataFrame, measures: Sequence[str]) -> DataFrame:
     """Means over problems in every landscape, with Student's t intervals, for curves."""
     keys, rows = [*KEYS, "landscape"], []
     means = damage.groupby([*keys, "problem"], sort=False)[list(measures)].mean()

@@ -36,7 +36,7 @@ LEVEL = 0.05
 
 
 @dataclass(frozen=True)
-class Agreement:
+class Concordance:
     """w: 1 where all voters rank alike, about 1/voters by chance; p: exact, for a W as large or larger;
     needed: the least W with p below LEVEL (above 1 where none is); voters, items."""
 
@@ -57,7 +57,7 @@ class Likeness:
     voters: int
 
 
-def ranks(damages: ArrayLike) -> NDArray:
+def damage_ranks(damages: ArrayLike) -> NDArray:
     """Ranks of layers (V, L), 1 for the one that is missed most; ties, up to 1e-9 of the largest damage,
     share their mean rank."""
     from scipy.stats import rankdata  # a second to import: only where it is used
@@ -67,9 +67,9 @@ def ranks(damages: ArrayLike) -> NDArray:
     return rankdata(-np.round(lost / unit), axis=-1)
 
 
-def agreement(damages: ArrayLike) -> Agreement:
+def concordance(damages: ArrayLike) -> Concordance:
     """Of V ≥ 2 voters over L ≥ 2 layers, damages (V, L)."""
-    ranked = ranks(damages)
+    ranked = damage_ranks(damages)
     V, L = ranked.shape
     doubled = np.rint(2 * ranked).astype(int)  # shared ranks are integers too
     null = _sums_by_chance(tuple(sorted(tuple(sorted(row)) for row in doubled.tolist())))
@@ -81,7 +81,7 @@ def agreement(damages: ArrayLike) -> Agreement:
         return float(12 * (s @ s) / largest) if largest > 0 else 0.0
 
     p, needed = _tail(((w(sums), chance) for sums, chance in null.items()), w(doubled.sum(0)))
-    return Agreement(w=w(doubled.sum(0)), p=p, needed=needed, voters=V, items=L)
+    return Concordance(w=w(doubled.sum(0)), p=p, needed=needed, voters=V, items=L)
 
 
 @lru_cache
@@ -97,9 +97,9 @@ def _sums_by_chance(votes: tuple[tuple[int, ...], ...]) -> dict[tuple[int, ...],
     return null
 
 
-def likeness(first: ArrayLike, second: ArrayLike) -> Likeness:
+def ranking_likeness(first: ArrayLike, second: ArrayLike) -> Likeness:
     """Of two sets of rankings, damages (V, L) each, voter by voter."""
-    first_ranks, second_ranks = ranks(first), ranks(second)
+    first_ranks, second_ranks = damage_ranks(first), damage_ranks(second)
     V, L = first_ranks.shape
     pairs = L * (L - 1) // 2
 
@@ -148,7 +148,7 @@ def damages(damage: DataFrame, measure: str, share: float, layers: Sequence[str]
     return DataFrame(rows, index=list(layers)).T
 
 
-def table(damage: DataFrame, share: float) -> DataFrame:
+def ranking_table(damage: DataFrame, share: float) -> DataFrame:
     """The ranking of layers by each kind and measure: damage with its interval, rank among the layers
     for which the kind is defined. Kinds that cannot tell layers apart are left out."""
     rows = []
@@ -159,7 +159,7 @@ def table(damage: DataFrame, share: float) -> DataFrame:
         for kind in (kind for kind in useful if kind in set(means["kind"])):
             of = means[means["kind"] == kind]
             cells = [(n, mean_interval(g[measure])) for n, g in of.groupby("layer")]
-            order = ranks([cell.estimate for _, cell in cells])
+            order = damage_ranks([cell.estimate for _, cell in cells])
             rows += [
                 {
                     "measure": measure,
@@ -176,7 +176,7 @@ def table(damage: DataFrame, share: float) -> DataFrame:
     return DataFrame(rows)
 
 
-def agreements(damage: DataFrame, share: float) -> DataFrame:
+def concordances(damage: DataFrame, share: float) -> DataFrame:
     """Agreement of the voters, and likeness of the rankings on two halves of the problems, by measure."""
     rows = []
     even = damage["problem"] % 2 == 0
@@ -184,7 +184,7 @@ def agreements(damage: DataFrame, share: float) -> DataFrame:
         for layers in (HIDDEN, LAYERS):
             votes = damages(damage, measure, share, layers)
             halves = (damages(damage[half], measure, share, layers) for half in (even, ~even))
-            agreed, same = agreement(votes), likeness(*halves)
+            agreed, same = concordance(votes), ranking_likeness(*halves)
             rows.append(
                 {
                     "measure": measure,
@@ -193,7 +193,7 @@ def agreements(damage: DataFrame, share: float) -> DataFrame:
                     "w": agreed.w,
                     "p": agreed.p,
                     "needed": agreed.needed,
-                    "top": votes.columns[ranks(votes).sum(0).argmin()],
+                    "top": votes.columns[damage_ranks(votes).sum(0).argmin()],
                     "halves_tau": same.tau,
                     "halves_p": same.p,
                     "halves_needed": same.needed,
@@ -207,15 +207,15 @@ def tops(damage: DataFrame, measure: str, share: float) -> DataFrame:
     rows = []
     for k, part in damage.groupby("landscape"):
         votes = damages(part, measure, share)
-        agreed = agreement(votes)
-        top = votes.columns[ranks(votes).sum(0).argmin()]
+        agreed = concordance(votes)
+        top = votes.columns[damage_ranks(votes).sum(0).argmin()]
         rows.append({"landscape": k, "measure": measure, "w": agreed.w, "p": agreed.p, "top": top})
     return DataFrame(rows)
 
 
-def compared(first: DataFrame, second: DataFrame, measure: str, share: float) -> Likeness:
+def compare_rankings(first: DataFrame, second: DataFrame, measure: str, share: float) -> Likeness:
     """Whether two networks rank their hidden layers alike."""
-    return likeness(*(damages(damage, measure, share) for damage in (first, second)))
+    return ranking_likeness(*(damages(damage, measure, share) for damage in (first, second)))
 
 
 def _at(damage: DataFrame, share: float) -> DataFrame:

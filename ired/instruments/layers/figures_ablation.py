@@ -61,7 +61,7 @@ def ablation_figures(
     return [
         (
             "ablations",
-            plot_heatmap(tables["summary"], share, whole),
+            plot_damage_heatmap(tables["summary"], share, whole),
             f"Means over {problems} problems, all landscapes. "
             "Hatched: not defined. Of all units: the layers cannot differ. Sampled MSE of least squares on A "
             f"{anchors['least_squares']:.2g}, of the mean {anchors['mean']:.2g}.",
@@ -73,7 +73,7 @@ def ablation_figures(
         ),
         (
             "landscapes",
-            plot_landscapes(tables["by_landscape"], tables["alone"], share, whole),
+            plot_damage_by_landscape(tables["by_landscape"], tables["alone"], share, whole),
             f"{intervals} Dashed: chance, no score, whole network. Dotted: nothing of the network in that landscape.",
         ),
         ("ranks", plot_rank_curves(tables["summary"], whole), intervals),
@@ -81,10 +81,10 @@ def ablation_figures(
     ]
 
 
-def plot_heatmap(summary: DataFrame, share: float, whole: float) -> Figure:
+def plot_damage_heatmap(summary: DataFrame, share: float, whole: float) -> Figure:
     """What is lost by kind (rows) and layer (columns), a panel a measure.
 
-    summary: that of `ablation_damage.summary`; kinds with a rank are shown at `share` of it; whole: the
+    summary: that of `ablation_damage.damage_summary`; kinds with a rank are shown at `share` of it; whole: the
     whole network's sampled MSE.
     """
     rows = summary[(summary["share"] == 1.0) | (summary["share"] == share)]
@@ -110,11 +110,11 @@ def plot_heatmap(summary: DataFrame, share: float, whole: float) -> Figure:
     return figure
 
 
-def plot_landscapes(curves: DataFrame, alone: DataFrame, share: float, whole: float) -> Figure:
+def plot_damage_by_landscape(curves: DataFrame, alone: DataFrame, share: float, whole: float) -> Figure:
     """Damage by landscape, a column a kind: of order and score there, and of the answer when the layer
     is ablated in that landscape alone.
 
-    curves: that of `ablation_damage.by_landscape`; alone: the same of sampled errors, measure "mse".
+    curves: that of `ablation_damage.damage_by_landscape`; alone: the same of sampled errors, measure "mse".
     """
     kinds = [k for k in KINDS if k in set(alone["kind"]) and k not in WHOLE]
     figure, axes = canvas(3, len(kinds), (2.35, 2.15), title="Landscape by landscape", sharex=True, sharey="row")

@@ -60,7 +60,7 @@ def gradient_signal_figures(
     return [
         (
             "depth",
-            plot_depth(tables["depth"]),
+            plot_gradients_by_depth(tables["depth"]),
             "Gradient by a layer's activations, over that by f: "
             f"geometric means {over}, in the order of the backward pass. Band: within a factor of 10.",
         ),
@@ -73,7 +73,7 @@ def gradient_signal_figures(
         ),
         (
             "spectra",
-            plot_spectra(values, summary["spectra"]),
+            plot_jacobian_spectra(values, summary["spectra"]),
             "Singular values by rank, medians over "
             "problems at noised answers; below their root mean square. Dashed: untrained.",
         ),
@@ -87,7 +87,7 @@ def gradient_signal_figures(
     ]
 
 
-def plot_depth(table: DataFrame) -> Figure:
+def plot_gradients_by_depth(table: DataFrame) -> Figure:
     """A panel each loss and the score: decades relative to f, a line a landscape.
 
     table: columns energy, kind, landscape, place, decades.
@@ -191,7 +191,7 @@ def plot_signals(table: DataFrame, agreement: DataFrame) -> Figure:
     return figure
 
 
-def plot_spectra(values: dict[str, np.ndarray], summary: DataFrame) -> Figure:
+def plot_jacobian_spectra(values: dict[str, np.ndarray], summary: DataFrame) -> Figure:
     """Above: singular values by rank, a panel a map; below: root mean square, against the landscape.
 
     values: "energy.map" to (K, P, rank); summary: columns energy, landscape, map, measure, mean,

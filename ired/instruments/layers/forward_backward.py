@@ -100,7 +100,7 @@ def back(network: Network, kept: Passage, start: Tensor, film: Film | None = Non
     return _back(network, start, kept.bend, film or kept.film)[2]
 
 
-def along(network: Network, kept: Passage, t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def directional_derivatives(network: Network, kept: Passage, t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Derivatives of h of fc1, fc2, fc3 and of f when the state moves along t (P, M, size)."""
     t1 = (t @ _of_state(network).mT) * kept.bend[0]
     t2 = (t1 @ network.fc2.weight.mT) * kept.film[0] * kept.bend[1]
@@ -138,7 +138,7 @@ def rescaled(network: Network, like: Network) -> Network:
     return changed
 
 
-def noised(energy: Energy, y0: Tensor, draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def noised_by_landscape(energy: Energy, y0: Tensor, draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Noised answers of y0 (P, d) in every landscape and their noise: z and ε, (K, P, draws, size)."""
     pairs = [points.noised(energy, y0, k, draws, generator) for k in range(energy.schedule.K)]
     states, noise = (torch.stack(parts) for parts in zip(*pairs, strict=True))

@@ -86,7 +86,7 @@ class Flow:
     def columns(self) -> dict[str, NDArray]:
         """Norms as tidy columns, one row per landscape, kind, place and problem."""
         axes = {"landscape": self.landscapes, "kind": KINDS, "place": PLACES}
-        return points.columns(axes | {"problem": range(self.norm.shape[-1])}, norm=self.norm, bare=self.bare)
+        return points.tidy_columns(axes | {"problem": range(self.norm.shape[-1])}, norm=self.norm, bare=self.bare)
 
     def signals(self, level: float = 0.95) -> list[dict]:
         """Signal-to-noise of each gradient by each layer's weights and activations, as rows."""

@@ -23,7 +23,7 @@ MAPS = ("state → fc1", "fc1 → fc2", "fc2 → fc3", "fc3 → f", "state → f
 
 
 @dataclass(frozen=True)
-class Spectra:
+class JacobianSpectra:
     """Of P problems in L landscapes, at one state each.
 
     landscapes: (L,); values: singular values by map, (L, P, rank) descending; antisymmetric: (L, P)
@@ -43,7 +43,7 @@ class Spectra:
         stack = list(self.values.values())
         largest, smallest = (np.stack([s[..., i] for s in stack]) for i in (0, -1))
         tiny = 1e-16 * largest.clip(np.finfo(float).tiny)
-        return states.columns(
+        return states.tidy_columns(
             {
                 "map": list(self.values),
                 "landscape": self.landscapes,
@@ -60,7 +60,7 @@ class Spectra:
 
 
 @torch.no_grad()
-def spectra(network: Network, A: Tensor, z: Tensor, chunk: int = 8) -> Spectra:
+def jacobian_spectra(network: Network, A: Tensor, z: Tensor, chunk: int = 8) -> JacobianSpectra:
     """Of problems A (P, n, n) at states z (K, P, size) in all landscapes, `chunk` problems at once."""
     states.demand_double(z, "small singular values")
     K, P = z.shape[:2]
@@ -76,7 +76,7 @@ def spectra(network: Network, A: Tensor, z: Tensor, chunk: int = 8) -> Spectra:
                 else:
                     values[name].append(torch.linalg.svdvals(maps[name][:, 0]))
             antisymmetric.append(_antisymmetric(network, maps["state → f"][:, 0]))
-    return Spectra(
+    return JacobianSpectra(
         np.arange(K),
         {name: states.array(torch.cat(parts)).reshape(K, P, -1) for name, parts in values.items()},
         states.array(torch.cat(antisymmetric)).reshape(K, P),

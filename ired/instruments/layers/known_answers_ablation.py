@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ired.instruments.core import states as points
 from ired.instruments.core.check import Check, compare
-from ired.instruments.core.reference_energies import Around, Layered, References
+from ired.instruments.core.reference_energies import Layered, References, WrappedEnergy
 from ired.instruments.core.sampler import denoised
 from ired.instruments.layers import ablation, ablation_damage, ablation_ranking
 from ired.instruments.layers.ablation import LAYERS, Ablated, Habits, instead
@@ -27,7 +27,7 @@ NAME = "layer_ablation"
 WIDTH, IDLE, RANK = 12, 4, 2
 
 
-class Chain(Around):
+class Chain(WrappedEnergy):
     """E = ‖f‖² of three swish layers of [a, y] and a linear one, on the coordinates of an energy.
 
     fc2 is bent little enough to be affine to the last digit (its biases are 60); the landscape scales
@@ -54,7 +54,7 @@ class Chain(Around):
         return A
 
     def activations(self, A: Tensor, y: Tensor, k: int) -> dict[str, Tensor]:
-        h, layers = ablation.inputs(self, A, y), {}
+        h, layers = ablation.network_inputs(self, A, y), {}
         for place, layer in enumerate(LAYERS):
             h = layers[layer] = self._layer(place, h, k)
         return layers
@@ -82,7 +82,7 @@ class Chain(Around):
         return self.energy_and_gradient(A, y, k)[1]
 
 
-class Upside(Around):
+class Upside(WrappedEnergy):
     """An energy times a factor."""
 
     def __init__(self, energy: Energy, factor: float):
@@ -110,7 +110,7 @@ def walk(
     return denoised(energy, A, start, first, callback, clip)
 
 
-def background(like: Tensor, count: int, generator: torch.Generator) -> Tensor:
+def background_problems(like: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Problems (count, n, n) beside those that are given, (P, n, n)."""
     R = 2 * torch.rand(count, *like.shape[1:], generator=generator, dtype=torch.float64) - 1
     eye = torch.eye(like.shape[-1], dtype=torch.float64)
@@ -141,14 +141,14 @@ def check_layer_ablation(references: References, generator: torch.Generator) -> 
     A, ideal = references.A, replace(references.ideal, schedule=type(references.ideal.schedule)(3))
     chain = Chain(ideal, generator)
     # Three tokens of each: half as many again as an affine map of [a, y] has coefficients.
-    others = background(A, 8 + chain.W[0].shape[1] // 2, generator)
+    others = background_problems(A, 8 + chain.W[0].shape[1] // 2, generator)
     # A chain that was never trained leads nowhere: states are those of the ideal denoiser's samples.
     states = ablation.tokens(ideal, others, walk, generator)
     habits = ablation.habits(chain, others, states)
-    bench = ablation_damage.bench(chain, A, lambda _, *a, **b: walk(ideal, *a, **b), generator)
+    bench = ablation_damage.ablation_bench(chain, A, lambda _, *a, **b: walk(ideal, *a, **b), generator)
     ablated = planned(chain, A, others, habits, generator)
     sure = (*ablation.WHOLE, "linear", "rank_components")
-    damage = {key: ablation_damage.judge(energy, bench) for key, energy in ablated.items() if key[0] in sure}
+    damage = {key: ablation_damage.damage_terms(energy, bench) for key, energy in ablated.items() if key[0] in sure}
 
     def every(kind: str, term: str) -> np.ndarray:
         return np.stack([f[term] for (name, _), f in damage.items() if name == kind])
@@ -186,7 +186,7 @@ def check_layer_ablation(references: References, generator: torch.Generator) -> 
     ]
     units = torch.arange(WIDTH, device=A.device) >= WIDTH - IDLE
     values = [habit.donor[: len(A)] + 7 for habit in habits["fc2"]]
-    idle = ablation_damage.judge(Ablated(chain, "fc2", instead(values, units)), bench)
+    idle = ablation_damage.damage_terms(Ablated(chain, "fc2", instead(values, units)), bench)
     checks += [check(f"{term} lost with idle units", 0, idle[term]) for term in ("order", "score")]
     return [
         *checks,
@@ -212,7 +212,7 @@ def _donors(chain, A, others, habits, states, ablated, check) -> list[Check]:
 
 def _judged(chain, bench, check) -> list[Check]:
     """Multiples of an energy: its order stays or turns round, its score errs by what was added."""
-    times, turned = (ablation_damage.judge(Upside(chain, factor), bench) for factor in (1.1, -1.0))
+    times, turned = (ablation_damage.damage_terms(Upside(chain, factor), bench) for factor in (1.1, -1.0))
     return [
         check("order lost by a multiple", 0, times["order"]),
         check("score error of 1.1 times the energy", 0.01, times["score"].mean(-1)),
@@ -224,7 +224,7 @@ def _judged(chain, bench, check) -> list[Check]:
 
 def _sampled(ideal: Energy, A: Tensor, generator: torch.Generator, check) -> list[Check]:
     """An ideal denoiser answers rightly if one landscape is left to it, the last one it passes."""
-    bench = ablation_damage.bench(ideal, A, walk, generator)
+    bench = ablation_damage.ablation_bench(ideal, A, walk, generator)
     nothing = Ablated(Layered(ideal), "fc1", lambda h, y, k: torch.zeros_like(h))
     root = ideal.schedule.sqrt_alpha_bar[-1].item()
     unmoved = bench.error(ideal, bench.entering[-1] / root)
@@ -240,15 +240,15 @@ def _sampled(ideal: Energy, A: Tensor, generator: torch.Generator, check) -> lis
 def check_layer_ranking(generator: torch.Generator) -> list[Check]:
     """Kendall's W and τ by hand, their p-values by enumeration, and no more alarms than promised."""
     name = "layer_ranking"
-    alike = ablation_ranking.agreement([[3, 2, 1]] * 3)
+    alike = ablation_ranking.concordance([[3, 2, 1]] * 3)
     votes = np.array([[3.0, 2.0, 1.0], [3.0, 1.0, 2.0], [2.0, 3.0, 1.0]])
-    mixed = ablation_ranking.agreement(votes)
+    mixed = ablation_ranking.concordance(votes)
     # Rank sums 4, 6, 8 of 3 voters: S = 8 of 18.
     all_sums = [np.sum(orders, 0) for orders in product(permutations((1, 2, 3)), repeat=3)]
     p = np.mean([((sums - 6) ** 2).sum() >= 8 for sums in all_sums])
-    same, reverse = ablation_ranking.likeness(votes, votes), ablation_ranking.likeness(votes, -votes)
+    same, reverse = ablation_ranking.ranking_likeness(votes, votes), ablation_ranking.ranking_likeness(votes, -votes)
     rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
-    null = [ablation_ranking.agreement(rng.random((5, 3))).p < 0.05 for _ in range(200)]
+    null = [ablation_ranking.concordance(rng.random((5, 3))).p < 0.05 for _ in range(200)]
     return [
         Check(name, "W of three that agree", expected=1, measured=alike.w, tolerance=1e-12),
         Check(name, "its p", expected=1 / 36, measured=alike.p, tolerance=1e-12),

@@ -15,14 +15,14 @@ from ired.instruments.core import states
 from ired.instruments.core.check import Check, compare, relative
 from ired.instruments.core.reference_energies import References
 from ired.instruments.layers import gradient_signal, jacobians, score_decomposition, unit_activity
-from ired.instruments.layers.forward_backward import LAYERS, noised, passage
+from ired.instruments.layers.forward_backward import LAYERS, noised_by_landscape, passage
 from ired.model.protocol import Energy
 
 FLOW, JACOBIANS, PATHS, CENSUS = "gradient_flow", "jacobians", "score_paths", "unit_census"
 _FAR = 100.0  # swish is the identity there, to the last digit of float64
 
 
-class Planted:
+class PlantedNetwork:
     """A network ‖f‖² with random weights on the coordinates of another energy, for all problems alike.
 
     `forward` says what it computes, in other words than the instruments' own.
@@ -68,9 +68,9 @@ class Planted:
 def check_jacobians(references: References, generator: torch.Generator) -> list[Check]:
     """Closed forms equal autograd's; a linear network has the product of its matrices."""
     A = references.A[:2]
-    network = Planted(references.ideal, 7, generator, A.device)
+    network = PlantedNetwork(references.ideal, 7, generator, A.device)
     z, _ = _states(network, A, 1, generator)
-    spectra, k = jacobians.spectra(network, A, z[:4, :, 0]), 3
+    spectra, k = jacobians.jacobian_spectra(network, A, z[:4, :, 0]), 3
     a, checks = network.inputs(A), []
     for place, name in ((0, "state → fc1"), (3, "state → f")):
         J = torch.stack(
@@ -91,8 +91,8 @@ def check_jacobians(references: References, generator: torch.Generator) -> list[
     )
     checks.append(compare(JACOBIANS, "score: autograd's", *_arrays(score, kept.score[:, 0]), 1e-9))
 
-    linear(network)
-    spectra = jacobians.spectra(network, A, z[:4, :, 0])
+    make_linear(network)
+    spectra = jacobians.jacobian_spectra(network, A, z[:4, :, 0])
     first = network.fc1.weight[:, network.coordinates.size :]
     scale2, _, scale3, _ = (table[k][:, None] for table in network.tables)
     product = network.fc4.weight @ (scale3 * network.fc3.weight) @ (scale2 * network.fc2.weight) @ first
@@ -108,7 +108,7 @@ def check_jacobians(references: References, generator: torch.Generator) -> list[
 def check_score_paths(references: References, generator: torch.Generator) -> list[Check]:
     """Parts sum to the score; a planted path carries all of it, and no other unit any."""
     A = references.A[:2]
-    network = Planted(references.ideal, 20, generator, A.device)
+    network = PlantedNetwork(references.ideal, 20, generator, A.device)
     z, noise = _states(network, A, 3, generator)
     paths = score_decomposition.paths(network, A, z)
     shares = score_decomposition.unit_shares(network, passage(network, A, z[2], 2))
@@ -145,7 +145,7 @@ def check_score_paths(references: References, generator: torch.Generator) -> lis
 def check_unit_census(references: References, generator: torch.Generator) -> list[Check]:
     """Planted units are named: constant, always off, always linear, barely moving."""
     A = references.A
-    network = Planted(references.ideal, 9, generator, A.device)
+    network = PlantedNetwork(references.ideal, 9, generator, A.device)
     plant_units(network)
     shape = network.schedule.K, len(A), 30
     z = network.coordinates.to_basis(states.noise(network, *shape, generator=generator, like=A))
@@ -174,7 +174,7 @@ def check_gradient_flow(references: References, generator: torch.Generator) -> l
     A = references.A
     y0, network = (
         states.answers(references.ideal, A),
-        Planted(references.ideal, 6, generator, A.device),
+        PlantedNetwork(references.ideal, 6, generator, A.device),
     )
     state, draws, kinds = generator.get_state(), 2, gradient_signal.KINDS
     negatives = gradient_signal.random_negatives(network, 3.0, math.inf)
@@ -258,7 +258,7 @@ class Times:
         return self.factor * self.inner.gradient(A, y, k)
 
 
-def linear(network: Planted) -> None:
+def make_linear(network: PlantedNetwork) -> None:
     """Weights are kept and biases are set where every swish is the identity."""
     for layer in (network.fc1, network.fc2, network.fc3):
         layer.weight = layer.weight * 0.01
@@ -267,7 +267,7 @@ def linear(network: Planted) -> None:
         table.copy_(1 + 0.1 * table.tanh())
 
 
-def planted_path(network: Planted, units: tuple[int, int, int]) -> tuple[int, int, int]:
+def planted_path(network: PlantedNetwork, units: tuple[int, int, int]) -> tuple[int, int, int]:
     """All weights between the layers are cut but those along one chain of units, which it returns."""
     first, second, third = units
     for layer, makes, reads in ((network.fc2, second, first), (network.fc3, third, second)):
@@ -277,7 +277,7 @@ def planted_path(network: Planted, units: tuple[int, int, int]) -> tuple[int, in
     return units
 
 
-def plant_units(network: Planted) -> None:
+def plant_units(network: PlantedNetwork) -> None:
     """Units 0 to 3 of fc1: constant, always off, always linear, and hardly moving around 0; the
     rest bend."""
     w, b = network.fc1.weight, network.fc1.bias
@@ -292,7 +292,7 @@ def plant_units(network: Planted) -> None:
 
 
 def autograd_gradients(
-    network: Planted,
+    network: PlantedNetwork,
     A: Tensor,
     y0: Tensor,
     negatives: gradient_signal.Negatives,
@@ -317,7 +317,7 @@ def autograd_gradients(
         setattr(copies, name, SimpleNamespace(weight=weight, bias=bias))
 
     def E(i: int, state: Tensor) -> Tensor:
-        return Planted.forward(copies, a[i], state, k)[3].pow(2).sum()
+        return PlantedNetwork.forward(copies, a[i], state, k)[3].pow(2).sum()
 
     def denoising(i: int, m: int) -> Tensor:
         state = z[i, m].clone().requires_grad_()
@@ -340,9 +340,9 @@ def autograd_gradients(
     return {kind: {n: torch.stack(g) for n, g in by.items()} for kind, by in gradients.items()}
 
 
-def _states(network: Planted, A: Tensor, draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _states(network: PlantedNetwork, A: Tensor, draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     y0 = network.coordinates.encode(torch.linalg.inv(A))
-    return noised(network, y0, draws, generator)
+    return noised_by_landscape(network, y0, draws, generator)
 
 
 def _arrays(*tensors: Tensor) -> tuple[Any, ...]:

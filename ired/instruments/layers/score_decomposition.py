@@ -22,10 +22,18 @@ from torch import Tensor
 
 from ired.instruments.core import states
 from ired.instruments.core.patching import blind_score
-from ired.instruments.layers.forward_backward import LAYERS, Film, Network, Passage, along, back, passage
+from ired.instruments.layers.forward_backward import (
+    LAYERS,
+    Film,
+    Network,
+    Passage,
+    back,
+    directional_derivatives,
+    passage,
+)
 from ired.instruments.statistics import intervals
 from ired.instruments.statistics.intervals import Interval
-from ired.instruments.statistics.spectra import participation
+from ired.instruments.statistics.spectra import participation_ratio
 from ired.instruments.statistics.tables import summarise
 from ired.model.protocol import Energy
 
@@ -36,7 +44,7 @@ TOP = 0.1  # the share of a layer's units that are its top units
 
 
 @dataclass(frozen=True)
-class Paths:
+class ScorePaths:
     """Of P problems in L landscapes, averaged over draws.
 
     share, size: (L, 2 roots, 4 routes, P), see above; root_size: (L, 2, P) of the two roots whole;
@@ -65,18 +73,18 @@ class Paths:
     def columns(self) -> dict[str, NDArray]:
         """Shares and sizes as tidy columns, one row per landscape, root, route and problem."""
         axes = {"landscape": self.landscapes, "root": ROOTS, "route": ROUTES}
-        return states.columns(axes | {"problem": range(self.share.shape[-1])}, share=self.share, size=self.size)
+        return states.tidy_columns(axes | {"problem": range(self.share.shape[-1])}, share=self.share, size=self.size)
 
     def units(self) -> dict[str, NDArray]:
         """How few units carry the score, one row per landscape, layer and problem."""
         axes = {"landscape": self.landscapes, "layer": UNITS, "problem": range(self.top.shape[-1])}
-        return states.columns(axes, participation=self.participation, top=self.top, fixed=self.fixed)
+        return states.tidy_columns(axes, participation=self.participation, top=self.top, fixed=self.fixed)
 
 
 @torch.no_grad()
-def paths(network: Network, A: Tensor, z: Tensor) -> Paths:
+def paths(network: Network, A: Tensor, z: Tensor) -> ScorePaths:
     """For problems A (P, n, n) at states z (K, P, M, size), in every landscape."""
-    collected: dict[str, list[NDArray]] = {name: [] for name in Paths.__dataclass_fields__}
+    collected: dict[str, list[NDArray]] = {name: [] for name in ScorePaths.__dataclass_fields__}
     for k in range(len(z)):
         p = passage(network, A, z[k], k)
         whole = p.score.pow(2).sum(-1).clamp_min(torch.finfo(z.dtype).tiny)
@@ -92,7 +100,7 @@ def paths(network: Network, A: Tensor, z: Tensor) -> Paths:
         carried = [_carried(states.array(shares[name].abs())) for name in UNITS]
         for i, name in enumerate(("participation", "top", "fixed")):
             collected[name].append(np.stack([layer_shares[i] for layer_shares in carried]))
-    return Paths(**{name: np.stack(parts) for name, parts in collected.items()})
+    return ScorePaths(**{name: np.stack(parts) for name, parts in collected.items()})
 
 
 def unit_shares(network: Network, p: Passage) -> dict[str, Tensor]:
@@ -102,7 +110,7 @@ def unit_shares(network: Network, p: Passage) -> dict[str, Tensor]:
     h_i along the score.
     """
     whole = p.score.pow(2).sum(-1, keepdim=True).clamp_min(torch.finfo(p.f.dtype).tiny)
-    moved = along(network, p, p.score)
+    moved = directional_derivatives(network, p, p.score)
     return {n: g * t / whole for n, g, t in zip(UNITS, (*p.d, p.e[3]), moved, strict=True)}
 
 
@@ -128,13 +136,13 @@ def score_changes(
                 moved = (score - whole).pow(2).sum((1, 2)) / whole.pow(2).sum((1, 2))
                 change[i, k], error[i, k] = (states.array(v) for v in (moved, (score - eps).pow(2).sum((1, 2)) / blind))
     axes = {"altered": list(named), "landscape": range(shape[1]), "problem": range(shape[2])}
-    return states.columns(axes, change=change, error=error)
+    return states.tidy_columns(axes, change=change, error=error)
 
 
-def summaries(tables: Mapping[str, DataFrame]) -> dict[str, DataFrame]:
+def score_path_summaries(tables: Mapping[str, DataFrame]) -> dict[str, DataFrame]:
     """Means with intervals over problems, by energy and landscape, of "paths", "units" and "film".
 
-    tables: those of `Paths.columns`, `Paths.units` and `score_changes`, with a column energy.
+    tables: those of `ScorePaths.columns`, `ScorePaths.units` and `score_changes`, with a column energy.
     "paths" becomes "roots" (summed over routes) and "routes" (summed over roots).
     """
     cell, means = ["energy", "landscape"], {}
@@ -166,4 +174,4 @@ def _carried(size: NDArray) -> tuple[NDArray, NDArray, NDArray]:
     for here, there in ((slice(0, middle), slice(middle, P)), (slice(middle, P), slice(0, middle))):
         lead = np.argsort((size / safe[..., None])[there].mean((0, 1)))[-count:]
         fixed[here] = (size[here][..., lead].sum(-1) / safe[here]).mean(-1)
-    return participation(size).mean(-1) / width, top.mean(-1), fixed
+    return participation_ratio(size).mean(-1) / width, top.mean(-1), fixed

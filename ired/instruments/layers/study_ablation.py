@@ -13,7 +13,7 @@ from ired.instruments.accuracy import predictors
 from ired.instruments.core.sampler import Sampler
 from ired.instruments.layers import ablation, ablation_damage, ablation_ranking
 from ired.instruments.layers.ablation import Ablation, Habits
-from ired.instruments.layers.ablation_damage import Bench
+from ired.instruments.layers.ablation_damage import AblationBench
 from ired.instruments.layers.ablation_ranking import HIDDEN, MEASURES, VOTERS, Likeness
 from ired.instruments.statistics.intervals import adjust
 from ired.instruments.statistics.tables import stacked
@@ -28,7 +28,7 @@ class Ablations:
 
     energy: Energy
     habits: Habits
-    bench: Bench
+    bench: AblationBench
     plan: list[Ablation]
 
     def voting(self, share: float) -> Ablations:
@@ -37,8 +37,8 @@ class Ablations:
         return replace(self, plan=plan)
 
     def judged(self, sampling: bool, done: Callable[[int], None] = lambda n: None) -> DataFrame:
-        """`ablation_damage.judged` of the whole plan."""
-        return ablation_damage.judged(self.plan, self.bench, sampling, done)
+        """`ablation_damage.damage_of_plan` of the whole plan."""
+        return ablation_damage.damage_of_plan(self.plan, self.bench, sampling, done)
 
 
 def prepare(
@@ -61,7 +61,7 @@ def prepare(
     """
     tokens = ablation.tokens(energy, background, sampler, generator)
     habits = ablation.habits(energy, background, tokens)
-    bench = ablation_damage.bench(energy, A, sampler, generator)
+    bench = ablation_damage.ablation_bench(energy, A, sampler, generator)
     plan = ablation.plan(
         energy,
         A,
@@ -76,7 +76,7 @@ def prepare(
     return Ablations(energy, habits, bench, plan)
 
 
-def tables(
+def ablation_tables(
     ablations: Ablations,
     damage: Mapping[str, DataFrame],
     landscapes: Sequence[int],
@@ -97,21 +97,21 @@ def tables(
     one_landscape = ablation_damage.judged_alone(energy, ablations.plan, landscapes, share, bench)
     return {
         "effects": trained,
-        "summary": ablation_damage.summary(trained, bench.mse),
-        "by_landscape": ablation_damage.by_landscape(trained, ("order", "score", "noise")),
+        "summary": ablation_damage.damage_summary(trained, bench.mse),
+        "by_landscape": ablation_damage.damage_by_landscape(trained, ("order", "score", "noise")),
         "one_landscape": one_landscape,
-        "alone": ablation_damage.by_landscape(one_landscape, ("mse", "rise")),
-        "linear_fits": ablation_damage.explained(residuals),
-        "ranking": stacked({n: ablation_ranking.table(d, share) for n, d in damage.items()}, "network"),
-        "agreement": stacked({n: ablation_ranking.agreements(d, share) for n, d in damage.items()}, "network"),
+        "alone": ablation_damage.damage_by_landscape(one_landscape, ("mse", "rise")),
+        "linear_fits": ablation_damage.linear_fit_r2(residuals),
+        "ranking": stacked({n: ablation_ranking.ranking_table(d, share) for n, d in damage.items()}, "network"),
+        "agreement": stacked({n: ablation_ranking.concordances(d, share) for n, d in damage.items()}, "network"),
         "tops": ablation_ranking.tops(trained, "score", share),
     }
 
 
-def anchors(fit: tuple[Tensor, Tensor], bench: Bench) -> dict[str, float]:
+def anchors(fit: tuple[Tensor, Tensor], bench: AblationBench) -> dict[str, float]:
     """Mean squared errors on the bench's problems: of the mean and of least squares on A, fitted to `fit`, problems
     and answers (N, n, n), and of the whole network's samples."""
-    fitted = predictors.fit([fit])
+    fitted = predictors.affine_predictors([fit])
     errors = {name: float(fitted[name].mse(bench.A, bench.Y).mean()) for name in ("mean", "least_squares")}
     return errors | {"whole": float(bench.mse.mean())}
 
@@ -122,10 +122,10 @@ def votes(damage: Mapping[str, DataFrame], share: float) -> dict[str, DataFrame]
     return by_measure | {"untrained": ablation_ranking.damages(damage["untrained"], "score", share)}
 
 
-def likeness(damage: Mapping[str, DataFrame], share: float) -> dict[str, Likeness]:
+def network_likeness(damage: Mapping[str, DataFrame], share: float) -> dict[str, Likeness]:
     """Whether both networks rank their hidden layers alike, by order and by score."""
     networks = damage["trained"], damage["untrained"]
-    return {measure: ablation_ranking.compared(*networks, measure, share) for measure in ("order", "score")}
+    return {measure: ablation_ranking.compare_rankings(*networks, measure, share) for measure in ("order", "score")}
 
 
 def least_missed(summary: DataFrame) -> tuple[str, tuple[float, float, float]]:
@@ -135,13 +135,13 @@ def least_missed(summary: DataFrame) -> tuple[str, tuple[float, float, float]]:
     return layer, tuple(hidden.loc[layer, ["rise", "rise_low", "rise_high"]])
 
 
-def verdicts(
+def ablation_verdicts(
     tables: Mapping[str, DataFrame], likeness: Mapping[str, Likeness], whole: float
 ) -> dict[str, tuple[bool, dict[str, float]]]:
     """The criteria of P5-03, met or not, with the numbers behind them.
 
-    tables: of `tables`; likeness: of the untrained network's ranking to the trained one's by order and by score;
-    whole: the whole network's sampled error.
+    tables: of `ablation_tables`; likeness: of the untrained network's ranking to the trained one's by order and by
+    score; whole: the whole network's sampled error.
     """
     agreement = _trained(tables["agreement"])
     p = {name: adjust(agreement[name]) for name in ("p", "halves_p")}
@@ -169,7 +169,7 @@ def verdicts(
     }
 
 
-def numbers(agreement: DataFrame, anchors: Mapping[str, float]) -> dict[str, float]:
+def ablation_metrics(agreement: DataFrame, anchors: Mapping[str, float]) -> dict[str, float]:
     """Metrics of P5-03: `anchors`, and by each measure the number of the layer that is missed most."""
     tops = _trained(agreement)["top"]
     return {f"mse.{name}": error for name, error in anchors.items()} | {

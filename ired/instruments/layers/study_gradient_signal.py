@@ -13,8 +13,8 @@ from torch import Tensor
 from ired.instruments.layers import gradient_signal, jacobians, score_decomposition, unit_activity
 from ired.instruments.layers.forward_backward import Network
 from ired.instruments.layers.gradient_signal import Flow, Negatives
-from ired.instruments.layers.jacobians import Spectra
-from ired.instruments.layers.score_decomposition import Paths
+from ired.instruments.layers.jacobians import JacobianSpectra
+from ired.instruments.layers.score_decomposition import ScorePaths
 from ired.instruments.layers.unit_activity import Census
 from ired.instruments.statistics.tables import stacked, summarise, weakest_margin
 from ired.model.protocol import Energy
@@ -26,8 +26,8 @@ class Signals:
     its score changes where FiLM is altered (columns of `score_decomposition.score_changes`)."""
 
     flow: Flow
-    spectra: Spectra
-    paths: Paths
+    spectra: JacobianSpectra
+    paths: ScorePaths
     census: Census
     film: dict[str, NDArray]
 
@@ -48,7 +48,7 @@ class Signals:
         return {kind: DataFrame(rows) for kind, rows in kinds.items()}
 
 
-def measure(
+def measure_signals(
     network: Network,
     altered: Mapping[str, Energy],
     A: Tensor,
@@ -66,24 +66,25 @@ def measure(
     """
     return Signals(
         flow=gradient_signal.flow(network, A, y0, negatives, draws=z.shape[2], generator=generator),
-        spectra=jacobians.spectra(network, A[:decomposed], z[:, :decomposed, 0]),
+        spectra=jacobians.jacobian_spectra(network, A[:decomposed], z[:, :decomposed, 0]),
         paths=score_decomposition.paths(network, A, z),
         census=unit_activity.census(network, A, z),
         film=score_decomposition.score_changes(network, altered, A, z, noise),
     )
 
 
-def tables(measured: Mapping[str, Signals]) -> dict[str, DataFrame]:
+def gradient_signal_tables(measured: Mapping[str, Signals]) -> dict[str, DataFrame]:
     """`Signals.tables` of all networks, with a column energy."""
     by_network = {name: signals.tables() for name, signals in measured.items()}
     kinds = next(iter(by_network.values()))
     return {kind: stacked({name: made[kind] for name, made in by_network.items()}, "energy") for kind in kinds}
 
 
-def summaries(tables: Mapping[str, DataFrame]) -> dict[str, DataFrame]:
-    """`score_decomposition.summaries`, and "spectra": gain and effective rank by energy, landscape and map."""
+def gradient_signal_summaries(tables: Mapping[str, DataFrame]) -> dict[str, DataFrame]:
+    """`score_decomposition.score_path_summaries`, and "spectra": gain and effective rank by energy, landscape and
+    map."""
     spectra = summarise(tables["spectra"], ["energy", "landscape", "map"], ["gain", "rank"])
-    return score_decomposition.summaries(tables) | {"spectra": spectra}
+    return score_decomposition.score_path_summaries(tables) | {"spectra": spectra}
 
 
 def singular_values(measured: Mapping[str, Signals]) -> dict[str, NDArray]:
@@ -95,7 +96,9 @@ def singular_values(measured: Mapping[str, Signals]) -> dict[str, NDArray]:
     }
 
 
-def verdicts(trained: Signals, tables: Mapping[str, DataFrame]) -> dict[str, tuple[bool, dict[str, float]]]:
+def gradient_signal_verdicts(
+    trained: Signals, tables: Mapping[str, DataFrame]
+) -> dict[str, tuple[bool, dict[str, float]]]:
     """The criteria of P5-02, met or not, with the numbers behind them, of the trained network and `tables`."""
     furthest, least = trained.flow.furthest(), trained.paths.least_constant()
     dead = trained.census.dead()

@@ -65,7 +65,7 @@ class Census:
     def columns(self) -> dict[str, NDArray]:
         """Share of units of every sort, one row per landscape, layer and sort."""
         share = np.stack([(self.sorts() == i).mean(-1) for i in range(len(SORTS))], -1)
-        return states.columns({"landscape": self.landscapes, "layer": LAYERS, "sort": SORTS}, share=share)
+        return states.tidy_columns({"landscape": self.landscapes, "layer": LAYERS, "sort": SORTS}, share=share)
 
 
 @torch.no_grad()

@@ -27,7 +27,7 @@ from torch import Tensor
 from ired.instruments.core.states import array
 from ired.instruments.probing import logistic
 from ired.instruments.probing.logistic import LOG_2
-from ired.instruments.probing.ridge import ALPHAS, Sums, folds
+from ired.instruments.probing.ridge import ALPHAS, Sums, grouped_folds
 from ired.instruments.statistics.intervals import Interval, mean_interval
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
@@ -103,7 +103,7 @@ def of_values(
     uniform = _bits(-values.pow(2) / 2 - 0.5 * np.log(2 * np.pi))
     bits = uniform.clone()
     for start, end in itertools.pairwise(ends):
-        fold = folds(np.arange(start), inner, rng)
+        fold = grouped_folds(np.arange(start), inner, rng)
         sums = Sums.of(x[:start], values[:start], fold)
         misses = sum(sums.fit({f}).misses(sums.rows[f], alphas) for f in range(inner))
         error = (misses / start).sqrt().clamp_min(PRECISION)
@@ -159,7 +159,7 @@ def _words(x: NDArray, label: NDArray, train: NDArray, strengths: Sequence[float
     """Logits (N,) of the rule of succession, and of probes fitted to `train` (N,) that are no surer."""
     count, yes = train.sum(), label[train].sum()
     rule = np.full(len(label), np.log((yes + 1) / (count - yes + 1)))
-    probes = logistic.fitted(x, label, train, strengths) if strengths else []
+    probes = logistic.fitted_logits(x, label, train, strengths) if strengths else []
     most = np.log(count + 1)
     return [rule, *(np.clip(z, -most, most) for z in probes)]
 

@@ -12,7 +12,7 @@ from pandas import DataFrame
 
 from ired.plotting.axes import landscape_axis
 from ired.plotting.plots import dots, heat_map
-from ired.plotting.style import COLOURS, DIVERGING, SEQUENTIAL, canvas, centred
+from ired.plotting.style import COLOURS, DIVERGING, SEQUENTIAL, canvas, centred_norm
 
 LAYERS = ("fc1", "fc2", "fc3", "f")
 STATE, GIVEN = "A, y", "A, A², y"
@@ -32,7 +32,7 @@ CONTROL = COLOURS["least_squares_squared"]
 def probing_figures(tables: Mapping[str, DataFrame]) -> list[tuple[str, Figure, str]]:
     """Name, figure and caption of each, from the tables of P5-01."""
     return [
-        ("depth", plot_depth(tables["r2"]), "Out-of-fold R², means over landscapes."),
+        ("depth", plot_probes_by_depth(tables["r2"]), "Out-of-fold R², means over landscapes."),
         (
             "inverse",
             plot_inverse(tables["r2"], tables["ahead"]),
@@ -44,7 +44,7 @@ def probing_figures(tables: Mapping[str, DataFrame]) -> list[tuple[str, Figure, 
     ]
 
 
-def plot_depth(r2: DataFrame, landscape: int = -1) -> Figure:
+def plot_probes_by_depth(r2: DataFrame, landscape: int = -1) -> Figure:
     """R² of each property against depth, with controls.
 
     r2: columns source, layer, landscape (−1: on average over them), property, task, r2, low, high.
@@ -89,7 +89,7 @@ def plot_inverse(r2: DataFrame, ahead: DataFrame) -> Figure:
     """R² of the inverse's entries, a row a representation, a column a landscape; below by how
     much trained layers are ahead of [A, A², y], with frames where the interval lies above 0.
 
-    r2: as for `plot_depth`; ahead: columns layer, landscape, given, given_low, untrained, untrained_low.
+    r2: as for `plot_probes_by_depth`; ahead: columns layer, landscape, given, given_low, untrained, untrained_low.
     """
     r2 = r2.query("property == 'inverse' and task == 'property' and landscape >= 0")
     figure, axes = canvas(2, 2, (4.6, 3.0), title="Entries of the true inverse, read by an affine map")
@@ -106,7 +106,7 @@ def plot_inverse(r2: DataFrame, ahead: DataFrame) -> Figure:
         landscape_axis(axis, table.shape[1])
     figure.colorbar(image, ax=axes[0], label="out-of-fold R²", shrink=0.85)
     # f is narrow and far behind: on its scale the others' differences could not be seen.
-    limits = centred(ahead.loc[ahead["layer"] != "f", ["given", "untrained"]].to_numpy())
+    limits = centred_norm(ahead.loc[ahead["layer"] != "f", ["given", "untrained"]].to_numpy())
     for axis, what in zip(axes[1], ("given", "untrained"), strict=True):
         table = ahead.pivot(index="layer", columns="landscape", values=what).loc[list(LAYERS)]
         sure = ahead.pivot(index="layer", columns="landscape", values=f"{what}_low").loc[list(LAYERS)]

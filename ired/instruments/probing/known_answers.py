@@ -26,9 +26,9 @@ def check_probes(generator: torch.Generator) -> list[Check]:
     normal = partial(random_directions.normal, generator=generator)
     x = 3 + normal(P, F) * torch.logspace(-2, 2, F, dtype=torch.float64)
     linear = (x - x.mean(0)) / x.std(0) @ normal(F)
-    fold = ridge.folds(np.arange(P), 4, rng)
-    asked = ridge.targets({"linear": linear}, {"linear": x}, generator)
-    planted_reading = ridge.read(x, asked.values, fold)
+    fold = ridge.grouped_folds(np.arange(P), 4, rng)
+    asked = ridge.probe_targets({"linear": linear}, {"linear": x}, generator)
+    planted_reading = ridge.ridge_probe(x, asked.values, fold)
     r2 = dict(zip(asked.cells, array(planted_reading.shares(asked).mean(0)), strict=True))
     checks = [
         Check(NAME, "R² of a planted linear property", expected=1, measured=r2["linear", "property"], tolerance=1e-6),
@@ -46,7 +46,7 @@ def check_probes(generator: torch.Generator) -> list[Check]:
     repeated = normal(P // 4, 200)[problem] + 0.02 * normal(P, 200)
     labels = ridge.Targets(normal(P // 4)[problem][:, None], {("labels", "property"): slice(0, 1)})
     for groups, what, expected in ((problem, "kept together", 0), (np.arange(P), "torn apart", 1)):
-        reading = ridge.read(repeated, labels.values, ridge.folds(groups, 4, rng))
+        reading = ridge.ridge_probe(repeated, labels.values, ridge.grouped_folds(groups, 4, rng))
         # Worse than the mean is no leakage.
         above_mean = max(reading.shares(labels).mean().item(), 0.0)
         checks.append(
@@ -60,8 +60,8 @@ def check_probes(generator: torch.Generator) -> list[Check]:
         )
 
     flat, chance = array(x), rng.permutation(P) < P // 2
-    nothing = logistic.judge(flat, chance, fold, (1e-5, 1e-1)).auroc(level=0.9999)
-    planted = logistic.judge(flat, array(linear) > 0, fold).auroc()
+    nothing = logistic.logistic_probe(flat, chance, fold, (1e-5, 1e-1)).auroc(level=0.9999)
+    planted = logistic.logistic_probe(flat, array(linear) > 0, fold).auroc()
     checks += [
         Check(
             NAME,
@@ -109,11 +109,11 @@ def check_probed_states(references: References, generator: torch.Generator) -> l
     places = {"trace": slice(0, 1), "square": slice(1, 2), "inverse": slice(2, None)}
     asked = ridge.Targets(values, {(name, "property"): columns for name, columns in places.items()})
     representations = ridge.representations({"trained": ideal}, A, y, k)
-    fold = ridge.folds(np.arange(P), 4, np.random.default_rng(generator.initial_seed()))
+    fold = ridge.grouped_folds(np.arange(P), 4, np.random.default_rng(generator.initial_seed()))
     linear, scores = (("trace", "A"), ("square", "A, A²"), ("inverse", "A, y")), probe_scores.Scores(4)
     for _, layer in linear:
         x = representations["input", layer]
-        scores.add("input", layer, k, ridge.read(x, values, fold), asked)
+        scores.add("input", layer, k, ridge.ridge_probe(x, values, fold), asked)
     moved = states.around(ideal, y0, k, 0.7, 1, generator)[:, 0]
     distances = array(ridge.distance(ideal, y0, moved, k))
     return [

@@ -54,11 +54,11 @@ class Judgement:
         return log_loss(self.label, special.logit(self.base)) / LOG_2
 
     def auroc(self, level: float = 0.95) -> Interval:
-        """Area under the ROC curve; ½ is chance. See `auroc`."""
-        return auroc(self.label, self.logit, self.fold, level)
+        """Area under the ROC curve; ½ is chance. See `auroc_within_folds`."""
+        return auroc_within_folds(self.label, self.logit, self.fold, level)
 
 
-def judge(x: NDArray, label: ArrayLike, fold: NDArray, strengths: Sequence[float] = STRENGTHS) -> Judgement:
+def logistic_probe(x: NDArray, label: ArrayLike, fold: NDArray, strengths: Sequence[float] = STRENGTHS) -> Judgement:
     """Probes of features x (N, F) for a label (N,), each state read by one that never saw its fold.
 
     Raises ValueError where a training part holds one class alone, or there are fewer than 3 folds.
@@ -68,19 +68,19 @@ def judge(x: NDArray, label: ArrayLike, fold: NDArray, strengths: Sequence[float
         raise ValueError(f"nested cross-validation needs at least three folds, not {count}")
     inner = np.zeros((count, len(strengths)))
     for i, j in combinations(range(count), 2):
-        logits = fitted(x, label, (fold != i) & (fold != j), strengths)
+        logits = fitted_logits(x, label, (fold != i) & (fold != j), strengths)
         for chosen_for, test in ((i, fold == j), (j, fold == i)):
             inner[chosen_for] += [log_loss(label[test], z[test]).sum() for z in logits]
     logit, base = np.empty(len(label)), np.empty(len(label))
     chosen = np.asarray(strengths)[inner.argmin(1)]
     for i in range(count):
         test = fold == i
-        logit[test] = fitted(x, label, ~test, [chosen[i]])[0][test]
+        logit[test] = fitted_logits(x, label, ~test, [chosen[i]])[0][test]
         base[test] = label[~test].mean()
     return Judgement(label=label, logit=logit, base=base, fold=fold, strength=chosen)
 
 
-def fitted(x: NDArray, label: NDArray, train: NDArray, strengths: Sequence[float]) -> list[NDArray]:
+def fitted_logits(x: NDArray, label: NDArray, train: NDArray, strengths: Sequence[float]) -> list[NDArray]:
     """Logits (N,) of all states by probes fitted to those of `train` (N,) bool, for each C."""
     from sklearn.linear_model import LogisticRegression
 
@@ -100,7 +100,7 @@ def log_loss(label: NDArray, logit: NDArray) -> NDArray:
     return np.logaddexp(0, np.where(label, -logit, logit))
 
 
-def auroc(label: NDArray, score: NDArray, fold: NDArray, level: float = 0.95) -> Interval:
+def auroc_within_folds(label: NDArray, score: NDArray, fold: NDArray, level: float = 0.95) -> Interval:
     """The share of pairs of one fold, one of each class, that scores (N,) put in order, ties half.
 
     Interval by DeLong's variance, summed over folds and widened for what their probes share. Folds without two of

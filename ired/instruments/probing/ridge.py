@@ -23,7 +23,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ired.instruments.accuracy.predictors import features
+from ired.instruments.accuracy.predictors import power_features
 from ired.instruments.core import random_directions, states
 from ired.instruments.statistics.regression import least_squares
 from ired.model.protocol import Energy
@@ -59,7 +59,7 @@ def representations(
     they are given: the upper triangle of A, beside it that of A², beside each the state. An energy
     without layers gives its input alone."""
     by_place: dict[tuple[str, str], Tensor] = {}
-    linear, squared = features(A, 1), features(A, 2)
+    linear, squared = power_features(A, 1), power_features(A, 2)
     state = next(iter(energies.values())).coordinates.to_basis(y).double()
     given = (linear, squared, *(torch.cat([x, state], 1) for x in (linear, squared)))
     by_place |= {("input", name): x for name, x in zip(INPUTS, given, strict=True)}
@@ -90,7 +90,7 @@ class Targets:
         return torch.stack([columns[:, cell].sum(1) for cell in self.cells.values()], 1)
 
 
-def targets(
+def probe_targets(
     properties: Mapping[str, Tensor],
     inputs: Mapping[str, Tensor],
     generator: torch.Generator,
@@ -109,7 +109,7 @@ def targets(
     for name, value in columns.items():
         parts[name, "property"] = value
     for name, value in columns.items():
-        parts[name, "permuted"] = permuted(value, generator, groups)
+        parts[name, "permuted"] = permuted_problems(value, generator, groups)
         parts[name, "function"] = random_function(inputs[name], value, generator)
     for name in together:
         others = torch.cat([columns[other] for other in together if other != name], 1)
@@ -120,7 +120,7 @@ def targets(
     return Targets(torch.cat(list(parts.values()), 1), cells)
 
 
-def permuted(values: Tensor, generator: torch.Generator, groups: ArrayLike | None = None) -> Tensor:
+def permuted_problems(values: Tensor, generator: torch.Generator, groups: ArrayLike | None = None) -> Tensor:
     """Values (N, m) of other problems, all m together. Raises ValueError where problems (groups (N,),
     each state its own if not given) have different numbers of states."""
     place = np.arange(len(values)) if groups is None else np.unique(groups, return_inverse=True)[1]
@@ -165,7 +165,7 @@ def beyond(values: Tensor, others: Tensor) -> Tensor:
 # Nested cross-validation
 
 
-def folds(groups: ArrayLike, count: int, rng: np.random.Generator) -> NDArray:
+def grouped_folds(groups: ArrayLike, count: int, rng: np.random.Generator) -> NDArray:
     """The fold (N,) of each state, the same for all states of one of the problems `groups` (N,).
 
     Raises ValueError for fewer problems than folds.
@@ -199,7 +199,7 @@ class Reading:
         return 1 - ratio - (missed - ratio * from_mean) / whole
 
 
-def read(x: Tensor, values: Tensor, fold: NDArray, alphas: Sequence[float] = ALPHAS) -> Reading:
+def ridge_probe(x: Tensor, values: Tensor, fold: NDArray, alphas: Sequence[float] = ALPHAS) -> Reading:
     """Probes of features x (N, F) for values (N, T), each state read by one that never saw its fold.
 
     The strength for a fold is the one with the least squared error on the other folds, each read by

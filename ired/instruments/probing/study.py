@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 from torch import Tensor
 
-from ired.instruments.accuracy.predictors import features
+from ired.instruments.accuracy.predictors import power_features
 from ired.instruments.core.states import array, symmetric_basis
 from ired.instruments.probing import description_length, logistic, ridge, scores
 from ired.instruments.probing.description_length import Code
@@ -47,7 +47,7 @@ def asked_for(properties: Mapping[str, Tensor], A: Tensor, y0: Tensor, errors: T
 
 
 @dataclass
-class Study:
+class ProbeStudy:
     """Probes of P problems, each with one state a landscape, so that a row is a problem.
 
     energies: by name, "trained" and "untrained" among them; A (P, n, n); y0 (P, d): the answers;
@@ -78,10 +78,10 @@ class Study:
         properties: Mapping[str, Tensor],
         folds: int,
         generator: torch.Generator,
-    ) -> Study:
+    ) -> ProbeStudy:
         """Before any state is read. Raises ValueError for fewer problems than folds."""
         rng = np.random.default_rng(generator.initial_seed())
-        fold, order = ridge.folds(np.arange(len(A)), folds, rng), rng.permutation(len(A))
+        fold, order = ridge.grouped_folds(np.arange(len(A)), folds, rng), rng.permutation(len(A))
         return cls(
             energies=energies,
             A=A,
@@ -99,13 +99,13 @@ class Study:
         model = next(iter(self.energies.values()))
         everything = {"distance": ridge.distance(model, self.y0, y, k), **self.properties}
         values = {name: everything[name] for name in ridge.PROPERTIES}
-        matrix = features(self.A, 1)
+        matrix = power_features(self.A, 1)
         state = torch.cat([matrix, model.coordinates.to_basis(y).double()], 1)
         inputs = {name: state if name == "distance" else matrix for name in values}
-        self.asked = ridge.targets(values, inputs, self.generator, ridge.OF_SPECTRUM)
+        self.asked = ridge.probe_targets(values, inputs, self.generator, ridge.OF_SPECTRUM)
         representations = ridge.representations(self.energies, self.A, y, k)
         for (source, layer), x in representations.items():
-            self.scores.add(source, layer, k, ridge.read(x, self.asked.values, self.fold), self.asked)
+            self.scores.add(source, layer, k, ridge.ridge_probe(x, self.asked.values, self.fold), self.asked)
             if describe and (source, layer) in DESCRIBED:
                 self._describe(x, (source, layer, k))
 
@@ -123,9 +123,9 @@ class Study:
         flat, rng = array(x), np.random.default_rng(seed)
         # Products of a matrix with a vector: a second thread is waited for longer than it helps.
         with threadpool_limits(1):
-            self.judged[where] = logistic.judge(flat, success, self.fold)
+            self.judged[where] = logistic.logistic_probe(flat, success, self.fold)
             if where[:2] in CONTROLLED:
-                self.control[where] = logistic.judge(flat, permuted, self.fold)
+                self.control[where] = logistic.logistic_probe(flat, permuted, self.fold)
             labels = description_length.of_labels(flat, success, self.order, rng)
         self.sent[where]["success"] = (labels, slice(0, 1))
 
@@ -173,8 +173,8 @@ class Study:
         }
 
 
-def verdicts(study: Study, tables: Mapping[str, DataFrame]) -> dict[str, tuple[bool, dict[str, float]]]:
-    """The criteria of P5-01, met or not, with the numbers behind them, of a study with its `Study.tables`."""
+def probe_verdicts(study: ProbeStudy, tables: Mapping[str, DataFrame]) -> dict[str, tuple[bool, dict[str, float]]]:
+    """The criteria of P5-01, met or not, with the numbers behind them, of a study with its `ProbeStudy.tables`."""
     rises, ahead = tables["rises"], tables["ahead"]
     best = ahead.loc[ahead["given_low"].idxmax()]
     area, fewer = study.foreseen(("trained", "fc3", 0), ("input", ridge.GIVEN, 0))
@@ -207,7 +207,7 @@ def verdicts(study: Study, tables: Mapping[str, DataFrame]) -> dict[str, tuple[b
     }
 
 
-def numbers(r2: DataFrame) -> dict[str, float]:
+def probe_metrics(r2: DataFrame) -> dict[str, float]:
     """Metrics of P5-01: R² of every property at the trained network's layers and from [A, A², y], mean over
     landscapes."""
     means = r2[(r2["landscape"] < 0) & (r2["task"] == "property")].replace(ridge.GIVEN, "given")

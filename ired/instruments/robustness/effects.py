@@ -21,18 +21,18 @@ from ired.instruments.core.sampler import Sampler
 from ired.instruments.core.states import array
 from ired.instruments.dictionaries import recovery
 from ired.instruments.dictionaries.sparse_autoencoder import Dictionary
-from ired.instruments.interventions.edits import Path, Place, added
+from ired.instruments.interventions.edits import Place, UndisturbedRuns, added
 from ired.instruments.interventions.effects import DOSE, contrast, specificity
 from ired.instruments.interventions.pushes import RESOLUTION
 from ired.instruments.interventions.responses import LEVEL
-from ired.instruments.interventions.study import Bench, reading
+from ired.instruments.interventions.study import InterventionBench, reading
 from ired.instruments.interventions.verdicts import verdict
-from ired.instruments.robustness.rediscovery import Ground
+from ired.instruments.robustness.rediscovery import RediscoveryGround
 from ired.model.protocol import Energy
 
 
 @dataclass(frozen=True)
-class Effects:
+class DirectionEffects:
     """What D directions do in one network, on P problems, beside R random ones each.
 
     moved (D, P), moved_draws (D, R, P): root mean square change of the sampled inverse's entries;
@@ -56,16 +56,16 @@ class Effects:
 def effects_of(
     energy: Energy,
     directions: Sequence[Direction],
-    ground: Ground,
+    ground: RediscoveryGround,
     sampler: Sampler,
     draws: int,
     generator: torch.Generator,
     done: Callable[[int], None] = lambda count: None,
-) -> Effects:
+) -> DirectionEffects:
     """Each direction added at DOSE spreads up and down, beside `draws` isotropic random ones of equal
     norm, on the same runs; verdicts by the rule of `interventions.verdicts`, corrected over the directions."""
-    path = Path.of(energy, sampler, ground.tried, ground.start)
-    bench = Bench(energy=energy, sampler=sampler, read=reading(energy), path=path, runs={}, draws=draws)
+    path = UndisturbedRuns.of(energy, sampler, ground.tried, ground.start)
+    bench = InterventionBench(energy=energy, sampler=sampler, read=reading(energy), path=path, runs={}, draws=draws)
     base, truth = (bench.properties(y[None]) for y in (path.answers, path.y0))
     spreads = {name: (base if name in OF_STATES else truth)[name].std() for name in base}
     plain = energy.coordinates.decode(path.answers)
@@ -120,7 +120,7 @@ def effects_of(
             for direction, beyond in zip(directions, first["beyond"], strict=True)
         ]
     )
-    return Effects(
+    return DirectionEffects(
         names=names,
         moved=every[:, 0],
         moved_draws=every[:, 1:],
@@ -140,7 +140,7 @@ def axis_of(energy: Energy, direction: Direction, like: Tensor) -> Tensor:
     return v / v.norm()
 
 
-def spread_of(energy: Energy, direction: Direction, ground: Ground) -> float:
+def spread_of(energy: Energy, direction: Direction, ground: RediscoveryGround) -> float:
     """The standard deviation along it over noised answers, within landscapes: the unit of doses."""
     K = energy.schedule.K
     landscapes = range(K) if direction.landscape == EVERYWHERE else (direction.landscape,)
@@ -153,7 +153,7 @@ def spread_of(energy: Energy, direction: Direction, ground: Ground) -> float:
     return torch.stack(squares).mean().sqrt().item()
 
 
-def recovered(
+def recovered_shares(
     energy: Energy, dictionaries: Mapping[str, Dictionary], A: Tensor, generator: torch.Generator
 ) -> dict[tuple[str, str], NDArray]:
     """What each layer's dictionary leaves, by (layer, "gap" or "score"): (P,) values whose mean is the

@@ -25,7 +25,7 @@ LABELS = {
 _INK = 11
 
 
-def plot_findings(table: DataFrame, kinds: tuple[str, ...], title: str) -> Figure:
+def plot_effects_by_network(table: DataFrame, kinds: tuple[str, ...], title: str) -> Figure:
     """Each finding's effect in every network, its mean with interval over networks, and its score."""
     parts = [table[table["kind"] == kind] for kind in kinds]
     parts = [part.sort_values("mean", ascending=False) for part in parts if len(part)]
@@ -138,7 +138,7 @@ def plot_matching(table: DataFrame, alignment: DataFrame, likeness: DataFrame) -
     return figure
 
 
-def plot_overview(tables: Mapping[str, DataFrame]) -> Figure:
+def plot_robust_shares(tables: Mapping[str, DataFrame]) -> Figure:
     """Shares robust by kind and stratum, what chance gives, and how alike verdicts are."""
     figure, ((kinds, strata, verdicts),) = canvas(1, 3, (4.6, 3.9), title="What survives other seeds")
     table, chance = tables["findings"], tables["chance"].set_index("of")
@@ -201,12 +201,12 @@ def robustness_figures(tables: Mapping[str, DataFrame]) -> list[tuple[str, Figur
     return [
         (
             "overview",
-            plot_overview(tables),
+            plot_robust_shares(tables),
             "Findings claimed of the first network that all networks show; "
             "exact intervals over findings. Random directions: in the place of those found, uncorrected.",
         ),
-        ("moved", plot_findings(table, ("moved",), "Directions that move answers"), points),
-        ("others", plot_findings(table, concepts, "Properties, readers, dictionaries"), points),
+        ("moved", plot_effects_by_network(table, ("moved",), "Directions that move answers"), points),
+        ("others", plot_effects_by_network(table, concepts, "Properties, readers, dictionaries"), points),
         (
             "matching",
             plot_matching(tables["matching"], tables["alignment"], tables["likeness"]),

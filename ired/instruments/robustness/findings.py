@@ -32,9 +32,9 @@ from ired.instruments.interventions.pushes import RESOLUTION
 from ired.instruments.interventions.responses import p_above
 from ired.instruments.interventions.verdicts import BACKWARDS
 from ired.instruments.robustness import procrustes_matching, score
-from ired.instruments.robustness.effects import Effects
-from ired.instruments.robustness.procrustes_matching import Matching, Tokens
-from ired.instruments.robustness.rediscovery import LAYERS, Network, Wanted
+from ired.instruments.robustness.effects import DirectionEffects
+from ired.instruments.robustness.procrustes_matching import Matching, MatchingTokens
+from ired.instruments.robustness.rediscovery import LAYERS, NetworkFindings, Wanted
 from ired.instruments.statistics.intervals import adjust
 
 KINDS = ("moved", "carried", "read", "gap", "score")
@@ -43,8 +43,8 @@ KINDS = ("moved", "carried", "read", "gap", "score")
 # Which directions
 
 
-def directions(
-    networks: Sequence[Network],
+def shared_directions(
+    networks: Sequence[NetworkFindings],
     looked_for: Sequence[Wanted],
     matchings: Mapping[str, Mapping[tuple[int, int], Matching]],
 ) -> tuple[list[Wanted], list[list[Direction]]]:
@@ -104,11 +104,11 @@ def _partners(strongest: Sequence[int], pairs: Mapping[tuple[int, int], Matching
 # How alike they are
 
 
-def likeness(
-    networks: Sequence[Network],
+def direction_likeness(
+    networks: Sequence[NetworkFindings],
     shared: Sequence[Wanted],
     by_network: Sequence[Sequence[Direction]],
-    tokens: Tokens,
+    tokens: MatchingTokens,
     rotations: Mapping[tuple[str, int], procrustes_matching.Rotation],
     draws: int,
     generator: torch.Generator,
@@ -201,13 +201,13 @@ class Findings:
 def findings(
     shared: Sequence[Wanted],
     verdicts: DataFrame,
-    networks: Sequence[Network],
-    effects: Sequence[Effects],
+    networks: Sequence[NetworkFindings],
+    effects: Sequence[DirectionEffects],
     kept: Sequence[Mapping[tuple[str, str], NDArray]],
     dictionaries: Mapping[tuple[str, str], tuple[float, float]],
     stratum: Sequence[NDArray],
 ) -> Findings:
-    """verdicts: P3-05's, a row for each of `shared`; kept: `effects.recovered` of each
+    """verdicts: P3-05's, a row for each of `shared`; kept: `effects.recovered_shares` of each
     network; dictionaries: by (layer, "gap" or "score") the interval that Phase 2 gave; stratum (P,) of
     each
     network's problems."""

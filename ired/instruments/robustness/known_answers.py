@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ired.instruments.core.check import Check
 from ired.instruments.robustness import procrustes_matching, score as robustness_score
-from ired.instruments.robustness.procrustes_matching import Tokens
+from ired.instruments.robustness.procrustes_matching import MatchingTokens
 
 MATCHING, SCORE = "robustness", "robustness_score"
 
@@ -17,9 +17,9 @@ def _check(name: str, what: str, expected: float, measured: float, tolerance: fl
     return Check(name, what, expected=float(expected), measured=float(measured), tolerance=tolerance)
 
 
-def planted_tokens(width: int, generator: torch.Generator) -> tuple[Tokens, Tensor]:
+def planted_tokens(width: int, generator: torch.Generator) -> tuple[MatchingTokens, Tensor]:
     """600 tokens of 3 landscapes, with activations (600, width) around a mean of each landscape."""
-    tokens = Tokens.of(3, 100, 2)
+    tokens = MatchingTokens.of(3, 100, 2)
     x = torch.randn(len(tokens.landscape), width, generator=generator, dtype=torch.float64)
     means = 3 * torch.randn(3, width, generator=generator, dtype=torch.float64)
     return tokens, x * torch.linspace(1, 3, width) + means[tokens.landscape]
@@ -29,9 +29,9 @@ def check_matching(generator: torch.Generator) -> list[Check]:
     """A planted rotation and a permuted dictionary are found; chance is what is stated."""
     tokens, x = planted_tokens(12, generator)
     Q = torch.linalg.qr(torch.randn(12, 12, generator=generator, dtype=torch.float64)).Q
-    share, rotation = procrustes_matching.alignment(0.5 * x @ Q, x, tokens)
+    share, rotation = procrustes_matching.procrustes_alignment(0.5 * x @ Q, x, tokens)
     error = (rotation.matrix - Q.mT).abs().max()
-    shuffled, _ = procrustes_matching.alignment(0.5 * x @ Q, x, tokens, generator)
+    shuffled, _ = procrustes_matching.procrustes_alignment(0.5 * x @ Q, x, tokens, generator)
     codes = (x @ torch.randn(12, 30, generator=generator, dtype=torch.float64) - 4).relu()
     order = torch.randperm(30, generator=generator)
     matched = procrustes_matching.match(codes, codes[:, order], tokens.fit, fires=1)
@@ -85,7 +85,7 @@ def check_robust(generator: torch.Generator) -> list[Check]:
     null = rng.standard_normal((4000, 5))
     alone = robustness_score.judged_rule(null, corrected=False).mean()
     together = np.mean([robustness_score.judged_rule(rows).any() for rows in null.reshape(200, 20, 5)])
-    score = robustness_score.score
+    score = robustness_score.robustness_score
     covered = []
     for d in (0.5, 2.0):
         true = d * d / (1 + d * d)
@@ -93,8 +93,8 @@ def check_robust(generator: torch.Generator) -> list[Check]:
         ends = [robustness_score.score_interval(row) for row in rows]
         covered += [end.low <= true <= end.high for end in ends]
     many = score(2.0 + rng.standard_normal((20, 2000)))
-    agreed = robustness_score.judged(common, np.ones(20))
-    against = robustness_score.judged(common, -np.ones(20))
+    agreed = robustness_score.robustness_columns(common, np.ones(20))
+    against = robustness_score.robustness_columns(common, -np.ones(20))
     return [
         _check(
             SCORE, "share robust of planted common effects", expected=1, measured=agreed["robust"].mean(), tolerance=0
@@ -110,7 +110,7 @@ def check_robust(generator: torch.Generator) -> list[Check]:
             SCORE,
             "share robust of effects of random sign",
             expected=0,
-            measured=robustness_score.judged(common * signs)["robust"].mean(),
+            measured=robustness_score.robustness_columns(common * signs)["robust"].mean(),
             tolerance=0,
         ),
         _check(SCORE, "score of equal effects", expected=1, measured=score(np.full(5, 0.3)), tolerance=1e-3),
@@ -129,7 +129,7 @@ def check_robust(generator: torch.Generator) -> list[Check]:
             SCORE,
             "effect that five networks detect",
             expected=1.68,
-            measured=robustness_score.detectable(5),
+            measured=robustness_score.detectable_effect(5),
             tolerance=0.005,
         ),
     ]

@@ -34,7 +34,7 @@ from torch import Tensor
 
 from ired.instruments.core import random_directions
 from ired.instruments.core.states import array
-from ired.instruments.dictionaries.sparse_autoencoder import Dictionary, given
+from ired.instruments.dictionaries.sparse_autoencoder import Dictionary, given_dictionary
 from ired.instruments.statistics.intervals import Interval
 
 FIRES = 10  # tokens on which a feature has to fire to be matched
@@ -44,7 +44,7 @@ FIRES = 10  # tokens on which a feature has to fire to be matched
 
 
 @dataclass(frozen=True)
-class Tokens:
+class MatchingTokens:
     """What tokens are: landscape and problem (T,), and which half of the problems is fitted on."""
 
     landscape: Tensor
@@ -52,7 +52,7 @@ class Tokens:
     fit: Tensor
 
     @classmethod
-    def of(cls, landscapes: int, problems: int, states: int) -> Tokens:
+    def of(cls, landscapes: int, problems: int, states: int) -> MatchingTokens:
         """Of states (K, P, M) flattened in this order; even problems are fitted on."""
         k, p, _ = torch.meshgrid(torch.arange(landscapes), torch.arange(problems), torch.arange(states), indexing="ij")
         problem = p.flatten()
@@ -99,23 +99,23 @@ def procrustes(source: Tensor, target: Tensor) -> Rotation:
     return Rotation((U @ V).to(source), scale.item())
 
 
-def explained(rotation: Rotation, source: Tensor, target: Tensor) -> float:
+def explained_by_rotation(rotation: Rotation, source: Tensor, target: Tensor) -> float:
     """Share of target's square (T, width) that the rotated source explains; negative: less than
     nothing."""
     missed = (target - rotation(source)).double().pow(2).sum()
     return float(1 - missed / target.double().pow(2).sum().clamp_min(1e-300))
 
 
-def alignment(
-    source: Tensor, target: Tensor, tokens: Tokens, generator: torch.Generator | None = None
+def procrustes_alignment(
+    source: Tensor, target: Tensor, tokens: MatchingTokens, generator: torch.Generator | None = None
 ) -> tuple[float, Rotation]:
-    """`explained` on the tokens that are judged, activations (T, width) around landscapes' means, and
+    """`explained_by_rotation` on the tokens that are judged, activations (T, width) around landscapes' means, and
     the rotation; with a generator, of source tokens shuffled within landscapes."""
     source, target = tokens.within(source), tokens.within(target)
     source = source if generator is None else source[tokens.shuffled(generator)]
     fit, judge = tokens.half(True), tokens.half(False)
     rotation = procrustes(source[fit], target[fit])
-    return explained(rotation, source[judge], target[judge]), rotation
+    return explained_by_rotation(rotation, source[judge], target[judge]), rotation
 
 
 # Matchings
@@ -182,11 +182,11 @@ def match(first: Tensor, second: Tensor, fit: Tensor, fires: int = FIRES) -> Mat
 def random_like(dictionary: Dictionary, covariance: Tensor, generator: torch.Generator) -> Dictionary:
     """As many random directions of the covariance (width, width), as sparse as a TopK dictionary."""
     rows = random_directions.covariance_matched(covariance.cpu(), dictionary.features, generator).to(dictionary.decoder)
-    return given("topk", directions=rows, mean=dictionary.mean, scale=dictionary.scale, k=dictionary.k)
+    return given_dictionary("topk", directions=rows, mean=dictionary.mean, scale=dictionary.scale, k=dictionary.k)
 
 
-def compared(
-    codes: Sequence[Tensor], blind: Sequence[Tensor], tokens: Tokens, generator: torch.Generator
+def compare_dictionaries(
+    codes: Sequence[Tensor], blind: Sequence[Tensor], tokens: MatchingTokens, generator: torch.Generator
 ) -> tuple[list[dict], dict[tuple[int, int], Matching]]:
     """Dictionaries of S networks on the same tokens: codes, and `blind` of random dictionaries, (T,
     F_s).

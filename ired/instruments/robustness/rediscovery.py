@@ -10,8 +10,8 @@ also in the first network, so that all are treated alike:
 
 concept      partialled pattern of matched pairs (`cav.fit`), with its held-out AUROC
 attribution  leading direction of path-integrated gradients of the gap (`integrated_gradients.integrate…`)
-gradient     components of the gradient beyond its blind part (`active_subspace.principal`)
-feature      one TopK dictionary a layer, trained shortly (`training.train`)
+gradient     components of the gradient beyond its blind part (`active_subspace.principal_components`)
+feature      one TopK dictionary a layer, trained shortly (`training.train_dictionaries`)
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from torch import Tensor
 
 from ired.instruments.attribution import active_subspace, integrated_gradients
 from ired.instruments.concepts import cav
-from ired.instruments.concepts.pairs import Pairs, Population, concept_pairs, pair_activations
+from ired.instruments.concepts.pairs import ConceptPairs, Population, concept_pairs, pair_activations
 from ired.instruments.core import states as points
 from ired.instruments.core.directions import STATE, Direction
-from ired.instruments.dictionaries.features import Places, attribute
-from ired.instruments.dictionaries.sparse_autoencoder import Dictionary, standardisation
-from ired.instruments.dictionaries.training import Member, Plan, train
-from ired.instruments.robustness.procrustes_matching import Tokens
+from ired.instruments.dictionaries.features import Places, attribute_features
+from ired.instruments.dictionaries.sparse_autoencoder import Dictionary, activation_standardisation
+from ired.instruments.dictionaries.training import Member, Plan, train_dictionaries
+from ired.instruments.robustness.procrustes_matching import MatchingTokens
 from ired.model.protocol import Energy
 
 LAYERS = ("fc1", "fc2", "fc3")
@@ -43,7 +43,7 @@ QUADRATURE = 16  # places on a path of integrated gradients
 
 
 @dataclass(frozen=True)
-class Ground:
+class RediscoveryGround:
     """What a network is asked on.
 
     A (N, n, n), y0 (N, d), states (K, N, M, d), tokens: problems whose noised answers are the tokens,
@@ -56,9 +56,9 @@ class Ground:
     A: Tensor
     y0: Tensor
     states: Tensor
-    tokens: Tokens
+    tokens: MatchingTokens
     B: Tensor
-    shown: Mapping[str, Pairs]
+    shown: Mapping[str, ConceptPairs]
     tried: Tensor
     start: Tensor
 
@@ -71,19 +71,19 @@ def grounds(
     tried: Sequence[Tensor],
     size: Any,
     generator: torch.Generator,
-) -> list[Ground]:
+) -> list[RediscoveryGround]:
     """One for each network. energy: for its coordinates and schedule alone; measures: properties of
     each B; size: with draws of noise `states`, `pairs`, `caliper`, `folds`."""
     y0 = points.answers(energy, A)
     states = active_subspace.noised_states(energy, y0, size.states, generator)
-    tokens, by_network = Tokens.of(*states.shape[:3]), []
+    tokens, by_network = MatchingTokens.of(*states.shape[:3]), []
     for pool, values, problems in zip(B, measures, tried, strict=True):
         rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
         population = Population.of(pool, values, size.folds, rng)
         shown = concept_pairs(energy, population, size.pairs, caliper=size.caliper, generator=generator)
         start = points.noise(energy, len(problems), generator=generator, like=problems)
         by_network.append(
-            Ground(
+            RediscoveryGround(
                 A=A,
                 y0=y0,
                 states=states,
@@ -136,7 +136,7 @@ def wanted(verdicts: DataFrame) -> list[Wanted]:
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkFindings:
     """What was found in one network.
 
     tokens: activations (T, width) by layer, in float32; directions: by name, without features;
@@ -155,17 +155,19 @@ class Network:
 
 
 @torch.no_grad()
-def found_in(energy: Energy, ground: Ground, looked_for: Sequence[Wanted], size: Any) -> Network:
+def found_in(energy: Energy, ground: RediscoveryGround, looked_for: Sequence[Wanted], size: Any) -> NetworkFindings:
     """size: `integrated` problems, `expansion`, `sparsity`, `steps`, `rate`, `batch`, `leading`."""
-    tokens = activations(energy, ground)
+    tokens = ground_activations(energy, ground)
     directions, read = _concepts(energy, ground, looked_for)
     directions |= _attributions(energy, ground, looked_for, size.integrated)
     landscapes = {asked.landscape for asked in looked_for if asked.source == "gradient"}
     field = active_subspace.fields(energy, ground.A, ground.states)["beyond"]
-    components = {k: active_subspace.principal(field[k].flatten(0, 1))[1][: size.leading] for k in landscapes}
+    components = {
+        k: active_subspace.principal_components(field[k].flatten(0, 1))[1][: size.leading] for k in landscapes
+    }
     dictionaries = {layer: dictionary_of(x, ground.tokens, size) for layer, x in tokens.items()}
     strongest = {layer: _strongest(energy, layer, dictionary, ground) for layer, dictionary in dictionaries.items()}
-    return Network(
+    return NetworkFindings(
         energy=energy,
         tokens=tokens,
         directions=directions,
@@ -176,7 +178,7 @@ def found_in(energy: Energy, ground: Ground, looked_for: Sequence[Wanted], size:
     )
 
 
-def activations(energy: Energy, ground: Ground) -> dict[str, Tensor]:
+def ground_activations(energy: Energy, ground: RediscoveryGround) -> dict[str, Tensor]:
     """Of every token, by layer: (T, width) in float32 on the CPU."""
     by_layer: dict[str, list[Tensor]] = {layer: [] for layer in LAYERS}
     prepared = energy.prepare(ground.A)
@@ -188,7 +190,7 @@ def activations(energy: Energy, ground: Ground) -> dict[str, Tensor]:
 
 
 def _concepts(
-    energy: Energy, ground: Ground, looked_for: Sequence[Wanted]
+    energy: Energy, ground: RediscoveryGround, looked_for: Sequence[Wanted]
 ) -> tuple[dict[str, Direction], dict[str, NDArray]]:
     y0, directions, read = points.answers(energy, ground.B), {}, {}
     by_place: dict[tuple[str, int], dict[str, NDArray]] = {}
@@ -207,7 +209,9 @@ def _concepts(
     return directions, read
 
 
-def _attributions(energy: Energy, ground: Ground, looked_for: Sequence[Wanted], count: int) -> dict[str, Direction]:
+def _attributions(
+    energy: Energy, ground: RediscoveryGround, looked_for: Sequence[Wanted], count: int
+) -> dict[str, Direction]:
     directions, A, y0 = {}, ground.A[:count], ground.y0[:count]
     for asked in looked_for:
         if asked.source != "attribution":
@@ -224,7 +228,7 @@ def _attributions(energy: Energy, ground: Ground, looked_for: Sequence[Wanted], 
         else:
             paths = integrated_gradients.integrate_layer(energy, asked.space, k, A=A, y=y, y0=y0, count=QUADRATURE)
             gradients = paths.gradients[0][0]
-        vector, share = integrated_gradients.leading(gradients)
+        vector, share = integrated_gradients.leading_direction(gradients)
         directions[asked.name] = _direction(asked, vector, share, "share of squared norm")
     return directions
 
@@ -242,11 +246,11 @@ def _direction(asked: Wanted, vector: Tensor, evidence: float, measure: str) -> 
     ).unit()
 
 
-def dictionary_of(x: Tensor, tokens: Tokens, size: Any) -> Dictionary:
+def dictionary_of(x: Tensor, tokens: MatchingTokens, size: Any) -> Dictionary:
     """A TopK dictionary of activations (T, width), shortly trained on the tokens that are fitted
     on."""
     x = x[tokens.fit]
-    mean, scale = standardisation(x.mean(0), torch.cov(x.T))
+    mean, scale = activation_standardisation(x.mean(0), torch.cov(x.T))
     member = Member("topk", size.expansion * x.shape[1], size.sparsity)
     generator = torch.Generator().manual_seed(1)
     batch = min(size.batch, len(x))
@@ -255,15 +259,19 @@ def dictionary_of(x: Tensor, tokens: Tokens, size: Any) -> Dictionary:
         while True:
             yield from x[torch.randperm(len(x), generator=generator)].split(batch)[: len(x) // batch]
 
-    return train([member], Plan(size.steps, size.rate), batches=batches(), mean=mean, scale=scale)[0][member]
+    return train_dictionaries([member], Plan(size.steps, size.rate), batches=batches(), mean=mean, scale=scale)[0][
+        member
+    ]
 
 
-def _strongest(energy: Energy, layer: str, dictionary: Dictionary, ground: Ground) -> list[int]:
+def _strongest(energy: Energy, layer: str, dictionary: Dictionary, ground: RediscoveryGround) -> list[int]:
     """Features by mean |gradient × activation| on energy gaps, the largest first."""
     K, N = ground.states.shape[:2]
     problem = torch.arange(N, device=ground.A.device)
     k = problem % K
     y = ground.states[k, problem, 0]
     home = energy.schedule.at("sqrt_alpha_bar", k, y) * ground.y0
-    size = attribute(energy, layer, dictionary, Places(A=ground.A, y=y, reference=home, k=k, problem=problem)).size
+    size = attribute_features(
+        energy, layer, dictionary, Places(A=ground.A, y=y, reference=home, k=k, problem=problem)
+    ).size
     return np.argsort(-size, kind="stable").tolist()

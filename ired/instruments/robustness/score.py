@@ -17,7 +17,7 @@ Robust. A finding is *robust* if the effect has the same sign in all networks (t
 claimed, where there was a claim) and Student's t of the S effects excludes 0 at 5 % after
 Benjamini-Hochberg correction over all findings that are looked at together. Where there is no effect
 that happens to no more than 5 % of findings, before correction already. The score says how much is
-shared, the rule whether it can be told from nothing. What S networks could have seen is `detectable`.
+shared, the rule whether it can be told from nothing. What S networks could have seen is `detectable_effect`.
 
 Strata are thirds of the problems by condition number; the same numbers on each.
 """
@@ -57,7 +57,7 @@ def statistic(effects: ArrayLike) -> NDArray:
     return np.minimum(t2, _CERTAIN)
 
 
-def score(effects: ArrayLike) -> NDArray:
+def robustness_score(effects: ArrayLike) -> NDArray:
     """The robustness score (...) of effects (..., S), between 0 and 1."""
     t2, S = statistic(effects), np.shape(effects)[-1]
     return np.clip((t2 - 1) / (t2 + S - 1), 0, 1)
@@ -67,7 +67,7 @@ def score_interval(effects: ArrayLike, level: float = 1 - LEVEL) -> Interval:
     """The score of one finding's effects (S,) with its interval (exact for normal effects)."""
     effects = np.asarray(effects, dtype=np.float64)
     t2, S, tail = float(statistic(effects)), len(effects), (1 - level) / 2
-    estimate = float(score(effects))
+    estimate = float(robustness_score(effects))
     if not np.abs(effects).max() > 0:
         return Interval(estimate=0.0, low=0.0, high=0.0, level=level, units=S, method="constant")
     low, high = (_noncentrality(t2, S, p) / S for p in (1 - tail, tail))
@@ -112,10 +112,10 @@ def chance(effects: ArrayLike) -> NDArray:
     effects = np.asarray(effects, dtype=np.float64)
     S = effects.shape[-1]
     signs = 1.0 - 2 * ((np.arange(2 ** (S - 1))[:, None] >> np.arange(S)) & 1)
-    return score(effects[..., None, :] * signs).mean(-1)
+    return robustness_score(effects[..., None, :] * signs).mean(-1)
 
 
-def detectable(networks: int, power: float = 0.8, level: float = LEVEL) -> float:
+def detectable_effect(networks: int, power: float = 0.8, level: float = LEVEL) -> float:
     """The effect, in spreads from network to network, that a t test over so many networks sees with
     this power: 1.68 for five."""
     t2 = special.stdtrit(networks - 1, 1 - level / 2) ** 2
@@ -130,13 +130,13 @@ def detectable(networks: int, power: float = 0.8, level: float = LEVEL) -> float
 # The rule
 
 
-def p_values(effects: ArrayLike) -> NDArray:
+def effect_p_values(effects: ArrayLike) -> NDArray:
     """Two-sided p-values (...) of Student's t of effects (..., S); 1 where all are 0."""
     S = np.shape(effects)[-1]
     return 2 * special.stdtr(S - 1, -np.sqrt(statistic(effects)))
 
 
-def judged(effects: ArrayLike, claimed: ArrayLike | None = None) -> dict[str, NDArray]:
+def robustness_columns(effects: ArrayLike, claimed: ArrayLike | None = None) -> dict[str, NDArray]:
     """Columns (F,) for F findings with effects (F, S); claimed (F,): signs that were claimed, 0 for
     none.
 
@@ -151,7 +151,7 @@ def judged(effects: ArrayLike, claimed: ArrayLike | None = None) -> dict[str, ND
     reach = special.stdtrit(S - 1, 1 - LEVEL / 2) * spread / np.sqrt(S)
     sign = np.where(claimed != 0, np.sign(claimed), np.sign(mean))
     same = (np.sign(effects) == sign[:, None]) & (sign != 0)[:, None]
-    p = p_values(effects)
+    p = effect_p_values(effects)
     adjusted = adjust(p) if F else p
     scores = [score_interval(row) for row in effects]
     return {
@@ -171,8 +171,8 @@ def judged(effects: ArrayLike, claimed: ArrayLike | None = None) -> dict[str, ND
     }
 
 
-def table(findings: DataFrame, effects: NDArray, significant: NDArray) -> DataFrame:
-    """`judged` beside findings (F rows with a column claimed: the sign, 0 for none), corrected over
+def robustness_table(findings: DataFrame, effects: NDArray, significant: NDArray) -> DataFrame:
+    """`robustness_columns` beside findings (F rows with a column claimed: the sign, 0 for none), corrected over
     those claimed and over the others apart; effects (F, S); significant (F, S): the sign with which
     each network for itself is sure, else 0. Adds `significant`, the share of networks sure of the
     sign."""
@@ -180,7 +180,7 @@ def table(findings: DataFrame, effects: NDArray, significant: NDArray) -> DataFr
     for family in (results["claimed"] != 0, results["claimed"] == 0):
         if not family.any():
             continue
-        columns = judged(effects[family], results.loc[family, "claimed"])
+        columns = robustness_columns(effects[family], results.loc[family, "claimed"])
         columns["significant"] = (significant[family] == columns["sign"][:, None]).mean(1) * (columns["sign"] != 0)
         for name, values in columns.items():
             results.loc[family, name] = values
@@ -190,10 +190,10 @@ def table(findings: DataFrame, effects: NDArray, significant: NDArray) -> DataFr
 def without_one(effects: NDArray, claimed: ArrayLike) -> NDArray:
     """Share of findings robust with each network left out in turn, (S,); effects (F, S), S ≥ 4."""
     S = effects.shape[1]
-    return np.array([judged(np.delete(effects, s, 1), claimed)["robust"].mean() for s in range(S)])
+    return np.array([robustness_columns(np.delete(effects, s, 1), claimed)["robust"].mean() for s in range(S)])
 
 
-def permuted(effects: NDArray, kind: ArrayLike, draws: int, rng: np.random.Generator) -> dict[str, float]:
+def permuted_findings(effects: NDArray, kind: ArrayLike, draws: int, rng: np.random.Generator) -> dict[str, float]:
     """Networks whose findings were exchanged: in each network effects (F, S) are permuted among the
     findings of a kind (F,), so that what is left in common is the kind's and no finding's own.
 
@@ -206,10 +206,10 @@ def permuted(effects: NDArray, kind: ArrayLike, draws: int, rng: np.random.Gener
             rows = np.flatnonzero(kind == each)
             for s in range(effects.shape[1]):
                 mixed[rows, s] = effects[rng.permutation(rows), s]
-        scores.append(score(mixed).mean())
+        scores.append(robustness_score(mixed).mean())
         robust.append(judged_rule(mixed).mean())
     return {
-        "score": float(score(effects).mean()),
+        "score": float(robustness_score(effects).mean()),
         "score_permuted": float(np.mean(scores)),
         "robust": float(judged_rule(effects).mean()),
         "robust_permuted": float(np.mean(robust)),
@@ -220,7 +220,7 @@ def judged_rule(effects: NDArray, claimed: ArrayLike | None = None, corrected: b
     """Only whether each finding (F,) is robust; not corrected, each for itself."""
     sign = np.sign(effects.mean(1)) if claimed is None else np.sign(np.asarray(claimed))
     same = (np.sign(effects) == sign[:, None]).all(1) & (sign != 0)
-    p = p_values(effects)
+    p = effect_p_values(effects)
     return same & ((adjust(p) if corrected and len(p) else p) < LEVEL)
 
 
@@ -238,7 +238,7 @@ def by_stratum(effects: Mapping[int, NDArray], claimed: ArrayLike) -> DataFrame:
     interval over findings (low, high), keeps_sign and score (means)."""
     rows = []
     for stratum, values in effects.items():
-        results = judged(values, claimed)
+        results = robustness_columns(values, claimed)
         share = proportion_interval(int(results["robust"].sum()), len(values))
         rows.append(
             {
@@ -255,7 +255,7 @@ def by_stratum(effects: Mapping[int, NDArray], claimed: ArrayLike) -> DataFrame:
     return DataFrame(rows)
 
 
-def agreement(first: ArrayLike, second: ArrayLike, rng: np.random.Generator, draws: int = 999) -> dict:
+def verdict_agreement(first: ArrayLike, second: ArrayLike, rng: np.random.Generator, draws: int = 999) -> dict:
     """Verdicts (D,) of two networks on the same directions: share alike, by chance (one's verdicts
     permuted over directions), and the p-value of that permutation."""
     first, second = np.asarray(first), np.asarray(second)

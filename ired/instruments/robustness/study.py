@@ -24,7 +24,7 @@ from ired.instruments.robustness import (
     score,
 )
 from ired.instruments.robustness.findings import Findings
-from ired.instruments.robustness.rediscovery import LAYERS, Ground, Network
+from ired.instruments.robustness.rediscovery import LAYERS, NetworkFindings, RediscoveryGround
 from ired.instruments.statistics.intervals import Interval, proportion_interval, student_interval
 from ired.model.protocol import Energy
 
@@ -33,8 +33,8 @@ PERMUTED = 50  # ways to exchange findings within networks
 
 
 @dataclass(frozen=True)
-class Study:
-    """tables: "findings" (`score.table` and columns effect_0 …, one a network), "matching",
+class RobustnessStudy:
+    """tables: "findings" (`score.robustness_table` and columns effect_0 …, one a network), "matching",
     "alignment", "likeness", "strata", "verdicts", "chance"; networks: how many."""
 
     tables: dict[str, DataFrame]
@@ -111,7 +111,7 @@ class Study:
         """Further numbers by name."""
         chance, claimed = self.tables["chance"].set_index("of"), self.claimed
         numbers = {
-            "detectable_d": score.detectable(self.networks),
+            "detectable_d": score.detectable_effect(self.networks),
             "score.claimed": claimed["score"].mean(),
             "score.chance": claimed["chance"].mean(),
             "score.random_directions": chance.loc["random directions", "score"],
@@ -133,9 +133,9 @@ class Study:
         return numbers
 
 
-def study(
+def study_robustness(
     energies: Sequence[Energy],
-    grounds: Sequence[Ground],
+    grounds: Sequence[RediscoveryGround],
     verdicts: DataFrame,
     dictionaries: Mapping[tuple[str, str], tuple[float, float]],
     condition: Sequence[NDArray],
@@ -143,7 +143,7 @@ def study(
     size: Any,
     generator: torch.Generator,
     done: Callable[[int], None] = lambda count: None,
-) -> Study:
+) -> RobustnessStudy:
     """verdicts: P3-05's of the first network; dictionaries: what Phase 2 said of its dictionaries;
     condition (P,): condition numbers of each ground's `tried`; size: as `rediscovery.found_in`'s,
     and `spliced` and `draws`; done(i) is called after i networks or directions."""
@@ -154,17 +154,19 @@ def study(
     ground = grounds[0]  # its tokens are everyone's
     pairs, matchings = match_features(networks, ground, generator)
     aligned, rotations = align(networks, ground, generator)
-    shared, directions = findings.directions(networks, looked_for, matchings)
+    shared, directions = findings.shared_directions(networks, looked_for, matchings)
     names = {asked.name for asked in shared}
     said = verdicts[[asked.name in names for asked in looked_for]].reset_index(drop=True)
-    alike = findings.likeness(
+    alike = findings.direction_likeness(
         networks, shared, directions, tokens=ground.tokens, rotations=rotations, draws=BLIND, generator=generator
     )
     effects, kept = [], []
     # Problems and random directions of its own for each: shared ones would make shared effects.
     for network, own_directions, ground in zip(networks, directions, grounds, strict=True):
         kept.append(
-            robustness_effects.recovered(network.energy, network.dictionaries, ground.tried[: size.spliced], generator)
+            robustness_effects.recovered_shares(
+                network.energy, network.dictionaries, ground.tried[: size.spliced], generator
+            )
         )
         effects.append(
             robustness_effects.effects_of(
@@ -182,7 +184,7 @@ def study(
         shared, said, networks, effects=effects, kept=kept, dictionaries=dictionaries, stratum=stratum
     )
     rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
-    table = score.table(every.table, every.effects, every.significant)
+    table = score.robustness_table(every.table, every.effects, every.significant)
     columns = [f"effect_{s}" for s in range(len(energies))]
     table = table.join(DataFrame(every.effects, columns=columns))
     claimed = every.table["claimed"].to_numpy()
@@ -195,7 +197,7 @@ def study(
         "strata": score.by_stratum({s: effect[moving != 0] for s, effect in every.strata.items()}, moving[moving != 0]),
         "verdicts": DataFrame(
             [
-                {"network": s} | score.agreement(said["verdict"], effect.verdicts, rng)
+                {"network": s} | score.verdict_agreement(said["verdict"], effect.verdicts, rng)
                 for s, effect in enumerate(effects)
             ]
         ),
@@ -205,13 +207,13 @@ def study(
         ),
         "chance": chances(every, rng),
     }
-    return Study(tables, len(energies))
+    return RobustnessStudy(tables, len(energies))
 
 
 def match_features(
-    networks: Sequence[Network], ground: Ground, generator: torch.Generator
+    networks: Sequence[NetworkFindings], ground: RediscoveryGround, generator: torch.Generator
 ) -> tuple[DataFrame, dict[str, dict]]:
-    """`procrustes_matching.compared` of every layer: its rows with a column layer, and the matchings by
+    """`procrustes_matching.compare_dictionaries` of every layer: its rows with a column layer, and the matchings by
     layer."""
     tables, matchings = [], {}
     for layer in LAYERS:
@@ -221,13 +223,13 @@ def match_features(
             covariance = torch.cov(x[ground.tokens.fit].T)
             codes.append(dictionary.encode(x))
             blind.append(robustness.random_like(dictionary, covariance, generator).encode(x))
-        rows, matchings[layer] = robustness.compared(codes, blind, ground.tokens, generator)
+        rows, matchings[layer] = robustness.compare_dictionaries(codes, blind, ground.tokens, generator)
         tables.append(DataFrame(rows).assign(layer=layer))
     return concat(tables, ignore_index=True), matchings
 
 
 def align(
-    networks: Sequence[Network], ground: Ground, generator: torch.Generator
+    networks: Sequence[NetworkFindings], ground: RediscoveryGround, generator: torch.Generator
 ) -> tuple[DataFrame, dict[tuple[str, int], robustness.Rotation]]:
     """Every network's layers turned onto the first one's: rows of layer, second, share, shuffled, and
     the rotations by (layer, second)."""
@@ -236,8 +238,8 @@ def align(
         first = networks[0].tokens[layer]
         for s, network in enumerate(networks[1:], 1):
             x = network.tokens[layer]
-            share, rotations[layer, s] = robustness.alignment(x, first, ground.tokens)
-            shuffled, _ = robustness.alignment(x, first, ground.tokens, generator)
+            share, rotations[layer, s] = robustness.procrustes_alignment(x, first, ground.tokens)
+            shuffled, _ = robustness.procrustes_alignment(x, first, ground.tokens, generator)
             rows.append({"layer": layer, "second": s, "share": share, "shuffled": shuffled})
     return DataFrame(rows), rotations
 
@@ -253,7 +255,7 @@ def chances(every: Findings, rng: np.random.Generator) -> DataFrame:
     claimed = every.table["claimed"].to_numpy()
     effects = every.effects[claimed != 0]
     signs = claimed[claimed != 0]
-    mixed = score.permuted(effects * signs[:, None], every.table["kind"][claimed != 0], PERMUTED, rng)
+    mixed = score.permuted_findings(effects * signs[:, None], every.table["kind"][claimed != 0], PERMUTED, rng)
     without = score.without_one(effects, signs)
     rows = []
 
@@ -264,14 +266,19 @@ def chances(every: Findings, rng: np.random.Generator) -> DataFrame:
         )
 
     robust = score.judged_rule(effects, signs)
-    add("claimed", len(effects), score.score(effects).mean(), robust.mean())
+    add("claimed", len(effects), score.robustness_score(effects).mean(), robust.mean())
     random = every.placebo
-    add("random directions", len(random), score.score(random).mean(), score.judged_rule(random, corrected=False).mean())
+    add(
+        "random directions",
+        len(random),
+        score.robustness_score(random).mean(),
+        score.judged_rule(random, corrected=False).mean(),
+    )
     add("findings exchanged", len(effects), mixed["score_permuted"], mixed["robust_permuted"])
-    add("without the first network", len(effects), score.score(effects[:, 1:]).mean(), without[0])
+    add("without the first network", len(effects), score.robustness_score(effects[:, 1:]).mean(), without[0])
     for name, value in (("least", without.min()), ("most", without.max())):
         left = np.delete(effects, int(np.flatnonzero(without == value)[0]), 1)
-        add(f"without one network, {name}", len(effects), score.score(left).mean(), value)
+        add(f"without one network, {name}", len(effects), score.robustness_score(left).mean(), value)
     return DataFrame(rows)
 
 

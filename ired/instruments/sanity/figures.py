@@ -35,7 +35,7 @@ def sanity_figures(table: DataFrame, curves: DataFrame, linear: Any) -> list[tup
     return [
         (
             "table",
-            plot_findings(table),
+            plot_survival_table(table),
             "What a check leaves of each finding (1: all, 0: nothing), with "
             "95 % intervals over problems. Survived: less than half is left (last column: something is), "
             "corrected over all cells. In brackets: the finding itself. Grey: does not apply.",
@@ -54,8 +54,8 @@ def sanity_figures(table: DataFrame, curves: DataFrame, linear: Any) -> list[tup
     ]
 
 
-def plot_findings(table: DataFrame) -> Figure:
-    """The table of `ired.instruments.sanity.survival_table.judged`."""
+def plot_survival_table(table: DataFrame) -> Figure:
+    """The table of `ired.instruments.sanity.survival_table.survival_table`."""
     rows = list(dict.fromkeys(table["finding"]))
     cells = table.set_index(["finding", "check"])
     figure, ((axis,),) = canvas(1, 1, (13.2, 0.52 * len(rows) + 1.9), title="Finding × check")
@@ -113,7 +113,7 @@ def _short(value: float) -> str:
 
 
 def plot_decay(curves: DataFrame) -> Figure:
-    """What instruments show while weights are drawn anew: `ired.instruments.sanity.randomisation.curves`."""
+    """What instruments show while weights are drawn anew: `ired.instruments.sanity.randomisation.decay_curves`."""
     figure, axes = canvas(2, 4, (3.9, 3.3), title="Weights drawn anew, from the last layer down")
     blue, orange, green = "#0173b2", "#de8f05", "#029e73"
     maps = ("signed rank", "absolute rank", "SSIM")

@@ -22,7 +22,7 @@ from ired.instruments.attribution import active_subspace, exact_sensitivity, int
 from ired.instruments.core import random_directions, states
 from ired.instruments.core.states import array
 from ired.instruments.sanity import randomisation
-from ired.instruments.sanity.survival_table import LINEAR, Cell
+from ired.instruments.sanity.survival_table import LINEAR, SurvivalCell
 from ired.instruments.statistics.intervals import rank_correlation
 from ired.model.protocol import Energy
 
@@ -42,13 +42,13 @@ class Networks:
     control: Energy
     shuffled: Energy
 
-    def cells(self, finding: str, measure: Callable[[Energy], NDArray]) -> list[Cell]:
+    def cells(self, finding: str, measure: Callable[[Energy], NDArray]) -> list[SurvivalCell]:
         """The checks by other networks, of measure(energy) -> (N,)."""
         control, shuffled = measure(self.control), measure(self.shuffled)
         left = np.mean([measure(energy) for energy in self.random], axis=0)
         return [
-            Cell(finding, "weights", measure(self.trained), left),
-            Cell(finding, "labels", control, shuffled),
+            SurvivalCell(finding, "weights", measure(self.trained), left),
+            SurvivalCell(finding, "labels", control, shuffled),
         ]
 
 
@@ -65,7 +65,7 @@ class Finding:
     left: Callable[[Tensor], NDArray]
     others: Mapping[str, Callable[[Tensor], NDArray]] = field(default_factory=dict)
 
-    def cells(self, networks: Networks, generator: torch.Generator) -> list[Cell]:
+    def cells(self, networks: Networks, generator: torch.Generator) -> list[SurvivalCell]:
         observed = self.see(networks.trained)
         agreement = self.agree(observed, self.known)
         shifts = range(1, min(DRAWS, len(agreement) - 1) + 1)
@@ -75,7 +75,7 @@ class Finding:
         remaining |= {check: other(observed) for check, other in self.others.items()}
         return [
             *networks.cells(self.name, lambda energy: self.agree(self.see(energy), self.known)),
-            *(Cell(self.name, check, agreement, left) for check, left in remaining.items()),
+            *(SurvivalCell(self.name, check, agreement, left) for check, left in remaining.items()),
         ]
 
 
@@ -102,7 +102,7 @@ class Background:
 
     def rows(self, targets: Tensor) -> linear_surrogate.Rows:
         """Features of A beside targets (N, …)."""
-        return linear_surrogate.features(self.A, "A"), targets
+        return linear_surrogate.surrogate_features(self.A, "A"), targets
 
 
 def cosines(first: Tensor, second: Tensor) -> NDArray:
@@ -130,8 +130,8 @@ def answers_follow(
     What is left: the same of what their affine maps of A leave of both (fitted to the background, or
     where there is none cross-fitted); an answer of which rounding alone is left (ROUNDING of the
     answers' deviation) has nothing left."""
-    to_basis, fold = energy.coordinates.to_basis, linear_surrogate.folds(len(A))
-    known, X = to_basis(y0), linear_surrogate.features(A, "A")
+    to_basis, fold = energy.coordinates.to_basis, linear_surrogate.alternating_folds(len(A))
+    known, X = to_basis(y0), linear_surrogate.surrogate_features(A, "A")
     true = given = None
     if background is not None:
         true, given = (background.rows(to_basis(y)) for y in (background.y0, background.answers))
@@ -237,7 +237,7 @@ def score_turns(energy: Energy, A: Tensor, y: Tensor, entries: Sequence[tuple[in
     known = torch.stack([exact_sensitivity.exact_score_sensitivity(energy, A, 0, e) for e in entries], 1)
 
     def see(e: Energy) -> Tensor:
-        targets = [integrated_gradients.score(e, 0, entry) for entry in entries]
+        targets = [integrated_gradients.score_entry(e, 0, entry) for entry in entries]
         return torch.stack([exact_sensitivity.gradients_by_problem(t, A, y) for t in targets], 1)
 
     def agree(observed: Tensor, known: Tensor) -> NDArray:
@@ -253,7 +253,7 @@ def score_turns(energy: Energy, A: Tensor, y: Tensor, entries: Sequence[tuple[in
     )
 
 
-def between(energy: Energy, y0: Tensor, k: int, count: int, generator: torch.Generator) -> Tensor:
+def states_between_answers(energy: Energy, y0: Tensor, k: int, count: int, generator: torch.Generator) -> Tensor:
     """States (P, count, d) of landscape k on the way from each problem's answer to other problems'
     ones, a random part of the way each, noised: how far from its answer a state is says its number
     nothing."""
@@ -274,7 +274,7 @@ def energy_ranks(energy: Energy, A: Tensor, y0: Tensor, y: Tensor, affine: Tenso
     Rank correlation within problems. What is left: the ranks of the distance to the answer of an affine
     map of A (P, d) taken out of both (partial correlation).
     """
-    known, other = (linear_surrogate.distances(energy, y, target, 0) for target in (y0, affine))
+    known, other = (linear_surrogate.answer_distances(energy, y, target, 0) for target in (y0, affine))
 
     @torch.no_grad()
     def see(e: Energy) -> Tensor:
@@ -319,8 +319,8 @@ def gradient_in_frame(
     def left(observed: Tensor) -> NDArray:
         many = y.shape[1]
         z = to_basis(y).flatten(0, 1)
-        X = linear_surrogate.features(A.repeat_interleave(many, 0), "A, y", z)
-        fold, given = linear_surrogate.folds(len(A)).repeat(many), None
+        X = linear_surrogate.surrogate_features(A.repeat_interleave(many, 0), "A, y", z)
+        fold, given = linear_surrogate.alternating_folds(len(A)).repeat(many), None
         if background is not None:
             # Less the same multiple of the state as is taken off the field itself.
             raw, there = (
@@ -329,7 +329,7 @@ def gradient_in_frame(
             )
             multiple = ((raw - observed.flatten(0, 1)) * z).sum() / (z * z).sum()
             state = to_basis(background.path)
-            given = linear_surrogate.features(background.A, "A, y", state), there - multiple * state
+            given = linear_surrogate.surrogate_features(background.A, "A, y", state), there - multiple * state
         rest = linear_surrogate.Explained.of(X, observed.flatten(0, 1), fold, given).left
         return agree(rest.view_as(observed), frames)
 
@@ -349,7 +349,7 @@ def subspace(
     field_of: Callable[[Energy], Tensor],
     directions: Tensor,
     generator: torch.Generator,
-) -> list[Cell]:
+) -> list[SurvivalCell]:
     """Fixed directions of the gradient (orthonormal rows (m, size)) capture the inverse's exact
     sensitivity at problems A: the share beyond a random subspace's, m/size.
 
@@ -364,19 +364,19 @@ def subspace(
 
     def measure(e: Energy) -> NDArray:
         trained = e is networks.trained
-        return captured(directions if trained else leading(field_of(e), m))
+        return captured(directions if trained else leading_components(field_of(e), m))
 
     blind = [random_directions.orthonormal(m, directions.shape[1], generator, directions) for _ in range(DRAWS)]
     beside = [torch.linalg.qr(random_directions.without(rows, directions).mT).Q.mT for rows in blind]
     return [
         *networks.cells(name, measure),
         *(
-            Cell(name, check, captured(directions), np.mean([captured(rows) for rows in several], axis=0))
+            SurvivalCell(name, check, captured(directions), np.mean([captured(rows) for rows in several], axis=0))
             for check, several in (("random", blind), ("orthogonal", beside))
         ),
     ]
 
 
-def leading(field: Tensor, m: int) -> Tensor:
+def leading_components(field: Tensor, m: int) -> Tensor:
     """The m leading components (m, size) of a field (P, M, size)."""
-    return active_subspace.principal(field.flatten(0, 1))[1][:m]
+    return active_subspace.principal_components(field.flatten(0, 1))[1][:m]

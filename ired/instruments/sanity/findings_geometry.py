@@ -25,7 +25,7 @@ from ired.instruments.geometry import answer_errors
 from ired.instruments.probing import ridge
 from ired.instruments.probing.logistic import widening
 from ired.instruments.sanity.findings_answers import DRAWS, Answer, Background, Finding, Networks
-from ired.instruments.sanity.survival_table import LINEAR, Cell
+from ired.instruments.sanity.survival_table import LINEAR, SurvivalCell
 from ired.model.protocol import Energy
 
 DEFINITE = "answers are definite beyond noise"
@@ -47,7 +47,7 @@ REASONS = {
 }
 
 
-def cells(findings: Sequence[Finding], networks: Networks, generator: torch.Generator) -> list[Cell]:
+def applicable_cells(findings: Sequence[Finding], networks: Networks, generator: torch.Generator) -> list[SurvivalCell]:
     """The checks of all findings, without those that REASONS says do not apply."""
     all_cells = [cell for finding in findings for cell in finding.cells(networks, generator)]
     return [cell for cell in all_cells if (cell.finding, cell.check) not in REASONS]
@@ -60,18 +60,18 @@ def definite_beyond(M: Tensor, Y: Tensor, epsilon: Tensor) -> NDArray:
     """1 where the symmetric part of M (P, n, n) is positive definite, else 0, minus the share of
     matrices for which that holds that are as far from Y (P, n, n) along ε (D, P, n, n): (P,)."""
     S = symmetric(M.double())
-    noise = answer_errors.departure(answer_errors.matched(Y, S, symmetric(epsilon)))
+    noise = answer_errors.departure(answer_errors.matched_noise(Y, S, symmetric(epsilon)))
     return answer_errors.departure(S).definite - noise.definite.mean(0)
 
 
 def in_eigenvalues(D: Tensor, frame: Frame) -> NDArray:
     """The share of deviations D (P, n, n) in the eigenvalue part beyond that of the same deviations in
     random eigenbases: (P,), 0 where there is no deviation."""
-    parts = eigen_split.split(frame, D).array()
+    parts = eigen_split.eigen_parts(frame, D).array()
     return np.nan_to_num(parts.share - parts.random)
 
 
-def of_answers(
+def answer_findings(
     energy: Energy,
     answer: Answer,
     A: Tensor,
@@ -89,7 +89,7 @@ def of_answers(
     """
     n, Y = A.shape[-1], torch.linalg.inv(A)
     Y = (Y + Y.mT) / 2
-    X, fold = linear_surrogate.features(A, "A"), linear_surrogate.folds(len(A))
+    X, fold = linear_surrogate.surrogate_features(A, "A"), linear_surrogate.alternating_folds(len(A))
     given = missed = None
     if background is not None:
         answers = energy.coordinates.decode(background.answers)
@@ -120,7 +120,7 @@ def of_answers(
             known=Y,
             agree=definite,
             left=lambda observed: (
-                definite(observed, Y) - definite(linear_surrogate.fitted(X, observed, fold, given), Y)
+                definite(observed, Y) - definite(linear_surrogate.cross_fitted(X, observed, fold, given), Y)
             ),
         ),
         Finding(
@@ -140,7 +140,7 @@ def of_answers(
 def read_share(x: Tensor, values: Tensor, fold: NDArray) -> NDArray:
     """What each of N states adds to the R² of a probe of x (N, F) for values (N, 1): (N,)."""
     asked = ridge.Targets(values, {("value", "property"): slice(0, values.shape[1])})
-    return array(ridge.read(x, values, fold).shares(asked))[:, 0]
+    return array(ridge.ridge_probe(x, values, fold).shares(asked))[:, 0]
 
 
 def linearised(energy: Energy, A: Tensor, y: Tensor) -> Finding:
@@ -149,7 +149,7 @@ def linearised(energy: Energy, A: Tensor, y: Tensor) -> Finding:
 
     Problems serve to fit and to judge: deviations from the mean are widened (`logistic.widening`).
     """
-    known, fold = torch.linalg.eigvalsh(A)[:, :1].log(), linear_surrogate.folds(len(A))
+    known, fold = torch.linalg.eigvalsh(A)[:, :1].log(), linear_surrogate.alternating_folds(len(A))
     given = ridge.representations({"network": energy}, A, y, 0)["input", ridge.GIVEN]
     base = read_share(given, known, fold)
 

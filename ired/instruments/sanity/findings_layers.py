@@ -16,15 +16,15 @@ from torch import Tensor
 
 from ired.instruments.accuracy import linear_surrogate
 from ired.instruments.concepts import cav
-from ired.instruments.concepts.pairs import Pairs, pair_activations
+from ired.instruments.concepts.pairs import ConceptPairs, pair_activations
 from ired.instruments.core import random_directions, states
 from ired.instruments.core.energy_gap import centred
 from ired.instruments.core.patching import DISTANCES, Spliced
 from ired.instruments.core.states import array
-from ired.instruments.dictionaries.sparse_autoencoder import Dictionary, given
+from ired.instruments.dictionaries.sparse_autoencoder import Dictionary, given_dictionary
 from ired.instruments.sanity import randomisation
 from ired.instruments.sanity.findings_answers import DRAWS, Answer, Background, Networks
-from ired.instruments.sanity.survival_table import LINEAR, Cell
+from ired.instruments.sanity.survival_table import LINEAR, SurvivalCell
 from ired.instruments.statistics.intervals import unit_means
 from ired.model.protocol import Energy
 
@@ -35,13 +35,13 @@ Place = tuple[str, str, int]  # concept, layer, landscape
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownConcepts:
     """Pairs of states that show concepts, of problems A (P, n, n) with answers y0 (P, d), and where
     each concept is looked for in each layer (one landscape)."""
 
     A: Tensor
     y0: Tensor
-    pairs: Mapping[str, Pairs]
+    pairs: Mapping[str, ConceptPairs]
     places: Sequence[Place]
 
     def layers(self) -> list[str]:
@@ -73,7 +73,7 @@ class Shown:
         pairs = self.pairs[concept]
         problem = torch.as_tensor(pairs.problem.ravel(), device=self.A.device)
         y = energy.coordinates.to_basis(pairs.states(energy, self.y0, k).flatten(0, 1))
-        return linear_surrogate.features(self.A[problem], "A, y", y)
+        return linear_surrogate.surrogate_features(self.A[problem], "A, y", y)
 
     def beyond_affine(self, energy: Energy, place: Place, h: NDArray, background: Background | None) -> NDArray:
         """What an affine map of A and y leaves of the pairs' activations h (G, 2, width): fitted to the background,
@@ -82,13 +82,13 @@ class Shown:
         rows, others = torch.from_numpy(h.reshape(-1, h.shape[2])), None
         if background is not None:
             y = background.noised(energy, k)
-            X = linear_surrogate.features(background.A, "A, y", energy.coordinates.to_basis(y))
+            X = linear_surrogate.surrogate_features(background.A, "A, y", energy.coordinates.to_basis(y))
             others = X, energy.activations(background.A, y, k)[layer]
         X, fold = self.inputs(energy, place).cpu(), self.pairs[concept].fold.repeat(2)
         return linear_surrogate.Explained.of(X, rows, fold, others).left.numpy().reshape(h.shape)
 
 
-def told(pairs: Pairs, h: NDArray, labels: NDArray | None = None) -> NDArray:
+def told(pairs: ConceptPairs, h: NDArray, labels: NDArray | None = None) -> NDArray:
     """How well held-out CAVs (`cav.PRIMARY`) tell the sides of pairs with activations h (G, 2,
     width) apart: (G,) values whose mean is AUROC − ½. labels (G,): where True, the sides are
     swapped."""
@@ -99,7 +99,7 @@ def told(pairs: Pairs, h: NDArray, labels: NDArray | None = None) -> NDArray:
     return cav.auroc_values(cavs, h, pairs.fold) - 0.5
 
 
-def told_by(pairs: Pairs, h: NDArray, directions: Tensor) -> NDArray:
+def told_by(pairs: ConceptPairs, h: NDArray, directions: Tensor) -> NDArray:
     """The same of fixed directions (D, width), whichever way round each tells better: mean over
     them."""
     count = len(np.unique(pairs.fold))
@@ -110,31 +110,31 @@ def told_by(pairs: Pairs, h: NDArray, directions: Tensor) -> NDArray:
     return np.mean(by_direction, axis=0)
 
 
-def swapped(pairs: Pairs, generator: torch.Generator) -> NDArray:
+def random_side_labels(pairs: ConceptPairs, generator: torch.Generator) -> NDArray:
     """Labels of the sides drawn at random for each unit of pairs: (G,) bool."""
     units = int(pairs.unit.max()) + 1
     return array(torch.randint(2, (units,), generator=generator, device=generator.device))[pairs.unit] > 0
 
 
-def by_problem(shown: Shown, places: Sequence[Place], values: Sequence[NDArray]) -> NDArray:
+def values_by_problem(shown: ShownConcepts, places: Sequence[Place], values: Sequence[NDArray]) -> NDArray:
     """Values of the pairs of several concepts, averaged over those whose first problem is the same."""
     groups = [shown.pairs[concept].problem[:, 0] for concept, *_ in places]
     return unit_means(np.concatenate(values), np.concatenate(groups))
 
 
-def concept_values(shown: Shown, layer: str, by_place: Mapping[Place, NDArray]) -> NDArray:
+def concept_values(shown: ShownConcepts, layer: str, by_place: Mapping[Place, NDArray]) -> NDArray:
     """AUROC − ½ of a layer's concepts, by problem, from the activations at their places."""
     places = shown.of(layer)
-    return by_problem(shown, places, [told(shown.pairs[p[0]], by_place[p]) for p in places])
+    return values_by_problem(shown, places, [told(shown.pairs[p[0]], by_place[p]) for p in places])
 
 
 def concept_cells(
     networks: Networks,
-    shown: Shown,
+    shown: ShownConcepts,
     layer: str,
     generator: torch.Generator,
     background: Background | None = None,
-) -> list[Cell]:
+) -> list[SurvivalCell]:
     """Concepts can be read in a layer: held-out AUROC − ½ of CAVs, fitted anew under each check.
 
     Pairs: sides swapped at random. Random: directions, isotropic ones and ones of the activations'
@@ -153,18 +153,18 @@ def concept_cells(
         noise = [randomisation.gaussian_like(rows, generator).numpy().reshape(h.shape) for _ in range(DRAWS)]
         for check, values in (
             ("whole", told(pairs, h)),
-            ("pairs", np.mean([told(pairs, h, swapped(pairs, generator)) for _ in range(DRAWS)], 0)),
+            ("pairs", np.mean([told(pairs, h, random_side_labels(pairs, generator)) for _ in range(DRAWS)], 0)),
             ("noise", np.mean([told(pairs, gaussian) for gaussian in noise], 0)),
             ("random", told_by(pairs, h, torch.cat(list(drawn.values())))),
             ("orthogonal", told_by(pairs, h, random_directions.without(drawn["covariance"], vector[None]))),
             (LINEAR, told(pairs, shown.beyond_affine(energy, place, h, background))),
         ):
             by_check[check].append(values)
-    grouped = {check: by_problem(shown, places, values) for check, values in by_check.items()}
+    grouped = {check: values_by_problem(shown, places, values) for check, values in by_check.items()}
     whole = grouped.pop("whole")
     return [
         *networks.cells(name, lambda e: concept_values(shown, layer, shown.everywhere(e, places))),
-        *(Cell(name, check, whole, left) for check, left in grouped.items()),
+        *(SurvivalCell(name, check, whole, left) for check, left in grouped.items()),
     ]
 
 
@@ -172,14 +172,14 @@ def concept_cells(
 
 
 @dataclass(frozen=True)
-class Push:
+class PushCheck:
     """Where and on whom a direction acts: problems A (P, n, n), starts (P, d), one dose in a layer and
     landscape; answer(energy, A, start)."""
 
     answer: Answer
     A: Tensor
     start: Tensor
-    shown: Shown
+    shown: ShownConcepts
     place: Place
 
     def spread(self, h: NDArray, v: NDArray) -> float:
@@ -204,8 +204,8 @@ class Push:
 
 
 def push_cells(
-    networks: Networks, push: Push, generator: torch.Generator, background: Background | None = None
-) -> list[Cell]:
+    networks: Networks, push: PushCheck, generator: torch.Generator, background: Background | None = None
+) -> list[SurvivalCell]:
     """One dose along the CAV of a concept raises the answers' largest eigenvalue.
 
     The CAV is fitted anew under each check: in other networks, to pairs with sides swapped at random,
@@ -233,7 +233,7 @@ def push_cells(
     dose, drawn = push.spread(h, v), randomisation.directions_like(rows, DRAWS, generator)
     gaussian = randomisation.gaussian_like(rows, generator).numpy().reshape(h.shape)
     tried = {
-        "pairs": [fitted(h, swapped(pairs, generator)) for _ in range(DRAWS)],
+        "pairs": [fitted(h, random_side_labels(pairs, generator)) for _ in range(DRAWS)],
         "noise": [fitted(gaussian)],
         "random": [*array(torch.cat(list(drawn.values())))],
         "orthogonal": [*array(random_directions.without(drawn["covariance"], torch.from_numpy(v)[None]))],
@@ -246,7 +246,7 @@ def push_cells(
     left[LINEAR] = push.raised(energy, dose * fitted(rest), base)
     return [
         *networks.cells(name, measure),
-        *(Cell(name, check, raised, change) for check, change in left.items()),
+        *(SurvivalCell(name, check, raised, change) for check, change in left.items()),
     ]
 
 
@@ -254,7 +254,7 @@ def push_cells(
 
 
 @dataclass(frozen=True)
-class Around:
+class StatesAround:
     """States (L, P, M, d) around answers of problems A (P, n, n), at patching.DISTANCES, in
     landscapes."""
 
@@ -270,7 +270,7 @@ class Around:
         y0: Tensor,
         landscapes: Sequence[int],
         generator: torch.Generator,
-    ) -> Around:
+    ) -> StatesAround:
         near = [
             torch.cat(
                 [
@@ -285,14 +285,14 @@ class Around:
 
 
 @torch.no_grad()
-def activations(energy: Energy, at: Around, layer: str) -> Tensor:
+def activations_around(energy: Energy, at: StatesAround, layer: str) -> Tensor:
     """(L, P, M, width)"""
     prepared = energy.prepare(at.A)
     return torch.stack([energy.activations(prepared, y, k)[layer] for y, k in zip(at.y, at.landscapes, strict=True)])
 
 
 @torch.no_grad()
-def gaps_kept(energy: Energy, at: Around, layer: str, h: Tensor, put: Tensor) -> NDArray:
+def gaps_kept(energy: Energy, at: StatesAround, layer: str, h: Tensor, put: Tensor) -> NDArray:
     """How much of the energy gaps between the M states of a problem is left when `put` takes the place
     of activations h, both (L, P, M, width): (P,), 1 for all, 0 for none, as shares of the mean squared
     gap.
@@ -307,7 +307,7 @@ def gaps_kept(energy: Energy, at: Around, layer: str, h: Tensor, put: Tensor) ->
     return array(((floor - error) / floor.mean()).clamp_min(-1))
 
 
-def explained(dictionary: Dictionary, h: Tensor) -> Tensor:
+def explained_variance(dictionary: Dictionary, h: Tensor) -> Tensor:
     """Share (P,) of the variance of activations (L, P, M, width) around each landscape's mean that is
     explained, of the mean problem's; −1 at least."""
     missed = (h - dictionary(h)).pow(2).sum((0, 2, 3))
@@ -319,10 +319,10 @@ def dictionary_cells(
     networks: Networks,
     layer: str,
     dictionary: Dictionary,
-    at: Around,
+    at: StatesAround,
     generator: torch.Generator,
     background: Background | None = None,
-) -> list[Cell]:
+) -> list[SurvivalCell]:
     """A dictionary in a layer's place keeps the energy gaps.
 
     Weights: the same dictionary in a network with fresh weights. Pairs: the reconstruction of the next
@@ -333,35 +333,38 @@ def dictionary_cells(
     cross-fitted). Labels: none, since a dictionary belongs to one network.
     """
     name, energy = f"dictionary of {layer} keeps gaps", networks.trained
-    h = activations(energy, at, layer)
+    h = activations_around(energy, at, layer)
 
     def kept(e: Energy, original: Tensor, put: Tensor) -> NDArray:
         return gaps_kept(e, at, layer, h=original, put=put)
 
     def foreign(e: Energy) -> NDArray:
-        theirs = activations(e, at, layer)
+        theirs = activations_around(e, at, layer)
         return kept(e, theirs, dictionary(theirs))
 
     kept_by_it, back = kept(energy, h, dictionary(h)), dictionary(h)
     active = max(1, round(float((dictionary.encode(h) != 0).sum(-1).double().mean())))
     turns = [random_directions.rotations(1, h.shape[-1], generator)[0].to(h) for _ in range(DRAWS)]
     centre = dictionary.mean
-    blind = [given("largest", directions=Q, mean=centre, scale=dictionary.scale, k=active) for Q in turns]
+    blind = [given_dictionary("largest", directions=Q, mean=centre, scale=dictionary.scale, k=active) for Q in turns]
     noise = torch.stack([randomisation.gaussian_like(values.flatten(0, 1), generator).view_as(values) for values in h])
-    basis, fold = energy.coordinates.to_basis, linear_surrogate.folds(len(at.A)).repeat(h.shape[2])
+    basis, fold = energy.coordinates.to_basis, linear_surrogate.alternating_folds(len(at.A)).repeat(h.shape[2])
     problems = at.A.repeat_interleave(h.shape[2], 0)
     rows: list[linear_surrogate.Rows | None] = [None] * len(h)
     if background is not None:
         A = background.A
-        beside = activations(energy, Around(A, background.near[:, :, None], at.landscapes), layer)
+        beside = activations_around(energy, StatesAround(A, background.near[:, :, None], at.landscapes), layer)
         rows = [
-            (linear_surrogate.features(A, "A, y", basis(y)), there[:, 0])
+            (linear_surrogate.surrogate_features(A, "A, y", basis(y)), there[:, 0])
             for y, there in zip(background.near, beside, strict=True)
         ]
     affine = torch.stack(
         [
-            linear_surrogate.fitted(
-                linear_surrogate.features(problems, "A, y", basis(y).flatten(0, 1)), values.flatten(0, 1), fold, there
+            linear_surrogate.cross_fitted(
+                linear_surrogate.surrogate_features(problems, "A, y", basis(y).flatten(0, 1)),
+                values.flatten(0, 1),
+                fold,
+                there,
             ).view_as(values)
             for y, values, there in zip(at.y, h, rows, strict=True)
         ]
@@ -376,4 +379,4 @@ def dictionary_cells(
         "noise": kept(energy, noise, dictionary(noise)),
         LINEAR: kept_by_it - kept(energy, h, affine).clip(0),  # a constant keeps 0: no map need keep less
     }
-    return [Cell(name, check, kept_by_it, values) for check, values in left.items()]
+    return [SurvivalCell(name, check, kept_by_it, values) for check, values in left.items()]

@@ -14,16 +14,16 @@ from ired.instruments.core.reference_energies import References
 from ired.instruments.core.states import array, symmetric
 from ired.instruments.eigen_decomposition.eigen_split import Frame
 from ired.instruments.geometry import answer_errors
-from ired.instruments.layers.known_answers_ablation import background
+from ired.instruments.layers.known_answers_ablation import background_problems
 from ired.instruments.sanity import findings_answers, findings_geometry, randomisation, survival_table
 from ired.instruments.sanity.findings_answers import Networks
 from ired.instruments.sanity.randomisation import Altered, Left
-from ired.instruments.sanity.survival_table import FAILED, NEITHER, SURVIVED, Cell
+from ired.instruments.sanity.survival_table import FAILED, NEITHER, SURVIVED, SurvivalCell
 
 COUNT = 40  # problems of planted data
 
 
-def edges(A: Tensor) -> Tensor:
+def edge_detector(A: Tensor) -> Tensor:
     """An edge detector (P, n, n): differences of neighbouring entries of A, whatever the network."""
     across = A - A.roll(1, 2)
     return across + across.mT
@@ -43,7 +43,7 @@ def check_sanity(generator: torch.Generator) -> list[Check]:
     """Maps that ignore the network do not decay, unrelated ones do, and the table knows them apart."""
     name, n = "sanity", 8
     A, places = _symmetric(COUNT, n, generator), cascade()
-    rows = randomisation.map_decay("edges", edges(A), [(place, edges(A)) for place in places])
+    rows = randomisation.map_decay("edges", edge_detector(A), [(place, edge_detector(A)) for place in places])
     same = Left.of(rows, "edges, signed rank")
     other = randomisation.map_decay("noise", A, [(place, _symmetric(COUNT, n, generator)) for place in places])
     null = other[(other["order"] == randomisation.NULL) & (other["measure"] == "noise, signed rank")]
@@ -92,19 +92,19 @@ def _table(generator: torch.Generator) -> list[Check]:
     whole = 1 + 0.2 * array(normal(COUNT, generator=generator))
     small = 0.2 * array(normal(COUNT, generator=generator))
     cells = [
-        Cell("real", "weights", whole, small),
-        Cell("real", "linear", whole, whole - 0.5),
-        Cell("edges", "weights", whole, whole),
-        Cell("edges", "linear", whole, small - small.mean()),
-        Cell("absent", "weights", small - small.mean(), small),
-        Cell("absent", "linear", small - small.mean(), small),
+        SurvivalCell("real", "weights", whole, small),
+        SurvivalCell("real", "linear", whole, whole - 0.5),
+        SurvivalCell("edges", "weights", whole, whole),
+        SurvivalCell("edges", "linear", whole, small - small.mean()),
+        SurvivalCell("absent", "weights", small - small.mean(), small),
+        SurvivalCell("absent", "linear", small - small.mean(), small),
     ]
     sources = dict.fromkeys(("real", "edges", "absent"), "planted")
     reasons = {(f, c): "planted" for f in sources for c in survival_table.CHECKS}
-    table = survival_table.judged(cells, sources, reasons)
+    table = survival_table.survival_table(cells, sources, reasons)
     expected = {"real": SURVIVED, "edges": FAILED, "absent": NEITHER}
     right = [
-        survival_table.verdict(table, finding, check) == verdict
+        survival_table.cell_verdict(table, finding, check) == verdict
         for finding, verdict in expected.items()
         for check in ("weights", "linear")
     ]
@@ -128,8 +128,8 @@ def check_surrogate(references: References, generator: torch.Generator) -> list[
     half = n * (n + 1) // 2  # features of A: every fold's map is fitted to more problems than it has
     R = 2 * torch.rand(20 * COUNT + half, n, n, generator=generator, dtype=torch.float64) - 1
     A = 2 * R @ R.mT + 0.5 * torch.eye(n, dtype=torch.float64)
-    y0, fold = points.answers(ideal, A), linear_surrogate.folds(len(A))
-    upper = linear_surrogate.features(A, "A")
+    y0, fold = points.answers(ideal, A), linear_surrogate.alternating_folds(len(A))
+    upper = linear_surrogate.surrogate_features(A, "A")
     # The affine map nearest to the inverse: where it is not found, what is left of it is like the rest.
     around = upper - upper.mean(0)
     W = torch.linalg.lstsq(around, ideal.coordinates.to_basis(y0)).solution
@@ -137,7 +137,7 @@ def check_surrogate(references: References, generator: torch.Generator) -> list[
     quadratic = ideal.coordinates.to_basis((A @ A).flatten(1))
     explained = linear_surrogate.Explained.of(upper, ideal.coordinates.to_basis(affine), fold)
     noise = normal(len(A), 6, generator=generator)
-    table = linear_surrogate.shares({"A²": quadratic, "noise": noise}, A)
+    table = linear_surrogate.explained_shares({"A²": quadratic, "noise": noise}, A)
     share = table.set_index(["what", "features"])["share"]
     few = slice(0, 2 * COUNT + 2 * half)
     start = points.noise(ideal, few.stop, generator=generator, like=A)
@@ -154,9 +154,9 @@ def check_surrogate(references: References, generator: torch.Generator) -> list[
         )
         for what, v in (("affine", affine), ("inverse", y0))
     }
-    y = findings_answers.between(ideal, y0[few], k=0, count=12, generator=generator)
+    y = findings_answers.states_between_answers(ideal, y0[few], k=0, count=12, generator=generator)
     # Answers that are noise: good ones may rank a dozen states just as the true one does.
-    near, far = (array(linear_surrogate.distances(ideal, y, v, 0)) for v in (3 * start, y0[few]))
+    near, far = (array(linear_surrogate.answer_distances(ideal, y, v, 0)) for v in (3 * start, y0[few]))
     linear, true = linear_surrogate.ordering(near, far, near), linear_surrogate.ordering(far, far, near)
     return [
         Check(name, "share of an affine model", expected=1, measured=explained.share().estimate, tolerance=1e-9),
@@ -183,7 +183,7 @@ def check_sanity_findings(references: References, generator: torch.Generator) ->
     """Findings about the ideal energy are there in full, and gone in an energy that does not see A."""
     name, ideal = "sanity_findings", references.ideal
     # Ranks of a dozen states by an energy that is blind say much of a single problem by chance.
-    A = torch.cat([references.A, background(references.A, COUNT, generator)])
+    A = torch.cat([references.A, background_problems(references.A, COUNT, generator)])
     size = ideal.coordinates.size
     blind = references.planted(torch.ones(size, dtype=torch.float64, device=A.device))
     y0, start = points.answers(ideal, A), points.noise(ideal, len(A), generator=generator, like=A)
@@ -194,7 +194,7 @@ def check_sanity_findings(references: References, generator: torch.Generator) ->
 
     networks = Networks(ideal, [blind], ideal, blind)
     checks = []
-    states = findings_answers.between(ideal, y0, k=0, count=12, generator=generator)
+    states = findings_answers.states_between_answers(ideal, y0, k=0, count=12, generator=generator)
     for finding in (
         findings_answers.answers_follow(ideal, exact, A, y0=y0, start=start),
         findings_answers.answers_turn(ideal, exact, A, start=start, count=4, generator=generator),
@@ -234,7 +234,7 @@ def _later(name: str, generator: torch.Generator) -> list[Check]:
     Y = symmetric(torch.linalg.inv(2 * R @ R.mT + 0.5 * torch.eye(n).to(R)))
     noise = symmetric(normal(33, *Y.shape, generator=generator))
     kept = findings_geometry.definite_beyond(1.6 * Y, Y, noise[1:])
-    lost = findings_geometry.definite_beyond(answer_errors.matched(Y, 1.6 * Y, noise[0]), Y, noise[1:])
+    lost = findings_geometry.definite_beyond(answer_errors.matched_noise(Y, 1.6 * Y, noise[0]), Y, noise[1:])
     D, frame = Y @ Y, Frame.of(Y)
     on = findings_geometry.in_eigenvalues(D, frame)
     off = findings_geometry.in_eigenvalues(noise[0], frame)
@@ -243,7 +243,7 @@ def _later(name: str, generator: torch.Generator) -> list[Check]:
     other = findings_geometry.along_axis(outputs, torch.eye(size).to(R)[1])
     many = 20 * COUNT
     x, v = normal(many, 3, generator=generator), normal(many, 1, generator=generator)
-    fold = linear_surrogate.folds(many)
+    fold = linear_surrogate.alternating_folds(many)
     read = [findings_geometry.read_share(inputs, v, fold) for inputs in (torch.cat([x, v], 1), x)]
     return [
         Check(

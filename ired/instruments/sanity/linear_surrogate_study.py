@@ -46,7 +46,7 @@ class Surrogate:
         return {"surrogate": self.shares, "surrogate_directions": self.directions, "ordering": self.ordering}
 
 
-def linear(
+def affine_surrogate(
     energy: Energy,
     answer: Answer,
     A: Tensor,
@@ -57,30 +57,30 @@ def linear(
     """How much an affine map explains, of problems A (N, n, n), all cross-fitted over problems."""
     to_basis, y0 = energy.coordinates.to_basis, points.answers(energy, A)
     start = points.noise(energy, len(A), generator=generator, like=A)
-    given, fold = answer(energy, A, start), linear_surrogate.folds(len(A))
+    given, fold = answer(energy, A, start), linear_surrogate.alternating_folds(len(A))
     y = points.noised(energy, y0, k=0, count=1, generator=generator)[0][:, 0]
     with torch.no_grad():
         h = energy.activations(A, y, 0)
         score = to_basis(energy.gradient(A, y, 0))
     whole = {"the inverse": y0, "answers": given, "answers − inverse": given - y0}
     whole = {what: to_basis(states) for what, states in whole.items()}
-    tables = [linear_surrogate.shares(whole, A)]
+    tables = [linear_surrogate.explained_shares(whole, A)]
     at_state = {"score, k = 0": score}
     for layer, dictionary in dictionaries.items():
         at_state[f"{layer} activations"] = h[layer]
         at_state[f"{layer} features"] = dictionary.encode(h[layer])
-    tables.append(linear_surrogate.shares(at_state, A, to_basis(y)))
-    X = linear_surrogate.features(A, "A")
-    map_of = energy.coordinates.from_basis(linear_surrogate.fitted(X, to_basis(given), fold))
-    states = findings_answers.between(energy, y0[:RANKED], k=0, count=STATES, generator=generator)
+    tables.append(linear_surrogate.explained_shares(at_state, A, to_basis(y)))
+    X = linear_surrogate.surrogate_features(A, "A")
+    map_of = energy.coordinates.from_basis(linear_surrogate.cross_fitted(X, to_basis(given), fold))
+    states = findings_answers.states_between_answers(energy, y0[:RANKED], k=0, count=STATES, generator=generator)
     with torch.no_grad():
         energies = energy.energy(energy.prepare(A[:RANKED]), states, 0)
-    far = (linear_surrogate.distances(energy, states, to[:RANKED], 0) for to in (y0, map_of))
+    far = (linear_surrogate.answer_distances(energy, states, to[:RANKED], 0) for to in (y0, map_of))
     ranks = linear_surrogate.ordering(array(energies), *map(array, far))
     explained = linear_surrogate.Explained.of(X, whole["answers"], fold)
     return Surrogate(
         shares=concat(tables, ignore_index=True),
-        directions=along(energy, A, y0, directions=directions, generator=generator),
+        directions=direction_shares(energy, A, y0, directions=directions, generator=generator),
         ordering=ranks.table(),
         unexplained=explained.unexplained,
         total=explained.total,
@@ -88,7 +88,7 @@ def linear(
 
 
 @torch.no_grad()
-def along(
+def direction_shares(
     energy: Energy, A: Tensor, y0: Tensor, directions: Sequence[Direction], generator: torch.Generator
 ) -> DataFrame:
     """Shares of the coordinates along directions, of activations at noised answers of the landscape

@@ -74,7 +74,7 @@ def ssim(first: Tensor, second: Tensor) -> Tensor:
     return alike.mean((1, 2))
 
 
-def likeness(first: Tensor, second: Tensor) -> dict[str, Tensor]:
+def map_likeness(first: Tensor, second: Tensor) -> dict[str, Tensor]:
     """LIKENESSES (P,) of symmetric maps (P, n, n); ranks are those of the upper triangle."""
     rows, columns = torch.triu_indices(*first.shape[1:], device=first.device)
     a, b = (array(m[:, rows, columns]) for m in (first, second))
@@ -111,7 +111,7 @@ def map_decay(measure: str, trained: Tensor, maps: Sequence[tuple[Altered, Tenso
     pairs += [(NULL, NULL, i, random[i], random[(i + 1) % len(random)]) for i in range(len(random))]
     tables = []
     for order, step, draw, reference, other in pairs:
-        for name, values in likeness(reference, other).items():
+        for name, values in map_likeness(reference, other).items():
             tables.append(values_of(f"{measure}, {name}", order=order, step=step, draw=draw, values=values))
     return concat(tables, ignore_index=True)
 
@@ -123,7 +123,7 @@ def values_of(measure: str, order: str, step: str, draw: int, values: Tensor) ->
     )
 
 
-def curves(rows: DataFrame) -> DataFrame:
+def decay_curves(rows: DataFrame) -> DataFrame:
     """Means over draws and problems with 95 % intervals over problems: columns measure, order, step,
     mean, low, high, units."""
     rows = rows.rename(columns={"measure": "what"})
@@ -180,7 +180,7 @@ def directions_like(x: Tensor, count: int, generator: torch.Generator) -> dict[s
     }
 
 
-def inside(field: Tensor, rows: Tensor) -> Tensor:
+def share_in_subspace(field: Tensor, rows: Tensor) -> Tensor:
     """The share (P,) of the square of a field (P, M, size) that lies in a subspace, orthonormal rows
     (m, size): m/size for a field without preference."""
     return (field @ rows.mT).pow(2).sum((1, 2)) / field.pow(2).sum((1, 2)).clamp_min(1e-300)

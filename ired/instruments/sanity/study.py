@@ -27,10 +27,10 @@ from ired.instruments.sanity import (
     survival_table,
 )
 from ired.instruments.sanity.findings_answers import Answer, Background, Networks
-from ired.instruments.sanity.findings_layers import Around, Push, Shown
+from ired.instruments.sanity.findings_layers import PushCheck, ShownConcepts, StatesAround
 from ired.instruments.sanity.linear_surrogate_study import STATES, Surrogate
 from ired.instruments.sanity.randomisation import Altered
-from ired.instruments.sanity.survival_table import Cell
+from ired.instruments.sanity.survival_table import SurvivalCell
 from ired.model.protocol import Energy
 
 ENTRIES = ((0, 0), (0, 1))  # of the score: one on the diagonal, one beside it
@@ -73,7 +73,7 @@ REASONS = {
 
 
 @dataclass(frozen=True)
-class Bench:
+class SanityBench:
     """What checks need: problems A (P, n, n) with answers y0, noised answers y of k = 0, and starts (P,
     d) of sampling; answer(energy, A, start); path (P, M, d): states of k = 0 on sampling paths of the
     trained network; predictions of A by least squares, (P, d) by name; subspace: what P3-03 handed on
@@ -91,9 +91,9 @@ class Bench:
     predictions: Mapping[str, Tensor]
     subspace: Tensor
     dictionaries: Mapping[str, Dictionary]
-    around: Around
-    shown: Shown
-    push: Push
+    around: StatesAround
+    shown: ShownConcepts
+    push: PushCheck
     background: Background
 
     @property
@@ -105,17 +105,17 @@ class Bench:
         return active_subspace.fields(energy, self.A, self.y[None, :, None])["beyond"][0]
 
 
-def cells(
-    bench: Bench,
+def survival_cells(
+    bench: SanityBench,
     moves: int,
     generator: torch.Generator,
     tick: Callable[[int], None] = lambda done: None,
-) -> list[Cell]:
+) -> list[SurvivalCell]:
     """Every check of every finding that it applies to; `moves`: small changes of A for Jacobians."""
     b, networks, energy = bench, bench.networks, bench.energy
-    y = findings_answers.between(energy, b.y0, k=0, count=STATES, generator=generator)
+    y = findings_answers.states_between_answers(energy, b.y0, k=0, count=STATES, generator=generator)
     affine = b.predictions["least_squares"]
-    all_cells: list[Cell] = []
+    all_cells: list[SurvivalCell] = []
     for make in (
         lambda: findings_answers.answers_follow(energy, b.answer, b.A, y0=b.y0, start=b.start, background=b.background),
         lambda: findings_answers.answers_beat(energy, b.answer, b.A, y0=b.y0, start=b.start, predictions=b.predictions),
@@ -142,13 +142,13 @@ def cells(
     pool = b.shown  # probes need many problems
     near = states.noised(energy, pool.y0, k=0, count=1, generator=generator)[0][:, 0]
     for findings in (
-        findings_geometry.of_answers(
+        findings_geometry.answer_findings(
             energy, b.answer, b.A, start=b.start, generator=generator, background=b.background
         ),
         [findings_geometry.linearised(energy, pool.A, near)],
         [findings_geometry.along_constant(energy, b.A, b.y0, generator)],
     ):
-        all_cells += findings_geometry.cells(findings, networks, generator)
+        all_cells += findings_geometry.applicable_cells(findings, networks, generator)
         tick(1)
     return all_cells
 
@@ -156,14 +156,14 @@ def cells(
 # Where things are looked at
 
 
-def shown(
+def shown_concepts(
     energy: Energy,
     A: Tensor,
     properties: Mapping[str, Tensor],
     directions: Sequence[Direction],
     most: int,
     generator: torch.Generator,
-) -> Shown:
+) -> ShownConcepts:
     """Matched pairs of all concepts of problems A (P, n, n), at the places of the CAVs among
     directions.
 
@@ -180,10 +180,10 @@ def shown(
             if caliper == CALIPERS[-1]:
                 raise
     places = [(d.concept, d.space, d.landscape) for d in directions if d.source == "concept"]
-    return Shown(A, states.answers(energy, A), {pairs.concept: pairs for pairs in matched}, places)
+    return ShownConcepts(A, states.answers(energy, A), {pairs.concept: pairs for pairs in matched}, places)
 
 
-def bench(
+def sanity_bench(
     energy: Energy,
     altered: Sequence[Altered],
     briefly: tuple[Energy, Energy],
@@ -192,10 +192,10 @@ def bench(
     squares: Mapping[str, Tensor],
     directions: Sequence[Direction],
     dictionaries: Mapping[str, Dictionary],
-    shown: Shown,
+    shown: ShownConcepts,
     background: Background,
     generator: torch.Generator,
-) -> Bench:
+) -> SanityBench:
     """briefly: networks trained on true and on shuffled answers; answer also takes a callback, as a
     sampler does; squares: inverses (P, n, n) predicted by least squares, by name."""
     y0, coordinates = states.answers(energy, A), energy.coordinates
@@ -205,7 +205,7 @@ def bench(
     place = next(
         (d.concept, d.space, d.landscape) for d in directions if d.concept == PUSHED[0] and d.space == PUSHED[1]
     )
-    return Bench(
+    return SanityBench(
         networks=Networks(energy, [network.energy for network in altered if network.fully], *briefly),
         altered=altered,
         A=A,
@@ -217,21 +217,21 @@ def bench(
         predictions={name: coordinates.encode(Y) for name, Y in squares.items()},
         subspace=coordinates.to_basis(torch.stack(gradient).to(A)),
         dictionaries=dictionaries,
-        around=Around.of(energy, A, y0=y0, landscapes=_landscapes(energy), generator=generator),
+        around=StatesAround.of(energy, A, y0=y0, landscapes=_landscapes(energy), generator=generator),
         shown=shown,
-        push=Push(answer=answer, A=A, start=start, shown=shown, place=place),
+        push=PushCheck(answer=answer, A=A, start=start, shown=shown, place=place),
         background=background,
     )
 
 
 def background(energy: Energy, A: Tensor, answer: Answer, generator: torch.Generator, chunk: int = 500) -> Background:
-    """Problems A (N, n, n) as affine maps are fitted to them; answer as `bench` takes it."""
+    """Problems A (N, n, n) as affine maps are fitted to them; answer as `sanity_bench` takes it."""
     chunks = []
     for problems in A.split(chunk):
         start = states.noise(energy, len(problems), generator=generator, like=problems)
         walked = record(answer, energy, problems, start)
         path = torch.stack([walked.denoised()[0], walked.leaving()[0]], 1)[None]
-        near = Around.of(
+        near = StatesAround.of(
             energy, problems, y0=states.answers(energy, problems), landscapes=_landscapes(energy), generator=generator
         ).y
         row = torch.arange(len(problems), device=A.device)
@@ -250,7 +250,7 @@ def _landscapes(energy: Energy) -> range:
 # Cascades
 
 
-def maps(bench: Bench, energy: Energy, problems: int) -> dict[str, Tensor]:
+def maps(bench: SanityBench, energy: Energy, problems: int) -> dict[str, Tensor]:
     """Signed attributions to A at k = 0, symmetric, (P', n, n): the gradient of a diagonal entry of the
     score, and integrated gradients of the gap to the answer, from the mean problem."""
     A, y, y0 = (v[:problems] for v in (bench.A, bench.y, bench.y0))
@@ -258,14 +258,14 @@ def maps(bench: Bench, energy: Energy, problems: int) -> dict[str, Tensor]:
     start = states.centre(energy, bench.y0.mean(0, keepdim=True), 0)
     begin = integrated_gradients.Baseline("mean", mean.expand_as(A)[None], start.expand_as(y)[None])
     paths = integrated_gradients.integrate(integrated_gradients.gap(energy, 0, y0), A, y, baseline=begin, count=PLACES)
-    score = integrated_gradients.score(energy, 0, ENTRIES[0])
+    score = integrated_gradients.score_entry(energy, 0, ENTRIES[0])
     return {
         "score gradient": exact_sensitivity.gradients_by_problem(score, A, y),
         "integrated gradients": symmetric(paths.attributions()[0]),
     }
 
 
-def decay(bench: Bench, problems: int, tick: Callable[[int], None] = lambda done: None) -> DataFrame:
+def decay(bench: SanityBench, problems: int, tick: Callable[[int], None] = lambda done: None) -> DataFrame:
     """How what instruments show falls while weights are drawn anew: rows as in `randomisation.map_decay`.
 
     Measures: attributions of `problems` problems; CAVs (AUROC − ½, and the cosine to the trained
@@ -284,16 +284,16 @@ def decay(bench: Bench, problems: int, tick: Callable[[int], None] = lambda done
         active = bench.shown.everywhere(network.energy, places)
         vectors[network] = torch.stack([_cav(bench.shown, place, active[place]) for place in places])
         fields[network] = bench.field(network.energy)
-        spans[network] = findings_answers.leading(fields[network], len(bench.subspace))
+        spans[network] = findings_answers.leading_components(fields[network], len(bench.subspace))
         here = {}
         for layer in bench.shown.layers():
             values = findings_layers.concept_values(bench.shown, layer, active)
             here[f"{layer}: concepts, AUROC − ½"] = values
         for layer, dictionary in bench.dictionaries.items():
-            h = findings_layers.activations(network.energy, bench.around, layer)
+            h = findings_layers.activations_around(network.energy, bench.around, layer)
             kept = findings_layers.gaps_kept(network.energy, bench.around, layer, h=h, put=dictionary(h))
             here[f"{layer}: dictionary, gaps kept"] = kept
-            here[f"{layer}: dictionary, variance"] = findings_layers.explained(dictionary, h)
+            here[f"{layer}: dictionary, variance"] = findings_layers.explained_variance(dictionary, h)
         for measure, values in here.items():
             values = torch.as_tensor(values)
             tables.append(
@@ -310,14 +310,14 @@ def decay(bench: Bench, problems: int, tick: Callable[[int], None] = lambda done
     for order, step, draw, reference, other in compared:
         cosine = (vectors[reference] * vectors[other]).sum(1)
         tables.append(randomisation.values_of("CAVs, cosine", order=order, step=step, draw=draw, values=cosine))
-        inside = randomisation.inside(fields[other], spans[reference])
+        inside = randomisation.share_in_subspace(fields[other], spans[reference])
         tables.append(
             randomisation.values_of("gradient in the subspace", order=order, step=step, draw=draw, values=inside)
         )
     return concat(tables, ignore_index=True)
 
 
-def _cav(shown: Shown, place: findings_layers.Place, h: NDArray) -> Tensor:
+def _cav(shown: ShownConcepts, place: findings_layers.Place, h: NDArray) -> Tensor:
     """The CAV of a place with activations h, padded to nothing: layers are equally wide."""
     return torch.from_numpy(cav.fit(cav.PRIMARY, h, shown.pairs[place[0]].confounders))
 
@@ -325,9 +325,9 @@ def _cav(shown: Shown, place: findings_layers.Place, h: NDArray) -> Tensor:
 # The verdicts
 
 
-def verdicts(table: DataFrame, rows: DataFrame, linear: Surrogate) -> dict[str, tuple[bool, dict[str, float]]]:
+def sanity_verdicts(table: DataFrame, rows: DataFrame, linear: Surrogate) -> dict[str, tuple[bool, dict[str, float]]]:
     """Whether each criterion of P6-03 is met, with the numbers behind it: from the table of
-    `survival_table.judged`, the rows of `decay`, and the linear surrogate."""
+    `survival_table.survival_table`, the rows of `decay`, and the linear surrogate."""
     left = [randomisation.Left.of(rows, f"{name}, signed rank") for name in MAPS]
     highest = {
         "likeness": max(after.likeness.high for after in left),
@@ -338,7 +338,7 @@ def verdicts(table: DataFrame, rows: DataFrame, linear: Surrogate) -> dict[str, 
         ("dictionaries", [finding for finding in SOURCES if finding.startswith("dictionary")]),
         ("concepts", ["concepts in fc2", "concepts in fc3"]),
     ):
-        fine = [survival_table.verdict(table, f, "weights") == survival_table.SURVIVED for f in about]
+        fine = [survival_table.cell_verdict(table, f, "weights") == survival_table.SURVIVED for f in about]
         criteria[f"{name}_decay"] = all(fine), {"decayed": sum(fine), "of": len(fine)}
     beyond = linear.beyond()
     beats = table[table["finding"] == "answers beat least squares"].iloc[0]

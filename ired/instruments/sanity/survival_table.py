@@ -44,7 +44,7 @@ SURVIVED, FAILED, NEITHER = "survived", "failed", "not applicable"
 
 
 @dataclass(frozen=True)
-class Cell:
+class SurvivalCell:
     """One check of one finding: the whole of it and what is left, both (N,), of the same units.
 
     whole may differ between the checks of a finding: shuffled answers are held against a network that
@@ -89,7 +89,9 @@ class Cell:
         return float(special.stdtr(len(values) - 1, -values.mean() / error))
 
 
-def judged(cells: Sequence[Cell], findings: Mapping[str, str], reasons: Mapping[tuple[str, str], str]) -> DataFrame:
+def survival_table(
+    cells: Sequence[SurvivalCell], findings: Mapping[str, str], reasons: Mapping[tuple[str, str], str]
+) -> DataFrame:
     """The table: a row for every finding and check.
 
     findings: by name, where it was stated; reasons: why a check does not apply to a finding, for those
@@ -142,13 +144,13 @@ def survived(table: DataFrame, level: float = 0.95) -> Interval:
     return proportion_interval(int((applicable["verdict"] == SURVIVED).sum()), len(applicable), level)
 
 
-def verdict(table: DataFrame, finding: str, check: str) -> str:
+def cell_verdict(table: DataFrame, finding: str, check: str) -> str:
     """What became of one cell."""
     rows = table[(table["finding"] == finding) & (table["check"] == check)]
     return rows["verdict"].iloc[0]
 
 
-def numbers(table: DataFrame) -> dict[str, float]:
+def survival_metrics(table: DataFrame) -> dict[str, float]:
     """What is left, by finding and check, of the applicable cells; and how many of each verdict."""
     applicable = table[table["verdict"] != NEITHER]
     rest = {f"rest.{row.finding}.{row.check}": row.rest for row in applicable.itertuples()}

@@ -18,7 +18,7 @@ def inertia(eigenvalues: NDArray, tolerance: float = TOLERANCE) -> NDArray:
     return np.stack([negative, eigenvalues.shape[-1] - negative - positive, positive], -1)
 
 
-def participation(eigenvalues: NDArray) -> NDArray:
+def participation_ratio(eigenvalues: NDArray) -> NDArray:
     """(Σ|λ|)²/Σλ²: m for m equal eigenvalues, 1 for a single one (0 for none)."""
     size = np.abs(eigenvalues)
     squares = (size**2).sum(-1)

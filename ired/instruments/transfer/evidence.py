@@ -33,9 +33,9 @@ from ired.instruments.core.energy_gap import centred
 from ired.instruments.core.patching import DISTANCES, Spliced
 from ired.instruments.core.sampler import Sampler
 from ired.instruments.dictionaries.property_correlation import MATRIX, effective_rank
-from ired.instruments.dictionaries.sparse_autoencoder import Dictionary, given
+from ired.instruments.dictionaries.sparse_autoencoder import Dictionary, given_dictionary
 from ired.instruments.interventions import manifold, pushes
-from ired.instruments.interventions.answer_properties import carried
+from ired.instruments.interventions.answer_properties import answer_property
 from ired.instruments.interventions.manifold import Cloud, Nature
 from ired.instruments.interventions.pushes import Condition, Push, Pushed
 from ired.instruments.landscape import metrics
@@ -72,7 +72,7 @@ class Along:
 
 
 @dataclass(frozen=True)
-class Bench:
+class TransferBench:
     """Everything that was fixed on problems of the training distribution, before any is judged."""
 
     energy: Energy
@@ -106,7 +106,7 @@ def named(
         if row.source == "feature":
             vector = dictionaries[row.space].decoder[int(row.direction.split("#")[1])].double()
         elif row.source == "concept" and row.concept in OF_PROBLEMS and row.space != STATE:
-            vector = difference(energy, nature, space=row.space, landscape=int(row.landscape), concept=row.concept)
+            vector = mean_difference(energy, nature, space=row.space, landscape=int(row.landscape), concept=row.concept)
         else:
             continue
         if sum(d.source == row.source for d in directions) < count:
@@ -126,11 +126,11 @@ def named(
 
 
 @torch.no_grad()
-def difference(energy: Energy, nature: Nature, space: str, landscape: int, concept: str) -> Tensor:
+def mean_difference(energy: Energy, nature: Nature, space: str, landscape: int, concept: str) -> Tensor:
     """Mean activation (width,) of the problems with the most of a property minus that of those with the
     least, a quarter each."""
     Y = torch.linalg.inv(nature.A)
-    order = carried(Y, Y, concept).argsort()
+    order = answer_property(Y, Y, concept).argsort()
     h = energy.activations(energy.prepare(nature.A), nature.noised[landscape], landscape)[space]
     quarter = max(1, len(order) // 4)
     return h[order[-quarter:]].mean(0) - h[order[:quarter]].mean(0)
@@ -149,13 +149,13 @@ def settle(
     directions: int,
     landscapes: Sequence[int],
     seed: int,
-) -> Bench:
+) -> TransferBench:
     """Chooses `features` of each layer by gradient × activation on energy gaps, their properties,
     `directions` of P3-05's verdicts (see `named`), random directions and dictionaries on problems
     `nature` of the training distribution, used for nothing else."""
     generator = torch.Generator().manual_seed(seed)
     values = _values(properties, nature.A)
-    bench = Bench(
+    bench = TransferBench(
         energy=energy,
         untrained=untrained,
         sampler=sampler,
@@ -182,7 +182,7 @@ def settle(
             dictionary.decoder
         )
         active = dictionary.k or max(1, round(float(rate.sum(1).mean())))
-        random = given("topk", directions=drawn, mean=dictionary.mean, scale=dictionary.scale, k=active)
+        random = given_dictionary("topk", directions=drawn, mean=dictionary.mean, scale=dictionary.scale, k=active)
         layers.append(
             Layer(name=name, dictionary=dictionary, random=random, features=chosen, others=others, meaning=meaning)
         )
@@ -195,21 +195,21 @@ def settle(
     return replace(bench, layers=tuple(layers), along=tuple(along))
 
 
-def measure(bench: Bench, A: Tensor, few: int) -> list[Block]:
+def measure_findings(bench: TransferBench, A: Tensor, few: int) -> list[Block]:
     """All findings on problems A (P, n, n), float64; the first `few` of them where a problem is costly
     (all but features)."""
     states.demand_double(A, "findings")
     y0 = states.answers(bench.energy, A)
-    blocks = [*features(bench, A, y0)]
+    blocks = [*feature_findings(bench, A, y0)]
     A, y0 = A[:few], y0[:few]
-    blocks += [recovered(bench, A, y0), acting(bench, A, y0), landscape(bench, A, y0)]
+    blocks += [recovery_findings(bench, A, y0), acting(bench, A, y0), landscape(bench, A, y0)]
     return [block for block in blocks if block.names]
 
 
 # The kinds
 
 
-def features(bench: Bench, A: Tensor, y0: Tensor) -> tuple[Block, Block]:
+def feature_findings(bench: TransferBench, A: Tensor, y0: Tensor) -> tuple[Block, Block]:
     """The kinds fires and means: at a noised answer of each landscape, and where a path leaves it."""
     generator = bench.stream()
     tokens = _tokens(bench, A, y0, generator)
@@ -235,7 +235,7 @@ def features(bench: Bench, A: Tensor, y0: Tensor) -> tuple[Block, Block]:
 
 
 @torch.no_grad()
-def recovered(bench: Bench, A: Tensor, y0: Tensor) -> Block:
+def recovery_findings(bench: TransferBench, A: Tensor, y0: Tensor) -> Block:
     """The kind recovers: of every layer's dictionary, in the bench's landscapes."""
     energy, generator, columns = bench.energy, bench.stream(), {}
     prepared = energy.prepare(A)
@@ -260,7 +260,7 @@ def recovered(bench: Bench, A: Tensor, y0: Tensor) -> Block:
 
 
 @torch.no_grad()
-def acting(bench: Bench, A: Tensor, y0: Tensor) -> Block:
+def acting(bench: TransferBench, A: Tensor, y0: Tensor) -> Block:
     """The kind acts: pushes by DOSE spreads, in the direction's landscape or in all of a path."""
     energy, names, excess, null = bench.energy, [], [], []
     start = states.noise(energy, len(A), generator=bench.stream(), like=A)
@@ -280,7 +280,7 @@ def acting(bench: Bench, A: Tensor, y0: Tensor) -> Block:
         truth = energy.coordinates.decode(y0)
         measured = {"moves": states.array((Y[1:] - Y[:1]).pow(2).mean((2, 3)).sqrt())}
         if along.direction.concept:
-            read = carried(Y, truth.expand_as(Y), along.direction.concept)
+            read = answer_property(Y, truth.expand_as(Y), along.direction.concept)
             measured[f"raises {along.direction.concept}"] = states.array(read[1:] - read[:1])
         for what, change in measured.items():
             usual = change[1:-1].mean(0)
@@ -294,7 +294,7 @@ def acting(bench: Bench, A: Tensor, y0: Tensor) -> Block:
     return Block("acts", tuple(names), values, placebo, positive=True)
 
 
-def shape(bench: Bench, energy: Energy, A: Tensor, y0: Tensor) -> dict[str, NDArray]:
+def landscape_measures(bench: TransferBench, energy: Energy, A: Tensor, y0: Tensor) -> dict[str, NDArray]:
     """P1-04's MEASURES (P,) of an energy of problems A around answers y0, by name and landscape."""
     measures: dict[str, NDArray] = {}
     ks, wrong = bench.landscapes, {"other": metrics.other_answers(y0, min(8, len(y0) - 1))}
@@ -316,16 +316,16 @@ def shape(bench: Bench, energy: Energy, A: Tensor, y0: Tensor) -> dict[str, NDAr
     return measures
 
 
-def landscape(bench: Bench, A: Tensor, y0: Tensor) -> Block:
+def landscape(bench: TransferBench, A: Tensor, y0: Tensor) -> Block:
     """The kind landscape: of the trained energy, counted from the untrained one's; `other_*` compare
     with other answers of the same family."""
-    trained, floor = (shape(bench, energy, A, y0) for energy in (bench.energy, bench.untrained))
-    strange = shape(bench, bench.energy, A.roll(1, 0), y0)
+    trained, floor = (landscape_measures(bench, energy, A, y0) for energy in (bench.energy, bench.untrained))
+    strange = landscape_measures(bench, bench.energy, A.roll(1, 0), y0)
     values, placebo = (np.column_stack([v[n] - floor[n] for n in trained]) for v in (trained, strange))
     return Block("landscape", tuple(trained), values, placebo)
 
 
-def recorded(summary: DataFrame) -> dict[str, float]:
+def recorded_findings(summary: DataFrame) -> dict[str, float]:
     """What P1-04 found, trained minus untrained, by the names that `landscape` gives its findings; from
     its table "summary"."""
     means = summary.set_index(["energy", "measure", "landscape"])["mean"]
@@ -344,7 +344,7 @@ def _values(properties: Properties, A: Tensor) -> dict[str, NDArray]:
     return {name: states.array(values[name]) for name in MATRIX}
 
 
-def _tokens(bench: Bench, A: Tensor, y0: Tensor, generator: torch.Generator) -> list[tuple[int, Tensor]]:
+def _tokens(bench: TransferBench, A: Tensor, y0: Tensor, generator: torch.Generator) -> list[tuple[int, Tensor]]:
     """(k, states (P, d)): a noised answer of every landscape, and what a path leaves it with."""
     energy, K = bench.energy, range(bench.energy.schedule.K)
     start = states.noise(energy, len(A), generator=generator, like=A)

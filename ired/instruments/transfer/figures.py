@@ -44,7 +44,7 @@ def transfer_figures(
     return [
         (
             "accuracy",
-            plot_accuracy(tables["accuracy"]),
+            plot_shift_accuracy(tables["accuracy"]),
             f"{words} At n = {side} this model is one trained for {steps} steps only. Dotted: the answer 0.",
         ),
         (
@@ -63,8 +63,8 @@ def transfer_figures(
     ]
 
 
-def plot_accuracy(table: DataFrame, predictors: Sequence[str] = tuple(LOOKS)) -> Figure:
-    """Errors by family, a panel a measure; table: rows of `ood_detection.accuracy`."""
+def plot_shift_accuracy(table: DataFrame, predictors: Sequence[str] = tuple(LOOKS)) -> Figure:
+    """Errors by family, a panel a measure; table: rows of `ood_detection.shift_accuracy`."""
     families = list(dict.fromkeys(table["family"]))
     figure, axes = canvas(1, 2, size=(5.0, 1.2 + 0.34 * len(families)), sharey=True)
     known = [name for name in predictors if (table["predictor"] == name).any()]
@@ -90,7 +90,7 @@ def plot_accuracy(table: DataFrame, predictors: Sequence[str] = tuple(LOOKS)) ->
 def plot_transfer(summary: DataFrame) -> Figure:
     """Left: the score of each family with its interval and chance; right: by kind of finding.
 
-    summary: rows of `score.summary`."""
+    summary: rows of `score.transfer_summary`."""
     families = list(dict.fromkeys(summary["family"]))
     height = 1.2 + 0.36 * len(families)
     figure, axes = canvas(1, 2, size=(4.8, height), sharey=True)

@@ -26,7 +26,7 @@ def spectral(A: Tensor, intercept: float, slope: float) -> NDArray:
     return ((1 / spectrum - intercept - slope * spectrum).pow(2).sum(1) / A.shape[-1] ** 2).numpy()
 
 
-def planted(rng: np.random.Generator, count: int, findings: int, means: tuple[float, float]) -> Block:
+def planted_findings(rng: np.random.Generator, count: int, findings: int, means: tuple[float, float]) -> Block:
     """Findings with these means, of values and of the placebo, and deviation 1."""
     shape = (count, findings)
     values, placebo = (rng.standard_normal(shape) + mean for mean in means)
@@ -38,18 +38,18 @@ def check_transfer(generator: torch.Generator) -> list[Check]:
     """What holds everywhere has score 1, what holds inside alone 0, chance is as it was planted."""
     name = "transfer"
     rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
-    inside = [planted(rng, 60, 40, (3.0, 0.0))]
+    inside = [planted_findings(rng, 60, 40, (3.0, 0.0))]
     outside = {
-        "everywhere": [planted(rng, 60, 40, (3.0, 0.0))],
-        "weaker": [planted(rng, 60, 40, (0.8, 0.0))],  # sure, but less than half
-        "backwards": [planted(rng, 60, 40, (-3.0, 3.0))],
-        "inside alone": [planted(rng, 60, 40, (0.0, 0.0))],
+        "everywhere": [planted_findings(rng, 60, 40, (3.0, 0.0))],
+        "weaker": [planted_findings(rng, 60, 40, (0.8, 0.0))],  # sure, but less than half
+        "backwards": [planted_findings(rng, 60, 40, (-3.0, 3.0))],
+        "inside alone": [planted_findings(rng, 60, 40, (0.0, 0.0))],
     }
-    scores, chance = (score.score(inside, outside, placebo) for placebo in (False, True))
+    scores, chance = (score.transfer_score(inside, outside, placebo) for placebo in (False, True))
     # A finding that is small beside its noise: pure noise passes the rule in 2.5 % of 4000 cases at
     # most. Four standard deviations of such a share: 0.01.
-    faint = [planted(rng, 60, 4000, (0.0, 0.0))]
-    t = score.p_values(faint[0].values)
+    faint = [planted_findings(rng, 60, 4000, (0.0, 0.0))]
+    t = score.finding_p_values(faint[0].values)
     small = score.passing(np.full(4000, 1e-3), faint[0].values.mean(0), t)
     return [
         Check(name, "score of what holds everywhere", expected=1, measured=scores["everywhere"].estimate, tolerance=0),
@@ -77,9 +77,9 @@ def check_shift(references: References, generator: torch.Generator) -> list[Chec
     count = 200 + A.shape[-1] ** 2  # about twice as many as the line has coefficients, and more
     matrices = torch.randn(count, *A.shape[1:], generator=generator, dtype=A.dtype)
     matrices = matrices @ matrices.mT
-    fitted = predictors.fit([(matrices, line(matrices, 0.3, -0.02))])["least_squares"]
+    fitted = predictors.affine_predictors([(matrices, line(matrices, 0.3, -0.02))])["least_squares"]
     far = 5 * A
-    measured = ood_detection.errors(fitted(far), torch.linalg.inv(far))["mse"]
+    measured = ood_detection.squared_errors(fitted(far), torch.linalg.inv(far))["mse"]
     x = np.arange(30.0)
     areas = ood_detection.aurocs({"apart": x, "equal": x}, {"apart": x + 50, "equal": x})
     apart, equal = areas.interval("apart"), areas.interval("equal")

@@ -23,7 +23,7 @@ from pandas import DataFrame
 from scipy import special
 from torch import Tensor
 
-from ired.instruments.accuracy.predictors import features
+from ired.instruments.accuracy.predictors import power_features
 from ired.instruments.core import states
 from ired.instruments.core.sampler import Sampler
 from ired.instruments.statistics.auroc import delong
@@ -44,7 +44,7 @@ CONTROL = "energy, untrained"
 # Accuracy
 
 
-def errors(answers: Tensor, Y: Tensor) -> dict[str, NDArray]:
+def squared_errors(answers: Tensor, Y: Tensor) -> dict[str, NDArray]:
     """Of answers to true ones, both (P, n, n): "mse" per entry and "relative" ‖Ŷ − Y‖²/‖Y‖², (P,).
 
     Where Y is 0 the relative error is 0 for the answer 0, else that to a Y of 1 per entry.
@@ -54,20 +54,20 @@ def errors(answers: Tensor, Y: Tensor) -> dict[str, NDArray]:
     return {"mse": mse, "relative": mse / np.where(size > 0, size, 1.0)}
 
 
-def accuracy(family: str, answers: Mapping[str, Tensor], Y: Tensor) -> DataFrame:
-    """Rows family, predictor, measure, mean, low, high: 95 % intervals over problems of `errors`."""
+def shift_accuracy(family: str, answers: Mapping[str, Tensor], Y: Tensor) -> DataFrame:
+    """Rows family, predictor, measure, mean, low, high: 95 % intervals over problems of `squared_errors`."""
     rows = []
     for name, answer in answers.items():
-        for measure, values in errors(answer, Y).items():
+        for measure, values in squared_errors(answer, Y).items():
             interval = mean_interval(values)
             rows.append({"family": family, "predictor": name, "measure": measure, **interval.row("mean")})
     return DataFrame(rows)
 
 
-def ahead(answers: Tensor, others: Tensor, Y: Tensor, level: float = 0.95) -> Interval:
+def relative_gain(answers: Tensor, others: Tensor, Y: Tensor, level: float = 0.95) -> Interval:
     """How much smaller the MSE of answers is than that of others, over that of others: paired over
     problems (P, n, n), both errors divided by the others' mean. 1 for exact answers, 0 for no gain."""
-    first, second = (errors(v, Y)["mse"] for v in (answers, others))
+    first, second = (squared_errors(v, Y)["mse"] for v in (answers, others))
     scale = max(second.mean(), np.finfo(np.float64).tiny)
     return paired_interval(second / scale, first / scale, level)
 
@@ -90,7 +90,7 @@ class Sampled:
     scores: dict[str, NDArray]
 
 
-def sampled(
+def sampled_with_scores(
     energy: Energy,
     A: Tensor,
     sampler: Sampler,
@@ -133,7 +133,7 @@ def input_scores(A: Tensor, training: Tensor) -> dict[str, NDArray]:
     """INPUTS of problems A (P, n, n), each (P,): Frobenius norm; Mahalanobis distance of the upper
     triangle from the training problems (N, n, n); λ_max/λ_min in size (of the symmetric part, at most
     1/ε)."""
-    x, known = (states.array(features(v, 1)) for v in (A, training))
+    x, known = (states.array(power_features(v, 1)) for v in (A, training))
     deviation = x - known.mean(0)
     precision = np.linalg.pinv(np.cov(known.T), hermitian=True)
     size = torch.linalg.eigvalsh((A + A.mT).double() / 2).abs()
@@ -264,7 +264,7 @@ def pathology(
             a, y, t = A[right], answer[right], Y[right]
             root = len(eye) ** 0.5
             numbers = {
-                "relative": errors(y, t)["relative"],
+                "relative": squared_errors(y, t)["relative"],
                 "residual": states.array((a @ y - eye).flatten(1).norm(dim=1) / root),
                 "size": states.array(y.flatten(1).norm(dim=1) / root),
             }

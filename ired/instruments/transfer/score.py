@@ -65,7 +65,7 @@ class Block:
 Blocks = Sequence[Block]
 
 
-def p_values(values: NDArray) -> NDArray:
+def finding_p_values(values: NDArray) -> NDArray:
     """Two-sided p (F,) of means of values (P, F) being 0, by Student's t; constants other than 0 have p
     0; NaN where a column is."""
     mean, error = values.mean(0), values.std(0, ddof=1) / len(values) ** 0.5
@@ -74,7 +74,7 @@ def p_values(values: NDArray) -> NDArray:
 
 def holding(block: Block) -> NDArray:
     """Which findings hold where they were made, (F,)."""
-    p = p_values(block.values)
+    p = finding_p_values(block.values)
     sound = np.isfinite(p)
     holds = np.zeros(len(p), dtype=bool)
     if sound.any():
@@ -88,7 +88,7 @@ def passing(inside: NDArray, mean: NDArray, p: NDArray) -> NDArray:
     return (np.sign(mean) == np.sign(inside)) & kept & (p < LEVEL) & (inside != 0)
 
 
-def table(inside: Blocks, outside: Mapping[str, Blocks]) -> DataFrame:
+def transfer_table(inside: Blocks, outside: Mapping[str, Blocks]) -> DataFrame:
     """A row for each finding that holds and family: kind, finding, family, inside, outside, kept (their
     ratio), p, measured, transfers, placebo (whether that passes)."""
     rows = []
@@ -97,9 +97,9 @@ def table(inside: Blocks, outside: Mapping[str, Blocks]) -> DataFrame:
             _same(mine, theirs)
             here = holding(mine)
             mean_inside, mean_outside = mine.values.mean(0), theirs.values.mean(0)
-            p = p_values(theirs.values)
+            p = finding_p_values(theirs.values)
             passed = passing(mean_inside, mean_outside, p)
-            null = passing(mean_inside, theirs.placebo.mean(0), p_values(theirs.placebo))
+            null = passing(mean_inside, theirs.placebo.mean(0), finding_p_values(theirs.placebo))
             for i in np.flatnonzero(here):
                 rows.append(
                     {
@@ -119,7 +119,7 @@ def table(inside: Blocks, outside: Mapping[str, Blocks]) -> DataFrame:
     return DataFrame(rows, columns=list(columns))
 
 
-def score(
+def transfer_score(
     inside: Blocks,
     outside: Mapping[str, Blocks],
     placebo: bool = False,
@@ -161,7 +161,7 @@ def score(
     return intervals | {"all": _interval(float(np.mean(list(estimates.values()))), total, inside)}
 
 
-def summary(inside: Blocks, outside: Mapping[str, Blocks], null: Sequence[str], seed: int = 0) -> DataFrame:
+def transfer_summary(inside: Blocks, outside: Mapping[str, Blocks], null: Sequence[str], seed: int = 0) -> DataFrame:
     """Rows family, kind ("all", or one alone), score, low, high, chance, findings (that hold).
 
     Family "shifted" is the mean over all families but those in `null`. Where no finding holds, scores are
@@ -179,7 +179,7 @@ def summary(inside: Blocks, outside: Mapping[str, Blocks], null: Sequence[str], 
         count = int(sum(holding(block).sum() for block in mine))
         for families in (outside, shifted):
             theirs = {f: [blocks[i] for i in places] for f, blocks in families.items()}
-            scores, chance = (score(mine, theirs, placebo, seed) for placebo in (False, True))
+            scores, chance = (transfer_score(mine, theirs, placebo, seed) for placebo in (False, True))
             for family in scores if families is outside else ("all",):
                 if (family == "all") == (families is shifted):
                     s, c = scores[family], chance.get(family)
@@ -198,7 +198,7 @@ def summary(inside: Blocks, outside: Mapping[str, Blocks], null: Sequence[str], 
 
 
 def by_family(scores: DataFrame) -> DataFrame:
-    """Rows of `summary` of all kinds together, by family."""
+    """Rows of `transfer_summary` of all kinds together, by family."""
     return scores[scores["kind"] == "all"].set_index("family")
 
 

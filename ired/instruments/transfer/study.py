@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pandas import DataFrame, concat
 from torch import Generator, Tensor
 
-from ired.instruments.accuracy.predictors import Predictor, fit
+from ired.instruments.accuracy.predictors import Predictor, affine_predictors
 from ired.instruments.core.sampler import Sampler
 from ired.instruments.statistics.intervals import Interval
 from ired.instruments.transfer import evidence, ood_detection
@@ -22,7 +22,7 @@ LEVEL = 0.05
 LEAST = 0.6  # transfer score that is asked for
 
 
-class Family(Protocol):
+class ProblemFamily(Protocol):
     """Problems A (P, n, n), their inverses Y (or pseudo-inverses, where none `exists`), and those of
     what A was before it was disturbed, or None."""
 
@@ -36,7 +36,7 @@ class Family(Protocol):
 class Judge:
     """A model beside predictors fitted on problems `training` (N, n, n) of its distribution.
 
-    sampler and scale: as `ood_detection.sampled` takes them; stream(purpose): a generator.
+    sampler and scale: as `ood_detection.sampled_with_scores` takes them; stream(purpose): a generator.
     """
 
     energy: Energy
@@ -63,7 +63,7 @@ class Judge:
             energy=energy,
             untrained=untrained,
             sampler=sampler,
-            linear=fit([(A, Y)]),
+            linear=affine_predictors([(A, Y)]),
             training=A,
             stream=stream,
             scale=scale,
@@ -71,17 +71,17 @@ class Judge:
 
     def answers(self, A: Tensor, purpose: str) -> tuple[ood_detection.Sampled, dict[str, Tensor]]:
         """What the model makes of A, and all answers (P, n, n) by predictor ("model" first)."""
-        sampled = ood_detection.sampled(
+        sampled = ood_detection.sampled_with_scores(
             self.energy, A, self.sampler, self.stream(purpose), untrained=self.untrained, scale=self.scale
         )
         return sampled, {"model": sampled.Y} | {name: of(A) for name, of in self.linear.items()}
 
 
 @dataclass
-class Study:
+class TransferStudy:
     """What was seen of all families.
 
-    accuracy: rows of `ood_detection.accuracy`, noisy families against either truth; better: by shifted family
+    accuracy: rows of `ood_detection.shift_accuracy`, noisy families against either truth; better: by shifted family
     and truth, how far the model is ahead of least squares; detection: rows of `ood_detection.detection`;
     null: by detector, its AUROC on the fresh draw; blocks: findings by family; usual: energies at the
     answers to training problems; finite: whether all answers are. Levels of `better`, `null` and of
@@ -114,19 +114,19 @@ class Study:
         return {name: blocks for name, blocks in self.blocks.items() if name != same}
 
 
-def study(
+def study_transfer(
     judge: Judge,
-    families: Mapping[str, Family],
+    families: Mapping[str, ProblemFamily],
     same: str,
     null: str,
-    bench: evidence.Bench,
+    bench: evidence.TransferBench,
     tested: int,
     few: int,
     done: Callable[[int], Any] = lambda _: None,
-) -> Study:
+) -> TransferStudy:
     """families: by name, among them `same`, of the training distribution, which comes first, and
-    `null`, a fresh draw of it; tested, few: problems for `evidence.measure`."""
-    results, accuracy, detection, usual = Study(), [], [], {}
+    `null`, a fresh draw of it; tested, few: problems for `evidence.measure_findings`."""
+    results, accuracy, detection, usual = TransferStudy(), [], [], {}
     shifted = [name for name in families if name not in (same, null)]
     truths = len(shifted) + sum(families[name].clean is not None for name in shifted)
     for name, made in families.items():
@@ -135,12 +135,14 @@ def study(
         results.finite &= bool(sampled.Y.isfinite().all())
         for truth, Y in {name: made.Y, f"{name}, clean truth": made.clean}.items():
             if Y is not None:
-                accuracy.append(ood_detection.accuracy(truth, answers, Y.to(A)))
+                accuracy.append(ood_detection.shift_accuracy(truth, answers, Y.to(A)))
                 if name in shifted:
                     level = 1 - LEVEL / truths
-                    results.better[truth] = ood_detection.ahead(sampled.Y, answers["least_squares"], Y.to(A), level)
+                    results.better[truth] = ood_detection.relative_gain(
+                        sampled.Y, answers["least_squares"], Y.to(A), level
+                    )
         scores = sampled.scores | ood_detection.input_scores(A, judge.training)
-        results.blocks[name] = evidence.measure(bench, A[:tested], few)
+        results.blocks[name] = evidence.measure_findings(bench, A[:tested], few)
         if name == same:
             usual, results.usual = scores, scores["energy"]
         else:
@@ -154,9 +156,11 @@ def study(
     return results
 
 
-def verdicts(study: Study, scores: DataFrame, odd: DataFrame, null: str) -> dict[str, tuple[bool, dict[str, float]]]:
-    """Whether each criterion of P6-04 is met, with the numbers behind it; scores: rows of `score.summary`; odd:
-    rows of `pathologies`; null: the family that is a fresh draw of the training distribution."""
+def transfer_verdicts(
+    study: TransferStudy, scores: DataFrame, odd: DataFrame, null: str
+) -> dict[str, tuple[bool, dict[str, float]]]:
+    """Whether each criterion of P6-04 is met, with the numbers behind it; scores: rows of `score.transfer_summary`;
+    odd: rows of `pathologies`; null: the family that is a fresh draw of the training distribution."""
     wins, whole = study.wins(null), by_family(scores)
     total, ceiling = whole.loc["shifted"], whole.loc[null, "score"]
     shift, better = wins["energy_ahead_of_inputs"], wins["better"]
@@ -171,7 +175,7 @@ def verdicts(study: Study, scores: DataFrame, odd: DataFrame, null: str) -> dict
     }
 
 
-def pathologies(judge: Judge, families: Mapping[str, Family], usual: NDArray) -> DataFrame:
+def pathologies(judge: Judge, families: Mapping[str, ProblemFamily], usual: NDArray) -> DataFrame:
     """Rows of `ood_detection.pathology` for inputs that the task does not mean."""
     rows = []
     for name, made in families.items():
@@ -184,13 +188,13 @@ def pathologies(judge: Judge, families: Mapping[str, Family], usual: NDArray) ->
     return concat(rows, ignore_index=True)
 
 
-def other_side(
+def other_side_accuracy(
     judge: Judge,
     larger: Judge,
     embed: Callable[[Tensor], Tensor],
     sets: Mapping[str, tuple[Tensor, Tensor]],
 ) -> DataFrame:
-    """Rows of `ood_detection.accuracy` for problems (A, Y) of another side m, by name: a model of that side,
+    """Rows of `ood_detection.shift_accuracy` for problems (A, Y) of another side m, by name: a model of that side,
     the larger one on the problems embedded into its own (their block of its answer), and predictors.
     """
     rows = []
@@ -199,5 +203,5 @@ def other_side(
         _, answers = judge.answers(A, name)
         whole, _ = larger.answers(embed(A), name)
         answers["embedded"] = whole.Y[:, : A.shape[-1], : A.shape[-1]]
-        rows.append(ood_detection.accuracy(name, answers, Y))
+        rows.append(ood_detection.shift_accuracy(name, answers, Y))
     return concat(rows, ignore_index=True)

@@ -125,7 +125,7 @@ def clouds(energy: Energy, paths: Paths, scale: str) -> Tensor:
     return Z
 
 
-def measure(
+def annealing_transport(
     landscapes: NDArray, Z: Tensor, truths: Tensor, axes: distances.Axes, blocks: int, largest: int
 ) -> Annealing:
     """Transport between clouds Z (S, P, m) of the same particles, and to truths (P, m).
@@ -165,7 +165,7 @@ def measure(
     )
 
 
-def examine(
+def annealing_by_scale(
     energy: Energy,
     walked: Mapping[str, Paths],
     y0: Tensor,
@@ -173,17 +173,17 @@ def examine(
     blocks: int,
     largest: int,
 ) -> dict[tuple[str, str], Annealing]:
-    """`measure` by (name, scale), of paths of the first problems with encoded answers y0 (P, d)."""
+    """`annealing_transport` by (name, scale), of paths of the first problems with encoded answers y0 (P, d)."""
     truths, ways = energy.coordinates.to_basis(y0), {}
     for name, paths in walked.items():
         k = paths.landscape[stations(energy, paths)]
         for scale in SCALES:
             Z = clouds(energy, paths, scale).to(axes.mean)
-            ways[name, scale] = measure(k, Z, truths[: Z.shape[1]].to(Z), axes, blocks, largest)
+            ways[name, scale] = annealing_transport(k, Z, truths[: Z.shape[1]].to(Z), axes, blocks, largest)
     return ways
 
 
-def table(ways: Mapping[tuple[str, str], Annealing]) -> DataFrame:
+def straightness_table(ways: Mapping[tuple[str, str], Annealing]) -> DataFrame:
     """One row for each (answers, scale): straightness with intervals over blocks and over particles."""
     rows = []
     for (name, scale), way in ways.items():

@@ -60,7 +60,7 @@ def asymmetry(Y: Tensor) -> float:
 
 
 @dataclass(frozen=True)
-class Ground:
+class GroundCost:
     """What it costs to move a matrix: where matrices are points, and what is between them.
 
     name; points: matrices (N, n, n) → (N, m), whose squared distances are the cost or come near it;
@@ -73,9 +73,9 @@ class Ground:
     squared: Callable[[Tensor, Tensor], NDArray]
 
 
-def euclidean() -> Ground:
+def euclidean() -> GroundCost:
     """‖X − Y‖²_F."""
-    return Ground(
+    return GroundCost(
         EUCLIDEAN,
         lambda Y: Y.flatten(-2),
         _eigenvalues,
@@ -83,16 +83,16 @@ def euclidean() -> Ground:
     )
 
 
-def affine_invariant(truths: Tensor) -> Ground:
+def affine_invariant(truths: Tensor) -> GroundCost:
     """‖log X^(−½)YX^(−½)‖²_F, with logarithms taken at the Karcher mean of `truths` (N, n, n)."""
-    metrics.check(truths, "true answer")
+    metrics.require_spd(truths, "true answer")
     white = metrics.power(metrics.METRICS[AFFINE].mean(truths), -0.5)
     basis = symmetric_basis(truths.shape[-1], truths)
 
     def points(Y: Tensor) -> Tensor:
         return metrics.logm(symmetric(white @ symmetric(Y) @ white)).flatten(-2) @ basis.mT
 
-    return Ground(AFFINE, points, lambda Y: np.log(_eigenvalues(Y)), affine_squared)
+    return GroundCost(AFFINE, points, lambda Y: np.log(_eigenvalues(Y)), affine_squared)
 
 
 def affine_squared(X: Tensor, Y: Tensor, pairs: int = 2**16) -> NDArray:
@@ -110,7 +110,7 @@ class Yardstick:
     matrices of either cloud "all entries" is taken from.
     """
 
-    ground: Ground
+    ground: GroundCost
     truths: Tensor
     axes: transport.Axes
     epsilon: float
@@ -118,7 +118,7 @@ class Yardstick:
     _cache: dict[str, object] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, ground: Ground, truths: Tensor, fit: Tensor, axes: int, share: float, few: int) -> Yardstick:
+    def of(cls, ground: GroundCost, truths: Tensor, fit: Tensor, axes: int, share: float, few: int) -> Yardstick:
         """Axes fitted on `fit` (F, n, n); ε is `share` of the truths' median cost along the axes."""
         fitted = transport.principal_axes(ground.points(fit), axes)
         yardstick = cls(ground=ground, truths=truths, axes=fitted, epsilon=0.0, few=few)
@@ -178,7 +178,7 @@ def null(yardstick: Yardstick, draws: Tensor) -> dict[str, NDArray]:
     return {measure: np.array([row[measure] for row in measured]) for measure in MEASURES}
 
 
-def compare(yardstick: Yardstick, clouds: dict[str, Tensor], draws: Tensor) -> list[dict]:
+def compare_clouds(yardstick: Yardstick, clouds: dict[str, Tensor], draws: Tensor) -> list[dict]:
     """Rows of every cloud (N, n, n) in every measure, beside the null of draws (R, N, n, n).
 
     cost, answers (the cloud's name), measure; distance; null, low, high: the null's mean and middle
@@ -256,8 +256,10 @@ def bias(yardstick: Yardstick, Y: Tensor, shares: Sequence[float]) -> list[dict]
     return rows
 
 
-def study(clouds: dict[str, Tensor], truths: Tensor, fit: Tensor, draws: Tensor, axes: int) -> dict[str, DataFrame]:
-    """Tables "answers", "ranks", "entropy": `compare`, `by_rank`, `bias` of the first draw; both ground costs.
+def answer_cloud_tables(
+    clouds: dict[str, Tensor], truths: Tensor, fit: Tensor, draws: Tensor, axes: int
+) -> dict[str, DataFrame]:
+    """Tables "answers", "ranks", "entropy": `compare_clouds`, `by_rank`, `bias` of the first draw; both ground costs.
 
     clouds: (N, n, n) by name; truths (M, n, n); fit (F, n, n): true answers that axes and the Karcher
     mean are fitted on; draws (R, N, n, n): the null; axes: how many.
@@ -265,13 +267,13 @@ def study(clouds: dict[str, Tensor], truths: Tensor, fit: Tensor, draws: Tensor,
     rows: dict[str, list] = {"answers": [], "ranks": [], "entropy": []}
     for ground in (euclidean(), affine_invariant(fit)):
         yardstick = Yardstick.of(ground=ground, truths=truths, fit=fit, axes=axes, share=ENTROPY, few=FEW)
-        rows["answers"] += compare(yardstick, clouds, draws)
+        rows["answers"] += compare_clouds(yardstick, clouds, draws)
         rows["ranks"] += by_rank(yardstick, clouds, draws)
         rows["entropy"] += bias(yardstick, draws[0], SHARES)
     return {name: DataFrame(table) for name, table in rows.items()}
 
 
-def _kept(ground: Ground, clouds: dict[str, Tensor]) -> Iterator[tuple[str, Tensor, int]]:
+def _kept(ground: GroundCost, clouds: dict[str, Tensor]) -> Iterator[tuple[str, Tensor, int]]:
     """Clouds without, and number of, matrices that the ground cost does not know; none below `FEWEST`."""
     for name, cloud in clouds.items():
         kept = cloud

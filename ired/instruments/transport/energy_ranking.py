@@ -77,7 +77,7 @@ def candidates(
     Y: Tensor, each: int, generator: torch.Generator, nearest: float = 0.02, farthest: float = 0.5
 ) -> Candidates:
     """`each` candidates of every kind around SPD answers Y (P, n, n), `nearest` to `farthest` of ‖Y‖_F away."""
-    metrics.check(Y, "true answer")
+    metrics.require_spd(Y, "true answer")
     P, n = Y.shape[:2]
     if P < 2:
         raise ValueError("blended candidates need the answer of another problem")
@@ -103,7 +103,7 @@ def candidates(
     return Candidates(Y, C, kind, array(torch.linalg.cholesky_ex(C).info == 0))
 
 
-def distances(made: Candidates) -> dict[str, NDArray]:
+def candidate_distances(made: Candidates) -> dict[str, NDArray]:
     """Distances (P, M) of candidates to the truth by name; NaN where a candidate is not SPD."""
     ok = torch.as_tensor(made.definite, device=made.Y.device)
     Y = made.Y[:, None].expand_as(made.C)
@@ -122,7 +122,7 @@ def distances(made: Candidates) -> dict[str, NDArray]:
 
 
 @torch.no_grad()
-def gaps(
+def candidate_gaps(
     energy: Energy,
     A: Tensor,
     made: Candidates,
@@ -147,7 +147,7 @@ def gaps(
     return {"noised": array(gap[1:].mean(0)), "clean": array(gap[0])}
 
 
-def correlate(gap: NDArray, distances: dict[str, NDArray], made: Candidates) -> DataFrame:
+def correlate_gaps(gap: NDArray, distances: dict[str, NDArray], made: Candidates) -> DataFrame:
     """Spearman's ρ within each problem, for all kinds together ("all") and for each alone.
 
     gap (P, M), distances by name (P, M). Columns kind, problem, distance, rho, partial (given L2's ranks),
@@ -165,7 +165,7 @@ def correlate(gap: NDArray, distances: dict[str, NDArray], made: Candidates) -> 
         y = _ranks(gap[enough][:, chosen], ok)
         rho, between = (x * y).sum(-1), (x * x[l2]).sum(-1)
         tables.append(
-            states.columns(
+            states.tidy_columns(
                 {"distance": DISTANCES, "problem": np.flatnonzero(enough)},
                 kind=np.full(rho.shape, kind),
                 rho=rho,
@@ -176,7 +176,7 @@ def correlate(gap: NDArray, distances: dict[str, NDArray], made: Candidates) -> 
     return concat([DataFrame(columns) for columns in tables], ignore_index=True)
 
 
-def study(
+def correlate_energies(
     energies: Mapping[str, Energy],
     A: Tensor,
     made: Candidates,
@@ -184,14 +184,14 @@ def study(
     pairs: int,
     generator: torch.Generator,
 ) -> DataFrame:
-    """`correlate` of all energies in these landscapes, at both places, with the same noise for all."""
-    measured, tables = distances(made), []
+    """`correlate_gaps` of all energies in these landscapes, at both places, with the same noise for all."""
+    measured, tables = candidate_distances(made), []
     for k in landscapes:
         seed = generator.get_state()
         for name, energy in energies.items():
             generator.set_state(seed)
-            for place, gap in gaps(energy, A, made, k, pairs, generator).items():
-                tables.append(correlate(gap, measured, made).assign(place=place, landscape=k, energy=name))
+            for place, gap in candidate_gaps(energy, A, made, k, pairs, generator).items():
+                tables.append(correlate_gaps(gap, measured, made).assign(place=place, landscape=k, energy=name))
     return concat(tables, ignore_index=True)
 
 

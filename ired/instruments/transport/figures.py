@@ -28,9 +28,9 @@ def transport_figures(
     """Name, figure and caption of each, from the tables of P4-04 and transport by (answers, scale) along `axes`."""
     return [
         ("answers", plot_answers(tables["answers"]), "Filled: beyond the null's middle 95 %."),
-        ("spectra", plot_spectra(tables["ranks"], tables["entropy"]), "W2 of eigenvalues by rank."),
-        ("matrices", plot_matrices(ways), f"W2 along {axes} principal axes. Black: next to none."),
-        ("path", plot_path(tables["steps"], tables["straightness"]), "95 % intervals over blocks."),
+        ("spectra", plot_answer_spectra(tables["ranks"], tables["entropy"]), "W2 of eigenvalues by rank."),
+        ("matrices", plot_transport_matrices(ways), f"W2 along {axes} principal axes. Black: next to none."),
+        ("path", plot_annealing(tables["steps"], tables["straightness"]), "95 % intervals over blocks."),
         (
             "correlations",
             plot_correlations(tables["summary"]),
@@ -43,7 +43,7 @@ def transport_figures(
 def plot_answers(table: DataFrame) -> Figure:
     """Distances of sampled to true answers in units of the null's mean, one panel a ground cost.
 
-    table: rows of `ired.instruments.transport.answer_clouds.compare`.
+    table: rows of `ired.instruments.transport.answer_clouds.compare_clouds`.
     """
     costs, names = list(table["cost"].unique()), list(table["answers"].unique())
     measures = list(table["measure"].unique())
@@ -99,7 +99,7 @@ def plot_answers(table: DataFrame) -> Figure:
     return figure
 
 
-def plot_spectra(ranks: DataFrame, entropy: DataFrame) -> Figure:
+def plot_answer_spectra(ranks: DataFrame, entropy: DataFrame) -> Figure:
     """W2 of the eigenvalues of each rank beside its null, and what entropy adds.
 
     ranks, entropy: rows of `by_rank` and `bias` of `ired.instruments.transport.answer_clouds`.
@@ -154,7 +154,7 @@ def plot_spectra(ranks: DataFrame, entropy: DataFrame) -> Figure:
     return figure
 
 
-def plot_matrices(ways: Mapping[tuple[str, str], Annealing]) -> Figure:
+def plot_transport_matrices(ways: Mapping[tuple[str, str], Annealing]) -> Figure:
     """W2 between the clouds of all landscapes and the true answers, by sampler and scale."""
     shown = {
         f"{name}, {scale} scale": ways[name, scale]
@@ -180,7 +180,7 @@ def plot_matrices(ways: Mapping[tuple[str, str], Annealing]) -> Figure:
     return figure
 
 
-def plot_path(steps: DataFrame, straightness: DataFrame, scale: str = "clean") -> Figure:
+def plot_annealing(steps: DataFrame, straightness: DataFrame, scale: str = "clean") -> Figure:
     """Cost of each step on one scale, and straightness on both.
 
     steps, straightness: `step_table` and `table` of `ired.instruments.transport.annealing`.

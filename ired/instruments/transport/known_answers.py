@@ -116,7 +116,7 @@ def check_transport_answers(generator: torch.Generator) -> list[Check]:
             ground=ground, truths=Y[:40], fit=Y[60:], axes=6, share=0.3, few=40
         )  # all axes
         clouds = {"scaled": 3.0 * draws[0]} | {f"same {i}": draws[i] for i in range(1, 5)}
-        compared = answer_clouds.compare(yardstick, clouds, draws[5:])
+        compared = answer_clouds.compare_clouds(yardstick, clouds, draws[5:])
         p = [[row["p"] for row in compared if row["answers"].startswith(name)] for name in ("scaled", "same")]
         checks += [
             compare(name, f"p of three times the answers, {ground.name}", 1 / 20, p[0], 1e-12),
@@ -180,13 +180,13 @@ def check_transport_energy(references: References, generator: torch.Generator) -
     name, energy = "transport_energy", references.ideal
     Y = symmetric(torch.linalg.inv(references.A))
     made = energy_ranking.candidates(Y, 8, generator)
-    measured = energy_ranking.distances(made)
+    measured = energy_ranking.candidate_distances(made)
     k, sigma = references.landscapes[1], states.sigma(energy, references.landscapes[1])
-    gaps = energy_ranking.gaps(energy, references.A, made, k, 2, generator)
+    gaps = energy_ranking.candidate_gaps(energy, references.A, made, k, 2, generator)
     # E = ‖y − √ᾱ_k y₀‖²/(2σ_k), in units of σ_k.
     ratio = energy.schedule.alpha_bar[k].item() / (2 * sigma**2 * energy.coordinates.scale**2)
     expected, ok = ratio * measured["L2"] ** 2, made.definite
-    rows = energy_ranking.correlate(gaps["noised"], measured, made)
+    rows = energy_ranking.correlate_gaps(gaps["noised"], measured, made)
     rho = rows["rho"][rows["distance"] == "L2"]
     turned = made.kind == energy_ranking.KINDS.index("turned")
     covariance = distances.bures(Y[:, None].expand_as(made.C), made.C)
@@ -203,7 +203,7 @@ def check_transport_energy(references: References, generator: torch.Generator) -
 
 
 def _measure(Z: Tensor, X: Tensor, axes: distances.Axes) -> annealing.Annealing:
-    return annealing.measure(np.arange(len(Z)), Z, X, axes, blocks=3, largest=60)
+    return annealing.annealing_transport(np.arange(len(Z)), Z, X, axes, blocks=3, largest=60)
 
 
 def _exactly(X: Tensor, C: Tensor) -> Tensor:

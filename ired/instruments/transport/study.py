@@ -18,21 +18,21 @@ from ired.model.protocol import Energy
 def anneal(
     energy: Energy, walked: Mapping[str, Paths], A: Tensor, further: Tensor, axes: int, blocks: int, particles: int
 ) -> dict[tuple[str, str], Annealing]:
-    """`annealing.examine` of sampling paths, by (whose, scale), along principal axes of true answers.
+    """`annealing.annealing_by_scale` of sampling paths, by (whose, scale), along principal axes of true answers.
 
     walked: paths of the first problems of A (P, n, n), by whose they are; further (F, n, n): true answers of
     further problems, on which as many `axes` are fitted; particles: at most, of a matrix and of a control.
     """
     coordinates = energy.coordinates
     fitted = distances.principal_axes(coordinates.to_basis(coordinates.encode(further)), axes)
-    return annealing.examine(energy, walked, states.answers(energy, A), fitted, blocks, particles)
+    return annealing.annealing_by_scale(energy, walked, states.answers(energy, A), fitted, blocks, particles)
 
 
-def verdicts(tables: Mapping[str, DataFrame]) -> dict[str, tuple[bool, dict[str, float]]]:
+def transport_verdicts(tables: Mapping[str, DataFrame]) -> dict[str, tuple[bool, dict[str, float]]]:
     """The criteria of P4-04, met or not, with the numbers behind them.
 
-    tables: "answers" of `answer_clouds.study`, "straightness" of `annealing.table`, "margins" of
-    `energy_ranking.margins`.
+    tables: "answers" of `answer_clouds.answer_cloud_tables`, "straightness" of `annealing.straightness_table`,
+    "margins" of `energy_ranking.margins`.
     """
     answers = tables["answers"].set_index(["answers", "cost", "measure"])
     cloud = answers.loc[("trained", answer_clouds.EUCLIDEAN, "principal axes")]
@@ -54,11 +54,11 @@ def verdicts(tables: Mapping[str, DataFrame]) -> dict[str, tuple[bool, dict[str,
     }
 
 
-def numbers(answers: DataFrame, cloud: Tensor, made: Candidates) -> dict[str, float]:
+def transport_metrics(answers: DataFrame, cloud: Tensor, made: Candidates) -> dict[str, float]:
     """Metrics of P4-04: distances of sampled answers in units of their null's mean, and what is not SPD.
 
-    answers: the table of `answer_clouds.study`; cloud (N, n, n): the sampled answers; made: the candidates whose
-    energies are ranked.
+    answers: the table of `answer_clouds.answer_cloud_tables`; cloud (N, n, n): the sampled answers; made: the
+    candidates whose energies are ranked.
     """
     sampled = answers[answers["answers"] == "trained"]
     measured = zip(sampled["cost"], sampled["measure"], sampled["ratio"], strict=True)

@@ -29,7 +29,7 @@ from ired.lab.tracking.store import Stamp, Store, write_whole
 
 
 @dataclass(frozen=True)
-class Job:
+class PlannedRun:
     """A run that is to be made: its script's command line, and the stamps that it waits for."""
 
     exp: Experiment
@@ -42,7 +42,7 @@ class Job:
         return self.exp, replace(self.at, seed=0), self.needs
 
 
-class Plan:
+class MakeRules:
     """The rules for some goals at some coordinates, as text."""
 
     def __init__(
@@ -54,7 +54,7 @@ class Plan:
             self.words = shlex.split(args)
         except ValueError as error:
             raise UserError(f"ARGS: {error}") from None
-        self.jobs: dict[str, Job] = {}  # by their target, a stamp
+        self.jobs: dict[str, PlannedRun] = {}  # by their target, a stamp
         self.phony: dict[str, str] = {}  # rules by target
         self.unbuilt: dict[str, str] = {}  # why a target cannot be made
 
@@ -133,7 +133,7 @@ class Plan:
         needs = tuple(need for need in every if need in self.jobs or need in self.phony)
         line = [exp.script, *self._coordinates(exp, at)]
         line += ["--device", self.device] if self.device != "auto" else []
-        self.jobs[target] = Job(exp, at, needs, (*line, *words))
+        self.jobs[target] = PlannedRun(exp, at, needs, (*line, *words))
 
     def text(self) -> str:
         """All rules, as make reads them."""
@@ -148,7 +148,7 @@ class Plan:
                 rules += [self._rule(target, self.jobs[target]) for target in targets]
         return "\n".join([*rules, *self.phony.values()])
 
-    def _rule(self, target: str, job: Job) -> str:
+    def _rule(self, target: str, job: PlannedRun) -> str:
         return f"{target}: | {' '.join([*job.needs, '$(READY)'])}\n\t$(RUN) {' '.join(map(_quote, job.line))}\n"
 
     def _group(self, targets: list[str]) -> str:
@@ -216,7 +216,9 @@ def main(argv: list[str]) -> Path:
     options = vars(parser.parse_args(argv))
     keys, store = Keys(), Store()
     at = take_coordinates(options, keys.queue)
-    plan = Plan(keys=keys, store=store, at=at, device=options["device"], args=options["args"], seeds=options["seeds"])
+    plan = MakeRules(
+        keys=keys, store=store, at=at, device=options["device"], args=options["args"], seeds=options["seeds"]
+    )
     for goal in dict.fromkeys(options["goals"]):
         plan.goal(goal)
     # One file for each way to call make: two calls at once write either different files or

@@ -12,9 +12,9 @@ from ired.lab.arguments import Parser, add_coordinates, take_coordinates
 from ired.lab.content_keys import Keys
 from ired.lab.errors import UserError, in_one_line
 from ired.lab.jobs import Record, how, newest
-from ired.lab.lines import columns, cut, wrapped
+from ired.lab.lines import cut, terminal_width, wrapped
 from ired.lab.queue import Queue, RunCoordinates
-from ired.lab.tracking.history import Row, recorded, row
+from ired.lab.tracking.history import QueueRow, recorded, row
 from ired.lab.tracking.store import SERVED, Stamp, Store
 
 SHOWN = ("queued", "running", "suspended", "failed", "timed out", "out of memory", "cancelled")
@@ -28,7 +28,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 100 else f"{seconds:.0f} s"
 
 
-def with_job(row: Row, at: RunCoordinates, keys: Keys, jobs: dict[str, tuple[Record, Job]]) -> Row:
+def with_job(row: QueueRow, at: RunCoordinates, keys: Keys, jobs: dict[str, tuple[Record, Job]]) -> QueueRow:
     """A row with the state of its last job on Slurm, where that says more than the store does."""
     if row.state in ("done", "not built") or row.exp.id not in jobs:
         return row
@@ -49,7 +49,7 @@ def queue_table(keys: Keys, store: Store, at: RunCoordinates) -> list[str]:
         jobs = newest(keys.root, [(exp.id, exp.at(at)) for exp in queue.experiments])
     except UserError as mistake:  # results can be shown without it
         jobs, note = {}, f"Slurm cannot be asked ({mistake})."
-    wide = columns()
+    wide = terminal_width()
     title = min(40, max(25, (wide or 120) - 70))
 
     def line(name: str, what: str, state: str, hours: float, taken: str, memory: str, rest: str = "") -> str:
@@ -67,7 +67,7 @@ def queue_table(keys: Keys, store: Store, at: RunCoordinates) -> list[str]:
         f"{'':8}{'':{title}}{'state':11}{'estimate':>8}{'took':>8}{'GiB':>6}  result",
     ]
     done: dict[int, tuple[int, int]] = {}
-    everything: list[Row] = []
+    everything: list[QueueRow] = []
     for number, name in enumerate(queue.phases):
         rows = [with_job(row(exp, at, keys, store, runs), at, keys, jobs) for exp in queue.phase(number)]
         for r in rows:
@@ -104,7 +104,7 @@ def _memory(stamp: Stamp) -> str:
     return f"{stamp.memory_gib:.1f}"
 
 
-def _sums(rows: list[Row], queue: Queue, at: RunCoordinates) -> tuple[float, str, str]:
+def _sums(rows: list[QueueRow], queue: Queue, at: RunCoordinates) -> tuple[float, str, str]:
     """Estimated hours, the time that finished runs took, and the largest memory of these."""
     finished = [r.stamp for r in rows if r.stamp and r.state == "done"]
     largest = max(finished, key=lambda stamp: stamp.memory_gib, default=None)
@@ -134,7 +134,7 @@ def phase_table(keys: Keys, store: Store, at: RunCoordinates, number: int) -> li
             )
         )
     widths = [max(map(len, column)) for column in zip(*run_folders, strict=True)][:-1]
-    if sum(width + 2 for width in widths) - 2 > (columns() or math.inf):
+    if sum(width + 2 for width in widths) - 2 > (terminal_width() or math.inf):
         lines += [wrapped(f"{name:8}{'; '.join(rest)}", " " * 8) for name, *rest, _ in run_folders]
     else:
         lines += [

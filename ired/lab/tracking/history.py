@@ -36,7 +36,7 @@ class Recorded:
 
 
 @dataclass(frozen=True)
-class Row:
+class QueueRow:
     exp: Experiment
     state: str
     stamp: Stamp | None
@@ -88,11 +88,11 @@ def recorded(store: Store, keys: Keys) -> dict[tuple, list[Recorded]]:
     return runs_of
 
 
-def row(exp: Experiment, at: RunCoordinates, keys: Keys, store: Store, runs: dict) -> Row:
+def row(exp: Experiment, at: RunCoordinates, keys: Keys, store: Store, runs: dict) -> QueueRow:
     """The state of one experiment at some coordinates."""
     at = exp.at(at)
     if keys.missing(exp, at):
-        return Row(exp, "not built", None)
+        return QueueRow(exp, "not built", None)
     key = keys.key(exp, at)
     mine = runs.get((exp.id, at.profile, str(at.seed), at.variant), [])
     fresh = next((run for run in mine if run.state == "done" and run.tags.get("key") == key), None)
@@ -102,10 +102,10 @@ def row(exp: Experiment, at: RunCoordinates, keys: Keys, store: Store, runs: dic
     )
     last = next((run.stamp() for run in mine if run.state == "done"), None)
     if running:
-        return Row(exp, "running", Stamp(running.run_id), last=last)
+        return QueueRow(exp, "running", Stamp(running.run_id), last=last)
     if stamp := store.stamp(exp, at, key) or (fresh.stamp() if fresh else None):
-        return Row(exp, "done", stamp, last=stamp)
+        return QueueRow(exp, "done", stamp, last=stamp)
     if mine:
         state = "stale" if mine[0].state == "done" else mine[0].state
-        return Row(exp, state, mine[0].stamp(), last=last)
-    return Row(exp, "pending", None)
+        return QueueRow(exp, state, mine[0].stamp(), last=last)
+    return QueueRow(exp, "pending", None)

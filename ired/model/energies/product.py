@@ -1,7 +1,7 @@
 """An energy of learned matrix products: a small network of (A, Y, I) that can express the inverse.
 
 Channels of A alone grow by stages of products of learned mixtures, H ← (H, normal((U·H)(V·H))) from
-(I, normal(A)), where `normal` takes off mean and deviation of the eigenvalues by traces. Then the
+(I, normal(A)), where `standardised_spectrum` takes off mean and deviation of the eigenvalues by traces. Then the
 state passes stages in which those channels multiply it from both sides,
 Z ← Z + √ᾱ_k (Σ_r L_r Z R_r − W), with L, R, W mixtures of the channels by weights that a small
 network makes of k and of invariants of A; and E = ‖Z‖²/(2σ_k), a sum of squares like the published
@@ -87,7 +87,7 @@ class _Prepared:
     landscape: tuple[int, Tensor] | None = field(default=None, repr=False)
 
 
-def normal(Q: Tensor) -> Tensor:
+def standardised_spectrum(Q: Tensor) -> Tensor:
     """Symmetric matrices (..., n, n) with their eigenvalues' mean taken off, their variance 1."""
     eye = torch.eye(Q.shape[-1], dtype=Q.dtype, device=Q.device)
     Q = Q - Q.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None] * eye
@@ -132,10 +132,10 @@ class ProductEnergy(QuadraticEnergy):
             return A
         X, size = scaled(A)
         eye = torch.eye(X.shape[-1], dtype=X.dtype, device=X.device)
-        H = torch.cat((eye.expand_as(X)[:, None], normal(X[:, None])), dim=1)
+        H = torch.cat((eye.expand_as(X)[:, None], standardised_spectrum(X[:, None])), dim=1)
         for mix in self.mix:
             left, right = (mix.flatten(0, 1) @ H.flatten(2)).unflatten(-1, X.shape[-2:]).chunk(2, 1)
-            H = torch.cat((H, normal(left @ right)), dim=1)
+            H = torch.cat((H, standardised_spectrum(left @ right)), dim=1)
         invariants = self.invariants(self._invariants(X, size))
         h = nn.functional.gelu(self.seen(invariants)[:, None] + self.landscape)
         return _Prepared(H, self.both(h).unflatten(-1, self._shape) + self.start)

@@ -17,7 +17,7 @@ from ired.model import checkpoint, problems
 from ired.model.energies.architectures import Config, LearnedEnergy, build
 from ired.model.energies.mlp import MLPEnergy
 from ired.model.energies.passes import DERIVATIVE, ENERGY, GRADIENT, Gradients, Passes, rounding
-from ired.model.sampling import descend
+from ired.model.sampling import monotone_descent
 
 MINING = ("none", "random", "adversarial", "property")
 LOSSES = ("denoising", "contrastive", "weight_gradient")
@@ -267,7 +267,7 @@ class Trainer:
         direction = self._along_soft(z0, noise) if c.mining == "property" else noise
         z = torch.addcmul(self.sigma[k] * c.negative_noise * direction, root, z0)
         if c.mining == "adversarial":
-            z = descend(
+            z = monotone_descent(
                 look,
                 z,
                 self.step_size[k],

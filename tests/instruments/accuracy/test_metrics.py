@@ -13,7 +13,7 @@ def test_planted_answers_have_the_shares_that_were_planted(generator, gain):
     """Answers that are the best affine map of A plus a share `gain` of what that misses."""
     A = problems.draw(4000, 3, 0.5, generator, torch.float64)
     Y = problems.inverse(A)
-    best = predictors.fit([(A, Y)])["least_squares"](A)
+    best = predictors.affine_predictors([(A, Y)])["least_squares"](A)
     seen = accuracy(lambda A, steps: best + gain * (Y - best) + 0.1 * (1 - steps), A, Y, (0, 1))
     missed, varied = ((M.pow(2)).mean((1, 2)).mean().item() for M in (Y - best, best - best.mean(0)))
     expected = varied / (gain**2 * missed + varied)

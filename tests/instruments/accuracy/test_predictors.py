@@ -28,7 +28,7 @@ def test_a_planted_affine_map_of_a_is_recovered(generator):
     offset = symmetric(4, 4, generator=generator)
     Y = (A.flatten(1) @ M).unflatten(1, (4, 4)) + offset
     Y = (Y + Y.mT) / 2
-    found = predictors.fit(batches(A, Y))
+    found = predictors.affine_predictors(batches(A, Y))
     for name in ("least_squares", "least_squares_squared"):
         torch.testing.assert_close(found[name](A), Y, rtol=0, atol=1e-7)
     assert found["mean"].mse(A, Y).mean() > 0.1
@@ -37,7 +37,7 @@ def test_a_planted_affine_map_of_a_is_recovered(generator):
 def test_a_planted_quadratic_map_needs_the_square(generator):
     A = spd(3000, 4, 0.5, generator)
     Y = 0.3 * A @ A - A + 2 * torch.eye(4, dtype=torch.float64)
-    found = predictors.fit(batches(A, Y))
+    found = predictors.affine_predictors(batches(A, Y))
     torch.testing.assert_close(found["least_squares_squared"](A), Y, rtol=0, atol=1e-6)
     assert found["least_squares"].mse(A, Y).mean() > 1e-2
 
@@ -45,7 +45,7 @@ def test_a_planted_quadratic_map_needs_the_square(generator):
 def test_zero_and_mean_are_what_they_are_called(generator):
     A = spd(1000, 3, 0.5, generator)
     Y = torch.linalg.inv(A)
-    found = predictors.fit(batches(A, Y, 300))
+    found = predictors.affine_predictors(batches(A, Y, 300))
     assert (found["zero"](A) == 0).all()
     torch.testing.assert_close(found["mean"](A[:5]), Y.mean(0).expand(5, 3, 3))
     torch.testing.assert_close(found["zero"].mse(A, Y), Y.pow(2).mean((-2, -1)))
@@ -54,7 +54,7 @@ def test_zero_and_mean_are_what_they_are_called(generator):
 def test_the_fit_is_ordinary_least_squares(generator):
     A = spd(400, 3, 0.5, generator)
     Y = torch.linalg.inv(A)
-    found = predictors.fit(batches(A, Y, 130))["least_squares"]
+    found = predictors.affine_predictors(batches(A, Y, 130))["least_squares"]
     rows, cols = np.triu_indices(3)
     X = np.concatenate([np.ones((400, 1)), A.numpy()[:, rows, cols]], axis=1)
     expected = X @ np.linalg.lstsq(X, Y.numpy().reshape(400, -1), rcond=None)[0]
@@ -64,14 +64,14 @@ def test_the_fit_is_ordinary_least_squares(generator):
 def test_fewer_problems_than_features_are_interpolated(generator):
     A = spd(12, 4, 0.5, generator)
     Y = torch.linalg.inv(A)
-    found = predictors.fit(batches(A, Y))["least_squares_squared"]
+    found = predictors.affine_predictors(batches(A, Y))["least_squares_squared"]
     torch.testing.assert_close(found(A), Y, rtol=0, atol=1e-6)
     assert found.weights.norm() < 100
 
 
 def test_predictions_are_symmetric_and_of_the_type_that_is_asked(generator):
     A = spd(500, 4, 0.5, generator)
-    found = predictors.fit(batches(A, torch.linalg.inv(A)))
+    found = predictors.affine_predictors(batches(A, torch.linalg.inv(A)))
     for predictor in found.values():
         Y = predictor(A.float())
         assert Y.dtype == torch.float32 and Y.shape == A.shape
@@ -97,7 +97,7 @@ def test_measured_figures_are_reproduced(n):
         return A, problems.inverse(A)
 
     fitted = 40_000
-    found = predictors.fit(draw(10_000) for _ in range(fitted // 10_000))
+    found = predictors.affine_predictors(draw(10_000) for _ in range(fitted // 10_000))
     linear, harder, squared = MEASURED[n]
     half = n * (n + 1) // 2
     for name, value, features, c in (
@@ -114,7 +114,7 @@ def test_measured_figures_are_reproduced(n):
 
 def test_nothing_to_fit_is_said():
     with pytest.raises(ValueError, match="no problems"):
-        predictors.fit([])
+        predictors.affine_predictors([])
 
 
 def test_the_regression_network_learns_what_least_squares_cannot(generator):
@@ -123,17 +123,17 @@ def test_the_regression_network_learns_what_least_squares_cannot(generator):
             A = spd(256, 2, 0.5, generator)
             yield A, torch.linalg.inv(A)
 
-    network = predictors.Regression(stream(600), hidden=32, steps=600)
+    network = predictors.RegressionNetwork(stream(600), hidden=32, steps=600)
     A, Y = next(stream(1))
     assert torch.equal(network(A), network(A).mT) and network(A).dtype == A.dtype
-    linear = predictors.fit(stream(20))["least_squares"]
+    linear = predictors.affine_predictors(stream(20))["least_squares"]
     assert network.mse(A, Y).mean() < 0.25 * linear.mse(A, Y).mean()
 
 
 def test_the_regression_network_finds_a_planted_affine_map_and_a_seed_repeats_it(generator):
     A = spd(20_000, 3, 0.5, generator)
     Y = 2 * A + 3
-    networks = [predictors.Regression(batches(A, Y, 100), 32, steps=200, seed=seed) for seed in (0, 0, 1)]
+    networks = [predictors.RegressionNetwork(batches(A, Y, 100), 32, steps=200, seed=seed) for seed in (0, 0, 1)]
     errors = [network.mse(A, Y).mean() / Y.var(0).mean() for network in networks]
     assert max(errors) < 5e-3
     assert errors[0] == errors[1] != errors[2]
@@ -141,7 +141,7 @@ def test_the_regression_network_finds_a_planted_affine_map_and_a_seed_repeats_it
 
 def test_the_regression_network_can_be_differentiated(generator):
     A = spd(100, 3, 0.5, generator)
-    network = predictors.Regression(batches(A, A, 10), 8, steps=10)
+    network = predictors.RegressionNetwork(batches(A, A, 10), 8, steps=10)
     problem = A[0].requires_grad_()
     network(problem[None]).sum().backward()
     assert problem.grad.abs().max() > 0
@@ -151,4 +151,4 @@ def test_a_stream_that_ends_too_early_is_said(generator):
     A = spd(100, 3, 0.5, generator)
     for short in (batches(A, A, 10), []):
         with pytest.raises(ValueError, match="11 steps cannot"):
-            predictors.Regression(short, 8, steps=11)
+            predictors.RegressionNetwork(short, 8, steps=11)

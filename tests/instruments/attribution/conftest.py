@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ired.instruments.attribution import integrated_gradients
-from ired.instruments.attribution.integrated_gradients import Scene
+from ired.instruments.attribution.integrated_gradients import AttributionScene
 from ired.instruments.core import states
 
 
@@ -26,4 +26,4 @@ def y(ideal, y0, generator):
 
 @pytest.fixture
 def at(ideal, problems, y0, y, begins):
-    return Scene(0, problems, y0, y, begins)
+    return AttributionScene(0, problems, y0, y, begins)

@@ -8,11 +8,11 @@ from ired.instruments.attribution import active_subspace
 from ired.instruments.core import states as points
 from ired.instruments.core.random_directions import normal, orthonormal
 from ired.model.reference import Quadratic
-from ired.model.sampling import Sampler
+from ired.model.sampling import AnnealedSampler
 
 
 def test_states_of_a_path_are_those_of_the_sampler(ideal, problems, generator):
-    steps, sampler = [], Sampler(inner_steps=2)
+    steps, sampler = [], AnnealedSampler(inner_steps=2)
     start = points.noise(ideal, len(problems), generator=generator, like=problems)
     states = active_subspace.path_states(ideal, problems, sampler, start)
     sampler(ideal, problems, start, callback=steps.append)
@@ -24,7 +24,7 @@ def test_states_of_a_path_are_those_of_the_sampler(ideal, problems, generator):
 
 def test_a_path_without_descent_has_one_state(ideal, problems, generator):
     start = points.noise(ideal, len(problems), generator=generator, like=problems)
-    states = active_subspace.path_states(ideal, problems, Sampler(inner_steps=0), start)
+    states = active_subspace.path_states(ideal, problems, AnnealedSampler(inner_steps=0), start)
     assert states.shape == (10, 6, 1, ideal.coordinates.d)
 
 
@@ -52,7 +52,7 @@ def planted(P, M, size, m, strength, generator):
 
 def test_a_planted_subspace_and_its_dimension_are_found(generator):
     field, rows = planted(600, 1, 15, 3, 3.0, generator)
-    components = active_subspace.components(field, 40, generator)
+    components = active_subspace.field_components(field, 40, generator)
     assert components.real.tolist() == [3]
     assert active_subspace.angle(components.leading(0), rows) < 10
     np.testing.assert_allclose(components.values[0, :3], 10, rtol=0.25)
@@ -62,7 +62,7 @@ def test_a_planted_subspace_and_its_dimension_are_found(generator):
 def trials(draw, generator, count=60):
     """Share of spectra with a component above each null, and above both."""
     field = torch.cat([draw() for _ in range(count)])
-    components = active_subspace.components(field, 39, generator)
+    components = active_subspace.field_components(field, 39, generator)
     above = components.share[:, 0] > components.limits()[..., 0]
     return *above.mean(1), (components.real > 0).mean()
 
@@ -104,7 +104,7 @@ def test_gradients_of_a_quadratic_have_the_pca_of_its_hessian(ideal, problems, g
     field = active_subspace.fields(energy, problems, ideal.coordinates.from_basis(z))["raw"]
     S = torch.cov(z.flatten(0, 2).mT, correction=0)
     expected = torch.linalg.eigvalsh((B + B.mT) @ S @ (B + B.mT)).flip(0)
-    values, rows = active_subspace.principal(field.flatten(1, 2))
+    values, rows = active_subspace.principal_components(field.flatten(1, 2))
     torch.testing.assert_close(values[0], expected)
     C = (rows[0].mT * values[0]) @ rows[0]
     torch.testing.assert_close(C, (B + B.mT) @ S @ (B + B.mT))
@@ -112,27 +112,27 @@ def test_gradients_of_a_quadratic_have_the_pca_of_its_hessian(ideal, problems, g
 
 def test_equal_seeds_give_equal_components(generator):
     field = normal(2, 30, 2, 5, generator=generator)
-    first, second = (active_subspace.components(field, 5, torch.Generator().manual_seed(1)) for _ in range(2))
+    first, second = (active_subspace.field_components(field, 5, torch.Generator().manual_seed(1)) for _ in range(2))
     assert np.array_equal(first.nulls, second.nulls) and torch.equal(first.rows, second.rows)
 
 
 def test_a_strong_subspace_is_stable_and_noise_has_none(generator):
     strong, _rows = planted(300, 1, 10, 2, 5.0, generator)
-    stable = active_subspace.stability(strong[0], 2, 20, generator)
+    stable = active_subspace.subspace_stability(strong[0], 2, 20, generator)
     assert np.median(stable.halves) < 15 and np.median(stable.bootstrap) < 12
     assert np.median(stable.expected) < 15 and np.median(stable.chance) > 45
-    noise = active_subspace.stability(normal(300, 1, 10, generator=generator), 2, 20, generator)
+    noise = active_subspace.subspace_stability(normal(300, 1, 10, generator=generator), 2, 20, generator)
     assert np.median(noise.halves) > 45
     assert set(stable.columns()) >= {"halves", "halves_low", "halves_high", "chance"}
 
 
 def test_the_whole_space_is_the_same_in_all_halves(generator):
-    angles = active_subspace.stability(normal(40, 2, 3, generator=generator), 3, 3, generator)
+    angles = active_subspace.subspace_stability(normal(40, 2, 3, generator=generator), 3, 3, generator)
     assert max(np.max(v) for v in vars(angles).values()) < 1e-4
 
 
 def test_odd_numbers_of_problems_can_be_halved(generator):
     field = normal(21, 2, 3, generator=generator)
     field[..., 0] *= 30  # one axis that both halves, 11 and 10 problems, must find
-    halves = active_subspace.stability(field, 1, 2, generator).halves
+    halves = active_subspace.subspace_stability(field, 1, 2, generator).halves
     assert len(halves) == 2 and max(halves) < 10

@@ -14,9 +14,9 @@ def test_what_is_handed_on(ideal, generator):
     field = normal(2, 200, 1, size, generator=generator)
     row = orthonormal(1, field.shape[-1], generator, field)
     field[1] += 4 * normal(200, 1, 1, generator=generator) * row
-    components = active_subspace.components(field, 40, generator)
+    components = active_subspace.field_components(field, 40, generator)
     assert components.real[1] == 1
-    first, second = active_subspace_study.gradient_directions(ideal, components, [0, 1], 2)
+    first, second = active_subspace_study.active_directions(ideal, components, [0, 1], 2)
     assert first.name == "gradient k=0 #1" and "within chance" in first.measure
     assert second.measure == "share of variance" and second.vector.shape == (ideal.coordinates.d,)
     assert abs(ideal.coordinates.to_basis(second.vector) @ row[0]) > 0.95
@@ -48,7 +48,7 @@ def test_all_of_it(network, problems, generator):
     y0 = points.answers(network, problems)
     states = active_subspace.noised_states(network, y0, 3, generator)
     field = active_subspace.fields(network, problems, states)["beyond"]
-    components = active_subspace.components(field, 5, generator)
+    components = active_subspace.field_components(field, 5, generator)
     by_name = {"trained": components, "ideal": components}
     tables = active_subspace_study.spans(
         network, problems, y0, field=field, by_name=by_name, resamples=3, generator=generator
@@ -61,7 +61,7 @@ def test_all_of_it(network, problems, generator):
     v = normal(32, generator=generator)
     other = Direction("a", "concept", "fc2", EVERYWHERE, "", 0.0, "", v).unit()
     tables = active_subspace_study.comparisons(network, problems, components, [1, 4], 2, [other], 8, generator)
-    table, matrices = active_subspace_study.described(network, {"trained": components}, [1, 4], 2)
+    table, matrices = active_subspace_study.described_components(network, {"trained": components}, [1, 4], 2)
     assert all(len(rows) == len(table) == len(matrices) for rows in tables.values())
     np.testing.assert_allclose(table[list(active_subspace.PARTS)].sum(axis=1), 1)
     np.testing.assert_allclose((matrices**2).sum((1, 2)), 1)

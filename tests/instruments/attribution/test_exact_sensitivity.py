@@ -14,7 +14,7 @@ from ired.model.sampling import SamplingConfig, sample
 
 def test_exact_sensitivity_is_what_autograd_finds_through_the_inverse(ideal, problems, y):
     for k, entry in ((0, (0, 0)), (4, (1, 3))):
-        target = integrated_gradients.score(ideal, k, entry)
+        target = integrated_gradients.score_entry(ideal, k, entry)
         A = problems.clone().requires_grad_()
         by_autograd = torch.autograd.grad(target(A, y).sum(), A)[0]
         exact = exact_sensitivity.exact_score_sensitivity(ideal, problems, k, entry)
@@ -37,9 +37,9 @@ def test_sampling_the_ideal_landscape_has_the_jacobian_of_the_inverse(ideal, pro
 
 def test_agreement_and_its_shuffled_control(ideal, problems):
     exact = exact_sensitivity.exact_jacobian(ideal, problems)
-    table = exact_sensitivity.agreement(exact, exact, energy="ideal")
+    table = exact_sensitivity.sensitivity_agreement(exact, exact, energy="ideal")
     np.testing.assert_allclose(table["cosine"], 1)
-    np.testing.assert_allclose(exact_sensitivity.agreement(-3 * exact, exact)["slope"], -3)
+    np.testing.assert_allclose(exact_sensitivity.sensitivity_agreement(-3 * exact, exact)["slope"], -3)
     assert (table["shuffled"] < 0.999).all() and len(table) == 6
 
 
@@ -51,7 +51,9 @@ def test_the_ideal_score_agrees_with_what_is_known_and_the_algebraic_one_less(id
     assert means["ideal"] == pytest.approx(1) and means["algebraic"] < 0.9
     at, by_energy = at.definite(), {}
     for name, energy in energies.items():
-        by_energy[name] = integrated_gradients.explained([integrated_gradients.score(energy, 0, (0, 0))], at)
+        by_energy[name] = integrated_gradients.targets_explained(
+            [integrated_gradients.score_entry(energy, 0, (0, 0))], at
+        )
     rows = exact_sensitivity.integral_agreement(by_energy, by_energy["ideal"])
     means = rows.groupby("energy")["cosine"].mean()
     assert means["ideal"] == pytest.approx(1) and means["algebraic"] < 0.9
@@ -62,7 +64,7 @@ def test_margins_compare_with_the_untrained_network_and_other_problems(ideal, pr
     exact = exact_sensitivity.exact_jacobian(ideal, problems)
     blind = torch.randn(exact.shape, generator=generator, dtype=torch.float64)
     tables = {"trained": 0.5 * exact, "untrained": blind}
-    rows = [exact_sensitivity.agreement(J, exact, energy=name) for name, J in tables.items()]
+    rows = [exact_sensitivity.sensitivity_agreement(J, exact, energy=name) for name, J in tables.items()]
     margins = exact_sensitivity.Margins.of(concat(rows))
     assert margins.surely() and margins.slope == pytest.approx(0.5)
     assert margins.cosine.estimate == pytest.approx(1)

@@ -8,7 +8,7 @@ from ired.instruments.attribution.integrated_gradients import Target
 
 
 def test_shapley_of_symmetric_pairs(ideal, problems, y, begins):
-    pairs, entries = explainers.joined(ideal)
+    pairs, entries = explainers.feature_masks(ideal)
     assert (pairs == pairs.T).all() and pairs.max() == 9 and entries.min() == 10
     assert entries.max() == 9 + ideal.coordinates.size
     ones = torch.ones_like(problems), torch.zeros_like(y)
@@ -48,11 +48,11 @@ def test_enumerated_shapley_values_are_those_of_all_orders(problems, y, begins):
 
 
 def test_every_method_is_judged(network, at):
-    target = integrated_gradients.score(network, 0, (0, 1))
-    table = explainers.judged(network, [target], at, 8, 4, 0)
+    target = integrated_gradients.score_entry(network, 0, (0, 1))
+    table = explainers.judged_by_target(network, [target], at, 8, 4, 0)
     assert len(table) == 6 * 7 and np.isfinite(table.select_dtypes("number")).all().all()
     means = table.groupby("method")[["infidelity_small", "sensitivity", "shapley_cosine"]].mean()
     # Close by, nothing beats the gradient itself.
     assert means["infidelity_small"].idxmin() in ("gradient", "input × gradient", "SmoothGrad")
     assert means.loc["IG mean", "shapley_cosine"] > 0.5
-    assert table.equals(explainers.judged(network, [target], at, 8, 4, 0))
+    assert table.equals(explainers.judged_by_target(network, [target], at, 8, 4, 0))

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from ired.instruments.attribution import integrated_gradients
-from ired.instruments.attribution.integrated_gradients import Paths
+from ired.instruments.attribution.integrated_gradients import PathIntegrals
 
 
 def test_ideal_paths_are_complete_from_every_spd_baseline(ideal, problems, y, y0, begins):
-    for target in (integrated_gradients.gap(ideal, 0, y0), integrated_gradients.score(ideal, 0, (1, 1))):
+    for target in (integrated_gradients.gap(ideal, 0, y0), integrated_gradients.score_entry(ideal, 0, (1, 1))):
         for name in ("identity", "mean", "random"):
             paths = integrated_gradients.integrate(target, problems, y, begins[name], 64)
             assert paths.error().max() < 1e-6, name
@@ -50,7 +50,7 @@ def test_places_are_doubled_until_complete():
         tried.append(count)
         change = torch.ones(1, 20)
         gradient = (1 + 1 / count**2) * change[..., None]
-        return Paths((gradient,), (torch.ones(1, 20, 1),), change, count)
+        return PathIntegrals((gradient,), (torch.ones(1, 20, 1),), change, count)
 
     assert integrated_gradients.until_complete(paths, 2, 64).count == 16
     assert tried == [2, 4, 8, 16]
@@ -61,7 +61,7 @@ def test_places_are_doubled_until_complete():
 def test_errors_have_a_floor():
     gradient = torch.tensor([1.1, 1.0, 1.0, 0.1])
     change = torch.tensor([1.0, 1.0, 1.0, 0.0])
-    paths = Paths((gradient[None, :, None],), (torch.ones(1, 4, 1),), change[None], 1)
+    paths = PathIntegrals((gradient[None, :, None],), (torch.ones(1, 4, 1),), change[None], 1)
     np.testing.assert_allclose(paths.error()[0], [0.1, 0, 0, 0.1 / 0.01], atol=1e-6)
 
 
@@ -80,7 +80,7 @@ def test_scenes_are_cut_and_drawn_anew(ideal, network, problems, at):
     assert few.begins["random"].A.shape == (2, 2, 4, 4)
     background = torch.stack((problems, problems))
     first, second = (
-        integrated_gradients.scene(ideal, 3, problems, 3.0, background, torch.Generator().manual_seed(1))
+        integrated_gradients.attribution_scene(ideal, 3, problems, 3.0, background, torch.Generator().manual_seed(1))
         for _ in range(2)
     )
     assert torch.equal(first.y, second.y) and first.k == 3

@@ -41,7 +41,7 @@ def test_a_broken_instrument_is_named(references, monkeypatch, module, name, spo
 @pytest.mark.parametrize(
     "name, spoil",
     [
-        ("principal", lambda pair: (pair[0], pair[1].roll(1, -1))),
+        ("principal_components", lambda pair: (pair[0], pair[1].roll(1, -1))),
         ("angle", lambda degrees: degrees + 20),
     ],
 )

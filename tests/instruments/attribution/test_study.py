@@ -3,7 +3,7 @@
 import torch
 
 from ired.instruments.attribution import study
-from ired.instruments.attribution.integrated_gradients import Paths
+from ired.instruments.attribution.integrated_gradients import PathIntegrals
 from ired.instruments.core import directions
 
 
@@ -14,8 +14,8 @@ def test_directions_are_those_that_gradients_share(ideal, generator):
     noise = 0.1 * torch.randn(30, d, generator=generator, dtype=torch.float64)
     zero = torch.zeros(1, 30, d)
     cases = {
-        ("gap", "random", 3): Paths((zero, (noise - planted)[None]), (zero, zero), zero, 1),
-        ("gap by fc1", "answer", 0): Paths((noise[None],), (zero,), zero, 1),
+        ("gap", "random", 3): PathIntegrals((zero, (noise - planted)[None]), (zero, zero), zero, 1),
+        ("gap by fc1", "answer", 0): PathIntegrals((noise[None],), (zero,), zero, 1),
         ("gap", "zero", 3): None,
     }
     (state, layer), chance = study.attribution_directions(ideal, cases, generator)

@@ -13,7 +13,7 @@ def test_every_setting_has_its_rows_and_every_instrument_its_verdict():
     table = study.checks({"raw": [RIGHT, WRONG], "planted data": [RIGHT]})
     assert list(table["setting"]) == ["raw", "raw", "planted data"]
     assert list(table["share_of_tolerance"]) == [0, 4, 0]
-    met, numbers = study.verdicts(table)["probes"]
+    met, numbers = study.calibration_verdicts(table)["probes"]
     assert not met and numbers == {"checks": 3, "missed": 1}
 
 

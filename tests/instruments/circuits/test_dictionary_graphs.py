@@ -19,7 +19,7 @@ def planted_networks(ideal, A, generator):
     made = []
     for weights in ([torch.eye(size, dtype=torch.float64)[order] for order in orders], turns):
         energy = Line(ideal, *weights, w)
-        h = dictionary_graphs.activations(energy, at)
+        h = dictionary_graphs.layer_activations(energy, at)
         made.append(dictionary_graphs.CodedNetwork(energy, energy.layers, [identity(size)] * 3, h))
     return at, *made
 

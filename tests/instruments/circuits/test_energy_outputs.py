@@ -19,7 +19,7 @@ def planted(ideal, J=None, m=None):
 
 def terms_of(energy, A, generator, states=4, k=2, frames=None):
     frames = frames or Frames.of(energy, A, 3, generator)
-    found = energy_outputs.split(energy, A, points.answers(energy, A), k, frames, states, generator)
+    found = energy_outputs.split_by_output(energy, A, points.answers(energy, A), k, frames, states, generator)
     return {(terms.measure, terms.basis): terms for terms in found.terms}, found
 
 
@@ -57,7 +57,7 @@ def test_one_planted_output_carries_all(ideal, problems, generator):
         terms = found[measure, "entry"]
         np.testing.assert_allclose(terms.signed[:, np.arange(size) != 3], 0, atol=1e-12)
         assert terms.share(np.arange(size) == 3).low == pytest.approx(1)
-        own, turned = (energy_outputs.participation(found[measure, b], 50) for b in ("entry", "turned"))
+        own, turned = (energy_outputs.output_participation(found[measure, b], 50) for b in ("entry", "turned"))
         assert own.share == 1 / size and own.interval.high == 1 / size
         assert own.beside(turned).high < 0 and own.share < turned.fewest <= turned.share
 
@@ -66,7 +66,7 @@ def test_an_ideal_gap_is_spread_evenly(ideal, problems, generator):
     found, split = terms_of(planted(ideal), problems, generator, states=200)
     shares = found["gap", "entry"].signed.sum(0) / found["gap", "entry"].whole.sum()
     np.testing.assert_allclose(shares, 1 / len(shares), atol=0.02)
-    assert energy_outputs.participation(found["gap", "entry"]).share > 0.7
+    assert energy_outputs.output_participation(found["gap", "entry"]).share > 0.7
     np.testing.assert_allclose(split.parts[:, :2], 0, atol=1e-12)
     np.testing.assert_allclose(split.parts[:, 2], split.gap, rtol=1e-9)
 
@@ -121,11 +121,11 @@ def test_the_eigen_split_does_not_see_rotations_of_a_degenerate_spectrum(network
 
 
 def test_needed():
-    assert energy_outputs.needed(np.array([0.0, 8.0, -1.0, 1.0])) == 0.25
-    assert energy_outputs.needed(np.array([8.0, 1.1, 1.0, 1.0])) == 0.5
-    assert energy_outputs.needed(np.ones(10)) == 0.8
-    assert energy_outputs.needed(np.zeros(3)) == 0
-    many = energy_outputs.needed(np.random.default_rng(0).standard_normal((2, 20000)))
+    assert energy_outputs.share_needed(np.array([0.0, 8.0, -1.0, 1.0])) == 0.25
+    assert energy_outputs.share_needed(np.array([8.0, 1.1, 1.0, 1.0])) == 0.5
+    assert energy_outputs.share_needed(np.ones(10)) == 0.8
+    assert energy_outputs.share_needed(np.zeros(3)) == 0
+    many = energy_outputs.share_needed(np.random.default_rng(0).standard_normal((2, 20000)))
     # 80 % of the mean size of a Gaussian lies where exp(−z²/2) = 0.8.
     np.testing.assert_allclose(many, 2 * stats.norm.sf(np.sqrt(-2 * np.log(0.8))), atol=0.01)
 

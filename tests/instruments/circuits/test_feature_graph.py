@@ -7,7 +7,7 @@ import torch
 from ired.instruments.circuits import feature_graph, feature_paths
 from ired.instruments.circuits.known_answers import Line, identity, some_tokens
 from ired.instruments.dictionaries import features
-from ired.instruments.dictionaries.sparse_autoencoder import DictionaryError, given
+from ired.instruments.dictionaries.sparse_autoencoder import DictionaryError, given_dictionary
 
 WIDTH = 12
 
@@ -27,7 +27,7 @@ def bent(generator, scale=1.0):
 
 def dictionary(generator, kind="topk", features=20):
     rows = torch.randn(features, WIDTH, generator=generator)
-    return given(kind, rows, torch.randn(WIDTH, generator=generator), torch.tensor(1.7), 4)
+    return given_dictionary(kind, rows, torch.randn(WIDTH, generator=generator), torch.tensor(1.7), 4)
 
 
 def test_a_planted_path_and_no_other(tokens):
@@ -119,14 +119,14 @@ def test_a_sparse_graph_is_sparser_than_shuffled_ones(tokens, generator):
     W = torch.eye(WIDTH, dtype=torch.float64)[order]
     rotation = torch.linalg.qr(torch.randn(WIDTH, WIDTH, generator=generator, dtype=torch.float64))[0]
     # The layer reads what features write: one each. In other directions all features reach all targets.
-    source = given("all", rotation.float(), torch.zeros(WIDTH), torch.ones(()))
+    source = given_dictionary("all", rotation.float(), torch.zeros(WIDTH), torch.ones(()))
 
     def layer(h, k):
         return h @ source.to(h).decoder.mT @ W.mT
 
     found = feature_graph.edges(layer, source, own, h, k)
     np.testing.assert_allclose(found.parents(), 1 / WIDTH)
-    other = feature_graph.shuffled(source, generator)
+    other = feature_graph.shuffled_directions(source, generator)
     turned = feature_graph.edges(layer, source, own, h, k, other["weights"], cut=False)
     beside = feature_graph.sparser(found, turned, problem, True)
     assert beside.parents.high < 0 and beside.edges.high < 0
@@ -138,12 +138,12 @@ def test_a_sparse_graph_is_sparser_than_shuffled_ones(tokens, generator):
     assert (same.parents.estimate, same.edges.estimate) == (0, 0)
     at = np.array([0, 1 / WIDTH, 1.0])
     np.testing.assert_allclose(found.curve(at), [0, 1, 1], atol=1e-6)
-    assert set(feature_graph.summary({"own": found, "other": turned})) >= {"graph", "edges", "parents"}
+    assert set(feature_graph.graph_summary({"own": found, "other": turned})) >= {"graph", "edges", "parents"}
 
 
 def test_shuffling_keeps_lengths(generator):
     own = dictionary(generator)
-    for directions in feature_graph.shuffled(own, generator).values():
+    for directions in feature_graph.shuffled_directions(own, generator).values():
         assert directions.shape == own.directions.shape
         torch.testing.assert_close(directions.norm(dim=1), own.directions.norm(dim=1), rtol=1e-5, atol=0)
 
@@ -163,7 +163,9 @@ def test_dictionaries_of_chance_are_as_large_and_as_sparse(tokens, generator):
 
 def test_the_score_is_the_sum_of_what_passes_through_the_features(network, problems, generator):
     width, at = 32, some_tokens(network, problems, 4, generator)
-    own = given("topk", torch.randn(40, width, generator=generator), torch.zeros(width), torch.tensor(0.5), 6)
+    own = given_dictionary(
+        "topk", torch.randn(40, width, generator=generator), torch.zeros(width), torch.tensor(0.5), 6
+    )
     found = feature_graph.score_reach(network, "fc3", own, at, chunk=7)
     assert found.share.sum() + found.rest == pytest.approx(1)
     # All of it by hand: the score of the energy in which one feature is held fixed.
@@ -192,17 +194,17 @@ def test_chains_of_a_linear_network(ideal, problems, generator):
     graph = [
         feature_graph.edges(layer, own[0], own[0], seen[f"fc{n + 1}"], at.k) for n, layer in enumerate(energy.layers)
     ]
-    gap = features.attribute(energy, "fc3", own[0], at)
-    some = feature_paths.candidates(graph, gap, 3, 2)
+    gap = features.attribute_features(energy, "fc3", own[0], at)
+    some = feature_paths.candidate_chains(graph, gap, 3, 2)
     assert len(some) == 12 and len(set(some)) == 12
-    found = feature_paths.effects(energy, energy.layers, own, at, some)
+    found = feature_paths.chain_effects(energy, energy.layers, own, at, some)
     sigma = energy.schedule.sigma[at.k]
     for place, (i, j, m) in enumerate(some):
         effect = seen["fc1"][:, i] * weights[0, j, i] * weights[1, m, j] * w[m] / sigma
         assert found["signed"][place] == pytest.approx(effect.mean().item())
         assert found["size"][place] == pytest.approx(effect.abs().mean().item())
     np.testing.assert_allclose(found["cut"], found["size"])
-    size_of, slope = feature_paths.agreement(found)
+    size_of, slope = feature_paths.chain_agreement(found)
     assert size_of.estimate == pytest.approx(1) and slope.estimate == pytest.approx(1)
 
 
@@ -215,13 +217,15 @@ def test_chains_of_a_network_are_path_patched(network, problems, generator):
         lambda h, k: silu(network.fc3(h) * gain3[k] + bias3[k]),
     ]
     own = [
-        given("topk", torch.randn(16, 32, generator=generator), torch.zeros(32), torch.ones(()), 8).to(problems)
+        given_dictionary("topk", torch.randn(16, 32, generator=generator), torch.zeros(32), torch.ones(()), 8).to(
+            problems
+        )
         for _ in range(3)
     ]
     at = some_tokens(network, problems, 6, generator)
     with torch.no_grad():
         chain = (1, 2, 3)
-        found = feature_paths.effects(network, feature_graph.film_layers(network), own, at, [chain])
+        found = feature_paths.chain_effects(network, feature_graph.film_layers(network), own, at, [chain])
         expected = 0
         for sign, y in ((1, at.y), (-1, at.reference)):
             h = network.activations(at.A, y, at.k)
@@ -245,7 +249,7 @@ def test_features_are_described(generator):
     k = torch.arange(120) % 4
     trait = torch.rand(30, generator=generator, dtype=torch.float64)
     h = torch.stack([trait[problem] + 0.1, (k == 3).double(), torch.zeros(120).double()], 1)
-    found = feature_paths.described(
+    found = feature_paths.described_features(
         identity(3, "relu"),
         h,
         [0, 1, 2],

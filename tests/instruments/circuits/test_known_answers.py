@@ -25,10 +25,10 @@ def missed(references):
     "instrument, name, spoil, room",
     [
         (energy_outputs, "in_eigenbasis", lambda z: 1.1 * z, "energy_terms"),
-        (energy_outputs, "needed", lambda share: share * 2, "energy_terms"),
+        (energy_outputs, "share_needed", lambda share: share * 2, "energy_terms"),
         (feature_graph, "_pushed", lambda u: 1.1 * u, "composition"),
         (feature_graph, "score_reach", lambda found: replace(found, rest=0.1), "composition"),
-        (feature_paths, "candidates", lambda some: [c[::-1] for c in some], "composition"),
+        (feature_paths, "candidate_chains", lambda some: [c[::-1] for c in some], "composition"),
     ],
     ids=["basis", "participation", "gradient", "score", "chains"],
 )

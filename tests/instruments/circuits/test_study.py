@@ -30,7 +30,7 @@ def test_tokens_are_noised_answers(ideal, problems, generator):
 
 
 class Planted:
-    """What `verdicts` asks a graph for."""
+    """What `circuit_verdicts` asks a graph for."""
 
     class agreement:
         size = mean_interval([0.9, 0.91, 0.92])
@@ -47,7 +47,7 @@ def test_verdicts_on_planted_outputs(ideal, problems, generator):
     size = ideal.coordinates.size
     energies = {"trained": squares(ideal, 3), "untrained": squares(ideal, *range(size))}
     found, pictures = study.outputs(energies, problems, y0, [0, 4], 2, 2, generator)
-    met = {name: yes for name, (yes, _) in study.verdicts(found, Planted).items()}
+    met = {name: yes for name, (yes, _) in study.circuit_verdicts(found, Planted).items()}
     assert met == {
         "few_outputs_carry_the_gap": True,
         "outputs_are_entries": True,
@@ -73,7 +73,7 @@ def test_verdicts_on_planted_outputs(ideal, problems, generator):
         2,
         generator,
     )
-    assert not study.verdicts(swapped, Planted)["few_outputs_carry_the_gap"][0]
+    assert not study.circuit_verdicts(swapped, Planted)["few_outputs_carry_the_gap"][0]
 
 
 def energy_place_is_diagonal(energy, output):

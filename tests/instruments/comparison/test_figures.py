@@ -10,7 +10,7 @@ from matplotlib.colors import same_color, to_rgba
 
 from ired.instruments.accuracy import figures_training_curves
 from ired.instruments.comparison import figures, figures_differences, similarity
-from ired.instruments.comparison.paired_seeds import compare
+from ired.instruments.comparison.paired_seeds import compare_variants
 from ired.plotting.style import COLOURS
 
 MINING = ("none", "random", "adversarial", "property")
@@ -108,16 +108,16 @@ def compared(variants, seeds=3, metrics=4, phases=True):
             x = base + shift + 0.3 * rng.standard_normal(seeds) * (v != "none") if m != 2 else 0 * base
             rows += [(v, s, f"metric.{m}", x[s], m % 3) for s in range(seeds)]
     table = pandas.DataFrame(rows, columns=["variant", "seed", "metric", "value", "phase"])
-    return compare(table if phases else table.drop(columns="phase"), resamples=50).table
+    return compare_variants(table if phases else table.drop(columns="phase"), resamples=50).table
 
 
 def pairs(variants, seeds=2, every=False, layers=lambda name: name in MINING):
-    """A table as `similarity.table` makes it."""
+    """A table as `similarity.similarity_table` makes it."""
     rng, rows, models = np.random.default_rng(3), [], list(itertools.product(variants, range(seeds)))
     both = (
         itertools.combinations(models, 2)
         if every
-        else ((one.first, one.second) for one in similarity.pairs(variants, range(seeds)))
+        else ((one.first, one.second) for one in similarity.model_pairs(variants, range(seeds)))
     )
     for (first, s), (second, t) in [*both, (models[0], models[0])]:
         same = (first, s) == (second, t)
@@ -161,7 +161,7 @@ def shapes(variants, seeds=2, landscapes=4):
 
 def figures_of(table):
     forests = (figures_differences.plot_differences(table, measure) for measure in ("d_z", "relative"))
-    return figures_differences.plot_heatmap(table), *forests
+    return figures_differences.plot_difference_heatmap(table), *forests
 
 
 def panel(figure, title):
@@ -186,9 +186,9 @@ def marks(axis, kind):
 )
 def test_every_figure_names_every_variant_as_given(variants, seeds):
     see = drawn if len(variants) in (1, 12) else words  # the layout takes its time
-    texts = see(figures.plot_accuracy(*errors(variants, seeds), title="T"))
+    texts = see(figures.plot_variant_accuracy(*errors(variants, seeds), title="T"))
     assert set(variants) | {"test", "harder"} <= set(texts)
-    assert set(variants) <= set(see(figures.plot_landscapes(shapes(variants, seeds))))
+    assert set(variants) <= set(see(figures.plot_variants_by_landscape(shapes(variants, seeds))))
     assert set(variants) <= set(see(figures.plot_consistency(pairs(variants, seeds, every=True))))
     if len(variants) > 1:
         table = compared(["none" if v == "some" else v for v in variants], seeds)
@@ -218,7 +218,9 @@ def test_nothing_to_compare_is_said():
 
 
 def test_a_score_that_dies_is_crossed_and_named():
-    figure = figures_training_curves.plot_training(*history(silent=(1,)), {"mean": 0.5, "least_squares": 0.3}, "T")
+    figure = figures_training_curves.plot_seed_learning_curves(
+        *history(silent=(1,)), {"mean": 0.5, "least_squares": 0.3}, "T"
+    )
     texts = drawn(figure)
     assert {"seed 0", "seed 1, blind or dead", "seed 2", "Contrastive loss"} <= set(texts)
     axis = panel(figure, "Size of the score there")
@@ -229,7 +231,7 @@ def test_a_score_that_dies_is_crossed_and_named():
 
 
 def test_a_score_that_lives_is_not_crossed_and_its_axis_makes_no_drama():
-    figure = figures_training_curves.plot_training(*history(contrastive=0.0))
+    figure = figures_training_curves.plot_seed_learning_curves(*history(contrastive=0.0))
     assert "Contrastive loss" not in words(figure) and "Residual" in words(figure)
     assert not [line for axis in figure.axes for line in marks(axis, "X")]
     low, high = panel(figure, "Energy of noised answers").get_ylim()
@@ -240,13 +242,13 @@ def test_values_that_stop_being_finite_are_crossed_and_absent_columns_left_out()
     curves, losses = history()
     curves.loc[(curves["seed"] == 2) & (curves["step"] > 200), "sampled_mse"] = np.inf
     curves = curves.drop(columns=["score_error", "residual"])
-    figure = figures_training_curves.plot_training(curves, losses[["seed", "step", "denoising"]])
+    figure = figures_training_curves.plot_seed_learning_curves(curves, losses[["seed", "step", "denoising"]])
     assert "Score error, k = 0" not in words(figure)
     (cross,) = marks(panel(figure, "Sampled MSE"), "X")
     assert cross.get_xdata() == [200]
     # Models that were handed in have no losses, and perhaps no curve.
     for one, two in ((curves, pandas.DataFrame()), (curves.iloc[:0, :1], pandas.DataFrame())):
-        words(figures_training_curves.plot_training(one, two, {"mean": 1.0}))
+        words(figures_training_curves.plot_seed_learning_curves(one, two, {"mean": 1.0}))
 
 
 # Accuracy
@@ -255,7 +257,7 @@ def test_values_that_stop_being_finite_are_crossed_and_absent_columns_left_out()
 def test_accuracy_shows_seeds_means_and_references():
     table, references = errors(MINING, 4)
     some = (table["variant"] != "random") | (table["family"] == "test")  # one family is missing
-    figure = figures.plot_accuracy(table[some], references)
+    figure = figures.plot_variant_accuracy(table[some], references)
     axis = figure.axes[0]
     own = figures.looks(MINING)["adversarial"].colour
     big = [x for x in marks(axis, "o") if x.get_markersize() > 7 and same_color(x.get_color(), own)]
@@ -272,7 +274,7 @@ def test_accuracy_shows_seeds_means_and_references():
 def test_an_error_of_0_stands_on_the_axis():
     table, references = errors(MINING)
     table.loc[table["variant"] == "property", "mse"] = 0.0
-    figure = figures.plot_accuracy(table, references)
+    figure = figures.plot_variant_accuracy(table, references)
     assert "0" in drawn(figure)
     axis = figure.axes[0]
     low, high = axis.get_xlim()
@@ -315,7 +317,7 @@ def test_sparse_pairs_are_dots_by_variant_and_controls_are_named():
 
 
 def test_landscapes_keep_0_and_both_signs_on_logarithmic_axes():
-    figure = figures.plot_landscapes(shapes(("none", "random")), {"curvature": 1.0})
+    figure = figures.plot_variants_by_landscape(shapes(("none", "random")), {"curvature": 1.0})
     assert "ideal landscape" in drawn(figure)
     scales = [axis.get_yscale() for axis in figure.axes]
     assert scales == ["linear", "log", "symlog", "symlog"]
@@ -324,4 +326,4 @@ def test_landscapes_keep_0_and_both_signs_on_logarithmic_axes():
         data = np.concatenate([np.asarray(x.get_ydata(), dtype=float) for x in axis.lines])
         assert low <= data.min() and data.max() <= high
     renamed = shapes(("none",)).rename(columns={"measure": "metric"})
-    assert "curvature" in words(figures.plot_landscapes(renamed[renamed["metric"] == "curvature"]))
+    assert "curvature" in words(figures.plot_variants_by_landscape(renamed[renamed["metric"] == "curvature"]))

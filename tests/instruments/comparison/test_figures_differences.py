@@ -30,7 +30,7 @@ def test_forests_fill_what_is_significant_and_grey_what_cannot_be_seen():
 
 def test_the_heat_map_frames_what_is_significant_and_leaves_gaps():
     table = compared(MINING, 4, phases=False)
-    figure = figures_differences.plot_heatmap(table)
+    figure = figures_differences.plot_difference_heatmap(table)
     axis = figure.axes[0]
     frames = [patch for patch in axis.patches if isinstance(patch, Rectangle) and not patch.get_fill()]
     assert len(frames) == table["significant"].sum() >= 1

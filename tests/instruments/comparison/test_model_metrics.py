@@ -11,13 +11,13 @@ import torch
 from ired.instruments.accuracy.metrics import affine_share
 from ired.instruments.comparison import model_metrics, model_metrics_answers
 from ired.instruments.comparison.metric_names import HIGHER, LOWER, METRICS, NEITHER, metrics
-from ired.instruments.comparison.model_metrics import Scene, Sizes, take
+from ired.instruments.comparison.model_metrics import PortraitScene, PortraitSizes, take
 from ired.instruments.core import states
 from ired.model import problems as model_problems
 from ired.model.sampling import SamplingConfig, sample
 
 FAMILIES = {"test": 0.5, "harder": 0.1, "milder": 1.0}
-SIZES = Sizes(
+SIZES = PortraitSizes(
     landscapes=(0, 5),
     problems=4,
     curved=3,
@@ -51,7 +51,7 @@ def scene(ideal):
         start = states.noise(ideal, len(A), generator=stream("start"), like=A)
         families[name] = A, model_problems.inverse(A), start
     A = model_problems.draw(4, ideal.coordinates.n, 0.5, stream("A"), torch.float64)
-    return Scene(families, A, stream)
+    return PortraitScene(families, A, stream)
 
 
 def test_the_ideal_portrait(ideal, scene):
@@ -147,7 +147,7 @@ def test_a_dead_score_has_a_portrait(network, scene):
 
 
 def test_answers_in_single_precision_are_nearly_the_same(ideal, network, scene):
-    single = model_metrics_answers.accuracy(ideal, walk, scene.families, torch.float32)[0]
+    single = model_metrics_answers.answer_accuracy(ideal, walk, scene.families, torch.float32)[0]
     assert all(single[f"accuracy.mse.{name}"] < 1e-8 for name in FAMILIES)
     assert single["accuracy.recovered"] == pytest.approx(1, abs=1e-4)
 
@@ -177,7 +177,7 @@ def test_an_affine_model_is_seen_as_one(ideal, scene):
     def line(energy, A, start, **options):
         return c.encode(0.6 * torch.eye(c.n).to(A) - 0.03 * A)
 
-    numbers, states = model_metrics_answers.accuracy(ideal, line, scene.families, torch.float64)
+    numbers, states = model_metrics_answers.answer_accuracy(ideal, line, scene.families, torch.float64)
     assert numbers["accuracy.affine"] == pytest.approx(1, abs=1e-6)
     assert numbers["accuracy.recovered"] == pytest.approx(0, abs=1e-6)
     found = model_metrics_answers.sanity(ideal, scene.families, states, 60, 1.0, stream("sanity"))
@@ -195,10 +195,10 @@ def test_what_has_no_number_is_named(ideal, scene, monkeypatch):
     with pytest.raises(ValueError, match="no finite sanity.alarm$"):
         take(ideal, walk, scene, SIZES)
     with pytest.raises(ValueError, match="'harder'"):
-        Scene({"test": scene.families["test"]}, scene.A, stream)
+        PortraitScene({"test": scene.families["test"]}, scene.A, stream)
     for wrong in ({"jacobians": 1}, {"problems": 1}, {"landscapes": (1, 2)}, {"bottoms": (3,)}):
         with pytest.raises(ValueError, match="two at least|k = 0"):
-            Sizes(**wrong)
+            PortraitSizes(**wrong)
     blind = model_metrics.Portrait({name: 0.0 for name in METRICS if name != "geometry.nearer"}, {}, {})
     assert blind.missing([]) == ["geometry.nearer"]
 

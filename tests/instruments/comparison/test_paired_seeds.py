@@ -11,7 +11,7 @@ from ired.instruments.comparison import known_answers, paired_seeds
 from ired.instruments.comparison.paired_seeds import (
     LARGEST,
     against_constant,
-    compare,
+    compare_variants,
     paired,
     spread,
 )
@@ -87,7 +87,7 @@ def test_numbers_stay_finite_where_nothing_varies():
 def test_two_copies_of_one_variant_are_equal():
     rng = np.random.default_rng(1)
     metrics = {f"m{i}": rng.standard_normal(5) for i in range(6)} | {"constant": np.zeros(5)}
-    found = compare(long({"none": metrics, "copy": metrics}))
+    found = compare_variants(long({"none": metrics, "copy": metrics}))
     table = found.table
     assert not table["significant"].any() and table["identical"].all()
     for name in ("difference", "d_z", "seed_deviations", "detectable", "low", "high", "bootstrap_low"):
@@ -101,7 +101,7 @@ def test_a_planted_shift_is_found_with_its_size():
     second, first = planted(rng, (), 10)
     none = {f"m{i}": planted(rng, (), 10)[0] for i in range(9)}
     other = {name: x + rng.standard_normal(10) for name, x in none.items()}
-    found = compare(long({"none": none | {"moved": second}, "other": other | {"moved": first - 5.0}}))
+    found = compare_variants(long({"none": none | {"moved": second}, "other": other | {"moved": first - 5.0}}))
     row = found.cell("other", "moved")
     assert row["low"] < -5 < row["high"] and row["significant"] and row["p_flip_adjusted"] < 0.05
     assert found.table["p_t"].idxmin() == found.table["p_flip"].idxmin() == row.name
@@ -125,7 +125,7 @@ def test_order_of_rows_phases_and_absent_cells():
     del values["random"]["a"]
     table = long(values)
     table["phase"] = table["metric"].map({"z": "P1", "a": "P2", "b": "P3"})
-    found, mixed = compare(table), compare(table.sample(frac=1, random_state=0))
+    found, mixed = compare_variants(table), compare_variants(table.sample(frac=1, random_state=0))
     assert found.absent == (("random", "a"),)
     cells = found.table[["metric", "variant", "phase"]].itertuples(index=False, name=None)
     assert list(cells) == [
@@ -159,7 +159,7 @@ def test_order_of_rows_phases_and_absent_cells():
 def test_what_is_wrong_with_a_table_is_said(spoil, message):
     table = long({"none": {"m": [1.0, 2, 3]}, "other": {"m": [1.0, 2, 4]}})
     with pytest.raises(ValueError, match=message) as found:
-        compare(spoil(table))
+        compare_variants(spoil(table))
     assert "\n" not in str(found.value)
 
 
@@ -204,7 +204,7 @@ def test_a_relabelled_table_has_few_false_alarms():
         named = {
             name: {f"m{i}": x for i, x in enumerate(side)} for name, side in zip(("none", "b"), sides, strict=True)
         }
-        false.append(compare(long(named), resamples=20).table["significant"].any())
+        false.append(compare_variants(long(named), resamples=20).table["significant"].any())
     # At most one in twenty tables should raise any alarm; 40 tables: 2, and four deviations more.
     assert sum(false) <= 7
 

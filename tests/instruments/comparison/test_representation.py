@@ -12,7 +12,7 @@ from ired.instruments.comparison.metric_names import METRICS as OF_PORTRAITS
 from ired.instruments.comparison.representation import METRICS, Size
 from ired.instruments.core import states
 from ired.instruments.core.directions import CONCEPTS
-from ired.instruments.core.reference_energies import Around
+from ired.instruments.core.reference_energies import WrappedEnergy
 from ired.instruments.interventions import manifold
 from ired.instruments.robustness import effects
 from ired.model import problems as model_problems
@@ -57,11 +57,11 @@ def a_network(seed, hidden=16):
 
 def a_ground(energy, size=SIZE, seed=0):
     source = model_problems.generator(seed, "fingerprint")
-    A = model_problems.draw(representation.needed(size), 3, 0.5, source, torch.float64)
+    A = model_problems.draw(representation.problems_needed(size), 3, 0.5, source, torch.float64)
     return representation.ground(energy, A, model_problems.properties(A), size, source)
 
 
-class Offset(Around):
+class Offset(WrappedEnergy):
     """A free offset of each problem and landscape."""
 
     def energy(self, A, y, k):
@@ -110,12 +110,12 @@ def test_all_changes_of_a_are_there(ground):
 
 
 def test_a_free_offset_changes_no_gap(ideal, ground):
-    offset = representation.gaps(Offset(ideal), ground)
-    np.testing.assert_allclose(offset, representation.gaps(ideal, ground), atol=1e-8)
+    offset = representation.ground_energies(Offset(ideal), ground)
+    np.testing.assert_allclose(offset, representation.ground_energies(ideal, ground), atol=1e-8)
 
 
 def test_attributions_are_autograds(network, ground):
-    target = integrated_gradients.score(network, 0, (0, 1))
+    target = integrated_gradients.score_entry(network, 0, (0, 1))
     exact = exact_sensitivity.gradients_by_problem(target, ground.A, ground.noised)
     along = torch.einsum("pij,mij->pm", exact, ground.moves)
     seen = network.coordinates.from_basis(torch.from_numpy(representation.attributions(network, ground)))
@@ -150,16 +150,16 @@ def test_every_concept_layer_and_landscape_has_a_row(own):
 
 
 def test_effects_on_answers_are_those_of_p6_01(network, ground):
-    table = representation_layers.directions(network, ground, walk, SIZE)
-    found = [one.direction for one in representation_layers.located(network, ground, SIZE)]
+    table = representation_layers.concept_effects(network, ground, walk, SIZE)
+    found = [one.direction for one in representation_layers.located_concepts(network, ground, SIZE)]
     known = effects.effects_of(network, found[:6], ground.layers, walk, SIZE.draws, torch.Generator().manual_seed(3))
     np.testing.assert_allclose(table["answers"][:6], known.carried.mean(1), rtol=1e-6, atol=1e-9)
 
 
 def test_effects_on_the_energy_are_derivatives(network, ground):
     """Against differences of the gap, with the activations of both ends pushed."""
-    table = representation_layers.directions(network, ground, walk, SIZE)
-    one = representation_layers.located(network, ground, SIZE)[1].direction
+    table = representation_layers.concept_effects(network, ground, walk, SIZE)
+    one = representation_layers.located_concepts(network, ground, SIZE)[1].direction
     y = states.noised(network, ground.y0, 0, 1, ground.generator(5))[0][:, 0]
     home, step = states.centre(network, ground.y0, 0), 1e-5
     prepared, ends = network.prepare(ground.A), []

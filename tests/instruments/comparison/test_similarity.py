@@ -10,7 +10,7 @@ import torch
 
 from ired.instruments.comparison import known_answers_similarity as calibration, representation, similarity
 from ired.instruments.comparison.similarity import BOTH, GENERAL, MINING, PARTS, SEEDS, Pair
-from ired.instruments.core.reference_energies import Around
+from ired.instruments.core.reference_energies import WrappedEnergy
 from ired.model.reference import AlgebraicEnergy, IdealEnergy
 from tests.instruments.comparison.test_representation import SIZE, a_ground, a_network, walk
 
@@ -66,7 +66,7 @@ def taken(network, ground):
 
 
 def test_two_copies_are_one(taken):
-    found = similarity.compare(taken["own"], taken["copy"])
+    found = similarity.compare_fingerprints(taken["own"], taken["copy"])
     assert set(found.parts) == set(PARTS)
     for part in PARTS:
         assert found.raw[part] == pytest.approx(1, abs=1e-6)
@@ -75,7 +75,7 @@ def test_two_copies_are_one(taken):
 
 
 def test_neurons_in_another_order_change_no_function(taken):
-    found = similarity.compare(taken["own"], taken["permuted"])
+    found = similarity.compare_fingerprints(taken["own"], taken["permuted"])
     for part in (*GENERAL, "directions"):
         assert found.raw[part] == pytest.approx(1, abs=1e-5)
     # Its dictionary is trained from another start, and need not find the same features again.
@@ -83,14 +83,14 @@ def test_neurons_in_another_order_change_no_function(taken):
 
 
 def test_shuffled_weights_are_told_apart(taken):
-    found = similarity.compare(taken["own"], taken["shuffled"])
+    found = similarity.compare_fingerprints(taken["own"], taken["shuffled"])
     assert found.score < 0.2
     assert max(found.parts.values()) < 0.6
 
 
 def test_strangers_share_nothing(taken):
     """Independent random networks: near 0 on average; what their energies share is the bowl."""
-    pairs = [similarity.compare(taken[a], taken[b]) for a, b in combinations(("own", 1, 2, 3), 2)]
+    pairs = [similarity.compare_fingerprints(taken[a], taken[b]) for a, b in combinations(("own", 1, 2, 3), 2)]
     for part in PARTS:
         assert abs(np.mean([one.raw[part] for one in pairs])) < 0.2, part
     assert abs(np.mean([one.controls["landscape.beyond_blind"] for one in pairs])) < 0.1
@@ -99,7 +99,7 @@ def test_strangers_share_nothing(taken):
 
 def test_energies_that_are_known_are_in_the_expected_order(taken):
     def landscape(first, second):
-        return similarity.compare(taken[first], taken[second]).raw["landscape"]
+        return similarity.compare_fingerprints(taken[first], taken[second]).raw["landscape"]
 
     assert landscape("ideal", "ideal") == pytest.approx(1)
     assert 0.5 < landscape("ideal", "algebraic") < 0.999
@@ -114,13 +114,15 @@ def test_for_multiples_of_the_identity_ideal_and_algebraic_rise_alike(taken, gro
     root = c.schedule.sqrt_alpha_bar.double()[:, None, None, None]
     near = ground.near + root * (y0 - ground.y0)[:, None]
     there = replace(ground, A=A, y0=y0, near=near)
-    ideal, algebraic = (representation.gaps(energy, there) for energy in (IdealEnergy(c.coordinates, c.schedule), c))
+    ideal, algebraic = (
+        representation.ground_energies(energy, there) for energy in (IdealEnergy(c.coordinates, c.schedule), c)
+    )
     assert similarity.alike(ideal, algebraic) == pytest.approx(1, abs=1e-12)
 
 
 def test_a_part_is_symmetric_and_within_bounds(taken):
     for one, two in combinations(taken.values(), 2):
-        there, back = similarity.compare(one, two), similarity.compare(two, one)
+        there, back = similarity.compare_fingerprints(one, two), similarity.compare_fingerprints(two, one)
         for part in (*GENERAL, *(["directions"] if one.codes and two.codes else [])):
             assert there.raw[part] == pytest.approx(back.raw[part], abs=1e-12)
         for value in (*there.parts.values(), there.score, there.without_layers):
@@ -129,14 +131,14 @@ def test_a_part_is_symmetric_and_within_bounds(taken):
 
 
 def test_what_has_no_layers_is_compared_without(taken):
-    found = similarity.compare(taken["own"], taken["ideal"])
+    found = similarity.compare_fingerprints(taken["own"], taken["ideal"])
     assert set(found.parts) == set(GENERAL) and found.score == found.without_layers
     assert np.isnan(found.row()["features"]) and np.isnan(found.row()["directions"])
 
 
 def test_what_opposes_counts_as_nothing(taken):
     own = taken["ideal"]
-    found = similarity.compare(own, replace(own, gaps=-own.gaps))
+    found = similarity.compare_fingerprints(own, replace(own, gaps=-own.gaps))
     assert found.raw["landscape"] == pytest.approx(-1) and found.parts["landscape"] == 0
 
 
@@ -144,7 +146,7 @@ def test_beyond_the_blind_bowl(taken):
     """A model that does not look at A has nothing beyond it, but rises as others do."""
     ideal = taken["ideal"]
     blind = replace(ideal, gaps=ideal.blind)
-    found = similarity.compare(ideal, blind)
+    found = similarity.compare_fingerprints(ideal, blind)
     assert found.raw["landscape"] > 0.7
     assert found.controls["landscape.beyond_blind"] == pytest.approx(0, abs=1e-9)
 
@@ -160,13 +162,13 @@ def test_effects_that_neither_network_has_are_left_out(taken):
     """Where no direction moves the answers of either, two copies are still one."""
     own = taken["own"]
     still = replace(own, directions=own.directions.assign(answers=0.0))
-    found = similarity.compare(still, still)
+    found = similarity.compare_fingerprints(still, still)
     assert found.raw["directions"] == pytest.approx(1, abs=1e-6)
     assert found.controls["directions.answers"] == found.controls["directions.answers.by_place"] == 0
-    assert similarity.compare(own, still).raw["directions"] == pytest.approx(0.5, abs=1e-6)
+    assert similarity.compare_fingerprints(own, still).raw["directions"] == pytest.approx(0.5, abs=1e-6)
     nothing = replace(still, directions=still.directions.assign(energy=0.0))
-    assert "directions" not in similarity.compare(nothing, nothing).raw
-    assert np.isnan(similarity.compare(nothing, nothing).row()["directions"])
+    assert "directions" not in similarity.compare_fingerprints(nothing, nothing).raw
+    assert np.isnan(similarity.compare_fingerprints(nothing, nothing).row()["directions"])
 
 
 def test_features_that_neither_fires_are_left_out():
@@ -174,7 +176,7 @@ def test_features_that_neither_fires_are_left_out():
     codes[:, 0] = torch.arange(80) % 3
     codes[:40, 1] = torch.arange(40) % 2 + torch.arange(40) % 5  # falls silent
     fit = torch.arange(80) < 40
-    assert similarity.matched(codes, codes, fit) == pytest.approx(1, abs=1e-6)
+    assert similarity.matched_correlation(codes, codes, fit) == pytest.approx(1, abs=1e-6)
 
 
 def test_one_large_effect_does_not_decide_by_place(taken):
@@ -183,7 +185,7 @@ def test_one_large_effect_does_not_decide_by_place(taken):
     one, two = (table.assign(answers=rng.standard_normal(len(table))) for _ in range(2))
     for own in (one, two):
         own.loc[0, "answers"] = 1000
-    assert similarity.directions(one, two, "answers") > 0.99
+    assert similarity.direction_similarity(one, two, "answers") > 0.99
     assert similarity.by_place(one, two, "answers") < 0.5
     assert similarity.by_place(one, one, "answers") == pytest.approx(1)
 
@@ -191,11 +193,11 @@ def test_one_large_effect_does_not_decide_by_place(taken):
 def test_different_grounds_are_refused(network, taken):
     other = representation.fingerprint(network, a_ground(network, seed=1), walk, SIZE)
     with pytest.raises(ValueError, match="same ground"):
-        similarity.compare(taken["own"], other)
+        similarity.compare_fingerprints(taken["own"], other)
 
 
 def test_which_pairs():
-    found = similarity.pairs(["none", "random", "adversarial", "property"], range(5))
+    found = similarity.model_pairs(["none", "random", "adversarial", "property"], range(5))
     kinds = [one.kind for one in found]
     assert [kinds.count(kind) for kind in (MINING, SEEDS, BOTH)] == [15, 20, 15]
     assert len(found) == len(set(found)) == 50 <= 12 * 5
@@ -205,16 +207,16 @@ def test_which_pairs():
 
 
 def test_pairs_of_few():
-    assert similarity.pairs(["none"], [0]) == []
-    assert similarity.pairs(["none"], [0, 1]) == [Pair(SEEDS, ("none", 0), ("none", 1))]
-    found = similarity.pairs(["none", "product"], [0], base="product")
+    assert similarity.model_pairs(["none"], [0]) == []
+    assert similarity.model_pairs(["none"], [0, 1]) == [Pair(SEEDS, ("none", 0), ("none", 1))]
+    found = similarity.model_pairs(["none", "product"], [0], base="product")
     assert found == [Pair(MINING, ("product", 0), ("none", 0))]
 
 
 def test_a_table_has_a_row_for_each_pair(taken):
     models = {("none", 0): taken["own"], ("none", 1): taken[1], ("ideal", 0): taken["ideal"]}
     chosen = [Pair(SEEDS, ("none", 0), ("none", 1)), Pair(MINING, ("none", 0), ("ideal", 0))]
-    table = similarity.table(models, chosen)
+    table = similarity.similarity_table(models, chosen)
     assert list(table["kind"]) == [SEEDS, MINING] and list(table["second"]) == ["none", "ideal"]
     assert {*PARTS, "score", "without_layers", "raw.landscape", "answers.other_problem"} <= {*table}
     assert np.isnan(table["features"][1]) and table[[*GENERAL, "score"]].notna().all(axis=None)
@@ -230,10 +232,15 @@ def missed(checks):
 @pytest.mark.parametrize(
     "module, name, broken, named",
     [
-        (similarity, "matched", lambda own: lambda a, b, fit: own(a, b, ~fit) * 0.9, "features of two copies"),
+        (
+            similarity,
+            "matched_correlation",
+            lambda own: lambda a, b, fit: own(a, b, ~fit) * 0.9,
+            "features of two copies",
+        ),
         (
             representation,
-            "gaps",
+            "ground_energies",
             lambda own: lambda energy, ground: own(energy, ground) ** 2,
             "landscape of ideal and algebraic",
         ),
@@ -252,5 +259,5 @@ def test_a_broken_instrument_is_named(monkeypatch, references, module, name, bro
 
 def test_an_energy_around_another_counts_as_it(network, ground, taken):
     """Nothing but the protocol is used."""
-    found = representation.fingerprint(Around(network), ground, walk, SIZE)
-    assert similarity.compare(taken["own"], found).score == pytest.approx(1, abs=1e-6)
+    found = representation.fingerprint(WrappedEnergy(network), ground, walk, SIZE)
+    assert similarity.compare_fingerprints(taken["own"], found).score == pytest.approx(1, abs=1e-6)

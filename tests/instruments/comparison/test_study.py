@@ -38,7 +38,7 @@ def pairs(mining=0.60, seeds=0.60, copy=1.0, shuffled=0.01):
             "second_seed": one.second[1],
             "score": (mining if one.kind == similarity.MINING else seeds) + 0.002 * one.first[1],
         }
-        for one in similarity.pairs(NETWORKS, list(SEEDS))
+        for one in similarity.model_pairs(NETWORKS, list(SEEDS))
     ]
     beside = {study.COPY: copy, study.SHUFFLED: shuffled, study.UNTRAINED: 0.1}
     rows += [
@@ -51,7 +51,9 @@ def pairs(mining=0.60, seeds=0.60, copy=1.0, shuffled=0.01):
 def decided(numbers=None, alike=None, linear=0.004, recipes=None, others=OTHERS):
     numbers = numbers or models(others=others)
     recipes = recipes or dict.fromkeys(numbers, {"steps": 4000})
-    return study.Study.of(study.long(numbers), pairs() if alike is None else alike, NETWORKS, others, linear, recipes)
+    return study.VariantStudy.of(
+        study.long(numbers), pairs() if alike is None else alike, NETWORKS, others, linear, recipes
+    )
 
 
 def met(found):
@@ -130,7 +132,7 @@ def test_numbers_and_headline_are_finite():
     assert numbers[1] < numbers[0] < numbers[2]
     assert np.isfinite(list(found.numbers().values())).all()
     assert found.numbers()["consistency.seeds"] == pytest.approx(0.604)
-    accuracy = study.accuracy(found.table, 50)
+    accuracy = study.accuracy_rows(found.table, 50)
     assert set(accuracy["family"]) == {"test", "harder"} and set(accuracy["steps"]) == {0, 50}
 
 

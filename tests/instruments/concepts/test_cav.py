@@ -9,7 +9,7 @@ from ired.instruments.concepts.cav import METHODS
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_cav_is_of_length_1_and_grows_with_the_concept(method):
-    data = known_answers.planted(np.random.default_rng(0), 0.0, pairs=60)
+    data = known_answers.planted_concept(np.random.default_rng(0), 0.0, pairs=60)
     vector = cav.fit(method, data.h, data.z)
     assert np.linalg.norm(vector) == pytest.approx(1)
     assert vector @ data.concept > 0.5

@@ -26,7 +26,7 @@ def test_heads_have_their_exact_scores(references):
         (cav, "fit", lambda vector: np.roll(vector, 1), "primary CAV"),
         (cav, "random_cavs", lambda vectors: np.abs(vectors), "random labels"),
         (regions, "accuracies", lambda right: right | {"region": right["linear"]}, "region"),
-        (pairs, "matched", lambda rows: rows[np.argsort(rows[:, 0])] * 0 + [[0, 1]], "after it"),
+        (pairs, "matched_pairs", lambda rows: rows[np.argsort(rows[:, 0])] * 0 + [[0, 1]], "after it"),
     ],
     ids=["direction", "null", "region", "matching"],
 )

@@ -22,7 +22,9 @@ def test_a_study_of_a_network(network, shown):
     generator = torch.Generator().manual_seed(0)
     slopes = all_slopes(network, A[:30], y0[:30], landscapes=landscapes, layers=LAYERS, generator=generator)
     rng = np.random.default_rng(0)
-    concepts = study.study(network, A, y0, shown=pairs, layers=(INPUT, *LAYERS), slopes=slopes, random=39, rng=rng)
+    concepts = study.study_concepts(
+        network, A, y0, shown=pairs, layers=(INPUT, *LAYERS), slopes=slopes, random=39, rng=rng
+    )
     cells = len(CONCEPTS) * len(LAYERS) * len(landscapes)
     assert len(concepts.tcav) == 2 * cells and len(concepts.agreement) == cells
     assert len(concepts.confusion) == 2 * len(CONCEPTS) * cells
@@ -34,7 +36,7 @@ def test_a_study_of_a_network(network, shown):
 
     handed = concepts.handed_on()
     assert len(handed) == len(CONCEPTS) * len(LAYERS)
-    again = directions.unpack(*directions.pack(handed))
+    again = directions.unpack_directions(*directions.pack_directions(handed))
     assert all(d.source == "concept" and d.vector.norm() == pytest.approx(1) for d in again)
     assert {d.evidence for d in handed} == set(concepts.best()["auroc"])
     assert len(concepts.told_apart()) == len(handed)

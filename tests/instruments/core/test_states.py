@@ -40,7 +40,7 @@ def test_matrix_bases_are_orthonormal_and_complete(problems):
 
 
 def test_columns_are_tidy():
-    found = states.columns(
+    found = states.tidy_columns(
         {"landscape": [0, 4], "problem": range(3)},
         kappa=np.array([5.0, 6.0]),
         x=np.arange(6).reshape(2, 3),

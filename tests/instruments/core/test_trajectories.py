@@ -7,13 +7,13 @@ import torch
 
 from ired.instruments.core import states, trajectories
 from ired.model import problems
-from ired.model.sampling import Sampler, sample
+from ired.model.sampling import AnnealedSampler, sample
 
 
 def test_a_path_holds_every_step_and_ends_where_sampling_does(network):
     A = problems.draw(3, network.coordinates.n, 0.5, problems.generator(0, "paths"), torch.float64)
     start = states.noise(network, 3, generator=problems.generator(0, "start"), like=A)
-    sampler = Sampler(inner_steps=2)
+    sampler = AnnealedSampler(inner_steps=2)
     walked = trajectories.record(sampler, network, A, start)
     K = network.schedule.K
     assert walked.stage == ("start", *("denoise", "descend", "descend") * K)
@@ -42,9 +42,9 @@ def test_a_file_brings_back_what_was_written():
         return torch.full((2, 4), 0.5, dtype=torch.float64)
 
     found = trajectories.record(sampler, None, None, None)
-    tensors, note = trajectories.pack(found)
+    tensors, note = trajectories.pack_paths(found)
     assert tensors["states"].dtype == torch.float32
-    again = trajectories.unpack(tensors, note)
+    again = trajectories.unpack_paths(tensors, note)
     assert again.stage == ("start",) and again.landscape.tolist() == [1] and again.inner.tolist() == [0]
     torch.testing.assert_close(again.y, found.y, rtol=0, atol=0)
     torch.testing.assert_close(again.end, found.end, rtol=0, atol=0)

@@ -6,14 +6,14 @@ import torch
 from ired.instruments.core import states
 from ired.instruments.dictionaries import activations
 from ired.instruments.dictionaries.activations import BadActivations, Moments, Shards, ShardWriter
-from ired.model.sampling import Sampler
+from ired.model.sampling import AnnealedSampler
 
 
 @pytest.fixture
 def tokens(network, problems, generator):
     y0 = states.answers(network, problems)
     start = states.noise(network, len(problems), generator=torch.Generator().manual_seed(0), like=problems)
-    return activations.collect(network, problems, y0, Sampler(inner_steps=3), start, 2, generator, first=5)
+    return activations.collect(network, problems, y0, AnnealedSampler(inner_steps=3), start, 2, generator, first=5)
 
 
 def test_what_is_collected_equals_what_the_model_computes(network, problems, tokens):
@@ -124,7 +124,7 @@ def test_a_layer_that_does_not_exist_and_a_batch_too_large_are_named(generator):
 
 def test_shards_that_are_written_can_be_read(network, problems):
     """Three problems a shard: numbered on, drawn from one stream, with the moments of what is learned from."""
-    stored, sampler = {}, Sampler(inner_steps=3)
+    stored, sampler = {}, AnnealedSampler(inner_steps=3)
     writer = ShardWriter(stored.__setitem__, landscapes=10, source="run")
     for split, seed in zip(activations.SPLITS, (1, 2), strict=True):
         generator = torch.Generator().manual_seed(seed)

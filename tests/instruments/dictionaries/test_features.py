@@ -6,7 +6,7 @@ import torch
 
 from ired.instruments.core import states
 from ired.instruments.dictionaries import features
-from ired.instruments.dictionaries.sparse_autoencoder import DictionaryError, given
+from ired.instruments.dictionaries.sparse_autoencoder import DictionaryError, given_dictionary
 
 LAYER = "fc1"
 
@@ -31,7 +31,7 @@ class Layered:
 
 
 def identity(size, kind="all"):
-    return given(kind, torch.eye(size), torch.zeros(size), torch.ones(()), 5)
+    return given_dictionary(kind, torch.eye(size), torch.zeros(size), torch.ones(()), 5)
 
 
 def tokens_of(energy, A, generator, each=20):
@@ -60,7 +60,7 @@ def test_effects_on_an_energy_that_is_a_power_of_every_feature(power, ideal, pro
     energy = Layered(ideal, weights, power)
     at, _ = tokens_of(energy, problems, generator)
     dictionary, chosen = identity(size), torch.arange(size)
-    found = features.attribute(energy, LAYER, dictionary, at, chunk=7)
+    found = features.attribute_features(energy, LAYER, dictionary, at, chunk=7)
     exact = features.ablate(energy, LAYER, dictionary, at, chosen, chunk=13)
     h = energy.activations(at.A, at.y, at.k)[LAYER]
     expected = weights * h**power / ideal.schedule.sigma[at.k, None]
@@ -79,9 +79,11 @@ def test_effects_on_an_energy_that_is_a_power_of_every_feature(power, ideal, pro
 
 def test_the_difference_to_the_answer_is_what_counts(network, problems, generator):
     at, _ = tokens_of(network, problems, generator)
-    dictionary = given("largest", torch.randn(9, 32, generator=generator), torch.zeros(32), torch.ones(()), 5)
+    dictionary = given_dictionary(
+        "largest", torch.randn(9, 32, generator=generator), torch.zeros(32), torch.ones(()), 5
+    )
     same = features.Places(at.A, at.y, at.y, at.k, at.problem)
-    assert features.attribute(network, "fc2", dictionary, same).size.max() == 0
+    assert features.attribute_features(network, "fc2", dictionary, same).size.max() == 0
     assert features.ablate(network, "fc2", dictionary, same, torch.arange(9)).size.max() == 0
 
 
@@ -91,7 +93,7 @@ def test_effects_on_a_network_are_those_of_the_dictionary_put_into_it(layer, net
     network.requires_grad_(False)
     at, _ = tokens_of(network, problems, generator, each=4)
     weights = torch.randn(9, 32, generator=generator)
-    dictionary = given("largest", weights, torch.full((32,), 0.1), torch.tensor(0.7), 5)
+    dictionary = given_dictionary("largest", weights, torch.full((32,), 0.1), torch.tensor(0.7), 5)
     d = dictionary.to(at.y)
     expected, ablated, sigma = 0, 0, network.schedule.sigma[at.k]
     for sign, state in ((1, at.y), (-1, at.reference)):
@@ -105,7 +107,7 @@ def test_effects_on_a_network_are_those_of_the_dictionary_put_into_it(layer, net
             kept = torch.arange(9) != i
             gone = network.resume(layer, d.decode(f * kept) + error, at.A, at.k)
             ablated = ablated + sign * torch.outer(E - gone, (~kept).double()).detach()
-    found = features.attribute(network, layer, dictionary, at, chunk=5)
+    found = features.attribute_features(network, layer, dictionary, at, chunk=5)
     np.testing.assert_allclose(found.size, (expected / sigma[:, None]).abs().mean(0), rtol=1e-6)
     np.testing.assert_allclose(found.signed, (expected / sigma[:, None]).mean(0), rtol=1e-6)
     chosen = torch.tensor([7, 2, 4])
@@ -118,9 +120,9 @@ def test_effects_on_a_network_are_those_of_the_dictionary_put_into_it(layer, net
 
 def test_dead_features_are_not_compared(generator):
     size = np.array([0.0, 3, 0, 1, 2, 0.5])
-    found = features.Effects(size, size)
+    found = features.FeatureEffects(size, size)
     top, checked = features.shortlist(found, 2, 10, generator)
     assert top.tolist() == [1, 4] and checked[:2].tolist() == [1, 4]
     assert sorted(checked[2:]) == [3, 5]
     with pytest.raises(DictionaryError, match="2 of 6 features"):
-        features.shortlist(features.Effects(size * (size > 1), size), 2, 10, generator)
+        features.shortlist(features.FeatureEffects(size * (size > 1), size), 2, 10, generator)

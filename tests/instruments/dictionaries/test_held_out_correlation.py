@@ -19,7 +19,7 @@ def rng():
 def test_a_monotone_relation_has_rho_one_at_its_unit_and_property(rng):
     planted, properties = units(rng), plain(rng, "trace", "norm")
     planted.mean[:, 7] = -np.exp(properties[1].values)
-    found = property_correlation.correlate(planted, properties, rng, 50)
+    found = property_correlation.correlate_units(planted, properties, rng, 50)
     assert found.rho[7, 1] == pytest.approx(-1)
     assert np.abs(np.delete(found.rho, 7, 0)).max() < 0.5
     best = found.best().set_index("property")
@@ -38,7 +38,7 @@ def test_units_that_hardly_ever_fire_are_not_correlated(rng):
     x[:, 1] = 4.2
     x[top[: property_correlation.FEWEST - 1], 0] = 1
     x[top[: property_correlation.FEWEST], 2] = 1
-    found = property_correlation.correlate(Units("sae", x, x), properties, rng, 10)
+    found = property_correlation.correlate_units(Units("sae", x, x), properties, rng, 10)
     assert found.rho[:2].tolist() == [[0], [0]] and found.p[:2].tolist() == [[1], [1]]
     assert found.rho[2, 0] > 0.2
     assert np.isfinite(held_out_correlation.select([Units("sae", x[:, :2], x)], properties).draws).all()
@@ -51,7 +51,7 @@ def test_a_confounder_disappears_at_equal_landscape(rng):
     single = np.stack([np.sqrt(landscape + rng.random(count)), distance**2], 1)
     seen = Units("sae", single, single)
     properties = property_correlation.token_properties(distance, landscape, kind)
-    found = property_correlation.correlate(seen, properties, rng, 1)
+    found = property_correlation.correlate_units(seen, properties, rng, 1)
     at = {name: i for i, name in enumerate(found.properties)}
     assert abs(found.rho[0, at["error"]]) > 0.9
     for fixed in ("error at one landscape", "error at one landscape and kind"):
@@ -93,7 +93,7 @@ def test_selection_does_not_make_a_kind_win():
         sae, neuron = units(rng, "sae", 200, 80), units(rng, "neuron", 5, 80)
         picked = held_out_correlation.select([sae, neuron], prop, seed, resamples=200)
         wins += picked.ahead("sae", "neuron").low[0] > 0
-        best = [np.abs(property_correlation.correlate(u, prop, rng, 1).rho).max() for u in (sae, neuron)]
+        best = [np.abs(property_correlation.correlate_units(u, prop, rng, 1).rho).max() for u in (sae, neuron)]
         naive.append(best[0] - best[1])
     assert wins <= 5
     assert np.mean(naive) > 0.1
@@ -134,7 +134,7 @@ def test_tables_hold_every_test(rng):
         rng.random(P), rng.integers(0, 3, P), rng.integers(0, 2, P)
     )
     kinds = [units(rng, "sae", 9), units(rng, "neuron", 4)]
-    tables = [property_correlation.correlate(u, properties, rng, 5).table() for u in kinds]
+    tables = [property_correlation.correlate_units(u, properties, rng, 5).table() for u in kinds]
     assert [len(t) for t in tables] == [9 * 6, 4 * 6]
     row = tables[0].query("unit == 3 and property == 'landscape'").iloc[0]
     assert row.rho == pytest.approx(stats.spearmanr(kinds[0].single[:, 3], properties[2].values)[0])
@@ -154,9 +154,9 @@ def test_a_feature_beats_neurons_only_if_it_survives_and_is_not_confounded(rng):
     sae, neuron = units(rng, "sae", 9), units(rng, "neuron", 9)
     sae.mean[:, 2], sae.single[:, 5] = properties[0].values, landscape + rng.random(P)
     found = held_out_correlation.select([sae, neuron], properties, resamples=300).table()
-    tests = pandas.concat(property_correlation.correlate(u, properties, rng, 1).table() for u in (sae, neuron))
+    tests = pandas.concat(property_correlation.correlate_units(u, properties, rng, 1).table() for u in (sae, neuron))
     tests["p_adjusted"] = intervals.adjust(tests["p"])
-    table = held_out_correlation.decided(found, tests).query("kind == 'neuron'").set_index("property")
+    table = held_out_correlation.decided_units(found, tests).query("kind == 'neuron'").set_index("property")
     assert table["ahead_low"]["error"] > 0 and not table["beaten"]["error"]
     assert table["beaten"].to_dict() == {
         "trace": True,
@@ -167,7 +167,7 @@ def test_a_feature_beats_neurons_only_if_it_survives_and_is_not_confounded(rng):
         "error at one landscape and kind": False,
     }
     tests["p_adjusted"] = 0.06
-    assert not held_out_correlation.decided(found, tests)["beaten"].any()
+    assert not held_out_correlation.decided_units(found, tests)["beaten"].any()
 
 
 def test_layers_are_corrected_together_and_decided_one_by_one(rng):
@@ -180,11 +180,11 @@ def test_layers_are_corrected_together_and_decided_one_by_one(rng):
         for layer, kinds in (("fc1", [planted, neuron]), ("fc2", [units(rng), neuron]))
     ]
     inputs = held_out_correlation.predictability([units(rng, "input")], properties, resamples=10)
-    tables = held_out_correlation.tables(layers, inputs)
+    tables = held_out_correlation.correlation_tables(layers, inputs)
     tests = tables["correlations"]
     np.testing.assert_array_equal(tests["p_adjusted"], intervals.adjust(tests["p"]))
     assert len(tests) == 2 * 2 * 30 * 2 and set(tables["ridge"]["kind"]) == {"sae", "neuron", "untrained", "input"}
-    decisions = held_out_correlation.verdicts(tests, tables["selected"])
+    decisions = held_out_correlation.correlation_verdicts(tests, tables["selected"])
     assert decisions["some_feature_survives"] == (True, {"surviving": 1, "tests": 120})
     assert decisions["fc1_says_more_than_neurons"][0] and decisions["fc1_says_more_than_neurons"][1]["ahead"] > 0.5
     assert not decisions["fc2_says_more_than_neurons"][0]

@@ -10,7 +10,7 @@ from pandas import DataFrame, Series
 
 from ired.instruments.core import states
 from ired.instruments.dictionaries import figures_catalogue, interpretation
-from ired.instruments.dictionaries.sparse_autoencoder import given
+from ired.instruments.dictionaries.sparse_autoencoder import given_dictionary
 from tests.instruments.dictionaries.test_features import LAYER, Layered, tokens_of
 
 
@@ -106,7 +106,7 @@ def interpreted(network, generator):
     x = network.activations(at, columns["y"], columns["landscape"])["fc2"].float()
     mean, covariance = x.mean(0), torch.cov(x.T)
     weights = torch.randn(12, 32, generator=generator)
-    random = given("threshold", weights, mean, covariance.trace().sqrt())
+    random = given_dictionary("threshold", weights, mean, covariance.trace().sqrt())
     always = random.encoder_bias.clone()
     always[0] = 1e3
     dictionary = replace(random, encoder_bias=always)
@@ -121,7 +121,7 @@ def interpreted(network, generator):
         states.answers(network, problems),
         columns,
         properties,
-        interpretation.Sizes(4, 6, 100, 20, 3, 2),
+        interpretation.InterpretationSizes(4, 6, 100, 20, 3, 2),
         generator,
     )
     return found, columns, properties
@@ -154,7 +154,7 @@ def test_the_catalogue_is_one_page_that_needs_nothing_else(interpreted):
         "arrays": found.arrays(),
         "examples": DataFrame(found.top_examples(columns, properties)),
     }
-    page = figures_catalogue.page("A & B", [layer])
+    page = figures_catalogue.catalogue_page("A & B", [layer])
     assert "A &amp; B" in page and page.count("<article") == 4 and page.count("<img") == 12
     words = re.sub(r"base64,[^\"]*", "", page)
     assert "fires on every token" in words and not re.search(r"\bnan\b", words)
@@ -164,21 +164,21 @@ def test_the_catalogue_is_one_page_that_needs_nothing_else(interpreted):
     other = figures_catalogue.note("topk", found.summary(), swept, False)
     assert "not the operating point of P2-05, l1 with 64 features" in other and "none meets" in other
     layer["arrays"]["state"][:] = 0
-    assert figures_catalogue.page("x", [layer]).count("<img") == 8
+    assert figures_catalogue.catalogue_page("x", [layer]).count("<img") == 8
 
 
 def test_verdicts_are_the_weakest_layers_and_pages_hold_what_is_shown(interpreted):
     found, columns, properties = interpreted
     agreement = interpretation.weakest_agreement([found, found])
-    decided = interpretation.verdicts([found, found])
+    decided = interpretation.interpretation_verdicts([found, found])
     met, numbers = decided["attribution_agrees_with_ablation"]
     assert numbers == {"low": agreement.low} and met == (agreement.low > 0.8)
     assert decided["rules_hold_on_new_problems"][1]["mean"] == pytest.approx(found.aurocs().mean())
     assert decided["rules_beat_random_directions"][1]["mean"] == pytest.approx(found.beyond_null().mean())
     without = replace(found, rules=[replace(rule, auroc=None) for rule in found.rules])
-    assert interpretation.verdicts([without])["rules_hold_on_new_problems"] == (None, {})
+    assert interpretation.interpretation_verdicts([without])["rules_hold_on_new_problems"] == (None, {})
     page = found.page("fc2", Series(0.5, index=found.features[1:]), columns, properties)
     assert page["table"]["layer"].eq("fc2").all() and np.isnan(page["table"]["stability"][0])
     assert page["table"]["stability"][1:].eq(0.5).all() and set(page["arrays"]) == set(found.arrays())
-    effects = interpretation.effects({"fc1": found, "fc2": found})
+    effects = interpretation.checked_effects({"fc1": found, "fc2": found})
     assert effects["layer"].value_counts().to_dict() == {"fc1": 10, "fc2": 10}

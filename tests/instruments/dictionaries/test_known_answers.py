@@ -53,7 +53,7 @@ def spoiled(instrument, name, spoil, monkeypatch):
     [
         (Spliced, "_energy", lambda energy: 1.1 * energy, "splice"),
         (recovery, "centred", lambda energies: energies.relu(), "splice"),
-        (features, "attribute", lambda found: replace(found, size=1.1 * found.size), "features"),
+        (features, "attribute_features", lambda found: replace(found, size=1.1 * found.size), "features"),
         (rule_descriptions, "shuffled_auroc", lambda auroc: 1.0, "features"),
     ],
     ids=["splice", "gaps", "attribution", "shuffling"],
@@ -67,7 +67,7 @@ def test_a_broken_instrument_is_named(references, monkeypatch, instrument, name,
     "instrument, name, spoil, room",
     [
         (sparse_autoencoder, "matched_cosines", lambda cosines: cosines * 0.8, "dictionary"),
-        (property_correlation, "correlate", lambda found: replace(found, rho=found.rho * 0.5), "correlation"),
+        (property_correlation, "correlate_units", lambda found: replace(found, rho=found.rho * 0.5), "correlation"),
     ],
     ids=["matching", "rho"],
 )

@@ -28,7 +28,7 @@ def plain(rng, *names, problems=P):
 def test_rho_and_p_are_those_of_scipy(rng):
     x = np.round(rng.normal(size=(40, 5)), 1).clip(0)  # ties
     properties = plain(rng, "trace", problems=40)
-    found = property_correlation.correlate(Units("sae", x, x), properties, rng, 1)
+    found = property_correlation.correlate_units(Units("sae", x, x), properties, rng, 1)
     expected = [stats.spearmanr(column, properties[0].values) for column in x.T]
     np.testing.assert_allclose(found.rho[:, 0], [e.statistic for e in expected], atol=1e-12)
     np.testing.assert_allclose(found.p[:, 0], [e.pvalue for e in expected], atol=1e-12)
@@ -36,7 +36,7 @@ def test_rho_and_p_are_those_of_scipy(rng):
 
 def test_independent_data_give_what_chance_gives(rng):
     properties = plain(rng, *property_correlation.MATRIX)
-    found = property_correlation.correlate(units(rng, count=400), properties, rng, 200)
+    found = property_correlation.correlate_units(units(rng, count=400), properties, rng, 200)
     assert 0.03 < (found.p < 0.05).mean() < 0.07
     assert (intervals.adjust(found.p) < 0.05).sum() <= 1
     best = found.best()
@@ -48,7 +48,7 @@ def test_the_null_of_the_maximum_covers_the_largest_correlation():
     hits = []
     for seed in range(150):
         rng = np.random.default_rng(seed)
-        found = property_correlation.correlate(
+        found = property_correlation.correlate_units(
             units(rng, count=20, problems=30), plain(rng, "trace", problems=30), rng, 60
         ).best()
         hits.append(found["chance"][0] <= 0.05)
@@ -57,7 +57,7 @@ def test_the_null_of_the_maximum_covers_the_largest_correlation():
 
 def test_more_units_reach_higher_by_chance(rng):
     properties = plain(rng, "trace")
-    few, many = (property_correlation.correlate(units(rng, count=c), properties, rng, 100) for c in (5, 500))
+    few, many = (property_correlation.correlate_units(units(rng, count=c), properties, rng, 100) for c in (5, 500))
     assert many.best()["limit"][0] > few.best()["limit"][0] + 0.05
 
 
@@ -69,8 +69,8 @@ def test_copies_of_tokens_change_nothing(rng):
     for copies in (1, 5):
         who, h = np.repeat(problem, copies), x.repeat_interleave(copies, 0)
         token = property_correlation.one_token_each(who, rng)
-        seen = property_correlation.gather({"sae": torch.relu}, h.split(77 * 4), who, token, chunk=50)
-        p.append(property_correlation.correlate(seen[0], properties, rng, 1).p)
+        seen = property_correlation.gather_units({"sae": torch.relu}, h.split(77 * 4), who, token, chunk=50)
+        p.append(property_correlation.correlate_units(seen[0], properties, rng, 1).p)
     np.testing.assert_allclose(*p, atol=1e-12)
 
 
@@ -80,7 +80,7 @@ def test_units_are_gathered_from_shards(rng):
     token = property_correlation.one_token_each(problem, rng)
     assert problem[token].tolist() == list(range(5))
     encoders = {"sae": torch.relu, "neuron": lambda h: h}
-    sae, neuron = property_correlation.gather(encoders, x.split(12), problem, token, chunk=5)
+    sae, neuron = property_correlation.gather_units(encoders, x.split(12), problem, token, chunk=5)
     np.testing.assert_allclose(sae.mean, x.relu().view(5, 6, 3).mean(1))
     np.testing.assert_allclose(neuron.single, x[token])
     drawn = np.concatenate([property_correlation.one_token_each(problem, rng) % 6 for _ in range(300)])
@@ -93,7 +93,7 @@ def test_p_values_within_strata_are_right():
         rng = np.random.default_rng(seed)
         strata = rng.integers(0, 8, 60)
         prop = Property("error at one landscape", rng.normal(size=60) + strata, "token", strata)
-        found = property_correlation.correlate(units(rng, count=20, problems=60), [prop], rng, 1)
+        found = property_correlation.correlate_units(units(rng, count=20, problems=60), [prop], rng, 1)
         seen.append(found.p)
     assert 0.03 < (np.concatenate(seen) < 0.05).mean() < 0.07
 
@@ -107,13 +107,13 @@ def test_effective_rank_counts_equal_eigenvalues():
 def test_components_leave_out_rounding():
     basis = torch.linalg.qr(torch.randn(5, 5, dtype=torch.float64))[0]
     spread = torch.tensor([1e-12, 0.1, 3, 1e-15, 1.0], dtype=torch.float64)
-    found = property_correlation.components(basis * spread @ basis.mT)
+    found = property_correlation.principal_directions(basis * spread @ basis.mT)
     torch.testing.assert_close((found @ basis).abs(), torch.eye(5, dtype=torch.float64)[[2, 4, 1]])
 
 
 def test_properties_that_say_the_same_are_seen(rng):
     x = rng.normal(size=P)
     properties = property_correlation.problem_properties({"trace": x, "norm": np.exp(x), "other": -x})
-    table = property_correlation.between(properties).set_index(["first", "second"])["rho"]
+    table = property_correlation.property_correlations(properties).set_index(["first", "second"])["rho"]
     assert table["trace", "norm"] == pytest.approx(1)
     assert table["norm", "other"] == pytest.approx(-1)

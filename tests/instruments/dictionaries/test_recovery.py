@@ -30,7 +30,7 @@ def test_the_layers_own_activations_change_nothing(network, problems, at, layer)
 
 def test_a_constant_leaves_no_gap_and_no_score(network, problems, at):
     for value in (torch.zeros(32), torch.ones(32)):
-        seen = recovery.recovery(network, "fc2", patching.constant(value), problems, at)
+        seen = recovery.recovery(network, "fc2", patching.constant_replacement(value), problems, at)
         assert seen.share("gap") == pytest.approx(0, abs=1e-12)
         assert seen.share("score_of_constant") == 0
         np.testing.assert_allclose(seen.by_landscape("gap"), 0, atol=1e-12)

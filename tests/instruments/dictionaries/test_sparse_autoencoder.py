@@ -9,7 +9,7 @@ import torch
 from ired.instruments.core.random_directions import covariance_matched
 from ired.instruments.dictionaries import sparse_autoencoder as dictionaries, study
 from ired.instruments.dictionaries.sparse_autoencoder import Dictionary, DictionaryError
-from ired.instruments.dictionaries.training import DictionaryTrainer, Member, Plan, train
+from ired.instruments.dictionaries.training import DictionaryTrainer, Member, Plan, train_dictionaries
 
 ARCHITECTURES = dictionaries.ARCHITECTURES
 
@@ -49,14 +49,14 @@ def test_given_directions_rebuild_what_they_span():
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(500, 6, generator=generator) @ torch.randn(6, 6, generator=generator) + 3
     mean, covariance = x.mean(0), torch.cov(x.mT)
-    mean, scale = dictionaries.standardisation(mean, covariance)
+    mean, scale = dictionaries.activation_standardisation(mean, covariance)
     landscape, means = torch.zeros(500, dtype=torch.long), mean[None]
 
     def explained(d):
         return dictionaries.quality(d, [x], landscape, means).explained
 
     assert explained(dictionaries.neurons(mean, scale, 6)) == pytest.approx(1)
-    found = dictionaries.principal(covariance, mean, scale, 2)
+    found = dictionaries.pca_dictionaries(covariance, mean, scale, 2)
     values = torch.linalg.eigvalsh(covariance).flip(0)
     expected = (values[:2].sum() / values.sum()).item()
     assert explained(found["pca, first"]) == pytest.approx(expected, abs=1e-4)
@@ -67,7 +67,7 @@ def test_given_directions_rebuild_what_they_span():
     leading = torch.linalg.eigh(covariance.double()).eigenvectors[:, -1]
     assert (leading @ shape @ leading) > 2 / 6
     with pytest.raises(DictionaryError, match="do not vary"):
-        dictionaries.standardisation(mean, torch.zeros(6, 6))
+        dictionaries.activation_standardisation(mean, torch.zeros(6, 6))
 
 
 @pytest.mark.parametrize(("kind", "k"), [("relu", 0), ("threshold", 0), ("topk", 1), ("largest", 1), ("all", 0)])
@@ -80,7 +80,7 @@ def test_decoding_what_fires_is_decoding_all(kind, k):
 
 def test_a_constant_is_what_it_says():
     mean, value = torch.tensor([1.0, 2.0]), torch.tensor([0.5, -3.0])
-    one = study.constant(value, mean, torch.tensor(2.0))
+    one = study.constant_dictionary(value, mean, torch.tensor(2.0))
     torch.testing.assert_close(one(torch.randn(5, 2)), value.expand(5, 2))
     assert not one.encode(torch.randn(5, 2)).any()
 
@@ -93,9 +93,9 @@ def test_a_dictionary_survives_its_packing():
     with pytest.raises(DictionaryError, match="no dictionary 'two'"):
         Dictionary.unpack("two", tensors, note)
     chosen = {"layer": "fc1", "primary": "one", "source": "a run"}
-    assert dictionaries.studied(chosen, (tensors, note), "a run").k == 1
+    assert dictionaries.chosen_dictionary(chosen, (tensors, note), "a run").k == 1
     with pytest.raises(DictionaryError, match="of the model of run a run, not of another"):
-        dictionaries.studied(chosen, (tensors, note), "another")
+        dictionaries.chosen_dictionary(chosen, (tensors, note), "another")
 
 
 def test_matching_finds_a_permutation_and_chance_is_known():
@@ -104,11 +104,11 @@ def test_matching_finds_a_permutation_and_chance_is_known():
     order = torch.randperm(40, generator=generator)
     np.testing.assert_allclose(dictionaries.matched_cosines(D, D[order]), 1)
     np.testing.assert_allclose(dictionaries.matched_cosines(D, D[order[:25]]), 1)
-    seen = dictionaries.stability([D, D[order], D], torch.eye(30), generator)
+    seen = dictionaries.dictionary_stability([D, D[order], D], torch.eye(30), generator)
     assert seen.cosine.estimate == pytest.approx(1)
     assert seen.null < 0.6 and abs(seen.null - seen.isotropic) < 0.03
     steep = torch.diag(torch.logspace(0, -4, 30))
-    assert dictionaries.stability([D, D], steep, generator).null > seen.null + 0.2
+    assert dictionaries.dictionary_stability([D, D], steep, generator).null > seen.null + 0.2
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -191,9 +191,9 @@ def test_a_planted_dictionary_is_recovered_at_the_right_sparsity_and_not_at_a_wr
     generator = torch.Generator().manual_seed(0)
     D, batches = planted(generator)
     x = torch.cat([next(batches) for _ in range(8)])
-    mean, scale = dictionaries.standardisation(x.mean(0), torch.cov(x.mT))
+    mean, scale = dictionaries.activation_standardisation(x.mean(0), torch.cov(x.mT))
     members = [*(Member(a, 128, 3) for a in ARCHITECTURES), Member("topk", 128, 128)]
-    found, curve = train(members, Plan(500, rate=4e-3), batches, mean, scale)
+    found, curve = train_dictionaries(members, Plan(500, rate=4e-3), batches, mean, scale)
     cosine, sure, explained = [], [], []
     for member, learned in found.items():
         seen = dictionaries.quality(learned, [x], torch.zeros(len(x), dtype=torch.long), mean[None])
@@ -217,7 +217,7 @@ def test_dead_features_are_revived():
     generator = torch.Generator().manual_seed(0)
     _, batches = planted(generator)
     x = next(batches)
-    mean, scale = dictionaries.standardisation(x.mean(0), torch.cov(x.mT))
+    mean, scale = dictionaries.activation_standardisation(x.mean(0), torch.cov(x.mT))
     dead = {}
     for auxiliary in (0.0, 1 / 32):
         plan = Plan(500, rate=1e-2, auxiliary=auxiliary, patience=10)
@@ -234,11 +234,11 @@ def test_members_trained_together_are_those_trained_alone():
     generator = torch.Generator().manual_seed(0)
     _, batches = planted(generator)
     data = [next(batches) for _ in range(21)]
-    mean, scale = dictionaries.standardisation(data[0].mean(0), torch.cov(data[0].mT))
+    mean, scale = dictionaries.activation_standardisation(data[0].mean(0), torch.cov(data[0].mT))
     members = [Member(a, 32 + 8 * i, 3, seed=i) for i, a in enumerate(ARCHITECTURES)]
-    together, _ = train(members, Plan(20), iter(data), mean, scale)
+    together, _ = train_dictionaries(members, Plan(20), iter(data), mean, scale)
     for member in members:
-        alone, _ = train([member], Plan(20), iter(data), mean, scale)
+        alone, _ = train_dictionaries([member], Plan(20), iter(data), mean, scale)
         pairs = zip(together[member].pack("")[0].values(), alone[member].pack("")[0].values(), strict=True)
         for ours, theirs in pairs:
             torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
@@ -265,10 +265,10 @@ def test_an_interrupted_training_ends_as_an_undisturbed_one():
     generator = torch.Generator().manual_seed(0)
     _, batches = planted(generator)
     data = [next(batches) for _ in range(31)]
-    mean, scale = dictionaries.standardisation(data[0].mean(0), torch.cov(data[0].mT))
+    mean, scale = dictionaries.activation_standardisation(data[0].mean(0), torch.cov(data[0].mT))
     members = [Member(a, 40, 3, seed=i) for i, a in enumerate(ARCHITECTURES)]
     plan = Plan(30, patience=5)
-    whole, curve = train(members, plan, iter(data), mean, scale, every=4)
+    whole, curve = train_dictionaries(members, plan, iter(data), mean, scale, every=4)
     kept, made = Kept(), []
 
     def stop(steps):
@@ -277,10 +277,12 @@ def test_an_interrupted_training_ends_as_an_undisturbed_one():
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(members, plan, iter(data), mean, scale, on_step=stop, every=4, checkpoint=kept)
+        train_dictionaries(members, plan, iter(data), mean, scale, on_step=stop, every=4, checkpoint=kept)
     assert kept.found[1]["step"] == 13
     made = []
-    again, resumed = train(members, plan, iter(data), mean, scale, on_step=made.append, every=4, checkpoint=kept)
+    again, resumed = train_dictionaries(
+        members, plan, iter(data), mean, scale, on_step=made.append, every=4, checkpoint=kept
+    )
     assert made == [13, *[1] * 17] and resumed == curve
     for member in members:
         for ours, theirs in zip(again[member].pack("")[0].values(), whole[member].pack("")[0].values(), strict=True):
@@ -291,9 +293,9 @@ def test_a_frozen_decoder_stays_and_wrong_members_are_named():
     generator = torch.Generator().manual_seed(0)
     D, batches = planted(generator)
     x = next(batches)
-    mean, scale = dictionaries.standardisation(x.mean(0), torch.cov(x.mT))
+    mean, scale = dictionaries.activation_standardisation(x.mean(0), torch.cov(x.mT))
     member = Member("topk", 96, 3, frozen=True)
-    found, _ = train([member], Plan(5), batches, mean, scale, {member: D})
+    found, _ = train_dictionaries([member], Plan(5), batches, mean, scale, {member: D})
     torch.testing.assert_close(found[member].decoder, D)
     assert not torch.equal(found[member].encoder, D)
     with pytest.raises(ValueError, match="unknown architecture 'sparse'"):

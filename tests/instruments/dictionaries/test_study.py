@@ -8,7 +8,7 @@ from pandas import DataFrame
 from ired.instruments.core import states
 from ired.instruments.dictionaries import sparse_autoencoder, study
 from ired.instruments.dictionaries.activations import Moments, Shards
-from ired.instruments.dictionaries.study import Bench, operating_point
+from ired.instruments.dictionaries.study import DictionaryBench, operating_point
 from ired.instruments.dictionaries.training import Plan
 from ired.model.sampling import SamplingConfig, sample
 
@@ -37,7 +37,7 @@ def bench(network, problems, generator):
         return (found - y0).pow(2).mean(1)
 
     own = {f"fc2.{name}": getattr(moments, name) for name in ("mean", "covariance", "means")}
-    return Bench.of(network, "fc2", Shards(index, kept.__getitem__), own, A, y0, answer, 0)
+    return DictionaryBench.of(network, "fc2", Shards(index, kept.__getitem__), own, A, y0, answer, 0)
 
 
 def test_everything_kept_is_the_network_and_nothing_kept_the_floor(bench):
@@ -45,11 +45,11 @@ def test_everything_kept_is_the_network_and_nothing_kept_the_floor(bench):
     judged = bench.judge(
         {
             "all": sparse_autoencoder.neurons(mean, scale, 32),
-            "mean": study.constant(mean, mean, scale),
-            "zero": study.constant(0 * mean, mean, scale),
+            "mean": study.constant_dictionary(mean, mean, scale),
+            "zero": study.constant_dictionary(0 * mean, mean, scale),
         }
     )
-    rows = study.table(judged).set_index("name")
+    rows = study.dictionary_table(judged).set_index("name")
     own = bench.answer(bench.energy).mean().item()
     assert rows.loc["all", "mse"] == pytest.approx(own, rel=1e-3)
     for what in ("explained", "gap", "score", "through", "score_of_constant"):
@@ -65,7 +65,7 @@ def test_everything_kept_is_the_network_and_nothing_kept_the_floor(bench):
 
 
 def test_a_study_holds_all_it_promises(bench):
-    found = study.study(bench, "batchtopk", 48, 6, 2, Plan(30, rate=1e-2), 64, lambda n: None)
+    found = study.study_dictionaries(bench, "batchtopk", 48, 6, 2, Plan(30, rate=1e-2), 64, lambda n: None)
     assert found.chosen == {
         "layer": "fc2",
         "primary": "batchtopk-48-l0_6-seed0",
@@ -100,12 +100,12 @@ def test_a_features_stability_is_its_own(bench):
     mean, scale = bench.standard
     generator = torch.Generator().manual_seed(0)
     D = torch.randn(20, 32, generator=generator)
-    one = sparse_autoencoder.given("topk", D, mean, scale, 3)
-    other = sparse_autoencoder.given("topk", D[torch.randperm(20, generator=generator)], mean, scale, 3)
+    one = sparse_autoencoder.given_dictionary("topk", D, mean, scale, 3)
+    other = sparse_autoencoder.given_dictionary("topk", D[torch.randperm(20, generator=generator)], mean, scale, 3)
     np.testing.assert_allclose(study.feature_stability(one, [other, other]), 1, atol=1e-6)
     changed = D.clone()
     changed[4] = torch.randn(32, generator=generator)
-    seen = study.feature_stability(one, [sparse_autoencoder.given("topk", changed, mean, scale, 3)])
+    seen = study.feature_stability(one, [sparse_autoencoder.given_dictionary("topk", changed, mean, scale, 3)])
     assert seen[4] < 0.6 and np.delete(seen, 4).min() > 0.999
 
 

@@ -51,7 +51,7 @@ def skew(generator, *shape):
 def test_changed_eigenvalues_are_all_eigenvalue_part(truth, generator):
     frame = Frame.of(truth)
     delta = torch.randn(3, 4, generator=generator, dtype=torch.float64)
-    parts = eigen_split.split(frame, (frame.vectors * delta[:, None, :]) @ frame.vectors.mT)
+    parts = eigen_split.eigen_parts(frame, (frame.vectors * delta[:, None, :]) @ frame.vectors.mT)
     assert torch.allclose(parts.share, torch.ones(3, dtype=torch.float64), atol=1e-12)
     assert torch.allclose(parts.eigenvalue, delta.pow(2).sum(-1))
     assert parts.antisymmetric.max() < 1e-25
@@ -62,7 +62,7 @@ def test_small_rotations_are_eigenvector_part_with_their_angles(truth, generator
     errors = []
     for t in (1e-3, 1e-4):
         D = turn(truth, frame, t * Omega) - truth
-        share = eigen_split.split(frame, D).share.max().item()
+        share = eigen_split.eigen_parts(frame, D).share.max().item()
         wrong = (eigen_split.angles(frame, D) / t - Omega).abs().max().item()
         errors.append((share, wrong))
     assert errors[0][0] < 1e-4 and errors[0][1] < 1e-2
@@ -74,7 +74,7 @@ def test_small_rotations_are_eigenvector_part_with_their_angles(truth, generator
 def test_antisymmetric_deviations_are_a_part_of_their_own(truth, generator):
     frame, K = Frame.of(truth), skew(generator, 3, 4, 4)
     D = torch.randn(5, 3, 4, 4, generator=generator, dtype=torch.float64)
-    alone, parts = eigen_split.split(frame, K), eigen_split.split(frame, D)
+    alone, parts = eigen_split.eigen_parts(frame, K), eigen_split.eigen_parts(frame, D)
     assert torch.allclose(alone.antisymmetric, K.pow(2).sum((-2, -1)))
     assert alone.symmetric.max() < 1e-25
     assert parts.share.shape == (5, 3)
@@ -90,8 +90,8 @@ def test_some_problems_of_a_frame(truth):
 
 def test_nothing_has_no_share(truth):
     frame = Frame.of(truth)
-    assert eigen_split.split(frame, 0 * truth).share.isnan().all()
-    assert np.isnan(eigen_split.split(frame, 0 * truth).array().share).all()
+    assert eigen_split.eigen_parts(frame, 0 * truth).share.isnan().all()
+    assert np.isnan(eigen_split.eigen_parts(frame, 0 * truth).array().share).all()
 
 
 def test_what_is_inside_an_eigenspace_is_eigenvalue_part(degenerate, generator):
@@ -103,12 +103,12 @@ def test_what_is_inside_an_eigenspace_is_eigenvalue_part(degenerate, generator):
     block = torch.zeros(3, 4, 4, dtype=torch.float64)
     block[:, 1:3, 1:3] = torch.tensor([[1.0, 2.0], [2.0, -1.0]])
     D = frame.vectors @ block @ frame.vectors.mT
-    parts = eigen_split.split(frame, D)
+    parts = eigen_split.eigen_parts(frame, D)
     assert torch.allclose(parts.eigenvalue, torch.full((3,), 10.0, dtype=torch.float64))
     assert parts.eigenvector.max() < 1e-25
     assert eigen_split.angles(frame, D).abs().max() < 1e-14
     # Without the group it would have been rotations by huge angles.
-    assert eigen_split.split(Frame.of(degenerate, tolerance=-1.0), D).share.max() < 0.999
+    assert eigen_split.eigen_parts(Frame.of(degenerate, tolerance=-1.0), D).share.max() < 0.999
 
 
 def test_nearly_equal_eigenvalues_are_joined_at_the_tolerance(generator):
@@ -122,7 +122,7 @@ def test_isotropic_noise_has_the_share_of_its_dimensions(values, level, generato
     frame = Frame.of(matrices(values, orthogonal(generator, 1, 4, 4)))
     assert frame.isotropic.item() == pytest.approx(level)
     G = torch.randn(20000, 1, 4, 4, generator=generator, dtype=torch.float64)
-    parts = eigen_split.split(frame, (G + G.mT) / 2)
+    parts = eigen_split.eigen_parts(frame, (G + G.mT) / 2)
     drawn = parts.eigenvalue.sum() / parts.symmetric.sum()
     assert drawn.item() == pytest.approx(level, abs=0.01)
     by_basis = (parts.random * parts.symmetric).sum() / parts.symmetric.sum()
@@ -134,14 +134,14 @@ def test_share_in_random_eigenbases(values, generator):
     D = torch.randn(4, 4, generator=generator, dtype=torch.float64)
     D = D + D.mT + 2 * torch.eye(4, dtype=torch.float64)
     frame = Frame.of(matrices(values, orthogonal(generator, 20000, 4, 4)))
-    parts = eigen_split.split(frame, D.expand(20000, 4, 4))
+    parts = eigen_split.eigen_parts(frame, D.expand(20000, 4, 4))
     assert parts.share.mean().item() == pytest.approx(parts.random[0].item(), abs=0.01)
     assert torch.allclose(parts.random, parts.random[0])
 
 
 def test_a_multiple_of_one_is_all_eigenvalue_part_in_every_basis(truth):
     frame = Frame.of(truth)
-    parts = eigen_split.split(frame, torch.eye(4, dtype=torch.float64).expand(3, 4, 4))
+    parts = eigen_split.eigen_parts(frame, torch.eye(4, dtype=torch.float64).expand(3, 4, 4))
     assert torch.allclose(parts.share, torch.ones(3, dtype=torch.float64))
     assert torch.allclose(parts.random, torch.ones(3, dtype=torch.float64))
 
@@ -165,7 +165,7 @@ def test_bad_matrices_are_named(truth):
     broken = truth.clone()
     broken[2, 0, 0] = math.nan
     with pytest.raises(ValueError, match=r"deviation \[2\] is not finite"):
-        eigen_split.split(Frame.of(truth), broken)
+        eigen_split.eigen_parts(Frame.of(truth), broken)
 
 
 # Over landscapes and steps
@@ -180,8 +180,8 @@ def place(ideal, problems):
 
 def test_the_ideal_gradient_is_noise_and_has_no_error(ideal, problems, place, generator):
     frame, y0 = place
-    score = eigen_split.of_energy(ideal, problems)
-    found = eigen_split.at_noise(ideal, score, frame, y0, [0, 9], 400, generator)
+    score = eigen_split.score_of_energy(ideal, problems)
+    found = eigen_split.parts_at_noise(ideal, score, frame, y0, [0, 9], 400, generator)
     gradient, isotropic = found["gradient"], states.array(frame.isotropic).mean()
     assert gradient.share.mean() == pytest.approx(isotropic, abs=0.01)
     assert gradient.share.shape == (2, 6)
@@ -194,23 +194,23 @@ def test_the_ideal_gradient_is_noise_and_has_no_error(ideal, problems, place, ge
 def test_an_estimate_errs_as_the_score_does_until_it_is_clipped(network, problems, generator):
     y0 = states.answers(network, problems)
     frame = Frame.of(torch.linalg.inv(problems))
-    score = eigen_split.of_energy(network, problems)
-    found = eigen_split.at_noise(network, score, frame, y0, [3, 9], 4, generator)
+    score = eigen_split.score_of_energy(network, problems)
+    found = eigen_split.parts_at_noise(network, score, frame, y0, [3, 9], 4, generator)
     assert np.allclose(found["score error"].share, found["estimate"].share)
     k, c = 3, network.coordinates
     factor = (c.scale * states.sigma(network, k)) ** 2 / network.schedule.alpha_bar[k].item()
     assert np.allclose(found["estimate"].total[0], factor * found["score error"].total[0])
-    clipped = eigen_split.at_noise(network, score, frame, y0, [3, 9], 4, generator, clip=1.0)
+    clipped = eigen_split.parts_at_noise(network, score, frame, y0, [3, 9], 4, generator, clip=1.0)
     assert clipped["estimate"].total[1].max() < found["estimate"].total[1].min()
 
 
 def test_one_who_takes_wrong_answers_errs_by_them(ideal, problems, place, generator):
     frame, y0 = place
     wrong = torch.randn(y0.shape, generator=generator, dtype=torch.float64)
-    score = eigen_split.of_answers(ideal, y0 + ideal.coordinates.project(wrong))
-    found = eigen_split.at_noise(ideal, score, frame, y0, [2], 3, generator)
+    score = eigen_split.score_of_answers(ideal, y0 + ideal.coordinates.project(wrong))
+    found = eigen_split.parts_at_noise(ideal, score, frame, y0, [2], 3, generator)
     D = ideal.coordinates.project(wrong).unflatten(-1, (4, 4))
-    want = eigen_split.split(frame, D)
+    want = eigen_split.eigen_parts(frame, D)
     assert np.allclose(found["score error"].share[0], want.share)
     assert np.allclose(found["estimate"].total[0], ideal.coordinates.scale**2 * want.total)
 
@@ -218,7 +218,7 @@ def test_one_who_takes_wrong_answers_errs_by_them(ideal, problems, place, genera
 def test_the_blind_score_is_the_best_multiple(generator):
     y = torch.randn(3, 5, 4, generator=generator, dtype=torch.float64)
     epsilon = 0.5 * y + torch.randn(3, 5, 4, generator=generator, dtype=torch.float64)
-    best = eigen_split.blind(y, 0, epsilon)
+    best = eigen_split.blind_multiple(y, 0, epsilon)
     for factor in (0.99, 1.01):
         assert (best - epsilon).norm() < (factor * best - epsilon).norm()
 
@@ -228,7 +228,7 @@ def test_the_ideal_gradient_at_sampled_states_is_their_displacement(ideal, probl
     y = torch.stack([states.noised(ideal, y0, k, 1, generator, 0.5)[0][:, 0] for k in (4, 0)])
     found = eigen_split.aim(ideal, problems, frame, y0, y, [4, 0])
     away = torch.stack([y[s] - states.centre(ideal, y0, k) for s, k in enumerate((4, 0))])
-    want = eigen_split.split(frame, away.unflatten(-1, (4, 4)))
+    want = eigen_split.eigen_parts(frame, away.unflatten(-1, (4, 4)))
     assert np.allclose(found.gradient.share, want.share)
     assert np.allclose(found.cosine_eigenvalue, 1) and np.allclose(found.cosine_eigenvector, 1)
 
@@ -237,7 +237,7 @@ def test_steps_stand_in_their_order(truth, generator):
     frame = Frame.of(truth)
     shift = torch.eye(4, dtype=torch.float64)
     K = frame.vectors @ skew(generator, 3, 4, 4).abs() @ frame.vectors.mT
-    found = eigen_split.over_steps([truth + 2 * shift, truth + shift + K, truth], frame, truth)
+    found = eigen_split.parts_over_steps([truth + 2 * shift, truth + shift + K, truth], frame, truth)
     assert found.share.shape == (3, 3)
     assert np.allclose(found.eigenvalue, [[16] * 3, [4] * 3, [0] * 3])
     assert np.allclose(found.eigenvector[1], states.array(K.pow(2).sum((-2, -1))))
@@ -258,7 +258,7 @@ def test_when_a_part_has_fallen():
 
 def test_curves_leave_out_what_is_not_defined():
     values = np.array([[1.0, 3.0, np.nan], [np.nan, np.nan, 2.0]])
-    (row,) = eigen_split.curves({"share": values}, {"step": [4, 5], "landscape": [1, 0]}, who="trained")
+    (row,) = eigen_split.mean_curves({"share": values}, {"step": [4, 5], "landscape": [1, 0]}, who="trained")
     assert (row["who"], row["step"], row["landscape"], row["measure"]) == ("trained", 4, 1, "share")
     assert (row["mean"], row["units"]) == (2, 2) and row["low"] < 1
 
@@ -299,7 +299,7 @@ def test_hybrids_agree_with_first_order_where_errors_are_small(name, request, ge
     Y = request.getfixturevalue(name)
     frame = Frame.of(Y)
     G = 1e-5 * torch.randn(3, 4, 4, generator=generator, dtype=torch.float64)
-    parts = eigen_split.split(frame, G).array()
+    parts = eigen_split.eigen_parts(frame, G).array()
     seen = eigen_exchange.swap(frame, Y, Y + G)
     assert seen.values_error == pytest.approx(parts.eigenvalue, rel=1e-3)
     assert seen.vectors_error == pytest.approx(parts.eigenvector, rel=1e-3)
@@ -324,7 +324,7 @@ def test_alignment_by_chance_and_with_the_best_assignment(degenerate, truth, gen
     assert eigen_exchange.chance_alignment(grouped)[0].tolist() == [0.25, 0.5, 0.5, 0.25]
     vectors = orthogonal(generator, 3, 4, 4)
     angles = eigen_exchange.principal_angles(grouped.vectors[..., 1:3], vectors[..., 1:3])
-    found = eigen_exchange.alignment(grouped, vectors)
+    found = eigen_exchange.eigenvector_alignment(grouped, vectors)
     assert torch.allclose(found[:, 1], angles.cos().pow(2).mean(-1))
     assert torch.allclose(found[:, 1], found[:, 2])
 
@@ -356,6 +356,6 @@ def test_eigenvalues_without_the_problem():
 
 
 def test_swaps_over_steps(truth):
-    found = eigen_exchange.over_steps(Frame.of(truth), truth, [2 * truth, truth])
+    found = eigen_exchange.swap_over_steps(Frame.of(truth), truth, [2 * truth, truth])
     assert found.error.shape == (2, 3) and found.relative.shape == (2, 3, 4)
     assert np.allclose(found.relative[0], 1) and np.allclose(found.relative[1], 0)

@@ -43,7 +43,7 @@ def test_a_broken_instrument_is_named(references, monkeypatch):
     [
         (eigen_split, "angles", lambda theta: theta.mT, "eigenparts"),
         (eigen_exchange, "swap", lambda s: replace(s, vectors_error=s.values_error), "eigenswap"),
-        (eigen_exchange, "alignment", lambda squares: squares.sqrt(), "eigenswap"),
+        (eigen_exchange, "eigenvector_alignment", lambda squares: squares.sqrt(), "eigenswap"),
         (eigen_exchange, "principal_angles", lambda theta: theta.sin(), "eigenswap"),
     ],
     ids=["angles", "swap", "alignment", "principal"],
@@ -55,7 +55,7 @@ def test_a_broken_instrument_is_named_on_planted_data(monkeypatch, instrument, n
 
 
 def test_a_wrong_split_is_found(monkeypatch):
-    spoiled(eigen_split, "split", lambda p: replace(p, eigenvalue=1.1 * p.eigenvalue), monkeypatch)
+    spoiled(eigen_split, "eigen_parts", lambda p: replace(p, eigenvalue=1.1 * p.eigenvalue), monkeypatch)
     checks = known_answers.check_planted_eigenparts(model_problems.generator(0, "planted"))
     assert "eigenparts" in missed(checks)
 

@@ -9,7 +9,7 @@ import torch
 from ired.instruments.core import states
 from ired.instruments.eigen_decomposition import eigen_exchange, eigen_split, study
 from ired.instruments.eigen_decomposition.eigen_split import Frame
-from ired.instruments.eigen_decomposition.known_answers import planted, rotated
+from ired.instruments.eigen_decomposition.known_answers import planted_spectrum, rotated
 from ired.instruments.eigen_decomposition.study import Walk
 
 VALUES = (1.0, 2.0, 4.0, 7.0)
@@ -17,7 +17,7 @@ VALUES = (1.0, 2.0, 4.0, 7.0)
 
 @pytest.fixture
 def truth(generator):
-    return planted(VALUES, 8, generator)
+    return planted_spectrum(VALUES, 8, generator)
 
 
 def decaying(truth, frame, generator, eigenvalue, eigenvector):
@@ -40,8 +40,8 @@ def test_parts_are_counted_by_their_dimensions(truth):
 
 def test_scores_are_compared_at_the_same_points(network, problems, generator):
     y0, frame = states.answers(network, problems), Frame.of(torch.linalg.inv(problems))
-    score = eigen_split.of_energy(network, problems)
-    table, means = study.scores(network, {"a": score, "b": score}, frame, y0, 2, generator, 6.0)
+    score = eigen_split.score_of_energy(network, problems)
+    table, means = study.score_parts(network, {"a": score, "b": score}, frame, y0, 2, generator, 6.0)
     a, b = (table[table["energy"] == name]["share"].to_numpy() for name in "ab")
     assert np.array_equal(a, b) and len(a) == 3 * 10 * 6
     assert set(means["measure"]) == {"share", "random", "odd", "eigenvalue", "eigenvector"}
@@ -74,7 +74,7 @@ def test_walks_as_tables(truth, generator):
     found = SimpleNamespace(
         gradient=walk.parts, cosine_eigenvalue=np.ones((12, 8)), cosine_eigenvector=np.zeros((12, 8))
     )
-    curves = study.curves({"trained": walk}, {"trained": found}, [9] * 6 + [8] * 6)
+    curves = study.walk_curves({"trained": walk}, {"trained": found}, [9] * 6 + [8] * 6)
     assert set(curves["who"]) == {"trained", "gradient trained"}
     last = curves[(curves["measure"] == "spectrum") & (curves["step"] == 11)].iloc[0]
     assert last["landscape"] == 8
@@ -99,15 +99,15 @@ def test_final_answers_and_their_chance(truth, generator):
     sizes = found.ranks[(found.ranks["who"] == "scaled") & (found.ranks["measure"] == "relative")]
     assert sizes["mean"].to_numpy() == pytest.approx(0.1)
     assert found.profiles["scaled"].diagonal() == pytest.approx(np.square(VALUES) / 70)
-    numbers = study.means(found)
+    numbers = study.eigen_metrics(found)
     assert numbers["scaled.share"] == pytest.approx(1)
     assert {"condition.trained.share", "condition.trained.share.low"} <= set(numbers)
 
 
 def test_tolerances_join_eigenvalues(generator):
-    Y = planted((1.0, 1.001, 4.0, 7.0), 6, generator)
+    Y = planted_spectrum((1.0, 1.001, 4.0, 7.0), 6, generator)
     G = torch.randn(6, 4, 4, generator=generator, dtype=torch.float64)
-    table = study.joined(G + G.mT, Y, (1e-8, 1e-2))
+    table = study.shares_by_tolerance(G + G.mT, Y, (1e-8, 1e-2))
     assert table["grouped"].tolist() == [0, 1]
     assert table["isotropic"].to_numpy() == pytest.approx([0.4, 0.5])
     assert table["share"][1] > table["share"][0]
@@ -129,7 +129,7 @@ def test_verdicts_of_a_planted_study(truth, generator):
             for p in range(8)
         ]
     )
-    found = study.verdicts(walk, table, noised)
+    found = study.eigen_verdicts(walk, table, noised)
     met = {name for name, (yes, _) in found.items() if yes}
     # The spectrum's halving is not asked here: its errors are small from the first step.
     assert met == {

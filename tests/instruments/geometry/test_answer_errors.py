@@ -54,17 +54,17 @@ def test_zero_has_no_departure_that_is_not_a_number():
 
 def test_noise_is_as_large_as_the_error(answers, epsilon):
     M = answers + 0.3 * epsilon[0]
-    noise = answer_errors.matched(answers, M, epsilon)
+    noise = answer_errors.matched_noise(answers, M, epsilon)
     sizes = (noise - answers).flatten(-2).norm(dim=-1)
     torch.testing.assert_close(sizes, (M - answers).flatten(-2).norm(dim=-1).expand(3, -1))
-    torch.testing.assert_close(answer_errors.matched(answers, M, epsilon[0]), M)
+    torch.testing.assert_close(answer_errors.matched_noise(answers, M, epsilon[0]), M)
 
 
 def test_distances_are_the_metrics_and_infinite_outside(answers):
     M = answers.clone()
     M[2] = -M[2]
     M[4] += torch.ones(4, 4, dtype=M.dtype).triu(1) - torch.ones(4, 4, dtype=M.dtype).tril(-1)
-    away = answer_errors.distances(M, answers.roll(1, 0))
+    away = answer_errors.spd_distances(M, answers.roll(1, 0))
     inside = [0, 1, 3, 4, 5]
     for name, metric in METRICS.items():
         expected = metric.distance(answers.roll(1, 0)[inside], answers[inside])
@@ -73,13 +73,13 @@ def test_distances_are_the_metrics_and_infinite_outside(answers):
 
 
 def test_all_outside_have_no_distance(answers):
-    away = answer_errors.distances(-answers, answers)
+    away = answer_errors.spd_distances(-answers, answers)
     assert np.isinf(away["affine-invariant"]).all() and np.isfinite(away["Euclidean"]).all()
 
 
 def test_infinitely_far_loses_and_two_of_them_tie():
     noise = np.array([[2.0, 3.0, np.inf, np.inf, 2.0], [1.0, np.inf, np.inf, 3.0, 2.0 + 1e-12]])
-    seen = answer_errors.compare([1.5, np.inf, np.inf, 1.0, 2.0], noise)
+    seen = answer_errors.compare_with_noise([1.5, np.inf, np.inf, 1.0, 2.0], noise)
     assert seen.wins.tolist() == [0.5, 0.25, 0.5, 1.0, 0.5]
     expected = [math.log(1.5 / math.sqrt(2)), np.nan, np.nan, math.log(1 / 3), 0]
     np.testing.assert_allclose(seen.log_ratio, expected, atol=1e-9)
@@ -107,18 +107,18 @@ def test_no_pair_with_distances_leaves_no_ratio(answers, epsilon):
 
 def test_steps_of_a_path(answers, epsilon):
     M = torch.stack([-answers, answers, 1.5 * answers])
-    seen = answer_errors.along(M, answers)
+    seen = answer_errors.step_errors(M, answers)
     assert seen["indefinite"] == [1, 0, 0] and seen["negative"] == [4, 0, 0]
     np.testing.assert_allclose(seen["distance"], [1, 0, 0], atol=1e-12)
     np.testing.assert_allclose(seen["error"], [2, 0, 0.5], atol=1e-12)
     assert seen["indefinite_low"][0] < 1 < seen["indefinite_high"][0] + 1e-9
-    noise = answer_errors.along(M, answers, epsilon[0])
+    noise = answer_errors.step_errors(M, answers, epsilon[0])
     np.testing.assert_allclose(noise["error"], [2, 0, 0.5], atol=1e-12)
     assert noise["asymmetry"][0] > 0.2 and noise["asymmetry"][1] == 0
 
 
 def test_makers_are_examined_one_by_one(answers, epsilon):
-    found = answer_errors.examine({"good": 1.1 * answers, "bad": -answers}, answers, epsilon)
+    found = answer_errors.examine_answers({"good": 1.1 * answers, "bad": -answers}, answers, epsilon)
     assert found.closeness["who"] == ["good"] * 4 + ["bad"] * 4
     assert {len(column) for column in found.closeness.values()} == {8}
     assert found.noise["good"].distance.shape == (3, 6)
@@ -127,7 +127,7 @@ def test_makers_are_examined_one_by_one(answers, epsilon):
 
 
 def test_means_of_answers_and_problems(problems):
-    spectra, table = answer_errors.means({"problems": problems, "answers": metrics.power(problems, -1)})
+    spectra, table = answer_errors.karcher_means({"problems": problems, "answers": metrics.power(problems, -1)})
     rows = {(g, m): i for i, (g, m) in enumerate(zip(table["group"], table["metric"], strict=True))}
     for name in METRICS:
         inversion, swelling = (table[what][rows["answers", name]] for what in ("inversion", "swelling"))
@@ -141,13 +141,13 @@ def test_means_of_answers_and_problems(problems):
 
 
 def test_verdicts_and_headline_of_answers(answers, epsilon):
-    near = answer_errors.examine({"trained": 1.01 * answers}, answers, epsilon)
-    decided = answer_errors.verdicts(near)
+    near = answer_errors.examine_answers({"trained": 1.01 * answers}, answers, epsilon)
+    decided = answer_errors.spd_verdicts(near)
     assert decided["samples_are_spd"][1]["share"] == 1 and decided["closer_than_noise"][1]["nearer"] == 1
-    assert answer_errors.headline(near)[:2] == ("nearer to the truth than noise of equal size, affine-invariant", 1)
-    outside = answer_errors.examine({"trained": -answers}, answers, epsilon)
-    assert not any(met for met, _ in answer_errors.verdicts(outside).values())
-    assert answer_errors.headline(outside)[:2] == ("sampled answers that are positive definite", 0)
+    assert answer_errors.spd_headline(near)[:2] == ("nearer to the truth than noise of equal size, affine-invariant", 1)
+    outside = answer_errors.examine_answers({"trained": -answers}, answers, epsilon)
+    assert not any(met for met, _ in answer_errors.spd_verdicts(outside).values())
+    assert answer_errors.spd_headline(outside)[:2] == ("sampled answers that are positive definite", 0)
     assert set(answer_errors.groups(answers, answers, -answers)) == {"problems", "answers"}
     mixed = torch.cat([answers[:2], -answers[2:]])
     torch.testing.assert_close(answer_errors.groups(answers, answers, mixed)["sampled"], answers[:2])
@@ -155,7 +155,7 @@ def test_verdicts_and_headline_of_answers(answers, epsilon):
 
 def test_steps_of_everybody_and_of_noise(answers, epsilon):
     M = torch.stack([-answers, 1.5 * answers])
-    steps = answer_errors.over_steps({"trained": M, "other": 2 * M}, answers, epsilon[0], {"inner": [0, 1]})
+    steps = answer_errors.step_errors_by_maker({"trained": M, "other": 2 * M}, answers, epsilon[0], {"inner": [0, 1]})
     assert steps.groupby("who", sort=False).size().to_dict() == {"trained": 2, "other": 2, "noise": 2}
     assert steps["inner"].tolist() == [0, 1] * 3
     by = steps.set_index(["who", "inner"])["error"]

@@ -16,7 +16,7 @@ def answers(problems):
 
 
 def bent(energy, problems, answers, *how):
-    return exponential_slices.measure(energy, problems, exponential_slices.sheet(energy, answers, *how))
+    return exponential_slices.energy_on_sheets(energy, problems, exponential_slices.sheet(energy, answers, *how))
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_axes_are_symmetric_and_stay_if_they_were(network, problems, generator):
 def test_the_euclidean_slice_is_the_straight_one(network, problems, answers, plane, equal):
     y0 = states.answers(network, problems)
     extent = 0.5 * torch.linalg.eigvalsh(answers)[:, 0].min().item() / 0.085
-    flat = slices.measure(network, problems, y0, 0, plane, extent, 5)
+    flat = slices.energy_slices(network, problems, y0, 0, plane, extent, 5)
     seen = bent(network, problems, answers, 0, plane, "Euclidean", extent, 5, equal)
     np.testing.assert_allclose(seen.gap, flat.gap, atol=1e-8 * np.abs(flat.gap).max())
     np.testing.assert_allclose(seen.u, flat.u)
@@ -53,7 +53,7 @@ def test_slices_agree_near_the_answer_and_part_far_from_it(network, problems, an
     y0 = states.answers(network, problems)
 
     def apart(extent):
-        flat = slices.measure(network, problems, y0, 0, plane, extent, 5).gap
+        flat = slices.energy_slices(network, problems, y0, 0, plane, extent, 5).gap
         other = bent(network, problems, answers, 0, plane, "affine-invariant", extent, 5).gap
         return np.abs(flat - other).max() / np.abs(flat).max()
 

@@ -20,7 +20,7 @@ def answers(problems):
 
 def test_curves_end_at_a_near_target(answers, generator):
     X = spd_states.perturbed(answers, 0.3, 1, generator)[0][:, 0]
-    drawn = geodesics.curves("X", answers, X, np.inf, LINE)
+    drawn = geodesics.geodesic_curves("X", answers, X, np.inf, LINE)
     assert drawn.points.shape == (4, 6, 9, 4, 4) and drawn.metrics == tuple(METRICS)
     torch.testing.assert_close(drawn.points[:, :, -1], X.expand(4, -1, -1, -1), atol=1e-8, rtol=0)
     torch.testing.assert_close(drawn.points[:, :, 0], answers.expand(4, -1, -1, -1), atol=1e-12, rtol=0)
@@ -30,7 +30,7 @@ def test_curves_end_at_a_near_target(answers, generator):
 
 
 def test_no_metric_gets_further_than_another(answers, problems):
-    drawn = geodesics.curves("A", answers, problems, 0.4, LINE**2)
+    drawn = geodesics.geodesic_curves("A", answers, problems, 0.4, LINE**2)
     away = (drawn.points - answers[:, None]).flatten(-2).norm(dim=-1)
     np.testing.assert_allclose(away, np.broadcast_to(0.4 * LINE**2, away.shape), atol=1e-9)
     assert (np.diff(drawn.t) > 0).all()
@@ -41,7 +41,7 @@ def test_no_metric_gets_further_than_another(answers, problems):
 
 
 def test_points_lie_on_the_geodesic(answers, problems):
-    drawn = geodesics.curves("A", answers, problems, 1.0, LINE)
+    drawn = geodesics.geodesic_curves("A", answers, problems, 1.0, LINE)
     for i, name in enumerate(drawn.metrics):
         times = torch.as_tensor(drawn.t[i, 2])
         path = METRICS[name].geodesic(answers[2], problems[2], times)
@@ -52,12 +52,12 @@ def test_what_is_not_positive_definite_is_named(answers):
     wrong = answers.clone()
     wrong[3] -= 10 * torch.eye(4)
     with pytest.raises(ValueError, match="3 is not positive definite"):
-        geodesics.curves("wrong", answers, wrong, 0.1, LINE)
+        geodesics.geodesic_curves("wrong", answers, wrong, 0.1, LINE)
 
 
 def test_straight_profiles_are_those_of_the_energy(network, problems, answers):
     k, target = 1, problems
-    drawn = geodesics.curves("A", answers, target, 0.5, LINE)
+    drawn = geodesics.geodesic_curves("A", answers, target, 0.5, LINE)
     seen = geodesics.profiles(network, problems, drawn, [k])
     way = (target - answers) / (target - answers).flatten(1).norm(dim=1)[:, None, None]
     Y = answers[:, None] + 0.5 * torch.as_tensor(LINE)[:, None, None] * way[:, None]
@@ -71,7 +71,7 @@ def test_straight_profiles_are_those_of_the_energy(network, problems, answers):
 
 
 def test_profiles_do_not_depend_on_how_many_are_seen_at_once(network, problems, answers, monkeypatch):
-    drawn = geodesics.curves("A", answers, problems, 0.5, LINE)
+    drawn = geodesics.geodesic_curves("A", answers, problems, 0.5, LINE)
     whole = geodesics.profiles(network, problems, drawn, [0])
     monkeypatch.setattr(spd_states, "STATES", 50)
     np.testing.assert_allclose(geodesics.profiles(network, problems, drawn, [0]).gap, whole.gap, atol=1e-9)
@@ -79,12 +79,12 @@ def test_profiles_do_not_depend_on_how_many_are_seen_at_once(network, problems, 
 
 def test_lowest_point_of_a_straight_line_is_the_projection(ideal, problems, answers, generator):
     X, Z = (spd_states.perturbed(answers, 0.5, 1, generator)[0][:, 0] for _ in range(2))
-    drawn = geodesics.curves("Z", X, Z, np.inf, np.linspace(0, 1, 33), ["Euclidean"])
+    drawn = geodesics.geodesic_curves("Z", X, Z, np.inf, np.linspace(0, 1, 33), ["Euclidean"])
     seen = geodesics.profiles(ideal, problems, drawn, [2])
     way = Z - X
     share = ((answers - X) * way).sum((1, 2)) / way.pow(2).sum((1, 2))
     np.testing.assert_allclose(seen.position[0, 0], share, atol=1e-6)
-    radius = spd_states.noise_radius(ideal, 2)
+    radius = spd_states.symmetric_noise_radius(ideal, 2)
     np.testing.assert_allclose(seen.minimum[0, 0] * radius, share * way.flatten(1).norm(dim=1), atol=1e-6)
 
 
@@ -97,7 +97,7 @@ def test_lowest_points_of_planted_profiles():
 
 
 def test_points_below_the_straight_line_are_counted(ideal, problems, answers):
-    drawn = geodesics.curves("A", answers, problems, 0.4, LINE)
+    drawn = geodesics.geodesic_curves("A", answers, problems, 0.4, LINE)
     seen = geodesics.profiles(ideal, problems, drawn, [0])
     np.testing.assert_array_equal(seen.lower, 0.5)
     gap = seen.gap.copy()
@@ -113,7 +113,7 @@ def test_points_below_the_straight_line_are_counted(ideal, problems, answers):
 
 def test_straight_convexity_of_the_ideal_energy_is_one(ideal, problems, answers, generator):
     X, _ = spd_states.perturbed(answers, 0.5, 10, generator)
-    seen = geodesics.convexity(ideal, problems, "noised", X[:, :5], X[:, 5:], [0, 3])
+    seen = geodesics.geodesic_convexity(ideal, problems, "noised", X[:, :5], X[:, 5:], [0, 3])
     straight = seen.metrics.index("Euclidean")
     np.testing.assert_allclose(seen.bend[:, straight], 1, atol=1e-9)
     assert seen.share.shape == (2, 4, 6) and (seen.share[:, straight] == 1).all()
@@ -126,21 +126,23 @@ def test_concave_energies_are_seen(problems, answers, ideal, generator):
             return -super().energy(A, y, k)
 
     X, _ = spd_states.perturbed(answers, 0.5, 4, generator)
-    seen = geodesics.convexity(Upside(ideal.coordinates, ideal.schedule), problems, "noised", X[:, :2], X[:, 2:], [0])
+    seen = geodesics.geodesic_convexity(
+        Upside(ideal.coordinates, ideal.schedule), problems, "noised", X[:, :2], X[:, 2:], [0]
+    )
     straight = seen.metrics.index("Euclidean")
     assert (seen.share[0, straight] == 0).all()
     np.testing.assert_allclose(seen.bend[0, straight], -1, atol=1e-9)
 
 
 def test_the_turned_control_is_bent_as_much_and_as_far_away(network, ideal, problems, answers, generator):
-    drawn = geodesics.curves("A", answers, problems, 0.4, LINE)
+    drawn = geodesics.geodesic_curves("A", answers, problems, 0.4, LINE)
     R = rotations(6, 4, generator)
     torch.testing.assert_close(R @ R.mT, torch.eye(4).double().expand(6, 4, 4))
-    control = geodesics.turned(drawn, R)
+    control = geodesics.turned_curves(drawn, R)
     assert control.metrics == (*METRICS, "turned") and control.points.shape[0] == 5
     away = (control.points[-1] - answers[:, None]).flatten(-2).norm(dim=-1)
     np.testing.assert_allclose(away, np.broadcast_to(0.4 * LINE, away.shape), atol=1e-9)
-    same = geodesics.turned(drawn, torch.eye(4).double().expand(6, 4, 4))
+    same = geodesics.turned_curves(drawn, torch.eye(4).double().expand(6, 4, 4))
     torch.testing.assert_close(same.points[-1], drawn.points[0], atol=1e-9, rtol=0)
     seen = geodesics.profiles(ideal, problems, control, [0])
     np.testing.assert_allclose(seen.rise, 1, atol=1e-6)

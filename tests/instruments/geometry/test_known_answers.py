@@ -30,8 +30,8 @@ def spoiled(place, name, spoil, monkeypatch):
         (metrics.LogEuclidean, "mean", lambda mean: 1.001 * mean, "spd_laws"),
         (metrics.BuresWasserstein, "transport", lambda moved: 1.001 * moved, "spd_laws"),
         (answer_errors, "departure", lambda seen: replace(seen, lowest=0.9 * seen.lowest), "spd_answers"),
-        (answer_errors, "matched", lambda noise: 1.01 * noise, "spd_answers"),
-        (answer_errors, "compare", lambda seen: replace(seen, wins=1 - seen.wins), "spd_answers"),
+        (answer_errors, "matched_noise", lambda noise: 1.01 * noise, "spd_answers"),
+        (answer_errors, "compare_with_noise", lambda seen: replace(seen, wins=1 - seen.wins), "spd_answers"),
     ],
     ids=["errors", "mean", "transport", "departure", "noise", "comparison"],
 )

@@ -47,8 +47,8 @@ def in_the_middle(X, Z, metrics):
     [
         ("geodesics", geodesics, "at_distance", lambda metric, P, V, r, low, high: high),
         ("geodesics", geodesics, "midpoints", in_the_middle),
-        ("riemannian", metrics.Metric, "hessian", without_bend),
-        ("riemannian", metrics.Metric, "raise_index", lambda self, P, G: G),
+        ("riemannian", metrics.RiemannianMetric, "hessian", without_bend),
+        ("riemannian", metrics.RiemannianMetric, "raise_index", lambda self, P, G: G),
         ("tangent", exponential_slices, "_equal", lambda metric, P, V: torch.ones(V.shape[:2], dtype=V.dtype)),
     ],
     ids=["distance", "middle", "connection", "gradient", "equal"],

@@ -11,7 +11,7 @@ from ired.model import problems as model_problems
 @pytest.fixture(scope="module")
 def laws():
     A = model_problems.draw(6, 4, 0.5, model_problems.generator(0, "laws"), torch.float64)
-    return metric_laws.check(A, model_problems.generator(1, "laws"), library=4)
+    return metric_laws.spd_laws(A, model_problems.generator(1, "laws"), library=4)
 
 
 def broken(laws):
@@ -62,7 +62,7 @@ def test_other_libraries_are_asked(laws):
 def test_a_spoiled_metric_breaks_its_laws(problems, generator, monkeypatch, metric, method, expected):
     own = getattr(metric, method)
     monkeypatch.setattr(metric, method, lambda *a, **k: 1.001 * own(*a, **k))
-    found = broken(metric_laws.check(problems, generator, library=0))
+    found = broken(metric_laws.spd_laws(problems, generator, library=0))
     assert expected in {law for _, law in found}
     assert {metrics.METRICS[name].__class__ for name, _ in found} == {metric}
 
@@ -86,7 +86,7 @@ def test_errors_are_relative_and_the_worst_counts():
 
 
 def test_columns_are_a_table(laws):
-    table = metric_laws.columns(laws)
+    table = metric_laws.law_columns(laws)
     assert set(table) == {"law", "metric", "error", "tolerance", "expected", "holds"}
     assert {len(column) for column in table.values()} == {len(laws)} and all(table["holds"])
 
@@ -108,9 +108,9 @@ def test_columns_are_a_table(laws):
 )
 def test_a_bad_problem_is_named(problems, generator, spoil, message):
     with pytest.raises(ValueError, match=message):
-        metric_laws.check(spoil(problems), generator, library=0)
+        metric_laws.spd_laws(spoil(problems), generator, library=0)
 
 
 def test_three_problems_are_too_few(problems, generator):
     with pytest.raises(ValueError, match="at least 4 problems, not 3"):
-        metric_laws.check(problems[:3], generator)
+        metric_laws.spd_laws(problems[:3], generator)

@@ -263,10 +263,10 @@ def test_a_matrix_that_is_not_spd_is_named(metric):
         with pytest.raises(ValueError, match=words):
             metric.log(P, bad)
         with pytest.raises(ValueError, match=words):
-            metrics.check(bad)
+            metrics.require_spd(bad)
         if words.startswith("matrix 2"):
             with pytest.raises(ValueError, match=r"answer \(0, 2\) is not positive definite"):
-                metrics.check(bad[None], "answer")
+                metrics.require_spd(bad[None], "answer")
 
 
 @pytest.mark.parametrize("metric", (BURES, STRAIGHT), ids=lambda m: m.name)

@@ -44,7 +44,7 @@ def test_hessians_are_second_differences_along_geodesics(network, problems, plac
 def test_the_euclidean_metric_gives_the_plain_hessian(network, problems, answers):
     landscapes = [0, 2]
     y = states.at_answers(network, network.coordinates.encode(answers), landscapes)
-    plain = hessian.spectra(network, problems, y, landscapes).symmetric
+    plain = hessian.hessian_spectra(network, problems, y, landscapes).symmetric
     seen = riemannian_hessian.curvature(network, problems, answers, landscapes, "answer", ["Euclidean"])
     # Plain spectra count in states and are multiplied by σ_k, these count in matrices.
     unit = [spd_states.noise_scale(network, k) ** 2 for k in landscapes]

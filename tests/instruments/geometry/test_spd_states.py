@@ -40,7 +40,7 @@ def test_where_a_path_enters_the_cone(answers):
 
 
 def test_share_of_noise_that_stays_in_the_cone_falls(ideal, answers, generator):
-    share = spd_states.inside(ideal, answers, range(10), 64, generator)
+    share = spd_states.share_inside_cone(ideal, answers, range(10), 64, generator)
     assert share.shape == (10, 6) and share[0].mean() > share[4].mean() >= share[-1].mean()
     # Symmetric matrices of pure noise: an even spread of signs is positive definite 0.2 % of the time.
     assert share[-1].mean() < 0.05
@@ -50,4 +50,4 @@ def test_noise_has_the_radius_it_is_said_to_have(ideal, generator):
     noise = spd_states.symmetric_noise(torch.eye(4, dtype=torch.float64)[None], 4000, generator)
     assert torch.equal(noise, noise.mT)
     norm = noise.pow(2).sum((-2, -1)).mean().sqrt() * spd_states.noise_scale(ideal, 3)
-    np.testing.assert_allclose(norm, spd_states.noise_radius(ideal, 3), rtol=0.02)
+    np.testing.assert_allclose(norm, spd_states.symmetric_noise_radius(ideal, 3), rtol=0.02)

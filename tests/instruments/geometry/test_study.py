@@ -40,7 +40,7 @@ def walked(energy, answers):
 
 def test_targets_are_positive_definite_and_counted(ideal, problems, answers, generator):
     near, _ = spd_states.perturbed(answers, 0.2, 3, generator)
-    goals, numbers = study.targets(ideal, problems, near, walked(ideal, answers))
+    goals, numbers = study.geodesic_targets(ideal, problems, near, walked(ideal, answers))
     assert {kind: len(rows) for kind, (rows, _) in goals.items()} == {
         "perturbed": 18,
         "A": 6,
@@ -59,7 +59,7 @@ def test_targets_are_positive_definite_and_counted(ideal, problems, answers, gen
 def test_targets_that_nobody_reaches_are_left_out(ideal, problems, answers, generator):
     way = walked(ideal, answers - 10 * torch.eye(4))
     near, _ = spd_states.perturbed(answers, 0.2, 1, generator)
-    goals, numbers = study.targets(ideal, problems, near, way)
+    goals, numbers = study.geodesic_targets(ideal, problems, near, way)
     assert set(goals) == {"perturbed", "A", "I"} and numbers["targets.start"] == 0
     assert "start.step" not in numbers
 
@@ -68,7 +68,7 @@ def test_profiles_name_the_problems_that_they_belong_to(energies, problems, answ
     near, reach = spd_states.perturbed(answers, 0.2, 2, generator)
     rows = torch.tensor([4, 4, 1])
     goals = {"perturbed": (rows, near[rows, [0, 1, 0]])}
-    table, shape = study.along(energies, problems, answers, goals, reach, 5, [0, 2], generator)
+    table, shape = study.geodesic_profiles(energies, problems, answers, goals, reach, 5, [0, 2], generator)
     assert set(table["problem"]) == {1, 4} and set(table["metric"]) == {*geodesics.METRICS, "turned"}
     assert len(table) == 2 * 2 * 2 * 5 * 3 and len(shape) == 2 * 2 * 2 * 5 * 5
     straight = table[(table["metric"] == "Euclidean") & (table["energy"] == "ideal")]
@@ -101,7 +101,7 @@ def test_what_a_metric_saves_is_known(energies, problems, answers):
 def test_convexity_of_every_energy_and_kind(energies, problems, answers, generator):
     X, _ = spd_states.perturbed(answers, 0.2, 6, generator)
     pairs = {"perturbed": X.chunk(2, 1), "others": study.others(answers, 6, 3, generator)}
-    table = study.between(energies, problems, pairs, [0, 1])
+    table = study.pair_convexity(energies, problems, pairs, [0, 1])
     assert len(table) == 2 * 2 * 2 * 4 * 6
     assert (table[table["metric"] == "Euclidean"]["share"] == 1).all()
 
@@ -120,7 +120,7 @@ def test_slices_are_those_that_were_drawn_before(energies, ideal, problems, answ
     again = study.planes(ideal, problems, y0, walk, torch.Generator().manual_seed(1))
     torch.testing.assert_close(again[0].axes, before.axes)
     assert [plane.kind for plane in again] == ["random", "gradient", "path"]
-    seen = slices.measure(energies["trained"], problems, y0, 0, before, 1.0, 5)
+    seen = slices.energy_slices(energies["trained"], problems, y0, 0, before, 1.0, 5)
     known = {"gap": torch.as_tensor(seen.gap[:2]), "line": torch.as_tensor(seen.u)}
     table, pictures, off = study.redrawn(energies, problems, answers, again[0], known)
     assert off < 1e-9 and len(table) == 2 * 3 * 6
@@ -152,9 +152,9 @@ def test_verdicts_need_every_control_to_lie_below():
         flat = [{**row, "metric": "Euclidean", "share": 0.0} for row in rows("share", gains)]
         turned = [{**row, "lower": 0.5} for row in rows("lower", gains, "turned", view="near")]
         profiles = DataFrame(rows("lower", gains, view="near") + turned)
-        words, saved, low, high = study.headline(curvature)
+        words, saved, low, high = study.geodesic_headline(curvature)
         assert low < saved < high and saved == pytest.approx(2.5, abs=0.3) and "condition number" in words
-        return study.verdicts(profiles, DataFrame(rows("share", gains) + flat), curvature)
+        return study.geodesic_verdicts(profiles, DataFrame(rows("share", gains) + flat), curvature)
 
     found = decided({"untrained": 1.0, "ideal": 0.0})
     assert all(met for met, _ in found.values())

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from ired.instruments.influence import gradients, outcomes, study
-from ired.instruments.influence.known_answers import ridge, twice_used
+from ired.instruments.influence.known_answers import leave_one_out_ridge, twice_used
 from ired.model import problems
 from ired.model.energies.mlp import EnergyConfig
 from ired.model.reference import IdealEnergy
-from ired.model.sampling import Sampler
+from ired.model.sampling import AnnealedSampler
 from ired.model.training.ensemble import TableEnergy, as_function
 
-SAMPLER = Sampler(1, 6.0)
+SAMPLER = AnnealedSampler(1, 6.0)
 
 
 def trained(hidden=6, symmetric=True):
@@ -37,7 +37,7 @@ def whole_jacobian(energy, at):
 
 
 def test_ridge_regression_gives_leave_one_out(generator):
-    found, exact = ridge(generator)
+    found, exact = leave_one_out_ridge(generator)
     for a, b in zip(found, exact, strict=True):
         assert np.corrcoef(a, b)[0, 1] > 0.999
     assert np.allclose(found, exact, atol=0.1 * np.abs(exact).max())
@@ -123,7 +123,7 @@ def test_outcomes_of_the_ideal_landscape(generator, schedule):
     assert torch.allclose(outcomes.score_errors(ideal, at), torch.zeros(4).double(), atol=1e-20)
     assert outcomes.sampled_errors(ideal, at, SAMPLER).max() < 1e-3
     # One noise serves right and wrong: it adds √ᾱ(y₀ − wrong)·ε to the gap, nothing on average.
-    gaps = outcomes.energy_gaps(ideal, some(ideal, 200, generator, states=8))
+    gaps = outcomes.relative_energy_gaps(ideal, some(ideal, 200, generator, states=8))
     assert abs(gaps.mean() - 1) < 0.1
 
 

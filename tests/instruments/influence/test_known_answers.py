@@ -22,7 +22,7 @@ def missed(name):
         ("influence", gradients, "gradients", lambda g: g.abs()),
         ("influence", gradients, "gauss_newton", lambda product: lambda V: product(V) / 2),
         ("influence", gradients, "by_fisher", lambda found: (found[0] * 2, found[1])),
-        ("datamodel", validation, "scores", np.abs),
+        ("datamodel", validation, "lds_values", np.abs),
         ("datamodel", validation, "ceiling", lambda top: top**2),
         ("datamodel", validation, "halves", lambda masks: masks[:, :1] | masks),
         ("datamodel", removal, "without_top", lambda masks: ~masks),

@@ -28,13 +28,13 @@ def test_halves_are_halves_and_all_problems_are_in_half_of_them(masks):
 
 def test_true_influences_score_one_wrong_ones_nothing(masks, true):
     outcomes = masks.numpy() @ true.T
-    assert np.allclose(validation.scores(true, masks.numpy(), outcomes), 1)
-    assert np.allclose(validation.scores(-true, masks.numpy(), outcomes), -1)
+    assert np.allclose(validation.lds_values(true, masks.numpy(), outcomes), 1)
+    assert np.allclose(validation.lds_values(-true, masks.numpy(), outcomes), -1)
     random = np.random.default_rng(2).standard_normal((50, T, N))
-    chance = validation.scores(random, masks.numpy(), outcomes)
+    chance = validation.lds_values(random, masks.numpy(), outcomes)
     assert chance.shape == (50, T) and abs(chance.mean()) < 0.03
     # What is the same for all problems says nothing about subsets of one size.
-    assert np.allclose(validation.scores(np.ones((T, N)), masks.numpy(), outcomes), 0)
+    assert np.allclose(validation.lds_values(np.ones((T, N)), masks.numpy(), outcomes), 0)
 
 
 def test_the_ceiling_is_what_true_influences_reach_under_noise(true, generator):
@@ -42,20 +42,20 @@ def test_the_ceiling_is_what_true_influences_reach_under_noise(true, generator):
     clean = masks @ true.T
     for noise in (0.5, 1.0, 2.0):
         repeats = clean[:, None] + noise * clean.std() * RNG.standard_normal((400, 2, T))
-        reached = validation.scores(true, masks, repeats.mean(1)).mean()
+        reached = validation.lds_values(true, masks, repeats.mean(1)).mean()
         assert validation.ceiling(repeats) == pytest.approx(reached, abs=0.05)
     assert validation.ceiling(RNG.standard_normal((400, 2, T))) < 0.35
 
 
 def test_damping_is_chosen_where_it_is_not_judged(masks, true):
     outcomes, masks = masks.numpy() @ true.T, masks.numpy()
-    judged = validation.judge(np.stack([-true, true, 0 * true]), masks, outcomes)
+    judged = validation.held_out_lds(np.stack([-true, true, 0 * true]), masks, outcomes)
     assert judged.chosen == (1, 1) and np.allclose(judged.scores, 1)
     # Of many random candidates the best looks good where it was chosen, and like nothing elsewhere.
     noise = RNG.standard_normal((M, 1)) * np.ones(T)
     many = RNG.standard_normal((200, T, N))
-    best = validation.scores(many, masks, noise).mean(-1).max()
-    honest = np.mean([validation.judge(many[i : i + 50], masks, noise).scores.mean() for i in range(0, 200, 50)])
+    best = validation.lds_values(many, masks, noise).mean(-1).max()
+    honest = np.mean([validation.held_out_lds(many[i : i + 50], masks, noise).scores.mean() for i in range(0, 200, 50)])
     assert best > 0.1 and abs(honest) < 0.09
 
 
@@ -64,17 +64,17 @@ def test_intervals_hold_what_they_should(true, generator):
     clean = masks @ true.T
     noisy = clean + 2 * clean.std() * RNG.standard_normal((M, T))
     influence, other = true[None], RNG.standard_normal((1, T, N))
-    judged, chance = (validation.judge(i, masks, noisy) for i in (influence, other))
-    own = validation.interval(influence, judged, masks, noisy)
+    judged, chance = (validation.held_out_lds(i, masks, noisy) for i in (influence, other))
+    own = validation.lds_interval(influence, judged, masks, noisy)
     assert own.low > 0 and own.low < own.estimate < own.high
     assert own.estimate == pytest.approx(judged.scores.mean())
-    none = validation.interval(other, chance, masks, noisy)
+    none = validation.lds_interval(other, chance, masks, noisy)
     assert not none.excludes(0)
-    ahead = validation.interval(influence, judged, masks, noisy, (other, chance))
+    ahead = validation.lds_interval(influence, judged, masks, noisy, (other, chance))
     assert ahead.low > 0 and ahead.estimate == pytest.approx(own.estimate - none.estimate)
-    level = validation.interval(influence, judged, masks, noisy, (influence, judged))
+    level = validation.lds_interval(influence, judged, masks, noisy, (influence, judged))
     assert (level.low, level.high) == (0, 0)
-    assert own == validation.interval(influence, judged, masks, noisy)  # the same seed
+    assert own == validation.lds_interval(influence, judged, masks, noisy)  # the same seed
 
 
 def test_shared_noise_of_retrainings_widens_the_interval(generator):
@@ -82,8 +82,8 @@ def test_shared_noise_of_retrainings_widens_the_interval(generator):
     masks = validation.halves(30, N, generator).numpy()
     influence = np.ones((1, 24, 1)) * RNG.standard_normal((1, 1, N))
     outcomes = RNG.standard_normal((30, 1)) * np.ones(24)
-    judged = validation.judge(influence, masks, outcomes)
-    found = validation.interval(influence, judged, masks, outcomes)
+    judged = validation.held_out_lds(influence, masks, outcomes)
+    found = validation.lds_interval(influence, judged, masks, outcomes)
     assert found.high - found.low > 0.4
 
 
@@ -108,7 +108,7 @@ def test_removal_is_compared_with_random_sets_and_the_whole():
     outcomes[:, tests + 2 : -1] = 2.1
     # Seeds differ, and no arm more than another.
     outcomes += np.array([-0.1, 0.0, 0.1])[:, None, None]
-    found = removal.compare(outcomes, tests)
+    found = removal.compare_arms(outcomes, tests)
     means = {row["arm"]: row["mean"] for row in found.rows()}
     assert [means[arm] for arm in removal.ARMS] == pytest.approx([0.5, 0.1, -0.05, 0.05])
     assert found.paired().estimate == pytest.approx(0.45)

@@ -6,7 +6,7 @@ import torch
 
 from ired.instruments.core import states
 from ired.instruments.interventions import counterfactuals
-from ired.instruments.interventions.counterfactuals import HELD, MOVED, describe
+from ired.instruments.interventions.counterfactuals import HELD, MOVED, matrix_properties
 from ired.model import problems as model_problems
 
 COUNT = 20
@@ -20,8 +20,8 @@ def pool(request):
 
 @pytest.mark.parametrize("concept", MOVED)
 def test_a_pair_differs_in_what_was_moved_and_holds_what_it_promises(pool, concept):
-    found = counterfactuals.pairs(pool, concept, COUNT)
-    before, after = describe(found.base), describe(found.changed)
+    found = counterfactuals.problem_pairs(pool, concept, COUNT)
+    before, after = matrix_properties(found.base), matrix_properties(found.changed)
     name, sign = MOVED[concept]
     assert (sign * (after[name] - before[name]) > 0).all()
     for held in HELD[concept]:
@@ -29,7 +29,7 @@ def test_a_pair_differs_in_what_was_moved_and_holds_what_it_promises(pool, conce
     assert (found.quantile_base < 0.5).all()
     assert (found.quantile_changed > found.quantile_base).all()
     if concept != "ill_conditioned":  # where norm and determinant may not allow it
-        target = (sign * describe(pool)[name]).quantile(0.9)
+        target = (sign * matrix_properties(pool)[name]).quantile(0.9)
         torch.testing.assert_close(sign * after[name], target.expand(COUNT), atol=1e-6, rtol=1e-6)
     assert (found.quantile_changed < 0.95).all()
     torch.testing.assert_close(found.changed, found.changed.mT, atol=0, rtol=0)
@@ -39,16 +39,16 @@ def test_a_pair_differs_in_what_was_moved_and_holds_what_it_promises(pool, conce
 
 def test_only_the_promised_part_of_the_eigendecomposition_moves(pool):
     for concept in ("near_singular", "large_norm", "ill_conditioned"):
-        found = counterfactuals.pairs(pool, concept, COUNT)
+        found = counterfactuals.problem_pairs(pool, concept, COUNT)
         product = found.base @ found.changed
         torch.testing.assert_close(product, product.mT, atol=1e-9, rtol=1e-9)  # they commute
-    near = counterfactuals.pairs(pool, "near_singular", COUNT)
+    near = counterfactuals.problem_pairs(pool, "near_singular", COUNT)
     before, after = (torch.linalg.eigvalsh(A) for A in (near.base, near.changed))
     torch.testing.assert_close(before[:, 1:], after[:, 1:])
     known = before[:, 0] ** 2 - after[:, 0] ** 2
     squares = [A.pow(2).sum((-2, -1)) for A in (near.base, near.changed)]
     torch.testing.assert_close(squares[0] - squares[1], known)
-    diagonal = counterfactuals.pairs(pool, "dominant_diagonal", COUNT)
+    diagonal = counterfactuals.problem_pairs(pool, "dominant_diagonal", COUNT)
     torch.testing.assert_close(*(torch.linalg.eigvalsh(A) for A in (diagonal.base, diagonal.changed)))
 
 
@@ -59,11 +59,11 @@ def test_a_full_turn_ends_on_the_axes(pool):
 
 
 def test_differences_are_in_deviations_of_the_pool(pool):
-    found = counterfactuals.pairs(pool, "large_norm", COUNT)
+    found = counterfactuals.problem_pairs(pool, "large_norm", COUNT)
     rows = counterfactuals.differences(pool, found)
     place = rows["property"].index("log_norm")
-    drawn = describe(pool)["log_norm"]
-    gap = describe(found.changed)["log_norm"] - describe(found.base)["log_norm"]
+    drawn = matrix_properties(pool)["log_norm"]
+    gap = matrix_properties(found.changed)["log_norm"] - matrix_properties(found.base)["log_norm"]
     assert rows["difference"][place] == pytest.approx((gap.mean() / drawn.std()).item())
     assert rows["role"][place] == "moved"
     held = [size for role, size in zip(rows["role"], rows["size"], strict=True) if role == "held"]
@@ -72,20 +72,20 @@ def test_differences_are_in_deviations_of_the_pool(pool):
 
 def test_states_differ_in_distance_or_in_whose_answer_they_are_near(ideal, problems, generator):
     y0 = states.answers(ideal, problems)
-    near, far = counterfactuals.states(ideal, y0, 4, "noisy_answer", generator)
+    near, far = counterfactuals.state_pairs(ideal, y0, 4, "noisy_answer", generator)
     radius, home = states.noise_radius(ideal, 4), states.centre(ideal, y0, 4)
     for state, distance in ((near, counterfactuals.NEAR), (far, counterfactuals.FAR)):
         np.testing.assert_allclose(states.array((state - home).norm(dim=1)) / radius, distance)
-    wrong, right = counterfactuals.states(ideal, y0, 4, "correct_answer", generator)
+    wrong, right = counterfactuals.state_pairs(ideal, y0, 4, "correct_answer", generator)
     torch.testing.assert_close(right - wrong, home - home.roll(1, 0))
 
 
 def test_what_cannot_be_made_is_refused(ideal, problems, generator, pool):
     with pytest.raises(ValueError, match="noisy_answer"):
-        counterfactuals.pairs(pool, "noisy_answer", 3)
+        counterfactuals.problem_pairs(pool, "noisy_answer", 3)
     with pytest.raises(ValueError, match="pool of more than 100"):
-        counterfactuals.pairs(pool, "large_norm", 100)
+        counterfactuals.problem_pairs(pool, "large_norm", 100)
     with pytest.raises(ValueError, match="large_norm"):
-        counterfactuals.states(ideal, states.answers(ideal, problems), 0, "large_norm", generator)
+        counterfactuals.state_pairs(ideal, states.answers(ideal, problems), 0, "large_norm", generator)
     with pytest.raises(ValueError, match="n ≥ 3"):
         counterfactuals.worse_conditioned(pool[:, :2, :2], torch.tensor(5.0), torch.tensor(0.0))

@@ -7,8 +7,8 @@ from ired.instruments.core import states
 from ired.instruments.core.directions import EVERYWHERE, STATE
 from ired.instruments.core.sampler import denoised
 from ired.instruments.interventions import counterfactuals, edits
-from ired.instruments.interventions.edits import Path, Place, Twins
-from ired.instruments.interventions.known_answers_causality import Planted, planted_twins
+from ired.instruments.interventions.edits import Place, Twins, UndisturbedRuns
+from ired.instruments.interventions.known_answers_causality import PlantedMediator, planted_twins
 from ired.model.sampling import SamplingConfig, sample
 
 
@@ -19,7 +19,7 @@ def walk(energy, A, start, first=None, callback=None):
 @pytest.fixture
 def path(network, problems, generator):
     start = states.noise(network, 6, generator=generator, like=problems)
-    return Path.of(network, walk, problems, start)
+    return UndisturbedRuns.of(network, walk, problems, start)
 
 
 def test_a_path_can_be_entered_anywhere(network, path):
@@ -47,7 +47,7 @@ def test_edits_of_nothing_change_nothing(network, path, place, generator):
 def test_a_whole_layer_of_the_twin_is_the_twin(network, problems, path, generator):
     """A meets the network in fc1 alone: with all of a layer from the twin, in all landscapes, the answer
     is the twin's; in one landscape of many, it is not."""
-    other = Path.of(network, walk, problems.flip(0), path.states[-1])
+    other = UndisturbedRuns.of(network, walk, problems.flip(0), path.states[-1])
     for layer in ("fc1", "fc3"):
         twins = Twins.problems(path, other, 9)
         whole = edits.swapped(network, walk, twins, Place(layer, EVERYWHERE), None, back=False)
@@ -62,7 +62,7 @@ def test_a_whole_layer_of_the_twin_is_the_twin(network, problems, path, generato
 
 
 def test_a_direction_and_what_is_orthogonal_to_it_make_up_the_difference(network, path, problems):
-    other = Path.of(network, walk, problems.flip(0), path.states[-1])
+    other = UndisturbedRuns.of(network, walk, problems.flip(0), path.states[-1])
     twins, place = Twins.problems(path, other, 4), Place(STATE, 4)
     starts = []
     edits.swapped(
@@ -78,7 +78,7 @@ def test_a_direction_and_what_is_orthogonal_to_it_make_up_the_difference(network
 
 
 def test_states_that_differ_are_swapped_in_their_landscape_only(network, path, generator):
-    less, more = counterfactuals.states(network, path.y0, 4, "noisy_answer", generator)
+    less, more = counterfactuals.state_pairs(network, path.y0, 4, "noisy_answer", generator)
     twins = Twins.states(path, less, more, 4)
     ends = []
 
@@ -92,7 +92,7 @@ def test_states_that_differ_are_swapped_in_their_landscape_only(network, path, g
 
 
 def test_ablation_hides_the_problem_from_what_hangs_on_the_coordinate(ideal, generator):
-    energy = Planted(ideal, through=1.0, direct=0.0)
+    energy = PlantedMediator(ideal, through=1.0, direct=0.0)
     base, _ = planted_twins(energy, 8, generator)
     V = torch.stack([energy.axis(0, base.A), energy.axis(1, base.A)])
     gone = edits.ablated(energy, denoised, base, Place("fc1", EVERYWHERE), V)[..., 0]

@@ -8,7 +8,7 @@ from ired.instruments.core.directions import EVERYWHERE
 from ired.instruments.core.sampler import denoised
 from ired.instruments.interventions import counterfactuals, known_answers_causality, mediation
 from ired.instruments.interventions.edits import Place, Twins
-from ired.instruments.interventions.known_answers_causality import Planted, first_entry, planted_twins
+from ired.instruments.interventions.known_answers_causality import PlantedMediator, first_entry, planted_twins
 from ired.instruments.statistics import intervals
 
 
@@ -36,7 +36,7 @@ def test_a_broken_instrument_is_named(references, monkeypatch, module, name, spo
 
 
 def test_without_a_total_effect_there_is_no_share(ideal, generator):
-    energy = Planted(ideal, through=0.0, direct=0.0)
+    energy = PlantedMediator(ideal, through=0.0, direct=0.0)
     base, changed = planted_twins(energy, 8, generator)
     V = torch.stack([energy.axis(i, base.A) for i in range(4)])
     twins, place = Twins.problems(base, changed, 9), Place("fc1", EVERYWHERE)

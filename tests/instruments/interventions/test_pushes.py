@@ -7,7 +7,7 @@ import torch
 
 from ired.instruments.core import patching, states
 from ired.instruments.core.directions import EVERYWHERE, STATE, Direction
-from ired.instruments.dictionaries.sparse_autoencoder import given
+from ired.instruments.dictionaries.sparse_autoencoder import given_dictionary
 from ired.instruments.interventions import answer_properties, manifold, pushes
 from ired.instruments.interventions.known_answers import check_interventions
 from ired.model import problems as model_problems
@@ -28,7 +28,7 @@ def still(network):
 
 @pytest.fixture
 def at(still, problems, generator):
-    return pushes.scene(still, problems, walk, generator)
+    return pushes.push_scene(still, problems, walk, generator)
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_controls_are_what_they_are_called(still, seen, generator):
     cloud = manifold.cloud(still, "fc2", EVERYWHERE, seen)
     own = torch.nn.functional.normalize(torch.randn(3, 32, generator=generator).double(), dim=1)
     draws = {"random": 300, "covariance": 300, "orthogonal": 5}
-    drawn = pushes.controls(own[0], (own,), cloud, draws, generator)
+    drawn = pushes.control_directions(own[0], (own,), cloud, draws, generator)
     assert all(len(v) == count for v, count in zip(drawn.values(), (1, 300, 300, 5), strict=True))
     for vectors in drawn.values():
         torch.testing.assert_close(vectors.norm(dim=1), torch.ones(len(vectors)).double())
@@ -145,13 +145,13 @@ def test_controls_are_what_they_are_called(still, seen, generator):
     assert variance["covariance"] > 2 * mean
     # Where the directions found leave nothing over, those found in the same place are avoided.
     full = torch.eye(32).double()
-    drawn = pushes.controls(own[0], (full, own), cloud, draws, generator)
+    drawn = pushes.control_directions(own[0], (full, own), cloud, draws, generator)
     assert (drawn["orthogonal"] @ own.mT).abs().max() < 1e-12
 
 
 def test_features_are_found_by_their_effect(still, seen):
     nothing = torch.zeros(32).double()
-    dictionary = given("all", torch.eye(32).double(), nothing, torch.ones(()).double())
+    dictionary = given_dictionary("all", torch.eye(32).double(), nothing, torch.ones(()).double())
     found = pushes.strongest_features(still, "fc2", dictionary, seen, 4)
     assert len({one.name for one in found}) == 4 and found[0].name.startswith("feature fc2 #")
     sizes = [one.evidence for one in found]

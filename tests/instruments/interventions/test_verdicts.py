@@ -57,12 +57,12 @@ def test_the_table_joins_what_is_known_of_each_direction():
             "mediated_low": [0.3, np.nan],
         }
     )
-    table = verdicts.verdicts(directions, moved, carried, error, examined)
+    table = verdicts.direction_verdicts(directions, moved, carried, error, examined)
     assert table["verdict"].tolist() == [verdicts.SPECIFIC, verdicts.BACKWARDS, verdicts.NOTHING]
     assert table["necessary"].tolist() == [False, True, False]
     assert table["mediates"].tolist() == [True, False, False] and not table["sufficient"].any()
     unsure = examined.assign(mediates_p=[0.2, np.nan], mediated_low=[0.6, np.nan])
-    unsure = verdicts.verdicts(directions, moved, carried, error, unsure)
+    unsure = verdicts.direction_verdicts(directions, moved, carried, error, unsure)
     assert not unsure["mediates"].any() and not unsure["sufficient"].any()
-    nobody = verdicts.verdicts(directions[2:], moved, carried[:0], error, examined[:0])
+    nobody = verdicts.direction_verdicts(directions[2:], moved, carried[:0], error, examined[:0])
     assert nobody["verdict"].tolist() == [verdicts.NOTHING]

@@ -26,7 +26,7 @@ def test_the_calibration_passes(references):
 @pytest.mark.parametrize(
     "name, spoil",
     [
-        ("turned", lambda own, y, Q: own(y, Q.mT)),
+        ("conjugated", lambda own, y, Q: own(y, Q.mT)),
         ("rotations", lambda own, *a: own(*a).abs()),
         ("_alike", lambda own, other, mine, unit: own(other, mine + 0.1, unit)),
     ],
@@ -54,8 +54,8 @@ def test_turns_compose_and_keep_lengths(coordinates, generator):
     n = coordinates.n
     P, Q = rotations(5, n, generator), equivariance.signed_permutations(5, n, generator)
     y = coordinates.noise(5, 3, generator=generator, dtype=torch.float64)
-    turned = equivariance.turned(equivariance.turned(y, P), Q)
-    torch.testing.assert_close(turned, equivariance.turned(y, Q @ P))
+    turned = equivariance.conjugated(equivariance.conjugated(y, P), Q)
+    torch.testing.assert_close(turned, equivariance.conjugated(y, Q @ P))
     torch.testing.assert_close(turned.norm(dim=-1), y.norm(dim=-1))
     torch.testing.assert_close(turned, coordinates.project(turned))
 
@@ -64,7 +64,7 @@ def test_answers_of_other_axes_are_turned_answers(coordinates, ideal, problems, 
     Q = rotations(len(problems), coordinates.n, generator)
     y0 = states.answers(ideal, problems)
     turned = states.answers(ideal, Q @ problems @ Q.mT)
-    torch.testing.assert_close(turned, equivariance.turned(y0, Q))
+    torch.testing.assert_close(turned, equivariance.conjugated(y0, Q))
 
 
 def test_a_clip_of_entries_keeps_permutations_alone(ideal, problems, generator):
@@ -74,14 +74,14 @@ def test_a_clip_of_entries_keeps_permutations_alone(ideal, problems, generator):
     def walk(energy, A, start):
         return sample(energy, A, clipped, start=start)
 
-    found = equivariance.measure(ideal, problems, y0, generator, sampler=walk).alike
+    found = equivariance.measure_equivariance(ideal, problems, y0, generator, sampler=walk).alike
     assert found[ROTATIONS, "answer"].error > 0.01
     assert found[PERMUTATIONS, "answer"].error < 1e-9
 
 
 def test_a_network_has_axes(network, problems, generator):
     y0 = states.answers(network, problems)
-    found = equivariance.measure(network, problems, y0, generator, sampler=denoised, sampled=4)
+    found = equivariance.measure_equivariance(network, problems, y0, generator, sampler=denoised, sampled=4)
     columns = found.columns()
     assert columns["what"] == ["gap", "score", "answer"] * 2
     assert min(columns["error"]) > 0.05
@@ -104,14 +104,14 @@ class Averaged:
     def _each(self, of, A, y, k):
         for Q in self.group:
             Q = Q.expand(len(A), 2, 2)
-            yield Q, of(Q @ A @ Q.mT, equivariance.turned(y, Q), k)
+            yield Q, of(Q @ A @ Q.mT, equivariance.conjugated(y, Q), k)
 
     def energy(self, A, y, k):
         return sum(E for _, E in self._each(self.base.energy, A, y, k)) / 8
 
     def gradient(self, A, y, k):
         parts = self._each(self.base.gradient, A, y, k)
-        return sum(equivariance.turned(g, Q.mT) for Q, g in parts) / 8
+        return sum(equivariance.conjugated(g, Q.mT) for Q, g in parts) / 8
 
 
 @pytest.mark.parametrize("symmetric", [False, True])
@@ -119,7 +119,7 @@ def test_a_network_averaged_over_a_group_is_equivariant_under_it_alone(symmetric
     config = EnergyConfig(2, hidden=16, symmetric=symmetric)
     energy = Averaged(MLPEnergy(config, generator).double().requires_grad_(False))
     A = model_problems.draw(6, 2, 0.5, generator, torch.float64)
-    found = equivariance.measure(energy, A, states.answers(energy, A), generator).alike
+    found = equivariance.measure_equivariance(energy, A, states.answers(energy, A), generator).alike
     for what in ("gap", "score"):
         assert found[PERMUTATIONS, what].error < 1e-10
         assert found[ROTATIONS, what].error > 0.01
@@ -129,7 +129,7 @@ def test_one_state_has_no_gap(ideal, problems, generator):
     y0 = states.answers(ideal, problems)
     Q = rotations(len(problems), ideal.coordinates.n, generator)
     with pytest.raises(ValueError, match="two at least"):
-        equivariance.gaps(ideal, problems, y0[:, None], 0, Q)
+        equivariance.gap_equivariance(ideal, problems, y0[:, None], 0, Q)
 
 
 def test_a_dead_score_has_no_error(ideal, problems, generator):
@@ -139,5 +139,5 @@ def test_a_dead_score_has_no_error(ideal, problems, generator):
         energy = staticmethod(lambda A, y, k: y[..., 0] * 0)
         gradient = staticmethod(lambda A, y, k: y * 0)
 
-    found = equivariance.measure(Dead, problems, states.answers(ideal, problems), generator).alike
+    found = equivariance.measure_equivariance(Dead, problems, states.answers(ideal, problems), generator).alike
     assert [alike.error for alike in found.values()] == [0.0] * 4

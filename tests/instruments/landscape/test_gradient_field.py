@@ -55,7 +55,7 @@ def test_the_algebraic_cosine_is_that_of_its_hessian(algebraic, problems, genera
     state = generator.get_state()
     found = gradient_field.gradient_field(algebraic, problems, y0, (3,), (2.0,), 4, generator)
     generator.set_state(state)
-    u = states.directions(algebraic, 6, 4, generator=generator, like=y0)
+    u = states.unit_directions(algebraic, 6, 4, generator=generator, like=y0)
     g = u @ algebraic.hessian(problems, y0, 3)
     cosine = (g * u).sum(-1) / g.norm(dim=-1)
     np.testing.assert_allclose(found.cosine[0, 0], cosine.numpy(), rtol=1e-9)

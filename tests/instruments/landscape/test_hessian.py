@@ -17,7 +17,7 @@ LANDSCAPES = (0, 5, 9)
 
 def measure(energy, A, landscapes=LANDSCAPES, **options):
     y = states.at_answers(energy, states.answers(energy, A), landscapes)
-    return hessian.spectra(energy, A, y, landscapes, **options)
+    return hessian.hessian_spectra(energy, A, y, landscapes, **options)
 
 
 def algebraic_eigenvalues(A, coordinates):
@@ -87,7 +87,7 @@ def test_symmetric_and_antisymmetric_blocks_are_told_apart(problems, schedule):
     H = Q.T @ planted @ Q
     energy = Quadratic(Coordinates(n), schedule, H, torch.zeros(16))
     y = torch.zeros(1, 6, 16, dtype=torch.float64)
-    found = hessian.spectra(energy, problems, y, (4,))
+    found = hessian.hessian_spectra(energy, problems, y, (4,))
     s = states.sigma(energy, 4)
     np.testing.assert_allclose(found.symmetric[0, 0], s * np.arange(1, 11), atol=1e-9)
     np.testing.assert_allclose(found.antisymmetric[0, 0], -s * np.arange(6, 0, -1), atol=1e-9)
@@ -100,7 +100,7 @@ def test_inertia_counts_planted_signs(problems, schedule, generator):
     Q = torch.linalg.qr(torch.randn(16, 16, generator=generator, dtype=torch.float64)).Q
     energy = Quadratic(Coordinates(4), schedule, Q * values @ Q.T, torch.zeros(16))
     y = torch.zeros(1, 6, 16, dtype=torch.float64)
-    found = hessian.spectra(energy, problems, y, (0,))
+    found = hessian.hessian_spectra(energy, problems, y, (0,))
     np.testing.assert_array_equal(found.inertia[0], np.tile([2, 3, 11], (6, 1)))
     np.testing.assert_allclose(found.condition, 2000, rtol=1e-8)
     coarse = inertia(found.eigenvalues, tolerance=1e-2)
@@ -110,7 +110,7 @@ def test_inertia_counts_planted_signs(problems, schedule, generator):
 def test_a_hessian_without_positive_curvature_has_no_condition(problems, schedule):
     energy = Quadratic(Coordinates(4), schedule, -torch.eye(16), torch.zeros(16))
     y = torch.zeros(1, 6, 16, dtype=torch.float64)
-    found = hessian.spectra(energy, problems, y, (0,))
+    found = hessian.hessian_spectra(energy, problems, y, (0,))
     assert np.isnan(found.condition).all()
     correlation = hessian.condition_correlation(found)
     assert correlation.method == "undefined"
@@ -125,7 +125,7 @@ def test_parts_are_split(problems, schedule):
 
     energy = Parts(Coordinates(4), schedule, torch.eye(16), torch.zeros(16))
     y = torch.zeros(1, 6, 16, dtype=torch.float64)
-    found = hessian.spectra(energy, problems, y, (2,))
+    found = hessian.hessian_spectra(energy, problems, y, (2,))
     s = states.sigma(energy, 2)
     for name, value in [("gauss_newton", 3 * s), ("residual", -2 * s), ("eigenvalues", s)]:
         np.testing.assert_allclose(getattr(found, name), value, err_msg=name)
@@ -166,7 +166,7 @@ def test_one_problem_is_chosen_from_each_stratum(generator):
 
 def test_cosines_are_those_of_the_matrices_written_out(network, problems, generator):
     y = states.at_noise(network, states.answers(network, problems), (4,), generator)
-    found = hessian.spectra(network, problems, y, (4,))
+    found = hessian.hessian_spectra(network, problems, y, (4,))
     basis, eye = states.state_basis(network, y), torch.eye(4, dtype=y.dtype)
     even, odd = states.symmetric_basis(4, y), states.antisymmetric_basis(4, y)
 

@@ -36,7 +36,7 @@ def failing(references, module):
 
 
 FIELDS = [
-    *((slices, "measure", f) for f in ("u", "v", "gap", "marks")),
+    *((slices, "energy_slices", f) for f in ("u", "v", "gap", "marks")),
     *(
         (slices, "shape_of", f)
         for f in (
@@ -58,7 +58,7 @@ FIELDS = [
     *((gradient_field, "divergence", f) for f in ("total", "symmetric", "antisymmetric")),
     *((gradient_field, "descents", f) for f in ("distance", "gap", "gradient", "converged")),
     *(
-        (hessian, "spectra", f)
+        (hessian, "hessian_spectra", f)
         for f in (
             "kappa",
             "eigenvalues",
@@ -158,7 +158,7 @@ def doubled(function):
     ("owner", "attribute", "spoilt", "blamed"),
     [
         (torch.linalg, "eigvalsh", doubled(torch.linalg.eigvalsh), hessian),
-        (states, "directions", doubled(states.directions), gradient_field),
+        (states, "unit_directions", doubled(states.unit_directions), gradient_field),
         (states, "noise_radius", doubled(states.noise_radius), minima),
         (states, "centre", doubled(states.centre), slices),
     ],

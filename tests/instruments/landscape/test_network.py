@@ -17,7 +17,7 @@ def autograd_hessian(energy, A, y, k):
 
 def test_spectra_are_those_of_automatic_differentiation(network, problems, generator):
     y = states.at_noise(network, states.answers(network, problems), (1, 6), generator)
-    found = hessian.spectra(network, problems, y, (1, 6))
+    found = hessian.hessian_spectra(network, problems, y, (1, 6))
     basis = states.state_basis(network, y)
     for i, k in enumerate((1, 6)):
         H = basis @ autograd_hessian(network, problems, y[i], k) @ basis.mT
@@ -50,7 +50,7 @@ def test_its_minima_are_minima(network, problems, generator):
     # A minimum is lower than every point that a small step reaches.
     start = states.around(network, y0, 5, 1.0, 3, generator)
     ends = descent.descend(network, problems, start, 5)
-    step = 1e-3 * states.directions(network, 6, 3, generator=generator, like=y0)
+    step = 1e-3 * states.unit_directions(network, 6, 3, generator=generator, like=y0)
     near = network.energy(problems, ends.y + step, 5)
     seen = minima.critical_points(network, problems, start, 5)
     lower = (near < ends.energy) & (seen.outcome == minima.MINIMUM)
@@ -61,7 +61,7 @@ def test_float32_is_refused_where_it_would_mislead(network, problems, generator)
     network, A = network.float(), problems.float()
     y0 = states.answers(network, A)
     with pytest.raises(ValueError, match="float64"):
-        hessian.spectra(network, A, states.at_answers(network, y0, (0,)), (0,))
+        hessian.hessian_spectra(network, A, states.at_answers(network, y0, (0,)), (0,))
     with pytest.raises(ValueError, match="float64"):
         gradient_field.conservation(network, A, y0, (0,), generator)
     with pytest.raises(ValueError, match="float64"):

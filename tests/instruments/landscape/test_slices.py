@@ -19,7 +19,7 @@ def random(energy, y0, generator):
 @pytest.mark.parametrize("k", LANDSCAPES)
 def test_the_ideal_slice_is_half_the_squared_radius_everywhere(ideal, problems, generator, k):
     y0 = states.answers(ideal, problems)
-    found = slices.measure(ideal, problems, y0, k, random(ideal, y0, generator), 2.0, 21)
+    found = slices.energy_slices(ideal, problems, y0, k, random(ideal, y0, generator), 2.0, 21)
     assert found.gap.shape == (6, 21, 21)
     expected = (found.u[None, :] ** 2 + found.v[:, None] ** 2) / 2
     np.testing.assert_allclose(found.gap, np.broadcast_to(expected, found.gap.shape), atol=1e-12)
@@ -29,7 +29,7 @@ def test_the_ideal_slice_is_half_the_squared_radius_everywhere(ideal, problems, 
 def test_the_algebraic_slice_is_its_quadratic_form(algebraic, problems, generator, k):
     y0 = states.answers(algebraic, problems)
     chosen = random(algebraic, y0, generator)
-    found = slices.measure(algebraic, problems, y0, k, chosen, 3.0, 11)
+    found = slices.energy_slices(algebraic, problems, y0, k, chosen, 3.0, 11)
     H = algebraic.hessian(problems, y0, k)
     M = (chosen.axes @ H @ chosen.axes.mT).numpy() * states.sigma(algebraic, k)
     U, V = np.meshgrid(found.u, found.v)
@@ -47,7 +47,7 @@ def test_the_algebraic_slice_is_its_quadratic_form(algebraic, problems, generato
 def test_gap_rows_are_v_and_columns_are_u(algebraic, problems, generator):
     y0 = states.answers(algebraic, problems)
     chosen = random(algebraic, y0, generator)
-    found = slices.measure(algebraic, problems, y0, 2, chosen, 1.0, 5)
+    found = slices.energy_slices(algebraic, problems, y0, 2, chosen, 1.0, 5)
     s = states.sigma(algebraic, 2)
     y = states.centre(algebraic, y0, 2) + s * chosen.axes[:, 0]  # u = 1, v = 0
     expected = algebraic.energy(problems, y, 2) / s
@@ -56,7 +56,7 @@ def test_gap_rows_are_v_and_columns_are_u(algebraic, problems, generator):
 
 def test_shape_of_the_ideal_slice(ideal, problems, generator):
     y0 = states.answers(ideal, problems)
-    shape = slices.shape_of(slices.measure(ideal, problems, y0, 1, random(ideal, y0, generator), 3.0, 15))
+    shape = slices.shape_of(slices.energy_slices(ideal, problems, y0, 1, random(ideal, y0, generator), 3.0, 15))
     for name, value in [
         ("minimum_distance", 0),
         ("below", 0),
@@ -76,7 +76,7 @@ def test_a_displaced_minimum_is_found_where_it_is(ideal, problems, generator):
     k, s = 3, states.sigma(ideal, 3)
     root = ideal.schedule.sqrt_alpha_bar[k]
     shifted = y0 + s * (1.0 * chosen.axes[:, 0] - 0.5 * chosen.axes[:, 1]) / root
-    found = slices.measure(ideal, problems, shifted, k, chosen, 2.0, 17)
+    found = slices.energy_slices(ideal, problems, shifted, k, chosen, 2.0, 17)
     shape = slices.shape_of(found)
     np.testing.assert_allclose(shape.minimum, np.tile([-1.0, 0.5], (6, 1)), atol=1e-12)
     np.testing.assert_allclose(shape.minimum_distance, np.hypot(1, 0.5))
@@ -91,13 +91,13 @@ def test_marks_have_the_coordinates_that_they_were_given(ideal, problems, genera
     y0 = states.answers(ideal, problems)
     chosen = random(ideal, y0, generator)
     k, s = 5, states.sigma(ideal, 5)
-    out = states.directions(ideal, 6, generator=generator, like=y0)
+    out = states.unit_directions(ideal, 6, generator=generator, like=y0)
     out = out - (out[:, None] * chosen.axes).sum(-1, keepdim=True).mul(chosen.axes).sum(1)
     out = torch.nn.functional.normalize(out, dim=-1)
     inside = 1.5 * chosen.axes[:, 0] - 0.25 * chosen.axes[:, 1] + 2.0 * out
     state = states.centre(ideal, y0, k) + s * inside
     path = torch.stack([state, states.centre(ideal, y0, k)], 1)
-    found = slices.measure(ideal, problems, y0, k, chosen, 2.0, 5, marks={"model": state, "path": path})
+    found = slices.energy_slices(ideal, problems, y0, k, chosen, 2.0, 5, marks={"model": state, "path": path})
     np.testing.assert_allclose(found.marks["model"].u, 1.5)
     np.testing.assert_allclose(found.marks["model"].v, -0.25)
     np.testing.assert_allclose(found.marks["model"].out, 2.0)
@@ -182,12 +182,12 @@ def test_a_straight_or_resting_path_still_has_a_plane(ideal, problems, generator
 def test_problems_come_out_the_same_in_small_batches(algebraic, problems, generator):
     y0 = states.answers(algebraic, problems)
     chosen = random(algebraic, y0, generator)
-    whole = slices.measure(algebraic, problems, y0, 1, chosen, 2.0, 9)
-    parts = slices.measure(algebraic, problems, y0, 1, chosen, 2.0, 9, states_per_call=100)
+    whole = slices.energy_slices(algebraic, problems, y0, 1, chosen, 2.0, 9)
+    parts = slices.energy_slices(algebraic, problems, y0, 1, chosen, 2.0, 9, states_per_call=100)
     np.testing.assert_allclose(whole.gap, parts.gap, rtol=1e-12, atol=1e-12)
 
 
 def test_an_even_grid_has_no_centre(ideal, problems, generator):
     y0 = states.answers(ideal, problems)
     with pytest.raises(ValueError, match="odd"):
-        slices.measure(ideal, problems, y0, 1, random(ideal, y0, generator), 2.0, 10)
+        slices.energy_slices(ideal, problems, y0, 1, random(ideal, y0, generator), 2.0, 10)

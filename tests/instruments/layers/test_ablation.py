@@ -31,7 +31,7 @@ def case(request):
     A, others = problems.draw(P + 20, N, 0.5, generator, torch.float64).split([P, 20])
     states = ablation.tokens(energy, others, walk, generator)
     known = ablation.habits(energy, others, states)
-    at = ablation_damage.bench(energy, A, walk, generator)
+    at = ablation_damage.ablation_bench(energy, A, walk, generator)
     plan = ablation.plan(
         energy,
         A,
@@ -80,17 +80,17 @@ def test_what_is_kept_whole_changes_nothing(case, layer):
     same = Ablated(case.energy, layer, ablation._projected(case.known[layer], 999))
     full = weight_edits.low_rank(case.energy, layer, 1.0)
     for energy in (same, full, only(case, "rounding", layer).energy):
-        found = ablation_damage.judge(energy, case.at)
+        found = ablation_damage.damage_terms(energy, case.at)
         assert found["order"].max() < 0.02 and found["score"].max() < 1e-10
     assert np.allclose(case.at.sampled(same), case.at.mse)
 
 
 def test_without_modulation_its_loss_is_nothing(case):
     bare = weight_edits.without_film(weight_edits.without_film(case.energy, "fc2"), "fc3")
-    at = ablation_damage.bench(bare, case.A, walk, problems.generator(2, "layers"))
-    found = ablation_damage.judge(weight_edits.without_film(bare, "fc2"), at)
+    at = ablation_damage.ablation_bench(bare, case.A, walk, problems.generator(2, "layers"))
+    found = ablation_damage.damage_terms(weight_edits.without_film(bare, "fc2"), at)
     assert not found["order"].any() and found["score"].max() < 1e-28
-    assert ablation_damage.judge(only(case, "film_off", "fc2").energy, case.at)["score"].min() > 0
+    assert ablation_damage.damage_terms(only(case, "film_off", "fc2").energy, case.at)["score"].min() > 0
 
 
 def test_a_whole_layer_gone_leaves_constant_energies_whichever_it_is(case):
@@ -117,10 +117,10 @@ def test_the_affine_fit_is_least_squares_and_exact_for_f(case):
     h = torch.randn(40, 3, generator=problems.generator(4, "layers"), dtype=torch.float64)
     residual = least_squares(x, h)(x) - h
     assert residual.sum(0).abs().max() < 1e-12 and (x.mT @ residual).abs().max() < 1e-11
-    found = ablation_damage.judge(only(case, "linear", "fc4").energy, case.at)
+    found = ablation_damage.damage_terms(only(case, "linear", "fc4").energy, case.at)
     assert not found["order"].any() and found["score"].max() < 1e-16
     parts = ablation.unexplained(case.energy, case.A, case.states[:, :P], case.known)
-    r2 = ablation_damage.explained(parts).groupby(["layer", "kind"])["r2"].mean()
+    r2 = ablation_damage.linear_fit_r2(parts).groupby(["layer", "kind"])["r2"].mean()
     assert np.isclose(r2["fc4", "linear"], 1) and r2["fc1", "linear"] < 1
     with pytest.raises(ValueError, match="coefficients"):
         ablation.habits(case.energy, case.others[:4], case.states[:, :4])
@@ -141,32 +141,32 @@ def test_an_ablation_in_one_landscape_leaves_the_others(case):
 
 def test_damages_are_ranked_and_told_apart(case):
     plan = [a for a in case.plan if a.share in (1.0, 0.5) and a.draw == 0]
-    damage = ablation_damage.judged(plan, case.at, True)
+    damage = ablation_damage.damage_of_plan(plan, case.at, True)
     assert np.isfinite(damage.select_dtypes("number").to_numpy()).all()
     assert len(damage) == len(plan) * case.energy.schedule.K * P
-    summary = ablation_damage.summary(damage, case.at.mse)
+    summary = ablation_damage.damage_summary(damage, case.at.mse)
     row = summary.set_index(["kind", "layer", "share"]).loc["linear", "fc1", 1.0]
     errors = damage[(damage["kind"] == "linear") & (damage["layer"] == "fc1")]
     assert np.isclose(row["score"], errors["score"].mean()) and row["rise_low"] <= row["rise"]
-    ranking = ablation_ranking.table(damage, 0.5)
+    ranking = ablation_ranking.ranking_table(damage, 0.5)
     for _, rows in ranking.groupby(["measure", "kind"]):
         assert np.isclose(rows["damage"].iloc[rows["rank"].argmin()], rows["damage"].max(), atol=0)
     voting = damage[~damage["kind"].isin(("identity", "film_off"))].drop(columns="mse")
-    assert set(ablation_ranking.table(voting, 0.5)["measure"]) == {"order", "score"}
-    agree = ablation_ranking.agreements(damage, 0.5)
+    assert set(ablation_ranking.ranking_table(voting, 0.5)["measure"]) == {"order", "score"}
+    agree = ablation_ranking.concordances(damage, 0.5)
     assert list(agree["voters"]) == [5, 4] * 3 and agree["p"].between(0, 1).all()
     votes = ablation_ranking.damages(damage, "score", 0.5)
     assert list(votes.columns) == ["fc1", "fc2", "fc3"] and list(votes.index) == list(ablation_ranking.VOTERS)
-    assert ablation_ranking.compared(damage, damage, "score", 0.5).tau == 1
+    assert ablation_ranking.compare_rankings(damage, damage, "score", 0.5).tau == 1
     assert len(ablation_ranking.tops(damage, "score", 0.5)) == case.energy.schedule.K
     alone = ablation_damage.judged_alone(case.energy, plan, (0, 1), 0.5, case.at)
     assert len(alone) == 2 * 19 * P  # of 21 two are known
 
 
 def test_shared_ranks_lower_the_bar_and_do_not_break_it():
-    tied = ablation_ranking.agreement([[1.0, 1.0, 0.0], [2.0, 2.0, 1.0]])
+    tied = ablation_ranking.concordance([[1.0, 1.0, 0.0], [2.0, 2.0, 1.0]])
     assert tied.w == pytest.approx(1) and tied.p == pytest.approx(1 / 3)
-    nothing = ablation_ranking.agreement(np.zeros((3, 3)))
+    nothing = ablation_ranking.concordance(np.zeros((3, 3)))
     assert (nothing.w, nothing.p, nothing.needed) == (0, 1, 1.01)
 
 
@@ -185,6 +185,6 @@ def test_blind_units_of_noise(case):
             y = case.energy.coordinates.project(y)
             return y * (y * at.noise[k]).sum() / y.pow(2).sum()
 
-    found = ablation_damage.judge(Blind(), at)
+    found = ablation_damage.damage_terms(Blind(), at)
     assert np.allclose(found["noise"].mean(1), 1) and np.isclose(found["noise_pooled"].mean(), 1)
     assert states.array(at.noise).shape == (4, P, N * N)

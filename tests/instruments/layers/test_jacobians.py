@@ -11,14 +11,14 @@ from torch.nn import functional as F
 from ired.instruments.core import states as points
 from ired.instruments.layers import forward_backward, jacobians, score_decomposition, unit_activity
 from ired.instruments.layers.forward_backward import LAYERS
-from ired.instruments.layers.known_answers_gradient_signal import Planted, linear, plant_units, planted_path
+from ired.instruments.layers.known_answers_gradient_signal import PlantedNetwork, make_linear, plant_units, planted_path
 from ired.model.weight_edits import without_film
 
 
 @pytest.fixture
 def states(network, problems, generator):
     """z and noise (10, 6, 2, size)."""
-    return forward_backward.noised(network, points.answers(network, problems), 2, generator)
+    return forward_backward.noised_by_landscape(network, points.answers(network, problems), 2, generator)
 
 
 def test_a_passage_is_the_networks_own(network, problems, states):
@@ -49,7 +49,7 @@ def test_the_slope_of_swish():
 
 def test_spectra_equal_autograd(network, problems, states):
     z = states[0][:, :2, 0]
-    found = jacobians.spectra(network, problems[:2], z)
+    found = jacobians.jacobian_spectra(network, problems[:2], z)
     k, i = 6, 1
     half = network.prepare(problems)
     c = network.coordinates
@@ -78,13 +78,13 @@ def test_spectra_equal_autograd(network, problems, states):
 
 def test_spectra_need_double(network, problems, states):
     with pytest.raises(ValueError, match="float64"):
-        jacobians.spectra(network, problems, states[0][:, :, 0].float())
+        jacobians.jacobian_spectra(network, problems, states[0][:, :, 0].float())
 
 
 def test_a_linear_network_has_the_product_of_its_matrices(ideal, problems, states, generator):
-    planted = Planted(ideal, 5, generator)
-    linear(planted)
-    found = jacobians.spectra(planted, problems[:1], states[0][:, :1, 0])
+    planted = PlantedNetwork(ideal, 5, generator)
+    make_linear(planted)
+    found = jacobians.jacobian_spectra(planted, problems[:1], states[0][:, :1, 0])
     s2, _, s3, _ = (table[9][:, None] for table in planted.tables)
     first = planted.fc1.weight[:, ideal.coordinates.size :]
     J = planted.fc4.weight @ (s3 * planted.fc3.weight) @ (s2 * planted.fc2.weight) @ first
@@ -113,7 +113,7 @@ def test_without_film_nothing_goes_by_its_gains(network, problems, states):
 
 
 def test_a_planted_path_and_no_other(ideal, problems, states, generator):
-    planted = Planted(ideal, 10, generator)
+    planted = PlantedNetwork(ideal, 10, generator)
     chain = planted_path(planted, (2, 7, 5))
     p = forward_backward.passage(planted, problems, states[0][1], 1)
     for name, i in zip(LAYERS, chain, strict=True):
@@ -127,7 +127,7 @@ def test_a_planted_path_and_no_other(ideal, problems, states, generator):
 
 
 def test_planted_units_are_named(ideal, problems, generator):
-    planted = Planted(ideal, 9, generator)
+    planted = PlantedNetwork(ideal, 9, generator)
     plant_units(planted)
     shape = 10, len(problems), 20
     z = ideal.coordinates.to_basis(points.noise(ideal, *shape, generator=generator, like=problems))
@@ -142,8 +142,8 @@ def test_planted_units_are_named(ideal, problems, generator):
 
 
 def test_no_dead_unit_in_few_is_still_uncertain(ideal, problems, generator):
-    planted = Planted(ideal, 64, generator)
-    z, _ = forward_backward.noised(planted, points.answers(ideal, problems), 4, generator)
+    planted = PlantedNetwork(ideal, 64, generator)
+    z, _ = forward_backward.noised_by_landscape(planted, points.answers(ideal, problems), 4, generator)
     dead = unit_activity.census(planted, problems, z).dead()
     assert dead["fc1"].estimate == 0 and dead["fc1"].high == pytest.approx(1 - 0.05 ** (1 / 64))
 
@@ -155,7 +155,7 @@ def test_the_constant_of_f_and_summaries(network, problems, states):
     assert least.estimate == pytest.approx(whole.mean(-1)[np.isclose(whole.mean(-1), least.estimate)][0])
     film = score_decomposition.score_changes(network, {"mean": forward_backward.mean_film(network)}, problems, *states)
     tables = {"paths": found.columns(), "units": found.units(), "film": film}
-    made = score_decomposition.summaries({k: DataFrame(t).assign(energy="x") for k, t in tables.items()})
+    made = score_decomposition.score_path_summaries({k: DataFrame(t).assign(energy="x") for k, t in tables.items()})
     roots = made["roots"].pivot(index="landscape", columns="root", values="mean")
     assert np.allclose(roots.sum(axis=1), 1) and np.allclose(roots["constant"], whole.mean(-1))
     assert len(made["routes"]) == 40 and set(made["film"]["altered"]) == {"own", "mean"}

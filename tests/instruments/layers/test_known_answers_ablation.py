@@ -37,9 +37,9 @@ def test_a_broken_instrument_is_named(references, monkeypatch, room, name, spoil
     assert missed(check_layer_ablation(references, drawn())) == {"layer_ablation"}
 
 
-@pytest.mark.parametrize("name", ["ranks", "_sums_by_chance"])
+@pytest.mark.parametrize("name", ["damage_ranks", "_sums_by_chance"])
 def test_a_broken_ranking_is_named(monkeypatch, name):
     ablation_ranking._sums_by_chance.cache_clear()
-    spoil = {"ranks": lambda r: r[:, ::-1] ** 2, "_sums_by_chance": lambda null: dict.fromkeys(null, 1.0)}
+    spoil = {"damage_ranks": lambda r: r[:, ::-1] ** 2, "_sums_by_chance": lambda null: dict.fromkeys(null, 1.0)}
     spoiled(monkeypatch, ablation_ranking, name, spoil[name])
     assert missed(check_layer_ranking(drawn())) == {"layer_ranking"}

@@ -43,7 +43,7 @@ def test_splices(energy, A, layer):
     own = recovery.recovery(energy, layer, lambda h: h, A, at)
     for what in ("gap", "score", "through"):
         assert own.share(what) == pytest.approx(1, abs=1e-12)
-    hidden = recovery.recovery(energy, layer, patching.constant(torch.ones(N * N)), A, at)
+    hidden = recovery.recovery(energy, layer, patching.constant_replacement(torch.ones(N * N)), A, at)
     assert hidden.share("gap") == pytest.approx(0, abs=1e-9)
     start = energy.coordinates.noise(6, generator=generator(), dtype=torch.float64)
     spliced = patching.Spliced(energy, layer, lambda h: h)

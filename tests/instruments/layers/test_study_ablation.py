@@ -41,7 +41,7 @@ def planted(p, rise_low, idle):
 def test_verdicts_read_the_trained_network(holds):
     tables = planted(0.01, 0.2, 0.0) if holds else planted(0.2, -0.1, 0.02)
     likeness = {m: Likeness(0.1, 0.4 if holds else 0.01, 0.6, 5) for m in ("order", "score")}
-    verdicts = study.verdicts(tables, likeness, whole=1.0)
+    verdicts = study.ablation_verdicts(tables, likeness, whole=1.0)
     assert [met for met, _ in verdicts.values()] == [holds] * 5
     assert verdicts["ranking_agrees_across_ablations"][1] == {
         "needed": 0.7,
@@ -51,7 +51,7 @@ def test_verdicts_read_the_trained_network(holds):
     }
     assert verdicts["every_layer_is_nonlinear"][1] == {"fc1": 0.3, "fc2": 0.1, "fc3": 0.2}
     assert study.least_missed(tables["summary"]) == ("fc2", (0.1, 0.05, 0.4))
-    assert study.numbers(tables["agreement"], {"whole": 1.0}) == {
+    assert study.ablation_metrics(tables["agreement"], {"whole": 1.0}) == {
         "mse.whole": 1.0,
         "top.order": 2,
         "top.score": 2,

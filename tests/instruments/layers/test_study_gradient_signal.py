@@ -14,20 +14,20 @@ from ired.model.weight_edits import without_film
 def test_a_network_beside_itself(network, problems, generator):
     network.requires_grad_(False)
     y0 = states.answers(network, problems)
-    z, noise = forward_backward.noised(network, y0, 2, generator)
+    z, noise = forward_backward.noised_by_landscape(network, y0, 2, generator)
     altered = {"both off": without_film(without_film(network, "fc2"), "fc3")}
     negatives = gradient_signal.random_negatives(network, 3.0, math.inf)
-    signals = study.measure(
+    signals = study.measure_signals(
         network, altered, problems, y0, z, noise, negatives=negatives, decomposed=2, generator=generator
     )
     measured = {"untrained": signals, "trained": signals}
-    tables = study.tables(measured)
+    tables = study.gradient_signal_tables(measured)
     for table in tables.values():
         assert (table["energy"].value_counts() == len(table) / 2).all() and table.notna().all(axis=None)
-    assert set(study.summaries(tables)) == {"roots", "routes", "film", "units", "spectra"}
+    assert set(study.gradient_signal_summaries(tables)) == {"roots", "routes", "film", "units", "spectra"}
     values = study.singular_values(measured)
     assert values["trained.state → f"].shape[:2] == (network.schedule.K, 2)
-    verdicts = study.verdicts(signals, tables)
+    verdicts = study.gradient_signal_verdicts(signals, tables)
     assert verdicts["film_matters"] == (False, {"weakest": 0.0, "low": 0.0})
     cosines = [row["cosine"] for row in signals.flow.agreement() if row["layer"] == gradient_signal.WHOLE][:-1]
     assert verdicts["losses_agree"][1]["lowest"] == pytest.approx(min(cosines))

@@ -23,8 +23,8 @@ def test_sound_probes_pass(seed):
 
 
 def test_folds_that_tear_problems_apart_are_named(monkeypatch):
-    own = ridge.folds
-    monkeypatch.setattr(ridge, "folds", lambda groups, *a: own(np.arange(len(groups)), *a))
+    own = ridge.grouped_folds
+    monkeypatch.setattr(ridge, "grouped_folds", lambda groups, *a: own(np.arange(len(groups)), *a))
     assert planted() == {"R² of problems' random labels, states kept together"}
 
 
@@ -38,15 +38,15 @@ def test_probes_that_read_what_they_were_fitted_to_are_named(monkeypatch):
 
 
 def test_a_control_that_is_the_property_is_named(monkeypatch):
-    monkeypatch.setattr(ridge, "permuted", lambda values, *rest: values)
+    monkeypatch.setattr(ridge, "permuted_problems", lambda values, *rest: values)
     assert planted() == {"R² of its control task"}
 
 
 def test_an_area_over_all_folds_is_named(monkeypatch):
-    own = logistic.auroc
+    own = logistic.auroc_within_folds
     monkeypatch.setattr(
         logistic,
-        "auroc",
+        "auroc_within_folds",
         lambda label, score, fold, level=0.95: own(label, -score, np.zeros_like(fold), level),
     )
     assert "AUROC of a planted label" in planted()

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ired.instruments.accuracy.predictors import features
+from ired.instruments.accuracy.predictors import power_features
 from ired.instruments.core import states
 from ired.instruments.probing import description_length, logistic, ridge, scores as probe_scores
 from ired.instruments.probing.scores import Scores
@@ -32,15 +32,15 @@ def planted(generator):
 
 
 def r2(x, values, fold, alphas=ridge.ALPHAS):
-    seen = ridge.read(x, values, fold, alphas)
+    seen = ridge.ridge_probe(x, values, fold, alphas)
     away = values - seen.mean
     return (1 - (values - seen.predicted).pow(2).sum(0) / away.pow(2).sum(0)).numpy()
 
 
 def test_nested_ridge_is_scikit_learns(planted):
     x, values = planted
-    fold = ridge.folds(np.arange(len(x)), 4, np.random.default_rng(0))
-    seen = ridge.read(x, values, fold)
+    fold = ridge.grouped_folds(np.arange(len(x)), 4, np.random.default_rng(0))
+    seen = ridge.ridge_probe(x, values, fold)
     X, Y = x.numpy(), values.numpy()
 
     def fitted(train, alpha, t):
@@ -65,13 +65,13 @@ def test_nested_ridge_is_scikit_learns(planted):
 def test_a_planted_linear_property_is_read_and_its_control_is_not(planted, generator):
     x, values = planted
     rng = np.random.default_rng(0)
-    asked = ridge.targets(
+    asked = ridge.probe_targets(
         {"linear": values[:, 0], "several": values[:, :2]},
         dict.fromkeys(("linear", "several"), x),
         generator,
     )
     scores = Scores(5)
-    seen = ridge.read(x, asked.values, ridge.folds(np.arange(len(x)), 5, rng))
+    seen = ridge.ridge_probe(x, asked.values, ridge.grouped_folds(np.arange(len(x)), 5, rng))
     scores.add("trained", "fc1", 0, seen, asked)
     table = scores.table().set_index(["landscape", "property", "task"])
     assert table.loc[(0, "linear", "property"), "r2"] == pytest.approx(1, abs=1e-6)
@@ -95,20 +95,20 @@ def test_errors_are_the_same_from_few_rows_and_from_many(planted):
 
 def test_alphas_let_a_probe_decline(planted):
     x, values = planted
-    fold = ridge.folds(np.arange(len(x)), 5, np.random.default_rng(1))
+    fold = ridge.grouped_folds(np.arange(len(x)), 5, np.random.default_rng(1))
     assert abs(r2(x[:, :6], values[:, 2:], fold)) < 0.1
 
 
 def test_the_trace_is_linear_in_the_entries_of_A(problems, generator):
     A = model_problems.draw(200, 4, 0.5, generator, torch.float64)
     values = torch.stack([A.diagonal(dim1=1, dim2=2).sum(1), torch.linalg.det(A)], 1)
-    fold = ridge.folds(np.arange(200), 4, np.random.default_rng(0))
-    linear, bent = r2(features(A, 1), values, fold)
+    fold = ridge.grouped_folds(np.arange(200), 4, np.random.default_rng(0))
+    linear, bent = r2(power_features(A, 1), values, fold)
     assert linear == pytest.approx(1, abs=1e-8)
     assert bent < 0.9
     squares = A.pow(2).sum((1, 2))[:, None]
-    assert r2(features(A, 1), squares, fold) < 0.99
-    assert r2(features(A, 2), squares, fold) == pytest.approx(1, abs=1e-6)
+    assert r2(power_features(A, 1), squares, fold) < 0.99
+    assert r2(power_features(A, 2), squares, fold) == pytest.approx(1, abs=1e-6)
 
 
 def test_states_of_a_problem_leak_unless_they_stay_together(generator):
@@ -117,13 +117,13 @@ def test_states_of_a_problem_leak_unless_they_stay_together(generator):
     x = own[problem] + 0.1 * normal(generator, 120, 40)
     labels = normal(generator, 30)[problem][:, None]  # belong to nothing
     rng = np.random.default_rng(0)
-    together, torn = (ridge.folds(g, 5, rng) for g in (problem, np.arange(120)))
+    together, torn = (ridge.grouped_folds(g, 5, rng) for g in (problem, np.arange(120)))
     assert all(len(set(together[problem == p])) == 1 for p in range(30))
     assert r2(x, labels, torn) > 0.8
     assert r2(x, labels, together) < 0.05
     yes = labels[:, 0].numpy() > 0
-    leaking = logistic.judge(x.numpy(), yes, torn).auroc()
-    sound = logistic.judge(x.numpy(), yes, together).auroc()
+    leaking = logistic.logistic_probe(x.numpy(), yes, torn).auroc()
+    sound = logistic.logistic_probe(x.numpy(), yes, together).auroc()
     assert leaking.low > 0.9 and sound.estimate < 0.75
 
 
@@ -132,17 +132,17 @@ def test_permuting_keeps_problems_together(generator):
     values = torch.arange(6.0, dtype=torch.float64)[:, None]
     groups = {frozenset(values[problem == p, 0].tolist()) for p in range(3)}
     for _ in range(5):
-        moved = ridge.permuted(values, generator, problem)
+        moved = ridge.permuted_problems(values, generator, problem)
         assert {frozenset(moved[problem == p, 0].tolist()) for p in range(3)} == groups
     with pytest.raises(ValueError, match="different numbers"):
-        ridge.permuted(values, generator, [0, 0, 1, 1, 1, 2])
+        ridge.permuted_problems(values, generator, [0, 0, 1, 1, 1, 2])
 
 
 def test_random_functions_have_the_propertys_values(generator):
     x, values = normal(generator, 400, 6), normal(generator, 400, 2).exp()
     found = ridge.random_function(x, values, generator)
     assert torch.equal(found.sort(0).values, values.sort(0).values)
-    fold = ridge.folds(np.arange(400), 4, np.random.default_rng(0))
+    fold = ridge.grouped_folds(np.arange(400), 4, np.random.default_rng(0))
     ranks = found.argsort(0).argsort(0).double()
     assert 0.2 < r2(x, ranks, fold).mean() < 0.8
 
@@ -157,13 +157,13 @@ def test_beyond_others_is_what_they_do_not_explain(generator):
 def test_impossible_folds_are_refused(planted):
     x, values = planted
     with pytest.raises(ValueError, match="2 problems"):
-        ridge.folds([3, 3, 4], 3, np.random.default_rng(0))
+        ridge.grouped_folds([3, 3, 4], 3, np.random.default_rng(0))
     with pytest.raises(ValueError, match="three folds"):
-        ridge.read(x, values, np.arange(120) % 2)
+        ridge.ridge_probe(x, values, np.arange(120) % 2)
     with pytest.raises(ValueError, match="three folds"):
-        logistic.judge(x.numpy(), values[:, 0] > 0, np.arange(120) % 2)
+        logistic.logistic_probe(x.numpy(), values[:, 0] > 0, np.arange(120) % 2)
     with pytest.raises(ValueError, match="all the same"):
-        logistic.judge(x.numpy(), np.zeros(120), np.arange(120) % 3)
+        logistic.logistic_probe(x.numpy(), np.zeros(120), np.arange(120) % 3)
 
 
 def test_representations_are_the_networks_own(network, generator):
@@ -192,12 +192,12 @@ def test_distance_is_in_noise_radii(network, generator):
 def test_auroc_is_scikit_learns_within_a_fold_and_knows_ties():
     rng = np.random.default_rng(0)
     label, score = rng.random(60) < 0.4, rng.integers(0, 9, 60).astype(float)
-    one = logistic.auroc(label, score, np.zeros(60, dtype=int))
+    one = logistic.auroc_within_folds(label, score, np.zeros(60, dtype=int))
     assert one.estimate == pytest.approx(roc_auc_score(label, score))
     # An offset between folds puts no pair out of order.
     fold = np.arange(60) % 2
-    moved = logistic.auroc(label, score + 100 * fold, fold)
-    assert moved.estimate == pytest.approx(logistic.auroc(label, score, fold).estimate)
+    moved = logistic.auroc_within_folds(label, score + 100 * fold, fold)
+    assert moved.estimate == pytest.approx(logistic.auroc_within_folds(label, score, fold).estimate)
 
 
 def test_random_labels_are_read_at_chance_and_intervals_cover():
@@ -205,7 +205,7 @@ def test_random_labels_are_read_at_chance_and_intervals_cover():
     covered = []
     for _ in range(12):
         x, label = rng.standard_normal((80, 15)), rng.random(80) < 0.5
-        seen = logistic.judge(x, label, np.arange(80) % 4, (1e-4, 1e-1))
+        seen = logistic.logistic_probe(x, label, np.arange(80) % 4, (1e-4, 1e-1))
         covered.append(not seen.auroc().excludes(0.5))
     assert sum(covered) >= 11
     assert seen.bits.mean() == pytest.approx(1, abs=0.2)
@@ -214,7 +214,7 @@ def test_random_labels_are_read_at_chance_and_intervals_cover():
 def test_a_planted_label_is_read(generator):
     x = normal(generator, 300, 5).numpy()
     label = x[:, 0] - x[:, 3] > 0
-    seen = logistic.judge(x, label, np.arange(300) % 5)
+    seen = logistic.logistic_probe(x, label, np.arange(300) % 5)
     assert seen.auroc().low > 0.97
     assert seen.bits.mean() < 0.5 < 0.99 < seen.bits_of_base.mean()
     assert set(seen.strength) <= set(logistic.STRENGTHS)
@@ -326,7 +326,7 @@ def test_shares_add_up_to_r2_with_its_error(generator):
     """The error of a ratio: of a permuted property it is tiny, however uneven the squares are."""
     x, values = normal(generator, 200, 5), normal(generator, 200, 2)
     asked = ridge.Targets(values, {("p", "property"): slice(0, 2)})
-    seen = ridge.read(x, values, np.arange(200) % 5)
+    seen = ridge.ridge_probe(x, values, np.arange(200) % 5)
     shares = seen.shares(asked)[:, 0].numpy()
     missed, away = ((values - v).pow(2).sum(1).numpy() for v in (seen.predicted, seen.mean))
     assert shares.mean() == pytest.approx(1 - missed.sum() / away.sum())

@@ -14,7 +14,7 @@ def test_a_study_reads_everything_everywhere(network, generator):
     y0 = states.answers(network, A)
     errors = 7 * torch.arange(36) % 36  # half of them below the median
     properties = study.asked_for(model_problems.properties(A), A, y0, errors)
-    probes = study.Study.of({"trained": network, "untrained": network}, A, y0, properties, 3, generator)
+    probes = study.ProbeStudy.of({"trained": network, "untrained": network}, A, y0, properties, 3, generator)
     for k in (0, 4):
         probes.read(states.noised(network, y0, k, 1, generator)[0][:, 0], k, describe=k == 0)
     tables = probes.tables()
@@ -33,8 +33,8 @@ def test_a_study_reads_everything_everywhere(network, generator):
     area, fewer = probes.foreseen(("trained", "fc3", 0), ("untrained", "fc3", 0))
     assert area.low < area.estimate < area.high and fewer.estimate == 0
     assert not tables["rises"]["beyond"].any() and len(tables["rises"]) == 7
-    met, numbers = study.verdicts(probes, tables)["rises_with_depth_beyond_controls"]
+    met, numbers = study.probe_verdicts(probes, tables)["rises_with_depth_beyond_controls"]
     assert not met and numbers["of"] == 7 and numbers["above_untrained"] == 0
-    assert set(study.numbers(r2)) == {
+    assert set(study.probe_metrics(r2)) == {
         f"r2.{layer}.{name}" for layer in (*ridge.LAYERS, "given") for name in ridge.PROPERTIES
     }

@@ -39,7 +39,7 @@ def generator():
             "the same by matching one",
         ),
         (score, "statistic", lambda t2: 4 * t2, calibration.check_robust, "null effects called robust"),
-        (score, "score", lambda score: score**2, calibration.check_robust, "score with many networks"),
+        (score, "robustness_score", lambda score: score**2, calibration.check_robust, "score with many networks"),
     ],
     ids=["rotation", "assignment", "chance", "t", "score"],
 )

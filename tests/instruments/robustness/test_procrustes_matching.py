@@ -7,7 +7,7 @@ import pandas
 import pytest
 import torch
 
-from ired.instruments.dictionaries.sparse_autoencoder import given
+from ired.instruments.dictionaries.sparse_autoencoder import given_dictionary
 from ired.instruments.robustness import (
     effects,
     findings,
@@ -32,7 +32,7 @@ def rng():
 
 
 def test_halves_share_no_problem_and_tokens_are_in_the_states_order():
-    tokens = procrustes_matching.Tokens.of(2, 5, 3)
+    tokens = procrustes_matching.MatchingTokens.of(2, 5, 3)
     assert tokens.landscape.reshape(2, 5, 3)[1].eq(1).all()
     assert tokens.problem.reshape(2, 5, 3)[:, 4].eq(4).all()
     fitted, judged = (set(tokens.problem[tokens.half(side)].tolist()) for side in (True, False))
@@ -40,7 +40,7 @@ def test_halves_share_no_problem_and_tokens_are_in_the_states_order():
 
 
 def test_shuffling_stays_within_landscapes_and_halves(generator):
-    tokens = procrustes_matching.Tokens.of(3, 8, 2)
+    tokens = procrustes_matching.MatchingTokens.of(3, 8, 2)
     order = tokens.shuffled(generator)
     assert sorted(order.tolist()) == list(range(48)) and (order != torch.arange(48)).any()
     assert (tokens.landscape[order] == tokens.landscape).all()
@@ -58,10 +58,10 @@ def test_means_of_landscapes_are_those_of_the_fitted_half(generator):
 def test_a_planted_rotation_is_found_exactly(generator):
     tokens, x = planted_tokens(7, generator)
     Q = torch.linalg.qr(torch.randn(7, 7, generator=generator, dtype=torch.float64)).Q
-    share, rotation = procrustes_matching.alignment(x @ Q + 3, x, tokens)
+    share, rotation = procrustes_matching.procrustes_alignment(x @ Q + 3, x, tokens)
     assert share == pytest.approx(1)
     torch.testing.assert_close(rotation.matrix, Q.mT)
-    wrong, _ = procrustes_matching.alignment(x @ Q + 3, x, tokens, generator)
+    wrong, _ = procrustes_matching.procrustes_alignment(x @ Q + 3, x, tokens, generator)
     assert abs(wrong) < 0.1
 
 
@@ -114,7 +114,7 @@ def test_axes_are_matched_in_the_sense_of_the_first(generator):
 
 def test_random_dictionaries_are_as_sparse(generator):
     mean, scale = torch.zeros(6), torch.tensor(1.0)
-    own = given("topk", torch.eye(6), mean, scale, 2)
+    own = given_dictionary("topk", torch.eye(6), mean, scale, 2)
     blind = procrustes_matching.random_like(own, torch.eye(6), generator)
     x = torch.randn(30, 6, generator=generator)
     assert blind.features == 6 and ((blind.encode(x) != 0).sum(1) <= 2).all()
@@ -143,8 +143,8 @@ def test_the_score_is_the_mean_of_products_of_pairs(rng):
     effects = rng.standard_normal(5) + 1
     pairs = [effects[i] * effects[j] for i in range(5) for j in range(5) if i != j]
     expected = max(np.mean(pairs) / np.mean(effects**2), 0)
-    assert score.score(effects) == pytest.approx(expected)
-    assert score.score(-3 * effects) == pytest.approx(expected)
+    assert score.robustness_score(effects) == pytest.approx(expected)
+    assert score.robustness_score(-3 * effects) == pytest.approx(expected)
 
 
 def test_scores_lie_between_0_and_1_with_their_intervals(rng):
@@ -157,7 +157,7 @@ def test_scores_lie_between_0_and_1_with_their_intervals(rng):
 def test_planted_effects_are_robust_and_random_signs_are_not(rng):
     planted = 2 + 0.2 * rng.standard_normal(5)
     mixed = planted * [1, -1, 1, 1, -1]
-    found = score.judged([planted, mixed], [1, 1])
+    found = score.robustness_columns([planted, mixed], [1, 1])
     assert found["robust"].tolist() == [True, False]
     assert found["keeps_sign"].tolist() == [1, 0.6]
     assert found["score"][0] > 0.9 > 0.3 > found["score"][1]
@@ -166,24 +166,24 @@ def test_planted_effects_are_robust_and_random_signs_are_not(rng):
 def test_nothing_is_robust_more_often_than_stated(rng):
     null = rng.standard_normal((6000, 5))
     assert score.judged_rule(null, corrected=False).mean() < 0.05
-    assert score.chance(null[:500]).mean() == pytest.approx(score.score(null).mean(), abs=0.02)
+    assert score.chance(null[:500]).mean() == pytest.approx(score.robustness_score(null).mean(), abs=0.02)
 
 
 def test_a_claim_the_other_way_is_not_robust():
     effects = np.array([[2.0, 2.1, 1.9, 2.2, 2.0]])
-    assert score.judged(effects)["robust"][0]
-    assert not score.judged(effects, [-1])["robust"][0]
+    assert score.robustness_columns(effects)["robust"][0]
+    assert not score.robustness_columns(effects, [-1])["robust"][0]
 
 
 def test_what_five_networks_can_see():
-    assert score.detectable(5) == pytest.approx(1.68, abs=0.005)
-    assert score.detectable(50) < 0.5
+    assert score.detectable_effect(5) == pytest.approx(1.68, abs=0.005)
+    assert score.detectable_effect(50) < 0.5
 
 
 def test_claimed_and_other_findings_are_corrected_apart(rng):
     findings = pandas.DataFrame({"claimed": [1, 0, -1]})
     effects = np.array([[1, 1.1, 0.9, 1, 1.2], [0.1, -1, 1, 0.5, -2], [-1, -1.2, -0.9, -1, -1]])
-    table = score.table(findings, effects, np.sign(effects))
+    table = score.robustness_table(findings, effects, np.sign(effects))
     assert table["robust"].tolist() == [True, False, True]
     assert table["significant"].tolist() == [1, 0.4, 1]
     assert table["p_adjusted"][1] == table["p"][1]
@@ -191,7 +191,7 @@ def test_claimed_and_other_findings_are_corrected_apart(rng):
 
 def test_exchanged_findings_lose_what_was_their_own(rng):
     own = 4 * rng.choice([-1, 1], (30, 1)) + 0.3 * rng.standard_normal((30, 5))
-    found = score.permuted(own, ["a"] * 30, 20, rng)
+    found = score.permuted_findings(own, ["a"] * 30, 20, rng)
     assert found["robust"] == 1 and found["robust_permuted"] < 0.1
     assert found["score"] > 0.9 > 0.4 > found["score_permuted"]
 
@@ -207,7 +207,7 @@ def test_strata_are_thirds_by_condition_number():
 
 def test_verdicts_alike_beyond_chance(rng):
     said = np.array(["a"] * 10 + ["b"] * 10)
-    found = score.agreement(said, said, rng)
+    found = score.verdict_agreement(said, said, rng)
     assert found["alike"] == 1 and found["p"] == 0.001 and abs(found["chance"] - 0.5) < 0.05
 
 
@@ -284,8 +284,8 @@ def test_one_network_three_times_agrees_with_itself(small):
     np.testing.assert_allclose(pairs["own"], 1, atol=1e-5)
     aligned, rotations = study_module.align(networks, ground, source)
     np.testing.assert_allclose(aligned["share"], 1, atol=1e-5)
-    shared, found = findings.directions(networks, looked_for, matchings)
-    alike = findings.likeness(networks, shared, found, ground.tokens, rotations, 10, source)
+    shared, found = findings.shared_directions(networks, looked_for, matchings)
+    alike = findings.direction_likeness(networks, shared, found, ground.tokens, rotations, 10, source)
     np.testing.assert_allclose(alike[["correlation", "cosine"]], 1, atol=1e-4)
     assert (alike[["chance_correlation", "chance_cosine"]] < 0.95).all(axis=None)
     for first, second in zip(found[0], found[1], strict=True):
@@ -294,7 +294,7 @@ def test_one_network_three_times_agrees_with_itself(small):
 
 def test_pushed_together_is_pushed_alone(small):
     """Directions of one place go through one batch: the same answers as each by itself."""
-    from ired.instruments.interventions.edits import Path, Place, added
+    from ired.instruments.interventions.edits import Place, UndisturbedRuns, added
     from ired.instruments.interventions.effects import DOSE
 
     energies, ground, verdicts, size = small
@@ -304,7 +304,7 @@ def test_pushed_together_is_pushed_alone(small):
     one = network.directions["concept near_singular fc1 k=0"]
     source = torch.Generator().manual_seed(1)
     found = effects.effects_of(energies[0], [one], ground, walk, 2, source)
-    path = Path.of(energies[0], walk, ground.tried, ground.start)
+    path = UndisturbedRuns.of(energies[0], walk, ground.tried, ground.start)
     amount = DOSE * effects.spread_of(energies[0], one, ground)
     place, V = Place("fc1", 0), one.vector[None].double()
     decode, sizes = energies[0].coordinates.decode, []
@@ -319,7 +319,7 @@ def test_the_whole_study(small):
     energies, ground, verdicts, size = small
     kept = {("fc1", "gap"): (0.1, 0.2), ("fc1", "score"): (-0.2, 0.1)}
     calls = []
-    found = study_module.study(
+    found = study_module.study_robustness(
         energies,
         ground,
         verdicts,

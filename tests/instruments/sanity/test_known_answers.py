@@ -36,7 +36,7 @@ def spoiled(monkeypatch, instrument, name, spoil):
         (randomisation, "gaussian_like", lambda x: 2 * x, {"sanity"}),
         (randomisation.Left, "decayed", lambda said: True, {"sanity"}),
         (survival_table, "adjust", lambda p: 0 * p, {"sanity_table"}),
-        (survival_table.Cell, "rest", lambda seen: replace(seen, estimate=0.0), {"sanity_table"}),
+        (survival_table.SurvivalCell, "rest", lambda seen: replace(seen, estimate=0.0), {"sanity_table"}),
     ],
 )
 def test_a_broken_instrument_is_named_on_planted_data(monkeypatch, instrument, name, spoil, room):
@@ -47,8 +47,8 @@ def test_a_broken_instrument_is_named_on_planted_data(monkeypatch, instrument, n
 @pytest.mark.parametrize(
     "name, spoil",
     [
-        ("fitted", lambda T: 0.9 * T),
-        ("blind", lambda T: 0 * T + 9),
+        ("cross_fitted", lambda T: 0.9 * T),
+        ("other_fold_means", lambda T: 0 * T + 9),
         ("rank_correlation", lambda rho: 0.9 * rho),
     ],
 )

@@ -10,7 +10,7 @@ import torch
 from ired.instruments.core import random_directions, states
 from ired.instruments.core.directions import Direction
 from ired.instruments.core.states import array
-from ired.instruments.dictionaries.sparse_autoencoder import given
+from ired.instruments.dictionaries.sparse_autoencoder import given_dictionary
 from ired.instruments.eigen_decomposition.eigen_split import Frame
 from ired.instruments.geometry import answer_errors
 from ired.instruments.sanity import (
@@ -23,8 +23,8 @@ from ired.instruments.sanity import (
     survival_table,
 )
 from ired.instruments.sanity.findings_answers import Networks
-from ired.instruments.sanity.findings_layers import Around, Push
-from ired.instruments.sanity.survival_table import CHECKS, FAILED, NEITHER, SURVIVED, Cell
+from ired.instruments.sanity.findings_layers import PushCheck, StatesAround
+from ired.instruments.sanity.survival_table import CHECKS, FAILED, NEITHER, SURVIVED, SurvivalCell
 from ired.instruments.statistics.intervals import student_interval
 from ired.model import problems as model_problems, weight_edits
 
@@ -62,11 +62,11 @@ def test_ssim_is_what_is_written_down(n, side, generator):
 def test_an_edge_detector_does_not_decay(generator):
     A = normal(20, 5, 5, generator=generator)
     A = A + A.mT
-    maps = [(own, planted.edges(A)) for own in planted.cascade()]
-    rows = randomisation.map_decay("edges", planted.edges(A), maps)
+    maps = [(own, planted.edge_detector(A)) for own in planted.cascade()]
+    rows = randomisation.map_decay("edges", planted.edge_detector(A), maps)
     left = randomisation.Left.of(rows, "edges, signed rank")
     assert left.likeness.estimate == pytest.approx(1) and not left.decayed()
-    assert randomisation.curves(rows)["mean"].to_numpy() == pytest.approx(1)
+    assert randomisation.decay_curves(rows)["mean"].to_numpy() == pytest.approx(1)
 
 
 def test_random_against_random_is_centred_at_nothing(generator):
@@ -102,18 +102,18 @@ def test_directions_orthogonal_to_one(generator):
         assert (left @ v).abs().max() < 1e-12
         assert torch.allclose(left.norm(dim=1), torch.ones(4).double())
     field = normal(4, 3, 8, generator=generator)
-    assert torch.allclose(randomisation.inside(field, torch.eye(8).double()), torch.ones(4).double())
+    assert torch.allclose(randomisation.share_in_subspace(field, torch.eye(8).double()), torch.ones(4).double())
 
 
 # The table
 
 
 def cell(check, own, left, name="f"):
-    return Cell(name, check, np.asarray(own, float), np.asarray(left, float))
+    return SurvivalCell(name, check, np.asarray(own, float), np.asarray(left, float))
 
 
 def judged(*cells):
-    return survival_table.judged(cells, {"f": "here"}, {("f", check): "no" for check in CHECKS})
+    return survival_table.survival_table(cells, {"f": "here"}, {("f", check): "no" for check in CHECKS})
 
 
 def test_rules_of_survival():
@@ -150,7 +150,7 @@ def test_cells_are_of_known_checks_and_equal_units():
     with pytest.raises(ValueError, match="f, weights"):
         cell("weights", [1, 2], [1])
     with pytest.raises(KeyError):
-        survival_table.judged([], {"f": "here"}, {})
+        survival_table.survival_table([], {"f": "here"}, {})
 
 
 def test_false_alarms_of_the_rule():
@@ -180,7 +180,7 @@ def pairs_of(network, generator, count=240):
         Direction(f"{c} {layer}", "concept", layer, 1, c, 0.9, "auroc", torch.ones(32).double())
         for c, layer in (("near_singular", "fc2"), ("noisy_answer", "fc2"))
     ]
-    return study.shown(network, A, properties, directions, 60, generator)
+    return study.shown_concepts(network, A, properties, directions, 60, generator)
 
 
 def test_a_planted_concept_is_told_and_vanishes(network, generator):
@@ -190,7 +190,7 @@ def test_a_planted_concept_is_told_and_vanishes(network, generator):
     assert abs(findings_layers.told(own, h).mean()) < 0.25
     h[:, 1] += 3 * axis.numpy()
     assert findings_layers.told(own, h).mean() > 0.4
-    swaps = [findings_layers.swapped(own, generator) for _ in range(5)]
+    swaps = [findings_layers.random_side_labels(own, generator) for _ in range(5)]
     assert abs(np.mean([findings_layers.told(own, h, swap) for swap in swaps])) < 0.25
     both = [findings_layers.told_by(own, h, way).mean() for way in (axis[None], -axis[None])]
     assert both[0] == pytest.approx(both[1])
@@ -219,7 +219,7 @@ def test_few_pairs_are_held_against_a_map_of_other_problems(ideal, generator):
     few = {name: value[:12] for name, value in vars(many).items() if name != "concept"}
     A, beside = (model_problems.draw(count, 4, 0.5, generator, torch.float64) for count in (240, 400))
     pairs = {"noisy_answer": replace(many, **few)}
-    shown = findings_layers.Shown(A, states.answers(network, A), pairs, [("noisy_answer", "fc2", 1)])
+    shown = findings_layers.ShownConcepts(A, states.answers(network, A), pairs, [("noisy_answer", "fc2", 1)])
     place = shown.places[0]
     h = shown.activations(network, place)
     assert 2 * 0.75 * len(h) < shown.inputs(network, place).shape[1]  # of four folds three
@@ -244,7 +244,7 @@ def test_a_push_moves_answers_by_what_it_is(network, networks, generator):
         return start - 0.1 * energy.gradient(A, start, 1)
 
     start = states.noise(network, 8, generator=generator, like=A)
-    push = Push(answer, A, start, shown, ("near_singular", "fc2", 1))
+    push = PushCheck(answer, A, start, shown, ("near_singular", "fc2", 1))
     assert push.raised(network, np.zeros(32)) == pytest.approx(0, abs=1e-12)
     cells = findings_layers.push_cells(networks, push, generator)
     assert {c.check for c in cells} == set(CHECKS)
@@ -254,14 +254,14 @@ def test_a_push_moves_answers_by_what_it_is(network, networks, generator):
 
 
 def test_gaps_are_kept_by_a_whole_dictionary_and_lost_by_none(network, networks, problems, generator):
-    at = Around.of(network, problems, states.answers(network, problems), (0, 5), generator)
-    h = findings_layers.activations(network, at, "fc2")
+    at = StatesAround.of(network, problems, states.answers(network, problems), (0, 5), generator)
+    h = findings_layers.activations_around(network, at, "fc2")
     assert findings_layers.gaps_kept(network, at, "fc2", h, h).mean() == pytest.approx(1)
     mean = h.mean((0, 1, 2))
     constant = findings_layers.gaps_kept(network, at, "fc2", h, mean.expand_as(h))
     assert constant == pytest.approx(0, abs=1e-9)
-    whole = given("all", torch.eye(32).double(), mean, mean.new_ones(()))
-    assert array(findings_layers.explained(whole, h)).mean() == pytest.approx(1)
+    whole = given_dictionary("all", torch.eye(32).double(), mean, mean.new_ones(()))
+    assert array(findings_layers.explained_variance(whole, h)).mean() == pytest.approx(1)
     cells = findings_layers.dictionary_cells(networks, "fc2", whole, at, generator)
     by_check = {c.check: c for c in cells}
     assert set(by_check) == set(CHECKS) - {"labels"}
@@ -312,7 +312,7 @@ def test_definite_answers_are_told_from_moved_truths(generator):
     _, Y = inverses(generator)
     epsilon, other = (normal(16, *Y.shape, generator=generator) for _ in range(2))
     assert later.definite_beyond(1.6 * Y, Y, epsilon).mean() > 0.3
-    moved = answer_errors.matched(Y, 1.6 * Y, other[0] + other[0].mT)
+    moved = answer_errors.matched_noise(Y, 1.6 * Y, other[0] + other[0].mT)
     assert abs(later.definite_beyond(moved, Y, epsilon).mean()) < 0.15
     assert later.definite_beyond(-Y, Y, epsilon).max() <= 0
     assert (later.definite_beyond(Y, Y, epsilon) == 0).all()  # there is no noise to be ahead of
@@ -365,11 +365,11 @@ def test_later_findings_have_cells_where_they_apply(network, networks, generator
         return start - 0.1 * energy.gradient(A, start, 1)
 
     findings = [
-        *later.of_answers(network, answer, A, start, generator),
+        *later.answer_findings(network, answer, A, start, generator),
         later.linearised(network, A, states.noised(network, y0, 0, 1, generator)[0][:, 0]),
         later.along_constant(network, A, y0, generator),
     ]
-    cells = later.cells(findings, networks, generator)
+    cells = later.applicable_cells(findings, networks, generator)
     places = {(c.finding, c.check) for c in cells}
     every = {(finding, check) for finding in later.SOURCES for check in CHECKS}
     assert places == every - set(later.REASONS) and len(places) == len(cells)
@@ -407,7 +407,7 @@ def test_few_problems_are_held_against_a_map_of_others(ideal, generator):
     )
     assert abs(held.left(held.see(ideal))).max() == 0
     assert abs(alone.left(alone.see(ideal))).max() > 0.1
-    _, errors = later.of_answers(ideal, affine, A, start, generator, background)
+    _, errors = later.answer_findings(ideal, affine, A, start, generator, background)
     path = states.answers(ideal, A)[:, None]
     frame = findings_answers.gradient_in_frame(ideal, A, path, generator, background)
     for finding in (errors, frame):

@@ -7,7 +7,7 @@ from ired.instruments.statistics import spectra
 
 def test_equal_eigenvalues_are_counted_by_both_ranks():
     values = np.array([[3.0, -3, 3, 0], [0, 0, 5, 0], [0, 0, 0, 0]])
-    np.testing.assert_allclose(spectra.participation(values), [3, 1, 0])
+    np.testing.assert_allclose(spectra.participation_ratio(values), [3, 1, 0])
     np.testing.assert_allclose(spectra.entropy_rank(values), [3, 1, 1])
 
 

@@ -10,9 +10,9 @@ from pandas import DataFrame
 from ired.instruments.core import states
 from ired.instruments.core.directions import EVERYWHERE, Direction
 from ired.instruments.core.sampler import denoised
-from ired.instruments.dictionaries.sparse_autoencoder import given
+from ired.instruments.dictionaries.sparse_autoencoder import given_dictionary
 from ired.instruments.interventions import manifold
-from ired.instruments.interventions.known_answers_causality import Planted
+from ired.instruments.interventions.known_answers_causality import PlantedMediator
 from ired.instruments.statistics.intervals import rank_correlation
 from ired.instruments.transfer import evidence, study
 from ired.model import problems as model_problems, shifted_problems
@@ -25,12 +25,12 @@ def drawn(n, count, purpose="evidence"):
 def dictionary(width, kind="all", k=0, drawn=None):
     eye = torch.eye(width, dtype=torch.float64)
     zero, one = torch.zeros(width, dtype=torch.float64), torch.ones((), dtype=torch.float64)
-    return given(kind, eye if drawn is None else drawn, zero, one, k)
+    return given_dictionary(kind, eye if drawn is None else drawn, zero, one, k)
 
 
 def bench(energy, untrained, walk=denoised, **rest):
     parts = {"layers": (), "along": (), "landscapes": (0, 3)} | rest
-    return evidence.Bench(energy, untrained, walk, model_problems.properties, seed=1, **parts)
+    return evidence.TransferBench(energy, untrained, walk, model_problems.properties, seed=1, **parts)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_products_of_ranks_have_spearmans_rho_as_their_mean():
 def test_a_whole_dictionary_recovers_everything_and_a_poor_one_less(mixed):
     n = mixed.energy.coordinates.n
     A = drawn(n, 5)
-    found = evidence.recovered(mixed, A, states.answers(mixed.energy, A))
+    found = evidence.recovery_findings(mixed, A, states.answers(mixed.energy, A))
     assert found.names == ("fc2, k = 0", "fc2, k = 3")
     assert np.allclose(found.values.mean(0), 1) and (found.placebo.mean(0) < 0.99).all()
 
@@ -63,20 +63,20 @@ def test_a_whole_dictionary_recovers_everything_and_a_poor_one_less(mixed):
 def test_features_fire_and_mean_what_they_did(mixed):
     A = drawn(mixed.energy.coordinates.n, 12)
     y0 = states.answers(mixed.energy, A)
-    fires, means = evidence.features(mixed, A, y0)
+    fires, means = evidence.feature_findings(mixed, A, y0)
     assert fires.names == ("fc2 #0", "fc2 #3")
     assert means.names == ("fc2 #0: trace", "fc2 #3: condition_number")
     assert (np.abs(fires.values) <= 1).all() and fires.placebo.shape == (12, 2)
     assert (np.abs(means.values.mean(0)) <= 1 + 1e-9).all()
-    again = evidence.features(mixed, A, y0)[1]
+    again = evidence.feature_findings(mixed, A, y0)[1]
     assert np.array_equal(means.values, again.values)
     flat = torch.eye(A.shape[-1], dtype=A.dtype).expand_as(A) * torch.ones(12, 1, 1, dtype=A.dtype)
-    assert np.isnan(evidence.features(mixed, flat, states.answers(mixed.energy, flat))[1].values).all()
+    assert np.isnan(evidence.feature_findings(mixed, flat, states.answers(mixed.energy, flat))[1].values).all()
 
 
 def test_the_shape_of_an_ideal_landscape(ideal, network):
     A = drawn(ideal.coordinates.n, 5)
-    seen = evidence.shape(bench(ideal, network), ideal, A, states.answers(ideal, A))
+    seen = evidence.landscape_measures(bench(ideal, network), ideal, A, states.answers(ideal, A))
     for k in (0, 3):
         for name in ("share", "rays", "curvature", "sharpness", "other_rate", "noised_rate"):
             assert np.allclose(seen[f"{name}, k = {k}"], 1), name
@@ -88,7 +88,7 @@ def test_the_shape_of_an_ideal_landscape(ideal, network):
 
 
 def test_a_planted_mediator_acts_and_a_random_direction_does_not(ideal):
-    energy = Planted(ideal, through=1.0, direct=0.0)
+    energy = PlantedMediator(ideal, through=1.0, direct=0.0)
     n = ideal.coordinates.n
     others = 0.3 * torch.rand(60, n, n, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     others = others @ others.mT + torch.eye(n, dtype=torch.float64)
@@ -143,7 +143,7 @@ def test_what_was_recorded_is_counted_from_the_untrained_network():
         ("untrained", "minima", 0, 3.0),
     ]
     table = DataFrame(rows, columns=["energy", "measure", "landscape", "mean"])
-    assert evidence.recorded(table) == {"share, k = 0": pytest.approx(0.3)}
+    assert evidence.recorded_findings(table) == {"share, k = 0": pytest.approx(0.3)}
 
 
 def test_a_study_of_an_ideal_energy_finds_it_exact_and_its_answers_usual(ideal, network):
@@ -157,7 +157,7 @@ def test_a_study_of_an_ideal_energy_finds_it_exact_and_its_answers_usual(ideal, 
     judge = study.Judge.of(ideal, None, denoised, A, torch.linalg.inv(A), stream)
     names = ("same", "same again", "noise 0.8c")
     families = {f: shifted_problems.SHIFTED[f](16, n, 0.5, stream(f)) for f in names}
-    found = study.study(judge, families, "same", "same again", bench(ideal, network), 8, 4)
+    found = study.study_transfer(judge, families, "same", "same again", bench(ideal, network), 8, 4)
     mse = found.accuracy.query("measure == 'mse'").set_index(["family", "predictor"])["mean"]
     assert mse["noise 0.8c", "model"] < 1e-12 < mse["noise 0.8c, clean truth", "model"]
     assert found.finite and set(found.better) == {"noise 0.8c", "noise 0.8c, clean truth"}
@@ -171,6 +171,6 @@ def test_a_study_of_an_ideal_energy_finds_it_exact_and_its_answers_usual(ideal, 
     own = table.set_index("predictor").loc["model"]
     assert own["finite"] == 1 and own["residual"] < 1e-8
     sides = {"own": (A[:4], torch.linalg.inv(A[:4]))}
-    errors = study.other_side(judge, judge, lambda A: A, sides)
+    errors = study.other_side_accuracy(judge, judge, lambda A: A, sides)
     errors = errors.set_index(["predictor", "measure"])
     assert errors.loc[("embedded", "mse"), "mean"] < 1e-12

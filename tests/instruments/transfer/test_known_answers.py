@@ -22,10 +22,10 @@ def missed(found):
 @pytest.mark.parametrize(
     "module, name, spoil, where",
     [
-        (ood_detection, "errors", lambda e: {k: 1.1 * v for k, v in e.items()}, "shift"),
+        (ood_detection, "squared_errors", lambda e: {k: 1.1 * v for k, v in e.items()}, "shift"),
         (ood_detection, "aurocs", lambda a: replace(a, estimate=0.9 * a.estimate), "shift"),
         (score, "passing", lambda passed: passed | True, "transfer"),
-        (score, "p_values", lambda p: p / 4, "transfer"),
+        (score, "finding_p_values", lambda p: p / 4, "transfer"),
     ],
     ids=["errors", "aurocs", "rule", "p"],
 )

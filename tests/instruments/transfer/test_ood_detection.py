@@ -16,26 +16,26 @@ def test_the_error_of_a_linear_predictor_is_known_in_closed_form():
     A = shifted_problems.SHIFTED["κ 100–300"](20, 4, 0.5, model_problems.generator(0, "k")).A
     expected = spectral(A, 0.2, -0.01)
     Y = torch.linalg.inv(A)
-    assert np.allclose(ood_detection.errors(line(A, 0.2, -0.01), Y)["mse"], expected)
-    assert np.allclose(ood_detection.errors(torch.zeros_like(Y), Y)["relative"], 1)
-    zero = predictors.fit([(A, Y)])["zero"](A)
-    assert np.allclose(ood_detection.errors(zero, Y)["mse"], spectral(A, 0.0, 0.0))
+    assert np.allclose(ood_detection.squared_errors(line(A, 0.2, -0.01), Y)["mse"], expected)
+    assert np.allclose(ood_detection.squared_errors(torch.zeros_like(Y), Y)["relative"], 1)
+    zero = predictors.affine_predictors([(A, Y)])["zero"](A)
+    assert np.allclose(ood_detection.squared_errors(zero, Y)["mse"], spectral(A, 0.0, 0.0))
 
 
 def test_relative_errors_of_nothing_are_finite():
     nothing = torch.zeros(3, 2, 2)
-    assert (ood_detection.errors(nothing, nothing)["relative"] == 0).all()
-    assert np.allclose(ood_detection.errors(nothing + 2, nothing)["relative"], 4)
+    assert (ood_detection.squared_errors(nothing, nothing)["relative"] == 0).all()
+    assert np.allclose(ood_detection.squared_errors(nothing + 2, nothing)["relative"], 4)
 
 
 def test_who_is_ahead_is_paired_and_relative():
     A = model_problems.draw(30, 3, 0.5, model_problems.generator(0, "a"), torch.float64)
     Y = torch.linalg.inv(A)
-    exact = ood_detection.ahead(Y, torch.zeros_like(Y), Y)
-    none = ood_detection.ahead(torch.zeros_like(Y), torch.zeros_like(Y), Y)
+    exact = ood_detection.relative_gain(Y, torch.zeros_like(Y), Y)
+    none = ood_detection.relative_gain(torch.zeros_like(Y), torch.zeros_like(Y), Y)
     assert exact.estimate == pytest.approx(1) and exact.low > 0
     assert none.estimate == none.low == none.high == 0
-    table = ood_detection.accuracy("f", {"exact": Y, "zero": torch.zeros_like(Y)}, Y)
+    table = ood_detection.shift_accuracy("f", {"exact": Y, "zero": torch.zeros_like(Y)}, Y)
     assert len(table) == 4 and (table.query("predictor == 'exact'")["mean"] == 0).all()
 
 
@@ -74,7 +74,7 @@ def test_aurocs_agree_with_scikit_learn_and_cover():
 
 
 def test_detectors_of_an_ideal_landscape(ideal, problems):
-    found = ood_detection.sampled(ideal, problems, denoised, torch.Generator().manual_seed(0))
+    found = ood_detection.sampled_with_scores(ideal, problems, denoised, torch.Generator().manual_seed(0))
     assert torch.allclose(found.y, states.answers(ideal, problems), atol=1e-8)
     assert np.allclose(found.scores["energy"], 0, atol=1e-12)
     assert np.allclose(found.scores["score_norm"], 0, atol=1e-6)

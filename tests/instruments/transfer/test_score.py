@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ired.instruments.transfer import score
-from ired.instruments.transfer.known_answers import planted
+from ired.instruments.transfer.known_answers import planted_findings
 from ired.instruments.transfer.score import Block
 
 
@@ -14,12 +14,12 @@ def rng(seed=0):
 
 def test_what_holds_everywhere_transfers_and_what_holds_inside_alone_does_not():
     r = rng()
-    inside = [planted(r, 40, 12, (2.0, 0.0))]
-    outside = {"a": [planted(r, 40, 12, (2.0, 0.0))], "b": [planted(r, 40, 12, (0.0, 0.0))]}
-    found = score.score(inside, outside)
+    inside = [planted_findings(r, 40, 12, (2.0, 0.0))]
+    outside = {"a": [planted_findings(r, 40, 12, (2.0, 0.0))], "b": [planted_findings(r, 40, 12, (0.0, 0.0))]}
+    found = score.transfer_score(inside, outside)
     assert (found["a"].estimate, found["b"].estimate, found["all"].estimate) == (1, 0, 0.5)
     assert found["a"].low == 1 and found["b"].high == 0
-    rows = score.table(inside, outside)
+    rows = score.transfer_table(inside, outside)
     assert rows.groupby("family")["transfers"].mean().tolist() == [1, 0]
     assert not rows["placebo"].any()
 
@@ -29,11 +29,11 @@ def test_a_finding_that_does_not_hold_is_not_counted():
     values = np.column_stack([r.standard_normal(50) + 2, r.standard_normal(50) * 5])
     inside = [Block("k", ("real", "noise"), values, 0 * values)]
     assert score.holding(inside[0]).tolist() == [True, False]
-    assert score.score(inside, {"same": inside})["same"].estimate == 1
+    assert score.transfer_score(inside, {"same": inside})["same"].estimate == 1
     nothing = [Block("k", ("noise",), values[:, 1:], values[:, 1:])]
     with pytest.raises(ValueError, match="no finding holds"):
-        score.score(nothing, {"same": nothing})
-    rows = score.summary(nothing, {"same": nothing, "f": nothing}, ("same",)).set_index("family")
+        score.transfer_score(nothing, {"same": nothing})
+    rows = score.transfer_summary(nothing, {"same": nothing, "f": nothing}, ("same",)).set_index("family")
     assert rows.loc["shifted", ["score", "low", "high"]].tolist() == [0, 0, 1]
 
 
@@ -54,14 +54,14 @@ def test_signs_sizes_and_p_values_decide():
 
 def test_kinds_count_alike_and_what_was_not_measured_is_left_out():
     r = rng(2)
-    many, one = planted(r, 30, 20, (3.0, 0.0)), planted(r, 30, 1, (3.0, 0.0))
+    many, one = planted_findings(r, 30, 20, (3.0, 0.0)), planted_findings(r, 30, 1, (3.0, 0.0))
     inside = [many, Block("other", one.names, one.values, one.placebo)]
     failing = Block("other", one.names, -one.values, one.placebo)
-    assert score.score(inside, {"f": [many, failing]})["f"].estimate == 0.5
+    assert score.transfer_score(inside, {"f": [many, failing]})["f"].estimate == 0.5
     missing = np.full_like(one.values, np.nan)
     unseen = Block("other", one.names, missing, missing)
-    assert score.score(inside, {"f": [many, unseen]})["f"].estimate == 1
-    assert not score.table(inside, {"f": [many, unseen]}).query("kind == 'other'")["measured"].any()
+    assert score.transfer_score(inside, {"f": [many, unseen]})["f"].estimate == 1
+    assert not score.transfer_table(inside, {"f": [many, unseen]}).query("kind == 'other'")["measured"].any()
 
 
 def test_intervals_narrow_with_findings_and_the_summary_has_everything():
@@ -75,13 +75,13 @@ def test_intervals_narrow_with_findings_and_the_summary_has_everything():
 
     widths = []
     for count in (6, 60):
-        inside = [planted(r, 40, count, (2.0, 0.0))]
+        inside = [planted_findings(r, 40, count, (2.0, 0.0))]
         inside = [Block("k", inside[0].names, inside[0].values, inside[0].placebo)]
-        seen = score.score(inside, {"f": mixed(count)})["f"]
+        seen = score.transfer_score(inside, {"f": mixed(count)})["f"]
         assert seen.estimate == 0.5 and seen.low < 0.5 < seen.high
         widths.append(seen.high - seen.low)
     assert widths[1] < widths[0] / 2
-    rows = score.summary(inside, {"null": inside, "f": mixed(60)}, null=("null",))
+    rows = score.transfer_summary(inside, {"null": inside, "f": mixed(60)}, null=("null",))
     all_kinds = rows[rows["kind"] == "all"].set_index("family")
     assert set(all_kinds.index) == {"null", "f", "shifted"}
     assert all_kinds.loc["shifted", "score"] == all_kinds.loc["f", "score"] == 0.5
@@ -90,8 +90,8 @@ def test_intervals_narrow_with_findings_and_the_summary_has_everything():
 
 
 def test_blocks_that_do_not_match_are_refused():
-    block = planted(rng(), 10, 2, (1.0, 0.0))
+    block = planted_findings(rng(), 10, 2, (1.0, 0.0))
     with pytest.raises(ValueError, match="not the same"):
-        score.table([block], {"f": [Block("planted", ("x", "y"), block.values, block.placebo)]})
+        score.transfer_table([block], {"f": [Block("planted", ("x", "y"), block.values, block.placebo)]})
     with pytest.raises(ValueError, match="names"):
         Block("k", ("a",), block.values, block.placebo)

@@ -6,13 +6,13 @@ import torch
 
 from ired.instruments.core import states, trajectories
 from ired.instruments.transport import annealing, distances
-from ired.model.sampling import Sampler
+from ired.model.sampling import AnnealedSampler
 
 
 def measured(Z, truths=None, blocks=2, largest=100):
     truths = Z[-1] if truths is None else truths
     axes = distances.principal_axes(truths, Z.shape[-1])
-    return annealing.measure(np.arange(len(Z))[::-1], Z, truths, axes, blocks, largest)
+    return annealing.annealing_transport(np.arange(len(Z))[::-1], Z, truths, axes, blocks, largest)
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_too_little_is_refused(X):
 
 
 def walked(energy, A, start):
-    return trajectories.record(Sampler(inner_steps=2, clip=9.0), energy, A, start)
+    return trajectories.record(AnnealedSampler(inner_steps=2, clip=9.0), energy, A, start)
 
 
 @pytest.fixture
@@ -89,8 +89,8 @@ def test_the_ideal_energys_path_is_straight(ideal, network, problems, start):
     ways = {"ideal": walked(ideal, problems, start), "network": walked(network, problems, start)}
     y0 = states.answers(ideal, problems)
     axes = distances.principal_axes(ideal.coordinates.to_basis(y0), 2)
-    found = annealing.examine(ideal, ways, y0, axes, 2, 6)
-    table = annealing.table(found).set_index(["answers", "scale"])
+    found = annealing.annealing_by_scale(ideal, ways, y0, axes, 2, 6)
+    table = annealing.straightness_table(found).set_index(["answers", "scale"])
     own = table.loc["ideal"]
     for column in ("straightness", "gaussian", "particle", "optimality", "low", "high"):
         np.testing.assert_allclose(own[column], 1, atol=1e-6, err_msg=column)

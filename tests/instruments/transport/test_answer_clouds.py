@@ -68,7 +68,7 @@ def test_a_scaling_is_the_distance_of_affine_invariant_measures(Y):
 
 
 def test_the_null_tells_a_change_from_none(rule, Y):
-    rows = answer_clouds.compare(rule, {"scaled": 1.7 * Y[2], "same": Y[3]}, Y[4:])
+    rows = answer_clouds.compare_clouds(rule, {"scaled": 1.7 * Y[2], "same": Y[3]}, Y[4:])
     seen = {(row["answers"], row["measure"]): row for row in rows}
     for measure in MEASURES:
         scaled, same = seen["scaled", measure], seen["same", measure]
@@ -87,7 +87,7 @@ def test_what_is_not_spd_is_counted_and_left_out_where_it_has_no_distance(Y):
     cloud[5] += torch.tensor([[0.0, 0.1, 0], [-0.1, 0, 0], [0, 0, 0]])
     assert answer_clouds.definite(cloud).tolist() == [i != 3 for i in range(30)]
     assert 0 < answer_clouds.asymmetry(cloud) < 0.1
-    found = answer_clouds.study({"cloud": cloud, "none": -Y[3]}, Y[0], Y[1], Y[4:8], 2)
+    found = answer_clouds.answer_cloud_tables({"cloud": cloud, "none": -Y[3]}, Y[0], Y[1], Y[4:8], 2)
     table = found["answers"].set_index(["cost", "answers"])
     assert set(table.loc[EUCLIDEAN].index) == {"cloud", "none"}
     assert set(table.loc[AFFINE].index) == {"cloud"}

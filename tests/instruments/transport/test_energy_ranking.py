@@ -41,7 +41,7 @@ def test_candidates_are_what_they_are_called(made):
 
 
 def test_distances_are_those_of_the_metrics(made):
-    away = ranking.distances(made)
+    away = ranking.candidate_distances(made)
     assert tuple(away) == ranking.DISTANCES
     p, m = np.argwhere(made.definite)[5]
     Y, C = made.Y[p], made.C[p, m]
@@ -57,9 +57,9 @@ def test_distances_are_those_of_the_metrics(made):
 
 @pytest.mark.parametrize("k", [0, 5])
 def test_the_ideal_energy_is_ranked_by_l2_exactly(ideal, problems, made, generator, k):
-    away = ranking.distances(made)
-    for place, gap in ranking.gaps(ideal, problems, made, k, 2, generator, states_per_call=80).items():
-        rows = ranking.correlate(gap, away, made).set_index(["kind", "distance"])
+    away = ranking.candidate_distances(made)
+    for place, gap in ranking.candidate_gaps(ideal, problems, made, k, 2, generator, states_per_call=80).items():
+        rows = ranking.correlate_gaps(gap, away, made).set_index(["kind", "distance"])
         assert rows.loc[("all", "L2"), "rho"].to_numpy() == pytest.approx(1), place
         assert (rows["partial"].abs() < 1e-9).all(), place
         assert (rows.loc[("turned", "spectra"), "rho"] == 0).all()
@@ -67,16 +67,16 @@ def test_the_ideal_energy_is_ranked_by_l2_exactly(ideal, problems, made, generat
 
 
 def test_an_energys_offset_and_its_noise_cancel(algebraic, problems, made, generator):
-    one = ranking.gaps(algebraic, problems, made, 2, 1, generator)
+    one = ranking.candidate_gaps(algebraic, problems, made, 2, 1, generator)
     np.testing.assert_allclose(one["noised"], one["clean"], rtol=1e-6, atol=1e-8)  # it is quadratic
     residual = (problems[:, None] @ made.C - torch.eye(4)).flatten(-2).pow(2).sum(-1)
-    rows = ranking.correlate(one["clean"], {name: residual.numpy() for name in ranking.DISTANCES}, made)
+    rows = ranking.correlate_gaps(one["clean"], {name: residual.numpy() for name in ranking.DISTANCES}, made)
     assert rows["rho"].to_numpy() == pytest.approx(1)
 
 
 def test_a_networks_gaps_come_from_its_own_states(network, problems, made, generator):
     state = generator.get_state()
-    seen = ranking.gaps(network, problems, made, 3, 2, generator)
+    seen = ranking.candidate_gaps(network, problems, made, 3, 2, generator)
     root = network.schedule.sqrt_alpha_bar[3].item()
     states = [root * network.coordinates.encode(M) for M in (made.C[:, 7], made.Y)]
     gap = [network.energy(problems, y, 3) for y in states]
@@ -84,14 +84,14 @@ def test_a_networks_gaps_come_from_its_own_states(network, problems, made, gener
     np.testing.assert_allclose(seen["clean"][:, 7], gap.detach(), rtol=1e-8)
     assert not np.allclose(seen["clean"], seen["noised"])
     generator.set_state(state)
-    again = ranking.gaps(network, problems, made, 3, 2, generator)
+    again = ranking.candidate_gaps(network, problems, made, 3, 2, generator)
     np.testing.assert_array_equal(seen["noised"], again["noised"])
 
 
 def test_correlations_are_scipys_among_what_is_spd(made, generator):
-    away = ranking.distances(made)
+    away = ranking.candidate_distances(made)
     gap = torch.randn(6, 36, generator=generator, dtype=torch.float64).numpy()
-    rows = ranking.correlate(gap, away, made).set_index(["kind", "problem", "distance"])
+    rows = ranking.correlate_gaps(gap, away, made).set_index(["kind", "problem", "distance"])
     for kind, chosen in (("all", made.kind >= 0), ("congruent", made.kind == 2)):
         some = chosen & made.definite[4]
         x, z, y = away["affine-invariant"][4, some], away["L2"][4, some], gap[4, some]
@@ -105,7 +105,7 @@ def test_correlations_are_scipys_among_what_is_spd(made, generator):
 
 def test_all_energies_see_the_same_noise(network, ideal, problems, made, generator):
     energies = {"one": network, "two": network, "ideal": ideal}
-    table = ranking.study(energies, problems, made, (0, 4), 1, generator)
+    table = ranking.correlate_energies(energies, problems, made, (0, 4), 1, generator)
     one, two = (table[table["energy"] == name]["rho"].to_numpy() for name in ("one", "two"))
     np.testing.assert_array_equal(one, two)
     assert set(table["landscape"]) == {0, 4} and set(table["place"]) == set(ranking.PLACES)
@@ -121,4 +121,4 @@ def test_bad_answers_are_named(problems, generator, network):
     made = ranking.candidates(Y[3:], 2, generator)
     low = ranking.Candidates(made.Y.float(), made.C.float(), made.kind, made.definite)
     with pytest.raises(ValueError, match="float64"):
-        ranking.gaps(network, problems[3:], low, 0, 1, generator)
+        ranking.candidate_gaps(network, problems[3:], low, 0, 1, generator)

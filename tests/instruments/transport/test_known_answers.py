@@ -44,8 +44,8 @@ def test_a_broken_instrument_is_named(monkeypatch, room, instrument, name, spoil
 @pytest.mark.parametrize(
     "name, spoil",
     [
-        ("gaps", lambda found: {place: abs(gap) ** 0.5 for place, gap in found.items()}),
-        ("correlate", lambda rows: rows.assign(rho=0.9 * rows["rho"])),
+        ("candidate_gaps", lambda found: {place: abs(gap) ** 0.5 for place, gap in found.items()}),
+        ("correlate_gaps", lambda rows: rows.assign(rho=0.9 * rows["rho"])),
         ("candidates", lambda made: replace(made, kind=made.kind[::-1].copy())),
     ],
 )

@@ -36,7 +36,7 @@ def test_verdicts_read_the_model_and_no_control(distance, low, margin):
         ),
         "margins": DataFrame({"over": ["L2", "spectral_norm"], "low": [margin, 0.2]}),
     }
-    found = study.verdicts(tables)
+    found = study.transport_verdicts(tables)
     assert [met for met, _ in found.values()] == [distance == 2.0] * 3
     assert found["path_is_straight"][1] == {"blocks": 0.97, "low": low, "optimality": 1.0}
     assert found["transport_explains_energy_best"][1]["margin_over_L2.low"] == margin
