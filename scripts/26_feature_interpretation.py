@@ -35,7 +35,7 @@ def main(run):
     import pandas
     import torch
 
-    from ired.experiments.studied_dictionaries import dictionary_of_run
+    from ired.experiments.earlier_results import dictionary_of_run
     from ired.instruments.core import states
     from ired.instruments.dictionaries import figures_catalogue as figures, interpretation, rule_descriptions
     from ired.instruments.dictionaries.activations import Shards

@@ -37,29 +37,26 @@ LAYERS = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}
 def main(run):
     import torch
 
+    from ired.experiments.earlier_results import dictionary_of_run, directions_of_run
     from ired.instruments.attribution import figures_active_subspace as figures
     from ired.instruments.attribution.active_subspace_study import active_subspaces, most_used
     from ired.instruments.core import directions
-    from ired.instruments.dictionaries.sparse_autoencoder import chosen_dictionary
     from ired.instruments.statistics.intervals import adjust
     from ired.model import problems
     from ired.model.reference import panel
     from ired.model.sampling import AnnealedSampler
 
-    size, source, up = run.params, run.upstream("SETUP-3"), run.upstream("P3-02")
+    size, source = run.params, run.upstream("SETUP-3")
     energies = panel(source.path("model.safetensors"), run.seed, run.device)
     generator = problems.generator(run.seed, "gradient directions")
     n, c, count = run.profile.problem.n, run.profile.problem.c, size.problems + size.fresh
     A = problems.draw(count, n, c, generator, torch.float64).to(run.device)
     run.dataset(f"P3-03 n={n}", problems.problem_digest(A), "fresh", "ired.model.problems.draw")
     A, fresh = A.split([size.problems, size.fresh])
-    others = directions.unpack_directions(up.tensors("directions"), up.meta("directions"))
+    others = directions_of_run(run, "P3-02")
     for layer, exp_id in LAYERS.items():
-        up = run.upstream(exp_id)
-        packed = up.tensors("dictionaries"), up.meta("dictionaries")
-        rates = up.table("features").set_index("feature")["rate"].to_dict()
-        decoder = chosen_dictionary(up.json("chosen"), packed, source.run_id).decoder
-        others += most_used(layer, decoder, rates, size.features)
+        rates = run.upstream(exp_id).table("features").set_index("feature")["rate"].to_dict()
+        others += most_used(layer, dictionary_of_run(run, exp_id).decoder, rates, size.features)
 
     sampler = AnnealedSampler(**run.profile.sampling)
     study = active_subspaces(energies, sampler=sampler, A=A, fresh=fresh, others=others, size=size, generator=generator)

@@ -38,8 +38,8 @@ LAYERS = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}
 def main(run):
     import torch
 
+    from ired.experiments.earlier_results import dictionary_of_run, directions_of_run
     from ired.instruments.core import directions
-    from ired.instruments.dictionaries.sparse_autoencoder import chosen_dictionary
     from ired.instruments.interventions import figures, manifold, pushes, responses, study
     from ired.instruments.statistics import intervals
     from ired.model import problems
@@ -56,12 +56,9 @@ def main(run):
     background = manifold.nature(energy, others, generator)
     scene = pushes.push_scene(energy, A, sampler, generator)
     for exp_id in ("P3-01", "P3-02", "P3-03"):
-        up = run.upstream(exp_id)
-        tried += directions.unpack_directions(up.tensors("directions"), up.meta("directions"))
+        tried += directions_of_run(run, exp_id)
     for layer, exp_id in LAYERS.items():
-        up = run.upstream(exp_id)
-        packed = up.tensors("dictionaries"), up.meta("dictionaries")
-        dictionary = chosen_dictionary(up.json("chosen"), packed, source.run_id)
+        dictionary = dictionary_of_run(run, exp_id)
         tried += pushes.strongest_features(energy, layer, dictionary, background, size.features)
     draws = {name: getattr(size, name) for name in pushes.CONTROLS[1:]}
     with run.progress(len(tried), "directions") as bar:

@@ -34,7 +34,7 @@ def main(run):
     import pandas
     import torch
 
-    from ired.instruments.core.directions import unpack_directions
+    from ired.experiments.earlier_results import directions_of_run
     from ired.instruments.interventions import counterfactuals, figures_causality as figures, study
     from ired.instruments.interventions.verdicts import VERDICTS
     from ired.instruments.statistics.intervals import proportion_interval
@@ -44,7 +44,7 @@ def main(run):
 
     energy = load_energy(run.upstream("SETUP-3").path("model.safetensors"), run.device)
     pushed, size, n, c = run.upstream("P3-04"), run.params, run.profile.problem.n, run.profile.problem.c
-    directions = unpack_directions(pushed.tensors("directions"), pushed.meta("directions"))
+    directions = directions_of_run(run, "P3-04")
     known = pushed.table("directions")
     spreads = known.set_index("name")["spread"]
     generator = problems.generator(run.seed, "causality")

@@ -41,7 +41,7 @@ from ired.lab.command import command
 def main(run):
     import torch
 
-    from ired.experiments.studied_dictionaries import dictionary_of_run
+    from ired.experiments.earlier_results import dictionary_of_run
     from ired.instruments.circuits import dictionary_graphs, figures, study
     from ired.instruments.core import states
     from ired.model import problems

@@ -43,8 +43,7 @@ def main(run):
     import torch
 
     from ired.experiments import sanity_controls as controls
-    from ired.experiments.studied_dictionaries import dictionary_of_run
-    from ired.instruments.core.directions import unpack_directions
+    from ired.experiments.earlier_results import dictionary_of_run, directions_of_run
     from ired.instruments.sanity import figures, linear_surrogate_study, randomisation, study, survival_table
     from ired.model import problems
     from ired.model.checkpoint import load_energy
@@ -56,8 +55,7 @@ def main(run):
     A, A_pairs, A_many = controls.problem_sets(run)
 
     # What findings are about: directions and dictionaries of earlier experiments, concepts shown by pairs.
-    upstreams = [run.upstream(exp_id) for exp_id in ("P3-01", "P3-02", "P3-03")]
-    directions = [d for up in upstreams for d in unpack_directions(up.tensors("directions"), up.meta("directions"))]
+    directions = [d for exp_id in ("P3-01", "P3-02", "P3-03") for d in directions_of_run(run, exp_id)]
     dictionaries = {layer: dictionary_of_run(run, exp_id).to(A) for layer, exp_id in LAYERS.items()}
     traits = problems.properties(A_pairs)
     shown = study.shown_concepts(model, A_pairs, traits, directions=directions, most=size.pairs, generator=generator)

@@ -44,8 +44,8 @@ LAYERS = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}
 def main(run):
     import pandas
 
+    from ired.experiments.earlier_results import dictionary_of_run
     from ired.experiments.out_of_distribution import Setting
-    from ired.experiments.studied_dictionaries import dictionary_of_run
     from ired.instruments.transfer import evidence, figures, score, study
     from ired.model import shifted_problems
 
