@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from cluster.slurm import Slurm
 
 PROGRAM = Path(__file__).with_name("slurm.py")
@@ -25,6 +27,7 @@ def processes(folder):
     return found
 
 
+@pytest.mark.slow
 def test_a_second_one_on_the_same_machine(slurm, tmp_path):
     with Slurm(tmp_path / "second", accounting=False) as second:
         assert processes(second.folder)
@@ -48,6 +51,7 @@ def test_accounting_answers(slurm):
     assert said.startswith("FAILED|7:0|") and "gres/gpu=1" in said
 
 
+@pytest.mark.slow
 def test_one_to_try_ends_at_ctrl_c(slurm, tmp_path):
     words = [sys.executable, str(PROGRAM), str(tmp_path)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:

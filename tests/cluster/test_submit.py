@@ -278,6 +278,7 @@ def test_a_job_that_dies_at_once_is_shown_and_what_needs_it_cancelled(slurm, pro
     assert project.make("P1-01", "ON=slurm", "PROFILE=tiny").stdout.startswith("Nothing to submit")
 
 
+@pytest.mark.slow
 def test_a_job_out_of_memory_is_submitted_again_with_more(slurm, project):
     words = ("SETUP-2", "ON=slurm", "PROFILE=tiny", "SEED=6", "EARLY_POLL=0")
     project.edit("scripts/01_train.py", "    if behave", "    held = b'x' * 2**28\n    if behave")
@@ -296,6 +297,7 @@ def test_a_job_out_of_memory_is_submitted_again_with_more(slurm, project):
     assert re.search(r"SETUP-2 +Train +done .*value 10", status), status
 
 
+@pytest.mark.slow
 def test_other_code_than_was_submitted_does_not_run(slurm, project, closed):
     words = ("P1-01", "ON=slurm", "PROFILE=tiny", "SEED=8", "EARLY_POLL=0")
     ids = numbers(project.make(*words))

@@ -118,6 +118,7 @@ def test_steps_of_training_stay_on_their_device_and_do_not_wait(watch, mining, p
     assert {weight.device for weight in (*made.model.parameters(), *made.average.parameters())} == {DEVICE}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mining", MINING)
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_steps_of_training_by_autograd_stay_there(watch, mining, name):

@@ -8,6 +8,7 @@ from ired.instruments.accuracy.metrics import accuracy
 from ired.model import problems
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gain", [0.0, 0.3, 1.0])
 def test_planted_answers_have_the_shares_that_were_planted(generator, gain):
     """Answers that are the best affine map of A plus a share `gain` of what that misses."""

@@ -6,6 +6,7 @@ from ired.instruments.calibration import registry
 from ired.model import problems
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", registry.ON_PLANTED_DATA)
 def test_known_answers_are_recovered(phase):
     """With the random numbers of SETUP-4, where the checks of a phase share one stream."""

@@ -22,7 +22,7 @@ SETTINGS = {"raw": (False, False), "standardised": (True, True)}  # symmetric, s
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param((n, setting), marks=[pytest.mark.slow] * (n > 6)) for n in (3, 6, 20) for setting in SETTINGS],
+    params=[pytest.param((n, setting), marks=[pytest.mark.slow] * (n > 3)) for n in (3, 6, 20) for setting in SETTINGS],
     ids=lambda case: f"{case[0]}-{case[1]}",
 )
 def setting(request, schedule):
@@ -47,6 +47,7 @@ def test_known_answers_are_recovered(setting, name):
     assert [str(answer) for answer in answers if not answer.passed] == []
 
 
+@pytest.mark.slow
 def test_the_checks_of_a_phase_draw_from_one_generator(references):
     answers = registry.of_phase(registry.ON_ENERGIES[1], torch.Generator().manual_seed(3), references)
     assert [str(answer) for answer in answers if not answer.passed] == []
@@ -60,6 +61,7 @@ def test_the_checks_of_a_phase_draw_from_one_generator(references):
     }
 
 
+@pytest.mark.slow
 def test_one_broken_instrument_fails_the_whole_calibration_by_name(references, monkeypatch):
     sigma = states.sigma
     monkeypatch.setattr(states, "sigma", lambda energy, k: 2 * sigma(energy, k))

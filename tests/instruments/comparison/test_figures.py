@@ -175,6 +175,7 @@ def marks(axis, kind):
 # Any number of variants
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "variants, seeds",
     [

@@ -125,6 +125,7 @@ def test_the_algebraic_portrait(algebraic, scene):
     assert {name: found[name] for name in known} == pytest.approx(known, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_every_metric_of_a_network_is_delivered_and_finite(network, scene):
     found = take(network, walk, scene, SIZES)
     assert set(found.numbers) == set(metrics(FAMILIES))

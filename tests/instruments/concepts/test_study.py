@@ -16,6 +16,7 @@ from ired.instruments.core.directions import CONCEPTS
 LAYERS = ("fc1", "fc3")
 
 
+@pytest.mark.slow
 def test_a_study_of_a_network(network, shown):
     A, population, pairs = shown
     y0, landscapes = points.answers(network, A), (0, 6)

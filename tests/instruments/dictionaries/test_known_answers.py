@@ -63,6 +63,7 @@ def test_a_broken_instrument_is_named(references, monkeypatch, instrument, name,
     assert missed(on_energies(references)) == {room}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "instrument, name, spoil, room",
     [

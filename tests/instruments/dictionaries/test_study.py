@@ -64,6 +64,7 @@ def test_everything_kept_is_the_network_and_nothing_kept_the_floor(bench):
     assert rows.loc["zero", "explained"] == pytest.approx(expected.item(), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_study_holds_all_it_promises(bench):
     found = study.study_dictionaries(bench, "batchtopk", 48, 6, 2, Plan(30, rate=1e-2), 64, lambda n: None)
     assert found.chosen == {

@@ -10,6 +10,7 @@ from ired.model import problems as model_problems
 CHECKS = {"spd_laws": calibration.check_spd_laws, "spd_answers": calibration.check_spd_answers}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", CHECKS)
 def test_sound_instruments_pass(room):
     for seed in range(3):

@@ -20,6 +20,7 @@ def energies(ideal, algebraic):
     return {"trained": algebraic, "ideal": ideal, "again": algebraic}
 
 
+@pytest.mark.slow
 def test_the_same_energy_is_measured_the_same_twice(energies, problems):
     """What is drawn is drawn anew, and alike, for every energy."""
     y0 = states.answers(energies["ideal"], problems)

@@ -139,6 +139,7 @@ def test_an_ablation_in_one_landscape_leaves_the_others(case):
     assert np.allclose(rows["mse"], whole) and np.allclose(rows["rise"], whole - case.at.mse)
 
 
+@pytest.mark.slow
 def test_damages_are_ranked_and_told_apart(case):
     plan = [a for a in case.plan if a.share in (1.0, 0.5) and a.draw == 0]
     damage = ablation_damage.damage_of_plan(plan, case.at, True)

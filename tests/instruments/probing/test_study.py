@@ -8,6 +8,7 @@ from ired.instruments.probing import ridge, study
 from ired.model import problems as model_problems
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coordinates", [False], indirect=True)
 def test_a_study_reads_everything_everywhere(network, generator):
     A = model_problems.draw(36, 4, 0.5, generator, torch.float64)

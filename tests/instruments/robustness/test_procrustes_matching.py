@@ -315,6 +315,7 @@ def test_pushed_together_is_pushed_alone(small):
     assert found.moved_draws.shape == (1, 2, 6) and found.carried.shape == (1, 6)
 
 
+@pytest.mark.slow
 def test_the_whole_study(small):
     energies, ground, verdicts, size = small
     kept = {("fc1", "gap"): (0.1, 0.2), ("fc1", "score"): (-0.2, 0.1)}

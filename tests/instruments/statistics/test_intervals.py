@@ -17,6 +17,7 @@ def coverage(interval, draw, truth, rounds, rng):
     return hits / rounds
 
 
+@pytest.mark.slow
 def test_student_interval_covers_at_five_units_where_bca_does_not():
     rng = np.random.default_rng(0)
 
@@ -29,6 +30,7 @@ def test_student_interval_covers_at_five_units_where_bca_does_not():
     assert bca < 0.915
 
 
+@pytest.mark.slow
 def test_bca_interval_covers_at_forty_skewed_units():
     rng = np.random.default_rng(1)
     found = coverage(

@@ -52,6 +52,7 @@ def test_of_numbers_transport_sorts(clouds):
     assert distances.sorted_line(np.zeros(1), np.array([1.0, 3.0])) == pytest.approx(5**0.5)
 
 
+@pytest.mark.slow
 def test_entropy_falls_to_exact_transport(clouds):
     cost = distances.squared(*clouds)
     own = [distances.squared(cloud, cloud) for cloud in clouds]
@@ -66,6 +67,7 @@ def test_entropy_falls_to_exact_transport(clouds):
     assert distances.entropic(few, 0.03) == pytest.approx(distances.exact(few) ** 2, rel=0.1)
 
 
+@pytest.mark.slow
 def test_entropic_costs_are_pots(clouds, monkeypatch):
     cost, X = distances.squared(*clouds), clouds[0]
     known = ot.solve(cost, reg=0.5, reg_type="KL", method=None).value

@@ -24,6 +24,7 @@ def stream():
     return model_problems.generator(0, "transport")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "room, instrument, name, spoil",
     [

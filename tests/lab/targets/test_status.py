@@ -38,6 +38,7 @@ def end(project, exp_id: str, status: str, pid: int = 0) -> None:
         project.sql("UPDATE tags SET value = ? WHERE key = ? AND run_uuid = ?", value, name, run_id)
 
 
+@pytest.mark.slow
 def test_a_queue_that_was_begun(project):
     assert states(project) == {
         "SETUP-1": "done",
