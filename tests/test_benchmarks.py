@@ -106,6 +106,7 @@ def test_a_section_is_renewed_and_the_rest_left():
         record.filled(text, "c", "new")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mining", ["none", "random", "adversarial"])
 def test_the_plain_way_makes_the_same_steps(mining):
     """Plain autograd and the passes written out end at the same weights, seed by seed."""

@@ -81,6 +81,7 @@ def test_more_time_leads_to_the_partition_that_gives_it():
     assert resources(training, names, "4:00:00")[0] == "--partition=gpu"
 
 
+@pytest.mark.slow
 def test_a_dry_run_prints_the_commands_and_writes_nothing(project):
     done = project.make("-n", "phase1", "ON=slurm", "PROFILE=tiny", "SEED=1", **NONE)
     assert done.returncode == 0 and "as if nothing were queued" in done.stderr
@@ -148,6 +149,7 @@ def test_a_server_that_is_out_of_reach_is_told_before_anything_is_submitted(proj
     assert done.returncode == 2 and "http://127.0.0.1:1 cannot be reached" in done.stderr.splitlines()[0]
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_not_submitted(project):
     for stamp in (project.root / "mlruns" / "stamps" / "local").iterdir():
         stamp.unlink()  # the store knows

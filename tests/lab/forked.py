@@ -16,6 +16,7 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 LIBRARIES = [
     "torch",
+    "torch._dynamo",  # comes with the first optimiser
     "mlflow",
     "mlflow.store.tracking.sqlalchemy_store",
     "pandas",

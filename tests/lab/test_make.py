@@ -42,6 +42,7 @@ def test_a_dry_run_shows_and_does_nothing(fresh):
     assert not (fresh.root / "mlruns" / "mlflow.db").exists()
 
 
+@pytest.mark.slow
 def test_args_go_to_the_named_experiment_as_words(project):
     planned = project.make("-n", "P1-01", "PROFILE=tiny", "SEED=1", "ARGS=--points 3").stdout
     assert "01_train.py --profile tiny --seed 1 --variant none\n" in planned

@@ -128,6 +128,7 @@ def test_steps_of_training_by_autograd_stay_there(watch, mining, name):
     assert +watch.waits == FETCHED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("config", [SamplingConfig(2, clip=6.0), SamplingConfig.published(2)])
 def test_sampling_stays_there(watch, name, config):

@@ -181,6 +181,7 @@ def gathered(shelf):
     return synthesis.gather(shelf, AT, without="P7-05")
 
 
+@pytest.mark.slow
 def test_the_claims_table_is_exactly_what_was_planted(gathered):
     judged = gathered.judged(tuple(CLAIMS))
     table = synthesis.claims_table(judged, ["" for _ in judged])

@@ -88,6 +88,7 @@ MEASURED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", MEASURED)
 def test_measured_figures_are_reproduced(n):
     generator = problems.generator(1, "measured figures")

@@ -65,6 +65,7 @@ def taken(network, ground):
     return {name: representation.fingerprint(energy, ground, walk, SIZE) for name, energy in energies.items()}
 
 
+@pytest.mark.slow
 def test_two_copies_are_one(taken):
     found = similarity.compare_fingerprints(taken["own"], taken["copy"])
     assert set(found.parts) == set(PARTS)

@@ -186,6 +186,7 @@ def planted(generator, count=96, width=16, active=3):
     return D, batches()
 
 
+@pytest.mark.slow
 def test_a_planted_dictionary_is_recovered_at_the_right_sparsity_and_not_at_a_wrong_one():
     """At a wrong one more variance is explained, and less of the truth is found."""
     generator = torch.Generator().manual_seed(0)
@@ -212,6 +213,7 @@ def test_a_planted_dictionary_is_recovered_at_the_right_sparsity_and_not_at_a_wr
     assert {row["member"] for row in curve} == {m.name for m in members}
 
 
+@pytest.mark.slow
 def test_dead_features_are_revived():
     """Of features that start out of reach fewer stay dead than without the help."""
     generator = torch.Generator().manual_seed(0)

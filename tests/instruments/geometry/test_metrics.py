@@ -289,6 +289,7 @@ def test_what_geomstats_would_do_in_silence_is_refused(metric, monkeypatch):
             metric.mean(drawn(4))
 
 
+@pytest.mark.slow
 def test_geomstats_comes_when_it_is_needed_and_changes_nothing_else():
     code = """
 import logging, sys, torch

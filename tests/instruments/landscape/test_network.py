@@ -41,6 +41,7 @@ def test_the_closed_form_gradient_is_conservative(network, problems, generator):
         np.testing.assert_allclose(getattr(found, name), 0, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_its_minima_are_minima(network, problems, generator):
     y0 = states.answers(network, problems)
     found = minima.find_minima(network, problems, y0, (5,), (1.0, 5.0), 3, generator)

@@ -113,6 +113,7 @@ def test_pairing_removes_what_pairs_share():
     assert found.excludes(0.0) and not found.excludes(0.5)
 
 
+@pytest.mark.slow
 def test_spearman_interval_covers_a_known_rank_correlation():
     rng = np.random.default_rng(6)
     rho = 0.6

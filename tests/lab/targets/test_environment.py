@@ -161,6 +161,7 @@ def test_the_lock_is_written_from_what_is_installed(tmp_path):
     assert lines[1:] == ["torch==2.13.0", "numpy==2.3.5"]
 
 
+@pytest.mark.slow
 def test_doctor_is_content_with_a_sound_project(project):
     done = project.make("doctor")
     assert done.returncode == 0, done.stdout

@@ -49,6 +49,7 @@ def test_a_queue_that_was_begun(project):
     }
 
 
+@pytest.mark.slow
 def test_every_other_state(project):
     for stamp in Store(project.root).stamps.glob("P1-01.*"):
         stamp.unlink()
@@ -184,6 +185,7 @@ def test_what_was_measured_is_the_estimate(project):
     assert re.search("P1-01 +Look +pending +1 h", done.stdout)
 
 
+@pytest.mark.slow
 def test_nothing_that_was_measured_is_one_line(fresh):
     done = subprocess.run(
         [sys.executable, "-m", "ired.lab.targets.measured", "--profile", "tiny"],

@@ -376,6 +376,7 @@ def test_a_full_disk_is_one_line(fresh):
         one_line(fresh.run("00_prepare"), "the disk is full (4 MB left", "free some space")
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_while_running_is_one_line(project):
     """The store has room at first; then the run fills the disk with what it logs."""
     project.edit(

@@ -252,6 +252,7 @@ def test_a_training_may_stop_and_go_on_another_day(tmp_path):
     assert torch.equal(second.history, whole.history)
 
 
+@pytest.mark.slow
 def test_bfloat16_products_train_as_well_and_resume_bit_for_bit(tmp_path):
     config = replace(QUICK, steps=200, precision="bfloat16")
     whole, exact = Trainer(ENERGY, config, 0), Trainer(ENERGY, replace(config, precision="float32"), 0)
