@@ -9,6 +9,7 @@ from torch import Tensor
 from ired.instruments.core.check import Check
 from ired.instruments.robustness import procrustes_matching, score as robustness_score
 from ired.instruments.robustness.procrustes_matching import MatchingTokens
+from ired.instruments.statistics.power import detectable
 
 MATCHING, SCORE = "robustness", "robustness_score"
 
@@ -129,7 +130,7 @@ def check_robust(generator: torch.Generator) -> list[Check]:
             SCORE,
             "effect that five networks detect",
             expected=1.68,
-            measured=robustness_score.detectable_effect(5),
+            measured=detectable(5),
             tolerance=0.005,
         ),
     ]

@@ -17,7 +17,7 @@ Robust. A finding is *robust* if the effect has the same sign in all networks (t
 claimed, where there was a claim) and Student's t of the S effects excludes 0 at 5 % after
 Benjamini-Hochberg correction over all findings that are looked at together. Where there is no effect
 that happens to no more than 5 % of findings, before correction already. The score says how much is
-shared, the rule whether it can be told from nothing. What S networks could have seen is `detectable_effect`.
+shared, the rule whether it can be told from nothing. What S networks could have seen is `statistics.power.detectable`.
 
 Strata are thirds of the problems by condition number; the same numbers on each.
 """
@@ -113,18 +113,6 @@ def chance(effects: ArrayLike) -> NDArray:
     S = effects.shape[-1]
     signs = 1.0 - 2 * ((np.arange(2 ** (S - 1))[:, None] >> np.arange(S)) & 1)
     return robustness_score(effects[..., None, :] * signs).mean(-1)
-
-
-def detectable_effect(networks: int, power: float = 0.8, level: float = LEVEL) -> float:
-    """The effect, in spreads from network to network, that a t test over so many networks sees with
-    this power: 1.68 for five."""
-    t2 = special.stdtrit(networks - 1, 1 - level / 2) ** 2
-    low, high = 0.0, 100.0
-    for _ in range(40):
-        middle = (low + high) / 2
-        reached = 1 - _below(t2, networks, networks * middle**2)
-        low, high = (middle, high) if reached < power else (low, middle)
-    return (low + high) / 2
 
 
 # The rule

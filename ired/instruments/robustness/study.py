@@ -26,6 +26,7 @@ from ired.instruments.robustness import (
 from ired.instruments.robustness.findings import Findings
 from ired.instruments.robustness.rediscovery import LAYERS, NetworkFindings, RediscoveryGround
 from ired.instruments.statistics.intervals import Interval, proportion_interval, student_interval
+from ired.instruments.statistics.power import detectable
 from ired.model.protocol import Energy
 
 BLIND = 200  # pairs of random directions behind a chance level
@@ -111,7 +112,7 @@ class RobustnessStudy:
         """Further numbers by name."""
         chance, claimed = self.tables["chance"].set_index("of"), self.claimed
         numbers = {
-            "detectable_d": score.detectable_effect(self.networks),
+            "detectable_d": detectable(self.networks),
             "score.claimed": claimed["score"].mean(),
             "score.chance": claimed["chance"].mean(),
             "score.random_directions": chance.loc["random directions", "score"],

@@ -17,6 +17,7 @@ from ired.instruments.robustness import (
     study as study_module,
 )
 from ired.instruments.robustness.known_answers import planted_tokens
+from ired.instruments.statistics.power import detectable
 from ired.model import problems as model_problems
 from ired.model.coordinates import Coordinates
 from ired.model.energies.mlp import EnergyConfig, MLPEnergy
@@ -176,8 +177,8 @@ def test_a_claim_the_other_way_is_not_robust():
 
 
 def test_what_five_networks_can_see():
-    assert score.detectable_effect(5) == pytest.approx(1.68, abs=0.005)
-    assert score.detectable_effect(50) < 0.5
+    assert detectable(5) == pytest.approx(1.68, abs=0.005)
+    assert detectable(50) < 0.5
 
 
 def test_claimed_and_other_findings_are_corrected_apart(rng):
