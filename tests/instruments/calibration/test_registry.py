@@ -17,12 +17,13 @@ from ired.model.reference import AlgebraicEnergy, DoubleWell, IdealEnergy, Quadr
 
 CHECKS = {check.__name__: (phase, check) for phase, checks in registry.ON_ENERGIES.items() for check in checks}
 assert len(CHECKS) == sum(map(len, registry.ON_ENERGIES.values())), "two checks of one name: one is not tried"
+MARKS = {6: [pytest.mark.slow], 20: [pytest.mark.slow, pytest.mark.published_size]}
 SETTINGS = {"raw": (False, False), "standardised": (True, True)}  # symmetric, standardised
 
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param((n, setting), marks=[pytest.mark.slow] * (n > 3)) for n in (3, 6, 20) for setting in SETTINGS],
+    params=[pytest.param((n, setting), marks=MARKS.get(n, ())) for n in (3, 6, 20) for setting in SETTINGS],
     ids=lambda case: f"{case[0]}-{case[1]}",
 )
 def setting(request, schedule):
