@@ -26,12 +26,16 @@ _SECTION = re.compile(r',\s*"measured": \{.*\}\s*\}\s*\Z|\s*\}\s*\Z', re.DOTALL)
 
 
 def taken(shelf: Shelf, at: RunCoordinates) -> dict[str, dict[str, float]]:
-    """Minutes and largest memory, by id, of experiments that vary with the profile."""
+    """Minutes and largest memory, by id, of experiments that vary with the profile.
+
+    By the clock or of the processors, whichever is less: other work stretches the first, threads the second.
+    """
     measured = {}
     for exp in shelf.queue.experiments:
         result = shelf.find(exp, at) if exp.at(at).profile == at.profile else None
         if result and result.tags["device"] == "cpu" and "peak_memory_gib" in result.metrics:
-            numbers = {"minutes": result.metrics["wall_seconds"] / 60, "memory_gib": result.metrics["peak_memory_gib"]}
+            seconds = min(result.metrics["wall_seconds"], result.metrics["cpu_seconds"])
+            numbers = {"minutes": seconds / 60, "memory_gib": result.metrics["peak_memory_gib"]}
             measured[exp.id] = {name: float(f"{value:.2g}") for name, value in numbers.items()}
     return measured
 

@@ -171,6 +171,9 @@ def test_what_was_measured_is_the_estimate(project):
     shelf = Shelf(Tracking(Store(project.root), keys.queue.phases), keys)
     found = taken(shelf, AT)
     assert set(found) == {"SETUP-2", "P1-01"}, "SETUP-1 has no profile"
+    took = shelf.find(keys.queue["P1-01"], AT).metrics
+    assert took["cpu_seconds"] != took["wall_seconds"]
+    assert 60 * found["P1-01"]["minutes"] == pytest.approx(min(took["cpu_seconds"], took["wall_seconds"]), rel=0.05)
     once = filled(text, "tiny", found | {"P1-01": {"minutes": 90.0, "memory_gib": 2.4}})
     assert once.startswith(text.rstrip("}\n ")) and filled(once, "tiny", {}) == once
     twice = filled(once, "paper", {"P1-01": {"minutes": 1.0, "memory_gib": 0.5}})
