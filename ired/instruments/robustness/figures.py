@@ -19,8 +19,8 @@ LABELS = {
     "moved": ("Moves answers", "log₂ of movement over\nrandom directions'"),
     "carried": ("Its property grows", "growth per dose beyond random,\ndeviations"),
     "read": ("Concept can be read", "held-out AUROC − 0.5"),
-    "gap": ("Dictionary: energy gaps", "share kept (below 0: worse than a constant)"),
-    "score": ("Dictionary: score", "share kept (below 0: worse than a score blind to A)"),
+    "gap": ("Dictionary: energy gaps", "share kept\n(below 0: worse than a constant)"),
+    "score": ("Dictionary: score", "share kept\n(below 0: worse than a score blind to A)"),
 }
 _INK = 11
 
