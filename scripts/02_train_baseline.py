@@ -67,7 +67,7 @@ def main(run):
     model, provenance = baseline.given_model(run, energy) or baseline.train_energy(
         run, energy, A=sets["validation.A"][:256], reference_errors=reference_errors, sampled=sampled, mse=mse
     )
-    baseline.log(run, model, provenance)
+    baseline.log_model(run, model, provenance)
 
     # How accurate its samples are, with more and more steps of descent, and how linear.
     measured, ladder = {}, sorted({0, 1, 2, sampling.inner_steps})

@@ -77,9 +77,8 @@ def main(run):
         page = of_layer.page(layer, stability, columns, properties)
         page["note"] = figures.note(name, numbers, best, is_best)
         pages.append(page)
-        run.figure(
-            f"overview_{layer}", figures.plot_strongest_features(layer, page["table"], page["arrays"]), page["note"]
-        )
+        overview = figures.plot_strongest_features(layer, page["table"], page["arrays"])
+        run.figure(f"overview_{layer}", overview, page["note"])
     effects = interpretation.checked_effects(interpreted)
     run.table("effects", effects)
     run.table("features", pandas.concat([page["table"] for page in pages], ignore_index=True))

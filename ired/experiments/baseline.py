@@ -33,7 +33,7 @@ def given_model(run: Run, energy: Energy) -> tuple[Energy, dict[str, Any]] | Non
     return checkpoint.load_energy(path, run.device, like=energy), provenance
 
 
-def log(run: Run, model: Energy, provenance: dict[str, Any]) -> None:
+def log_model(run: Run, model: Energy, provenance: dict[str, Any]) -> None:
     """The model as a file that later experiments load, and where it comes from."""
     from pathlib import Path
     from tempfile import TemporaryDirectory

@@ -68,5 +68,7 @@ class PlainSymmetricalLogScale(SymmetricalLogScale):
         axis.set_major_formatter(PlainLogFormatter(self.base))
 
 
-for scale in (PlainLogScale, PlainSymmetricalLogScale):
-    register_scale(scale)
+def register_plain_scales() -> None:
+    """From now on "log" and "symlog" are these."""
+    for scale in (PlainLogScale, PlainSymmetricalLogScale):
+        register_scale(scale)

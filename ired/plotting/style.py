@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from ired.plotting import log_scale  # noqa: F401, takes the place of matplotlib's logarithmic scales
+from ired.plotting.log_scale import register_plain_scales
 
 matplotlib.use("Agg")
 
@@ -81,6 +81,7 @@ _RC = {
     "svg.hashsalt": "ired",
 }
 matplotlib.rcParams.update(_RC)
+register_plain_scales()
 
 
 def canvas(

@@ -2,16 +2,15 @@
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from ired.plotting import style  # noqa: F401, with it come the scales
 from ired.plotting.log_scale import plain_numbers
+from ired.plotting.style import canvas
 
 
 def named(ends, scale, **options):
     """Names of the ticks of an axis from ends[0] to ends[1]."""
-    figure = Figure()
-    axis = figure.subplots()
+    figure, axes = canvas()
+    axis = axes[0, 0]
     axis.set_xscale(scale, **options)
     axis.set_xlim(*ends)
     FigureCanvasAgg(figure).draw()

@@ -46,15 +46,7 @@ def accuracy(answer: Callable[[Tensor, int], Tensor], A: Tensor, Y: Tensor, inne
         answers = answer(A, steps)
         errors[steps] = (answers - Y).pow(2).mean((-2, -1))
     share = affine_share(A, answers, Y)
-    left = ratio_interval(share.unexplained, share.total)
-    affine = Interval(
-        estimate=1 - left.estimate,
-        low=1 - left.high,
-        high=1 - left.low,
-        level=left.level,
-        units=left.units,
-        method=left.method,
-    )
+    affine = ratio_interval(share.unexplained, share.total).complement()
     mse = {steps: mean_interval(error) for steps, error in errors.items()}
     return Accuracy(errors, mse, affine, ratio_interval(share.gained, share.missed))
 

@@ -155,15 +155,7 @@ class JudgedDictionary:
 
     def share(self, what: str) -> Interval:
         """The recovered share with its 95 % interval over problems."""
-        left = ratio_interval(*self.recovery.per_problem(what))
-        return Interval(
-            estimate=1 - left.estimate,
-            low=1 - left.high,
-            high=1 - left.low,
-            level=left.level,
-            units=left.units,
-            method=left.method,
-        )
+        return ratio_interval(*self.recovery.per_problem(what)).complement()
 
     def row(self) -> dict[str, float]:
         """What compares: numbers, those that need it with the ends of their intervals."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,6 +38,10 @@ class Interval:
     def excludes(self, value: float) -> bool | NDArray:
         """Whether `value` lies outside the interval."""
         return (np.asarray(self.low) > value) | (np.asarray(self.high) < value)
+
+    def complement(self) -> Interval:
+        """Of 1 minus the value: what a share leaves."""
+        return replace(self, estimate=1 - self.estimate, low=1 - self.high, high=1 - self.low)
 
     def row(self, name: str = "estimate") -> dict[str, float | NDArray]:
         """As columns of a table or numbers behind a criterion: the estimate as `name`, low, high."""
