@@ -193,7 +193,7 @@ def test_ratio_interval_covers_a_ratio_of_means():
 
 
 def test_a_complement_is_the_interval_of_what_is_left():
-    share = proportion_interval(9, 10)
+    share = intervals.proportion_interval(9, 10)
     left = share.complement()
     assert (left.estimate, left.low, left.high) == (1 - share.estimate, 1 - share.high, 1 - share.low)
     assert left.low < left.estimate < left.high and (left.units, left.method) == (10, share.method)
