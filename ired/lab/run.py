@@ -182,10 +182,10 @@ class Run:
 
         # savefig would lay the figure out twice and draw it four times.
         figure.set_dpi(150)
-        if engine := figure.get_layout_engine():
+        if (engine := figure.get_layout_engine()) and self.profile.name != "tiny":
             engine.execute(figure)
         figure.set_layout_engine("none")
-        if self.profile.sizes == "tiny":  # its readers are tests, and reports encode every picture anew
+        if self.profile.sizes == "tiny":  # its readers are tests: a quarter of their time went into looks
             figure.set_dpi(75)
         with self._file(f"{name}.png", "figures") as path:
             FigureCanvasAgg(figure).print_png(path)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axis import Axis
 from matplotlib.scale import LogScale, SymmetricalLogScale, register_scale
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogFormatter, LogLocator
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -45,6 +45,15 @@ class PlainLogFormatter(LogFormatter):
         return [names.get(value, "") for value in values]
 
 
+class NamedMinorLocator(LogLocator):
+    """Minor ticks where `PlainLogFormatter` names them: with at most one power of ten in sight. Our style draws no
+    marks, so that elsewhere they would show nothing and take as long as all else on the axis."""
+
+    def tick_values(self, vmin: float, vmax: float) -> np.ndarray:
+        low, high = np.log10(sorted((vmin, vmax)))
+        return super().tick_values(vmin, vmax) if np.floor(high) - np.ceil(low) < 1 else np.array([])
+
+
 class PlainLogScale(LogScale):
     """Takes the place of "log"."""
 
@@ -55,6 +64,7 @@ class PlainLogScale(LogScale):
         super().set_default_locators_and_formatters(axis)
         axis.set_major_formatter(PlainLogFormatter(self.base))
         axis.set_minor_formatter(PlainLogFormatter(self.base, labelOnlyBase=self.subs is not None))
+        axis.set_minor_locator(NamedMinorLocator(self.base, self.subs or "auto"))
 
 
 class PlainSymmetricalLogScale(SymmetricalLogScale):
