@@ -1,6 +1,7 @@
 """What all tests share: few threads, no window system, nothing sent anywhere, one store, one order."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,7 @@ os.environ.pop("MLFLOW_TRACKING_URI", None)  # a test never writes into somebody
 
 
 def needs_store(item):
-    """Whether a test reads the tiny store, see tests/pipeline/conftest.py."""
+    """Whether a test reads the tiny store."""
     return "finished" in item.fixturenames
 
 
@@ -33,3 +34,9 @@ def _tiny_store(request, tmp_path_factory):
     """Begun before the first test, if any of them needs it."""
     if any(map(needs_store, request.session.items)):
         tiny_store.begin(tiny_store.shared(tmp_path_factory))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project after every script has run once, for reading: other workers read it too."""
+    return tiny_store.finished(tiny_store.shared(tmp_path_factory))

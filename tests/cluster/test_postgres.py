@@ -19,6 +19,7 @@ WRITERS = """
 import os, sys, traceback
 from multiprocessing import Barrier
 from pathlib import Path
+import ired.lab.tracking.mlflow_client  # once for all writers
 from ired.lab.content_keys import Keys
 from ired.lab.tracking.opening import open_tracking
 from ired.lab.tracking.store import Store

@@ -1,17 +1,9 @@
-"""The finished tiny store, and copies of it to spoil."""
+"""Copies of the finished tiny store, to spoil."""
 
 import shutil
 from pathlib import Path
 
 import pytest
-
-import tiny_store
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project after every script has run once, for reading: other workers read it too."""
-    return tiny_store.finished(tiny_store.shared(tmp_path_factory))
 
 
 @pytest.fixture

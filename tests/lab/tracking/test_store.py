@@ -24,6 +24,7 @@ from small_project import Project, one_line
 COLD_START = """
 import os, sys, traceback
 from multiprocessing import Barrier
+import mlflow.store.tracking.sqlalchemy_store  # once for all that start
 from ired.lab.queue import load
 from ired.lab.tracking.store import Store
 from ired.lab.tracking.mlflow_client import Tracking
