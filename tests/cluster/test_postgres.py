@@ -129,18 +129,18 @@ def test_an_outage_of_the_database_itself(postgres, fresh):
     """The server answers all the time, but takes nothing: runs wait, and are delivered afterwards."""
     env = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
     with serving(fresh, STORE=postgres.address()):
-        assert fresh.run("00_prepare", **env).returncode == 0
+        assert fresh.run_forked("00_prepare", **env).returncode == 0
         postgres.stop()
-        train = fresh.run("01_train", **env)
+        train = fresh.run_forked("01_train", **env)
         assert train.returncode == 2 and "needs SETUP-1" in train.stderr, train.stdout + train.stderr
-        prepared = fresh.run("00_prepare", "--force", **env)
+        prepared = fresh.run_forked("00_prepare", "--force", **env)
         assert prepared.returncode == 0 and "make sync" in prepared.stdout, prepared.stderr
-        train = fresh.run("01_train", **env)
+        train = fresh.run_forked("01_train", **env)
         assert train.returncode == 0 and "make sync" in train.stdout, train.stderr
         postgres.start_again()
         done = fresh.make("sync")
         assert done.returncode == 0 and done.stdout.count("delivered as") == 2, done.stderr
-        look = fresh.run("11_look", **env)
+        look = fresh.run_forked("11_look", **env)
         assert look.returncode == 0 and "staging" not in look.stdout, look.stderr
         assert "Nothing waits" in fresh.make("sync").stdout
         rows = postgres.ask(

@@ -365,7 +365,7 @@ def test_two_at_once(rich, inside):
 def test_a_run_that_was_killed_in_staging_is_delivered_as_killed(project):
     """Killed without a word, so that nothing says that it has ended; what never left its server goes."""
     file = lost(project)
-    assert project.run("00_prepare", "--force").returncode == 0
+    assert project.run_forked("00_prepare", "--force").returncode == 0
     asleep = project.start("01_train", "--behave", "sleep")
     while "asleep" not in asleep.stdout.readline():
         assert asleep.poll() is None, asleep.stderr.read()
@@ -426,7 +426,7 @@ def test_a_server_comes_and_goes(rich, inside, monkeypatch):
         done = rich.make("server", f"PORT={free_port()}")
         assert "runs already at " + store.uri in done.stderr and done.returncode == 2
         direct = f"sqlite:///{rich.root}/mlruns/mlflow.db"
-        one_line(rich.run("11_look", MLFLOW_TRACKING_URI=direct), "is being served")
+        one_line(rich.run_forked("11_look", MLFLOW_TRACKING_URI=direct), "is being served")
         assert runs_of(rich, "SETUP-2") == before  # through the server
         assert inside("11_look").returncode == 0
         served = runs_of(rich)

@@ -24,6 +24,13 @@ def test_every_built_script_leaves_a_whole_run(finished):
                 assert any(name.endswith(suffix) for name in pictures), f"{exp_id} {suffix}"
 
 
+def test_every_known_answer_is_recovered(finished):
+    """At n = 3 and on planted data; tests/instruments/calibration has the other sizes."""
+    [calibration] = runs_of(finished, "SETUP-4")
+    criteria = json.loads(calibration.data.tags["criteria"])
+    assert len(criteria) > 40 and [c for c in criteria if calibration.data.metrics[f"criterion.{c}"] != 1] == []
+
+
 def test_a_sweep_is_nested_and_compares(finished):
     """Every member is a run of its own under that of the sweep, with what tells it from the others."""
     [sweep] = runs_of(finished, "P2-05")

@@ -1,8 +1,8 @@
 """Every known answer is recovered at the sizes and in all coordinates that profiles have.
 
-At n = 3 SETUP-4 of the tiny store tries them all, and fails where one is missed. What is planted has to grow with the
-problem: probes need more states than features, maps more problems than coefficients. At n = 20 there are 210 or 400
-coordinates, and nothing smaller shows what is missing.
+At n = 3, and on planted data, which know no size, SETUP-4 of the tiny store tries them all. What is planted has to grow
+with the problem: probes need more states than features, maps more problems than coefficients. At n = 20 there are 210
+or 400 coordinates, and nothing smaller shows what is missing.
 """
 
 import pytest

@@ -374,7 +374,7 @@ def mounted(place: Path, options: str):
 
 def test_a_full_disk_is_one_line(fresh):
     with mounted(fresh.root / "mlruns", "size=4m"):
-        one_line(fresh.run("00_prepare"), "the disk is full (4 MB left", "free some space")
+        one_line(fresh.run_forked("00_prepare"), "the disk is full (4 MB left", "free some space")
 
 
 @pytest.mark.slow
@@ -386,7 +386,7 @@ def test_a_disk_that_fills_up_while_running_is_one_line(project):
     kept = shutil.move(project.root / "mlruns", project.root / "kept")
     with mounted(project.root / "mlruns", "size=24m"):
         shutil.copytree(kept, project.root / "mlruns", dirs_exist_ok=True)
-        done = project.run("00_prepare")
+        done = project.run_forked("00_prepare")
         one_line(done, "the disk is full", "run the same command again")
         assert project.runs("SETUP-1")[-1] in ("FAILED", "RUNNING")
         assert project.runs("SETUP-1")[0] == "FINISHED"
@@ -398,7 +398,7 @@ def test_a_read_only_store_still_says_what_is_done(project):
     with mounted(project.root / "mlruns", "size=40m"):
         shutil.copytree(kept, project.root / "mlruns", dirs_exist_ok=True)
         subprocess.run(["mount", "-o", "remount,ro", str(project.root / "mlruns")], check=True)
-        one_line(project.run("11_look", "--points", "3"), "read-only")
-        done = project.run("11_look")
+        one_line(project.run_forked("11_look", "--points", "3"), "read-only")
+        done = project.run_forked("11_look")
         assert done.returncode == 0 and "is up to date: seen 12" in done.stdout
         assert "done" in project.make("status", "PROFILE=tiny").stdout
