@@ -22,8 +22,8 @@ def needs_store(item):
 
 
 def pytest_collection_modifyitems(items):
-    """What needs the tiny store comes last: it is made meanwhile."""
-    items.sort(key=needs_store)
+    """What needs the tiny store comes last: it is made meanwhile, best beside what waits for Slurm."""
+    items.sort(key=lambda item: (needs_store(item), "slurm" not in item.fixturenames))
     for item in items:
         if needs_store(item) or "browser" in item.fixturenames:
             item.add_marker(pytest.mark.slow)
