@@ -20,10 +20,18 @@ class Plain:
 
     name = "plain autograd"
 
-    def __init__(self, n: int, mining: str = "none", weights: dict | None = None, rate: float = 1e-4, seed: int = 0):
+    def __init__(
+        self,
+        n: int,
+        mining: str = "none",
+        weights: dict | None = None,
+        rate: float = 1e-4,
+        seed: int = 0,
+        hidden: int = 512,
+    ):
         """Weights and noise are those of `Trainer` with the same seed."""
         first = problems.generator(seed, "weights")
-        self.model, self.average = (MLPEnergy(EnergyConfig(n), first) for _ in range(2))
+        self.model, self.average = (MLPEnergy(EnergyConfig(n, hidden), first) for _ in range(2))
         self.noise, self.negatives = (problems.generator(seed, s) for s in ("noise", "negatives"))
         if weights:
             self.model.load_state_dict(weights)

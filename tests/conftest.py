@@ -21,9 +21,13 @@ def needs_store(item):
     return "finished" in item.fixturenames
 
 
+def needs_slurm(item):
+    return "slurm" in item.fixturenames
+
+
 def pytest_collection_modifyitems(items):
-    """What needs the tiny store comes last: it is made meanwhile, best beside what waits for Slurm."""
-    items.sort(key=lambda item: (needs_store(item), "slurm" not in item.fixturenames))
+    """What waits for Slurm comes first, beside the making of the tiny store, and what needs the store last."""
+    items.sort(key=lambda item: (needs_store(item) - needs_slurm(item), needs_store(item)))
     for item in items:
         if needs_store(item) or "browser" in item.fixturenames:
             item.add_marker(pytest.mark.slow)

@@ -111,8 +111,8 @@ def test_a_section_is_renewed_and_the_rest_left():
 def test_the_plain_way_makes_the_same_steps(mining):
     """Plain autograd and the passes written out end at the same weights, seed by seed."""
     config = replace(TrainingConfig.published(mining), batch=64, learning_rate=1e-3)
-    ours = Trainer(EnergyConfig(3), config, seed=1)
-    plain, source = Plain(3, mining, rate=1e-3, seed=1), problems.generator(1, "train")
+    ours = Trainer(EnergyConfig(3, 64), config, seed=1)
+    plain, source = Plain(3, mining, rate=1e-3, seed=1, hidden=64), problems.generator(1, "train")
     for _ in range(120):
         A = problems.draw(64, 3, 0.5, source)
         plain.step(A, problems.inverse(A))

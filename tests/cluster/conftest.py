@@ -10,7 +10,7 @@ from cluster.slurm import Slurm, Unavailable, install
 from projects import fresh, inside, mother, project  # noqa: F401, fixtures
 
 HERE = Path(__file__).parent
-REAL = ("test_phase", "test_postgres", "test_slurm", "test_submit", "test_wrappers")
+REAL = ("test_postgres", "test_slurm", "test_submit", "test_whole_experiment", "test_wrappers")
 SERVED = ("test_server", "test_staging")
 
 

@@ -482,13 +482,12 @@ def test_a_server_that_stops_and_starts_in_the_middle_of_a_run(rich, inside):
     assert run.returncode == 0, err
     assert "no longer answers" in out and "make sync" in out and err == ""
     assert rich.runs("P1-01")[-1] == "RUNNING" and "up to date" in inside("11_look").stdout
-    with serving(rich):
-        done = rich.make("sync")
-        assert done.returncode == 0 and "P1-01 tiny seed 0: delivered" in done.stdout, done.stderr
-        assert rich.runs("P1-01")[-1] == "FINISHED"
-        run_id = said.rpartition("(run ")[2][:32]
-        assert run_id in done.stdout  # the very run that had begun
-        broken = runs_of(rich)
+    done = rich.make("sync")
+    assert done.returncode == 0 and "P1-01 tiny seed 0: delivered" in done.stdout, done.stderr
+    assert rich.runs("P1-01")[-1] == "FINISHED"
+    run_id = said.rpartition("(run ")[2][:32]
+    assert run_id in done.stdout  # the very run that had begun
+    broken = runs_of(rich)
     assert rich.sql(
         "SELECT count(*) FROM runs r JOIN tags t USING (run_uuid) WHERE t.key = 'mlflow.parentRunId' AND t.value = ?",
         run_id,
