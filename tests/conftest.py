@@ -27,7 +27,7 @@ def needs_slurm(item):
 
 def pytest_collection_modifyitems(items):
     """What waits for Slurm comes first, beside the making of the tiny store, and what needs the store last."""
-    items.sort(key=lambda item: (needs_store(item) - needs_slurm(item), needs_store(item)))
+    items.sort(key=lambda item: needs_store(item) - needs_slurm(item))
     for item in items:
         if needs_store(item) or "browser" in item.fixturenames:
             item.add_marker(pytest.mark.slow)
