@@ -13,8 +13,6 @@ from ired.lab.tracking.store import Store
 from ired.lab.usage import METERS
 from small_project import Project, build, one_line
 
-pytest.importorskip("psycopg")
-
 WRITERS = """
 import os, sys, traceback
 from multiprocessing import Barrier

@@ -249,10 +249,9 @@ def missed(checks):
     ],
     ids=["matching", "gaps", "attributions"],
 )
+@pytest.mark.parametrize("references", [True], indirect=True, ids=["symmetric"])  # one kind of coordinates is enough
 @pytest.mark.slow
 def test_a_broken_instrument_is_named(monkeypatch, references, module, name, broken, named):
-    if not references.ideal.coordinates.symmetric:
-        pytest.skip("one kind of coordinates is enough")
     monkeypatch.setattr(module, name, broken(getattr(module, name)))
     found = missed(calibration.check_consistency(references, torch.Generator().manual_seed(5)))
     assert named in found

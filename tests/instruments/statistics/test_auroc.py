@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from ired.instruments.statistics.auroc import auroc, delong, of_tally, placements, tally
 
@@ -14,7 +15,6 @@ def test_auroc_counts_pairs():
 
 
 def test_all_ways_agree_with_scikit_learn():
-    roc_auc_score = pytest.importorskip("sklearn.metrics").roc_auc_score
     rng = np.random.default_rng(0)
     score, labels = rng.integers(0, 5, 200), rng.random(200) < 0.3
     known = roc_auc_score(labels, score)
