@@ -48,9 +48,7 @@ def main(run):
     run.json("recommendations", {"mining": recommendations, "next": next_trainings})
 
     figures = pages.page_figures(gathered, advice)
-    drawings = {name: pages.png(figure) for name, figure in figures.items()}
-    for name, figure in figures.items():
-        run.figure(name, figure, pages.PICTURES[name])
+    drawings = {name: run.figure(name, figure, pages.PICTURES[name]) for name, figure in figures.items()}
     run.html("report", form.page(pages.report(gathered, shelf, pages.linking(gathered, shelf), drawings, advised)))
 
     for column, words_of in (("verdict", confidence.VERDICTS), ("confidence", confidence.LEVELS)):

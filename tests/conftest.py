@@ -25,12 +25,22 @@ def needs_slurm(item):
     return "slurm" in item.fixturenames
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """What waits for Slurm comes first, beside the making of the tiny store, and what needs the store last."""
-    items.sort(key=lambda item: needs_store(item) - needs_slurm(item))
+    """What waits for Slurm comes first, beside the making of the tiny store; then other slow tests, those that need
+    the store as the last of them; and the quick ones at the end, where they keep both workers busy."""
     for item in items:
         if needs_store(item) or "browser" in item.fixturenames:
             item.add_marker(pytest.mark.slow)
+    items.sort(key=_turn)
+
+
+def _turn(item):
+    if needs_slurm(item):
+        return 0
+    if needs_store(item):
+        return 2
+    return 1 if item.get_closest_marker("slow") else 3
 
 
 @pytest.fixture(scope="session", autouse=True)

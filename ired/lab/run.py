@@ -175,8 +175,8 @@ class Run:
         with self._file(f"{name}.html") as path:
             path.write_text(text)
 
-    def figure(self, name: str, figure: Any, caption: str = "") -> None:
-        """A matplotlib figure as png and svg in figures/, its caption beside it as txt."""
+    def figure(self, name: str, figure: Any, caption: str = "") -> bytes:
+        """A matplotlib figure as png and svg in figures/, its caption beside it as txt; returns the png."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.backends.backend_svg import FigureCanvasSVG
 
@@ -189,11 +189,13 @@ class Run:
             figure.set_dpi(75)
         with self._file(f"{name}.png", "figures") as path:
             FigureCanvasAgg(figure).print_png(path)
+            png = path.read_bytes()
         with self._file(f"{name}.svg", "figures") as path:
             FigureCanvasSVG(figure).print_svg(path)
         if caption:
             with self._file(f"{name}.txt", "figures") as path:
                 path.write_text(caption + "\n")
+        return png
 
     def file(self, path: Path | str, name: str | None = None) -> None:
         """A file that exists already, under `name` or its own."""
