@@ -27,8 +27,8 @@ def needs_slurm(item):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """What waits for Slurm comes first, beside the making of the tiny store; then other slow tests, those that need
-    the store as the last of them; and the quick ones at the end, where they keep both workers busy."""
+    """What waits for Slurm comes first, beside the making of the tiny store; what needs the store comes when it is
+    there, after other slow tests and those of instruments; the quick rest keeps both workers busy to the end."""
     for item in items:
         if needs_store(item) or "browser" in item.fixturenames:
             item.add_marker(pytest.mark.slow)
@@ -40,7 +40,7 @@ def _turn(item):
         return 0
     if needs_store(item):
         return 2
-    return 1 if item.get_closest_marker("slow") else 3
+    return 1 if item.get_closest_marker("slow") or "instruments" in item.path.parts else 3
 
 
 @pytest.fixture(scope="session", autouse=True)
