@@ -36,10 +36,8 @@ def pytest_collection_modifyitems(items):
 
 
 def _turn(item):
-    if needs_slurm(item):
-        return 0
-    if needs_store(item):
-        return 2
+    if needs_slurm(item) != needs_store(item):
+        return 0 if needs_slurm(item) else 2
     return 1 if item.get_closest_marker("slow") or "instruments" in item.path.parts else 3
 
 
