@@ -50,6 +50,8 @@ class Keys:
         self.root = root
         self.queue = queue or load(root)
         self._texts: dict[Path, str | None] = {}
+        self._digests: dict[Path, tuple[str, str]] = {}
+        self._modules: dict[str, Path | None] = {}
         self._imports: dict[Path, list[Path]] = {}
         self._folders: dict[Path, list[Path]] = {}
         self._keys: dict[tuple[Experiment, RunCoordinates], str] = {}
@@ -96,22 +98,27 @@ class Keys:
                 reached[path] = None
                 waiting += self._imported(path)
                 reached |= dict.fromkeys(self._beside(path))
-        names = {str(path.relative_to(self.root)): path for path in reached}
-        return {name: digest(self._text(names[name])) for name in sorted(names)}
+        return dict(sorted(map(self._digest, reached)))
 
     def module(self, name: str) -> Path | None:
         """The file of module `name`, or None if it is not a module of ours on disk."""
-        base = self.root.joinpath(*name.split("."))
-        for path in (base.with_suffix(".py"), base / "__init__.py"):
-            if self._text(path) is not None:
-                return path
-        return None
+        if name not in self._modules:
+            base = self.root.joinpath(*name.split("."))
+            files = (base.with_suffix(".py"), base / "__init__.py")
+            self._modules[name] = next((path for path in files if self._text(path) is not None), None)
+        return self._modules[name]
 
     def _beside(self, path: Path) -> list[Path]:
         """Templates of a module: files of its name in its folder."""
         if path.parent not in self._folders:
             self._folders[path.parent] = [file for file in path.parent.iterdir() if file.suffix in _BESIDE]
         return [file for file in self._folders[path.parent] if file.stem == path.stem]
+
+    def _digest(self, path: Path) -> tuple[str, str]:
+        """The name of a file, from the root, and the digest of its text."""
+        if path not in self._digests:
+            self._digests[path] = str(path.relative_to(self.root)), digest(self._text(path))
+        return self._digests[path]
 
     def _text(self, path: Path) -> str | None:
         if path not in self._texts:

@@ -437,34 +437,12 @@ def test_a_server_comes_and_goes(rich, inside, monkeypatch):
         server.send_signal(signal.SIGTERM)
         assert server.wait(30) == 0 and not file.exists()
     assert runs_of(rich) == served and "up to date" in inside("11_look").stdout
-    with serving(rich, host="0.0.0.0") as server:  # for other machines, and this time it is killed
-        address = Store(rich.root).uri
-        port = address.rpartition(":")[2]
-        assert address == f"http://{socket.gethostname()}:{port}"
-        assert "warning: whoever can reach" in (rich.root / "server.log").read_text()
-        path = f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search?max_results=9"
-        assert b"Phase 1" in urlopen(Request(path, headers={"Host": f"{socket.gethostname()}:{port}"})).read()
-        with pytest.raises(HTTPError, match="403"):
-            urlopen(Request(path, headers={"Host": "a.page.that.lies"}))
-        server.kill()
-        server.wait()
-        gone = f"http://127.0.0.1:{port}"
-        assert (rich.root / "mlruns" / "server").exists() and Store(rich.root).database
-        for _ in range(200):
-            try:
-                Store(rich.root, gone).reach()
-                time.sleep(0.1)
-            except Unreachable:
-                break
-        else:
-            raise AssertionError("it outlives `make server`")
-    assert runs_of(rich) == served
     assert all(str(rich.root) in place for (place,) in rich.sql("SELECT artifact_uri FROM runs"))
 
 
 def test_a_server_that_stops_and_starts_in_the_middle_of_a_run(rich, inside):
-    """First for a moment, in which nothing is logged; then to the end of the run. Nothing is lost, nothing
-    is there twice, and all is as if nothing had happened."""
+    """First for a moment, in which nothing is logged, to be there for other machines as well; then it is killed.
+    Nothing is lost, nothing is there twice, and all is as if nothing had happened."""
     first, second = (rich.root / f"wait-{name}" for name in ("first", "second"))
     port = free_port()
     with serving(rich, port):
@@ -473,11 +451,20 @@ def test_a_server_that_stops_and_starts_in_the_middle_of_a_run(rich, inside):
         run = rich.start("11_look", MLFLOW_HTTP_REQUEST_MAX_RETRIES="1")
         said = run.stdout.readline() + run.stdout.readline()
         assert "at the first place" in said, said + run.stderr.read()
-    with serving(rich, port):
+    with serving(rich, port, host="0.0.0.0") as server:
         first.unlink()
         assert run.stdout.readline() == "at the second place\n"
+        assert Store(rich.root).uri == f"http://{socket.gethostname()}:{port}"
+        assert "warning: whoever can reach" in (rich.root / "server.log").read_text()
+        path = f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search?max_results=9"
+        assert b"Phase 1" in urlopen(Request(path, headers={"Host": f"{socket.gethostname()}:{port}"})).read()
+        with pytest.raises(HTTPError, match="403"):
+            urlopen(Request(path, headers={"Host": "a.page.that.lies"}))
+        server.kill()
+        server.wait()
+        until_nobody_serves(rich, f"http://127.0.0.1:{port}")
+    assert (rich.root / "mlruns" / "server").exists() and Store(rich.root).database  # what a killed one leaves
     second.unlink()
-    # Nobody serves, so that the file of the server is gone; the run knows its address.
     out, err = run.communicate(timeout=120)
     assert run.returncode == 0, err
     assert "no longer answers" in out and "make sync" in out and err == ""
@@ -495,3 +482,13 @@ def test_a_server_that_stops_and_starts_in_the_middle_of_a_run(rich, inside):
     assert inside("11_look", "--force").returncode == 0
     assert runs_of(rich) == broken and len(broken) == 4
     assert len(broken[0]["metrics"]["loss"]) == 1201
+
+
+def until_nobody_serves(project: Project, address: str) -> None:
+    for _ in range(200):
+        try:
+            Store(project.root, address).reach()
+            time.sleep(0.1)
+        except Unreachable:
+            return
+    raise AssertionError("it outlives `make server`")
