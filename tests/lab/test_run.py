@@ -91,7 +91,8 @@ def test_texts_figures_and_files(run, result, tmp_path):
     figure = Figure()
     figure.subplots().plot([1, 2])
     png = run.figure("smoke", figure, "What tests see.")
-    assert result.names("figures") == ["smoke.png", "smoke.txt"] and result.path("figures/smoke.png").read_bytes() == png
+    assert result.names("figures") == ["smoke.png", "smoke.txt"]
+    assert result.path("figures/smoke.png").read_bytes() == png
     run.profile = PROFILES["small"]
     run.figure("f", figure, "What one sees.")
     run.json("j", {"x": np.float64(1), "t": torch.tensor([1, 2])})

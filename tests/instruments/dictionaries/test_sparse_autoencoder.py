@@ -177,7 +177,7 @@ def planted(generator, count=96, width=16, active=3):
     rates = torch.logspace(0, -1, count)
     rates *= active / rates.sum()
 
-    def batches(size=512):
+    def batches(size=256):
         while True:
             on = torch.rand(size, count, generator=generator) < rates
             s = on * (0.5 + torch.rand(size, count, generator=generator))
