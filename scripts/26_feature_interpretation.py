@@ -70,11 +70,10 @@ def main(run):
             generator=problems.generator(run.seed, f"features {layer}"),
         )
         numbers = of_layer.summary()
-        is_best = name.startswith("{architecture}-{features}-l0_{sparsity}-".format(**best))
+        is_best = name.rpartition("-seed")[0] == best["name"].rpartition("-seed")[0]
         run.metrics({f"{layer}.{n}": value for n, value in numbers.items() if np.isfinite(value)})
-        run.metrics({f"{layer}.is_operating_point": bool(is_best)})
-        stability = learned.table("features").set_index("feature")["stability"]
-        page = of_layer.page(layer, stability, columns, properties)
+        run.metrics({f"{layer}.is_operating_point": is_best})
+        page = of_layer.page(layer, learned.table("features").set_index("feature")["stability"], columns, properties)
         page["note"] = figures.note(name, numbers, best, is_best)
         pages.append(page)
         overview = figures.plot_strongest_features(layer, page["table"], page["arrays"])
