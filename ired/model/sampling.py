@@ -13,19 +13,28 @@ from ired.model.protocol import Energy
 from ired.model.schedule import Schedule
 
 
+class NoSuchLandscape(ValueError):
+    """A sample is to stop at a landscape that its path does not pass; the message says which ones there are."""
+
+    exit_status = 2  # the user's to mend
+
+
 @dataclass(frozen=True)
 class SamplingConfig:
     """How a sample descends. The defaults do what is right; `published` what the release does.
 
     clip bounds every entry of a state at ±clip·√ᾱ_k (the release: 2). later_step_factor is 2 in the
     release, where the clamp's scale overwrites the step's after the first inner step. scaled_output
-    returns √ᾱ_0 times the estimate, as the release does.
+    returns √ᾱ_0 times the estimate, as the release does. stop_at is the last landscape to be passed,
+    descents included (None: all, as 0 does); the answer is then the clean estimate y/√ᾱ_k with which the
+    path leaves it, and √ᾱ_0 times that for `scaled_output`: stopping changes the path and not the scale.
     """
 
     inner_steps: int = 5
     clip: float = 2.0
     later_step_factor: float = 1.0
     scaled_output: bool = False
+    stop_at: int | None = None
 
     @classmethod
     def published(cls, inner_steps: int = 5) -> SamplingConfig:
@@ -34,6 +43,13 @@ class SamplingConfig:
     def unscaled(self, y: Tensor, schedule: Schedule) -> Tensor:
         """What `sample` returned, (B, d), without the release's factor √ᾱ_0: an answer at noise zero."""
         return y / schedule.sqrt_alpha_bar[0].item() if self.scaled_output else y
+
+    def last_landscape(self, first: int) -> int:
+        """The landscape after which a path from landscape `first` on ends; NoSuchLandscape where there is none."""
+        last = 0 if self.stop_at is None else self.stop_at
+        if not 0 <= last <= first:
+            raise NoSuchLandscape(f"a sample cannot stop at landscape {last}: its path has landscapes {first} to 0")
+        return last
 
 
 @dataclass(frozen=True)
@@ -107,8 +123,9 @@ def sample(
 
     A (B, n, n); start (B, d) defaults to standard normal noise from `generator`. For k = K−1 … 0, or
     from `first`, where `start` is then a state: denoise, rescale to √ᾱ_k, `inner_steps`
-    accepted-if-lower descent steps, rescale to k − 1. The callback sees every step and cannot change
-    the path. `differentiable` keeps autograd's graph of all steps, which steps are accepted held fixed.
+    accepted-if-lower descent steps, rescale to k − 1; `config.stop_at` may end that sooner. The callback
+    sees every step and cannot change the path. `differentiable` keeps autograd's graph of all steps, which
+    steps are accepted held fixed. Raises NoSuchLandscape where the path does not pass `stop_at`.
     """
     with torch.set_grad_enabled(differentiable):
         return _sample(energy, A, config, generator, start, callback, first)
@@ -125,13 +142,14 @@ def _sample(
 ) -> Tensor:
     schedule, coordinates = energy.schedule, energy.coordinates
     first = schedule.K - 1 if first is None else first
+    last = config.last_landscape(first)
     if start is None:
         start = coordinates.noise(len(A), generator=generator, dtype=A.dtype, device=A.device)
     prepared = energy.prepare(A)
     see = callback or (lambda step: None)
     y = start
     see(Step("start", first, 0, y))
-    for k in reversed(range(first + 1)):
+    for k in range(first, last - 1, -1):
         root = schedule.at("sqrt_alpha_bar", k, y)
         score = energy.gradient(prepared, y, k)
         y = denoise(schedule, y, score, k, config.clip) * root
@@ -154,10 +172,13 @@ def _sample(
             config.later_step_factor,
             told,
         )
-        if k > 0:
+        if k > last:
             y = y / root * schedule.at("sqrt_alpha_bar", k - 1, y)
-    y = y if config.scaled_output else y / root
-    see(Step("end", 0, 0, y))
+    if not config.scaled_output:
+        y = y / root
+    elif last > 0:
+        y = y / root * schedule.at("sqrt_alpha_bar", 0, y)
+    see(Step("end", last, 0, y))
     return y
 
 

@@ -1,5 +1,7 @@
 """Sampling: exact on energies with known answers, and the published algorithm step by step."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from ired.model import problems
 from ired.model.coordinates import Coordinates
 from ired.model.energies.mlp import EnergyConfig, MLPEnergy
 from ired.model.reference import AlgebraicEnergy, IdealEnergy
-from ired.model.sampling import AnnealedSampler, SamplingConfig, monotone_descent, sample
+from ired.model.sampling import AnnealedSampler, NoSuchLandscape, SamplingConfig, monotone_descent, sample, solve
 from ired.model.schedule import Schedule
 
 N, B = 4, 7
@@ -166,3 +168,55 @@ def test_a_sampler_is_sample_with_its_settings():
         torch.testing.assert_close(sampler(energy, A, start, inner_steps=steps), sample(energy, A, config, start=start))
     root = energy.schedule.sqrt_alpha_bar[0].item()
     torch.testing.assert_close(sampler.answers(energy, A, start) * root, sampler(energy, A, start))
+
+
+@pytest.mark.parametrize("inner_steps", [0, 3])
+@pytest.mark.parametrize("stop_at", [0, 4, 9])
+def test_stopping_gives_the_clean_estimate_with_which_the_whole_path_leaves_that_landscape(
+    network, stop_at, inner_steps
+):
+    A, config, whole, part = draw(), SamplingConfig(inner_steps), [], []
+    sample(network, A, config, stream("start"), callback=whole.append)
+    stopped = sample(network, A, replace(config, stop_at=stop_at), stream("start"), callback=part.append)
+    left = [step.y for step in whole if step.landscape == stop_at and step.stage != "end"][-1]
+    assert torch.equal(stopped, left / network.schedule.sqrt_alpha_bar[stop_at])
+    assert all(torch.equal(a.y, b.y) for a, b in zip(part[:-1], whole, strict=False))
+    assert len(part) == 2 + (1 + inner_steps) * (10 - stop_at)
+    assert (part[-1].stage, part[-1].landscape) == ("end", stop_at) and torch.equal(part[-1].y, stopped)
+
+
+@pytest.mark.parametrize("config", [SamplingConfig(2), SamplingConfig.published(2)])
+def test_stopping_nowhere_and_after_the_last_landscape_are_one(network, config):
+    A, streams = draw(), [stream("start") for _ in range(3)]
+    answers = [sample(network, A, replace(config, stop_at=k), s) for k, s in zip((None, 0), streams, strict=False)]
+    assert torch.equal(*answers)
+    sample(network, A, replace(config, stop_at=5), streams[2])
+    # What is drawn after a sample does not depend on where it stopped.
+    assert len({torch.rand(1, generator=s).item() for s in streams}) == 1
+
+
+@pytest.mark.parametrize("stop_at", [0, 6])
+def test_the_scale_of_an_answer_does_not_depend_on_where_the_path_stops(network, stop_at):
+    release = replace(SamplingConfig.published(1), stop_at=stop_at)
+    plain, scaled = (
+        sample(network, draw(), config, stream("start")) for config in (replace(release, scaled_output=False), release)
+    )
+    torch.testing.assert_close(scaled, plain * network.schedule.sqrt_alpha_bar[0], rtol=1e-14, atol=0)
+    torch.testing.assert_close(release.unscaled(scaled, network.schedule), plain, rtol=1e-14, atol=0)
+    sampler = AnnealedSampler.published(1)
+    start = network.coordinates.noise(B, generator=stream("start"), dtype=torch.float64)
+    torch.testing.assert_close(replace(sampler, stop_at=stop_at).answers(network, draw(), start), plain)
+
+
+@pytest.mark.parametrize("stop_at, first", [(10, None), (-1, None), (5, 4)])
+def test_a_landscape_that_the_path_does_not_pass_is_refused_in_one_line(network, stop_at, first):
+    start = network.coordinates.noise(B, generator=stream("start"), dtype=torch.float64)
+    with pytest.raises(NoSuchLandscape, match=f"cannot stop at landscape {stop_at}: .* {first or 9} to 0$") as error:
+        sample(network, draw(), SamplingConfig(1, stop_at=stop_at), start=start, first=first)
+    assert error.value.exit_status == 2
+
+
+def test_inverses_are_those_of_where_the_path_stops():
+    energy = IdealEnergy(Coordinates(N, 0.7, 0.3, True), Schedule())
+    inverses = solve(energy, draw(), SamplingConfig(1, clip=20.0, stop_at=7), stream("start"))
+    assert torch.allclose(inverses, torch.linalg.inv(draw()), atol=1e-4)
