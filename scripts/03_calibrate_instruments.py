@@ -10,7 +10,7 @@ from ired.lab.arguments import Param
 from ired.lab.command import command
 
 INSTRUMENTS = """
-    statistics slices field hessian minima predictors
+    statistics slices field hessian minima predictors sampling_path
     dictionary splice features correlation
     attribution concepts active_subspace interventions causality counterfactuals
     spd_laws spd_answers geodesics riemannian tangent eigenparts eigenswap

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from ired.instruments.accuracy import known_answers as accuracy
+from ired.instruments.accuracy import known_answers as accuracy, known_answers_sampling_path as sampling_path
 from ired.instruments.attribution import (
     known_answers as attribution,
     known_answers_active_subspace as active_subspace,
@@ -50,6 +50,7 @@ ON_ENERGIES = {
         curvature.check_hessian,
         curvature.check_minima,
         accuracy.check_predictors,
+        sampling_path.check_sampling_path,
     ),
     2: (dictionaries.check_splice, dictionaries.check_features),
     3: (

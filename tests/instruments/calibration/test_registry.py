@@ -60,6 +60,7 @@ def test_the_checks_of_a_phase_draw_from_one_generator(references):
         "hessian",
         "minima",
         "predictors",
+        "sampling_path",
     }
 
 
