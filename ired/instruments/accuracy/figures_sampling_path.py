@@ -94,8 +94,14 @@ def _levels(axis: Axes, references: Mapping[str, float]) -> None:
         if low < value < high:
             colour = COLOURS.get(name, "0.4")
             axis.axhline(value, color=colour, linestyle=reference_stroke(name), linewidth=1.5, zorder=1)
-            at = {"xy": (0.01, value), "xycoords": ("axes fraction", "data"), "va": "bottom"}
-            axis.annotate(LABELS.get(name, name), fontsize=8.5, color=colour, **at)
+            axis.annotate(
+                LABELS.get(name, name),
+                (0.01, value),
+                xycoords=("axes fraction", "data"),
+                va="bottom",
+                fontsize=8.5,
+                color=colour,
+            )
 
 
 def _changes(axis: Axes, rows: DataFrame, name: str, last: int) -> None:

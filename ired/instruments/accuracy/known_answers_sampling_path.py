@@ -68,7 +68,8 @@ def _bowls(references: References, generator: torch.Generator) -> list[Check]:
 
 def _spoilt(references: References, generator: torch.Generator) -> list[Check]:
     """One stage of one landscape spoils the answer: it is named, with what it costs."""
-    ideal, A, checks = references.ideal, references.A, []
+    ideal, A = references.ideal, references.A
+    checks: list[Check] = []
     start = states.noise(ideal, len(A), 2, generator=generator, like=A)
     spoilt, unit = min(SPOILT, ideal.schedule.K - 1), ideal.coordinates.scale**2
     for stage in paths.STAGES[1:]:
