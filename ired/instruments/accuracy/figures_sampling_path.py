@@ -88,20 +88,20 @@ def _line(axis: Axes, rows: DataFrame, value: str, name: str, last: int) -> None
 
 
 def _levels(axis: Axes, references: Mapping[str, float]) -> None:
-    """Predictors' errors across the panel, named at its left, where paths have not come down yet."""
+    """Predictors' errors across the panel, named at its left, where paths have not come down yet; the lowest below."""
     low, high = axis.get_ylim()
-    for name, value in references.items():
-        if low < value < high:
-            colour = COLOURS.get(name, "0.4")
-            axis.axhline(value, color=colour, linestyle=reference_stroke(name), linewidth=1.5, zorder=1)
-            axis.annotate(
-                LABELS.get(name, name),
-                (0.01, value),
-                xycoords=("axes fraction", "data"),
-                va="bottom",
-                fontsize=8.5,
-                color=colour,
-            )
+    shown = {name: value for name, value in references.items() if low < value < high}
+    for name, value in shown.items():
+        colour, below = COLOURS.get(name, "0.4"), len(shown) > 1 and value == min(shown.values())
+        axis.axhline(value, color=colour, linestyle=reference_stroke(name), linewidth=1.5, zorder=1)
+        axis.annotate(
+            LABELS.get(name, name),
+            (0.01, value),
+            xycoords=("axes fraction", "data"),
+            va="top" if below else "bottom",
+            fontsize=8.5,
+            color=colour,
+        )
 
 
 def _changes(axis: Axes, rows: DataFrame, name: str, last: int) -> None:
