@@ -6,7 +6,8 @@ model that the project keeps for this profile, variant and seed. Measures the sa
 answers is an affine map of A. A trained model that is no better than the mean has learned nothing; one
 that is no better than least squares, or affine, is no more than a linear map. What is measured, here and everywhere
 after, is a moving average of the weights: if it errs otherwise than the weights at the end of training, findings may
-be the average's and not the method's.
+be the average's and not the method's. Then the clean estimate is followed stage by stage: where is the answer lost,
+what is remembered of the start, and would stopping earlier, as chosen on other problems, be better?
 """
 
 from ired.lab.arguments import Param
@@ -22,6 +23,9 @@ from ired.lab.command import command
     precision=Param("float32", choices=("float32", "bfloat16"), help="of matrix products in training"),
     retrain=Param(False, help="train even where the project keeps a model"),
     checkpoint=Param("", file=True, help="take this trained model (safetensors) instead of training one"),
+    stop_at=Param(0, choices=tuple(range(10)), help="the last landscape that samples pass; the model stays as it is"),
+    followed=Param(1000, tiny=60, gpu=10_000, help="problems whose sampling paths are followed"),
+    starts=Param(4, tiny=2, help="starts of each, by which the memory of the start is told"),
     criteria={
         "beats_mean": "on the test set the sampled MSE is below the mean predictor's: the 95 % "
         "interval of the paired difference over problems lies below 0",
@@ -33,10 +37,12 @@ from ired.lab.command import command
         "misses: the 95 % interval of the recovered share lies above 0.05",
         "average_agrees": "on the test set the averaged weights and those at the end of training have the same "
         "sampled MSE: their 95 % intervals overlap (not met where the latter were not kept)",
+        "path_keeps_the_answer": "no stage of the sampling path makes answers worse on the test set: the largest rise "
+        "of the error in a denoising step or in the descents of a landscape is not above 0, by its 95 % interval "
+        "corrected for their number (Bonferroni)",
     },
 )
 def main(run):
-    from dataclasses import replace
     from functools import partial
 
     import pandas
@@ -44,36 +50,26 @@ def main(run):
     from ired.experiments import baseline
     from ired.instruments.accuracy import figures
     from ired.instruments.accuracy.metrics import accuracy
-    from ired.instruments.statistics.intervals import mean_interval
     from ired.model import problems
     from ired.model.energies.architectures import configured
-    from ired.model.sampling import SamplingConfig, solve
 
     upstream = run.upstream("SETUP-2")
     sets, references = upstream.tensors("problems"), upstream.table("predictors")
     reference_errors = references.pivot(index="family", columns="predictor", values="mse")
-    sampling = SamplingConfig(**run.profile.sampling)
-
-    def sampled(model, A, inner_steps=sampling.inner_steps):
-        start = problems.generator(run.seed, "start", run.device)
-        return solve(model, A, replace(sampling, inner_steps=inner_steps), start)
-
-    def mse(model, family):
-        A = sets[f"{family}.A"]
-        return mean_interval((sampled(model, A) - problems.inverse(A)).pow(2).mean((-2, -1)))
+    answers = baseline.Answers(run, sets)
 
     # The model: one that is kept or handed in, or a new one.
     energy = configured(run.variant, run.profile.problem, run.profile.model)
     model, provenance = baseline.given_model(run, energy) or baseline.train_energy(
-        run, energy, A=sets["validation.A"][:256], reference_errors=reference_errors, sampled=sampled, mse=mse
+        run, energy, answers, A=sets["validation.A"][:256], reference_errors=reference_errors
     )
     baseline.log_model(run, model, provenance)
 
     # How accurate its samples are, with more and more steps of descent, and how linear.
-    measured, ladder = {}, sorted({0, 1, 2, sampling.inner_steps})
+    measured, ladder = {}, sorted({0, 1, 2, answers.inner_steps})
     for family in ("test", "harder"):
         A = sets[f"{family}.A"]
-        measured[family] = accuracy(partial(sampled, model), A, problems.inverse(A), ladder)
+        measured[family] = accuracy(partial(answers.sampled, model), A, problems.inverse(A), ladder)
         run.metrics(measured[family].numbers(family))
     errors = pandas.DataFrame({"family": family} | row for family in measured for row in measured[family].rows())
     run.table("accuracy", errors)
@@ -87,10 +83,11 @@ def main(run):
     # Is it better than predictors that know less, and does the average stand for the weights themselves?
     at_the_end = provenance.get("at_the_end", {})
     run.metrics({f"mse_at_the_end.{family}": interval["estimate"] for family, interval in at_the_end.items()})
-    verdicts = baseline.baseline_verdicts(measured, sampling.inner_steps, upstream, at_the_end.get("test", {}))
+    verdicts = baseline.baseline_verdicts(measured, answers, model, upstream, at_the_end.get("test", {}))
+    verdicts |= baseline.log_sampling_path(run, model, answers, upstream)
     for name, (met, numbers) in verdicts.items():
         run.criterion(name, met, **numbers)
-    averaged = measured["test"].mse[sampling.inner_steps]
+    averaged = measured["test"].mse[answers.inner_steps]
     run.headline("sampled MSE", averaged.estimate, averaged.low, averaged.high)
 
 

@@ -5,7 +5,8 @@ Heavy imports wait until there is work to do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +18,42 @@ if TYPE_CHECKING:
     from ired.lab.run import Run
     from ired.lab.tracking.result import Result
     from ired.model.protocol import Energy
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What SETUP-3 samples, and how: by the profile's sampler, which stops after landscape `stop_at` of the run.
+
+    sets: problems (N, n, n) by "family.A".
+    """
+
+    run: Run
+    sets: Mapping[str, Tensor]
+
+    @property
+    def inner_steps(self) -> int:
+        """Steps of descent in a landscape."""
+        return self.run.profile.sampling.inner_steps
+
+    def sampled(self, model: Energy, A: Tensor, inner_steps: int | None = None, stop_at: int | None = None) -> Tensor:
+        """Sampled inverses (B, n, n) of problems A (B, n, n)."""
+        from ired.model import problems
+        from ired.model.sampling import SamplingConfig, solve
+
+        changed = {
+            "inner_steps": self.inner_steps if inner_steps is None else inner_steps,
+            "stop_at": self.run.params.stop_at if stop_at is None else stop_at,
+        }
+        start = problems.generator(self.run.seed, "start", self.run.device)
+        return solve(model, A, SamplingConfig(**(dict(self.run.profile.sampling) | changed)), start)
+
+    def whole_path_mse(self, model: Energy, family: str) -> Interval:
+        """The mean squared error per entry of answers that have passed all landscapes."""
+        from ired.instruments.statistics.intervals import mean_interval
+        from ired.model import problems
+
+        A = self.sets[f"{family}.A"]
+        return mean_interval((self.sampled(model, A, stop_at=0) - problems.inverse(A)).pow(2).mean((-2, -1)))
 
 
 def given_model(run: Run, energy: Energy) -> tuple[Energy, dict[str, Any]] | None:
@@ -52,16 +89,14 @@ def log_model(run: Run, model: Energy, provenance: dict[str, Any]) -> None:
 def train_energy(
     run: Run,
     energy: Energy,
+    answers: Answers,
     A: Tensor,
     reference_errors: DataFrame,
-    sampled: Callable[[Energy, Tensor], Tensor],
-    mse: Callable[[Energy, str], Interval],
 ) -> tuple[Energy, dict[str, Any]]:
     """Train an energy by the profile's recipe and log its curves, measured on validation problems A (B, n, n).
 
-    reference_errors: mean squared errors of the predictors, families by rows; sampled(model, A) and
-    mse(model, family) say how answers are sampled and judged. Returns the averaged model and its provenance:
-    recipe, curve, and the errors of the weights that training ended with.
+    reference_errors: mean squared errors of the predictors, families by rows. Returns the averaged model and its
+    provenance: recipe, curve, and the errors of the weights that training ended with.
     """
     from dataclasses import asdict, replace
 
@@ -82,7 +117,7 @@ def train_energy(
     Y = problems.inverse(A)
 
     def observe(model):
-        batch = (x.float() for x in (A, Y, sampled(model, A)))
+        batch = (x.float() for x in (A, Y, answers.sampled(model, A, stop_at=0)))
         return learning_curve.snapshot(model, *batch, problems.generator(run.seed, "curve", run.device))
 
     end = min(params.until or config.steps, config.steps)
@@ -90,7 +125,7 @@ def train_energy(
         "ired.model.training.trainer",
         "ired.model.training.graph_trainer",
         "ired.instruments.accuracy.learning_curve",
-        ignoring=("until", "retrain", "checkpoint"),
+        ignoring=("until", "retrain", "checkpoint", "stop_at", "followed", "starts"),
         goes_on=end < config.steps,
     )
     with run.progress(end, f"training, {run.variant}") as bar:
@@ -121,22 +156,25 @@ def train_energy(
         "seed": run.seed,
         "device": run.device,
         "curve": curve,
-        "at_the_end": {family: asdict(mse(training.model, family)) for family in ("test", "harder")},
+        "at_the_end": {family: asdict(answers.whole_path_mse(training.model, family)) for family in ("test", "harder")},
     }
 
 
 def baseline_verdicts(
-    measured: Mapping[str, Accuracy], inner_steps: int, references: Result, at_the_end: Mapping[str, Any]
+    measured: Mapping[str, Accuracy],
+    answers: Answers,
+    model: Energy,
+    references: Result,
+    at_the_end: Mapping[str, Any],
 ) -> dict[str, tuple[bool, dict[str, float]]]:
-    """SETUP-3's criteria and the numbers behind them.
+    """SETUP-3's criteria on its model and the numbers behind them.
 
-    measured: by family, at so many inner steps; references: the run of SETUP-2, with the predictors' errors on the
-    same problems; at_the_end: the interval of the weights that training ended with on the test set, empty where
-    these were not kept.
+    measured: by family; references: the run of SETUP-2, with the predictors' errors on the same problems; at_the_end:
+    the interval of the weights that training ended with on the test set, empty where these were not kept.
     """
     from ired.instruments.statistics.intervals import paired_interval
 
-    decided, rivals = {}, references.tensors("errors")
+    decided, rivals, inner_steps = {}, references.tensors("errors"), answers.inner_steps
     means = references.table("predictors").set_index(["family", "predictor"])["mse"]
     # Is it better than predictors that know less?
     for name, family, rival in (
@@ -147,9 +185,54 @@ def baseline_verdicts(
         difference = paired_interval(measured[family].errors[inner_steps], rivals[f"{family}.{rival}"])
         numbers = difference.row("difference") | {"rival": means[family, rival]}
         decided[name] = (difference.high < 0, numbers)
-    recovered, averaged = measured["test"].recovered, measured["test"].mse[inner_steps]
+    recovered = measured["test"].recovered
     decided["more_than_affine"] = (recovered.low > 0.05, {"recovered": recovered.estimate, "low": recovered.low})
-    # Does the average stand for the weights themselves?
+    # Does the average stand for the weights themselves? Both on the whole path.
+    stopped = answers.run.params.stop_at
+    averaged = answers.whole_path_mse(model, "test") if stopped else measured["test"].mse[inner_steps]
     ends = {name: at_the_end[name] for name in ("estimate", "low", "high") if at_the_end}
     overlap = bool(ends) and averaged.low <= ends["high"] and ends["low"] <= averaged.high
     return decided | {"average_agrees": (overlap, {"averaged": averaged.estimate} | ends)}
+
+
+def log_sampling_path(
+    run: Run, model: Energy, answers: Answers, references: Result
+) -> dict[str, tuple[bool, dict[str, float]]]:
+    """What the clean estimate is worth stage by stage, and where it would be best to stop; the verdict on that.
+
+    Always of the whole path, from `starts` starts of `followed` test problems. Where to stop is chosen on as many
+    validation problems. references: the run of SETUP-2, with the predictors' errors on the same problems.
+    """
+    from ired.instruments.accuracy import figures_sampling_path as figures
+    from ired.instruments.accuracy.sampling_path import best_stop, sampling_path
+    from ired.instruments.core import states
+    from ired.model import problems
+    from ired.model.sampling import AnnealedSampler
+
+    sampler, paths, errors = AnnealedSampler(**run.profile.sampling), {}, references.tensors("errors")
+    for family in ("validation", "test"):
+        A = answers.sets[f"{family}.A"][: run.params.followed].to(run.device)
+        stream = problems.generator(run.seed, f"sampling path, {family}", run.device)
+        start = states.noise(model, len(A), run.params.starts, generator=stream, like=A.float())
+        paths[family] = sampling_path(model, sampler, A, start)
+    path = paths["test"]
+    stop = best_stop(paths["validation"].leaving, path.leaving)
+    rivals = {
+        name: errors[f"test.{name}"][: len(path.zero)].numpy()
+        for name in ("mean", "least_squares", "least_squares_squared", "regression")
+    }
+    table, beside = path.error_table(), path.against(rivals, stop.landscape)
+    run.table("sampling_path", table)
+    run.table("stopped_beside_predictors", beside)
+    run.metrics(stop.metrics("stop"))
+    run.figure(
+        "sampling_path",
+        figures.plot_sampling_path(table, {name: value.mean() for name, value in rivals.items()}, stop.landscape),
+        f"Squared error of the clean estimate y/√ᾱₖ after every stage, on {len(path.zero)} test problems from "
+        f"{run.params.starts} starts each, with 95 % intervals over problems; memory: the share of the error that is "
+        f"variance over starts. Where to stop was chosen on {len(paths['validation'].zero)} validation problems. "
+        "Dashed: reference predictors on the same problems.",
+    )
+    k, stage, rise = path.greatest_loss()
+    numbers = rise.row("rise") | {"landscape": k, "in_descents": float(stage == "descend")}
+    return {"path_keeps_the_answer": (rise.low <= 0, numbers)}

@@ -28,6 +28,17 @@ CLAIMS = (
         ),
     ),
     Claim(
+        name="path-keeps-the-answer",
+        title="No stage of sampling makes answers worse",
+        kind=DESCRIPTIVE,
+        evidence=("SETUP-3.path_keeps_the_answer",),
+        sentence="""From one stage of the sampling path to the next the error of the clean estimate rises by
+        {{ n("SETUP-3.path_keeps_the_answer.rise") }} at most, in landscape
+        {{ n("SETUP-3.path_keeps_the_answer.landscape", ".0f") }}. Stopping after landscape
+        {{ n("SETUP-3.stop.landscape", ".0f") }}, as chosen on other problems, changes the final error by
+        {{ i("SETUP-3.stop.difference") }}.""",
+    ),
+    Claim(
         name="follows-exact-sensitivity",
         title="Answers change with A as the exact inverse does",
         kind=CAUSAL,
