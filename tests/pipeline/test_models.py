@@ -64,6 +64,23 @@ def test_an_adopted_checkpoint_is_checked(copy, tmp_path):
         assert adopted.data.metrics[name] == trained.data.metrics[name]
 
 
+def test_stopping_early_changes_the_answers_and_nothing_of_the_model(copy):
+    [whole] = runs_of(copy, "SETUP-3")
+    done = run(copy, SCRIPT, "--stop-at", "4", "--checkpoint", str(model_of(copy, whole)))
+    assert done.returncode == 0, done.stderr
+    stopped = max(runs(copy), key=lambda r: r.info.start_time)
+    ours, theirs = (r.data.metrics for r in (stopped, whole))
+    assert ours["mse.test.steps_50"] != theirs["mse.test.steps_50"]
+    assert (
+        {name: ours[name] for name in ours if name.startswith("stop.")}
+        == {name: theirs[name] for name in theirs if name.startswith("stop.")}
+        != {}
+    )
+    assert 0 < theirs["stop.mse.test"] and 0 <= theirs["stop.landscape"] <= 9
+    done = run(copy, SCRIPT, "--stop-at", "10")
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and "stop_at '10'" in done.stderr
+
+
 @pytest.mark.parametrize("kept", [False, True], ids=["given", "kept"])
 def test_a_model_of_another_size_is_one_line(copy, kept):
     path = copy / "checkpoints/tiny-none-seed0.safetensors"
