@@ -25,7 +25,6 @@ def needs_slurm(item):
     return "slurm" in item.fixturenames
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     """What waits for Slurm comes first, beside the making of the tiny store; what needs the store comes when it is
     there, after other slow tests and those of instruments; the quick rest keeps both workers busy to the end."""

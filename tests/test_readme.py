@@ -1,6 +1,8 @@
 """README, CONTRIBUTING and the page of experiments keep their promises: what they name exists."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,3 +36,12 @@ def test_targets_that_are_named_exist(text):
     for target in set(re.findall(r"\bmake ([a-zA-Z0-9-]+)", text)):
         known = target in ids or re.fullmatch(r"phase[1-7]|all", target)
         assert known or re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.slow
+def test_the_quick_half_waits_for_nothing():
+    """What needs the tiny store or a Slurm is marked before pytest chooses by marks."""
+    words = ["-n", "0", "-p", "no:cacheprovider", "--collect-only", "-m", "not slow", "tests/pipeline", "tests/cluster"]
+    said = subprocess.run([sys.executable, "-m", "pytest", *words], cwd=ROOT, capture_output=True, text=True)
+    files = set(re.findall(r"^tests/\w+/(\w+)\.py", said.stdout, re.MULTILINE))
+    assert files == {"test_help", "test_site", "test_submission"}, said.stdout + said.stderr
