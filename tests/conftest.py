@@ -1,6 +1,7 @@
 """What all tests share: few threads, no window system, nothing sent anywhere, one store, one order."""
 
 import os
+import warnings
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,12 @@ def _tiny_store(request, tmp_path_factory):
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project after every script has run once, for reading: other workers read it too."""
     return tiny_store.finished(tiny_store.shared(tmp_path_factory))
+
+
+@pytest.fixture
+def no_warnings():
+    """What warns while a test runs fails it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ResourceWarning)  # of what other tests left behind, collected now
+        yield

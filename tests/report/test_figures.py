@@ -2,7 +2,6 @@
 
 import itertools
 import textwrap
-import warnings
 
 import numpy as np
 import pandas
@@ -14,20 +13,14 @@ from ired.report import confidence as sure, figures, recommendation as rule
 from ired.report.confidence import Claim, ClaimCheck, JudgedClaim
 from ired.report.recommendation import Advice, GoalCell
 
+pytestmark = pytest.mark.usefixtures("no_warnings")
+
 LONG = (
     "Removing the product of A and y from the first layer costs all of the accuracy, and more than "
     "removing any random part of the same size does"
 )
 VERDICTS = (sure.SUPPORTED, sure.DIVIDED, sure.UNSUPPORTED, sure.OPEN)
 ANSWERS = (sure.YES, sure.IN_PART, sure.NO, sure.UNTESTED, sure.NOT_ASKED)
-
-
-@pytest.fixture(autouse=True)
-def no_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warnings.simplefilter("ignore", ResourceWarning)  # of what other tests left behind, collected now
-        yield
 
 
 def texts(figure):

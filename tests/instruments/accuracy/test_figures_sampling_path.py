@@ -1,7 +1,5 @@
 """The figure of the sampling path shows what stands in its table."""
 
-import warnings
-
 import numpy as np
 import pytest
 
@@ -9,16 +7,10 @@ from ired.instruments.accuracy.figures_sampling_path import plot_sampling_path
 from ired.instruments.accuracy.sampling_path import SamplingPath
 from ired.instruments.statistics.tables import stacked
 
+pytestmark = pytest.mark.usefixtures("no_warnings")
+
 REFERENCES = {"least_squares": 0.0096, "regression": 0.0078}
 LEFT = np.array([0.0101, 0.0101, 0.0102, 0.0105, 0.0107, 0.0106, 0.0100, 0.0093, 0.0096, 0.2])  # k = 0 … 9
-
-
-@pytest.fixture(autouse=True)
-def no_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warnings.simplefilter("ignore", ResourceWarning)  # of what other tests left behind, collected now
-        yield
 
 
 def planted(left, memory=0.7, problems=40, seed=0):

@@ -1,7 +1,6 @@
 """Figures of the comparison show what stands in the tables, whatever is missing from them."""
 
 import itertools
-import warnings
 
 import numpy as np
 import pandas
@@ -13,16 +12,10 @@ from ired.instruments.comparison import figures, figures_differences, similarity
 from ired.instruments.comparison.paired_seeds import compare_variants
 from ired.plotting.style import COLOURS
 
+pytestmark = pytest.mark.usefixtures("no_warnings")
+
 MINING = ("none", "random", "adversarial", "property")
 TWELVE = tuple(e + m for e in ("", "polynomial-", "product-") for m in MINING)
-
-
-@pytest.fixture(autouse=True)
-def no_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warnings.simplefilter("ignore", ResourceWarning)  # of what other tests left behind, collected now
-        yield
 
 
 def drawn(figure):
