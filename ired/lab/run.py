@@ -178,7 +178,7 @@ class Run:
     def figure(self, name: str, figure: Any, caption: str = "") -> bytes:
         """A matplotlib figure as png and svg in figures/, its caption beside it as txt; returns the png.
 
-        Tests are all that reads the figures of "tiny": neither laid out nor drawn twice, they take a third of the time.
+        Tests are all that reads the figures of "tiny": they are not laid out and have no svg.
         """
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.backends.backend_svg import FigureCanvasSVG

@@ -148,12 +148,6 @@ def best_stop(validation_errors: ArrayLike, test_errors: ArrayLike) -> BestStop:
     )
 
 
-def prediction_errors(predictions: Mapping[str, Tensor], Y: Tensor) -> dict[str, NDArray]:
-    """Squared errors (P,) of predictions (P, n, n) of Y (P, n, n), mean over entries, with "zero" before them."""
-    all_of_them = {"zero": torch.zeros_like(Y)} | dict(predictions)
-    return {name: states.array((predicted.to(Y) - Y).pow(2).mean((-2, -1))) for name, predicted in all_of_them.items()}
-
-
 def sampling_path(
     energy: Energy, sampler: Sampler | Callable[..., Tensor], A: Tensor, start: Tensor, memory: int = MEMORY
 ) -> SamplingPath:
