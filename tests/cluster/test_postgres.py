@@ -143,6 +143,7 @@ def test_an_outage_of_the_database_itself(postgres, served):
     assert done.returncode == 0 and done.stdout.count("delivered as") == 2, done.stderr
     look = served.run_forked("11_look", **env)
     assert look.returncode == 0 and "staging" not in look.stdout, look.stderr
+    assert "Nothing waits" in served.make("sync").stdout
     rows = postgres.ask(
         "SELECT m.key, m.value FROM latest_metrics m JOIN tags t USING (run_uuid) WHERE"
         f" t.key = 'exp_id' AND t.value IN ('SETUP-2', 'P1-01') AND m.key NOT IN {METERS}"

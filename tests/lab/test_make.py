@@ -81,6 +81,8 @@ def test_seeds_run_side_by_side_with_a_share_of_the_cores_each(fresh):
         " AND e.key = 'exp_id' AND e.value = 'SETUP-2'"
     )
     assert [int(row[0]) for row in threads] == [cores() // 2] * 2
+    again = fresh.make("SETUP-2", "PROFILE=tiny", "SEEDS=0 1", IRED_THREADS="").stdout
+    assert again.count("is up to date") == 2 and fresh.runs("SETUP-2") == ["FINISHED"] * 2
 
 
 def test_what_needs_layers_refuses_an_energy_without(project):

@@ -1,5 +1,7 @@
 """Equivariance: turns compose, energies without axes err by 0, planted axes and averages are seen."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -33,8 +35,7 @@ def test_the_calibration_passes(references):
     ids=["wrong way", "not orthogonal", "distance"],
 )
 def test_a_broken_instrument_is_named(references, monkeypatch, name, spoil):
-    own = getattr(equivariance, name)
-    broken = lambda *a: spoil(own, *a)  # noqa: E731
+    broken = partial(spoil, getattr(equivariance, name))
     monkeypatch.setattr(equivariance, name, broken)
     if name == "rotations":
         monkeypatch.setitem(equivariance.TURNS, ROTATIONS, broken)

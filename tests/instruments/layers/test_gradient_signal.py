@@ -158,7 +158,10 @@ def test_what_reaches_furthest_from_no_change(seen):
 def test_a_contrast_that_is_learned_still_has_a_direction(network, problems, generator):
     """Gaps of thousands, whose pull is nothing that a square could be taken of."""
     y0 = states.answers(network, problems)
-    far = lambda y0, noise, k: y0 + 300 + noise  # noqa: E731
+
+    def far(y0, noise, k):
+        return y0 + 300 + noise
+
     found = gradient_signal.flow(network, problems, y0, far, 2, generator)
     assert found.unit.min() < 1e-200 and np.isfinite(found.weights).all()
     whole = [row for row in found.agreement() if row["layer"] == WHOLE]
