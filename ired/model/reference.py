@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,66 @@ class AlgebraicEnergy(_Squares):
         H = self.coordinates.scale**2 * torch.stack([torch.kron(S, eye) for S in A.mT @ A])
         P = self._projector(y)
         return P @ H @ P
+
+
+@dataclass(frozen=True)
+class PredictorEnergy(_Squares):
+    """A prediction m(A) of the answer, seen as an energy: one bowl for each landscape,
+
+        E_k(y) = ½ (y − √ᾱ_k m)ᵀ H_k (y − √ᾱ_k m),   H_k = σ_k (ᾱ_k C + σ_k² I)⁻¹,
+
+    C the covariance of what the prediction misses. Its gradient is the best guess of the noise ε that is affine in y
+    once m is known (linear minimum mean square error; Kay 1993, ch. 12), and the posterior mean if the errors are
+    Gaussian. With the least-squares map as m it is the best denoiser that is affine in (A, y). Whatever an instrument
+    shows on it needs no energy that was learned.
+
+    predict: problems (B, n, n) → inverses (B, n, n); axes (size, size): C's eigenvectors by columns, in basis
+    coordinates, variances (size,): its eigenvalues.
+    """
+
+    predict: Callable[[Tensor], Tensor]
+    axes: Tensor
+    variances: Tensor
+
+    @classmethod
+    def of(
+        cls, coordinates: Coordinates, schedule: Schedule, predict: Callable[[Tensor], Tensor], A: Tensor
+    ) -> PredictorEnergy:
+        """With the mean square C of its errors on problems A (N, n, n) that the prediction was not fitted to.
+
+        Raises ValueError where these are fewer than the coordinates of an answer.
+        """
+        if len(A) < coordinates.size:
+            raise ValueError(f"the covariance of {coordinates.size} errors needs as many problems, not {len(A)}")
+        A = A.double()
+        missed = coordinates.to_basis(coordinates.encode(torch.linalg.inv(A)) - coordinates.encode(predict(A)))
+        variances, axes = torch.linalg.eigh(missed.mT @ missed / len(A))
+        return cls(coordinates, schedule, predict, axes, variances.clamp_min(0))
+
+    def prepare(self, A: Tensor | _Answers) -> _Answers:
+        if isinstance(A, _Answers):
+            return A
+        return _Answers(self.coordinates.encode(self.predict(A)))
+
+    def energy_and_gradient(self, A: Any, y: Tensor, k: int | Tensor) -> tuple[Tensor, Tensor]:
+        centre = self.prepare(A).y0
+        if y.dim() == 3:
+            centre = centre[:, None]
+        difference = y - self.schedule.at("sqrt_alpha_bar", k, y) * centre
+        along = self.coordinates.to_basis(difference) @ self.axes.to(y)
+        steep = self._curvature(k, y) * along
+        return (along * steep).sum(-1) / 2, self.coordinates.from_basis(steep @ self.axes.mT.to(y))
+
+    def hessian(self, A: Any, y: Tensor, k: int | Tensor) -> Tensor:
+        eye = torch.eye(self.coordinates.size, dtype=y.dtype, device=y.device)
+        axes = self.axes.mT.to(y) @ self.coordinates.from_basis(eye)  # (size, d)
+        curvature = self._curvature(k, y).expand(len(y), -1)
+        return axes.mT @ (curvature[..., None] * axes)
+
+    def _curvature(self, k: int | Tensor, y: Tensor) -> Tensor:
+        """Along the axes: (size,), or with a landscape for each problem (B[, 1], size)."""
+        bar, sigma = (self.schedule.at(name, k, y) for name in ("alpha_bar", "sigma"))
+        return sigma / (bar * self.variances.to(y) + sigma**2)
 
 
 class DoubleWell(_Reference):
