@@ -33,6 +33,7 @@ FLOORS = (
     "concepts",
     "influence",
     "layers",
+    "linearity",
     "probing",
     "geometry",
     "eigen_decomposition",

@@ -9,6 +9,7 @@ attribution          Which inputs and directions numbers come from: integrated g
 concepts             Concept activation vectors and what the energy makes of them (TCAV)
 influence            Influence of training problems, and whether it is true
 layers               What each layer adds: gradients, Jacobians, ablations, ways of the score
+linearity            How linear the energy is: affine scores, alike Hessians, the denoising loss
 probing              Linear probes: what can be read from a layer
 geometry             Geometry of symmetric positive definite matrices: metrics, geodesics, Hessians on the manifold
 eigen_decomposition  Eigenvalues and eigenvectors of answers and gradients: which of the two is wrong (P4-03)

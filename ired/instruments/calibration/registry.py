@@ -34,6 +34,7 @@ from ired.instruments.layers import (
     known_answers_ablation as ablation,
     known_answers_gradient_signal as gradient_signal,
 )
+from ired.instruments.linearity import known_answers as linearity
 from ired.instruments.probing import known_answers as probing
 from ired.instruments.robustness import known_answers as robustness
 from ired.instruments.sanity import known_answers as sanity
@@ -51,6 +52,9 @@ ON_ENERGIES = {
         curvature.check_minima,
         accuracy.check_predictors,
         sampling_path.check_sampling_path,
+        linearity.check_affine_score,
+        linearity.check_hessian_spread,
+        linearity.check_denoising_loss,
     ),
     2: (dictionaries.check_splice, dictionaries.check_features),
     3: (

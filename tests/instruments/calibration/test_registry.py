@@ -61,6 +61,9 @@ def test_the_checks_of_a_phase_draw_from_one_generator(references):
         "minima",
         "predictors",
         "sampling_path",
+        "affine_score",
+        "hessian_spread",
+        "denoising_loss",
     }
 
 

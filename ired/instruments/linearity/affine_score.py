@@ -1,0 +1,185 @@
+"""Held-out R² of the score by the best affine map of the problem and the state (ordinary least squares).
+
+The score ∇_y E of landscape k at noised answers, in basis coordinates, is regressed on the upper triangle of A and the
+basis coordinates of y. An energy whose R² is 1 is one paraboloid: its Hessian is the same for all problems, its centre
+an affine map of A. Maps of less stand beside it:
+
+- "y": the state alone, which is all that an energy needs to know where there is much noise,
+- "A": the problem alone,
+- "A, c·y": both, the state's weight one number for all directions (a round bowl around an affine map of A),
+- "A, y": both, with a full matrix of weights.
+
+Since y alone explains nearly everything in noisy landscapes, the share that [A, y] explains of what y alone leaves is
+given too (the partial R²; "beyond y"). Maps are cross-fitted: problems are split into folds, all states of a problem
+lie in one, and a map is judged on the fold that it was not fitted to. A held-out R² lies below that of the best map by
+some (1 − R²)·inputs/rows, R² on the rows that were fitted above it by as much: the truth lies between them.
+
+What others must show. An affine energy (least squares seen as one): 1. A regression network's bowl: what is affine of
+its answers, and 1 with much noise. The ideal energy, whose score there is the noise itself: with C the covariance of
+what least squares misses of the answer, mean σ²/(ᾱc_i + σ²) over C's eigenvalues c_i for [A, y], σ²/(ᾱ·mean c + σ²)
+for [A, c·y], and 0 for A (`gaussian_curvature`; linear minimum mean square error, Kay 1993, ch. 12). A network with
+fresh weights: next to 1 in y (its units hardly bend within the noise), less in A; so a high R² is no sign of learning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pandas import DataFrame
+from torch import Tensor
+
+from ired.instruments.accuracy import predictors
+from ired.instruments.accuracy.linear_surrogate import FOLDS, alternating_folds
+from ired.instruments.core import states
+from ired.instruments.linearity.normal_equations import Moments, NormalEquations
+from ired.instruments.statistics.intervals import Interval, ratio_interval
+from ired.instruments.statistics.regression import Affine
+from ired.model.protocol import Energy
+
+KINDS = ("y", "A", "A, c·y", "A, y")
+CHUNK = 512  # problems whose rows are made at once
+
+
+@dataclass(frozen=True)
+class AffineScore:
+    """landscapes: (L,); rows: states that were measured, inputs: columns of [A, y]; total (L, P): squared deviations of
+    a problem's scores from the mean of the other folds, summed over its states; by kind of map, unexplained (L, P): the
+    same from the map, fitted (L,): R² on the rows that were fitted, ridge (L,): the greatest penalty (0: none)."""
+
+    landscapes: NDArray
+    rows: int
+    inputs: int
+    total: NDArray
+    unexplained: Mapping[str, NDArray]
+    fitted: Mapping[str, NDArray]
+    ridge: Mapping[str, NDArray]
+
+    def held_out(self, kind: str = "A, y", level: float = 0.95, seed: int = 0) -> Interval:
+        """R² of one of KINDS on problems that it was not fitted to, arrays (L,): BCa over problems, the fitted maps
+        taken as given."""
+        return self._share(self.unexplained[kind], self.total, level, seed)
+
+    def beyond_state(self, level: float = 0.95, seed: int = 0) -> Interval:
+        """The share that [A, y] explains of what y alone leaves, arrays (L,)."""
+        return self._share(self.unexplained["A, y"], self.unexplained["y"], level, seed)
+
+    def table(self) -> DataFrame:
+        """Rows of landscape, inputs, share, low, high, fitted, ridge; "beyond y" has no fit of its own (NaN)."""
+        parts = []
+        for kind in KINDS:
+            extra = {"fitted": self.fitted[kind], "ridge": self.ridge[kind]}
+            parts.append((kind, self.held_out(kind).row("share") | extra))
+        nothing = {"fitted": np.nan, "ridge": self.ridge["A, y"]}
+        parts.append(("beyond y", self.beyond_state().row("share") | nothing))
+        columns = ("share", "low", "high", "fitted", "ridge")
+        return DataFrame(
+            [
+                (k, kind, *(float(np.broadcast_to(values[c], self.landscapes.shape)[i]) for c in columns))
+                for kind, values in parts
+                for i, k in enumerate(self.landscapes)
+            ],
+            columns=["landscape", "inputs", *columns],
+        )
+
+    def _share(self, left: NDArray, whole: NDArray, level: float, seed: int) -> Interval:
+        cells = [ratio_interval(a, b, level, seed).complement() for a, b in zip(left, whole, strict=True)]
+        ends = (np.array([getattr(cell, name) for cell in cells]) for name in ("estimate", "low", "high"))
+        return Interval(*ends, level, left.shape[1], "BCa")
+
+
+@torch.no_grad()
+def affine_score(
+    energy: Energy,
+    A: Tensor,
+    landscapes: Sequence[int],
+    generator: torch.Generator,
+    count: int = 2,
+    folds: int = FOLDS,
+) -> AffineScore:
+    """Of `count` noised answers of each problem A (P, n, n), in no particular order, in every landscape.
+
+    The score is taken in A's precision, sums in float64. Held in memory are 2·P·count·size numbers and the normal
+    equations: at n = 20 with 4000 rows 13 MB (float32) and 50 MB. There should be several times as many rows, and
+    problems, as inputs: 610, or 420 in symmetric coordinates, and 210, at n = 20; `fitted` beside `held_out` shows
+    whether there are. Raises ValueError with fewer than two folds, and where a score does not vary.
+    """
+    y0, fold = states.answers(energy, A), torch.from_numpy(alternating_folds(len(A), folds)).to(A.device)
+    half, size = A.shape[-1] * (A.shape[-1] + 1) // 2, energy.coordinates.size
+    measured = [
+        _landscape(_Rows(energy, A, y0, fold=fold, k=k, count=count, generator=generator), half, size, folds)
+        for k in landscapes
+    ]
+    total, unexplained, fitted, ridge = zip(*measured, strict=True)
+
+    def by_kind(values: Sequence[Mapping[str, NDArray | float]]) -> dict[str, NDArray]:
+        return {kind: np.array([value[kind] for value in values]) for kind in KINDS}
+
+    return AffineScore(
+        landscapes=np.array(landscapes),
+        rows=len(A) * count,
+        inputs=half + size,
+        total=np.array(total),
+        unexplained=by_kind(unexplained),
+        fitted=by_kind(fitted),
+        ridge=by_kind(ridge),
+    )
+
+
+class _Rows:
+    """Rows [upper triangle of A, y, score] of one landscape, made in chunks of problems."""
+
+    def __init__(
+        self, energy: Energy, A: Tensor, y0: Tensor, *, fold: Tensor, k: int, count: int, generator: torch.Generator
+    ):
+        y, _ = states.noised(energy, y0, k, count, generator)
+        scores = [energy.gradient(energy.prepare(A[part]), y[part], k) for part in torch.arange(len(A)).split(CHUNK)]
+        to_basis = energy.coordinates.to_basis
+        self.A, self.fold, self.count = A, fold, count
+        self.y, self.score = to_basis(y), torch.cat([to_basis(score) for score in scores])
+
+    def chunks(self, problems: Tensor):
+        """Chunks of these problems and their rows, float64."""
+        for part in problems.split(CHUNK):
+            features = predictors.power_features(self.A[part], 1).repeat_interleave(self.count, 0)
+            yield part, torch.cat([features, self.y[part].flatten(0, 1), self.score[part].flatten(0, 1)], 1)
+
+
+def _landscape(rows: _Rows, half: int, size: int, folds: int):
+    problems = torch.arange(len(rows.A), device=rows.A.device)
+    sums = NormalEquations(folds)
+    for part, chunk in rows.chunks(problems):
+        sums.add(chunk, rows.fold[part].repeat_interleave(rows.count))
+    outputs = slice(half + size, half + 2 * size)
+    total = np.empty(len(problems))
+    unexplained = {kind: np.empty(len(problems)) for kind in KINDS}
+    fitted, ridge = dict.fromkeys(KINDS, 0.0), dict.fromkeys(KINDS, 0.0)
+    for f in range(folds):
+        moments = sums.without(f)
+        maps = {kind: _best_map(moments, kind, half, size) for kind in KINDS}
+        for kind, (inputs, affine, penalty) in maps.items():
+            fitted[kind] += (1 - moments.unexplained(inputs, outputs, affine)) / folds
+            ridge[kind] = max(ridge[kind], penalty)
+        for part, chunk in rows.chunks(problems[rows.fold == f]):
+            score, at = chunk[:, outputs], states.array(part)
+            total[at] = _by_problem(score - moments.mean[outputs], rows.count)
+            for kind, (inputs, affine, _) in maps.items():
+                unexplained[kind][at] = _by_problem(score - affine(chunk[:, inputs]), rows.count)
+    return total, unexplained, fitted, ridge
+
+
+def _best_map(moments: Moments, kind: str, half: int, size: int) -> tuple[slice, Affine, float]:
+    """Which columns a map of one of KINDS takes, the map, and its ridge."""
+    problem, state, score = slice(0, half), slice(half, half + size), slice(half + size, half + 2 * size)
+    if kind == "A, c·y":
+        return slice(0, half + size), *moments.isotropic_map(problem, state, score)
+    inputs = {"y": state, "A": problem, "A, y": slice(0, half + size)}[kind]
+    return inputs, *moments.affine_map(inputs, score)
+
+
+def _by_problem(left: Tensor, count: int) -> NDArray:
+    """Squares of rows (P·count, size), summed over each problem's: (P,)."""
+    return states.array(left.pow(2).sum(1).view(-1, count).sum(1))
