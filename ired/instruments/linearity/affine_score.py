@@ -11,14 +11,16 @@ an affine map of A. Maps of less stand beside it:
 
 Since y alone explains nearly everything in noisy landscapes, the share that [A, y] explains of what y alone leaves is
 given too (the partial R²; "beyond y"). Maps are cross-fitted: problems are split into folds, all states of a problem
-lie in one, and a map is judged on the fold that it was not fitted to. A held-out R² lies below that of the best map by
-some (1 − R²)·inputs/rows, R² on the rows that were fitted above it by as much: the truth lies between them.
+lie in one, and a map is judged on the fold that it was not fitted to. With N rows and p Gaussian inputs a fitted map
+leaves (N − 1)/(N − p − 1) times what the best one leaves on other rows and (N − p)/N times on those that were fitted:
+their geometric mean is what the best map leaves ("best"), and neither end is, while p/N is not small. That holds for
+one state of each problem: more of them do not make more problems, and "best" then lies too low.
 
 What others must show. An affine energy (least squares seen as one): 1. A regression network's bowl: what is affine of
 its answers, and 1 with much noise. The ideal energy, whose score there is the noise itself: with C the covariance of
 what least squares misses of the answer, mean σ²/(ᾱc_i + σ²) over C's eigenvalues c_i for [A, y], σ²/(ᾱ·mean c + σ²)
 for [A, c·y], and 0 for A (`gaussian_curvature`; linear minimum mean square error, Kay 1993, ch. 12). A network with
-fresh weights: next to 1 in y (its units hardly bend within the noise), less in A; so a high R² is no sign of learning.
+fresh weights has no closed form; FRESH
 """
 
 from __future__ import annotations
@@ -67,15 +69,24 @@ class AffineScore:
         """The share that [A, y] explains of what y alone leaves, arrays (L,)."""
         return self._share(self.unexplained["A, y"], self.unexplained["y"], level, seed)
 
+    def best(self, kind: str = "A, y") -> NDArray:
+        """R² of the best map of a kind, (L,), from what fitted ones leave on other rows and on those fitted.
+
+        Where there are fewer rows than inputs nothing is left of these, and nothing is known of the best (NaN).
+        """
+        held_out = 1 - self.unexplained[kind].sum(1) / self.total.sum(1)
+        product = (1 - held_out) * (1 - self.fitted[kind]).clip(0)
+        return np.where(self.ridge[kind] > 0, np.nan, 1 - np.sqrt(product))
+
     def table(self) -> DataFrame:
-        """Rows of landscape, inputs, share, low, high, fitted, ridge; "beyond y" has no fit of its own (NaN)."""
+        """Rows of landscape, inputs, share, low, high, fitted, best, ridge; "beyond y" has no fit of its own (NaN)."""
         parts = []
         for kind in KINDS:
-            extra = {"fitted": self.fitted[kind], "ridge": self.ridge[kind]}
+            extra = {"fitted": self.fitted[kind], "best": self.best(kind), "ridge": self.ridge[kind]}
             parts.append((kind, self.held_out(kind).row("share") | extra))
-        nothing = {"fitted": np.nan, "ridge": self.ridge["A, y"]}
+        nothing = {"fitted": np.nan, "best": np.nan, "ridge": self.ridge["A, y"]}
         parts.append(("beyond y", self.beyond_state().row("share") | nothing))
-        columns = ("share", "low", "high", "fitted", "ridge")
+        columns = ("share", "low", "high", "fitted", "best", "ridge")
         return DataFrame(
             [
                 (k, kind, *(float(np.broadcast_to(values[c], self.landscapes.shape)[i]) for c in columns))
@@ -97,7 +108,7 @@ def affine_score(
     A: Tensor,
     landscapes: Sequence[int],
     generator: torch.Generator,
-    count: int = 2,
+    count: int = 1,
     folds: int = FOLDS,
 ) -> AffineScore:
     """Of `count` noised answers of each problem A (P, n, n), in no particular order, in every landscape.
@@ -105,7 +116,7 @@ def affine_score(
     The score is taken in A's precision, sums in float64. Held in memory are 2·P·count·size numbers and the normal
     equations: at n = 20 with 4000 rows 13 MB (float32) and 50 MB. There should be several times as many rows, and
     problems, as inputs: 610, or 420 in symmetric coordinates, and 210, at n = 20; `fitted` beside `held_out` shows
-    whether there are. Raises ValueError with fewer than two folds, and where a score does not vary.
+    whether there are, `best` lies between. Raises ValueError with fewer than two folds.
     """
     y0, fold = states.answers(energy, A), torch.from_numpy(alternating_folds(len(A), folds)).to(A.device)
     half, size = A.shape[-1] * (A.shape[-1] + 1) // 2, energy.coordinates.size
@@ -161,7 +172,7 @@ def _landscape(rows: _Rows, half: int, size: int, folds: int):
         moments = sums.without(f)
         maps = {kind: _best_map(moments, kind, half, size) for kind in KINDS}
         for kind, (inputs, affine, penalty) in maps.items():
-            fitted[kind] += (1 - moments.unexplained(inputs, outputs, affine)) / folds
+            fitted[kind] += (1 - moments.unexplained(inputs, outputs, affine) / moments.total(outputs)) / folds
             ridge[kind] = max(ridge[kind], penalty)
         for part, chunk in rows.chunks(problems[rows.fold == f]):
             score, at = chunk[:, outputs], states.array(part)

@@ -59,7 +59,9 @@ class LinearPrediction:
 
 def linear_prediction(energy: Energy, A: Tensor, folds: int = FOLDS, chunk: int = 4096) -> LinearPrediction:
     """Least squares of the answers on the upper triangle of problems A (P, n, n), cross-fitted; answers in the energy's
-    coordinates. Errors lie above those of the best map by some inputs/P: n(n+1)/2 inputs want many more problems.
+    coordinates. Errors on other problems are brought to those of the best map as in `affine_score`: their mean square
+    times √(that on the problems that were fitted/that on others). Wants several times as many problems as inputs,
+    n(n+1)/2; raises ValueError where there are fewer.
     """
     to_basis = energy.coordinates.to_basis
     fold = torch.from_numpy(alternating_folds(len(A), folds)).to(A.device)
@@ -73,14 +75,19 @@ def linear_prediction(energy: Energy, A: Tensor, folds: int = FOLDS, chunk: int 
         sums.add(rows(part), fold[part])
     half, size = A.shape[-1] * (A.shape[-1] + 1) // 2, energy.coordinates.size
     inputs, outputs = slice(0, half), slice(half, half + size)
-    products = torch.zeros(size, size, dtype=torch.float64, device=A.device)
+    if len(A) * (folds - 1) // folds <= half:
+        raise ValueError(f"least squares on {half} inputs needs more problems than {len(A)}")
+    fitted, products = 0.0, torch.zeros(size, size, dtype=torch.float64, device=A.device)
     errors = np.empty(len(A))
     for f in range(folds):
-        predict, _ = sums.without(f).affine_map(inputs, outputs)
+        moments = sums.without(f)
+        predict, _ = moments.affine_map(inputs, outputs)
+        fitted += moments.unexplained(inputs, outputs, predict) / size / folds
         for part in problems[fold == f].split(chunk):
             given = rows(part)
             missed = given[:, outputs] - predict(given[:, inputs])
             products.addmm_(missed.mT, missed)
             errors[states.array(part)] = states.array(missed.pow(2).mean(1))
-    schedule = energy.schedule
-    return LinearPrediction(products / len(A), errors, states.array(schedule.alpha_bar), states.array(schedule.sigma))
+    ratio = (max(fitted, 0.0) / errors.mean()) ** 0.5
+    alpha_bar, sigma = states.array(energy.schedule.alpha_bar), states.array(energy.schedule.sigma)
+    return LinearPrediction(ratio * products / len(A), ratio * errors, alpha_bar, sigma)

@@ -18,6 +18,7 @@ from ired.instruments.statistics.regression import Affine
 # Of standardised inputs: an input of which the others leave less than this share is one of them, and then every
 # input gets this penalty (in numbers of rows).
 SINGULAR, RIDGE = 1e-10, 1e-6
+CONSTANT = 1e-13  # of the largest variance: less is rounding
 
 
 @dataclass(frozen=True)
@@ -47,23 +48,26 @@ class Moments:
         return Affine(self.mean[slice(features.start, state.stop)], weights, self.mean[outputs]), ridge
 
     def unexplained(self, inputs: slice, outputs: slice, fitted: Affine) -> float:
-        """The share of the outputs' variance that a map leaves on the rows that it was fitted to."""
+        """What a map leaves of the outputs on the rows that it was fitted to: mean squares, summed over outputs."""
         W, cross = fitted.weights, self.covariance[inputs, outputs]
-        total = self.covariance[outputs, outputs].trace()
-        left = total - 2 * (W * cross).sum() + (W * (self.covariance[inputs, inputs] @ W)).sum()
-        return (left / total).item()
+        explained = 2 * (W * cross).sum() - (W * (self.covariance[inputs, inputs] @ W)).sum()
+        return (self.total(outputs) - explained).item()
+
+    def total(self, outputs: slice) -> float:
+        """The variance of the outputs, summed over them."""
+        return self.covariance[outputs, outputs].trace().item()
 
     def _weights(self, inputs: slice, outputs: slice) -> tuple[Tensor, float]:
         covariance, cross = self.covariance[inputs, inputs], self.covariance[inputs, outputs]
-        size = covariance.diagonal().clamp_min(torch.finfo(covariance.dtype).tiny).sqrt()
+        variances = covariance.diagonal()
+        size = variances.clamp_min(CONSTANT * variances.max()).sqrt()
         correlation = covariance / size[:, None] / size
         root, failed = torch.linalg.cholesky_ex(correlation)
-        ridge = 0.0
-        if failed or root.diagonal().min() ** 2 < SINGULAR:
-            ridge = RIDGE
-            correlation = correlation + ridge * torch.eye(len(size), dtype=size.dtype, device=size.device)
-            root = torch.linalg.cholesky(correlation)
-        return torch.cholesky_solve(cross / size[:, None], root) / size[:, None], ridge
+        if not failed and root.diagonal().min() ** 2 >= SINGULAR:
+            return torch.cholesky_solve(cross / size[:, None], root) / size[:, None], 0.0
+        values, axes = torch.linalg.eigh(correlation)  # rounding makes some of them negative
+        along = (axes.mT @ (cross / size[:, None])) / (values.clamp_min(0) + RIDGE)[:, None]
+        return axes @ along / size[:, None], RIDGE
 
 
 class NormalEquations:
