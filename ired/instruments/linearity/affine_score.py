@@ -20,7 +20,8 @@ What others must show. An affine energy (least squares seen as one): 1. A regres
 its answers, and 1 with much noise. The ideal energy, whose score there is the noise itself: with C the covariance of
 what least squares misses of the answer, mean σ²/(ᾱc_i + σ²) over C's eigenvalues c_i for [A, y], σ²/(ᾱ·mean c + σ²)
 for [A, c·y], and 0 for A (`gaussian_curvature`; linear minimum mean square error, Kay 1993, ch. 12). A network with
-fresh weights has no closed form; FRESH
+fresh weights has no closed form: it lies between (0.77 to 0.85 at n = 4, hidden 32 and 256, of which y alone gives 0.14
+to 0.57), so that a middling R² is no sign of learning.
 """
 
 from __future__ import annotations

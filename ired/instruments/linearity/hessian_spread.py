@@ -12,7 +12,7 @@ spectrum.
 
 What others must show. Every quadratic energy with a fixed H, such as least squares seen as an energy, a regression
 network's bowl, and the ideal energy: 0. The algebraic energy: the spread of A² ⊗ I, all of it between problems. A
-network with fresh weights: little, as it hardly bends; so alike Hessians are no sign of learning.
+network with fresh weights has no closed form.
 """
 
 from __future__ import annotations

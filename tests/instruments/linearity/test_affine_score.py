@@ -63,14 +63,13 @@ def test_a_round_bowl_is_told_from_an_oval_one(least_squares, ideal, generator):
 
 
 @pytest.mark.parametrize("hidden, least", [(32, 0.5), (256, 0.5)])
-def test_fresh_weights_bend_little(coordinates, generator, hidden, least):
-    """A network that has learned nothing has a score that is nearly affine: a high R² is no sign of learning."""
+def test_fresh_weights_are_in_between(coordinates, generator, hidden, least):
+    """A network that has learned nothing is mostly affine, and not quite: a middling R² is no sign of learning."""
     c = coordinates
     config = EnergyConfig(c.n, hidden=hidden, shift=c.shift, scale=c.scale, symmetric=c.symmetric)
     energy = MLPEnergy(config, model_problems.generator(0, "network")).double()
     score = affine_score.affine_score(energy, many(300), [0, 9], generator)
-    print(score.table().to_string())
-    assert (score.held_out().estimate > least).all()
+    assert (score.held_out().estimate > least).all() and (score.best() < 0.98).all()
 
 
 def test_chunks_and_order_of_landscapes_change_nothing(network, generator, monkeypatch):

