@@ -38,7 +38,7 @@ from torch import Tensor
 from ired.instruments.accuracy import predictors
 from ired.instruments.accuracy.linear_surrogate import FOLDS, alternating_folds
 from ired.instruments.core import states
-from ired.instruments.linearity.normal_equations import Moments, NormalEquations
+from ired.instruments.linearity.normal_equations import NormalEquations, RowMoments
 from ired.instruments.statistics.intervals import Interval, ratio_interval
 from ired.instruments.statistics.regression import Affine
 from ired.model.protocol import Energy
@@ -183,7 +183,7 @@ def _landscape(rows: _Rows, half: int, size: int, folds: int):
     return total, unexplained, fitted, ridge
 
 
-def _best_map(moments: Moments, kind: str, half: int, size: int) -> tuple[slice, Affine, float]:
+def _best_map(moments: RowMoments, kind: str, half: int, size: int) -> tuple[slice, Affine, float]:
     """Which columns a map of one of KINDS takes, the map, and its ridge."""
     problem, state, score = slice(0, half), slice(half, half + size), slice(half + size, half + 2 * size)
     if kind == "A, c·y":

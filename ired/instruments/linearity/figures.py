@@ -21,7 +21,7 @@ _OTHERS = (
 )
 
 
-def plot_linearity(table: DataFrame, title: str) -> Figure:
+def plot_energy_linearity(table: DataFrame, title: str) -> Figure:
     """table: columns energy, landscape, measure, value, low, high, as `study.linearity_tables` gives them."""
     figure, axes = canvas(1, 3, (4.4, 3.8), title=title)
     affine, spread, curvature = axes[0]

@@ -22,7 +22,7 @@ CONSTANT = 1e-13  # of the largest variance: less is rounding
 
 
 @dataclass(frozen=True)
-class Moments:
+class RowMoments:
     """Of `count` rows: mean (C,) and covariance (C, C) of their columns."""
 
     count: int
@@ -94,7 +94,7 @@ class NormalEquations:
             self._totals[f] += part.sum(0)
             self._products[f].addmm_(part.mT, part)
 
-    def without(self, fold: int) -> Moments:
+    def without(self, fold: int) -> RowMoments:
         """Of the rows of all other folds. Raises ValueError where there are none."""
         count = sum(self._counts) - self._counts[fold]
         if self._origin is None or not count:
@@ -102,4 +102,4 @@ class NormalEquations:
         kept = [f for f in range(len(self._counts)) if f != fold]
         shift = self._totals[kept].sum(0) / count
         covariance = self._products[kept].sum(0) / count - torch.outer(shift, shift)
-        return Moments(count, self._origin + shift, covariance)
+        return RowMoments(count, self._origin + shift, covariance)

@@ -27,7 +27,7 @@ def lines(axis):
 
 def test_every_panel_shows_its_measure():
     table = planted()
-    figure = figures.plot_linearity(table, "Linearity (planted, n = 4)")
+    figure = figures.plot_energy_linearity(table, "Linearity (planted, n = 4)")
     FigureCanvasAgg(figure).draw()
     affine, spread, curvature = figure.axes
     for axis, measure in ((affine, "affine"), (spread, "spread"), (curvature, "curvature")):
@@ -43,7 +43,7 @@ def test_energies_of_other_coordinates_have_their_closed_form():
     table = planted()
     other = (table["energy"] == "ideal") & (table["measure"] == "round")
     table.loc[other, "value"] += 0.05
-    curvature = figures.plot_linearity(table, "").axes[2]
+    curvature = figures.plot_energy_linearity(table, "").axes[2]
     assert len([line for line in curvature.get_lines() if line.get_linestyle() == "--"]) == 2
 
 
@@ -52,4 +52,4 @@ def test_no_spread_can_be_drawn(level):
     table = planted(("trained", "ideal"))
     table.loc[table["measure"] == "spread", ["value", "low", "high"]] = 0.0
     table.loc[(table["measure"] == "spread") & (table["energy"] == "trained"), ["value", "low", "high"]] = level
-    FigureCanvasAgg(figures.plot_linearity(table, "")).draw()
+    FigureCanvasAgg(figures.plot_energy_linearity(table, "")).draw()

@@ -5,7 +5,7 @@ import torch
 
 from ired.instruments.core import states
 from ired.instruments.linearity import denoising_loss, hessian_spread, known_answers
-from ired.instruments.linearity.normal_equations import Moments, NormalEquations
+from ired.instruments.linearity.normal_equations import NormalEquations, RowMoments
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,7 @@ def test_maps_judged_on_what_they_were_fitted_to_are_seen(references, monkeypatc
 
     def only(self, fold):
         count, shift = self._counts[fold], self._totals[fold] / self._counts[fold]
-        return Moments(count, self._origin + shift, self._products[fold] / count - torch.outer(shift, shift))
+        return RowMoments(count, self._origin + shift, self._products[fold] / count - torch.outer(shift, shift))
 
     monkeypatch.setattr(NormalEquations, "without", only)
     blamed = missed(known_answers.check_affine_score, references)
@@ -34,13 +34,13 @@ def test_maps_judged_on_what_they_were_fitted_to_are_seen(references, monkeypatc
 
 
 def test_a_map_of_too_little_is_seen(references, monkeypatch):
-    fitted = Moments._weights
+    fitted = RowMoments._weights
 
     def half(self, inputs, outputs):
         weights, ridge = fitted(self, inputs, outputs)
         return 0.9 * weights, ridge
 
-    monkeypatch.setattr(Moments, "_weights", half)
+    monkeypatch.setattr(RowMoments, "_weights", half)
     assert "R² of an affine score" in missed(known_answers.check_affine_score, references)
 
 
