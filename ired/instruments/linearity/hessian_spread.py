@@ -115,7 +115,8 @@ class HessianSpread:
                 often = _counts(drawn.astype(int), len(p)) / count
                 middle = ((often @ p) * often).sum(-1)  # ‖D̄‖²
                 inside = often @ w
-                outside = (often @ d - middle) * count / (count - 1) - inside / self.states
+                # Over pairs of different problems: one that is drawn twice does not differ from itself.
+                outside = (often @ d - middle) / (1 - (often**2).sum(-1)) - inside / self.states
                 return measure(outside.clip(0), inside, o + 2 * often @ a + middle)
 
             problems = np.arange(len(products))
