@@ -11,7 +11,7 @@ from ired.lab.command import command
 
 INSTRUMENTS = """
     statistics slices field hessian minima predictors sampling_path
-    affine_score hessian_spread denoising_loss
+    affine_score hessian_spread denoising_loss error_bars
     dictionary splice features correlation
     attribution concepts active_subspace interventions causality counterfactuals
     spd_laws spd_answers geodesics riemannian tangent eigenparts eigenswap

@@ -28,6 +28,7 @@ FLOORS = (
     "statistics",
     "accuracy",
     "landscape",
+    "uncertainty",
     "dictionaries",
     "attribution",
     "concepts",

@@ -4,6 +4,7 @@ core                 What several methods share: states to look at, directions t
 statistics           Intervals, corrections and tables: how sure a number is
 accuracy             How good answers are, and what simpler predictors reach
 landscape            The energy landscape: slices, gradient field, Hessians, minima (Phase 1)
+uncertainty          How sure an energy is of its answer: error bars from curvature, and whether they are right
 dictionaries         Sparse dictionaries of activations: training, features, what they go with (Phase 2)
 attribution          Which inputs and directions numbers come from: integrated gradients, active subspaces
 concepts             Concept activation vectors and what the energy makes of them (TCAV)

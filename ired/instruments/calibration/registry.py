@@ -41,6 +41,7 @@ from ired.instruments.sanity import known_answers as sanity
 from ired.instruments.statistics import known_answers as statistics
 from ired.instruments.transfer import known_answers as transfer
 from ired.instruments.transport import known_answers as transport
+from ired.instruments.uncertainty import known_answers as uncertainty
 
 # Checks of a phase share one stream of random numbers: their order decides what each is handed.
 ON_ENERGIES = {
@@ -55,6 +56,7 @@ ON_ENERGIES = {
         linearity.check_affine_score,
         linearity.check_hessian_spread,
         linearity.check_denoising_loss,
+        uncertainty.check_error_bars,
     ),
     2: (dictionaries.check_splice, dictionaries.check_features),
     3: (

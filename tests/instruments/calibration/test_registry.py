@@ -64,6 +64,7 @@ def test_the_checks_of_a_phase_draw_from_one_generator(references):
         "affine_score",
         "hessian_spread",
         "denoising_loss",
+        "error_bars",
     }
 
 
