@@ -1,0 +1,95 @@
+"""The figure of error bars shows what exists and names what does not."""
+
+import numpy as np
+import pytest
+from pandas import DataFrame
+
+from ired.instruments.uncertainty import figures
+from ired.instruments.uncertainty.reliability import ALIKE, CERTAIN, NO_INTERVALS
+
+LANDSCAPES = range(10)
+
+
+@pytest.fixture
+def planted():
+    """Tables of a model that is right where the noise is small, of a regression and of the ideal energy."""
+    calibration, coverage, ranking = [], [], []
+    for energy, base in (("trained", 0.9), ("regression", 1.3), ("posterior", 1.0), ("ideal", np.nan)):
+        for k in LANDSCAPES:
+            certain, constant = energy == "ideal", energy in ("ideal", "regression")
+            ratio = base * (1 + (energy == "trained") * 0.1 * k)
+            calibration.append(
+                {
+                    "energy": energy,
+                    "landscape": k,
+                    "ratio": ratio,
+                    "low": 0.9 * ratio,
+                    "high": 1.1 * ratio,
+                    "note": CERTAIN if certain else "",
+                    "sharpness": 0.0 if certain else 0.6 * 0.7**k,
+                    "negative": 0.3 * 0.5**k * (energy == "trained"),
+                }
+            )
+            for kind in ("entries", "functionals"):
+                for nominal in (0.5, 0.8, 0.95):
+                    share = nominal ** (ratio if np.isfinite(ratio) else 1) * (not certain)
+                    coverage.append(
+                        {
+                            "energy": energy,
+                            "landscape": k,
+                            "kind": kind,
+                            "nominal": nominal,
+                            "coverage": share,
+                            "low": share - 0.03,
+                            "high": share + 0.02,
+                            "note": NO_INTERVALS if certain else "",
+                        }
+                    )
+            rho = 0.0 if constant else 0.67 - 0.05 * k
+            ranking.append(
+                {
+                    "energy": energy,
+                    "landscape": k,
+                    "spearman": rho,
+                    "spearman_low": rho - 0.1,
+                    "spearman_high": rho + 0.1,
+                    "kappa": 0.0 if certain else 0.51 - 0.03 * k,
+                    "note": ALIKE if constant else "",
+                }
+            )
+    return {
+        "calibration": DataFrame(calibration),
+        "coverage": DataFrame(coverage),
+        "ranking": DataFrame(ranking),
+    }
+
+
+def test_curves_are_what_was_planted_and_gaps_are_named(planted):
+    figure = figures.plot_error_bars(**planted)
+    ratios, sharpness, negative, reliability, coverage, ranks = figure.axes
+    (trained,) = [line for line in ratios.lines if line.get_color() == figures.COLOURS["trained"]]
+    np.testing.assert_allclose(trained.get_ydata(), 0.9 * (1 + 0.1 * np.arange(10)))
+    assert "ideal (k = 0–9)" in ratios.texts[0].get_text()
+    assert [axis.texts[0].get_text() for axis in (reliability, coverage)] == [
+        "no intervals: ideal",
+        "no intervals: ideal (k = 0–9)",
+    ]
+    named = " ".join(ranks.texts[0].get_text().split())
+    assert named == "nothing to rank: regression network (k = 0–9), ideal (k = 0–9)"
+    dotted = [line for line in ranks.lines if line.get_linestyle() == ":"]
+    assert len(dotted) == 4  # κ(A) has a rank for every energy's errors
+    assert len(sharpness.lines) == 5 and len(negative.lines) == 4
+
+
+def test_a_landscape_of_its_own_and_energies_without_any_number(planted):
+    only = {name: table[table["energy"] == "ideal"] for name, table in planted.items()}
+    figure = figures.plot_error_bars(**only, landscape=4, title="Nothing")
+    assert figure.get_suptitle() == "Nothing"
+    assert figure.axes[3].get_title(loc="left") == "Coverage at k = 4"
+    figure.canvas.draw()
+
+
+def test_every_energy_has_a_colour_and_known_ones_the_projects():
+    colours = figures.error_bar_colours(["trained", "a", "b", "ideal", "a"])
+    assert colours["trained"] == figures.COLOURS["trained"] and colours["ideal"] == figures.COLOURS["ideal"]
+    assert len(set(colours.values())) == len(colours) == 4

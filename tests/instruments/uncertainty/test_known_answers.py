@@ -1,0 +1,112 @@
+"""Known answers of error bars are recovered, and every way of getting them wrong misses them."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+
+from ired.instruments.core import states
+from ired.instruments.uncertainty import known_answers, tweedie
+
+
+def failing(references, seed=1):
+    answers = known_answers.check_error_bars(references, torch.Generator().manual_seed(seed))
+    assert {answer.instrument for answer in answers} == {"error_bars"}
+    return [str(answer) for answer in answers if not answer.passed]
+
+
+def sigma_doubled(energy, A, y, k):
+    return _covariance(energy, A, y, k, 2 * states.sigma(energy, k), energy.schedule.alpha_bar[k].item())
+
+
+def bar_left_out(energy, A, y, k):
+    return _covariance(energy, A, y, k, states.sigma(energy, k), 1.0)
+
+
+def clipped(energy, A, y, k):
+    values, vectors = torch.linalg.eigh(SOUND(energy, A, y, k))
+    return (vectors * values.clamp_min(0)[:, None]) @ vectors.mT
+
+
+def first_order(energy, A, y, k):
+    size = energy.coordinates.size
+    return tweedie.noise_variance(energy, k) * torch.eye(size, dtype=y.dtype).expand(len(y), -1, -1)
+
+
+def _covariance(energy, A, y, k, s, bar):
+    H = states.in_basis(energy, energy.hessian(A, y, k))
+    return s**2 / bar * (torch.eye(energy.coordinates.size, dtype=y.dtype) - s * H)
+
+
+SOUND = tweedie.posterior_covariance
+BROKEN = {
+    "sigma doubled": (sigma_doubled, {"planted covariance", "Gaussian: actual over", "Gaussian: coverage"}),
+    "alpha bar left out": (bar_left_out, {"planted covariance", "Gaussian: actual over", "Gaussian: coverage"}),
+    "no curvature": (first_order, {"planted covariance", "Gaussian: actual over", "Gaussian: coverage"}),
+    "clipped": (clipped, {"share of variances below 0", "negative variances are kept"}),
+}
+
+
+@pytest.mark.slow
+def test_known_answers_are_recovered(references):
+    assert failing(references) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_covariance_misses_them(references, monkeypatch, name):
+    spoilt, blamed = BROKEN[name]
+    monkeypatch.setattr(tweedie, "posterior_covariance", spoilt)
+    missed = failing(references)
+    assert [what for what in blamed if not any(what in line for line in missed)] == []
+
+
+@pytest.mark.slow
+def test_a_broken_estimate_misses_the_actual_error(references, monkeypatch):
+    sound = tweedie.posterior_mean
+    monkeypatch.setattr(tweedie, "posterior_mean", lambda *a: 1.5 * sound(*a))
+    missed = failing(references)
+    assert any("Gaussian: actual over" in line for line in missed)
+    assert any("Gaussian: coverage" in line for line in missed)
+
+
+@pytest.mark.slow
+def test_no_field_of_the_record_can_be_wrong_unseen(references, monkeypatch):
+    sound, calls = tweedie.error_bars, []
+    monkeypatch.setattr(tweedie, "error_bars", lambda *a, **o: calls.append(sound(*a, **o)) or calls[-1])
+    assert failing(references) == []
+    measured = [f.name for f in fields(tweedie.ErrorBars) if f.name not in ("landscapes", "noise", "size", "levels")]
+    for name in measured:
+        spoilt = [replace(bars, **{name: 1.2 * getattr(bars, name) + 0.1}) for bars in calls]
+        monkeypatch.setattr(tweedie, "error_bars", lambda *a, left=iter(spoilt), **o: next(left))
+        assert failing(references), name
+
+
+@pytest.mark.slow
+def test_the_planted_energy_is_a_posterior(references, generator):
+    """Its gradient is the expected noise, and its Hessian the gradient's derivative."""
+    energy = known_answers.GaussianPosterior.planted(references.ideal, generator, references.A)
+    A = references.A[:2]
+    y = states.noised(energy, energy.answers(A, generator), 4, 1, generator)[0][:, 0]
+    J = torch.autograd.functional.jacobian(lambda v: energy.gradient(A, v, 4).sum(0), y).transpose(0, 1)
+    torch.testing.assert_close(J, energy.hessian(A, y, 4))
+    v = y.clone().requires_grad_(True)
+    (g,) = torch.autograd.grad(energy.energy(A, v, 4).sum(), v)
+    torch.testing.assert_close(g, energy.gradient(A, y, 4))
+    # The mean of the posterior by Bayes' rule: its precisions weigh the centre and the observation.
+    bar = energy.schedule.alpha_bar[4].item()
+    C = energy.covariance(A, 4)
+    prior = torch.linalg.inv(C) - bar / (1 - bar) * torch.eye(C.shape[-1], dtype=C.dtype)
+    seen_at = energy.coordinates.to_basis(y)
+    told = (prior @ energy.centre(A)[..., None])[..., 0] + bar**0.5 / (1 - bar) * seen_at
+    torch.testing.assert_close((C @ told[..., None])[..., 0], tweedie.posterior_mean(energy, A, y, 4))
+
+
+def test_groups_of_problems_keep_their_condition():
+    A = torch.diag_embed(torch.tensor([[1.0, 2, 3], [4, 1, 1]], dtype=torch.float64))
+    groups = known_answers.planted_groups(A, 2)
+    assert groups.shape == (12, 3, 3)
+    scale = groups.diagonal(dim1=-2, dim2=-1).mean(-1)
+    np.testing.assert_allclose(scale, np.repeat(3.0 ** np.arange(-2, 4), 2))
+    np.testing.assert_allclose(torch.linalg.cond(groups), np.repeat(np.tile([3, 4], 3), 2))

@@ -1,0 +1,66 @@
+"""Error bars: shapes, chunks, coordinates and refusals."""
+
+import numpy as np
+import pytest
+import torch
+
+from ired.instruments.core import states
+from ired.instruments.uncertainty import tweedie
+
+
+def measure(energy, A, seed=3, **options):
+    y0 = states.answers(energy, A)
+    return tweedie.error_bars(energy, A, y0, (0, 5, 9), torch.Generator().manual_seed(seed), **options)
+
+
+def test_a_learned_energy_has_error_bars_of_all_shapes(network, problems):
+    bars = measure(network, problems, count=3, functionals=7, levels=(0.5, 0.9))
+    assert bars.actual.shape == bars.predicted.shape == bars.negative.shape == bars.entries_without.shape == (3, 6, 3)
+    assert bars.entries.shape == bars.functionals.shape == (2, 3, 6, 3)
+    columns = bars.columns()
+    assert {len(values) for values in columns.values()} == {3 * 6 * 3}
+    assert {"entries_50", "functionals_90", "sharpness", "kappa"} <= columns.keys()
+    assert all(np.isfinite(values).all() for values in columns.values())
+
+
+def test_the_covariance_stays_in_the_basis_and_agrees_with_autograd(network, problems, generator):
+    k, c = 2, network.coordinates
+    y0 = states.answers(network, problems)
+    y = states.noised(network, y0, k, 1, generator)[0][:, 0]
+    covariance = tweedie.posterior_covariance(network, problems, y, k)
+    assert covariance.shape == (6, c.size, c.size)
+
+    def estimate(z):
+        return tweedie.posterior_mean(network, problems, c.from_basis(z), k).sum(0)
+
+    # The estimate moves with √ᾱ·y as the covariance says: ∂ŷ/∂y = √ᾱ/σ²·Cov.
+    J = torch.autograd.functional.jacobian(estimate, c.to_basis(y)).transpose(0, 1)
+    bar = network.schedule.alpha_bar[k].item()
+    torch.testing.assert_close(covariance, (1 - bar) / bar**0.5 * J)
+    torch.testing.assert_close(covariance, covariance.mT)
+
+
+def test_chunks_change_nothing(network, problems):
+    whole, small = (measure(network, problems, count=2, memory=memory) for memory in (2**30, 1))
+    for name, values in whole.columns().items():
+        np.testing.assert_allclose(small.columns()[name], values, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+def test_entries_have_variances_in_units_of_the_inverse(coordinates, generator):
+    c = coordinates
+    L = torch.randn(2, c.size, c.size, generator=generator, dtype=torch.float64)
+    covariance = L @ L.mT
+    covariance[1] *= -1
+    variances = tweedie.entry_variances(c, covariance)
+    basis = c.from_basis(torch.eye(c.size, dtype=torch.float64))
+    full = c.scale**2 * basis.mT @ covariance @ basis
+    torch.testing.assert_close(variances.flatten(1), full.diagonal(dim1=-2, dim2=-1))
+    assert (variances[1] < 0).all()
+
+
+def test_single_precision_and_levels_that_are_none_are_refused(ideal, problems):
+    y0 = states.answers(ideal, problems)
+    with pytest.raises(ValueError, match="error bars need float64"):
+        tweedie.error_bars(ideal, problems, y0.float(), (0,), torch.Generator())
+    with pytest.raises(ValueError, match="levels of intervals lie between 0 and 1, not \\[0.5, 95\\]"):
+        tweedie.error_bars(ideal, problems, y0, (0,), torch.Generator(), levels=(0.5, 95))
