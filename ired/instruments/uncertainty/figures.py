@@ -20,9 +20,12 @@ KINDS = {"entries": "-", "functionals": "--"}
 
 
 def error_bar_colours(energies: Iterable[str]) -> dict[str, str]:
-    """A colour for each energy: the project's where it has one."""
-    spare = iter(SPARE * 10)
-    return {name: COLOURS[name] if name in COLOURS else next(spare) for name in dict.fromkeys(energies)}
+    """A colour for each energy: the project's, where it has one that no other energy here has already."""
+    spare, colours = iter(SPARE * 10), {}
+    for name in dict.fromkeys(energies):
+        known = COLOURS.get(name)
+        colours[name] = known if known and known not in colours.values() else next(spare)
+    return colours
 
 
 def plot_error_bars(
@@ -42,7 +45,9 @@ def plot_error_bars(
         (axes[0, 2], "negative", "share of variances below 0"),
     ):
         for energy, rows in calibration.groupby("energy", sort=False):
-            axis.plot(rows["landscape"], rows[value], color=colours[energy], marker=MARKERS.get(energy, "o"))
+            front = 3 if energy == "trained" else 2
+            marker = MARKERS.get(energy, "o")
+            axis.plot(rows["landscape"], rows[value], color=colours[energy], marker=marker, zorder=front)
         axis.set_ylabel(name)
     axes[0, 1].set_title("Sharpness (1: knows nothing)")
     axes[0, 1].axhline(1, color="0.4", linewidth=1, linestyle=":")
@@ -71,7 +76,7 @@ def _draw_ratios(axis: Axes, table: DataFrame, colours: dict[str, str]) -> None:
         low = np.where(low > 0, low, known["ratio"])
         axis.set_ylim(min(0.8, low.min() / 1.2), max(1.25, high.max() * 1.2))
     plain_ticks(axis, "y")
-    _name_absent(axis, table[table["note"] != ""], "no ratio")
+    _name_absent(axis, table[table["note"] != ""], "no ratio", table["landscape"].nunique())
 
 
 def _draw_reliability(axis: Axes, table: DataFrame, colours: dict[str, str]) -> None:
@@ -85,7 +90,7 @@ def _draw_reliability(axis: Axes, table: DataFrame, colours: dict[str, str]) -> 
         axis.plot(at, rows["coverage"], color=colours[energy], linestyle=KINDS[kind], linewidth=1.2)
         dots(axis, rows, at, "coverage", filled=kind == "entries", upright=True, **look, width=1.2, size=4.5)
     axis.set(xlabel="nominal", ylabel="share of truths inside", xlim=(0.4, 1.02), ylim=(-0.03, 1.03))
-    _name_absent(axis, table[table["note"] != ""], "no intervals")
+    _name_absent(axis, table[table["note"] != ""], "no intervals", table["landscape"].nunique())
 
 
 def _draw_coverage(axis: Axes, table: DataFrame, colours: dict[str, str]) -> None:
@@ -97,7 +102,7 @@ def _draw_coverage(axis: Axes, table: DataFrame, colours: dict[str, str]) -> Non
     axis.set_title(f"Coverage of {100 * nominal:g} % intervals")
     axis.set_ylabel("share of truths inside")
     axis.set_ylim(-0.03, 1.03)
-    _name_absent(axis, table[table["note"] != ""], "no intervals")
+    _name_absent(axis, table[table["note"] != ""], "no intervals", table["landscape"].nunique())
 
 
 def _draw_ranks(axis: Axes, table: DataFrame, colours: dict[str, str]) -> None:
@@ -107,7 +112,7 @@ def _draw_ranks(axis: Axes, table: DataFrame, colours: dict[str, str]) -> None:
     axis.set_title("Ranking of problems (dotted: κ(A))")
     axis.set_ylabel("rank correlation with\nthe actual error")
     axis.set_ylim(-1.03, 1.03)
-    _name_absent(axis, table[table["note"] != ""], "nothing to rank")
+    _name_absent(axis, table[table["note"] != ""], "nothing to rank", table["landscape"].nunique())
 
 
 def _draw_curves(
@@ -116,27 +121,23 @@ def _draw_curves(
     """A line for each energy against the landscape, with its interval."""
     for energy, rows in table.groupby("energy", sort=False):
         marker = MARKERS.get(energy, "o") if shaded else ""
-        axis.plot(rows["landscape"], rows[value], stroke, color=colours[energy], marker=marker, markersize=4.5)
+        front = 3 if energy == "trained" else 2  # nothing covers what the reader came for
+        look = {"color": colours[energy], "marker": marker, "markersize": 4.5, "zorder": front}
+        axis.plot(rows["landscape"], rows[value], stroke, **look)
         if shaded:
             low, high = interval_ends(rows, value)
             axis.fill_between(rows["landscape"], low, high, color=colours[energy], alpha=0.2, linewidth=0)
 
 
-def _name_absent(axis: Axes, rows: DataFrame, what: str) -> None:
-    """Names the energies of rows without a number, with their landscapes."""
+def _name_absent(axis: Axes, rows: DataFrame, what: str, landscapes: int) -> None:
+    """Names the energies of rows without a number, with their landscapes where these are not all."""
     parts = []
     for energy, absent in rows.groupby("energy", sort=False):
-        landscapes = sorted(set(absent["landscape"]))
-        span = f"{landscapes[0]}" if len(landscapes) == 1 else f"{landscapes[0]}–{landscapes[-1]}"
-        if len(landscapes) not in (1, landscapes[-1] - landscapes[0] + 1):
-            span = ", ".join(map(str, landscapes))
-        parts.append(
-            f"{LABELS.get(energy, energy)} (k = {span})"
-            if axis.get_xlabel() != "nominal"
-            else LABELS.get(energy, energy)
-        )
+        which = sorted(set(absent["landscape"]))
+        where = "" if len(which) == landscapes else f" (k = {', '.join(map(str, which))})"
+        parts.append(f"{LABELS.get(energy, energy)}{where}")
     if parts:
-        text = fill(f"{what}: {', '.join(parts)}", 44)
+        text = fill(f"{what}: {', '.join(parts)}", 48, break_on_hyphens=False)
         axis.text(0.02, 0.03, text, transform=axis.transAxes, fontsize=8, color="0.3", va="bottom")
 
 

@@ -130,7 +130,7 @@ def _on_a_posterior(references: References, generator: torch.Generator) -> list[
             NAME,
             "its entries",
             states.array(entries),
-            states.array(tweedie.entry_variances(c, predicted).flatten(1)),
+            states.array(tweedie.entry_variances(energy, predicted).flatten(1)),
             1e-8,
         ),
         relative(NAME, "condition number", states.array(torch.linalg.cond(A)), bars.kappa, 1e-7),

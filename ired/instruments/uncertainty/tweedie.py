@@ -33,7 +33,6 @@ from torch import Tensor
 
 from ired.instruments.core import states as points
 from ired.instruments.landscape.descent import basis_hessian
-from ired.model.coordinates import Coordinates
 from ired.model.protocol import Energy
 
 LEVELS = (0.5, 0.8, 0.95)
@@ -113,12 +112,13 @@ def posterior_mean(energy: Energy, A: Tensor, y: Tensor, k: int) -> Tensor:
     )
 
 
-def entry_variances(coordinates: Coordinates, covariance: Tensor) -> Tensor:
+def entry_variances(energy: Energy, covariance: Tensor) -> Tensor:
     """Variances (B, n, n) of the entries of A⁻¹, in its own units, from a covariance (B, size, size) in basis
     coordinates. Negative ones, of energies that are no posterior's, stay so."""
-    weights = coordinates.from_basis(torch.ones_like(covariance[0, 0]))
-    variances = coordinates.from_basis(covariance.diagonal(dim1=-2, dim2=-1)) * weights * coordinates.scale**2
-    return variances.unflatten(-1, (coordinates.n, coordinates.n))
+    c = energy.coordinates
+    weights = c.from_basis(torch.ones_like(covariance[0, 0]))
+    variances = c.from_basis(covariance.diagonal(dim1=-2, dim2=-1)) * weights * c.scale**2
+    return variances.unflatten(-1, (c.n, c.n))
 
 
 @torch.no_grad()

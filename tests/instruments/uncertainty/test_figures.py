@@ -69,16 +69,20 @@ def test_curves_are_what_was_planted_and_gaps_are_named(planted):
     ratios, sharpness, negative, reliability, coverage, ranks = figure.axes
     (trained,) = [line for line in ratios.lines if line.get_color() == figures.COLOURS["trained"]]
     np.testing.assert_allclose(trained.get_ydata(), 0.9 * (1 + 0.1 * np.arange(10)))
-    assert "ideal (k = 0–9)" in ratios.texts[0].get_text()
-    assert [axis.texts[0].get_text() for axis in (reliability, coverage)] == [
-        "no intervals: ideal",
-        "no intervals: ideal (k = 0–9)",
-    ]
+    assert ratios.texts[0].get_text() == "no ratio: ideal"
+    assert [axis.texts[0].get_text() for axis in (reliability, coverage)] == ["no intervals: ideal"] * 2
     named = " ".join(ranks.texts[0].get_text().split())
-    assert named == "nothing to rank: regression network (k = 0–9), ideal (k = 0–9)"
+    assert named == "nothing to rank: regression network, ideal"
     dotted = [line for line in ranks.lines if line.get_linestyle() == ":"]
     assert len(dotted) == 4  # κ(A) has a rank for every energy's errors
     assert len(sharpness.lines) == 5 and len(negative.lines) == 4
+
+
+def test_landscapes_without_a_number_are_named_where_they_are_not_all(planted):
+    table = planted["calibration"]
+    table.loc[(table["energy"] == "trained") & (table["landscape"] > 7), "note"] = CERTAIN
+    figure = figures.plot_error_bars(**planted)
+    assert figure.axes[0].texts[0].get_text() == "no ratio: trained (k = 8, 9), ideal"
 
 
 def test_a_landscape_of_its_own_and_energies_without_any_number(planted):
@@ -90,6 +94,6 @@ def test_a_landscape_of_its_own_and_energies_without_any_number(planted):
 
 
 def test_every_energy_has_a_colour_and_known_ones_the_projects():
-    colours = figures.error_bar_colours(["trained", "a", "b", "ideal", "a"])
+    colours = figures.error_bar_colours(["trained", "a", "b", "ideal", "a", "regression"])
     assert colours["trained"] == figures.COLOURS["trained"] and colours["ideal"] == figures.COLOURS["ideal"]
-    assert len(set(colours.values())) == len(colours) == 4
+    assert len(set(colours.values())) == len(colours) == 5  # the project's regression has the ideal's colour

@@ -46,12 +46,12 @@ def test_chunks_change_nothing(network, problems):
         np.testing.assert_allclose(small.columns()[name], values, rtol=1e-9, atol=1e-12, err_msg=name)
 
 
-def test_entries_have_variances_in_units_of_the_inverse(coordinates, generator):
-    c = coordinates
+def test_entries_have_variances_in_units_of_the_inverse(ideal, generator):
+    c = ideal.coordinates
     L = torch.randn(2, c.size, c.size, generator=generator, dtype=torch.float64)
     covariance = L @ L.mT
     covariance[1] *= -1
-    variances = tweedie.entry_variances(c, covariance)
+    variances = tweedie.entry_variances(ideal, covariance)
     basis = c.from_basis(torch.eye(c.size, dtype=torch.float64))
     full = c.scale**2 * basis.mT @ covariance @ basis
     torch.testing.assert_close(variances.flatten(1), full.diagonal(dim1=-2, dim2=-1))
