@@ -20,12 +20,13 @@ KINDS = {"entries": "-", "functionals": "--"}
 
 
 def error_bar_colours(energies: Iterable[str]) -> dict[str, str]:
-    """A colour for each energy: the project's, where it has one that no other energy here has already."""
-    spare, colours = iter(SPARE * 10), {}
-    for name in dict.fromkeys(energies):
+    """A colour for each energy: the project's where it has one; the usual energies come first where two share it."""
+    names, spare = list(dict.fromkeys(energies)), iter(SPARE * 10)
+    colours: dict[str, str] = {}
+    for name in sorted(names, key=lambda name: name not in MARKERS):
         known = COLOURS.get(name)
         colours[name] = known if known and known not in colours.values() else next(spare)
-    return colours
+    return {name: colours[name] for name in names}
 
 
 def plot_error_bars(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,21 +59,21 @@ class GaussianPosterior(WrappedEnergy):
         around = (drawn * (self.spread(A)[:, None] * self.variances).sqrt()) @ self.axes.mT
         return self.coordinates.from_basis(self.centre(A) + around)
 
-    def energy_and_gradient(self, A: Tensor, y: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        middle = self.schedule.sqrt_alpha_bar[k].item() * self.centre(A)
-        along = (self.coordinates.to_basis(y) - middle) @ self.axes
-        steep = self._curvature(A, k) * along
+    def energy_and_gradient(self, A: Any, y: Tensor, k: int | Tensor) -> tuple[Tensor, Tensor]:
+        middle = self.centre(A)[:, None] if y.dim() == 3 else self.centre(A)
+        along = (self.coordinates.to_basis(y) - self.schedule.at("sqrt_alpha_bar", k, y) * middle) @ self.axes
+        steep = self._curvature(A, y, k) * along
         return (along * steep).sum(-1) / 2, self.coordinates.from_basis(steep @ self.axes.mT)
 
-    def energy(self, A: Tensor, y: Tensor, k: int) -> Tensor:
+    def energy(self, A: Any, y: Tensor, k: int | Tensor) -> Tensor:
         return self.energy_and_gradient(A, y, k)[0]
 
-    def gradient(self, A: Tensor, y: Tensor, k: int) -> Tensor:
+    def gradient(self, A: Any, y: Tensor, k: int | Tensor) -> Tensor:
         return self.energy_and_gradient(A, y, k)[1]
 
-    def hessian(self, A: Tensor, y: Tensor, k: int) -> Tensor:
+    def hessian(self, A: Any, y: Tensor, k: int | Tensor) -> Tensor:
         rows = self.coordinates.from_basis(self.axes.mT)
-        return rows.mT @ (self._curvature(A, k)[..., None] * rows)
+        return rows.mT @ (self._curvature(A, y, k)[..., None] * rows)
 
     def covariance(self, A: Tensor, k: int) -> Tensor:
         """Of y₀ given y_k, (B, size, size), by Bayes' rule: the inverse of the sum of both precisions."""
@@ -80,9 +81,11 @@ class GaussianPosterior(WrappedEnergy):
         precision = 1 / (self.spread(A)[:, None] * self.variances) + bar / (1 - bar)
         return (self.axes / precision[:, None]) @ self.axes.mT
 
-    def _curvature(self, A: Tensor, k: int) -> Tensor:
-        bar, sigma = (getattr(self.schedule, name)[k].item() for name in ("alpha_bar", "sigma"))
-        return sigma / (bar * self.spread(A)[:, None] * self.variances + sigma**2)
+    def _curvature(self, A: Tensor, y: Tensor, k: int | Tensor) -> Tensor:
+        """Along the axes, to multiply states y (B[, M], size)."""
+        bar, sigma = (self.schedule.at(name, k, y) for name in ("alpha_bar", "sigma"))
+        prior = self.spread(A)[:, None] * self.variances
+        return sigma / (bar * (prior[:, None] if y.dim() == 3 else prior) + sigma**2)
 
 
 def check_error_bars(references: References, generator: torch.Generator) -> list[Check]:

@@ -94,6 +94,6 @@ def test_a_landscape_of_its_own_and_energies_without_any_number(planted):
 
 
 def test_every_energy_has_a_colour_and_known_ones_the_projects():
-    colours = figures.error_bar_colours(["trained", "a", "b", "ideal", "a", "regression"])
+    colours = figures.error_bar_colours(["trained", "a", "regression", "b", "ideal", "a"])
     assert colours["trained"] == figures.COLOURS["trained"] and colours["ideal"] == figures.COLOURS["ideal"]
     assert len(set(colours.values())) == len(colours) == 5  # the project's regression has the ideal's colour

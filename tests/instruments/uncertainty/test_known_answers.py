@@ -94,6 +94,8 @@ def test_the_planted_energy_is_a_posterior(references, generator):
     v = y.clone().requires_grad_(True)
     (g,) = torch.autograd.grad(energy.energy(A, v, 4).sum(), v)
     torch.testing.assert_close(g, energy.gradient(A, y, 4))
+    several, each = torch.stack([y, 2 * y], 1), torch.full((len(A),), 4)
+    torch.testing.assert_close(energy.gradient(A, several, each)[:, 1], energy.gradient(A, 2 * y, 4))
     # The mean of the posterior by Bayes' rule: its precisions weigh the centre and the observation.
     bar = energy.schedule.alpha_bar[4].item()
     C = energy.covariance(A, 4)
