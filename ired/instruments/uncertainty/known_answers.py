@@ -39,7 +39,9 @@ class GaussianPosterior(WrappedEnergy):
     def planted(cls, energy: Energy, generator: torch.Generator, like: Tensor) -> GaussianPosterior:
         """With random axes and variances from 1 down to 1/20: as anisotropic as the errors of least squares."""
         size = energy.coordinates.size
-        axes = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64)).Q
+        axes = torch.linalg.qr(
+            torch.randn(size, size, generator=generator, dtype=torch.float64, device=generator.device)
+        ).Q
         return cls(energy, axes.to(like), torch.logspace(0, -math.log10(20), size, dtype=torch.float64).to(like))
 
     def prepare(self, A: Tensor) -> Tensor:
@@ -55,7 +57,9 @@ class GaussianPosterior(WrappedEnergy):
 
     def answers(self, A: Tensor, generator: torch.Generator) -> Tensor:
         """One answer (B, d) for each problem A (B, n, n), drawn from its Gaussian."""
-        drawn = torch.randn(len(A), len(self.axes), generator=generator, dtype=torch.float64).to(A)
+        drawn = torch.randn(
+            len(A), len(self.axes), generator=generator, dtype=torch.float64, device=generator.device
+        ).to(A)
         around = (drawn * (self.spread(A)[:, None] * self.variances).sqrt()) @ self.axes.mT
         return self.coordinates.from_basis(self.centre(A) + around)
 
