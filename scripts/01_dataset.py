@@ -22,7 +22,7 @@ from ired.lab.command import command
 def main(run):
     import pandas
 
-    from ired.experiments import reference_predictors
+    from ired.experiments import controls, reference_predictors
     from ired.instruments.accuracy import figures, predictors
     from ired.instruments.statistics.intervals import mean_interval
     from ired.model import problems
@@ -53,6 +53,7 @@ def main(run):
         run.dataset(f"{family} n={n}", problems.problem_digest(A), family, "ired.model.problems.FAMILIES")
     run.tensors("problems", {f"{f}.A": A for f, A in sets.items()}, meta={"n": n, "c": c, "seed": run.seed})
     run.tensors("errors", errors)
+    controls.log_controls(run, fitted)
     table, kinds = pandas.DataFrame(rows), pandas.DataFrame(kinds)
     run.table("predictors", table)
     run.table("properties", kinds)

@@ -25,17 +25,17 @@ from ired.lab.command import command
     },
 )
 def main(run):
+    from ired.experiments.controls import panel
     from ired.instruments.core import states
     from ired.instruments.core.trajectories import record
     from ired.instruments.landscape import figures, study
     from ired.instruments.statistics.intervals import mean_interval
     from ired.instruments.statistics.tables import per_unit, summarise, weakest_margin
     from ired.model import problems
-    from ired.model.reference import panel
     from ired.model.sampling import AnnealedSampler
 
     run.gate("SETUP-5")
-    energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
+    energies = panel(run, "untrained", "ideal", "algebraic")
     model, extent = energies["trained"], run.params.extent
     A = run.upstream("SETUP-2").tensors("problems")["test.A"][: run.params.slices].to(run.device)
     y0 = states.answers(model, A)

@@ -31,15 +31,15 @@ from ired.lab.command import command
 def main(run):
     from functools import partial
 
+    from ired.experiments.controls import panel
     from ired.instruments.core import states
     from ired.instruments.landscape import figures, study
     from ired.instruments.statistics.intervals import mean_interval
     from ired.instruments.statistics.tables import per_unit, weakest_margin
     from ired.model import problems
-    from ired.model.reference import panel
 
     run.gate("SETUP-5")
-    energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
+    energies = panel(run, "untrained", "ideal", "algebraic")
     model, params = energies["trained"], run.params
     A = run.upstream("SETUP-2").tensors("problems")["test.A"][: params.problems].to(run.device)
     y0, stream = states.answers(model, A), partial(problems.generator, run.seed)

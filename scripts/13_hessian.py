@@ -24,15 +24,15 @@ from ired.lab.command import command
     },
 )
 def main(run):
+    from ired.experiments.controls import panel
     from ired.instruments.core import states
     from ired.instruments.landscape import figures, hessian, study
     from ired.instruments.statistics.intervals import mean_interval, paired_interval
     from ired.instruments.statistics.tables import per_unit
     from ired.model import problems
-    from ired.model.reference import panel
 
     run.gate("SETUP-5")
-    energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
+    energies = panel(run, "untrained", "ideal", "algebraic")
     model = energies["trained"]
     A = run.upstream("SETUP-2").tensors("problems")["test.A"]
     condition = problems.properties(A)["condition_number"]

@@ -36,14 +36,14 @@ def main(run):
 
     import torch
 
+    from ired.experiments.controls import panel
     from ired.instruments.core import states
     from ired.instruments.landscape import figures, study
     from ired.instruments.statistics.intervals import mean_interval
     from ired.model import problems
-    from ired.model.reference import panel
 
     run.gate("SETUP-5")
-    energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
+    energies = panel(run, "untrained", "ideal", "algebraic")
     size, n, c = run.params, run.profile.problem.n, run.profile.problem.c
     # Fresh problems, drawn anew for every set; no experiment has seen them.
     sets = [problems.generator(1000 * run.seed + s, "P1-04") for s in range(size.sets)]

@@ -43,13 +43,13 @@ def main(run):
     from ired.instruments.dictionaries.activations import Shards
     from ired.model import problems
     from ired.model.checkpoint import load_energy
-    from ired.model.reference import controls
+    from ired.model.reference import reference_panel
 
     source, model = run.upstream("P2-01"), run.upstream("SETUP-3")
     shards = Shards.of(source.json("index"), source.tensors, model.run_id)
     columns, A = shards.columns("held_out"), source.tensors("problems")["held_out.A"]
     moments, trained = source.tensors("moments"), load_energy(model.path("model.safetensors"), "cpu")
-    untrained = controls(trained, run.seed)["untrained"]
+    untrained = reference_panel(trained, run.seed)["untrained"]
     generator = problems.generator(run.seed, "correlation")
     rng = np.random.default_rng(generator.initial_seed())
 

@@ -34,20 +34,20 @@ ENTRIES = ((0, 0), (0, 1))  # of the score: one on the diagonal, one beside it
     },
 )
 def main(run):
+    from ired.experiments.controls import panel
     from ired.instruments.attribution import figures, tables
     from ired.instruments.attribution.integrated_gradients import SHARE, WITHIN
     from ired.instruments.attribution.study import study_attribution
     from ired.instruments.core import directions
     from ired.instruments.dictionaries.activations import LAYERS
     from ired.model import problems
-    from ired.model.reference import panel
     from ired.model.sampling import AnnealedSampler
 
     run.gate("SETUP-5")
     stored = run.upstream("SETUP-2").tensors("problems")
     A, background = (stored[name].to(run.device) for name in ("test.A", "validation.A"))
     study = study_attribution(
-        panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device),
+        panel(run, "untrained", "ideal", "algebraic"),
         sampler=AnnealedSampler(**run.profile.sampling),
         A=A,
         background=background,

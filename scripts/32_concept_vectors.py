@@ -41,18 +41,18 @@ BEYOND = (
 def main(run):
     from functools import partial
 
+    from ired.experiments.controls import panel
     from ired.instruments.concepts import figures
     from ired.instruments.concepts.study import compare_concepts
     from ired.instruments.core import directions
     from ired.model import problems
-    from ired.model.reference import panel
 
     run.gate("SETUP-5")
     stored = run.upstream("SETUP-2").tensors("problems")
     A, fresh = (stored[name].to(run.device) for name in ("test.A", "validation.A"))
     fresh = fresh[: run.params.fresh]
     concepts = compare_concepts(
-        panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device),
+        panel(run, "untrained", "ideal", "algebraic"),
         A=A,
         properties=problems.properties(A),
         fresh=fresh,

@@ -37,17 +37,17 @@ LAYERS = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}
 def main(run):
     import torch
 
+    from ired.experiments.controls import panel
     from ired.experiments.earlier_results import dictionary_of_run, directions_of_run
     from ired.instruments.attribution import figures_active_subspace as figures
     from ired.instruments.attribution.active_subspace_study import active_subspaces, most_used
     from ired.instruments.core import directions
     from ired.instruments.statistics.intervals import adjust
     from ired.model import problems
-    from ired.model.reference import panel
     from ired.model.sampling import AnnealedSampler
 
-    size, source = run.params, run.upstream("SETUP-3")
-    energies = panel(source.path("model.safetensors"), run.seed, run.device)
+    size = run.params
+    energies = panel(run, "untrained", "ideal", "algebraic")
     generator = problems.generator(run.seed, "gradient directions")
     n, c, count = run.profile.problem.n, run.profile.problem.c, size.problems + size.fresh
     A = problems.draw(count, n, c, generator, torch.float64).to(run.device)

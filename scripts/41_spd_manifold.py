@@ -35,15 +35,15 @@ def main(run):
     import pandas
     import torch
 
+    from ired.experiments.controls import panel
     from ired.instruments.accuracy import predictors
     from ired.instruments.core import states, trajectories
     from ired.instruments.geometry import answer_errors, figures, metric_laws, metrics
     from ired.model import problems
-    from ired.model.reference import panel
     from ired.model.sampling import AnnealedSampler
 
     run.gate("SETUP-5")
-    energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
+    energies = panel(run, "untrained", "ideal", "algebraic")
     model, sampler, params = energies["trained"], AnnealedSampler(**run.profile.sampling), run.params
     n, c = run.profile.problem.n, run.profile.problem.c
     A = run.upstream("SETUP-2").tensors("problems")["test.A"][: params.samples].to(run.device)

@@ -38,14 +38,14 @@ LANDSCAPES = (0, 2, 4)
     },
 )
 def main(run):
+    from ired.experiments.controls import panel
     from ired.instruments.core import states, trajectories
     from ired.instruments.geometry import figures_geodesics as figures, metrics, spd_states, study
     from ired.model import problems
-    from ired.model.reference import panel
     from ired.model.sampling import AnnealedSampler
 
     # What is given: a model and its controls, the problems of P4-01 and its sampling paths.
-    energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
+    energies = panel(run, "untrained", "ideal", "algebraic")
     model, params, generator = energies["trained"], run.params, problems.generator(run.seed, "geodesics")
     stored = run.upstream("P4-01").tensors("paths")
     all_A = metrics.require_spd(stored.pop("A"), "problem").to(run.device)

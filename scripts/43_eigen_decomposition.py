@@ -36,15 +36,15 @@ from ired.lab.command import command
 def main(run):
     import torch
 
+    from ired.experiments.controls import panel
     from ired.instruments.accuracy import predictors
     from ired.instruments.core import states, trajectories
     from ired.instruments.eigen_decomposition import eigen_split, figures, study
     from ired.instruments.statistics import intervals
     from ired.model import problems
-    from ired.model.reference import panel
     from ired.model.sampling import AnnealedSampler
 
-    energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
+    energies = panel(run, "untrained", "ideal", "algebraic")
     model, sampler, params = energies["trained"], AnnealedSampler(**run.profile.sampling), run.params
     n, c = run.profile.problem.n, run.profile.problem.c
     up = run.upstream("P4-01")

@@ -33,14 +33,14 @@ from ired.lab.command import command
 def main(run):
     from math import prod
 
+    from ired.experiments.controls import panel
     from ired.instruments.core import states, trajectories
     from ired.instruments.transport import annealing, answer_clouds, energy_ranking, figures, study
     from ired.model import problems
-    from ired.model.reference import panel
     from ired.model.sampling import AnnealedSampler
 
     params, upstream, sampler = run.params, run.upstream("P4-01"), AnnealedSampler(**run.profile.sampling)
-    energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
+    energies = panel(run, "untrained", "ideal", "algebraic")
     model, stored = energies["trained"], upstream.tensors("paths")
     A, generator = stored["A"], problems.generator(run.seed, "transport")
 

@@ -32,15 +32,14 @@ from ired.lab.command import command
     },
 )
 def main(run):
+    from ired.experiments.controls import panel
     from ired.instruments.core import states
     from ired.instruments.probing import figures, study
     from ired.model import problems
-    from ired.model.reference import panel
     from ired.model.sampling import AnnealedSampler
 
     run.gate("SETUP-5")
-    energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
-    energies = {name: energies[name] for name in ("trained", "untrained")}
+    energies = panel(run, "untrained")
     model, generator = energies["trained"], problems.generator(run.seed, "probes")
     A = run.upstream("SETUP-2").tensors("problems")["test.A"][: run.params.problems].to(run.device)
     y0, landscapes = states.answers(model, A), range(model.schedule.K)

@@ -33,6 +33,7 @@ from ired.lab.command import command
     },
 )
 def main(run):
+    from ired.experiments.controls import panel
     from ired.instruments.core import states
     from ired.instruments.layers import (
         figures_gradient_signal as figures,
@@ -42,13 +43,12 @@ def main(run):
     )
     from ired.instruments.statistics.tables import stacked
     from ired.model import problems
-    from ired.model.reference import panel
     from ired.model.training.trainer import TrainingConfig
     from ired.model.weight_edits import without_film
 
     run.gate("SETUP-5")
     params, training = run.params, TrainingConfig(**run.profile.training)
-    energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
+    energies = panel(run, "untrained")
     model, untrained = energies["trained"], energies["untrained"]
     rescaled = forward_backward.rescaled(model, like=untrained)
     A = run.upstream("SETUP-2").tensors("problems")["test.A"][: params.problems].to(run.device)

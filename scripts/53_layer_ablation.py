@@ -37,14 +37,14 @@ from ired.lab.command import command
     },
 )
 def main(run):
+    from ired.experiments.controls import panel
     from ired.instruments.layers import figures_ablation as figures, study_ablation as study
     from ired.model import problems, weight_edits
-    from ired.model.reference import panel
     from ired.model.sampling import AnnealedSampler
 
     run.gate("SETUP-5")
     size, sets = run.params, run.upstream("SETUP-2").tensors("problems")
-    energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
+    energies = panel(run, "untrained")
     A, validation = sets["test.A"][: size.problems].to(run.device), sets["validation.A"]
     background = validation[: size.background].to(run.device)
     generators = {name: problems.generator(run.seed, f"layers, {name}") for name in ("untrained", "trained")}

@@ -41,15 +41,14 @@ from ired.lab.command import command
 def main(run):
     import torch
 
+    from ired.experiments.controls import panel
     from ired.experiments.earlier_results import dictionary_of_run
     from ired.instruments.circuits import dictionary_graphs, figures, study
     from ired.instruments.core import states
     from ired.model import problems
-    from ired.model.reference import panel
 
     size, problem = run.params, run.profile.problem
-    energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
-    energies = {name: energies[name] for name in ("trained", "untrained")}
+    energies = panel(run, "untrained")
     model, generator = energies["trained"], problems.generator(run.seed, "composition")
     A = problems.draw(size.problems + size.training, problem.n, problem.c, generator, torch.float64).to(run.device)
     run.dataset(f"P5-04 n={problem.n}", problems.problem_digest(A), "fresh", "ired.model.problems.draw")

@@ -11,13 +11,13 @@ import torch
 from pandas import DataFrame
 from torch import Tensor
 
+from ired.experiments.controls import panel
 from ired.instruments.dictionaries.sparse_autoencoder import Dictionary
 from ired.instruments.interventions import manifold
 from ired.instruments.transfer import evidence, study
 from ired.instruments.transfer.study import Judge
 from ired.model import problems, shifted_problems
 from ired.model.protocol import Energy
-from ired.model.reference import panel
 from ired.model.sampling import AnnealedSampler
 from ired.model.shifted_problems import Family
 
@@ -37,7 +37,7 @@ class Setting:
 
     @classmethod
     def of(cls, run: Run) -> Setting:
-        energies = panel(run.upstream("SETUP-3").path("model.safetensors"), run.seed, run.device)
+        energies = panel(run, "untrained")
         model, sampler = energies["trained"], AnnealedSampler(**run.profile.sampling)
         scale = model.schedule.sqrt_alpha_bar[0].item() if sampler.scaled_output else 1.0
         return cls(run=run, model=model, untrained=energies["untrained"], sampler=sampler, scale=scale)

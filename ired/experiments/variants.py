@@ -59,7 +59,7 @@ def measure_models(run: Run, count: int) -> MeasuredModels:
     from ired.model import problems, weight_edits
     from ired.model.checkpoint import load_energy
     from ired.model.energies.architectures import MLP, parse
-    from ired.model.reference import controls
+    from ired.model.reference import reference_panel
     from ired.model.sampling import AnnealedSampler
 
     n, c = run.profile.problem.n, run.profile.problem.c
@@ -86,7 +86,7 @@ def measure_models(run: Run, count: int) -> MeasuredModels:
     ground = representation.ground(energy, B, problems.properties(B), asked, stream("ground"))
     run.dataset(f"{run.exp_id} n={n}", problems.problem_digest(torch.cat([A, B])), "fresh", "ired.model.problems.draw")
 
-    plain = controls(energy, run.seed)
+    plain = reference_panel(energy, run.seed)
     shuffled = weight_edits.shuffled_weights(energy, stream("shuffled"))
     # The copy is loaded and looked at anew: what is held against itself cannot differ.
     others = {

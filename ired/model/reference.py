@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ired.model import problems
-from ired.model.checkpoint import load_energy
 from ired.model.coordinates import Coordinates
 from ired.model.energies.architectures import LearnedEnergy, build
 from ired.model.protocol import Energy
@@ -144,7 +142,14 @@ class PredictorEnergy(_Squares):
             raise ValueError(f"the covariance of {coordinates.size} errors needs as many problems, not {len(A)}")
         A = A.double()
         missed = coordinates.to_basis(coordinates.encode(torch.linalg.inv(A)) - coordinates.encode(predict(A)))
-        variances, axes = torch.linalg.eigh(missed.mT @ missed / len(A))
+        return cls.with_errors(coordinates, schedule, predict, missed.mT @ missed / len(A))
+
+    @classmethod
+    def with_errors(
+        cls, coordinates: Coordinates, schedule: Schedule, predict: Callable[[Tensor], Tensor], C: Tensor
+    ) -> PredictorEnergy:
+        """With the mean square C (size, size) of its errors, in basis coordinates."""
+        variances, axes = torch.linalg.eigh(C)
         return cls(coordinates, schedule, predict, axes, variances.clamp_min(0))
 
     def prepare(self, A: Tensor | _Answers) -> _Answers:
@@ -221,8 +226,8 @@ class Quadratic(_Reference):
         return positive.expand(len(y), -1, -1).clone(), negative.expand(len(y), -1, -1).clone()
 
 
-def controls(energy: LearnedEnergy, seed: int) -> dict[str, Energy]:
-    """What a finding about a trained energy is held against, in its coordinates and dtype.
+def reference_panel(energy: LearnedEnergy, seed: int) -> dict[str, Energy]:
+    """Energies that a trained one is held against, in its coordinates and dtype, and that need no data.
 
     "untrained": the same network with fresh weights, none of them those that the training of this
     seed started from; "ideal" and "algebraic": the reference energies.
@@ -234,9 +239,3 @@ def controls(energy: LearnedEnergy, seed: int) -> dict[str, Energy]:
         "ideal": IdealEnergy(energy.coordinates, energy.schedule),
         "algebraic": AlgebraicEnergy(energy.coordinates, energy.schedule),
     }
-
-
-def panel(checkpoint: Path, seed: int, device: str = "cpu") -> dict[str, Energy]:
-    """The "trained" energy of a checkpoint, in float64, and its controls."""
-    trained = load_energy(checkpoint, device, torch.float64)
-    return {"trained": trained} | controls(trained, seed)

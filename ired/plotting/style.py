@@ -35,18 +35,20 @@ COLOURS = {
     "mean": _PALETTE[5],
     "least_squares": _PALETTE[3],
     "least_squares_squared": _PALETTE[4],
-    "regression": _PALETTE[2],
+    "regression": "#6a3d9a",
+    "affine": _PALETTE[3],
     "path": _PALETTE[9],
 }
 LABELS = {
     "least_squares": "least squares",
     "least_squares_squared": "least squares on [A, A²]",
     "regression": "regression network",
+    "affine": "affine denoiser",
 }
 # What directions were found by, and hidden layers, where they are told apart.
 DIRECTIONS = {"attribution": _PALETTE[1], "concept": _PALETTE[0], "gradient": _PALETTE[2], "feature": _PALETTE[4]}
 LAYERS = {"fc1": _PALETTE[0], "fc2": _PALETTE[1], "fc3": _PALETTE[2]}
-MARKERS = {"trained": "o", "untrained": "s", "ideal": "^", "algebraic": "D"}
+MARKERS = {"trained": "o", "untrained": "s", "ideal": "^", "algebraic": "D", "affine": "v", "regression": "P"}
 DIVERGING = "RdBu_r"
 SEQUENTIAL = "cividis"
 

@@ -7,7 +7,7 @@ third, so they stand in every table of accuracy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
@@ -48,6 +48,10 @@ class Predictor:
         """Squared error of each matrix, averaged over its n·n entries: (B,)."""
         return (self(A) - Y).pow(2).mean((-2, -1))
 
+    def tensors(self) -> dict[str, Tensor]:
+        """What it was fitted to."""
+        return {"weights": self.weights, "intercept": self.intercept}
+
 
 class RegressionNetwork:
     """A network of three hidden layers from the upper triangle of A to that of Y, standardised.
@@ -79,11 +83,31 @@ class RegressionNetwork:
             raise ValueError(f"a network of {steps} steps cannot be trained on {done} batches")
         self._network.requires_grad_(False)
 
+    @classmethod
+    def restored(cls, tensors: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> RegressionNetwork:
+        """From what `tensors` gave; it computes in `dtype`."""
+        network = cls.__new__(cls)
+        network._x, network._y = ((tensors[f"{v}.mean"].double(), tensors[f"{v}.std"].double()) for v in "xy")
+        weights = {name: values for name, values in tensors.items() if name[0] not in "xy"}
+        network._network = _network(len(tensors["x.mean"]), len(weights["0.bias"]), seed=0)
+        network._network.load_state_dict(weights)
+        network._network.to(device=tensors["x.mean"].device, dtype=dtype).requires_grad_(False)
+        return network
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that was learned: weights by layer, means and deviations of inputs x and outputs y."""
+        scales = {
+            f"{v}.{what}": value
+            for v in "xy"
+            for what, value in zip(("mean", "std"), getattr(self, f"_{v}"), strict=True)
+        }
+        return scales | self._network.state_dict()
+
     def __call__(self, A: Tensor) -> Tensor:
-        """Predictions (B, n, n), symmetric, in A's type; computed in float32."""
+        """Predictions (B, n, n), symmetric, in A's type; computed in the network's."""
         at = self._x[0].device
         x = (power_features(A.to(at), 1) - self._x[0]) / self._x[1]
-        y = self._network(x.float()).double() * self._y[1] + self._y[0]
+        y = self._network(x.to(self._network[0].weight.dtype)).double() * self._y[1] + self._y[0]
         return matrices(y, A.shape[-1]).to(A)
 
     def mse(self, A: Tensor, Y: Tensor) -> Tensor:
@@ -147,6 +171,12 @@ def affine_predictors(batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Pre
         intercept = mean[target] - mean[used] @ weights
         predictors[name] = Predictor(name=name, n=n, degree=degree, weights=weights, intercept=intercept)
     return predictors
+
+
+def error_moment(predict: Callable[[Tensor], Tensor], A: Tensor, Y: Tensor) -> Tensor:
+    """The mean of products of errors: (n(n+1)/2, n(n+1)/2) over the upper triangles of Y − m(A), float64."""
+    missed = power_features(Y - predict(A), 1)
+    return missed.mT @ missed / len(missed)
 
 
 def _network(width: int, hidden: int, seed: int) -> nn.Sequential:

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from ired.model import checkpoint, problems
+from ired.model import problems
 from ired.model.coordinates import Coordinates
 from ired.model.energies.mlp import EnergyConfig, MLPEnergy
-from ired.model.reference import AlgebraicEnergy, DoubleWell, IdealEnergy, Quadratic, controls, panel
+from ired.model.reference import AlgebraicEnergy, DoubleWell, IdealEnergy, Quadratic, reference_panel
 from ired.model.schedule import Schedule
 
 N, B = 4, 6
@@ -150,7 +150,7 @@ def test_initial_weights_come_from_the_seed_alone():
 
 def test_controls_share_the_setting_and_no_weights():
     energy = energies()[5]
-    found = controls(energy, 0)
+    found = reference_panel(energy, 0)
     assert list(found) == ["untrained", "ideal", "algebraic"]
     A, y, k = points(energy)
     for control in found.values():
@@ -158,12 +158,3 @@ def test_controls_share_the_setting_and_no_weights():
         assert control.gradient(A, y, k).dtype == torch.float64
     start = MLPEnergy(energy.config, problems.generator(0, "weights"))
     assert not torch.equal(found["untrained"].fc2.weight, start.fc2.weight.double())
-
-
-def test_a_panel_is_the_checkpoint_and_its_controls(tmp_path):
-    energy = energies()[5].float()
-    checkpoint.save_energy(tmp_path / "m.safetensors", energy)
-    found = panel(tmp_path / "m.safetensors", 0)
-    assert list(found) == ["trained", "untrained", "ideal", "algebraic"]
-    A, y, k = points(energy)
-    assert torch.allclose(found["trained"].energy(A, y, k), energy.double().energy(A, y, k))
