@@ -124,11 +124,13 @@ def check_affine_score(references: References, generator: torch.Generator) -> li
         compare(name, "the same held out", held_out, partly.held_out().estimate, by_chance),
     ]
 
-    few = A[: inputs // 2]
-    lost = measured(Rippled(ideal, twin(), A, ripple=1e3 * ripple), few)
+    # A set of few problems explains some noise by chance: as many sets as make 120 problems, at least one.
+    noise, few = Rippled(ideal, twin(), A, ripple=1e3 * ripple), inputs // 2
+    lost = [measured(noise, part) for part in A.split(few)[: max(1, 120 // few)]]
+    explained = float(np.mean([score.held_out().estimate for score in lost]))
     checks += [
-        compare(name, "whether noise is explained by more inputs than rows", 0, lost.held_out().estimate > 0.1, 0),
-        compare(name, "whether more inputs than rows are said", 1, lost.ridge["A, y"] > 0, 0),
+        compare(name, "whether noise is explained by more inputs than rows", 0, explained > 0.1, 0),
+        compare(name, "whether more inputs than rows are said", 1, min(score.ridge["A, y"] for score in lost) > 0, 0),
     ]
 
     # The ideal energy's score at noised answers is the noise: R² is what linear estimation finds of it.
