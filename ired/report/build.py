@@ -26,6 +26,7 @@ from ired.lab.tracking.results import Shelf
 from ired.lab.tracking.store import Store, write_whole
 from ired.report import confidence, published, synthesis
 from ired.report.claims import stated
+from ired.report.controls_table import rows_beside_controls
 
 if TYPE_CHECKING:
     from ired.lab.tracking.result import Result
@@ -272,6 +273,7 @@ def report(
         + (f"; the same criteria at seeds {', '.join(map(str, seeds))}" if gathered.others else "")
         + "; P6-01 and Phase 7 train several seeds each",
         made_at=datetime.fromtimestamp(newest, UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        beside=rows_beside_controls(gathered.results),
     )
 
 

@@ -115,6 +115,20 @@ class Milestone:
 
 
 @dataclass(frozen=True)
+class BesideRow:
+    """One measure of one experiment.
+
+    cells: value and 95 % interval by energy, "" where it was not measured; beyond: the controls that the
+    trained energy lies beyond, in the direction that its claim says, by the paired interval; "none" or "" (not asked).
+    """
+
+    experiment: str
+    measure: str
+    cells: Mapping[str, str]
+    beyond: str
+
+
+@dataclass(frozen=True)
 class Report:
     """All that the page shows. answer, recommendations, next: safe HTML. phases: number → name, a sentence.
     experiments: all of the queue, in order, missing ones too. pictures: "claims", "published",
@@ -139,6 +153,7 @@ class Report:
     environment: Mapping[str, str]
     seeds: str
     made_at: str
+    beside: tuple[BesideRow, ...] = ()
 
 
 def page(report: Report) -> str:
