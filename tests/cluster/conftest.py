@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from cluster.slurm import Slurm, Unavailable, install
+from cluster.staged_project import quick_stores, rich  # noqa: F401, fixtures
 from projects import fresh, inside, mother, project  # noqa: F401, fixtures
 
 HERE = Path(__file__).parent
 REAL = ("test_postgres", "test_slurm", "test_submit", "test_whole_experiment", "test_wrappers")
-SERVED = ("test_server", "test_staging")
+SERVED = ("test_delivery", "test_server", "test_staging")
 
 
 def pytest_collection_modifyitems(items):

@@ -1,165 +1,24 @@
 """A tracking server that is not there: runs wait in staging, and are delivered once each."""
 
-import json
-import os
-import shutil
 import signal
 import socket
-import sqlite3
-import subprocess
-import sys
-import time
-from contextlib import closing, contextmanager
-from pathlib import Path
+from contextlib import closing
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
-from mlflow import MlflowClient
 
+from cluster.staged_project import delivered, lost, runs_of, serving, tracking_of, until_nobody_serves
 from cluster.test_server import free_port
-from ired.cluster.sync import sync
 from ired.lab.content_keys import Keys
 from ired.lab.errors import UserError
 from ired.lab.queue import RunCoordinates, load
 from ired.lab.tracking.mlflow_client import Tracking
 from ired.lab.tracking.results import Shelf
-from ired.lab.tracking.store import Server, Store, Unreachable
-from ired.lab.usage import METERS
-from small_project import Project, one_line
+from ired.lab.tracking.store import Store, Unreachable
+from small_project import one_line
 
-RICH = '''
-"""Logs everything that can be logged, and waits on the way if it is told to."""
-from ired.lab.command import command
-
-
-@command("P1-01", criteria={"good": "always"})
-def main(run):
-    import time
-    from pathlib import Path
-
-    answer = run.upstream("SETUP-2").json("answer")
-    run.dataset("problems", "d1", "test", "drawn")
-    run.series({"loss": [(step, 1 / (step + 1)) for step in range(1200)]})
-    run.child("with a curve", {"width": 1}, {"error": 0.5}, series={"curve": [(0, 1.0), (5, 0.5)]})
-    run.json("half", [1, 2])
-    for name in ("first", "second"):
-        if Path(f"wait-{name}").exists():
-            print(f"at the {name} place", flush=True)
-            while Path(f"wait-{name}").exists():
-                time.sleep(0.05)
-        run.child(f"at the {name} place", {"width": 2}, {"error": 0.25})
-    run.metrics({"loss": 0.0}, step=1200)
-    run.text("more", "words")
-    assert run.logged().json("half") == [1, 2] and run.logged().names() == ["half.json", "more.txt"]
-    run.criterion("good", True, margin=answer["value"])
-    run.headline("seen", answer["value"])
-
-
-if __name__ == "__main__":
-    main()
-'''
-
-
-@pytest.fixture(autouse=True)
-def quick_stores(monkeypatch, tmp_path_factory):
-    """Making an empty store takes seconds. One is made, and every other is that one moved elsewhere."""
-    empty, create = tmp_path_factory.getbasetemp() / "empty.db", Tracking._create
-
-    def copied(tracking: Tracking) -> None:
-        if empty.exists():
-            tracking.store.database.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(empty, tracking.store.database)
-        else:
-            create(tracking)
-            shutil.copy(tracking.store.database, empty)
-
-    monkeypatch.setattr(Tracking, "_create", copied)
-
-
-@pytest.fixture
-def rich(project: Project) -> Project:
-    (project.root / "scripts" / "11_look.py").write_text(RICH.lstrip())
-    return project
-
-
-def lost(project: Project, store: str = "local", host: str | None = None, pid: int | None = None) -> Path:
-    """Make the project believe in a server that does not answer (ours to be alive: pid 1 is)."""
-    folder = project.root / "mlruns"
-    server = Server(
-        f"http://127.0.0.1:{free_port()}", host or socket.gethostname(), pid or 1, store, folder.stat().st_ino
-    )
-    server.write(folder)
-    return folder / "server"
-
-
-def tracking_of(project: Project) -> Tracking:
-    return Tracking(Store(project.root), load(project.root).phases)
-
-
-def delivered(project: Project) -> list[str]:
-    return sync(Store(project.root), Keys(project.root, load(project.root)))
-
-
-def runs_of(project: Project, exp_id: str = "P1-01") -> list[dict]:
-    """All that the store has of the newest run of an experiment and the runs nested under it, as far as
-    it does not differ from one time to the next."""
-    tracking = tracking_of(project)
-    top = tracking.search(f"tags.exp_id = '{exp_id}' and attributes.status = 'FINISHED'")[0]
-    nested = tracking.search(f"tags.mlflow.parentRunId = '{top.info.run_id}'")
-    found = []
-    for run in [top, *sorted(nested, key=lambda run: run.info.run_name)]:
-        run = tracking.run(run.info.run_id)
-        history = {
-            name: sorted((m.step, m.value) for m in tracking.client.get_metric_history(run.info.run_id, name))
-            for name in run.data.metrics
-            if name not in METERS
-        }
-        tags = {
-            k: v for k, v in run.data.tags.items() if k not in ("pid", "staged_from", "mlflow.parentRunId", "git_dirty")
-        }
-        data = [(i.dataset.name, i.dataset.digest, i.tags[0].value) for i in run.inputs.dataset_inputs]
-        files = {name: tracking.artifact(run, name).read_bytes() for name in tracking.names(run, "")}
-        found.append(
-            {
-                "name": run.info.run_name,
-                "status": run.info.status,
-                "metrics": history,
-                "params": run.data.params,
-                "tags": tags,
-                "data": data,
-                "files": files,
-            }
-        )
-    return found
-
-
-@contextmanager
-def serving(project: Project, port: int | None = None, host: str = "", **env: str):
-    """`make server`, once it has said where it is."""
-    port = port or free_port()
-    with open(project.root / "server.log", "w") as log:
-        words = [sys.executable, "-m", "ired.cluster.server", "--port", str(port), "--host", host]
-        process = subprocess.Popen(words, cwd=project.root, env=project.env | env, stdout=log, stderr=log)
-    try:
-        until(
-            lambda: "tracking server is at" in (project.root / "server.log").read_text(),
-            process,
-            project.root / "server.log",
-        )
-        yield process
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def until(true, process, log):
-    for _ in range(1200):
-        if true():
-            return
-        assert process.poll() is None, log.read_text()
-        time.sleep(0.05)
-    raise TimeoutError(log.read_text())
+pytestmark = pytest.mark.usefixtures("quick_stores")
 
 
 # Where the store is
@@ -294,113 +153,6 @@ def test_staging_of_a_database_waits_for_its_server(project, inside):
     assert project.runs("SETUP-1") == ["FINISHED"] and list((project.root / "mlruns" / "staging").iterdir())
 
 
-# Delivering once
-
-
-def stages(project: Project, inside) -> Path:
-    """P1-01 and what it needs, in staging; the file that leads there."""
-    project.edit("ired/constants.py", "4", "5")
-    file = lost(project)
-    for script in ("00_prepare", "01_train", "11_look"):
-        assert inside(script, "--force").returncode == 0
-    return file
-
-
-class Killed(BaseException):
-    """As by a signal that nobody can catch."""
-
-
-CALLS = ("create_run", "log_batch", "log_inputs", "log_artifacts", "set_terminated", "get_run")
-
-
-def test_sync_that_is_killed_anywhere_goes_on_where_it_was(rich, inside, monkeypatch):
-    """Killed before the first of its steps, then before the second of the next call, and so on; what is
-    delivered shortens the next call, so that in the end one comes through."""
-    stages(rich, inside).unlink()
-    steps = 0
-
-    def counted(call):
-        def counting(*args, **named):
-            nonlocal steps
-            steps += 1
-            if steps > kills:
-                raise Killed
-            return call(*args, **named)
-
-        return counting
-
-    places = [(MlflowClient, name) for name in CALLS]
-    for place, name in [*places, (Store, "write_stamp"), (os, "replace"), (shutil, "rmtree")]:
-        monkeypatch.setattr(place, name, counted(getattr(place, name)))
-    for kills in range(100):  # noqa: B007, told after the loop
-        steps = 0
-        try:
-            delivered(rich)
-            break
-        except Killed:
-            pass
-    assert 25 < kills < 99
-    assert rich.runs("P1-01") == ["FINISHED"] * 2 and rich.runs("SETUP-2") == ["FINISHED"] * 2
-    assert rich.sql("SELECT count(*) FROM tags WHERE key = 'staged_from'") == [(6,)]
-    staged = runs_of(rich)
-    monkeypatch.undo()
-    assert len(staged) == 4 and len(staged[0]["metrics"]["loss"]) == 1201
-
-
-def test_two_at_once(rich, inside):
-    stages(rich, inside).unlink()
-    words = [sys.executable, "-m", "ired.cluster.sync"]
-    both = [
-        subprocess.Popen(
-            words, cwd=rich.root, env=rich.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        for _ in range(2)
-    ]
-    said = "".join(process.communicate(timeout=60)[0] for process in both)
-    assert [process.returncode for process in both] == [0, 0], said
-    assert said.count(": delivered as run") == 3 and said.count("Nothing waits") == 1
-    assert rich.runs("P1-01") == ["FINISHED"] * 2
-
-
-def test_a_run_that_was_killed_in_staging_is_delivered_as_killed(project):
-    """Killed without a word, so that nothing says that it has ended; what never left its server goes."""
-    file = lost(project)
-    assert project.run_forked("00_prepare", "--force").returncode == 0
-    asleep = project.start("01_train", "--behave", "sleep")
-    while "asleep" not in asleep.stdout.readline():
-        assert asleep.poll() is None, asleep.stderr.read()
-    file.unlink()
-    lines = delivered(project)
-    assert "SETUP-1: delivered" in lines[-1] and f"process {asleep.pid} on" in lines[0]
-    asleep.kill()
-    asleep.communicate()
-    assert "(killed)" in "".join(delivered(project)) and project.runs("SETUP-2")[-1] == "KILLED"
-
-
-@pytest.mark.parametrize("running, told", [(False, "(finished)"), (True, "(killed)")])
-def test_a_run_whose_job_was_killed_on_another_machine_is_delivered(running, told, project, inside):
-    """When it had ended and could not say so any more; or when nothing has come of it for a day."""
-    file = lost(project)
-    assert inside("00_prepare", "--force").returncode == 0
-    file.unlink()
-    (folder,) = (project.root / "mlruns" / "staging").iterdir()
-    (folder / "ended").unlink()
-    whose = json.loads((folder / "whose.json").read_text())
-    (folder / "whose.json").write_text(json.dumps(whose | {"host": "node17", "pid": 4}))
-    if running:
-        with closing(sqlite3.connect(folder / "mlflow.db")) as db, db:
-            db.execute("UPDATE runs SET status = 'RUNNING', end_time = NULL")
-        (line,) = delivered(project)
-        assert "process 4 on node17 has not ended" in line
-        assert f"touch '{folder.relative_to(project.root)}" in line
-        a_day_ago = time.time() - 25 * 3600
-        os.utime(folder / "mlflow.db", (a_day_ago, a_day_ago))
-    lines = delivered(project)
-    assert len(lines) == 1 + running and told in lines[-1]
-    assert not running or "has logged nothing for a day" in lines[0]
-    assert not folder.exists() and delivered(project) == ["Nothing waits in staging."]
-
-
 @pytest.mark.parametrize("text", ["abc", "nan", "-1"])
 def test_a_patience_that_is_no_number_is_one_line(text, project, inside, monkeypatch):
     lost(project)
@@ -482,13 +234,3 @@ def test_a_server_that_stops_and_starts_in_the_middle_of_a_run(rich, inside):
     assert inside("11_look", "--force").returncode == 0
     assert runs_of(rich) == broken and len(broken) == 4
     assert len(broken[0]["metrics"]["loss"]) == 1201
-
-
-def until_nobody_serves(project: Project, address: str) -> None:
-    for _ in range(200):
-        try:
-            Store(project.root, address).reach()
-            time.sleep(0.1)
-        except Unreachable:
-            return
-    raise AssertionError("it outlives `make server`")
