@@ -203,35 +203,47 @@ def log_sampling_path(
     Always of the whole path, from `starts` starts of `followed` test problems. Where to stop is chosen on as many
     validation problems. references: the run of SETUP-2, with the predictors' errors on the same problems.
     """
+    from ired.experiments.controls import predictor_energies
     from ired.instruments.accuracy import figures_sampling_path as figures
-    from ired.instruments.accuracy.sampling_path import best_stop, sampling_path
+    from ired.instruments.accuracy.sampling_path import SamplingPath, best_stop, sampling_path
     from ired.instruments.core import states
+    from ired.instruments.statistics.tables import stacked
     from ired.model import problems
+    from ired.model.reference import reference_panel
     from ired.model.sampling import AnnealedSampler
 
-    sampler, paths, errors = AnnealedSampler(**run.profile.sampling), {}, references.tensors("errors")
-    for family in ("validation", "test"):
+    sampler, errors = AnnealedSampler(**run.profile.sampling), references.tensors("errors")
+
+    def follow(family: str, energy: Energy) -> SamplingPath:
+        """The same starts for every energy."""
         A = answers.sets[f"{family}.A"][: run.params.followed].to(run.device)
         stream = problems.generator(run.seed, f"sampling path, {family}", run.device)
         start = states.noise(model, len(A), run.params.starts, generator=stream, like=A.float())
-        paths[family] = sampling_path(model, sampler, A, start)
-    path = paths["test"]
-    stop = best_stop(paths["validation"].leaving, path.leaving)
+        return sampling_path(energy, sampler, A, start)
+
+    validation, path = (follow(family, model) for family in ("validation", "test"))
+    controls = predictor_energies(run, model) | {"untrained": reference_panel(model, run.seed)["untrained"]}
+    tables = {"trained": path.error_table()}
+    tables |= {name: follow("test", energy).error_table() for name, energy in controls.items()}
+    stop = best_stop(validation.leaving, path.leaving)
     rivals = {
         name: errors[f"test.{name}"][: len(path.zero)].numpy()
         for name in ("mean", "least_squares", "least_squares_squared", "regression")
     }
-    table, beside = path.error_table(), path.against(rivals, stop.landscape)
+    table = stacked(tables, "energy")
     run.table("sampling_path", table)
-    run.table("stopped_beside_predictors", beside)
+    run.table("stopped_beside_predictors", path.against(rivals, stop.landscape))
     run.metrics(stop.metrics("stop"))
     run.figure(
         "sampling_path",
-        figures.plot_sampling_path(table, {name: value.mean() for name, value in rivals.items()}, stop.landscape),
+        figures.plot_sampling_path(
+            table, {name: rivals[name].mean() for name in ("mean", "least_squares_squared")}, stop.landscape
+        ),
         f"Squared error of the clean estimate y/√ᾱₖ after every stage, on {len(path.zero)} test problems from "
         f"{run.params.starts} starts each, with 95 % intervals over problems; memory: the share of the error that is "
-        f"variance over starts. Where to stop was chosen on {len(paths['validation'].zero)} validation problems. "
-        "Dashed: reference predictors on the same problems.",
+        f"variance over starts. Where to stop was chosen on {len(validation.zero)} validation problems. "
+        "Beside the model: least squares and a regression network as energies, and an untrained network, from the same "
+        "starts. Dotted: predictors on the same problems.",
     )
     k, stage, rise = path.greatest_loss()
     numbers = rise.row("rise") | {"landscape": k, "in_descents": float(stage == "descend")}

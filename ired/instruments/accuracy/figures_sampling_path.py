@@ -81,7 +81,7 @@ def _line(axis: Axes, rows: DataFrame, value: str, name: str, last: int) -> None
     x, colour, marker = _places(rows, last), COLOURS.get(name, "0.4"), MARKERS.get(name, "o")
     low, high = (rows[end if value == "mse" else f"{value}_{end}"] for end in ("low", "high"))
     axis.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0, zorder=2)
-    axis.plot(x, rows[value], color=colour, linewidth=1.4, zorder=3, label=name)
+    axis.plot(x, rows[value], color=colour, linewidth=1.4, zorder=3, label=LABELS.get(name, name))
     for stage, face in (("denoise", "white"), ("descend", colour)):
         at = (rows["stage"] == stage).to_numpy()
         axis.plot(x[at], rows[value].to_numpy()[at], marker, color=colour, mfc=face, markersize=5, zorder=4)
