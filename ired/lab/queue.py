@@ -181,7 +181,10 @@ def load(root: Path = ROOT) -> Queue:
         experiments = tuple(_experiment(entry) for entry in data["experiments"])
         milestones = tuple((tuple(m["phases"]), m["meaning"]) for m in data["milestones"])
         mining = tuple(data["variants"])
-        others = tuple(f"{energy}-{how}".removesuffix("-none") for energy in data.get("energies", ()) for how in mining)
+        others, networks = (
+            tuple(f"{energy}-{how}".removesuffix("-none") for energy in data.get(kind, ()) for how in mining)
+            for kind in ("energies", "networks")
+        )
         measured = {
             profile: {
                 exp_id: Measured(float(entry["minutes"]), float(entry["memory_gib"])) for exp_id, entry in those.items()
@@ -191,7 +194,7 @@ def load(root: Path = ROOT) -> Queue:
         queue = Queue(
             experiments=experiments,
             phases=tuple(data["phases"]),
-            variants=mining + others,
+            variants=mining + networks + others,
             layerless=frozenset(others),
             milestones=milestones,
             measured=measured,

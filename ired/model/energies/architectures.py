@@ -2,7 +2,7 @@
 
 A variant names how an energy is made and what it learns from: "random" is the published network with
 random negatives, "product-random" the energy of matrix products with them, "product" the same without
-negatives.
+negatives, "equilibrium" the network that is told no landscape.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ired.model.energies.equilibrium import EquilibriumConfig, EquilibriumEnergy
 from ired.model.energies.mlp import EnergyConfig, MLPEnergy
 from ired.model.energies.polynomial import PolynomialConfig, PolynomialEnergy
 from ired.model.energies.product import ProductConfig, ProductEnergy
@@ -21,6 +22,7 @@ Config = EnergyConfig | PolynomialConfig | ProductConfig
 LearnedEnergy = MLPEnergy | PolynomialEnergy | ProductEnergy
 ARCHITECTURES: dict[str, tuple[type[Config], Callable[..., LearnedEnergy]]] = {
     MLP: (EnergyConfig, MLPEnergy),
+    "equilibrium": (EquilibriumConfig, EquilibriumEnergy),
     "polynomial": (PolynomialConfig, PolynomialEnergy),
     "product": (ProductConfig, ProductEnergy),
 }
@@ -46,7 +48,7 @@ def trained(variant: str, training: Mapping[str, Any]) -> dict[str, Any]:
     ("mining")."""
     kind, mining = parse(variant)
     options = dict(training) | {"mining": mining}
-    if kind == MLP:
+    if kind not in _BUDGETS:
         return options
     return options | {name: min(most, training[name]) for name, most in _BUDGETS[kind].items()} | _MANNER
 

@@ -59,5 +59,5 @@ class GraphTrainer(Trainer):
 
 def trainer(energy: Config, config: TrainingConfig, seed: int, device: str = "cpu") -> Trainer:
     """The fastest trainer of an energy."""
-    kind = Trainer if isinstance(energy, EnergyConfig) else GraphTrainer
+    kind = Trainer if type(energy) is EnergyConfig else GraphTrainer
     return kind(energy, config, seed, device)

@@ -1,10 +1,13 @@
 """The closed-form gradient and Hessian of every energy agree with autograd in float64."""
 
+from dataclasses import asdict
+
 import pytest
 import torch
 
 from ired.model import problems
 from ired.model.coordinates import Coordinates
+from ired.model.energies.equilibrium import EquilibriumConfig, EquilibriumEnergy
 from ired.model.energies.mlp import EnergyConfig, MLPEnergy
 from ired.model.reference import AlgebraicEnergy, DoubleWell, IdealEnergy, Quadratic, reference_panel
 from ired.model.schedule import Schedule
@@ -25,7 +28,10 @@ def energies():
             DoubleWell(coordinates, schedule),
             Quadratic(coordinates, schedule, planted + planted.mT, planted[0]),
         ]
-    return made
+    networks = [energy for energy in made if isinstance(energy, MLPEnergy)]
+    return made + [
+        EquilibriumEnergy(EquilibriumConfig(**asdict(network.config)), stream()).double() for network in networks
+    ]
 
 
 def stream():
