@@ -109,7 +109,8 @@ def test_energies_other_than_the_published_are_variants_too():
     assert QUEUE.variants[:4] == ("none", "random", "adversarial", "property")
     assert {"polynomial", "product", "product-random"} < set(QUEUE.variants)
     assert QUEUE.refusal(QUEUE["P1-03"], RunCoordinates(variant="product")) == ""
-    assert QUEUE.refusal(QUEUE["P2-01"], RunCoordinates(variant="adversarial")) == ""
+    for network in ("adversarial", "equilibrium"):
+        assert QUEUE.refusal(QUEUE["P2-01"], RunCoordinates(variant=network)) == ""
     why = QUEUE.refusal(QUEUE["P2-01"], RunCoordinates(variant="product-random"))
     assert "P2-01 looks into the layers" in why and "'product-random' has none" in why
 
