@@ -7,7 +7,9 @@ answers is an affine map of A. A trained model that is no better than the mean h
 that is no better than least squares, or affine, is no more than a linear map. What is measured, here and everywhere
 after, is a moving average of the weights: if it errs otherwise than the weights at the end of training, findings may
 be the average's and not the method's. Then the clean estimate is followed stage by stage: where is the answer lost,
-what is remembered of the start, and would stopping earlier, as chosen on other problems, be better?
+what is remembered of the start, and would stopping earlier, as chosen on other problems, be better? And is the energy
+anything but one bowl around linear regression: how affine is its score, how alike are its Hessians, and does it denoise
+better than an affine map can?
 """
 
 from ired.lab.arguments import Param
@@ -26,6 +28,8 @@ from ired.lab.command import command
     stop_at=Param(0, choices=tuple(range(10)), help="the last landscape that samples pass; the model stays as it is"),
     followed=Param(1000, tiny=60, gpu=10_000, help="problems whose sampling paths are followed"),
     starts=Param(4, tiny=2, help="starts of each, by which the memory of the start is told"),
+    linear=Param(2000, tiny=300, paper=5000, gpu=20_000, help="problems on which it is told how linear the energy is"),
+    bent=Param(40, tiny=8, paper=24, gpu=100, help="of these, problems whose Hessians are compared"),
     criteria={
         "beats_mean": "on the test set the sampled MSE is below the mean predictor's: the 95 % "
         "interval of the paired difference over problems lies below 0",
@@ -40,6 +44,10 @@ from ired.lab.command import command
         "path_keeps_the_answer": "no stage of the sampling path makes answers worse on the test set: the largest rise "
         "of the error in a denoising step or in the descents of a landscape is not above 0, by its 95 % interval "
         "corrected for their number (Bonferroni)",
+        "more_than_affine_score": "the energy is no bowl around linear regression: at noised answers of k = 0 an "
+        "affine map of A and y explains less than 95 % of the score's variance on other problems: 95 % interval",
+        "beats_affine_denoiser": "in some landscape the denoising loss is below that of the best denoiser that is "
+        "affine in A and y: paired intervals over problems, corrected for the number of landscapes (Bonferroni)",
     },
 )
 def main(run):
@@ -47,7 +55,7 @@ def main(run):
 
     import pandas
 
-    from ired.experiments import baseline
+    from ired.experiments import baseline, linearity
     from ired.instruments.accuracy import figures
     from ired.instruments.accuracy.metrics import accuracy
     from ired.model import problems
@@ -85,6 +93,7 @@ def main(run):
     run.metrics({f"mse_at_the_end.{family}": interval["estimate"] for family, interval in at_the_end.items()})
     verdicts = baseline.baseline_verdicts(measured, answers, model, upstream, at_the_end.get("test", {}))
     verdicts |= baseline.log_sampling_path(run, model, answers, upstream)
+    verdicts |= linearity.log_linearity(run, model)
     for name, (met, numbers) in verdicts.items():
         run.criterion(name, met, **numbers)
     averaged = measured["test"].mse[answers.inner_steps]

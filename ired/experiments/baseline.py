@@ -125,7 +125,7 @@ def train_energy(
         "ired.model.training.trainer",
         "ired.model.training.graph_trainer",
         "ired.instruments.accuracy.learning_curve",
-        ignoring=("until", "retrain", "checkpoint", "stop_at", "followed", "starts"),
+        ignoring=("until", "retrain", "checkpoint", "stop_at", "followed", "starts", "linear", "bent"),
         goes_on=end < config.steps,
     )
     with run.progress(end, f"training, {run.variant}") as bar:

@@ -39,7 +39,7 @@ from ired.instruments.accuracy import predictors
 from ired.instruments.accuracy.linear_surrogate import FOLDS, alternating_folds
 from ired.instruments.core import states
 from ired.instruments.linearity.normal_equations import NormalEquations, RowMoments
-from ired.instruments.statistics.intervals import Interval, ratio_interval
+from ired.instruments.statistics.intervals import Interval, fieller
 from ired.instruments.statistics.regression import Affine
 from ired.model.protocol import Energy
 
@@ -61,14 +61,14 @@ class AffineScore:
     fitted: Mapping[str, NDArray]
     ridge: Mapping[str, NDArray]
 
-    def held_out(self, kind: str = "A, y", level: float = 0.95, seed: int = 0) -> Interval:
-        """R² of one of KINDS on problems that it was not fitted to, arrays (L,): BCa over problems, the fitted maps
-        taken as given."""
-        return self._share(self.unexplained[kind], self.total, level, seed)
+    def held_out(self, kind: str = "A, y", level: float = 0.95) -> Interval:
+        """R² of one of KINDS on problems that it was not fitted to, arrays (L,): Fieller's interval of a ratio of means
+        over problems, the fitted maps taken as given."""
+        return self._share(self.unexplained[kind], self.total, level)
 
-    def beyond_state(self, level: float = 0.95, seed: int = 0) -> Interval:
+    def beyond_state(self, level: float = 0.95) -> Interval:
         """The share that [A, y] explains of what y alone leaves, arrays (L,)."""
-        return self._share(self.unexplained["A, y"], self.unexplained["y"], level, seed)
+        return self._share(self.unexplained["A, y"], self.unexplained["y"], level)
 
     def best(self, kind: str = "A, y") -> NDArray:
         """R² of the best map of a kind, (L,), from what fitted ones leave on other rows and on those fitted.
@@ -97,10 +97,9 @@ class AffineScore:
             columns=["landscape", "inputs", *columns],
         )
 
-    def _share(self, left: NDArray, whole: NDArray, level: float, seed: int) -> Interval:
-        cells = [ratio_interval(a, b, level, seed).complement() for a, b in zip(left, whole, strict=True)]
-        ends = (np.array([getattr(cell, name) for cell in cells]) for name in ("estimate", "low", "high"))
-        return Interval(*ends, level, left.shape[1], "BCa")
+    def _share(self, left: NDArray, whole: NDArray, level: float) -> Interval:
+        beyond, low, high = fieller(left, whole, level)
+        return Interval(-beyond, -high, -low, level, left.shape[1], "Fieller")
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ from pandas import DataFrame
 from torch import Tensor
 
 from ired.instruments.core import states
-from ired.instruments.statistics.intervals import Interval, mean_intervals
+from ired.instruments.statistics.intervals import Interval, fieller, student_intervals
 from ired.model.protocol import Energy
 
 AT_ONCE = 512  # problems
@@ -32,19 +32,27 @@ class DenoisingLosses:
     landscapes: NDArray
     losses: Mapping[str, NDArray]
 
-    def loss(self, name: str, level: float = 0.95, seed: int = 0) -> Interval:
-        """Of an energy, arrays (L,), over problems."""
-        return mean_intervals(self.losses[name], level, seed)
+    def loss(self, name: str, level: float = 0.95) -> Interval:
+        """Of an energy, arrays (L,): Student's t over problems, of which there are hundreds."""
+        return student_intervals(self.losses[name], level)
 
-    def difference(self, name: str, control: str, level: float = 0.95, seed: int = 0) -> Interval:
+    def difference(self, name: str, control: str, level: float = 0.95) -> Interval:
         """How much more an energy loses than a control on the same states, arrays (L,), over problems."""
-        return mean_intervals(self.losses[name] - self.losses[control], level, seed)
+        return student_intervals(self.losses[name] - self.losses[control], level)
 
-    def table(self, control: str) -> DataFrame:
-        """Rows of energy, landscape, loss and difference (to `control`, whose own is 0), each with _low and _high."""
+    def ratios(self, name: str, control: str, level: float = 0.95) -> DataFrame:
+        """An energy's loss over a control's, a row (value, low, high) a landscape: Fieller's interval over problems."""
+        ends = fieller(self.losses[name], self.losses[control], level)
+        return DataFrame(dict(zip(("value", "low", "high"), (1 + end for end in ends), strict=True)))
+
+    def table(self, control: str, level: float = 0.95) -> DataFrame:
+        """Rows of energy, landscape, loss and difference (to `control`, whose own is 0), each with _low and _high, at
+        a level that is corrected for the number of landscapes (Bonferroni)."""
+        level = 1 - (1 - level) / len(self.landscapes)
         rows = []
         for name in self.losses:
-            columns = self.loss(name).columns("loss") | self.difference(name, control).columns("difference")
+            columns = self.loss(name, level).columns("loss")
+            columns |= self.difference(name, control, level).columns("difference")
             rows += [
                 {"energy": name, "landscape": int(k)} | {c: float(values[i]) for c, values in columns.items()}
                 for i, k in enumerate(self.landscapes)

@@ -1,10 +1,11 @@
-"""Figure of linearity: R² of the score, spread of the Hessians, and curvature beside its Gaussian closed form."""
+"""Figure of linearity: R² of the score, spread of Hessians, curvature beside its closed form, and denoising loss."""
 
 from __future__ import annotations
 
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
+from ired.instruments.linearity.study import LOSS
 from ired.plotting.axes import landscape_axis, value_axis
 from ired.plotting.plots import legend_below
 from ired.plotting.style import COLOURS, LABELS, band, canvas
@@ -22,13 +23,14 @@ _OTHERS = (
 
 
 def plot_energy_linearity(table: DataFrame, title: str) -> Figure:
-    """table: columns energy, landscape, measure, value, low, high, as `study.linearity_tables` gives them."""
-    figure, axes = canvas(1, 3, (4.4, 3.8), title=title)
-    affine, spread, curvature = axes[0]
+    """table: columns energy, landscape, measure, value, low, high, as `study.linearity_tables` gives them; the panel of
+    losses is there where these were measured."""
+    by = {measure: rows for measure, rows in table.groupby("measure")}
+    figure, axes = canvas(2, 2, (5.2, 3.3), title=title)
+    affine, spread, curvature, loss = axes.flat
     last = int(table["landscape"].max())
     rest = iter(_OTHERS)
     colours = {name: COLOURS.get(name) or next(rest, "0.3") for name in table["energy"].unique()}
-    by = {measure: rows for measure, rows in table.groupby("measure")}
     for axis, measure in ((affine, "affine"), (spread, "spread"), (curvature, "curvature")):
         for name, rows in by[measure].groupby("energy", sort=False):
             label = LABELS.get(name, name)
@@ -48,7 +50,16 @@ def plot_energy_linearity(table: DataFrame, title: str) -> Figure:
     value_axis(spread, by["spread"]["value"].round(9).to_numpy(), "y")
     spread.set(title="how Hessians differ", ylabel="‖H − mean H‖ / ‖mean H‖")
     curvature.set(title="mean curvature", ylabel="mean curvature · σₖ")
-    for axis in (affine, spread, curvature):
+    if LOSS in by:
+        for name, rows in by[LOSS].groupby("energy", sort=False):
+            band(
+                loss, rows["landscape"], rows["value"], rows["low"], rows["high"], LABELS.get(name, name), colours[name]
+            )
+        value_axis(loss, by[LOSS]["value"].to_numpy(), "y")
+        loss.set(title="denoising loss", ylabel="loss / the affine denoiser's")
+    else:
+        loss.set_axis_off()
+    for axis in (affine, spread, curvature, *([loss] if LOSS in by else [])):
         landscape_axis(axis, last + 1)
-    legend_below(figure, axes[0], ncols=4)
+    legend_below(figure, [affine, curvature], ncols=4)
     return figure

@@ -21,7 +21,7 @@ from ired.instruments.accuracy import predictors
 from ired.instruments.accuracy.linear_surrogate import FOLDS, alternating_folds
 from ired.instruments.core import states
 from ired.instruments.linearity.normal_equations import NormalEquations
-from ired.instruments.statistics.intervals import Interval, mean_interval
+from ired.instruments.statistics.intervals import Interval, student_interval
 from ired.model.protocol import Energy
 
 
@@ -38,9 +38,9 @@ class LinearPrediction:
     alpha_bar: NDArray
     sigma: NDArray
 
-    def round_curvature(self, k: int, level: float = 0.95, seed: int = 0) -> Interval:
+    def round_curvature(self, k: int, level: float = 0.95) -> Interval:
         """σ²/(ᾱv + σ²), with v's interval over problems."""
-        v = mean_interval(self.errors, level, seed=seed)
+        v = student_interval(self.errors, level)
         values = (
             self.sigma[k] ** 2 / (self.alpha_bar[k] * x + self.sigma[k] ** 2) for x in (v.estimate, v.high, v.low)
         )

@@ -88,6 +88,15 @@ def student_interval(values: ArrayLike, level: float = 0.95, groups: ArrayLike |
     )
 
 
+def student_intervals(values: ArrayLike, level: float = 0.95) -> Interval:
+    """`student_interval` along the last axis of values (..., N): an Interval of arrays (...)."""
+    values = np.asarray(values, dtype=np.float64)
+    _enough(values[(0,) * (values.ndim - 1)])
+    centre, count = values.mean(-1), values.shape[-1]
+    reach = special.stdtrit(count - 1, (1 + level) / 2) * values.std(-1, ddof=1) / np.sqrt(count)
+    return Interval(estimate=centre, low=centre - reach, high=centre + reach, level=level, units=count, method="t")
+
+
 def bootstrap_interval(
     values: ArrayLike,
     level: float = 0.95,

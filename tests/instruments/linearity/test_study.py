@@ -10,14 +10,16 @@ from ired.model import problems as model_problems
 def test_energies_stand_side_by_side(ideal, network):
     A = model_problems.draw(60, 4, 0.5, model_problems.generator(0, "linear"), torch.float64)
     tables = study.linearity_tables(
-        {"trained": network, "again": network, "ideal": ideal},
+        {"trained": network, "again": network, "ideal": ideal, "affine": network},
         A,
         (0, 9),
         lambda purpose: model_problems.generator(0, purpose),
         bent=6,
     )
     table = tables["linearity"]
-    assert len(table) == 3 * 2 * len(study.MEASURES)
+    assert len(table) == 4 * 2 * (len(study.MEASURES) + 1)
+    ratios = table[table["measure"] == study.LOSS].set_index("energy")["value"]
+    assert np.allclose(ratios["trained"], 1) and np.allclose(ratios["ideal"], 0), "of the loss of 'affine'"
     assert table[["value", "low", "high"]].notna().all().all()
     twice = [table[table["energy"] == name]["value"] for name in ("trained", "again")]
     assert np.array_equal(*twice)
