@@ -3,8 +3,8 @@
 Two-dimensional slices of every landscape through the true inverse of test problems, along random
 planes, the leading principal axes of gradients, and the plane of the sampling path. A slice is
 normalised so that a perfect denoiser's is the bowl (u² + v²)/2 in every landscape. Against the claim
-that the answer is the bottom of a bowl: lower points in the slice, a minimum far from the answer, or
-an untrained network that looks the same.
+that the answer is the bottom of a bowl: lower points in the slice, a minimum far from the answer, an
+untrained network that looks the same, or a bowl around a plain prediction that does.
 """
 
 from ired.lab.arguments import Param
@@ -22,10 +22,12 @@ from ired.lab.command import command
         "closer_to_the_bowl_than_untrained": "in every landscape the correlation with the ideal "
         "bowl in random planes exceeds that of the untrained network: paired 95 % intervals above "
         "0, at a level corrected for the number of landscapes (Bonferroni)",
+        "beyond_controls": "at k = 0 the correlation with the ideal bowl in random planes exceeds that of the affine "
+        "denoiser and of the regression network: paired 95 % intervals above 0, Bonferroni over both",
     },
 )
 def main(run):
-    from ired.experiments.controls import panel
+    from ired.experiments.controls import Measure, log_beside_controls, panel
     from ired.instruments.core import states
     from ired.instruments.core.trajectories import record
     from ired.instruments.landscape import figures, study
@@ -35,7 +37,7 @@ def main(run):
     from ired.model.sampling import AnnealedSampler
 
     run.gate("SETUP-5")
-    energies = panel(run, "untrained", "ideal", "algebraic")
+    energies = panel(run)
     model, extent = energies["trained"], run.params.extent
     A = run.upstream("SETUP-2").tensors("problems")["test.A"][: run.params.slices].to(run.device)
     y0 = states.answers(model, A)
@@ -57,6 +59,22 @@ def main(run):
     run.criterion("answer_lowest_in_its_slice", below.high < 0.05, share=below.estimate, high=below.high)
     margin = weakest_margin(table, "ideal_correlation", "trained", "untrained")
     run.criterion("closer_to_the_bowl_than_untrained", margin.low > 0, worst=margin.estimate, low=margin.low)
+    beside = {
+        "ideal_correlation": Measure(
+            "correlation of random slices with the ideal bowl, k = 0",
+            study.sharpest_by_energy(table, "ideal_correlation"),
+        ),
+        "below": Measure(
+            "share of random slices below the answer, k = 0", study.sharpest_by_energy(table, "below"), higher=False
+        ),
+        "minimum_distance": Measure(
+            "lowest point of random slices from the answer (σ), k = 0",
+            study.sharpest_by_energy(table, "minimum_distance"),
+            higher=False,
+        ),
+    }
+    log_beside_controls(run, *beside.values())
+    run.metrics(study.sharpest_means({name: measure.values for name, measure in beside.items()}))
     run.headline("share of slice below the answer, k=0", below.estimate, below.low, below.high)
     run.figure(
         "slices_by_energy",

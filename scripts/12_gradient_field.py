@@ -4,7 +4,9 @@
 noised state lies) from the answers of 50 problems; its error as a denoiser's score beside
 predictors that never see A; whether it is the gradient of E at all; and where plain descent ends.
 Against the claim that the field leads to the answer: an untrained or A-blind field that points
-there as well (at high k the answer is nearly 0 whatever A is), or descents that end elsewhere.
+there as well (at high k the answer is nearly 0 whatever A is), the field of a bowl around a plain
+prediction that does, or descents that end elsewhere. (Whether the gradient is one is a check of its
+formula, and has no control.)
 """
 
 from ired.lab.arguments import Param
@@ -26,12 +28,14 @@ from ired.lab.command import command
         "which never sees A: 95 % interval of the ratio's mean below 1",
         "descent_finds_the_answer": "at k = 0, from one noise radius, descents end on average less "
         "than half a noise radius from the answer: 95 % interval",
+        "beyond_controls": "at k = 0, one noise radius away, the cosine to the answer exceeds that of the affine "
+        "denoiser and of the regression network: paired 95 % intervals above 0, Bonferroni over both",
     },
 )
 def main(run):
     from functools import partial
 
-    from ired.experiments.controls import panel
+    from ired.experiments.controls import Measure, log_beside_controls, panel
     from ired.instruments.core import states
     from ired.instruments.landscape import figures, study
     from ired.instruments.statistics.intervals import mean_interval
@@ -39,7 +43,7 @@ def main(run):
     from ired.model import problems
 
     run.gate("SETUP-5")
-    energies = panel(run, "untrained", "ideal", "algebraic")
+    energies = panel(run)
     model, params = energies["trained"], run.params
     A = run.upstream("SETUP-2").tensors("problems")["test.A"][: params.problems].to(run.device)
     y0, stream = states.answers(model, A), partial(problems.generator, run.seed)
@@ -61,6 +65,24 @@ def main(run):
     run.criterion("sees_the_problem", ratio.high < 1, ratio=ratio.estimate, high=ratio.high)
     ends = mean_interval(per_unit(tables["descents"], "distance", **sharpest, start=1.0))
     run.criterion("descent_finds_the_answer", ends.high < 0.5, end=ends.estimate, high=ends.high)
+    beside = {
+        "cosine": Measure(
+            "cosine to the answer, one noise radius away, k = 0",
+            study.sharpest_by_energy(tables["field"], "cosine", distance=1.0),
+        ),
+        "score_error": Measure(
+            "score error over that of the best multiple of y, k = 0",
+            study.sharpest_by_energy(tables["score"], "relative_shrunk"),
+            higher=False,
+        ),
+        "end": Measure(
+            "end of a descent from one noise radius (noise radii from the answer), k = 0",
+            study.sharpest_by_energy(tables["descents"], "distance", start=1.0),
+            higher=False,
+        ),
+    }
+    log_beside_controls(run, *beside.values())
+    run.metrics(study.sharpest_means({name: measure.values for name, measure in beside.items()}))
     cosine = mean_interval(per_unit(tables["field"], "cosine", **sharpest, distance=1.0))
     run.headline("cosine to the answer, k=0", cosine.estimate, cosine.low, cosine.high)
     run.figure(

@@ -13,7 +13,7 @@ from ired.lab.command import command
     problem=Param(0, help="which of the logged problems the pictures show", choices=(0, 1, 2)),
     criteria={
         "complete": "each of P1-01 to P1-04 has decided all its criteria and reports the trained "
-        "energy and its three controls in every landscape",
+        "energy and all five that it is held against in every landscape",
     },
 )
 def main(run):

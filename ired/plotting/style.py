@@ -103,7 +103,7 @@ def band(axis: Axes, x, middle, low, high, name: str, colour: str | None = None)
     colour = colour or COLOURS[name]
     # The trained energy is what the reader came for: nothing covers it.
     front = 3 if name == "trained" else 2
-    axis.plot(x, middle, color=colour, label=name, marker=MARKERS.get(name, "o"), zorder=front)
+    axis.plot(x, middle, color=colour, label=LABELS.get(name, name), marker=MARKERS.get(name, "o"), zorder=front)
     axis.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0, zorder=front - 1)
 
 

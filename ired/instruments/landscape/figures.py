@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,9 +13,9 @@ from pandas import DataFrame
 
 from ired.plotting.axes import landscape_axis, signed_log
 from ired.plotting.plots import heat_map
-from ired.plotting.style import COLOURS, DIVERGING, SEQUENTIAL, band, canvas
+from ired.plotting.style import COLOURS, DIVERGING, LABELS, SEQUENTIAL, band, canvas
 
-ENERGIES = ("trained", "untrained", "ideal", "algebraic")
+ENERGIES = ("trained", "untrained", "ideal", "algebraic", "affine", "regression")
 SHOWN = (0, 2, 4, 6, 9)  # landscapes that small multiples show
 
 
@@ -69,7 +69,7 @@ def _grid(pictures, rows: list[tuple[str, str]], extent: float, title: str, shar
 
 
 def plot_slices_by_energy(pictures: Mapping[str, np.ndarray], energies: list[str], extent: float) -> Figure:
-    rows = [(f"{name}.random", name) for name in energies]
+    rows = [(f"{name}.random", LABELS.get(name, name)) for name in energies]
     return _grid(pictures, rows, extent, "Energy around the answer, and what it is held against", shared=True)
 
 
@@ -209,16 +209,16 @@ def plot_landscape_metrics(summary: DataFrame) -> Figure:
     return figure
 
 
-def plot_basins(summary: DataFrame, distances) -> Figure:
-    """Basin shares of each energy as heat maps; summary as in `plot_landscape_metrics`."""
-    energies = [name for name in COLOURS if name in set(summary["energy"])]
+def plot_basins(summary: DataFrame, distances, without: Collection[str] = ()) -> Figure:
+    """Basin shares of each energy but some as heat maps; summary as in `plot_landscape_metrics`."""
+    energies = [name for name in ENERGIES if name in set(summary["energy"]) and name not in without]
     names = [f"basin_{distance:g}" for distance in distances]
     figure, axes = canvas(1, len(energies), (3.4, 3.2), title="Basin of the minimum nearest to the answer", sharey=True)
     for axis, name in zip(axes[0], energies, strict=True):
         rows = summary[(summary["energy"] == name) & summary["measure"].isin(names)]
         grid = rows.pivot(index="measure", columns="landscape", values="mean").loc[names]
         image = heat_map(axis, grid, SEQUENTIAL, Normalize(0, 1), origin="lower")
-        axis.set_title(name)
+        axis.set_title(LABELS.get(name, name))
         landscape_axis(axis, grid.shape[1])
         axis.set_xlabel("landscape k")
         axis.set_yticks(range(len(names)), [f"{distance:g}" for distance in distances])

@@ -1,5 +1,10 @@
 """Slices, gradient fields, Hessians and minima of several energies at once, compared problem by problem (Phase 1).
 
+What a bowl around a plain prediction m(A) must show (`PredictorEnergy`: its Hessian H is the same for all problems, its
+errors e = y₀ − m have variances v along their principal axes). Slices are exactly quadratic, of curvatures σDHDᵀ and
+slopes √ᾱDHe at the answer. The gradient at √ᾱy₀ + x is H(√ᾱe + x), and errs as a score by the mean of ᾱv/(ᾱv + σ²)
+per direction. Every segment is convex. There is one minimum, √ᾱ‖e‖ from the answer, and all descents end in it.
+
 Tables are tidy, with columns energy, landscape and problem. What is drawn at random is the same for every energy:
 a stream is asked anew for its generator before each of them, so that comparisons are paired.
 """
@@ -26,6 +31,7 @@ Stream = Callable[[str], torch.Generator]
 """stream(purpose): a generator that always begins alike for the same purpose."""
 BY = ("energy", "landscape")
 NOWHERE = 1e9  # noise radii to a minimum that does not exist
+FARTHEST = 10.0  # noise radii that a farther minimum counts for, and one that does not exist, beside controls
 CURVATURES = (
     "ideal_scale",
     "ideal_distance",
@@ -261,6 +267,35 @@ def basin_verdicts(tables: Mapping[str, DataFrame]) -> dict[str, tuple[bool, dic
 def sharpest(table: DataFrame, measure: str, energy: str = "trained", **at: Any) -> NDArray:
     """A measure of an energy's landscape k = 0 by problem (P,), of a table of `basin_tables`."""
     return per_unit(table, measure, energy=energy, landscape=0, **at)
+
+
+def sharpest_by_energy(table: DataFrame, measure: str, **at: Any) -> dict[str, NDArray]:
+    """`sharpest` of every energy in a table, by name in order of appearance."""
+    return {name: sharpest(table, measure, name, **at) for name in table["energy"].unique()}
+
+
+def sharpest_means(measures: Mapping[str, Mapping[str, NDArray]]) -> dict[str, float]:
+    """Means over problems by "measure.energy", of values (P,) by measure and energy."""
+    return {
+        f"{measure}.{energy}": float(values.mean())
+        for measure, by_energy in measures.items()
+        for energy, values in by_energy.items()
+    }
+
+
+def nearest_by_energy(ends: DataFrame) -> dict[str, NDArray]:
+    """Distance (P,) in noise radii of the minimum nearest to the answer at k = 0, by energy.
+
+    FARTHEST at most, and where none was found: every problem counts, and the farthest minima do not decide."""
+    return {name: np.fmin(sharpest(ends, "nearest_distance", name), FARTHEST) for name in ends["energy"].unique()}
+
+
+def with_one_basin(ends: DataFrame) -> list[str]:
+    """Energies whose descents all ended in one minimum, whatever the problem and the landscape: which minimum is the
+    nearest or the lowest is no question there."""
+    shares = [name for name in ends if name.startswith("basin_")]
+    single = (ends["minima"] == 1) & (ends[shares] == 1).all(axis=1)
+    return [name for name, rows in single.groupby(ends["energy"], sort=False) if rows.all()]
 
 
 def nearest_minimum(distances: NDArray) -> tuple[float, float]:
