@@ -37,8 +37,8 @@ def main(run):
     run.figure(
         "phase1",
         sheet,
-        "Slices in a random plane (above; +: answer, ×: sampled answer, line: sampling path), and "
-        "measures by landscape with 95 % intervals over problems (below).",
+        "Slices in a random plane (above; +: answer, ×: sampled answer, line: sampling path; other energies: P1-01), "
+        "and measures by landscape with 95 % intervals over problems (below).",
     )
     run.html("surface", figures_surface.surface(pictures, "trained.path", run.params.problem))
 

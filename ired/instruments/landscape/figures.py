@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from ired.plotting.axes import landscape_axis, signed_log
-from ired.plotting.plots import heat_map
+from ired.plotting.plots import heat_map, legend_below
 from ired.plotting.style import COLOURS, DIVERGING, LABELS, SEQUENTIAL, band, canvas
 
 ENERGIES = ("trained", "untrained", "ideal", "algebraic", "affine", "regression")
@@ -112,7 +112,7 @@ def plot_slice_shapes(summary: DataFrame) -> Figure:
         strict=True,
     ):
         draw_by_landscape(axis, summary[summary["measure"] == measure], label)
-    axes[0, 0].legend()
+    legend_below(figure, axes[0, :1], ncols=len(ENERGIES))
     return figure
 
 
@@ -123,7 +123,6 @@ def plot_gradient_field(summary: DataFrame) -> Figure:
     near = measure["cosine"][measure["cosine"]["distance"] == 1.0]
     draw_by_landscape(axes[0, 0], near, "cosine to the answer", 0)
     axes[0, 0].set_title("one noise radius away")
-    axes[0, 0].legend()
     axis = axes[0, 1]
     trained = measure["cosine"][measure["cosine"]["energy"] == "trained"]
     grid = trained.pivot(index="distance", columns="landscape", values="mean")
@@ -140,6 +139,7 @@ def plot_gradient_field(summary: DataFrame) -> Figure:
     draw_by_landscape(axes[1, 1], ends, "end's distance  (noise radii)")
     axes[1, 1].set(title="descent from one noise radius")
     signed_log(axes[1, 1], 0.01)
+    legend_below(figure, axes[0, :1], ncols=len(ENERGIES))
     return figure
 
 
@@ -235,12 +235,13 @@ def plot_master(
     metrics: DataFrame,
     problem: int = 0,
 ) -> Figure:
-    """The phase on one sheet: slices above, then field, curvature and minima by landscape.
+    """The phase on one sheet: slices of the model, of a regression network and of the ideal energy above, then field,
+    curvature and minima by landscape.
 
     field, curvature, metrics: summaries of P1-02, P1-03 (noised answers) and P1-04.
     """
     landscapes = _shown(pictures)
-    figure = canvas(1, 1, (14, 9.5), title="What the energy looks like around the answer")[0]
+    figure = canvas(1, 1, (14, 13), title="What the energy looks like around the answer")[0]
     figure.clear()
     figure.suptitle(
         "What the energy looks like around the answer",
@@ -249,14 +250,14 @@ def plot_master(
         x=0.01,
         ha="left",
     )
-    upper, lower = figure.subfigures(2, 1, height_ratios=(1, 1.05))
-    axes = upper.subplots(2, len(landscapes), sharex=True, sharey=True)
-    for row, name in zip(axes, ("trained", "ideal"), strict=True):
+    upper, lower = figure.subfigures(2, 1, height_ratios=(1.35, 1.1))
+    axes = upper.subplots(3, len(landscapes), sharex=True, sharey=True)
+    for row, name in zip(axes, ("trained", "regression", "ideal"), strict=True):
         for axis, k in zip(row, landscapes, strict=True):
             image = draw_slice(axis, pictures, f"{name}.random.k{k}", extent**2, problem)
             if name == "trained":
                 axis.set_title(f"k = {k}")
-        row[0].set_ylabel(f"{name}\nv  (σₖ)")
+        row[0].set_ylabel(f"{LABELS.get(name, name)}\nv  (σₖ)")
     upper.colorbar(image, ax=axes, label="energy gap  (σₖ)", shrink=0.8, extend="both")
     panels = (
         (field[field["distance"] == 1.0], "cosine", "cosine to the answer, 1 noise radius", 0),
@@ -270,7 +271,7 @@ def plot_master(
     for axis, (table, measure, label, line) in zip(lower.subplots(2, 3).flat, panels, strict=True):
         rows = table[table["measure"] == measure]
         if measure == "relative_shrunk":
-            rows = rows[rows["energy"].isin(["trained", "untrained", "ideal"])]
+            rows = rows[rows["energy"] != "algebraic"]
         draw_by_landscape(axis, rows, label, line)
         if measure in ("relative_shrunk", "nearest_distance"):
             signed_log(axis, 0.1)

@@ -7,12 +7,15 @@ from ired.report.confidence import CORRELATIONAL, DESCRIPTIVE, Claim
 CLAIMS = (
     Claim(
         name="points-home",
-        title="Around the answer the gradient points to it, and sees the problem",
+        title="Around the answer the gradient points to it and sees the problem, more than plain predictions do",
         kind=DESCRIPTIVE,
-        evidence=("P1-02.points_to_the_answer", "P1-02.sees_the_problem"),
-        sentence="""One noise radius away the cosine to the answer is {{ i("P1-02.headline", ".2f") }} at k = 0. The
-        score error is {{ n("P1-02.sees_the_problem.ratio", ".2f") }} of that of the best multiple of the
-        state, which never sees A.""",
+        evidence=("P1-02.points_to_the_answer", "P1-02.sees_the_problem", "P1-02.beyond_controls"),
+        sentence="""One noise radius away the cosine to the answer is {{ i("P1-02.headline", ".2f") }} at k = 0 (the affine
+        denoiser {{ n("P1-02.cosine.affine", ".2f") }}, the regression network
+        {{ n("P1-02.cosine.regression", ".2f") }}). The score error is
+        {{ n("P1-02.sees_the_problem.ratio", ".2f") }} of that of the best multiple of the state, which never sees A
+        (the affine denoiser's {{ n("P1-02.score_error.affine", ".2f") }}, the regression network's
+        {{ n("P1-02.score_error.regression", ".2f") }}).""",
     ),
     Claim(
         name="wrong-answers-cost-more",
@@ -20,15 +23,18 @@ CLAIMS = (
         kind=DESCRIPTIVE,
         evidence=("P1-04.wrong_answers_cost_more",),
         sentence="""Other problems' answers cost more in {{ p("P1-04.wrong_answers_cost_more.rate") }} of pairs, with an
-        untrained network in {{ p("P1-04.wrong_answers_cost_more.untrained") }}.""",
+        untrained network in {{ p("P1-04.wrong_answers_cost_more.untrained") }}, with the affine denoiser in
+        {{ p("P1-04.wrong_answers.affine") }} and with the regression network in
+        {{ p("P1-04.wrong_answers.regression") }}.""",
         sanity=("P6-03: energy ranks states",),
     ),
     Claim(
         name="bowl-of-noise",
-        title="At noised answers the sharpest landscape is a bowl, nearer to the ideal one than before training",
+        title="At noised answers the sharpest landscape is a bowl, nearer to the ideal one than its controls are",
         kind=DESCRIPTIVE,
         evidence=(
             "P1-01.closer_to_the_bowl_than_untrained",
+            "P1-01.beyond_controls",
             "P1-03.curved_upwards_at_noise",
             "P1-03.nearer_to_the_ideal_than_untrained",
             "P1-04.convex_at_the_noise",
@@ -36,7 +42,9 @@ CLAIMS = (
         sentence="""At k = 0 {{ p("P1-03.curved_upwards_at_noise.share", ".1%") }} of the Hessian's eigenvalues are
         negative and {{ p("P1-04.convex_at_the_noise.share") }} of segments convex (untrained:
         {{ p("P1-04.convex_at_the_noise.untrained") }}); mean curvature × σ is {{ i("P1-03.headline", ".2f") }},
-        ideally 1.""",
+        ideally 1. Random slices correlate {{ n("P1-01.ideal_correlation.trained", ".2f") }} with the ideal bowl (the
+        affine denoiser's {{ n("P1-01.ideal_correlation.affine", ".2f") }}, the regression network's
+        {{ n("P1-01.ideal_correlation.regression", ".2f") }}).""",
     ),
     Claim(
         name="curvature-follows-problem",
@@ -60,6 +68,18 @@ CLAIMS = (
         sentence="""The nearest minimum is {{ n("P1-04.bottom_at_the_answer.distance", ".2g") }} noise radii from the
         answer and the lowest one in {{ p("P1-04.no_lower_minimum.share") }} of problems;
         {{ i("P1-04.headline", ".2g") }} minima are found a problem, and
-        {{ p("P1-01.answer_lowest_in_its_slice.share") }} of a random slice lies below the answer.""",
+        {{ p("P1-01.answer_lowest_in_its_slice.share") }} of a random slice lies below the answer
+        (the affine denoiser's {{ p("P1-01.below.affine") }}, the regression network's
+        {{ p("P1-01.below.regression") }}).""",
+    ),
+    Claim(
+        name="nearer-than-a-prediction",
+        title="The sharpest landscape has its nearest minimum nearer to the answer than plain predictions are",
+        kind=DESCRIPTIVE,
+        evidence=("P1-04.beyond_controls",),
+        sentence="""At k = 0 the nearest minimum is {{ n("P1-04.nearest_minimum.trained", ".2g") }} noise radii from the
+        answer, least squares {{ n("P1-04.nearest_minimum.affine", ".2g") }} and the regression network
+        {{ n("P1-04.nearest_minimum.regression", ".2g") }} (what is farther than ten, or was not found, counts as
+        ten).""",
     ),
 )
