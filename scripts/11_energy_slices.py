@@ -59,22 +59,9 @@ def main(run):
     run.criterion("answer_lowest_in_its_slice", below.high < 0.05, share=below.estimate, high=below.high)
     margin = weakest_margin(table, "ideal_correlation", "trained", "untrained")
     run.criterion("closer_to_the_bowl_than_untrained", margin.low > 0, worst=margin.estimate, low=margin.low)
-    beside = {
-        "ideal_correlation": Measure(
-            "correlation of random slices with the ideal bowl, k = 0",
-            study.sharpest_by_energy(table, "ideal_correlation"),
-        ),
-        "below": Measure(
-            "share of random slices below the answer, k = 0", study.sharpest_by_energy(table, "below"), higher=False
-        ),
-        "minimum_distance": Measure(
-            "lowest point of random slices from the answer (σ), k = 0",
-            study.sharpest_by_energy(table, "minimum_distance"),
-            higher=False,
-        ),
-    }
-    log_beside_controls(run, *beside.values())
-    run.metrics(study.sharpest_means({name: measure.values for name, measure in beside.items()}))
+    beside = study.slice_measures(table)
+    log_beside_controls(run, *(Measure(*measure) for measure in beside.values()))
+    run.metrics(study.sharpest_means(beside))
     run.headline("share of slice below the answer, k=0", below.estimate, below.low, below.high)
     run.figure(
         "slices_by_energy",

@@ -65,24 +65,9 @@ def main(run):
     run.criterion("sees_the_problem", ratio.high < 1, ratio=ratio.estimate, high=ratio.high)
     ends = mean_interval(per_unit(tables["descents"], "distance", **sharpest, start=1.0))
     run.criterion("descent_finds_the_answer", ends.high < 0.5, end=ends.estimate, high=ends.high)
-    beside = {
-        "cosine": Measure(
-            "cosine to the answer, one noise radius away, k = 0",
-            study.sharpest_by_energy(tables["field"], "cosine", distance=1.0),
-        ),
-        "score_error": Measure(
-            "score error over that of the best multiple of y, k = 0",
-            study.sharpest_by_energy(tables["score"], "relative_shrunk"),
-            higher=False,
-        ),
-        "end": Measure(
-            "end of a descent from one noise radius (noise radii from the answer), k = 0",
-            study.sharpest_by_energy(tables["descents"], "distance", start=1.0),
-            higher=False,
-        ),
-    }
-    log_beside_controls(run, *beside.values())
-    run.metrics(study.sharpest_means({name: measure.values for name, measure in beside.items()}))
+    beside = study.field_measures(tables)
+    log_beside_controls(run, *(Measure(*measure) for measure in beside.values()))
+    run.metrics(study.sharpest_means(beside))
     cosine = mean_interval(per_unit(tables["field"], "cosine", **sharpest, distance=1.0))
     run.headline("cosine to the answer, k=0", cosine.estimate, cosine.low, cosine.high)
     run.figure(

@@ -55,16 +55,8 @@ def main(run):
     run.dataset(f"P1-04 n={n}", problems.problem_digest(A), "fresh", "ired.model.problems.FAMILIES")
     y0, stream = states.answers(energies["trained"], A), partial(problems.generator, run.seed)
     with run.progress(len(energies), "metrics and descents, energies") as bar:
-        tables = study.basin_tables(
-            energies,
-            A,
-            y0,
-            distances=size.distances,
-            starts=size.starts,
-            patience=size.patience,
-            stream=stream,
-            done=bar.update,
-        )
+        sizes = {"distances": size.distances, "starts": size.starts, "patience": size.patience}
+        tables = study.basin_tables(energies, A, y0, **sizes, stream=stream, done=bar.update)
     for name, table in tables.items():
         table["set"] = table["problem"] // size.problems
         run.table(name, table)
@@ -75,33 +67,12 @@ def main(run):
 
     for name, (met, numbers) in study.basin_verdicts(tables).items():
         run.criterion(name, met, **numbers)
-    ends = tables["minima"]
-    beside = {
-        "nearest_minimum": Measure(
-            f"nearest minimum (noise radii from the answer, {study.FARTHEST:g} where farther or none), k = 0",
-            study.nearest_by_energy(ends),
-            higher=False,
-        ),
-        "wrong_answers": Measure(
-            "share of other problems' answers that cost more, k = 0",
-            study.sharpest_by_energy(tables["gaps"], "other_rate"),
-        ),
-        "convex": Measure(
-            "midpoint-convex segments between noised answers, k = 0",
-            study.sharpest_by_energy(tables["convexity"], "share", scale=1.0),
-        ),
-        "minima": Measure("distinct minima found, k = 0", study.sharpest_by_energy(ends, "minima"), higher=False),
-        "lowest_is_nearest": Measure(
-            "the nearest minimum is the lowest, k = 0", study.sharpest_by_energy(ends, "lowest_is_nearest")
-        ),
-    }
-    log_beside_controls(run, *beside.values())
-    run.metrics(study.sharpest_means({name: measure.values for name, measure in beside.items()}))
-    single = study.with_one_basin(ends)
+    beside = study.basin_measures(tables)
+    log_beside_controls(run, *(Measure(*measure) for measure in beside.values()))
+    run.metrics(study.sharpest_means(beside))
+    single = study.with_one_basin(tables["minima"])
     if single:
-        print(
-            f"{', '.join(single)}: one minimum that all descents end in, so which is nearest or lowest is no question"
-        )
+        print(f"{', '.join(single)}: all descents end in one minimum, so which one is nearest or lowest is no question")
     count = mean_interval(study.sharpest(tables["minima"], "minima"))
     run.headline("minima per problem, k=0", count.estimate, count.low, count.high)
     run.figure(
@@ -111,11 +82,12 @@ def main(run):
         "with vanishing gradient and no negative or zero eigenvalue: a lower bound of how many there are, as are "
         "saddles.",
     )
-    caption = "Share of descents that end in the minimum nearest to the answer, by where they start."
-    left_out = [name for name in single if name != "trained"]
-    if left_out:
-        caption += f" All of them, and so not drawn: {', '.join(left_out)}."
-    run.figure("basins", figures.plot_basins(summary, size.distances, left_out), caption)
+    run.figure(
+        "basins",
+        figures.plot_basins(summary, size.distances, without=set(single) - {"trained"}),
+        "Share of descents that end in the minimum nearest to the answer, by where they start. Controls all of whose "
+        "descents end in one minimum are not drawn.",
+    )
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ from ired.model.protocol import Energy
 
 Stream = Callable[[str], torch.Generator]
 """stream(purpose): a generator that always begins alike for the same purpose."""
+AskedMeasure = tuple[str, dict[str, NDArray], bool]
+"""What is asked beside controls in plain words, its values (P,) by energy, and whether a claim says more of it."""
 BY = ("energy", "landscape")
 NOWHERE = 1e9  # noise radii to a minimum that does not exist
 FARTHEST = 10.0  # noise radii that a farther minimum counts for, and one that does not exist, beside controls
@@ -274,12 +276,35 @@ def sharpest_by_energy(table: DataFrame, measure: str, **at: Any) -> dict[str, N
     return {name: sharpest(table, measure, name, **at) for name in table["energy"].unique()}
 
 
-def sharpest_means(measures: Mapping[str, Mapping[str, NDArray]]) -> dict[str, float]:
-    """Means over problems by "measure.energy", of values (P,) by measure and energy."""
+def sharpest_means(beside: Mapping[str, AskedMeasure]) -> dict[str, float]:
+    """Means over problems of what is asked beside controls, by "measure.energy"."""
     return {
         f"{measure}.{energy}": float(values.mean())
-        for measure, by_energy in measures.items()
+        for measure, (_, by_energy, _) in beside.items()
         for energy, values in by_energy.items()
+    }
+
+
+def slice_measures(table: DataFrame) -> dict[str, AskedMeasure]:
+    """What P1-01's claims rest on, of a table of `slice_tables`: in random planes at k = 0, the bowl first."""
+    table = table[table["kind"] == "random"]
+    names = {
+        "ideal_correlation": ("correlation of random slices with the ideal bowl, k = 0", True),
+        "below": ("share of random slices below the answer, k = 0", False),
+        "minimum_distance": ("lowest point of random slices from the answer (σ), k = 0", False),
+    }
+    return {name: (title, sharpest_by_energy(table, name), higher) for name, (title, higher) in names.items()}
+
+
+def field_measures(tables: Mapping[str, DataFrame]) -> dict[str, AskedMeasure]:
+    """What P1-02's claims rest on, of tables of `field_tables` at k = 0: where the gradient points first."""
+    cosine = sharpest_by_energy(tables["field"], "cosine", distance=1.0)
+    error = sharpest_by_energy(tables["score"], "relative_shrunk")
+    end = sharpest_by_energy(tables["descents"], "distance", start=1.0)
+    return {
+        "cosine": ("cosine to the answer, one noise radius away, k = 0", cosine, True),
+        "score_error": ("score error over that of the best multiple of y, k = 0", error, False),
+        "end": ("end of a descent from one noise radius (noise radii from the answer), k = 0", end, False),
     }
 
 
@@ -288,6 +313,22 @@ def nearest_by_energy(ends: DataFrame) -> dict[str, NDArray]:
 
     FARTHEST at most, and where none was found: every problem counts, and the farthest minima do not decide."""
     return {name: np.fmin(sharpest(ends, "nearest_distance", name), FARTHEST) for name in ends["energy"].unique()}
+
+
+def basin_measures(tables: Mapping[str, DataFrame]) -> dict[str, AskedMeasure]:
+    """What P1-04's claims rest on, of tables of `basin_tables` at k = 0: how near the bottom is to the answer first."""
+    ends = tables["minima"]
+    nearest = f"nearest minimum (noise radii from the answer, {FARTHEST:g} where farther or none), k = 0"
+    other_rate = sharpest_by_energy(tables["gaps"], "other_rate")
+    convex = sharpest_by_energy(tables["convexity"], "share", scale=1.0)
+    lowest = sharpest_by_energy(ends, "lowest_is_nearest")
+    return {
+        "nearest_minimum": (nearest, nearest_by_energy(ends), False),
+        "wrong_answers": ("share of other problems' answers that cost more, k = 0", other_rate, True),
+        "convex": ("midpoint-convex segments between noised answers, k = 0", convex, True),
+        "minima": ("distinct minima found, k = 0", sharpest_by_energy(ends, "minima"), False),
+        "lowest_is_nearest": ("the nearest minimum is the lowest, k = 0", lowest, True),
+    }
 
 
 def with_one_basin(ends: DataFrame) -> list[str]:

@@ -122,7 +122,7 @@ def test_a_minimum_far_off_counts_as_one_that_does_not_exist():
         "trained": [0.5, study.FARTHEST, study.FARTHEST],
         "affine": [3, 4, 5],
     }
-    assert study.sharpest_means({"nearest": nearest})["nearest.affine"] == 4
+    assert study.sharpest_means({"nearest": ("how near", nearest, False)})["nearest.affine"] == 4
 
 
 def test_energies_with_one_basin_are_those_where_no_descent_ends_elsewhere():
