@@ -22,10 +22,10 @@ CLAIMS = (
         title="Other problems' answers have higher energy than the right one, at k = 0",
         kind=DESCRIPTIVE,
         evidence=("P1-04.wrong_answers_cost_more",),
-        sentence="""Other problems' answers cost more in {{ p("P1-04.wrong_answers_cost_more.rate") }} of pairs, with an
-        untrained network in {{ p("P1-04.wrong_answers_cost_more.untrained") }}, with the affine denoiser in
-        {{ p("P1-04.wrong_answers.affine") }} and with the regression network in
-        {{ p("P1-04.wrong_answers.regression") }}.""",
+        sentence="""Other problems' answers cost more in {{ p("P1-04.wrong_answers_cost_more.rate", ".1%") }} of pairs, with an
+        untrained network in {{ p("P1-04.wrong_answers_cost_more.untrained", ".1%") }}, with the affine denoiser in
+        {{ p("P1-04.wrong_answers.affine", ".1%") }} and with the regression network in
+        {{ p("P1-04.wrong_answers.regression", ".1%") }}.""",
         sanity=("P6-03: energy ranks states",),
     ),
     Claim(
