@@ -67,7 +67,7 @@ def main(run):
         "slices_by_energy",
         figures.plot_slices_by_energy(pictures, list(energies), extent),
         "Gap to the answer's energy in σ_k in a random plane through the answer (+) of one problem, "
-        "on one colour scale; the ideal bowl is the third row.",
+        "on one colour scale; the ideal bowl is the third row, the last two are bowls around plain predictions.",
     )
     run.figure(
         "slices_by_plane",
