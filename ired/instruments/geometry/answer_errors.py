@@ -6,10 +6,17 @@ without negative eigenvalues (Higham 1988); matrices that are not positive defin
 distance to anything: they are counted, and lie infinitely far. The control of every number is
 isotropic noise: the truth, moved in a random direction exactly as far (in Frobenius norm) as the
 answer is off.
+
+Controls that could refute: the same of whatever else answers. On the energy of a prediction m(A) (one bowl for each
+landscape) sampling is m(A) from its first step on, but for what is left of the start: after denoising in landscapes
+K − 1 to k, Π c_j·(y/√ᾱ_{K−1} − m) with c_j = ᾱ_j C/(ᾱ_j C + σ_j²). So all that is seen there is the prediction's own
+error: what it shares with a learned energy is no work of an energy. Larger errors have noise that leaves the cone more
+often, so that "nearer than noise" favours who errs more.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +25,14 @@ from numpy.typing import NDArray
 from pandas import DataFrame, Series, concat
 from torch import Tensor
 
+from ired.instruments.core import trajectories
+from ired.instruments.core.sampler import Sampler
 from ired.instruments.core.states import array, symmetric
+from ired.instruments.core.trajectories import Paths
 from ired.instruments.geometry import metrics
 from ired.instruments.geometry.metrics import METRICS
 from ired.instruments.statistics import intervals
+from ired.model.protocol import Energy
 
 TIE = 1e-9  # distances that differ by less, relatively, are equal
 
@@ -119,8 +130,8 @@ def compare_with_noise(answer: NDArray, noise: NDArray) -> NoiseComparison:
     return NoiseComparison(wins, np.where(usable, mine - middle, np.nan))
 
 
-def compare_all(M: Tensor, Y: Tensor, epsilon: Tensor) -> dict[str, list]:
-    """Tidy columns, a row per metric: answers M (P, n, n) against noise along ε (D, P, n, n).
+def compare_all(M: Tensor, Y: Tensor, epsilon: Tensor) -> tuple[dict[str, list], dict[str, NDArray]]:
+    """Answers M (P, n, n) against noise along ε (D, P, n, n): tidy columns, a row per metric, and `wins` (P,) by metric.
 
     Both are compared by their symmetric parts, which are matched in size. answers, noise: median
     distances of those that have one (NaN: none); answers_without, noise_without: shares that have
@@ -130,24 +141,24 @@ def compare_all(M: Tensor, Y: Tensor, epsilon: Tensor) -> dict[str, list]:
     S = symmetric(M.double())
     other = matched_noise(Y, S, symmetric(epsilon))
     answer, noise = spd_distances(S, Y), spd_distances(other, Y)
-    rows = []
+    rows, wins = [], {}
     for name in METRICS:
         beside = compare_with_noise(answer[name], noise[name])
+        wins[name] = beside.wins
         usable = beside.log_ratio[np.isfinite(beside.log_ratio)]
         ratio = [np.nan] * 3
         if len(usable) > 1:
             interval = intervals.mean_interval(usable)
             ratio = np.exp([interval.estimate, interval.low, interval.high]).tolist()
-        nearer = intervals.mean_interval(beside.wins)
         row = {"metric": name}
         for side, values in (("answers", answer[name]), ("noise", noise[name])):
             finite = values[np.isfinite(values)]
             row |= {side: float(np.median(finite)) if len(finite) else np.nan}
             row |= {f"{side}_without": 1 - finite.size / values.size}
-        row |= {"nearer": nearer.estimate, "nearer_low": nearer.low, "nearer_high": nearer.high}
+        row |= intervals.mean_interval(beside.wins).columns("nearer")
         row |= dict(zip(("ratio", "ratio_low", "ratio_high"), ratio, strict=True))
         rows.append(row | {"pairs": len(usable)})
-    return {name: [row[name] for row in rows] for name in rows[0]}
+    return {name: [row[name] for row in rows] for name in rows[0]}, wins
 
 
 @dataclass(frozen=True)
@@ -155,12 +166,14 @@ class Examined:
     """Answers of several makers.
 
     departures, noise: of each maker's answers (P,) and of noise matched to them (D, P); closeness:
-    columns of `compare_all`, with `who`.
+    columns of `compare_all`, with `who`; nearer: (P,) by maker, the share of that noise that an answer is nearer to the
+    truth than, in affine-invariant distance.
     """
 
     departures: dict[str, Departure]
     noise: dict[str, Departure]
     closeness: dict[str, list]
+    nearer: dict[str, NDArray]
 
     def columns(self) -> dict[str, NDArray]:
         """A row per problem: who.measure."""
@@ -175,12 +188,23 @@ class Examined:
         return DataFrame(self.closeness).set_index(["who", "metric"]).loc[(who, metric)]
 
     def numbers(self) -> dict[str, float]:
-        """Means over problems: measure.who, and measure.who.noise."""
+        """Means over problems: measure.who, and measure.who.noise; nearer.who."""
         both = self.departures | {f"{who}.noise": errors for who, errors in self.noise.items()}
-        return {
+        means = {
             f"{what}.{who}": float(values.mean())
             for who, errors in both.items()
             for what, values in vars(errors).items()
+        }
+        return means | {f"nearer.{who}": float(wins.mean()) for who, wins in self.nearer.items()}
+
+    def by_problem(self) -> dict[str, dict[str, NDArray]]:
+        """What P4-01's claim rests on, more of it being better: values (P,) by maker, by what they are."""
+        closer = {who: self.noise[who].distance.mean(0) - errors.distance for who, errors in self.departures.items()}
+        definite = {who: errors.definite.astype(float) for who, errors in self.departures.items()}
+        return {
+            "share of noise of equal size that an answer is nearer to the truth than, affine-invariant": self.nearer,
+            "distance to the cone of noise of equal size, less the answer's": closer,
+            "share of answers that are positive definite": definite,
         }
 
 
@@ -189,11 +213,14 @@ def examine_answers(answers: dict[str, Tensor], Y: Tensor, epsilon: Tensor) -> E
     departures = {who: departure(M) for who, M in answers.items()}
     noise = {who: departure(matched_noise(Y, M, epsilon)) for who, M in answers.items()}
     closeness: dict[str, list] = {}
-    for M in answers.values():
-        for name, values in compare_all(M, Y, epsilon).items():
+    nearer = {}
+    for who, M in answers.items():
+        columns, wins = compare_all(M, Y, epsilon)
+        nearer[who] = wins["affine-invariant"]
+        for name, values in columns.items():
             closeness.setdefault(name, []).extend(values)
     closeness["who"] = [who for who in answers for _ in METRICS]
-    return Examined(departures, noise, closeness)
+    return Examined(departures, noise, closeness, nearer)
 
 
 def step_errors(M: Tensor, Y: Tensor, epsilon: Tensor | None = None) -> dict[str, list]:
@@ -219,12 +246,45 @@ def step_errors(M: Tensor, Y: Tensor, epsilon: Tensor | None = None) -> dict[str
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def step_errors_by_maker(states: dict[str, Tensor], Y: Tensor, epsilon: Tensor, steps: dict[str, list]) -> DataFrame:
-    """`step_errors` of states (S, P, n, n) by who made them, and of "noise": truths off along ε (P, n, n) by as much as
-    the trained model's at each step. steps: columns that name the steps."""
-    errors = {who: step_errors(M, Y) for who, M in states.items()}
-    errors["noise"] = step_errors(states["trained"], Y, epsilon)
-    return concat(DataFrame(steps | columns).assign(who=who) for who, columns in errors.items())
+@dataclass(frozen=True)
+class Walked:
+    """Answers that a sampler got from several energies, from the same starts.
+
+    answers: (P, n, n) by energy; steps: `step_errors` with stage, landscape, inner and who, and those of "noise": truths
+    that are off by as much as the trained energy's states at each step; trained: its paths.
+    """
+
+    answers: dict[str, Tensor]
+    steps: DataFrame
+    trained: Paths
+
+
+def walk_all(
+    energies: Mapping[str, Energy],
+    sample: Sampler | Callable[..., Tensor],
+    A: Tensor,
+    start: Tensor,
+    *,
+    truth: Tensor,
+    epsilon: Tensor,
+) -> Walked:
+    """Sampled from every energy, "trained" among them, for problems A (P, n, n) from starts (P, d).
+
+    truth: the true answers (P, n, n); epsilon (P, n, n): the noise's directions. One energy after the other: only the
+    trained one's paths are kept.
+    """
+    answers, tables, kept = {}, [], None
+    for who, energy in energies.items():
+        path = trajectories.record(sample, energy, A, start)
+        answers[who], clean = energy.coordinates.decode(path.end), path.clean(energy)
+        errors = {who: step_errors(clean, truth)}
+        if who == "trained":
+            kept, errors["noise"] = path, step_errors(clean, truth, epsilon)
+        place = {"stage": path.stage, "landscape": path.landscape, "inner": path.inner}
+        tables += [DataFrame(place | columns).assign(who=name) for name, columns in errors.items()]
+    if kept is None:
+        raise ValueError("no energy is the trained one, whose paths are kept")
+    return Walked(answers, concat(tables, ignore_index=True), kept)
 
 
 def spd_verdicts(examined: Examined) -> dict[str, tuple[bool, dict[str, float]]]:

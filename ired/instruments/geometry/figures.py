@@ -11,7 +11,7 @@ from pandas import DataFrame
 
 from ired.plotting.axes import plain_ticks, signed_log
 from ired.plotting.plots import dots, legend_below
-from ired.plotting.style import COLOURS, MARKERS, canvas
+from ired.plotting.style import COLOURS, LABELS, MARKERS, canvas
 
 # Tol's muted palette: none of them means anything else in this project.
 METRICS = {
@@ -24,9 +24,12 @@ SHAPES = dict(zip(METRICS, "os^D", strict=False))
 WHO = {
     "trained": (COLOURS["trained"], "trained model"),
     "untrained": (COLOURS["untrained"], "untrained"),
+    "algebraic": (COLOURS["algebraic"], "algebraic energy"),
+    "affine": (COLOURS["affine"], LABELS["affine"]),
+    "regression": (COLOURS["regression"], LABELS["regression"]),
     "noise": ("0.15", "truth + noise of equal size"),
-    "least_squares": (COLOURS["least_squares"], "least squares"),
 }
+DRAWN = [who for who in WHO if who != "algebraic"]
 
 
 def spd_figures(
@@ -43,7 +46,8 @@ def spd_figures(
         "path": (
             plot_spd_steps(steps),
             f"Every step of sampling {counts['problems']} problems, read as an answer; means, 95 % intervals. "
-            "Dashed: the truth with isotropic noise of the size of each trained state's error.",
+            "Dashed: the truth with isotropic noise of the size of each trained state's error. The controls have "
+            "their answer from the first step on. (Not drawn: the algebraic energy, see the table.)",
         ),
         "laws": (
             plot_laws(laws_table),
@@ -58,7 +62,7 @@ def spd_figures(
         "closeness": (
             plot_closeness(closeness_table),
             f"Symmetric parts beside {counts['draws']} draws of noise of equal Frobenius norm each; 95 % intervals "
-            "over problems. Ratios: where both are definite.",
+            "over problems. Ratios: where both are definite. (Not drawn: the algebraic energy, see the table.)",
         ),
     }
 
@@ -66,8 +70,9 @@ def spd_figures(
 def plot_spd_steps(steps: DataFrame) -> Figure:
     """Distance from the cone, share of indefinite matrices and asymmetry over the steps of sampling.
 
-    steps: `answer_errors.step_errors` of each of `who`, with stage, landscape and inner of every step.
+    steps: `answer_errors.Walked.steps`.
     """
+    steps = steps[steps["who"].isin(DRAWN)]
     shown = ["error", "distance", "indefinite"] + ["asymmetry"] * bool(steps["asymmetry"].max() > 1e-9)
     figure, axes = canvas(1, len(shown), (4.6, 4.2), title="How far every step of sampling is from SPD")
     titles = {
@@ -234,8 +239,9 @@ def plot_means(spectra: DataFrame, table: DataFrame) -> Figure:
 def plot_closeness(table: DataFrame) -> Figure:
     """Distances to the truth over those of matched noise, how often they are smaller, and definiteness.
 
-    table: `answer_errors.compare_all` of each of `who`.
+    table: `answer_errors.Examined.closeness`.
     """
+    table = table[table["who"].isin(DRAWN)]
     figure, axes = canvas(1, 3, (4.6, 4.4), title="Errors beside noise of equal size")
     makers, y = list(dict.fromkeys(table["who"])), np.arange(len(METRICS))
     for axis, what, nothing, title, label in (
@@ -245,7 +251,7 @@ def plot_closeness(table: DataFrame) -> Figure:
         axis.axvline(nothing, color="0.35", linewidth=1.2)
         for i, who in enumerate(makers):
             rows = table[table["who"] == who].set_index("metric").loc[list(METRICS)]
-            at, (colour, name) = y + 0.22 * (i - (len(makers) - 1) / 2), WHO[who]
+            at, (colour, name) = y + 0.19 * (i - (len(makers) - 1) / 2), WHO[who]
             dots(axis, rows, at, what, colour, MARKERS.get(who, "D"), label=name, size=7, width=2.4)
         axis.set(title=title, xlabel=label, ylim=(len(y) - 0.5, -0.5))
         axis.grid(False, axis="y")

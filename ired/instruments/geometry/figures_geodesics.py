@@ -13,9 +13,9 @@ from pandas import DataFrame
 
 from ired.instruments.geometry.figures import METRICS, SHAPES
 from ired.plotting.plots import dots, legend_below
-from ired.plotting.style import COLOURS, DIVERGING, MARKERS, canvas
+from ired.plotting.style import COLOURS, DIVERGING, LABELS, MARKERS, canvas
 
-ENERGIES = ("trained", "untrained", "ideal", "algebraic")
+ENERGIES = ("trained", "untrained", "ideal", "algebraic", "affine", "regression")
 KINDS = {"perturbed": "a perturbed inverse", "A": "A", "I": "I", "start": "start of sampling", "end": "end of sampling"}
 SHORT = {
     "affine-invariant": "affine-\ninvariant",
@@ -193,7 +193,7 @@ def plot_conditioning(means: DataFrame) -> Figure:
         axis.set_xticks(range(len(metrics)), [SHORT[m] for m in metrics])
         axis.axhline(0, color="0.4", linewidth=1, linestyle=":")
         axis.set(ylabel=label, title="at the answer" if place == "answer" else "at a perturbed inverse")
-    legend_below(figure, [axes[0]], 4)
+    legend_below(figure, [axes[0]], 6)
     return figure
 
 
@@ -220,7 +220,7 @@ def plot_convexity(means: DataFrame) -> Figure:
     if means.loc[means["measure"] == "bend", "mean"].abs().max() > 20:  # an algebraic energy of raw matrices
         axes[1, 0].set_yscale("symlog", linthresh=1.0)
         axes[1, 0].autoscale(axis="y")
-    legend_below(figure, [axes[0, 0]], 4)
+    legend_below(figure, [axes[0, 0]], 6)
     return figure
 
 
@@ -228,6 +228,6 @@ def _groups(axis: Axes, groups: Mapping[str, tuple[DataFrame, str, str]], column
     """Means with intervals: a place a value of column, a dot a group (rows, colour, marker)."""
     for i, (name, (rows, colour, marker)) in enumerate(groups.items()):
         rows = rows[rows[column].isin(places)]
-        x = rows[column].map(list(places).index).to_numpy() + 0.15 * (i - (len(groups) - 1) / 2)
-        dots(axis, rows, x, "mean", colour, marker, upright=True, label=name, size=5)
+        x = rows[column].map(list(places).index).to_numpy() + 0.12 * (i - (len(groups) - 1) / 2)
+        dots(axis, rows, x, "mean", colour, marker, upright=True, label=LABELS.get(name, name), size=5)
     axis.set_xlim(-0.6, len(places) - 0.4)

@@ -4,7 +4,9 @@ A matrix Y is the state √ᾱ_k·encode(Y) of landscape k, so a curve of matric
 metric gives a curve from the answer to a target. Metrics are compared at *equal distance*: the points
 that are compared lie equally far from the answer in Frobenius norm, where the energy lives, whatever
 the metrics' own lengths are. An energy that is a function of that distance, as the ideal one is, then
-has the same profile along all of them: differences between metrics are the energy's shape.
+has the same profile along all of them: differences between metrics are the energy's shape. A round bowl around a
+prediction that is off by δ is convex along straight lines, whatever the pair, and differs between metrics by −⟨δ, bend⟩
+alone: what the prediction misses.
 
 Curves consist of symmetric matrices. Where states may be asymmetric too, the antisymmetric directions
 are not visited, and lengths are in *symmetric noise radii*: τ_k √(n(n+1)/2) with τ_k = σ_k·scale/√ᾱ_k,

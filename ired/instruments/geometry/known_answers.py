@@ -77,7 +77,7 @@ def check_spd_answers(generator: torch.Generator) -> list[Check]:
         # Two standard deviations of a mean of 60 shares, each spread over (0, 1), and a half.
         ("noise itself", noise[0], 0.5, 0.1 * 1.5),
     ):
-        compared = answer_errors.compare_all(M, Y, epsilon[1:])
+        compared, _ = answer_errors.compare_all(M, Y, epsilon[1:])
         nearer = compared["nearer"][0]
         checks.append(
             Check(name, f"{what}: share nearer than noise", expected=expected, measured=nearer, tolerance=tolerance)

@@ -11,6 +11,14 @@ condition 1 in the Euclidean metric and κ² in the affine-invariant one (eigenv
 algebraic one, ½‖AY − I‖², has κ² in the Euclidean metric and (κ + 1/κ)/2 in the affine-invariant one:
 the metric takes out what makes inverting ill-conditioned. So an energy gains on the manifold as far as
 its curvature knows the problem's, and loses as far as it is isotropic.
+
+The energy of a prediction m(A) is such a control: its curvature is the same for all problems. Where it is round (errors
+of equal variance in all directions) and m shares A's eigenvectors, as least squares does, the Euclidean condition is 1
+everywhere, and in the affine-invariant metric the eigenvalues at P are those of pairs i ≤ j, in proportion
+
+    λ_i λ_j + (λ_i (λ_i − m_i) + λ_j (λ_j − m_j))/2:
+
+the metric costs 2 log κ, but for what the bowl's being elsewhere adds.
 """
 
 from __future__ import annotations

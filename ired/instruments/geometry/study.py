@@ -232,30 +232,38 @@ def table_means(name: str, table: DataFrame) -> DataFrame:
     return summarise(table, [*cell, "energy", "landscape", "metric"], measures)
 
 
-def geodesic_headline(curvature: DataFrame) -> tuple[str, float, float, float]:
+SAVED = "log₁₀ of the condition number that the affine-invariant metric saves, k=0"
+LOWER = "share of points of geodesics below those of straight lines equally far, k=0"
+CONVEX = "share of pairs that are midpoint convex along geodesics, less that along straight lines"
+
+
+def manifold_measures(profiles: DataFrame, convexity: DataFrame, curvature: DataFrame) -> dict[str, dict[str, NDArray]]:
+    """What P4-02's claim rests on, more of it being better: values (P,) by energy, by what they are (SAVED at the answer,
+    LOWER, CONVEX)."""
+    geodesic, straight = (_by_energy(convexity, "share", metric) for metric in ("affine-invariant", "Euclidean"))
+    return {
+        SAVED: _by_energy(curvature, "saved", place="answer", landscape=0),
+        LOWER: _by_energy(profiles, "lower", view="near", landscape=0),
+        CONVEX: {name: geodesic[name] - straight[name] for name in geodesic},
+    }
+
+
+def geodesic_headline(measured: Mapping[str, Mapping[str, NDArray]]) -> tuple[str, float, float, float]:
     """What the metric saves the trained energy at the answers of k = 0, on average, with its interval."""
-    saved = mean_interval(_saved(curvature)["trained"])
-    words = "log₁₀ of the condition number that the affine-invariant metric saves, k=0"
-    return words, saved.estimate, saved.low, saved.high
-
-
-def _saved(curvature: DataFrame) -> dict[str, NDArray]:
-    return _by_energy(curvature, "saved", place="answer", landscape=0)
+    saved = mean_interval(measured[SAVED]["trained"])
+    return SAVED, saved.estimate, saved.low, saved.high
 
 
 def geodesic_verdicts(
-    profiles: DataFrame, convexity: DataFrame, curvature: DataFrame
+    measured: Mapping[str, Mapping[str, NDArray]], profiles: DataFrame
 ) -> dict[str, tuple[bool, dict[str, float]]]:
-    """P4-02's criteria on the trained energy, each with the numbers behind it."""
-    geodesic, straight = (_by_energy(convexity, "share", metric) for metric in ("affine-invariant", "Euclidean"))
-    more_convex = {name: geodesic[name] - straight[name] for name in geodesic}
-    near = {"view": "near", "landscape": 0}
-    lower = _by_energy(profiles, "lower", **near)
-    lower["turned"] = _by_energy(profiles, "lower", "turned", **near)["trained"]
+    """P4-02's criteria on the trained energy, each with the numbers behind it: from `manifold_measures`, and from the
+    profiles of curves that are bent elsewhere."""
+    turned = per_unit(profiles, "lower", energy="trained", metric="turned", view="near", landscape=0)
     return {
-        "geodesically_convex_rather_than_euclidean": _beyond(more_convex, 0, "ideal"),
-        "lower_along_geodesics": _beyond(lower, 0.5, "untrained", "turned"),
-        "better_conditioned_on_manifold": _beyond(_saved(curvature), 0, "untrained"),
+        "geodesically_convex_rather_than_euclidean": _beyond(measured[CONVEX], 0, "ideal"),
+        "lower_along_geodesics": _beyond({**measured[LOWER], "turned": turned}, 0.5, "untrained", "turned"),
+        "better_conditioned_on_manifold": _beyond(measured[SAVED], 0, "untrained"),
     }
 
 

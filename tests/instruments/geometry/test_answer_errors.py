@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from ired.instruments.core.sampler import denoised
 from ired.instruments.core.states import symmetric
 from ired.instruments.geometry import answer_errors, metrics
 from ired.instruments.geometry.metrics import METRICS
+from ired.model.reference import PredictorEnergy
 
 
 @pytest.fixture
@@ -91,7 +93,8 @@ def test_errors_in_proportion_to_the_answer_beat_noise(generator, epsilon):
     Q = torch.linalg.qr(torch.randn(20, 4, 4, generator=generator, dtype=torch.float64)).Q
     Y = symmetric((Q * spectrum) @ Q.mT)
     noise = torch.randn(5, 20, 4, 4, generator=generator, dtype=torch.float64)
-    found = answer_errors.compare_all(1.2 * Y, Y, noise)
+    found, wins = answer_errors.compare_all(1.2 * Y, Y, noise)
+    assert wins["affine-invariant"].tolist() == [1.0] * 20
     assert found["metric"] == list(METRICS)
     assert found["nearer"][0] == found["nearer"][1] == 1.0 and found["nearer"][3] == 0.5
     assert found["answers"][0] == pytest.approx(2 * math.log(1.2)) and found["answers_without"][0] == 0
@@ -100,7 +103,7 @@ def test_errors_in_proportion_to_the_answer_beat_noise(generator, epsilon):
 
 
 def test_no_pair_with_distances_leaves_no_ratio(answers, epsilon):
-    found = answer_errors.compare_all(-answers, answers, epsilon)
+    found, _ = answer_errors.compare_all(-answers, answers, epsilon)
     assert found["pairs"][0] == 0 and math.isnan(found["ratio"][0])
     assert found["answers_without"][0] == 1 and 0 <= found["nearer"][0] <= 0.5
 
@@ -153,10 +156,42 @@ def test_verdicts_and_headline_of_answers(answers, epsilon):
     torch.testing.assert_close(answer_errors.groups(answers, answers, mixed)["sampled"], answers[:2])
 
 
-def test_steps_of_everybody_and_of_noise(answers, epsilon):
-    M = torch.stack([-answers, 1.5 * answers])
-    steps = answer_errors.step_errors_by_maker({"trained": M, "other": 2 * M}, answers, epsilon[0], {"inner": [0, 1]})
-    assert steps.groupby("who", sort=False).size().to_dict() == {"trained": 2, "other": 2, "noise": 2}
-    assert steps["inner"].tolist() == [0, 1] * 3
-    by = steps.set_index(["who", "inner"])["error"]
+def test_walks_of_everybody_and_of_noise(ideal, algebraic, problems, answers, epsilon):
+    start = ideal.coordinates.noise(6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    walked = answer_errors.walk_all(
+        {"trained": algebraic, "other": ideal}, denoised, problems, start, truth=answers, epsilon=epsilon[0]
+    )
+    steps = walked.steps
+    assert steps.groupby("who", sort=False).size().to_dict() == {"trained": 10, "noise": 10, "other": 10}
+    assert steps["landscape"].tolist() == 3 * list(range(9, -1, -1))
+    by = steps.set_index(["who", "landscape"])["error"]
     assert by["noise"].to_numpy() == pytest.approx(by["trained"].to_numpy())
+    assert by["other"].max() < 1e-9 and walked.trained.y.shape[:2] == (10, 6)
+    torch.testing.assert_close(walked.answers["other"], answers)
+    with pytest.raises(ValueError, match="trained"):
+        answer_errors.walk_all({"other": ideal}, denoised, problems, start, truth=answers, epsilon=epsilon[0])
+
+
+def test_a_prediction_keeps_its_own_errors_on_the_way(coordinates, schedule, problems, answers, epsilon):
+    """The answer of a linear map m(A), from the first step on, but for Π c_j·(start/√ᾱ_9 − m), c = ᾱC/(ᾱC + σ²)."""
+    predict, spread = (lambda A: 2 * torch.eye(4, dtype=A.dtype) - A / 4), 0.3
+    units = torch.eye(coordinates.size, dtype=torch.float64)
+    energy = PredictorEnergy(coordinates, schedule, predict, units, torch.full((len(units),), spread).double())
+    start = coordinates.noise(6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    walked = answer_errors.walk_all({"trained": energy}, denoised, problems, start, truth=answers, epsilon=epsilon[0])
+    m = coordinates.encode(predict(problems))
+    left, bar = start / schedule.sqrt_alpha_bar[9].item() - m, schedule.alpha_bar
+    for k in reversed(range(10)):
+        left = left * (bar[k] * spread / (bar[k] * spread + schedule.sigma[k] ** 2)).item()
+        states = walked.trained.y[9 - k] / schedule.sqrt_alpha_bar[k].item()
+        torch.testing.assert_close(states, m + left, rtol=0, atol=1e-6)
+    torch.testing.assert_close(walked.answers["trained"], coordinates.decode(m + left), rtol=0, atol=1e-6)
+
+
+def test_the_claim_is_asked_problem_by_problem(answers, epsilon):
+    examined = answer_errors.examine_answers({"good": 1.1 * answers, "bad": -answers}, answers, epsilon)
+    nearer, closer, definite = examined.by_problem().values()
+    assert nearer["good"].tolist() == [1] * 6 and nearer["good"].mean() == examined.numbers()["nearer.good"]
+    assert nearer["bad"].mean() == pytest.approx(examined.closest("bad")["nearer"])
+    assert (closer["good"] >= 0).all() and (closer["bad"] < 0).all()
+    assert definite["good"].tolist() == [1] * 6 and definite["bad"].tolist() == [0] * 6

@@ -9,6 +9,9 @@ from ired.instruments.geometry import riemannian_hessian, spd_states
 from ired.instruments.geometry.known_answers_geodesics import symmetric_inverse
 from ired.instruments.geometry.metrics import METRICS
 from ired.instruments.landscape import hessian
+from ired.model.reference import PredictorEnergy
+
+METRIC_ROW = {name: row for row, name in enumerate(METRICS)}
 
 
 @pytest.fixture
@@ -94,3 +97,20 @@ def test_negative_eigenvalues_are_counted(references, problems):
     Y = symmetric_inverse(references.A)
     seen = riemannian_hessian.curvature(saddle, references.A, Y, [0], "saddle", ["Euclidean"])
     assert (seen.negative == 1).all() and (seen.log_condition < 1e-9).all()
+
+
+def test_the_curvature_of_a_round_bowl_around_a_prediction(coordinates, schedule, problems, answers):
+    """m(A) = I/2 + A/10 shares A's eigenvectors: λᵢλⱼ + (λᵢ(λᵢ − mᵢ) + λⱼ(λⱼ − mⱼ))/2 by pairs, 1 without a metric."""
+    units = torch.eye(coordinates.size, dtype=torch.float64)
+    spread = torch.full((len(units),), 0.3).double()
+    bowl = PredictorEnergy(coordinates, schedule, lambda A: torch.eye(4).to(A) / 2 + A / 10, units, spread)
+    seen = riemannian_hessian.curvature(bowl, problems, answers, [0, 3], "answer")
+    values = torch.linalg.eigvalsh(answers)
+    pulled = values * (values - 0.5 - 1 / (10 * values))
+    pairs = values[:, :, None] * values[:, None, :] + (pulled[:, :, None] + pulled[:, None, :]) / 2
+    i, j = torch.triu_indices(4, 4)
+    known = pairs[:, i, j].sort(-1).values.numpy()
+    affine = seen.eigenvalues[:, METRIC_ROW["affine-invariant"]]
+    steep = seen.eigenvalues[:, METRIC_ROW["Euclidean"]]
+    np.testing.assert_allclose(steep, np.broadcast_to(steep[:, :1, :1], steep.shape), rtol=1e-9)
+    np.testing.assert_allclose(affine / steep, np.broadcast_to(known, affine.shape), rtol=1e-7, atol=1e-9)

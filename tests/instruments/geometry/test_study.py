@@ -11,6 +11,7 @@ from ired.instruments.core import states, trajectories
 from ired.instruments.geometry import geodesics, spd_states, study
 from ired.instruments.geometry.known_answers_geodesics import symmetric_inverse
 from ired.instruments.landscape import slices
+from ired.model.reference import PredictorEnergy
 
 
 @pytest.fixture
@@ -152,9 +153,11 @@ def test_verdicts_need_every_control_to_lie_below():
         flat = [{**row, "metric": "Euclidean", "share": 0.0} for row in rows("share", gains)]
         turned = [{**row, "lower": 0.5} for row in rows("lower", gains, "turned", view="near")]
         profiles = DataFrame(rows("lower", gains, view="near") + turned)
-        words, saved, low, high = study.geodesic_headline(curvature)
+        measured = study.manifold_measures(profiles, DataFrame(rows("share", gains) + flat), curvature)
+        words, saved, low, high = study.geodesic_headline(measured)
         assert low < saved < high and saved == pytest.approx(2.5, abs=0.3) and "condition number" in words
-        return study.geodesic_verdicts(profiles, DataFrame(rows("share", gains) + flat), curvature)
+        assert [set(values) for values in measured.values()] == [{"trained", *gains}] * 3
+        return study.geodesic_verdicts(measured, profiles)
 
     found = decided({"untrained": 1.0, "ideal": 0.0})
     assert all(met for met, _ in found.values())
@@ -164,3 +167,23 @@ def test_verdicts_need_every_control_to_lie_below():
     assert numbers["turned"] == 0.5 and numbers["untrained"] == 1 and numbers["trained"] == pytest.approx(2.5, abs=0.3)
     found = decided({"untrained": 3.0, "ideal": 0.0})
     assert [met for met, _ in found.values()] == [True, False, False]
+
+
+def test_a_bowl_around_the_answers_knows_no_manifold(ideal, problems, answers, generator):
+    """Round, and with its minima at the answers, the energy of a prediction gains what the ideal energy gains."""
+    units = torch.eye(ideal.coordinates.size, dtype=torch.float64)
+    spread = torch.full((len(units),), 0.2).double()
+    bowl = PredictorEnergy(ideal.coordinates, ideal.schedule, torch.linalg.inv, units, spread)
+    near, reach = spd_states.perturbed(answers, 0.2, 2, generator)
+    goals = {"perturbed": (torch.arange(6), near[:, 0])}
+    energies = {"trained": bowl, "untrained": bowl, "ideal": ideal}
+    profiles, _ = study.geodesic_profiles(energies, problems, answers, goals, reach, 5, [0], generator)
+    pairs = {"perturbed": near.chunk(2, 1)}
+    convexity = study.pair_convexity(energies, problems, pairs, [0])
+    curvature = study.curved(energies, problems, {"answer": answers}, [0])
+    measured = study.manifold_measures(profiles, convexity, curvature)
+    kappa = torch.linalg.cond(problems).numpy()
+    np.testing.assert_allclose(measured[study.SAVED]["trained"], -2 * np.log10(kappa), atol=1e-6)
+    np.testing.assert_array_equal(measured[study.LOWER]["trained"], 0.5)
+    assert (measured[study.CONVEX]["trained"] <= 0).all()
+    assert not any(met for met, _ in study.geodesic_verdicts(measured, profiles).values())
