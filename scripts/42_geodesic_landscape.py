@@ -1,14 +1,14 @@
 """P4-02: does the learned energy know the manifold?
 
-The energy along geodesics of four metrics on SPD matrices (Pennec et al. 2006; Arsigny et al. 2007;
-Bhatia et al. 2019) from the true inverse towards perturbed inverses, A, I, and the first and the last
-positive definite matrix of a sampling path; compared at equal Frobenius distance from the answer, where
-the ideal energy is the same along all of them. Midpoint convexity between equal pairs, P1-01's slices
-bent by the exponential map, and the Riemannian Hessian's condition (Absil, Mahony & Sepulchre 2008).
-Noise soon leaves the cone (table "cone"): displacements are one noise radius of k = 0, or less where the
-cone is narrower, and the same matrices are looked at in every landscape; geodesics stay among symmetric
-matrices. Against the claim: the ideal energy, which knows nothing of the manifold, an untrained network, the
-bowls around least squares and a regression network, or curves that are bent as much elsewhere, gain as much.
+The energy along geodesics of four metrics on SPD matrices (Pennec et al. 2006; Arsigny et al. 2007; Bhatia et al.
+2019) from the true inverse towards perturbed inverses, A, I, and the first and the last positive definite matrix of
+a sampling path; compared at equal Frobenius distance from the answer, where the ideal energy is the same along all
+of them. Midpoint convexity between equal pairs, P1-01's slices bent by the exponential map, and the Riemannian
+Hessian's condition (Absil, Mahony & Sepulchre 2008). Noise soon leaves the cone (table "cone"): displacements are
+one noise radius of k = 0, or less where the cone is narrower, and the same matrices are looked at in every
+landscape; geodesics stay among symmetric matrices. Against the claim: the ideal energy, which knows nothing of the
+manifold, an untrained network, the bowls around least squares and a regression network, or curves that are bent as
+much elsewhere, gain as much.
 """
 
 from ired.lab.arguments import Param
@@ -77,9 +77,8 @@ def main(run):
     first = all_A[: int(before.params["slices"])]
     source, few = problems.generator(run.seed, "slices"), min(params.sliced, len(first))
     planes = study.planes(model, first, states.answers(model, first), sampler, source)
-    slices, pictures, differences = study.all_redrawn(
-        energies, first[:few], all_Y[:few], planes, before.tensors("pictures")
-    )
+    pictures = before.tensors("pictures")
+    slices, pictures, differences = study.all_redrawn(energies, first[:few], all_Y[:few], planes, pictures)
     run.metrics({f"redrawn.{kind}": difference for kind, difference in differences.items()})
 
     # What is kept, and what it decides.

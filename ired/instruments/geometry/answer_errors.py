@@ -131,7 +131,7 @@ def compare_with_noise(answer: NDArray, noise: NDArray) -> NoiseComparison:
 
 
 def compare_all(M: Tensor, Y: Tensor, epsilon: Tensor) -> tuple[dict[str, list], dict[str, NDArray]]:
-    """Answers M (P, n, n) against noise along ε (D, P, n, n): tidy columns, a row per metric, and `wins` (P,) by metric.
+    """Answers M (P, n, n) against noise along ε (D, P, n, n): tidy columns, a row per metric; and `wins` (P,) by it.
 
     Both are compared by their symmetric parts, which are matched in size. answers, noise: median
     distances of those that have one (NaN: none); answers_without, noise_without: shares that have
@@ -250,8 +250,8 @@ def step_errors(M: Tensor, Y: Tensor, epsilon: Tensor | None = None) -> dict[str
 class Walked:
     """Answers that a sampler got from several energies, from the same starts.
 
-    answers: (P, n, n) by energy; steps: `step_errors` with stage, landscape, inner and who, and those of "noise": truths
-    that are off by as much as the trained energy's states at each step; trained: its paths.
+    answers: (P, n, n) by energy; steps: `step_errors` with stage, landscape, inner and who, and those of "noise":
+    truths that are off by as much as the trained energy's states at each step; trained: its paths.
     """
 
     answers: dict[str, Tensor]

@@ -238,8 +238,9 @@ CONVEX = "share of pairs that are midpoint convex along geodesics, less that alo
 
 
 def manifold_measures(profiles: DataFrame, convexity: DataFrame, curvature: DataFrame) -> dict[str, dict[str, NDArray]]:
-    """What P4-02's claim rests on, more of it being better: values (P,) by energy, by what they are (SAVED at the answer,
-    LOWER, CONVEX)."""
+    """What P4-02's claim rests on, more of it being better: values (P,) by energy, by what they are.
+
+    SAVED (at the answer), LOWER and CONVEX."""
     geodesic, straight = (_by_energy(convexity, "share", metric) for metric in ("affine-invariant", "Euclidean"))
     return {
         SAVED: _by_energy(curvature, "saved", place="answer", landscape=0),
