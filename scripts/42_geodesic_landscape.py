@@ -28,13 +28,13 @@ LANDSCAPES = (0, 2, 4)
         "geodesically_convex_rather_than_euclidean": "midpoint convexity holds for more pairs along "
         "affine-invariant geodesics than along straight lines between them (kinds of pairs and landscapes "
         "averaged): paired 95 % interval above 0, and that of the excess over the ideal energy's too",
-        "lower_along_geodesics": "at k = 0, on the way to all targets, points of affine-invariant geodesics "
-        "lie lower than those of straight lines equally far from the answer in more than half of the cases: "
-        "95 % interval over problems above 1/2 (the ideal energy: 1/2), and paired above the untrained "
-        "network's and above that of curves bent as much in random directions",
-        "better_conditioned_on_manifold": "at the answer of k = 0 the affine-invariant Hessian has a "
-        "smaller condition number than the Euclidean one: 95 % interval of the mean log-ratio above 0, and "
-        "paired above the untrained network's (a perfect denoiser, being isotropic, has to fail)",
+        "lower_along_geodesics": "at k = 0, on the way to all targets, points of affine-invariant geodesics lie lower than "
+        "those of straight lines equally far from the answer in more than half of the cases: 95 % interval over problems "
+        "above 1/2 (the ideal energy: 1/2), and paired above the untrained network's and above that of curves bent as "
+        "much in random directions",
+        "better_conditioned_on_manifold": "at the answer of k = 0 the affine-invariant Hessian has a smaller condition "
+        "number than the Euclidean one: 95 % interval of the mean log-ratio above 0, and paired above the untrained "
+        "network's (a perfect denoiser, being isotropic, has to fail)",
         "beyond_controls": "what that metric saves of the condition number there exceeds what it saves the "
         "affine denoiser and the regression network: paired 95 % intervals above 0, Bonferroni over both",
     },
@@ -67,8 +67,7 @@ def main(run):
 
     # The energies along these geodesics, at the middle of pairs, and to second order at points.
     profiles, shapes = study.geodesic_profiles(energies, A, Y, targets, reach, params.steps, LANDSCAPES, generator)
-    others = study.others(all_Y, len(A), params.pairs, generator)
-    pairs = {"perturbed": perturbed.chunk(2, 1), "other answers": others}
+    pairs = {"perturbed": perturbed.chunk(2, 1), "other answers": study.others(all_Y, len(A), params.pairs, generator)}
     convexity = study.pair_convexity(energies, A, pairs, LANDSCAPES)
     curvature = study.curved(energies, A, {"answer": Y, "perturbed": perturbed[:, 0]}, LANDSCAPES)
 
@@ -84,8 +83,7 @@ def main(run):
     # What is kept, and what it decides.
     tables = {"profiles": profiles, "convexity": convexity, "curvature": curvature, "slices": slices}
     means = {name: study.table_means(name, table) for name, table in tables.items()}
-    averaged = {f"{name}_means": table for name, table in means.items()}
-    for name, table in (tables | averaged | {"shapes": shapes}).items():
+    for name, table in (tables | {f"{of}_means": mean for of, mean in means.items()} | {"shapes": shapes}).items():
         run.table(name, table)
     run.tensors("pictures", pictures)
     measured = study.manifold_measures(profiles, convexity, curvature)
