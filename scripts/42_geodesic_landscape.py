@@ -28,10 +28,10 @@ LANDSCAPES = (0, 2, 4)
         "geodesically_convex_rather_than_euclidean": "midpoint convexity holds for more pairs along "
         "affine-invariant geodesics than along straight lines between them (kinds of pairs and landscapes "
         "averaged): paired 95 % interval above 0, and that of the excess over the ideal energy's too",
-        "lower_along_geodesics": "at k = 0, on the way to all targets, points of affine-invariant geodesics lie lower than "
-        "those of straight lines equally far from the answer in more than half of the cases: 95 % interval over problems "
-        "above 1/2 (the ideal energy: 1/2), and paired above the untrained network's and above that of curves bent as "
-        "much in random directions",
+        "lower_along_geodesics": "at k = 0, on the way to all targets, points of affine-invariant geodesics lie lower "
+        "than those of straight lines equally far from the answer in more than half of the cases: 95 % interval over "
+        "problems above 1/2 (the ideal energy: 1/2), and paired above the untrained network's and above that of curves "
+        "bent as much in random directions",
         "better_conditioned_on_manifold": "at the answer of k = 0 the affine-invariant Hessian has a smaller condition "
         "number than the Euclidean one: 95 % interval of the mean log-ratio above 0, and paired above the untrained "
         "network's (a perfect denoiser, being isotropic, has to fail)",
