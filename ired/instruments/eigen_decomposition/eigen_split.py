@@ -9,6 +9,10 @@ third part. The squared sizes of the three add up to ‖D‖².
 
 First order means small: a multiple of I has no eigenvectors, so that its deviation is all eigenvalue
 part, whatever it knows of them. What holds for deviations of any size stands in `eigen_exchange`.
+
+On the energy of a prediction m(A) the parts are those of the prediction's own errors, from the first step of sampling
+on; a linear map of A alone, which shares its eigenvectors, has no eigenvector part but the noise's. What such an energy
+shows as well says nothing of a learned one.
 """
 
 from __future__ import annotations

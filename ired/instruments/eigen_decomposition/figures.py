@@ -15,7 +15,7 @@ from ired.plotting.axes import landscape_axis, named_ticks
 from ired.plotting.plots import heat_map
 from ired.plotting.style import COLOURS, DIVERGING, LABELS, MARKERS, canvas
 
-EIGENVALUE, EIGENVECTOR = COLOURS["least_squares"], COLOURS["trained"]
+EIGENVALUE, EIGENVECTOR = "#999933", "#661100"  # Tol's muted palette: no energy has these colours
 WHO = {**COLOURS, "blind": COLOURS["least_squares_squared"]}
 NAMES = {**LABELS, "blind": "A-blind", "mean": "mean answer"}
 PARTS = {
@@ -39,18 +39,19 @@ def eigen_figures(
     return {
         "steps": (
             plot_over_steps(curves, level),
-            f"{problems} problems (untrained, ∇E: {controls}), 95 % intervals. An answer that has not seen A is a "
-            "multiple of I and errs in eigenvalues only.",
+            f"{problems} problems (controls, ∇E: {controls}), 95 % intervals. An answer that has not seen A is a "
+            "multiple of I and errs in eigenvalues only, least squares too. (∇E of affine denoiser and regression "
+            "network, not drawn: in the table.)",
         ),
         "landscapes": (
             plot_over_landscapes(landscapes, level),
-            f"{controls} problems, {draws} noised answers each, 95 % intervals. Least squares: as if its answer "
-            "were the truth.",
+            f"{controls} problems, {draws} noised answers each, 95 % intervals. Affine denoiser and regression network "
+            "as energies: a bowl around their answer.",
         ),
         "ranks": (
             plot_ranks(ends.profiles, ends.ranks),
-            "Above: mean share of the squared error in each entry of UᵀDU, by isotropic noise's. Below: 95 % "
-            "intervals over problems.",
+            "Above: mean share of the squared error in each entry of UᵀDU, by isotropic noise's (affine denoiser: not "
+            "drawn, lies on the diagonal). Below: 95 % intervals over problems.",
         ),
         "condition": (
             plot_condition(ends.strata, level),
@@ -64,8 +65,8 @@ def plot_over_steps(curves: DataFrame, isotropic: float) -> Figure:
     figure, axes = canvas(2, 2, (5.6, 3.6), title="Eigenvalues and eigenvectors on the way")
     drawn = curves[curves["step"] > 0]  # the start is noise, read 204-fold
     share, parts, swaps, aim = axes.flat
-    for who in ("trained", "untrained"):
-        _line(share, _of(drawn, who, "share"), COLOURS[who], who)
+    for who in ("untrained", "affine", "regression", "trained"):
+        _line(share, _of(drawn, who, "share"), COLOURS[who], NAMES.get(who, who))
     _line(share, _of(drawn, "trained", "random"), "0.25", "trained error, random eigenbases", style=":")
     share.axhline(isotropic, color="0.4", linewidth=1.2, linestyle="--", label="isotropic noise")
     share.set(title="Share of eigenvalues in the error", ylabel="eigenvalue share", ylim=(0, 1.02))
@@ -100,8 +101,8 @@ def plot_over_landscapes(table: DataFrame, isotropic: float) -> Figure:
     figure, axes = canvas(1, 3, (4.8, 3.9), title="Eigenvalues and eigenvectors in the score")
     count = int(table["landscape"].max()) + 1
     for axis, quantity, who in (
-        (axes[0, 0], "gradient", ("trained", "untrained", "ideal", "algebraic")),
-        (axes[0, 1], "score error", ("trained", "untrained", "blind", "least_squares")),
+        (axes[0, 0], "gradient", ("trained", "untrained", "ideal", "algebraic", "affine", "regression")),
+        (axes[0, 1], "score error", ("trained", "untrained", "blind", "affine", "regression")),
     ):
         of_quantity = table[table["quantity"] == quantity]
         for name in who[::-1]:  # the trained one on top
@@ -112,7 +113,7 @@ def plot_over_landscapes(table: DataFrame, isotropic: float) -> Figure:
         axis.set(title=title, ylabel="eigenvalue share", ylim=(0, 1.02))
     axis = axes[0, 2]
     of_quantity = table[table["quantity"] == "estimate"]
-    for name, dim in (("trained", 1.0), ("least_squares", 0.45)):
+    for name, dim in (("trained", 1.0), ("affine", 0.5), ("regression", 0.5)):
         for part in ("eigenvalue", "eigenvector"):
             label, colour, style = PARTS[part]
             rows = of_quantity[(of_quantity["energy"] == name) & (of_quantity["measure"] == part)]
@@ -144,7 +145,7 @@ def plot_ranks(profiles: Mapping[str, np.ndarray], table: DataFrame) -> Figure:
     n = len(next(iter(profiles.values())))
     # A symmetric matrix: isotropic noise has 1 on the diagonal, 1/2 in each of two mirrored entries.
     level = (1 + np.eye(n)) / (n * (n + 1))
-    grids = {who: np.asarray(profiles[who]) / level for who in ("trained", "least_squares")}
+    grids = {who: np.asarray(profiles[who]) / level for who in ("trained", "regression")}
     bound = min(100.0, max(max(float(g.max()), 1 / max(float(g.min()), 1e-3)) for g in grids.values()))
     for axis, (who, grid) in zip(axes[0], grids.items(), strict=True):
         image = heat_map(
@@ -161,7 +162,7 @@ def plot_ranks(profiles: Mapping[str, np.ndarray], table: DataFrame) -> Figure:
         _rank_ticks(axis.set_yticks, n)
     figure.colorbar(image, ax=axes[0], label="relative to isotropic noise", shrink=0.8, extend="both")
     for axis, measure, label in ((axes[1, 0], "size", "mean |λ̂ − λ| / λ"), (axes[1, 1], "alignment", "mean |u · û|²")):
-        for who in ("untrained", "least_squares", "trained"):
+        for who in ("untrained", "affine", "regression", "trained"):
             rows = table[(table["who"] == who) & (table["measure"] == measure)]
             _line(axis, rows, WHO[who], NAMES.get(who, who), x="rank", marker=MARKERS.get(who, "v"))
         if measure == "alignment":
@@ -194,7 +195,7 @@ def plot_condition(strata: DataFrame, isotropic: float) -> Figure:
         (axes[0, 1], "touching", "share in the row and column\nof Y's largest eigenvalue", isotropic),
         (axes[0, 2], "mse", "squared error per entry", None),
     ):
-        for who in ("untrained", "least_squares", "trained"):
+        for who in ("untrained", "affine", "regression", "trained"):
             rows = strata[(strata["who"] == who) & (strata["measure"] == measure)]
             if not len(rows):
                 continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from pandas import DataFrame, concat
 from torch import Tensor
 
-from ired.instruments.core import states
+from ired.instruments.core import states, trajectories
+from ired.instruments.core.sampler import Sampler
 from ired.instruments.eigen_decomposition import eigen_exchange, eigen_split
 from ired.instruments.eigen_decomposition.eigen_exchange import Swap
 from ired.instruments.eigen_decomposition.eigen_split import Aim, Frame, Parts, Score
@@ -130,6 +131,11 @@ class Walk:
             "directions": eigen_split.fallen(self.swap.vectors_error[1:], share, directions),
         }
 
+    def stands(self) -> bool:
+        """Whether neither part of the error ever halves, for no problem."""
+        steps = self.halving()
+        return all((steps[part] == len(self.parts.share) - 1).all() for part in ("eigenvalue", "eigenvector"))
+
     def _nothing(self) -> tuple[NDArray, NDArray]:
         return eigen_exchange.blind_values_error(self.frame), eigen_exchange.random_vectors_error(self.frame)
 
@@ -184,6 +190,25 @@ def _numbers(interval: Interval, what: str = "difference", ends: str = "") -> di
     return {what: interval.estimate, f"{ends}low": interval.low, f"{ends}high": interval.high}
 
 
+CONTROLLED = ("untrained", "algebraic", "affine", "regression")  # the ideal energy's errors are rounding
+
+
+def walk_others(
+    energies: Mapping[str, Energy], sampler: Sampler, A: Tensor, start: Tensor, frame: Frame, Y: Tensor
+) -> tuple[dict[str, Walk], dict[str, Tensor]]:
+    """Walks of CONTROLLED energies, and their answers (P, n, n), to problems A from starts (P, d), with true answers Y.
+
+    The walk of a prediction m(A) is at its answer from the first step on, and nothing halves: a line says so.
+    """
+    walks, answers = {}, {}
+    for who in CONTROLLED:
+        clean = trajectories.record(sampler, energies[who], A, start).clean(energies[who])
+        walks[who], answers[who] = Walk.of(clean, frame, Y), clean[-1]
+    if still := [who for who in CONTROLLED if walks[who].stands()]:
+        print(f"{', '.join(still)}: the answer stands from the first step on, and no part of its error halves")
+    return walks, answers
+
+
 def walk_curves(walks: dict[str, Walk], aims: dict[str, Aim], landscapes: Sequence[int]) -> DataFrame:
     """Means over problems at every step of walks, and of how gradients lie to the displacement (who is
     then "gradient …"): columns who, step, landscape, measure, mean, low, high, units."""
@@ -200,6 +225,30 @@ def walk_curves(walks: dict[str, Walk], aims: dict[str, Aim], landscapes: Sequen
             who=f"gradient {who}",
         )
     return DataFrame(means)
+
+
+TOUCHING = "share of the final squared error in the row and column of the inverse's largest eigenvalue"
+SHARE = "share of eigenvalues in the final error"
+SOONER = "steps by which the error's eigenvalue part halves before its eigenvector part"
+SCORE = "share of eigenvalues in the score's error, by how much it is below the best A-blind score's, k=0"
+
+
+def eigen_measures(walks: Mapping[str, Walk], table: DataFrame, noised: DataFrame) -> dict[str, dict[str, NDArray]]:
+    """What P4-03's claims rest on, more of it being better: values (P,) by energy, by what they are.
+
+    TOUCHING, SHARE: of `finals`; SOONER: of walks, of as many problems as the fewest have; SCORE: of `score_parts`.
+    """
+    final = {who: table[table["who"] == who] for who in walks}
+    few = min(len(walk.frame.values) for walk in walks.values())
+    halving = {who: walk.halving() for who, walk in walks.items()}
+    error = noised[noised["quantity"] == "score error"]
+    share = {who: per_unit(error, "share", energy=who, landscape=0) for who in ("blind", *walks)}
+    return {
+        TOUCHING: {who: answers["touching"].to_numpy() for who, answers in final.items()},
+        SHARE: {who: answers["share"].to_numpy() for who, answers in final.items()},
+        SOONER: {who: (each["eigenvector"] - each["eigenvalue"])[:few] for who, each in halving.items()},
+        SCORE: {who: share["blind"] - share[who] for who in walks},
+    }
 
 
 @dataclass(frozen=True)

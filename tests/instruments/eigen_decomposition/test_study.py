@@ -11,6 +11,8 @@ from ired.instruments.eigen_decomposition import eigen_exchange, eigen_split, st
 from ired.instruments.eigen_decomposition.eigen_split import Frame
 from ired.instruments.eigen_decomposition.known_answers import planted_spectrum, rotated
 from ired.instruments.eigen_decomposition.study import Walk
+from ired.model.reference import PredictorEnergy
+from ired.model.sampling import AnnealedSampler
 
 VALUES = (1.0, 2.0, 4.0, 7.0)
 
@@ -140,3 +142,81 @@ def test_verdicts_of_a_planted_study(truth, generator):
         "first_order_holds",
     }
     assert all(np.isfinite(list(numbers.values())).all() for _, numbers in found.values())
+
+
+def bowl(coordinates, schedule, predict, spread):
+    """The energy of a prediction whose errors have this variance in every direction."""
+    units = torch.eye(coordinates.size, dtype=torch.float64)
+    return PredictorEnergy(coordinates, schedule, predict, units, torch.full((len(units),), spread).double())
+
+
+def linear(A):
+    """As least squares is: a map that shares A's eigenvectors."""
+    return 2 * torch.eye(4).to(A) - A / 4
+
+
+def test_a_linear_prediction_errs_in_eigenvalues_alone(coordinates, schedule, problems, generator):
+    """Its final errors δᵢ lie on the diagonal, δ²_n of Σδ² with the largest; its score's error is known in closed form:
+    h√ᾱ·δ/scale and (hσ − 1)·ε, h = σ/(ᾱc + σ²)."""
+    Y, spread = torch.linalg.inv(problems), 0.2
+    frame = Frame.of((Y + Y.mT) / 2)
+    off = 2 - 1 / (4 * frame.values) - frame.values
+    table = study.finals({"affine": linear(problems)}, frame, Y, generator).table
+    final = table[table["who"] == "affine"]
+    assert final["share"].to_numpy() == pytest.approx(1)
+    assert final["touching"].to_numpy() == pytest.approx((off[:, -1] ** 2 / off.pow(2).sum(-1)).numpy())
+
+    energy, draws = bowl(coordinates, schedule, linear, spread), 4000
+    score, y0 = eigen_split.score_of_energy(energy, problems), states.answers(energy, problems)
+    parts = eigen_split.parts_at_noise(energy, score, frame, y0, [0, 3], draws, generator)["score error"]
+    for row, k in enumerate((0, 3)):
+        bar, sigma = schedule.alpha_bar[k].item(), schedule.sigma[k].item()
+        h = sigma / (bar * spread + sigma**2)
+        pulled = h**2 * bar * off.pow(2).sum(-1).numpy() / coordinates.scale**2
+        noise = (h * sigma - 1) ** 2
+        # Of χ² with 4 and 6 degrees, and what is linear in ε: five standard errors.
+        for seen, known, freedom in (
+            (parts.eigenvalue[row], pulled + 4 * noise, 4),
+            (parts.eigenvector[row], 6 * noise, 6),
+        ):
+            error = np.sqrt((2 * freedom * noise**2 + 4 * noise * (known - freedom * noise)) / draws)
+            assert (abs(seen - known) <= 5 * error).all()
+
+
+def test_nothing_halves_on_the_way_of_a_prediction(coordinates, schedule, problems, capsys):
+    """What is left of the start is c·(start/√ᾱ − m), c = ᾱC/(ᾱC + σ²): nothing where a prediction is sure of itself."""
+    Y, start = torch.linalg.inv(problems), coordinates.noise(6, generator=torch.Generator().manual_seed(2))
+    tilt = torch.diag(torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64))  # eigenvectors err, too
+    Y, sure = (Y + Y.mT) / 2, bowl(coordinates, schedule, lambda A: linear(A) + tilt, 0.0)
+    energies = dict.fromkeys(study.CONTROLLED, sure)
+    walks, answers = study.walk_others(energies, AnnealedSampler(clip=100.0), problems, start.double(), Frame.of(Y), Y)
+    assert "affine, regression" in capsys.readouterr().out and set(walks) == set(study.CONTROLLED)
+    torch.testing.assert_close(answers["affine"], linear(problems) + tilt)
+    met, numbers = study.sooner(walks["affine"], "eigenvalue", "eigenvector")
+    assert not met and numbers["difference"] == 0 and numbers["eigenvalue_never"] == 1
+
+
+def test_the_claims_are_asked_problem_by_problem(truth, generator):
+    import pandas
+
+    frame = Frame.of(truth)
+    walks = {
+        "trained": Walk.of(decaying(truth, frame, generator, 0.6, 0.9), frame, truth),
+        "affine": Walk.of(decaying(truth, frame, generator, 0.9, 0.6)[:, :5], frame.first(5), truth[:5]),
+    }
+    answers = {"trained": truth + 1e-3 * frame.vectors[..., -1:] @ frame.vectors[..., -1:].mT, "affine": 1.1 * truth}
+    shares = {"trained": 0.1, "affine": 0.3, "blind": 0.4}
+    noised = pandas.DataFrame(
+        [
+            {"energy": name, "quantity": "score error", "landscape": 0, "problem": p, "share": share}
+            for name, share in shares.items()
+            for p in range(5)
+        ]
+    )
+    measured = study.eigen_measures(walks, study.finals(answers, frame, truth, generator).table, noised)
+    touching, share, sooner, score = measured.values()
+    assert touching["trained"] == pytest.approx([1] * 8) and touching["affine"] == pytest.approx([49 / 70] * 8)
+    assert share["affine"] == pytest.approx([1] * 8)
+    assert len(sooner["trained"]) == len(sooner["affine"]) == 5
+    assert (sooner["trained"] > 0).all() and (sooner["affine"] < 0).all()
+    assert score["trained"] == pytest.approx([0.3] * 5) and score["affine"] == pytest.approx([0.1] * 5)
