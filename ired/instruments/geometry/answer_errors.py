@@ -177,11 +177,12 @@ class Examined:
 
     def columns(self) -> dict[str, NDArray]:
         """A row per problem: who.measure."""
-        return {
+        errors = {
             f"{who}.{what}": values
             for who, errors in self.departures.items()
             for what, values in errors.columns().items()
         }
+        return errors | {f"{who}.nearer": wins for who, wins in self.nearer.items()}
 
     def closest(self, who: str, metric: str = "affine-invariant") -> Series:
         """The row of `closeness` of that maker and metric."""

@@ -13,7 +13,8 @@ The number is Spearman's ρ within each problem, so that an energy's free offset
 scale make no correlation; within one landscape, so that the noise's level makes none; the unit is the
 problem, and distances are compared paired. All measure how far Ŷ is from Y, so with candidates at
 several distances all correlate with anything that grows: what a distance knows *beyond* L2 is ρ's
-partial correlation given L2. The ideal energy is a function of L2: ρ = 1 there, exactly.
+partial correlation given L2. The ideal energy is a function of L2: ρ = 1 there, exactly. The energy of a prediction
+m(A) with errors of equal variance in all directions ranks candidates by ‖Ŷ − m‖: by L2 where m is right.
 
 Four kinds of candidates, each at first-order L2 distances t‖Y‖ with t log-uniform, so that no kind is
 nearer:

@@ -15,9 +15,12 @@ from ired.instruments.transport.annealing import Annealing
 from ired.instruments.transport.energy_ranking import DISTANCES, TRANSPORT
 from ired.plotting.axes import plain_ticks
 from ired.plotting.plots import dots, legend_below, row_names
-from ired.plotting.style import COLOURS, MARKERS, SEQUENTIAL, canvas
+from ired.plotting.style import COLOURS, LABELS, MARKERS, SEQUENTIAL, canvas
 
 NULL = "0.8"
+# What is no energy has colours of Tol's muted palette, which no energy has.
+ENTROPIC, DEBIASED = "#999933", "#661100"
+STEPS = {"optimal": "black", "particles": "#ddaa33", "gaussian": "#882255"}
 SHORT = {"principal axes, Sinkhorn": "principal axes,\nSinkhorn", "eigenvalues by rank": "eigenvalues\nby rank"}
 WORDS = {"Bures-Wasserstein": "Bures–Wasserstein*", "spectra": "spectra*"}
 
@@ -29,13 +32,23 @@ def transport_figures(
     return [
         ("answers", plot_answers(tables["answers"]), "Filled: beyond the null's middle 95 %."),
         ("spectra", plot_answer_spectra(tables["ranks"], tables["entropy"]), "W2 of eigenvalues by rank."),
-        ("matrices", plot_transport_matrices(ways), f"W2 along {axes} principal axes. Black: next to none."),
-        ("path", plot_annealing(tables["steps"], tables["straightness"]), "95 % intervals over blocks."),
+        (
+            "matrices",
+            plot_transport_matrices(ways),
+            f"W2 along {axes} principal axes. Black: next to none. (Affine denoiser and regression network, not "
+            "drawn: black on the clean scale, their clouds stand.)",
+        ),
+        (
+            "path",
+            plot_annealing(tables["steps"], tables["straightness"]),
+            "95 % intervals over blocks. A way is straight that is hardly one: affine denoiser and regression network "
+            "stand at their answer, and what is left is next to nothing.",
+        ),
         (
             "correlations",
             plot_correlations(tables["summary"]),
-            "Means over problems, 95 % intervals; all kinds of "
-            "candidates, noised states. *: transport. The ideal energy is a function of L2.",
+            "Means over problems, 95 % intervals; all kinds of candidates, noised states. *: transport. The ideal "
+            "energy is a function of L2, the affine denoiser's and the regression network's nearly of L2 to theirs.",
         ),
     ]
 
@@ -65,14 +78,14 @@ def plot_answers(table: DataFrame) -> Figure:
             for i, name in enumerate(names):
                 if (name, measure) not in rows.index:
                     continue
-                row, height = rows.loc[(name, measure)], y + 0.25 * (i - (len(names) - 1) / 2)
+                row, height = rows.loc[(name, measure)], y + 0.16 * (i - (len(names) - 1) / 2)
                 beyond = row["distance"] > row["high"]
                 axis.plot(
                     row["ratio"],
                     height,
                     MARKERS[name],
                     color=COLOURS[name],
-                    markersize=8,
+                    markersize=7,
                     mfc=COLOURS[name] if beyond else "white",
                 )
         axis.axvline(1, color="0.45", linewidth=1, zorder=1)
@@ -81,7 +94,7 @@ def plot_answers(table: DataFrame) -> Figure:
             axis.text(
                 0.97,
                 0.03,
-                f"{', '.join(absent)}: too few that are positive definite",
+                f"{', '.join(LABELS.get(name, name) for name in absent)}: too few that are positive definite",
                 ha="right",
                 color="0.35",
                 transform=axis.transAxes,
@@ -93,9 +106,9 @@ def plot_answers(table: DataFrame) -> Figure:
     axes[0].set_yticks(range(len(measures)), [SHORT.get(m, m) for m in measures])
     axes[0].set_ylim(len(measures) - 0.4, -0.6)
     for name in names:
-        axes[0].plot([], [], MARKERS[name], color=COLOURS[name], label=name, markersize=8)
+        axes[0].plot([], [], MARKERS[name], color=COLOURS[name], label=LABELS.get(name, name), markersize=8)
     axes[0].bar([np.nan], [np.nan], color=NULL, label="null, middle 95 %")
-    figure.legend(loc="outside lower center", ncols=4)
+    figure.legend(loc="outside lower center", ncols=6)
     return figure
 
 
@@ -131,8 +144,8 @@ def plot_answer_spectra(ranks: DataFrame, entropy: DataFrame) -> Figure:
     for cost, style in zip(costs, ("-", "--"), strict=False):
         rows = entropy[entropy["cost"] == cost]
         for kind, colour, marker in (
-            ("entropic", COLOURS["algebraic"], "D"),
-            ("debiased", COLOURS["ideal"], "^"),
+            ("entropic", ENTROPIC, "D"),
+            ("debiased", DEBIASED, "X"),
         ):
             axis.plot(rows["share"], rows[kind] / rows["exact"], marker, linestyle=style, color=colour)
     axis.axhline(1, color="0.45", linewidth=1)
@@ -145,12 +158,12 @@ def plot_answer_spectra(ranks: DataFrame, entropy: DataFrame) -> Figure:
     )
     plain_ticks(axis, "x")
     for name in ranks["answers"].unique():
-        axes[0].plot([], [], MARKERS[name], linestyle="-", color=COLOURS[name], label=name)
+        axes[0].plot([], [], MARKERS[name], linestyle="-", color=COLOURS[name], label=LABELS.get(name, name))
     axes[0].bar([np.nan], [np.nan], color=NULL, label="null, middle 95 %")
-    axis.plot([], [], "D-", color=COLOURS["algebraic"], label="with entropy")
-    axis.plot([], [], "^-", color=COLOURS["ideal"], label="debiased")
+    axis.plot([], [], "D-", color=ENTROPIC, label="with entropy")
+    axis.plot([], [], "X-", color=DEBIASED, label="debiased")
     axis.plot([], [], "--", color="0.4", label="affine-invariant")
-    figure.legend(loc="outside lower center", ncols=7)
+    figure.legend(loc="outside lower center", ncols=9)
     return figure
 
 
@@ -191,9 +204,9 @@ def plot_annealing(steps: DataFrame, straightness: DataFrame, scale: str = "clea
         x = np.arange(len(rows))
         for kind, label, style, colour, marker, size in (
             ("chance", "random pairing", ":", "0.5", "s", 5),
-            ("gaussian", "Bures, all entries", "--", COLOURS["ideal"], "^", 5),
-            ("particles", "particles", "-", COLOURS["algebraic"], "o", 9),
-            ("optimal", "W2, axes", "-", COLOURS["trained"], "o", 4),
+            ("gaussian", "Bures, all entries", "--", STEPS["gaussian"], "X", 5),
+            ("particles", "particles", "-", STEPS["particles"], "o", 9),
+            ("optimal", "W2, axes", "-", STEPS["optimal"], "o", 4),
         ):
             axis.plot(x, rows[kind], marker, linestyle=style, color=colour, label=label, markersize=size)
         axis.set_xticks(x, [f"{a}→{b}" for a, b in zip(rows["from"], rows["to"], strict=True)], fontsize=8)
@@ -212,7 +225,8 @@ def plot_annealing(steps: DataFrame, straightness: DataFrame, scale: str = "clea
             axis.plot(row["particle"], y + 0.2, MARKERS[name], mfc="white", **style)
             axis.plot(row["optimality"], y + 0.2, "|", markeredgewidth=2, **style)
     ticks = [j * (len(names) + 0.7) + i for j in range(2) for i in range(len(names))]
-    axis.set_yticks(ticks, [f"{name}, {way}" for way in straightness["scale"].unique() for name in names])
+    words = [f"{LABELS.get(name, name)}, {way}" for way in straightness["scale"].unique() for name in names]
+    axis.set_yticks(ticks, words)
     axis.set_ylim(ticks[-1] + 0.7, -0.7)
     axis.set_title("Straightness")
     axis.set_xlabel("1: the shortest way")
@@ -235,7 +249,7 @@ def plot_correlations(summary: DataFrame, place: str = "noised") -> Figure:
     figure, axes = canvas(
         2,
         len(landscapes),
-        (4.3, 3.0),
+        (4.3, 3.4),
         sharey="row",
         sharex="row",
         title="What an answer's energy knows of its distance to the truth",
@@ -254,15 +268,15 @@ def plot_correlations(summary: DataFrame, place: str = "noised") -> Figure:
             axis.set_xlabel(label)
         axes[0, column].set_title(f"landscape k = {k}")
     for name in rows["energy"].unique():
-        axes[0, 0].plot([], [], MARKERS[name], color=COLOURS[name], label=name)
-    figure.legend(loc="outside lower center", ncols=4)
+        axes[0, 0].plot([], [], MARKERS[name], color=COLOURS[name], label=LABELS.get(name, name))
+    figure.legend(loc="outside lower center", ncols=6)
     return figure
 
 
 def _distances(axis: Axes, rows: DataFrame, by: str, names: list[str]) -> None:
     for i, name in enumerate(names):
         part = rows[rows[by] == name]
-        y = part["distance"].map(DISTANCES.index).to_numpy() + 0.2 * (i - (len(names) - 1) / 2)
+        y = part["distance"].map(DISTANCES.index).to_numpy() + 0.14 * (i - (len(names) - 1) / 2)
         dots(axis, part, y, "mean", COLOURS[name], MARKERS[name], width=2)
     axis.axvline(0, color="0.45", linewidth=1)
     axis.axhline(len(TRANSPORT) - 0.5, color="0.75", linewidth=0.8)
