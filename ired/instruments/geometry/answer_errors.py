@@ -16,7 +16,7 @@ often, so that "nearer than noise" favours who errs more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,7 +86,7 @@ def matched_noise(Y: Tensor, M: Tensor, epsilon: Tensor) -> Tensor:
     return Y + size[..., None, None] * epsilon
 
 
-def spd_distances(M: Tensor, Y: Tensor) -> dict[str, NDArray]:
+def spd_distances(M: Tensor, Y: Tensor, names: Sequence[str] = tuple(METRICS)) -> dict[str, NDArray]:
     """Distances of M (..., n, n) to SPD matrices Y (..., n, n) by metric, of M's symmetric part.
 
     Infinite where M is not positive definite; the Euclidean one, which knows no cone, is always finite.
@@ -94,7 +94,8 @@ def spd_distances(M: Tensor, Y: Tensor) -> dict[str, NDArray]:
     S, Y = torch.broadcast_tensors(symmetric(M.double()), Y)
     definite = torch.as_tensor(departure(S).definite, device=S.device)
     by_metric = {}
-    for name, metric in METRICS.items():
+    for name in names:
+        metric = METRICS[name]
         distance = torch.full(S.shape[:-2], torch.inf, dtype=S.dtype, device=S.device)
         if name == "Euclidean":
             distance = (S - Y).flatten(-2).norm(dim=-1)
@@ -167,13 +168,14 @@ class Examined:
 
     departures, noise: of each maker's answers (P,) and of noise matched to them (D, P); closeness:
     columns of `compare_all`, with `who`; nearer: (P,) by maker, the share of that noise that an answer is nearer to the
-    truth than, in affine-invariant distance.
+    truth than, in affine-invariant distance; at_size: the same of errors scaled to the size of the trained energy's.
     """
 
     departures: dict[str, Departure]
     noise: dict[str, Departure]
     closeness: dict[str, list]
     nearer: dict[str, NDArray]
+    at_size: dict[str, NDArray]
 
     def columns(self) -> dict[str, NDArray]:
         """A row per problem: who.measure."""
@@ -182,35 +184,40 @@ class Examined:
             for who, errors in self.departures.items()
             for what, values in errors.columns().items()
         }
-        return errors | {f"{who}.nearer": wins for who, wins in self.nearer.items()}
+        errors |= {f"{who}.nearer": wins for who, wins in self.nearer.items()}
+        return errors | {f"{who}.at_size": wins for who, wins in self.at_size.items()}
 
     def closest(self, who: str, metric: str = "affine-invariant") -> Series:
         """The row of `closeness` of that maker and metric."""
         return DataFrame(self.closeness).set_index(["who", "metric"]).loc[(who, metric)]
 
     def numbers(self) -> dict[str, float]:
-        """Means over problems: measure.who, and measure.who.noise; nearer.who."""
+        """Means over problems: measure.who, and measure.who.noise; nearer.who, at_size.who."""
         both = self.departures | {f"{who}.noise": errors for who, errors in self.noise.items()}
         means = {
             f"{what}.{who}": float(values.mean())
             for who, errors in both.items()
             for what, values in vars(errors).items()
         }
-        return means | {f"nearer.{who}": float(wins.mean()) for who, wins in self.nearer.items()}
+        for what, by_maker in (("nearer", self.nearer), ("at_size", self.at_size)):
+            means |= {f"{what}.{who}": float(wins.mean()) for who, wins in by_maker.items()}
+        return means
 
     def by_problem(self) -> dict[str, dict[str, NDArray]]:
         """What P4-01's claim rests on, more of it being better: values (P,) by maker, by what they are."""
         closer = {who: self.noise[who].distance.mean(0) - errors.distance for who, errors in self.departures.items()}
         definite = {who: errors.definite.astype(float) for who, errors in self.departures.items()}
+        nearer = "share of noise of equal size that an answer is nearer to the truth than, affine-invariant"
         return {
-            "share of noise of equal size that an answer is nearer to the truth than, affine-invariant": self.nearer,
+            nearer: self.nearer,
+            f"{nearer}; errors scaled to the size of the trained energy's": self.at_size,
             "distance to the cone of noise of equal size, less the answer's": closer,
             "share of answers that are positive definite": definite,
         }
 
 
 def examine_answers(answers: dict[str, Tensor], Y: Tensor, epsilon: Tensor) -> Examined:
-    """Answers (P, n, n) by maker, to problems with answers Y (P, n, n), and noise along ε (D, P, n, n)."""
+    """Answers (P, n, n) by maker, "trained" among them, where Y (P, n, n) is true, and noise along ε (D, P, n, n)."""
     departures = {who: departure(M) for who, M in answers.items()}
     noise = {who: departure(matched_noise(Y, M, epsilon)) for who, M in answers.items()}
     closeness: dict[str, list] = {}
@@ -221,7 +228,17 @@ def examine_answers(answers: dict[str, Tensor], Y: Tensor, epsilon: Tensor) -> E
         for name, values in columns.items():
             closeness.setdefault(name, []).extend(values)
     closeness["who"] = [who for who in answers for _ in METRICS]
-    return Examined(departures, noise, closeness, nearer)
+    return Examined(departures, noise, closeness, nearer, _nearer_at_size(answers, Y, epsilon))
+
+
+def _nearer_at_size(
+    answers: dict[str, Tensor], Y: Tensor, epsilon: Tensor, sized: str = "trained", metric: str = "affine-invariant"
+) -> dict[str, NDArray]:
+    """`NoiseComparison.wins` (P,) by maker, errors scaled, problem by problem, to the size that one maker's have."""
+    even = {who: symmetric(M.double()) for who, M in answers.items()}
+    noise = spd_distances(matched_noise(Y, even[sized], symmetric(epsilon)), Y, [metric])[metric]
+    scaled = {who: matched_noise(Y, even[sized], M - Y) for who, M in even.items()}
+    return {who: compare_with_noise(spd_distances(M, Y, [metric])[metric], noise).wins for who, M in scaled.items()}
 
 
 def step_errors(M: Tensor, Y: Tensor, epsilon: Tensor | None = None) -> dict[str, list]:

@@ -13,13 +13,12 @@ under a random pairing of them. Optimality is 1 where each particle goes where t
 it, 0 where its partner might be anyone's. Straight and optimal are two things: particles may all go
 straight and cross.
 
-Two scales: "clean", what a state stands for (y/√ᾱ_k), and "state", where the schedule stretches all
-particles by √ᾱ_k. The ideal energy knows the answer at once: on the clean scale its particles stay
-where they are, on the state scale they move outwards in straight lines, an optimal plan. The energy of a prediction m(A) does
-the same around m(A), but for what is left of the start: Π c_j of it, c_j = ᾱ_j C/(ᾱ_j C + σ_j²). Where √ᾱ_k <
-`READABLE` there is no station: a state is read 1/√ᾱ_k-fold there (204-fold at k = 9 of ten), and what
-is read is the sampler's clip; one step from there outweighs all others together. For the same reason
-the noise at the start is none.
+Two scales: "clean", what a state stands for (y/√ᾱ_k), and "state", where the schedule stretches all particles by
+√ᾱ_k. The ideal energy knows the answer at once: on the clean scale its particles stay where they are, on the state
+scale they move outwards in straight lines, an optimal plan. The energy of a prediction m(A) does the same around
+m(A), but for what is left of the start: Π c_j of it, c_j = ᾱ_j C/(ᾱ_j C + σ_j²). Where √ᾱ_k < `READABLE` there is
+no station: a state is read 1/√ᾱ_k-fold there (204-fold at k = 9 of ten), and what is read is the sampler's clip;
+one step from there outweighs all others together. For the same reason the noise at the start is none.
 
 W2 is exact along few principal axes; Bures distances between Gaussians, in all dimensions, stand
 beside it. From finite clouds W2 is biased upwards, that of a short step up to the particles' own root

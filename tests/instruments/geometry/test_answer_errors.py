@@ -121,11 +121,11 @@ def test_steps_of_a_path(answers, epsilon):
 
 
 def test_makers_are_examined_one_by_one(answers, epsilon):
-    found = answer_errors.examine_answers({"good": 1.1 * answers, "bad": -answers}, answers, epsilon)
-    assert found.closeness["who"] == ["good"] * 4 + ["bad"] * 4
+    found = answer_errors.examine_answers({"trained": 1.1 * answers, "bad": -answers}, answers, epsilon)
+    assert found.closeness["who"] == ["trained"] * 4 + ["bad"] * 4
     assert {len(column) for column in found.closeness.values()} == {8}
-    assert found.noise["good"].distance.shape == (3, 6)
-    assert set(found.numbers()) >= {"negative.good", "asymmetry.bad.noise"}
+    assert found.noise["trained"].distance.shape == (3, 6)
+    assert set(found.numbers()) >= {"negative.trained", "asymmetry.bad.noise"}
     assert found.columns()["bad.definite"].tolist() == [False] * 6
 
 
@@ -189,9 +189,18 @@ def test_a_prediction_keeps_its_own_errors_on_the_way(coordinates, schedule, pro
 
 
 def test_the_claim_is_asked_problem_by_problem(answers, epsilon):
-    examined = answer_errors.examine_answers({"good": 1.1 * answers, "bad": -answers}, answers, epsilon)
-    nearer, closer, definite = examined.by_problem().values()
-    assert nearer["good"].tolist() == [1] * 6 and nearer["good"].mean() == examined.numbers()["nearer.good"]
+    examined = answer_errors.examine_answers({"trained": 1.1 * answers, "bad": -answers}, answers, epsilon)
+    nearer, at_size, closer, definite = examined.by_problem().values()
+    assert nearer["trained"].tolist() == [1] * 6 and nearer["trained"].mean() == examined.numbers()["nearer.trained"]
+    np.testing.assert_array_equal(at_size["trained"], nearer["trained"])
     assert nearer["bad"].mean() == pytest.approx(examined.closest("bad")["nearer"])
-    assert (closer["good"] >= 0).all() and (closer["bad"] < 0).all()
-    assert definite["good"].tolist() == [1] * 6 and definite["bad"].tolist() == [0] * 6
+    assert (closer["trained"] >= 0).all() and (closer["bad"] < 0).all()
+    assert definite["trained"].tolist() == [1] * 6 and definite["bad"].tolist() == [0] * 6
+
+
+def test_errors_of_one_direction_are_alike_whatever_their_size(answers, epsilon):
+    """Scaled to the size of the trained energy's, an error that is ten times as large is that error."""
+    direction = symmetric(epsilon[0])
+    makers = {"trained": answers + 0.01 * direction, "larger": answers + 0.1 * direction}
+    at_size = answer_errors.examine_answers(makers, answers, epsilon[1:]).at_size
+    np.testing.assert_array_equal(at_size["larger"], at_size["trained"])
