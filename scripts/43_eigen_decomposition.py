@@ -84,7 +84,7 @@ def main(run):
     log_beside_controls(run, *(Measure(title, values) for title, values in measured.items()))
     share = intervals.mean_interval(ends.table.loc[ends.table["who"] == "trained", "share"])
     run.headline("eigenvalue share of the final error", share.estimate, share.low, share.high)
-    run.metrics(study.eigen_metrics(ends) | {f"sooner.{who}": by.mean() for who, by in measured[study.SOONER].items()})
+    run.metrics(study.eigen_metrics(ends) | {f"later.{who}": -by.mean() for who, by in measured[study.SOONER].items()})
     counts = {"problems": len(A), "controls": few, "draws": params.draws}
     for name, (figure, caption) in figures.eigen_figures(curves, landscapes, ends, level, counts).items():
         run.figure(name, figure, caption)

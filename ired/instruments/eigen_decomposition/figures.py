@@ -107,7 +107,7 @@ def plot_over_landscapes(table: DataFrame, isotropic: float) -> Figure:
         of_quantity = table[table["quantity"] == quantity]
         for name in who[::-1]:  # the trained one on top
             rows = of_quantity[(of_quantity["energy"] == name) & (of_quantity["measure"] == "share")]
-            _line(axis, rows, WHO[name], NAMES.get(name, name), x="landscape", marker=MARKERS.get(name, "v"))
+            _line(axis, rows, WHO[name], NAMES.get(name, name), x="landscape", marker=MARKERS.get(name, "x"))
         axis.axhline(isotropic, color="0.4", linewidth=1.2, linestyle="--", label="isotropic noise")
         title = "∇E itself" if quantity == "gradient" else "What is wrong with it, ∇E − ε"
         axis.set(title=title, ylabel="eigenvalue share", ylim=(0, 1.02))
@@ -117,16 +117,9 @@ def plot_over_landscapes(table: DataFrame, isotropic: float) -> Figure:
         for part in ("eigenvalue", "eigenvector"):
             label, colour, style = PARTS[part]
             rows = of_quantity[(of_quantity["energy"] == name) & (of_quantity["measure"] == part)]
-            _line(
-                axis,
-                rows,
-                colour,
-                f"{label}, {NAMES.get(name, name)}",
-                style,
-                dim,
-                x="landscape",
-                marker=MARKERS.get(name, "v"),
-            )
+            named = label if name == "trained" else "_"  # one legend for parts, one for whose they are
+            _line(axis, rows, colour, named, style, dim, x="landscape", marker=MARKERS[name])
+        axis.plot([], [], MARKERS[name], color="0.35", alpha=dim, label=NAMES.get(name, name))
     axis.set_yscale("log")
     axis.set(title="What is wrong with the clean estimate", ylabel="squared error per dimension")
     for axis in axes.flat:

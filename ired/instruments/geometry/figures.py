@@ -104,7 +104,7 @@ def plot_spd_steps(steps: DataFrame) -> Figure:
             axis.set_ylim(bottom=0.0)
         else:
             axis.set_ylim(-0.03, max(1.05 * axis.get_ylim()[1], 0.1))
-    legend_below(figure, [axes[0, 0]], 3, fontsize=11)
+    legend_below(figure, [axes[0, 0]], 6, fontsize=11)
     return figure
 
 
@@ -296,7 +296,7 @@ def plot_closeness(table: DataFrame) -> Figure:
     axis.set(title="Positive definite", xlabel="share", xlim=(0, 1), ylim=(len(makers) - 0.5, -0.5))
     axis.set_yticks(range(len(makers)), [WHO[who][1].replace(" ", "\n") for who in makers], fontsize=11)
     axis.grid(False, axis="y")
-    legend_below(figure, [axes[0, 0], axis], 4, fontsize=11)
+    legend_below(figure, [axes[0, 0], axis], 5, fontsize=11)
     return figure
 
 

@@ -136,7 +136,7 @@ def plot_comparison(means: DataFrame) -> Figure:
         labels = [KINDS[k].replace(" of ", "\nof ").replace("d i", "d\ni") for k in kinds]
         axis.set_xticks(range(len(kinds)), labels)
         axis.tick_params(axis="x", labelsize=8)
-    legend_below(figure, axes[:2], 5)
+    legend_below(figure, axes[:2], 6)
     return figure
 
 
