@@ -48,7 +48,7 @@ def transport_measures(
 ) -> dict[str, dict[str, NDArray]]:
     """What P4-04's claim rests on, more of it being better: values (P,) by energy, by what they are.
 
-    BEYOND and BURES from `energy_ranking.correlate_energies`, STRAIGHT from `anneal`.
+    BEYOND and BURES from `energy_ranking.correlate_energies`, STRAIGHT from `anneal`, of as many particles as all have.
     """
     where = {"place": "noised", "kind": "all", "landscape": 0}
     bures, plain = (
@@ -58,10 +58,12 @@ def transport_measures(
         }
         for name in ("Bures-Wasserstein", "L2")
     )
+    straight = {who: way.particle_straightness for (who, scale), way in ways.items() if scale == "clean"}
+    few = min(map(len, straight.values()), default=0)
     return {
         BEYOND: {who: rho - plain[who] for who, rho in bures.items()},
         BURES: bures,
-        STRAIGHT: {who: way.particle_straightness for (who, scale), way in ways.items() if scale == "clean"},
+        STRAIGHT: {who: particles[:few] for who, particles in straight.items()},
     }
 
 
