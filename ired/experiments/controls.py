@@ -14,9 +14,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from ired.instruments.statistics.intervals import Interval
     from ired.lab.run import Run
+    from ired.model.energies.architectures import LearnedEnergy
     from ired.model.protocol import Energy
     from ired.model.reference import PredictorEnergy
+
+    Difference = Callable[[NDArray, NDArray | float, float], Interval]
 
 # The predictor of SETUP-2 that each of them is made of.
 CONTROLS = {"affine": "least_squares", "regression": "regression"}
@@ -99,29 +103,52 @@ def predictor_energies(run: Run, like: Energy) -> dict[str, PredictorEnergy]:
     }
 
 
-def log_beside_controls(run: Run, *measures: Measure) -> None:
+def untrained_networks(energy: LearnedEnergy, seed: int, count: int) -> dict[str, LearnedEnergy]:
+    """`count` networks like a trained one with fresh weights, the first "untrained" of `panel`, then "untrained 2", …:
+    what a single one shows may be its luck."""
+    from ired.model import problems
+    from ired.model.energies.architectures import build
+
+    like = next(energy.parameters())
+    names = ["untrained", *(f"untrained {number}" for number in range(2, count + 1))]
+    networks = {name: build(energy.config, problems.generator(seed, name)) for name in names}
+    return {name: network.to(like).requires_grad_(False) for name, network in networks.items()}
+
+
+def log_beside_controls(
+    run: Run, *measures: Measure, decides: bool = True, difference: Difference | None = None
+) -> None:
     """Every measure on the model and on each control, as a table; the criterion "beyond_controls" on the first.
 
     It is met where the trained energy has more of it (less, where that is what the claim says) than each of CONTROLS:
-    the 95 % intervals of the paired differences, corrected for their number (Bonferroni).
+    the 95 % intervals of the paired differences, corrected for their number (Bonferroni). decides: whether there is
+    such a criterion; without it the table is all, as where a control does not have the first measure, or where it
+    could not refute. difference: the interval of the mean of first less second values at a level, `paired_interval`'s
+    if not given, for values that are not independent from problem to problem.
     """
     import pandas
 
-    from ired.instruments.statistics.intervals import mean_interval, paired_interval
+    from ired.instruments.statistics.intervals import mean_interval
 
+    def independent(first: NDArray, second: NDArray | float, level: float) -> Interval:
+        return mean_interval(first - second, level)
+
+    of_difference = difference or independent
     rows, decided = [], []
     for measure in measures:
         trained, sign = measure.values["trained"], 1 if measure.higher else -1
         for name, values in measure.values.items():
             row = {"measure": measure.title, "higher": measure.higher, "energy": name}
-            row |= mean_interval(values).row("value")
+            row |= of_difference(values, 0.0, 0.95).row("value")
             if name in CONTROLS:
-                margin = paired_interval(sign * trained, sign * values, 1 - 0.05 / len(CONTROLS))
+                margin = of_difference(sign * trained, sign * values, 1 - 0.05 / len(CONTROLS))
                 row |= margin.columns("margin")
                 if measure is measures[0]:
                     decided.append((name, margin))
             rows.append(row)
     run.table("beside_controls", pandas.DataFrame(rows))
+    if not decides:
+        return
     numbers = {f"{name}_margin": margin.estimate for name, margin in decided}
     numbers |= {f"{name}_low": margin.low for name, margin in decided}
     run.criterion("beyond_controls", all(margin.low > 0 for _, margin in decided), **numbers)

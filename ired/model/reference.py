@@ -158,11 +158,7 @@ class PredictorEnergy(_Squares):
         return _Answers(self.coordinates.encode(self.predict(A)))
 
     def energy_and_gradient(self, A: Any, y: Tensor, k: int | Tensor) -> tuple[Tensor, Tensor]:
-        centre = self.prepare(A).y0
-        if y.dim() == 3:
-            centre = centre[:, None]
-        difference = y - self.schedule.at("sqrt_alpha_bar", k, y) * centre
-        along = self.coordinates.to_basis(difference) @ self.axes.to(y)
+        along = self._along(A, y, k)
         steep = self._curvature(k, y) * along
         return (along * steep).sum(-1) / 2, self.coordinates.from_basis(steep @ self.axes.mT.to(y))
 
@@ -171,6 +167,19 @@ class PredictorEnergy(_Squares):
         axes = self.axes.mT.to(y) @ self.coordinates.from_basis(eye)  # (size, d)
         curvature = self._curvature(k, y).expand(len(y), -1)
         return axes.mT @ (curvature[..., None] * axes)
+
+    def outputs(self, A: Any, y: Tensor, k: int | Tensor) -> Tensor:
+        """Outputs f (B[, M], size) with E = ‖f‖², an output a coordinate: of all turns of them those that lie nearest
+        to the coordinates (the symmetric root of H_k/2; Kessy, Lewin & Strimmer 2018, arXiv 1512.00809)."""
+        return (self._curvature(k, y) / 2).sqrt() * self._along(A, y, k) @ self.axes.mT.to(y)
+
+    def _along(self, A: Any, y: Tensor, k: int | Tensor) -> Tensor:
+        """How far y is from the centre of the bowl, along the axes: (B[, M], size)."""
+        centre = self.prepare(A).y0
+        if y.dim() == 3:
+            centre = centre[:, None]
+        difference = y - self.schedule.at("sqrt_alpha_bar", k, y) * centre
+        return self.coordinates.to_basis(difference) @ self.axes.to(y)
 
     def _curvature(self, k: int | Tensor, y: Tensor) -> Tensor:
         """Along the axes: (size,), or with a landscape for each problem (B[, 1], size)."""

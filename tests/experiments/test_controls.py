@@ -1,5 +1,6 @@
 """Controls are the predictors of SETUP-2, seen as energies, and come back from what it logged."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from ired.experiments import controls
 from ired.instruments.accuracy import predictors
+from ired.instruments.statistics.intervals import mean_interval
 from ired.model import checkpoint, problems
 from ired.model.energies.mlp import EnergyConfig, MLPEnergy
 from ired.model.reference import PredictorEnergy
@@ -116,3 +118,29 @@ def test_the_model_is_beyond_controls_only_where_it_is_beyond_each(tmp_path, hig
     values["regression"] = values["trained"] + noise[1]
     controls.log_beside_controls(run, controls.Measure("how much", values, higher))
     assert not run.criteria["beyond_controls"][0]
+
+
+def test_a_table_alone_where_controls_could_not_refute_and_intervals_as_they_are_given(tmp_path):
+    values = {name: np.random.default_rng(i).normal(size=60) for i, name in enumerate(("trained", "affine"))}
+    run, plain = FakeRun(tmp_path), FakeRun(tmp_path)
+
+    def twice_as_wide(first, second, level):
+        interval = mean_interval(first - second, level)
+        half = interval.high - interval.low
+        return replace(interval, low=interval.low - half / 2, high=interval.high + half / 2)
+
+    controls.log_beside_controls(plain, controls.Measure("m", values), decides=False)
+    controls.log_beside_controls(run, controls.Measure("m", values), decides=False, difference=twice_as_wide)
+    assert not run.criteria and not plain.criteria
+    for low, high in (("low", "high"), ("margin_low", "margin_high")):
+        wide, narrow = ((r.tables["beside_controls"][high] - r.tables["beside_controls"][low]) for r in (run, plain))
+        assert np.allclose(wide.dropna(), 2 * narrow.dropna())
+
+
+def test_untrained_networks_differ_and_the_first_is_that_of_the_panel(run):
+    energies = controls.panel(run, "untrained")
+    networks = controls.untrained_networks(energies["trained"], run.seed, 3)
+    assert list(networks) == ["untrained", "untrained 2", "untrained 3"]
+    weights = [torch.cat([p.flatten() for p in energy.parameters()]) for energy in networks.values()]
+    assert torch.equal(weights[0], torch.cat([p.flatten() for p in energies["untrained"].parameters()]))
+    assert not torch.isclose(weights[0], weights[1]).all() and not torch.isclose(weights[1], weights[2]).all()

@@ -86,6 +86,20 @@ def test_its_score_is_the_best_guess_of_the_noise(coordinates, stream, k):
     assert torch.allclose(basis @ H @ basis.mT, planted_curvature, atol=0.05 * planted_curvature.abs().max())
 
 
+def test_its_outputs_make_its_energy_an_output_a_coordinate(coordinates, stream):
+    A, predict, _ = planted(coordinates, stream, 200)
+    energy = PredictorEnergy.of(coordinates, SCHEDULE, predict, A)
+    y, k = coordinates.noise(4, generator=stream, dtype=torch.float64), torch.tensor([0, 3, 9, 0])
+    assert torch.allclose(energy.outputs(A[:4], y, k).pow(2).sum(-1), energy.energy(A[:4], y, k))
+    f = energy.outputs(A[:4], torch.stack([y, -y], 1), k)
+    assert torch.allclose(f.pow(2).sum(-1), energy.energy(A[:4], torch.stack([y, -y], 1), k))
+    # Symmetric, and positive: output i moves with coordinate i.
+    basis = coordinates.from_basis(torch.eye(coordinates.size, dtype=torch.float64))
+    centre = SCHEDULE.alpha_bar[5].sqrt() * energy.prepare(A[:1]).y0
+    J = energy.outputs(A[:1], (centre + basis)[None], 5)[0]
+    assert torch.allclose(J, J.mT) and (torch.linalg.eigvalsh(J) > 0).all()
+
+
 def test_too_few_problems_are_refused(coordinates, stream):
     A = problems.draw(5, 3, 0.5, stream, torch.float64)
     with pytest.raises(ValueError, match="needs as many problems, not 5"):

@@ -8,11 +8,14 @@ third, so they stand in every table of accuracy.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
 import torch
 from torch import Tensor, nn
+
+from ired.instruments.statistics.regression import least_squares
 
 NAMES = ("zero", "mean", "least_squares", "least_squares_squared", "regression")
 # Directions of standardised features with less than this share of the largest variance are
@@ -105,14 +108,44 @@ class RegressionNetwork:
 
     def __call__(self, A: Tensor) -> Tensor:
         """Predictions (B, n, n), symmetric, in A's type; computed in the network's."""
-        at = self._x[0].device
-        x = (power_features(A.to(at), 1) - self._x[0]) / self._x[1]
-        y = self._network(x.to(self._network[0].weight.dtype)).double() * self._y[1] + self._y[0]
+        y = self._network(self._inputs(A)).double() * self._y[1] + self._y[0]
         return matrices(y, A.shape[-1]).to(A)
+
+    def layers(self, A: Tensor) -> dict[str, Tensor]:
+        """What its layers hold, float64: "fc1", "fc2", "fc3" (B, hidden) past their swish, as an energy's activations,
+        and "f" (B, n(n+1)/2), the answer's upper triangle, standardised."""
+        h, held = self._inputs(A), {}
+        for number, layer in enumerate(self._network):
+            h = layer(h)
+            if number % 2:
+                held[f"fc{number // 2 + 1}"] = h.double()
+        return held | {"f": h.double()}
+
+    def made_linear(self, layer: str, A: Tensor) -> RegressionNetwork:
+        """With the affine map that fits "fc1", "fc2" or "fc3" best, from its input on problems A (N, n, n), in its
+        place. Raises ValueError for no more problems than the fit has coefficients."""
+        place = 2 * (int(layer.removeprefix("fc")) - 1)
+        before, linear = self._network[:place], self._network[place]
+        x = before(self._inputs(A)).double()
+        if len(x) <= x.shape[1] + 1:
+            raise ValueError(f"{len(x)} problems do not fix {x.shape[1] + 1} coefficients")
+        fit = least_squares(x, self._network[place + 1](linear(x.to(linear.weight))).double())
+        replaced = nn.Linear(x.shape[1], linear.out_features, dtype=linear.weight.dtype, device=x.device)
+        replaced.load_state_dict({"weight": fit.weights.mT, "bias": fit.offset - fit.centre @ fit.weights})
+        other = copy(self)
+        other._network = nn.Sequential(*before, replaced, nn.Identity(), *self._network[place + 2 :]).requires_grad_(
+            False
+        )
+        return other
 
     def mse(self, A: Tensor, Y: Tensor) -> Tensor:
         """Squared error of each matrix, averaged over its n·n entries: (B,)."""
         return (self(A) - Y).pow(2).mean((-2, -1))
+
+    def _inputs(self, A: Tensor) -> Tensor:
+        """What the first layer takes: standardised, in the network's type and place."""
+        x = (power_features(A.to(self._x[0].device), 1) - self._x[0]) / self._x[1]
+        return x.to(self._network[0].weight.dtype)
 
 
 def power_features(A: Tensor, degree: int) -> Tensor:

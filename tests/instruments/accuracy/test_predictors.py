@@ -153,3 +153,49 @@ def test_a_stream_that_ends_too_early_is_said(generator):
     for short in (batches(A, A, 10), []):
         with pytest.raises(ValueError, match="11 steps cannot"):
             predictors.RegressionNetwork(short, 8, steps=11)
+
+
+@pytest.fixture(scope="module")
+def plain_network():
+    A = spd(4000, 3, 0.5, torch.Generator().manual_seed(5))
+    drawn = zip(A.split(100), torch.linalg.inv(A).split(100), strict=True)
+    network = predictors.RegressionNetwork(drawn, hidden=16, steps=40)
+    return predictors.RegressionNetwork.restored(network.tensors(), torch.float64)
+
+
+def test_layers_of_a_regression_network_end_in_its_answer(plain_network, generator):
+    A = spd(9, 3, 0.5, generator)
+    layers = plain_network.layers(A)
+    assert {name: tuple(h.shape) for name, h in layers.items()} == {
+        "fc1": (9, 16),
+        "fc2": (9, 16),
+        "fc3": (9, 16),
+        "f": (9, 6),
+    }
+    upper = layers["f"] * plain_network.tensors()["y.std"] + plain_network.tensors()["y.mean"]
+    torch.testing.assert_close(predictors.matrices(upper, 3), plain_network(A))
+
+
+def test_a_network_with_a_linear_layer_is_what_least_squares_makes_of_it(plain_network, generator):
+    A, others = spd(300, 3, 0.5, generator), spd(20, 3, 0.5, generator)
+    whole = plain_network(others)
+    for layer in ("fc1", "fc2", "fc3"):
+        linear = plain_network.made_linear(layer, A)
+        before, h = (network.layers(A)[layer] for network in (linear, plain_network))
+        torch.testing.assert_close(before.mean(0), h.mean(0))  # least squares with an intercept
+        missed = (linear(others) - whole).abs().max()
+        assert 1e-6 < missed < whole.abs().max()
+    # The original is as it was.
+    torch.testing.assert_close(plain_network(others), whole, rtol=0, atol=0)
+    with pytest.raises(ValueError, match="do not fix"):
+        plain_network.made_linear("fc2", A[:17])
+
+
+def test_every_layer_of_a_linear_network_may_be_linear(plain_network, generator):
+    """A known answer: on a network without bends nothing changes."""
+    tensors = dict(plain_network.tensors())
+    tensors["0.bias"] = tensors["0.bias"] + 1e4  # far up, a swish is the identity
+    tensors["2.weight"] = tensors["2.weight"] * 1e-4
+    flat = predictors.RegressionNetwork.restored(tensors, torch.float64)
+    A, others = spd(300, 3, 0.5, generator), spd(20, 3, 0.5, generator)
+    torch.testing.assert_close(flat.made_linear("fc1", A)(others), flat(others), rtol=0, atol=1e-8)
