@@ -5,8 +5,10 @@ to the score, by every layer's activations and weights: do they vanish (Glorot &
 are they (McCandlish et al. 2018, arXiv 1812.06162), do the losses pull together (Yu et al. 2020,
 arXiv 2001.06782)? Singular values of the layers' Jacobians; the score as a sum over the constant of f
 and its ripple, FiLM's gains and what goes past them, single units; units that are dead or bend nothing.
-Against what training is said to have made: an untrained network that does the same, and the trained
-one with every matrix at its initial size.
+Against what training is said to have made: untrained networks that do the same, and the trained one
+with every matrix at its initial size. Energies without layers have no gradients by layers, so least
+squares and the regression network can refute nothing here. The constant's share alone is known of their
+bowls: next to nothing, by construction; it stands in the table and decides nothing.
 """
 
 from ired.lab.arguments import Param
@@ -18,6 +20,9 @@ from ired.lab.command import command
     problems=Param(64, tiny=12, help="test problems"),
     draws=Param(4, tiny=2, help="noised answers of each in every landscape"),
     spectra=Param(12, tiny=4, help="problems whose Jacobians are decomposed in every landscape"),
+    untrained=Param(
+        5, tiny=2, help="untrained networks, whose scores are taken apart; the first stands for them elsewhere"
+    ),
     criteria={
         "gradients_keep_their_size": "from f to fc1 the gradient by the activations changes by less "
         "than a factor of 10, for both losses and the score in every landscape: intervals of mean "
@@ -33,12 +38,13 @@ from ired.lab.command import command
     },
 )
 def main(run):
-    from ired.experiments.controls import panel
+    from ired.experiments.controls import CONTROLS, Measure, log_beside_controls, panel, untrained_networks
     from ired.instruments.core import states
     from ired.instruments.layers import (
         figures_gradient_signal as figures,
         forward_backward,
         gradient_signal,
+        score_decomposition,
         study_gradient_signal as study,
     )
     from ired.instruments.statistics.tables import stacked
@@ -48,7 +54,7 @@ def main(run):
 
     run.gate("SETUP-5")
     params, training = run.params, TrainingConfig(**run.profile.training)
-    energies = panel(run, "untrained")
+    energies = panel(run, "untrained", *CONTROLS)
     model, untrained = energies["trained"], energies["untrained"]
     rescaled = forward_backward.rescaled(model, like=untrained)
     A = run.upstream("SETUP-2").tensors("problems")["test.A"][: params.problems].to(run.device)
@@ -75,6 +81,13 @@ def main(run):
             generator=problems.generator(run.seed, "losses"),  # the same problems and noise for each
         )
 
+    networks = untrained_networks(model, run.seed, params.untrained).values()
+    beside, spread = study.traits_beside(
+        trained=study.ScoreTraits.of(measured["trained"].paths, measured["trained"].film),
+        untrained=[study.ScoreTraits.measured(n, altered(n)["both off"], A, z, noise) for n in networks],
+        bowls={name: score_decomposition.constant_share_of_bowl(energies[name], A, z) for name in CONTROLS},
+    )
+
     tables, values = study.gradient_signal_tables(measured), study.singular_values(measured)
     summaries = study.gradient_signal_summaries(tables)
     for name, table in (tables | {"summary": stacked(summaries, "of")}).items():
@@ -82,6 +95,13 @@ def main(run):
     run.tensors("singular_values", {name: array.astype("float32") for name, array in values.items()})
     for name, (met, numbers) in study.gradient_signal_verdicts(measured["trained"], tables).items():
         run.criterion(name, met, **numbers)
+    log_beside_controls(
+        run,
+        Measure("squared change of the score without FiLM, over its square", beside["film"]),
+        Measure("share of the score through the constant of f", beside["constant"]),
+        decides=False,
+    )
+    run.metrics(spread)
     cosine = measured["trained"].flow.agreement()[-1]
     run.headline("cosine of the losses' gradients", cosine["cosine"], cosine["low"], cosine["high"])
     for name, figure, caption in figures.gradient_signal_figures(tables, summaries, values, params.problems):

@@ -11,11 +11,17 @@ to coordinate i. Nothing in the energy says so: ‖Qf‖² is the same for every
 outputs show is held against outputs turned at random ("turned"). Besides the entries of the matrix F
 that f would stand for ("entry"), its entries in the eigenbasis of the true inverse are looked at,
 Vᵀ F V ("eigen"), beside those in another problem's ("foreign").
+
+The bowl around a prediction has outputs too, ½H's symmetric root of the displacement, which lie as near to
+entries as any of its turns (`ired.model.reference.PredictorEnergy`). Where H is a multiple of I and the
+prediction is right, they are the noise itself: as many of them carry the gap as of squares of normal
+numbers, each from its own coordinate alone, in every basis.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +35,7 @@ from ired.instruments.core.random_directions import rotations
 from ired.instruments.core.states import array
 from ired.instruments.statistics.intervals import Interval, ratio_interval
 from ired.model.protocol import Energy
+from ired.model.reference import PredictorEnergy
 
 OUTPUT = "fc4"
 MEASURES = ("gap", "score", "beyond")
@@ -114,6 +121,13 @@ def pooled(energy: Energy, terms: Tensor, values: Tensor, tolerance: float = 1e-
 # The split
 
 
+def outputs_of(energy: Energy | PredictorEnergy, A: Any, y: Tensor, k: int) -> Tensor:
+    """The outputs f (P, M, size) at states y (P, M, d): of a network's last layer, or those of a bowl."""
+    if isinstance(energy, PredictorEnergy):
+        return energy.outputs(A, y, k)
+    return energy.activations(A, y, k)[OUTPUT]
+
+
 @dataclass(frozen=True)
 class Terms:
     """What each output adds, in one landscape, of P problems; averaged over their states.
@@ -170,7 +184,7 @@ def split_by_output(
     y = points.noised(energy, y0, k, states, generator)[0]
 
     def outputs(y: Tensor) -> Tensor:
-        return energy.activations(prepared, y, k)[OUTPUT]
+        return outputs_of(energy, prepared, y, k)
 
     at_home = points.centre(energy, y0, k)[:, None]
     f, home = outputs(y), outputs(at_home)

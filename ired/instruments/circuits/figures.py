@@ -12,8 +12,8 @@ from matplotlib.path import Path
 from pandas import DataFrame
 
 from ired.plotting.axes import named_ticks
-from ired.plotting.plots import dots
-from ired.plotting.style import COLOURS, DIVERGING, canvas, centred_norm
+from ired.plotting.plots import dots, legend_below
+from ired.plotting.style import COLOURS, DIVERGING, LABELS, MARKERS, canvas, centred_norm
 
 GRAPHS = {
     "features": (COLOURS["algebraic"], "--", "directions shuffled over features"),
@@ -47,6 +47,7 @@ PROPERTIES = {
 LAYERS = ("fc1", "fc2", "fc3")
 UP, DOWN = COLOURS["least_squares"], COLOURS["trained"]
 DRAWN = 24  # chains
+NETWORKS = ("trained", "untrained")
 
 
 def composition_figures(tables: Mapping[str, DataFrame], pictures: Mapping[str, np.ndarray]) -> list[tuple]:
@@ -81,6 +82,12 @@ def composition_figures(tables: Mapping[str, DataFrame], pictures: Mapping[str, 
             "outputs",
             plot_outputs(tables),
             "Trained (full lines) and untrained network (thin, open marks); 95 % intervals over problems.",
+        ),
+        (
+            "controls",
+            plot_outputs_beside_controls(tables["participation"], tables["own"]),
+            "Outputs themselves, not turned; of the bowls around least squares and a regression network's answers "
+            "those that lie nearest to entries. 95 % intervals over problems.",
         ),
     ]
 
@@ -293,6 +300,7 @@ def plot_terms(pictures: Mapping[str, np.ndarray]) -> Figure:
 def plot_outputs(tables: Mapping[str, DataFrame]) -> Figure:
     """tables: participation, parts, own, fairness of P5-04."""
     figure, ((first, second), (third, fourth)) = canvas(2, 2, (5.4, 3.5), title="Which outputs carry the gap")
+    tables = {name: table[table["energy"].isin(NETWORKS)] for name, table in tables.items() if "energy" in table}
     carried = tables["participation"].query("measure == 'gap'")
     for name, (colour, marker, words) in BASES.items():
         for axis, table in ((first, carried), (third, tables["own"])):
@@ -324,6 +332,38 @@ def plot_outputs(tables: Mapping[str, DataFrame]) -> Figure:
     for axis in (first, second, third, fourth):
         axis.set_xticks(ticks)
         axis.set_xlabel("landscape k")
+    return figure
+
+
+def plot_outputs_beside_controls(participation: DataFrame, own: DataFrame) -> Figure:
+    """How few outputs carry the gap, and how far from their own coordinates, of all energies.
+
+    participation, own: tables of P5-04.
+    """
+    panels = (
+        (
+            participation.query("measure == 'gap' and basis == 'entry'"),
+            "Outputs needed for 80 %",
+            "share of all outputs",
+        ),
+        (own.query("basis == 'entry'"), "From its own coordinate", "share of the gap of output i\nfrom coordinate i"),
+    )
+    figure, (axes,) = canvas(1, 2, (4.8, 3.7), title="Outputs of the model and of bowls around predictions")
+    for axis, (table, title, words) in zip(axes, panels, strict=True):
+        for place, (energy, rows) in enumerate(table.groupby("energy", sort=False)):
+            error = [rows["share"] - rows["share_low"], rows["share_high"] - rows["share"]]
+            axis.errorbar(
+                rows["landscape"] + 0.12 * (place - 1.5),
+                rows["share"],
+                yerr=np.clip(error, 0, None),
+                color=COLOURS[energy],
+                marker=MARKERS[energy],
+                label=LABELS.get(energy, energy),
+                zorder=3 if energy == "trained" else 2,
+            )
+        axis.set(title=title, ylabel=words, xlabel="landscape k", ylim=(0, 1.05))
+        axis.set_xticks(sorted(table["landscape"].unique()))
+    legend_below(figure, axes, ncols=4)
     return figure
 
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ired.instruments.circuits.energy_outputs import BASES, OUTPUT, Frames
+from ired.instruments.circuits.energy_outputs import BASES, Frames, outputs_of
 from ired.instruments.core import states
 from ired.instruments.core.states import array
 from ired.model.protocol import Energy
@@ -63,7 +63,7 @@ def carried(
         middle = ((y[rows] + home[rows]) / 2)[:, None]
 
         def outputs(y: Tensor, prepared: Any = prepared) -> Tensor:
-            return energy.activations(prepared, y, k)[OUTPUT]
+            return outputs_of(energy, prepared, y, k)
 
         def pushed(v: Tensor, outputs: Any = outputs, middle: Tensor = middle) -> Tensor:
             return torch.func.jvp(outputs, (middle,), (v.expand_as(middle),))[1]
@@ -95,7 +95,7 @@ def carried(
 
 
 def _gap(energy: Energy, prepared: Any, y: Tensor, home: Tensor, k: int) -> Tensor:
-    f, g = (energy.activations(prepared, v, k)[OUTPUT] for v in (y, home))
+    f, g = (outputs_of(energy, prepared, v, k) for v in (y, home))
     return f.pow(2).sum(-1) - g.pow(2).sum(-1)
 
 
@@ -133,7 +133,7 @@ def fairness(energy: Energy, A: Tensor, y0: Tensor, k: int, generator: torch.Gen
 
     def ripple(A: Tensor, y: Tensor, home: Tensor) -> tuple[Tensor, Tensor]:
         prepared = energy.prepare(A)
-        f, g = (energy.activations(prepared, v, k)[OUTPUT] for v in (y, home))
+        f, g = (outputs_of(energy, prepared, v, k) for v in (y, home))
         return energy.coordinates.from_basis(f - g), f.pow(2).sum(-1) - g.pow(2).sum(-1)
 
     here, gap = ripple(A, y, home)

@@ -46,13 +46,15 @@ def outputs(
     draws: int,
     generator: torch.Generator,
 ) -> tuple[dict[str, DataFrame], dict[str, NDArray]]:
-    """Tables participation, diagonal, parts, own, fairness (a row an energy and landscape …), and
+    """Tables participation, diagonal, parts, own, fairness (a row an energy and landscape …), by_problem (energy,
+    landscape, problem; needed: share of the outputs for 80 % of its gap; own: share of the gap of output i from
+    coordinate i), and
     shares of gap, score and what is beyond its blind part as matrices (n, n) that sum to 1, by
     "energy.k.measure.basis", with "energy.k.carried", mean |gap of output i from coordinate j|.
 
     A (P, n, n) with answers y0 (P, d), at `states` noised answers of each in each landscape; draws: random turns.
     """
-    rows = {name: [] for name in ("participation", "diagonal", "parts", "own", "fairness")}
+    rows = {name: [] for name in ("participation", "diagonal", "parts", "own", "fairness", "by_problem")}
     pictures, state = {}, generator.get_state()
     for name, energy in energies.items():
         generator.set_state(state)  # the same states and turns for all
@@ -95,6 +97,13 @@ def outputs(
                     | beside.columns("beside")
                     | {"largest_turn": float(entries.turns.max()), "error": float(np.median(entries.error))}
                 )
+            needed = next(t.size for t in split.terms if (t.measure, t.basis) == ("gap", "entry"))
+            rows["by_problem"] += [
+                cell | {"problem": problem, "needed": share, "own": own}
+                for problem, (share, own) in enumerate(
+                    zip(energy_outputs.share_needed(needed), entries.diagonal["entry"], strict=True)
+                )
+            ]
             fair = output_entries.fairness(energy, A, y0, k, generator)
             for what, pairs in (("outputs", fair.outputs), ("other", fair.chance), ("gap", fair.gap)):
                 share = ratio_interval(*pairs.T)
@@ -103,6 +112,12 @@ def outputs(
 
 
 # Verdicts
+
+
+def outputs_beside(by_problem: DataFrame, measure: str) -> dict[str, NDArray]:
+    """A measure of the table by_problem at k = 0, by energy: (P,)."""
+    sharpest = by_problem[by_problem["landscape"] == 0]
+    return {name: rows[measure].to_numpy() for name, rows in sharpest.groupby("energy", sort=False)}
 
 
 def circuit_verdicts(terms: Mapping[str, DataFrame], graphs: Graphs) -> dict[str, tuple[bool, dict[str, float]]]:

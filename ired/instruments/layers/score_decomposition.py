@@ -6,6 +6,9 @@ the landscape multiplies by at fc2 and fc3. So it is a sum of eight parts, {mean
 units of any layer too, of ∂E/∂h_i·∂h_i/∂y. A part's share is ⟨part, score⟩/‖score‖²: shares add up
 to 1, may be negative, and cancel where parts are large and opposed, which is why sizes
 ‖part‖²/‖score‖² stand beside them.
+
+Energies without layers have no such parts. Of a bowl, where ∂f/∂y is the same everywhere, the constant
+of f led back is the mean score: 0 for a prediction that is right on average, whatever was learned.
 """
 
 from __future__ import annotations
@@ -101,6 +104,18 @@ def paths(network: Network, A: Tensor, z: Tensor) -> ScorePaths:
         for i, name in enumerate(("participation", "top", "fixed")):
             collected[name].append(np.stack([layer_shares[i] for layer_shares in carried]))
     return ScorePaths(**{name: np.stack(parts) for name, parts in collected.items()})
+
+
+@torch.no_grad()
+def constant_share_of_bowl(energy: Energy, A: Tensor, z: Tensor) -> NDArray:
+    """What `paths` calls the share of the constant, on an energy whose f is affine in the state with slopes that are
+    the same everywhere, as a `PredictorEnergy`'s: (K, P), for problems A (P, n, n) at states z (K, P, M, size)."""
+    shares = []
+    for k in range(len(z)):
+        score = energy.gradient(A, energy.coordinates.from_basis(z[k]), k)
+        whole = score.pow(2).sum(-1).clamp_min(torch.finfo(z.dtype).tiny)
+        shares.append(_mean((score * score.mean((0, 1))).sum(-1) / whole))
+    return np.stack(shares)
 
 
 def unit_shares(network: Network, p: Passage) -> dict[str, Tensor]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pandas import DataFrame, concat
 from torch import Tensor
 
 from ired.instruments.accuracy import predictors
+from ired.instruments.accuracy.predictors import Predictor, RegressionNetwork
 from ired.instruments.core.sampler import Sampler
+from ired.instruments.core.states import array
 from ired.instruments.layers import ablation, ablation_damage, ablation_ranking
 from ired.instruments.layers.ablation import Ablation, Habits
 from ired.instruments.layers.ablation_damage import AblationBench
@@ -114,6 +118,31 @@ def anchors(fit: tuple[Tensor, Tensor], bench: AblationBench) -> dict[str, float
     fitted = predictors.affine_predictors([fit])
     errors = {name: float(fitted[name].mse(bench.A, bench.Y).mean()) for name in ("mean", "least_squares")}
     return errors | {"whole": float(bench.mse.mean())}
+
+
+def linear_beside(
+    damage: DataFrame, bench: AblationBench, regression: RegressionNetwork, affine: Predictor, A: Tensor
+) -> dict[str, dict[str, NDArray]]:
+    """Squared error (P,) on the bench's problems by energy, of the "whole", and what a best affine map in place of
+    "fc1", "fc2", "fc3" adds to it.
+
+    damage: of the trained network; regression: has hidden layers of the same names, whose affine maps are fitted on
+    problems A (N, n, n). An affine denoiser is one affine map: nothing can be added.
+    """
+    trained = damage[(damage["kind"] == "linear") & (damage["landscape"] == 0)]
+    by_layer = {layer: rows.set_index("problem")["mse"].sort_index() for layer, rows in trained.groupby("layer")}
+    whole = {"trained": bench.mse} | {
+        name: array(predict.mse(bench.A, bench.Y)) for name, predict in (("affine", affine), ("regression", regression))
+    }
+    added = {"whole": whole}
+    for layer in HIDDEN:
+        changed = array(regression.made_linear(layer, A).mse(bench.A, bench.Y))
+        added[layer] = {
+            "trained": by_layer[layer].to_numpy() - bench.mse,
+            "affine": np.zeros(len(bench.mse)),
+            "regression": changed - whole["regression"],
+        }
+    return added
 
 
 def votes(damage: Mapping[str, DataFrame], share: float) -> dict[str, DataFrame]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from pandas import DataFrame
@@ -16,7 +17,7 @@ from ired.instruments.layers.gradient_signal import Flow, Negatives
 from ired.instruments.layers.jacobians import JacobianSpectra
 from ired.instruments.layers.score_decomposition import ScorePaths
 from ired.instruments.layers.unit_activity import Census
-from ired.instruments.statistics.tables import stacked, summarise, weakest_margin
+from ired.instruments.statistics.tables import per_unit, stacked, summarise, weakest_margin
 from ired.model.protocol import Energy
 
 
@@ -94,6 +95,46 @@ def singular_values(measured: Mapping[str, Signals]) -> dict[str, NDArray]:
         for name, signals in measured.items()
         for which, values in signals.spectra.values.items()
     }
+
+
+@dataclass(frozen=True)
+class ScoreTraits:
+    """What P5-02 holds beside controls, per problem, means over landscapes: (P,) each.
+
+    film: squared change of the score without both modulations, over its own square; constant: share of the score
+    that goes through the constant of f.
+    """
+
+    film: NDArray
+    constant: NDArray
+
+    @classmethod
+    def of(cls, paths: ScorePaths, film: Mapping[str, NDArray]) -> ScoreTraits:
+        """film: columns of `score_decomposition.score_changes`, "both off" among the altered ones."""
+        through = paths.share[:, score_decomposition.ROOTS.index("constant")].sum(1)
+        return cls(per_unit(DataFrame(film), "change", altered="both off"), through.mean(0))
+
+    @classmethod
+    def measured(cls, network: Network, unmodulated: Energy, A: Tensor, z: Tensor, noise: Tensor) -> ScoreTraits:
+        """The same of a network of which nothing else is asked; unmodulated: it without FiLM."""
+        film = score_decomposition.score_changes(network, {"both off": unmodulated}, A, z, noise)
+        return cls.of(score_decomposition.paths(network, A, z), film)
+
+
+def traits_beside(
+    trained: ScoreTraits, untrained: Sequence[ScoreTraits], bowls: Mapping[str, NDArray]
+) -> tuple[dict[str, dict[str, NDArray]], dict[str, float]]:
+    """Of each trait of ScoreTraits its values (P,) by energy, of untrained networks their mean; and as metrics the
+    least and the most of these. bowls: (K, P), `score_decomposition.constant_share_of_bowl` of energies without
+    layers, by name."""
+    values, metrics = {}, {}
+    for trait in ("film", "constant"):
+        of_networks = np.stack([getattr(network, trait) for network in untrained])
+        values[trait] = {"trained": getattr(trained, trait), "untrained": of_networks.mean(0)}
+        means = of_networks.mean(1)
+        metrics |= {f"untrained.{trait}.least": means.min(), f"untrained.{trait}.most": means.max()}
+    values["constant"] |= {name: shares.mean(0) for name, shares in bowls.items()}
+    return values, metrics
 
 
 def gradient_signal_verdicts(

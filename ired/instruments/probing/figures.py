@@ -12,7 +12,7 @@ from pandas import DataFrame
 
 from ired.plotting.axes import landscape_axis
 from ired.plotting.plots import dots, heat_map
-from ired.plotting.style import COLOURS, DIVERGING, SEQUENTIAL, canvas, centred_norm
+from ired.plotting.style import COLOURS, DIVERGING, LABELS, MARKERS, SEQUENTIAL, canvas, centred_norm
 
 LAYERS = ("fc1", "fc2", "fc3", "f")
 STATE, GIVEN = "A, y", "A, A², y"
@@ -32,7 +32,12 @@ CONTROL = COLOURS["least_squares_squared"]
 def probing_figures(tables: Mapping[str, DataFrame]) -> list[tuple[str, Figure, str]]:
     """Name, figure and caption of each, from the tables of P5-01."""
     return [
-        ("depth", plot_probes_by_depth(tables["r2"]), "Out-of-fold R², means over landscapes."),
+        (
+            "depth",
+            plot_probes_by_depth(tables["r2"], tables["untrained_networks"]),
+            "Out-of-fold R², means over landscapes. [A, y] is what an affine denoiser is given; the regression "
+            "network's layers see A alone and have the state beside them. Bar at fc3: all untrained networks.",
+        ),
         (
             "inverse",
             plot_inverse(tables["r2"], tables["ahead"]),
@@ -44,10 +49,11 @@ def probing_figures(tables: Mapping[str, DataFrame]) -> list[tuple[str, Figure, 
     ]
 
 
-def plot_probes_by_depth(r2: DataFrame, landscape: int = -1) -> Figure:
+def plot_probes_by_depth(r2: DataFrame, networks: DataFrame | None = None, landscape: int = -1) -> Figure:
     """R² of each property against depth, with controls.
 
-    r2: columns source, layer, landscape (−1: on average over them), property, task, r2, low, high.
+    r2: columns source, layer, landscape (−1: on average over them), property, task, r2, low, high; networks, if
+    given: columns energy, property, r2, of several untrained networks at fc3, whose range is shown.
     """
     r2 = r2[r2["landscape"] == landscape].set_index(["source", "layer", "property", "task"])
     where = "on average over landscapes" if landscape < 0 else f"at noised answers of k = {landscape}"
@@ -62,6 +68,10 @@ def plot_probes_by_depth(r2: DataFrame, landscape: int = -1) -> Figure:
         given = max(r2.loc[("input", GIVEN, name, "property"), "r2"], FLOOR)
         axis.axhline(given, color=COLOURS["algebraic"], linewidth=1.6, label="[A, A², y]")
         _line(axis, line("untrained"), COLOURS["untrained"], "s", "--", "untrained")
+        if networks is not None:
+            at_fc3 = networks.loc[networks["property"] == name, "r2"].clip(FLOOR)
+            axis.vlines(3, at_fc3.min(), at_fc3.max(), color=COLOURS["untrained"], linewidth=5, alpha=0.6)
+        _line(axis, line("regression"), COLOURS["regression"], MARKERS["regression"], "-", LABELS["regression"])
         _line(axis, line("trained", "function"), CONTROL, "v", ":", "random function of the problem")
         axis.plot(
             line("trained", "permuted")["r2"].to_numpy(),
@@ -86,14 +96,14 @@ def plot_probes_by_depth(r2: DataFrame, landscape: int = -1) -> Figure:
 
 
 def plot_inverse(r2: DataFrame, ahead: DataFrame) -> Figure:
-    """R² of the inverse's entries, a row a representation, a column a landscape; below by how
-    much trained layers are ahead of [A, A², y], with frames where the interval lies above 0.
+    """R² of the inverse's entries, a row a representation, a column a landscape; below by how much trained layers
+    are ahead of [A, A², y] and of the same layer in other networks, with frames where the interval lies above 0.
 
-    r2: as for `plot_probes_by_depth`; ahead: columns layer, landscape, given, given_low, untrained, untrained_low.
+    r2: as for `plot_probes_by_depth`; ahead: columns layer, landscape, given, untrained, regression, …_low.
     """
     r2 = r2.query("property == 'inverse' and task == 'property' and landscape >= 0")
-    figure, axes = canvas(2, 2, (4.6, 3.0), title="Entries of the true inverse, read by an affine map")
-    for axis, source in zip(axes[0], ("trained", "untrained"), strict=True):
+    figure, axes = canvas(2, 3, (4.3, 3.0), title="Entries of the true inverse, read by an affine map")
+    for axis, source in zip(axes[0], ("trained", "untrained", "regression"), strict=True):
         cells = r2[(r2["source"] == source) | (r2["source"] == "input")]
         rows = [("input", name) for name in ("A", "A, A²", STATE, GIVEN)]
         rows += [(source, layer) for layer in LAYERS]
@@ -102,17 +112,18 @@ def plot_inverse(r2: DataFrame, ahead: DataFrame) -> Figure:
         labels = [f"[{layer}]" if place == "input" else layer for place, layer in rows]
         axis.set_yticks(range(len(rows)), labels)
         axis.axhline(3.5, color="white", linewidth=2)
-        axis.set_title(source)
+        axis.set_title(LABELS.get(source, source))
         landscape_axis(axis, table.shape[1])
     figure.colorbar(image, ax=axes[0], label="out-of-fold R²", shrink=0.85)
     # f is narrow and far behind: on its scale the others' differences could not be seen.
-    limits = centred_norm(ahead.loc[ahead["layer"] != "f", ["given", "untrained"]].to_numpy())
-    for axis, what in zip(axes[1], ("given", "untrained"), strict=True):
+    rivals = {"given": "[A, A², y]", "untrained": "untrained", "regression": LABELS["regression"]}
+    limits = centred_norm(ahead.loc[ahead["layer"] != "f", list(rivals)].to_numpy())
+    for axis, (what, words) in zip(axes[1], rivals.items(), strict=True):
         table = ahead.pivot(index="layer", columns="landscape", values=what).loc[list(LAYERS)]
         sure = ahead.pivot(index="layer", columns="landscape", values=f"{what}_low").loc[list(LAYERS)]
         image = heat_map(axis, table, DIVERGING, limits, framed=sure.to_numpy() > 0)
         axis.set_yticks(range(len(LAYERS)), LAYERS)
-        axis.set_title(f"trained − {'[A, A², y]' if what == 'given' else 'untrained'}")
+        axis.set_title(f"trained − {words}")
         landscape_axis(axis, table.shape[1])
     figure.colorbar(image, ax=axes[1], label="difference of R²", shrink=0.85, extend="both")
     return figure
@@ -121,20 +132,21 @@ def plot_inverse(r2: DataFrame, ahead: DataFrame) -> Figure:
 def plot_gains(rises: DataFrame) -> Figure:
     """How much better fc3 reads each property than each rival; filled where the interval is above 0.
 
-    rises: columns property and, for fc1, untrained, input, given and selectivity, the gain, _low and
-    _high; beyond: whether all four rivals are beaten after correction.
+    rises: columns property and, for fc1, untrained, input, given, selectivity and regression, the gain, _low and
+    _high; beyond: whether the first four rivals are beaten after correction.
     """
     rivals = {
         "fc1": ("trained fc1", COLOURS["trained"], "o"),
         "untrained": ("untrained fc3", COLOURS["untrained"], "s"),
-        "input": ("[A, y]", COLOURS["least_squares"], "P"),
+        "input": ("[A, y]: affine", COLOURS["affine"], MARKERS["affine"]),
         "given": ("[A, A², y]", COLOURS["algebraic"], "D"),
-        "selectivity": ("fc3, random function", CONTROL, "v"),
+        "selectivity": ("fc3, random function", CONTROL, "X"),
+        "regression": ("regression network", COLOURS["regression"], MARKERS["regression"]),
     }
     figure, axes = canvas(1, 1, (8.2, 5.2), title="R² at fc3 less that of its rivals")
     axis = axes[0, 0]
     for place, (what, (label, colour, marker)) in enumerate(rivals.items()):
-        height = np.arange(len(rises)) + 0.14 * (place - 2)
+        height = np.arange(len(rises)) + 0.13 * (place - 2.5)
         dots(axis, rises, height, what, colour, marker, filled=rises[f"{what}_low"] > 0, label=label, size=5, width=1.6)
     axis.axvline(0, color="0.3", linewidth=1)
     marks = [" ✓" if beyond else "" for beyond in rises["beyond"]]
@@ -182,13 +194,14 @@ def plot_data(curves: DataFrame) -> Figure:
     """
     curves = curves[curves["landscape"] == curves["landscape"].iloc[0]]
     lines = {
-        ("input", STATE): ("[A, y]", COLOURS["least_squares"], "P", "-"),
+        ("input", STATE): ("[A, y]: affine", COLOURS["affine"], MARKERS["affine"], "-"),
         ("input", GIVEN): ("[A, A², y]", COLOURS["algebraic"], "D", "-"),
         ("untrained", "fc1"): ("untrained fc1", COLOURS["untrained"], "s", "--"),
         ("untrained", "fc3"): ("untrained fc3", "0.35", "x", "--"),
         ("trained", "fc1"): ("trained fc1", COLOURS["path"], "^", "-"),
         ("trained", "fc3"): ("trained fc3", COLOURS["trained"], "o", "-"),
-        ("trained", "f"): ("trained f", COLOURS["ideal"], "v", "-"),
+        ("trained", "f"): ("trained f", COLOURS["ideal"], "*", "-"),
+        ("regression", "fc3"): ("regression fc3", COLOURS["regression"], MARKERS["regression"], "-"),
     }
     figure, axes = canvas(2, 4, (3.3, 2.9), title=f"Data efficiency at k = {curves['landscape'].iloc[0]}", sharex=True)
     for axis, (name, title) in zip(axes.flat, NAMES.items(), strict=False):

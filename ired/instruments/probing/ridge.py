@@ -2,7 +2,9 @@
 
 A probe says what is *there* to be read, not what is used, and
 only against what else would be read: labels that belong to nothing (control tasks: Hewitt & Liang
-2019, arXiv 1909.03368), an untrained network, the input itself. Ridge regression of standardised
+2019, arXiv 1909.03368), untrained networks, the input itself, and the layers of a plain regression
+network. An energy that is affine in A and y holds nothing but affine maps of [A, y]: no probe of it
+reads what [A, y] does not give, which therefore stands for it. Ridge regression of standardised
 features; its strength is chosen for every target on folds inside the training part (nested
 cross-validation), and folds never divide a problem: states of one problem share its matrix.
 
@@ -13,10 +15,11 @@ is tested, in a fraction of its time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -52,12 +55,21 @@ _WAVES = 64
 
 @torch.no_grad()
 def representations(
-    energies: Mapping[str, Energy], A: Tensor, y: Tensor, k: int, chunk: int = 4096
+    energies: Mapping[str, Energy],
+    A: Tensor,
+    y: Tensor,
+    k: int,
+    plain: Mapping[str, Callable[[Tensor], Mapping[str, Tensor]]] = MappingProxyType({}),
+    layers: Sequence[str] = LAYERS,
+    chunk: int = 4096,
 ) -> dict[tuple[str, str], Tensor]:
     """Features (N, F), by (source, layer), of states y (N, d) of landscape k and their problems A
-    (N, n, n): the layers of each energy under its name, f among them, and as source "input" what
+    (N, n, n): the `layers` of each energy under its name, f among them, and as source "input" what
     they are given: the upper triangle of A, beside it that of A², beside each the state. An energy
-    without layers gives its input alone."""
+    without layers gives its input alone.
+
+    plain: by name, networks that see A alone, each a function from problems to its layers; beside each
+    layer stands the state, which an energy made of that network is given too."""
     by_place: dict[tuple[str, str], Tensor] = {}
     linear, squared = power_features(A, 1), power_features(A, 2)
     state = next(iter(energies.values())).coordinates.to_basis(y).double()
@@ -67,7 +79,11 @@ def representations(
         rows = torch.arange(len(y), device=y.device).split(chunk)
         parts = [energy.activations(A[piece], y[piece], k) for piece in rows]
         for layer, name in zip(LAYERS, parts[0], strict=bool(parts[0])):
-            by_place[source, layer] = torch.cat([part[name] for part in parts]).double()
+            if layer in layers:
+                by_place[source, layer] = torch.cat([part[name] for part in parts]).double()
+    for source, network in plain.items():
+        held = network(A)
+        by_place |= {(source, layer): torch.cat([held[layer].to(state), state], 1) for layer in layers}
     return by_place
 
 
@@ -84,6 +100,15 @@ class Targets:
 
     values: Tensor
     cells: dict[tuple[str, str], slice]
+
+    def of_task(self, task: str) -> Targets:
+        """What is asked for in one task alone."""
+        chosen = {key: cell for key, cell in self.cells.items() if key[1] == task}
+        columns, cells, place = [], {}, 0
+        for key, cell in chosen.items():
+            columns.append(self.values[:, cell])
+            cells[key] = slice(place, place := place + columns[-1].shape[1])
+        return Targets(torch.cat(columns, 1), cells)
 
     def pooled(self, columns: Tensor) -> Tensor:
         """(N, T) summed over the columns of each cell: (N, cells)."""

@@ -29,6 +29,7 @@ AGAINST = {
     "input": ("input", "A, y"),
     "given": ("input", GIVEN),
 }
+BESIDE = ("regression", "fc3")
 
 
 @dataclass
@@ -86,6 +87,10 @@ class Scores:
             return interval, float(centre <= 0)
         return interval, float(special.stdtr(units - 1, -centre / error))
 
+    def margin(self, first: NDArray, second: NDArray | float, level: float) -> Interval:
+        """The interval of `ahead`."""
+        return self.ahead(first, second, level)[0]
+
     def table(self, level: float = 0.95) -> DataFrame:
         """R² of all: source, layer, landscape (−1: on average over landscapes), property, task, r2,
         low, high."""
@@ -114,7 +119,8 @@ def rises(scores: Scores, properties: Sequence[str], level: float = 0.95) -> Dat
     A row a property: for each comparison (see AGAINST) the gain in R² with its interval; p: the
     largest of the four, since all must hold (intersection–union test, Berger 1982); p_adjusted:
     corrected over properties (Benjamini–Hochberg); beyond: whether that is below 1 − level. The same
-    for how far fc3 is ahead of itself with a random function of the problem: selectivity.
+    for how far fc3 is ahead of itself with a random function of the problem: selectivity. regression:
+    the gain beside BESIDE, which none of these decisions is about.
     """
     rows = []
     for name in properties:
@@ -125,6 +131,7 @@ def rises(scores: Scores, properties: Sequence[str], level: float = 0.95) -> Dat
             gain, chance = scores.ahead(fc3, rival, level)
             p.append(chance)
             row |= gain.columns(what)
+        row |= scores.ahead(fc3, scores.of(*BESIDE, name), level)[0].columns(BESIDE[0])
         rows.append(row | {"p": max(p[:-1]), "selective_p": p[-1]})
     table = DataFrame(rows)
     for name, decided in (("p", "beyond"), ("selective_p", "selective")):
@@ -135,14 +142,16 @@ def rises(scores: Scores, properties: Sequence[str], level: float = 0.95) -> Dat
 
 def ahead(scores: Scores, layers: Sequence[str], name: str = "inverse", level: float = 0.95) -> DataFrame:
     """By how much the trained network's layers are ahead of [A, A², y], and of the same layer
-    untrained, in reading a property in each landscape: layer, landscape, given, given_low, given_high,
-    untrained, …_low, …_high, at a level corrected for the number of cells (Bonferroni)."""
+    untrained and of the regression network, in reading a property in each landscape: layer, landscape,
+    given, given_low, given_high, untrained, regression, …_low, …_high, at a level corrected for the
+    number of cells (Bonferroni)."""
     corrected, rows = 1 - (1 - level) / (len(layers) * len(scores.landscapes)), []
     for layer in layers:
         for k in scores.landscapes:
             shares = scores.of("trained", layer, name, landscape=k)
             row = {"layer": layer, "landscape": k}
-            for what, which in (("given", ("input", GIVEN)), ("untrained", ("untrained", layer))):
+            same = {source: (source, layer) for source in ("untrained", BESIDE[0])}
+            for what, which in ({"given": ("input", GIVEN)} | same).items():
                 gain, _ = scores.ahead(shares, scores.of(*which, name, landscape=k), corrected)
                 row |= gain.columns(what)
             rows.append(row)

@@ -3,7 +3,7 @@ in every landscape, as P5-01 asks for them, with its verdicts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +23,16 @@ from ired.instruments.statistics.intervals import Interval
 from ired.model.protocol import Energy
 
 Where = tuple[str, str, int]  # source, layer, landscape
+Layers = Callable[[Tensor], Mapping[str, Tensor]]  # of a network that sees problems alone
+# What a problem has, whatever the state.
+OF_PROBLEM = tuple(name for name in ridge.PROPERTIES if name != "distance")
+# The energies of a comparison, and where each is read: an affine denoiser's best is what it is given.
+READ_AT = {
+    "trained": ("trained", "fc3"),
+    "affine": ("input", "A, y"),
+    "regression": scores.BESIDE,
+    "untrained": ("untrained", "fc3"),
+}
 # What is also described by logistic probes and codes, which take longer.
 DESCRIBED = (
     ("input", "A, y"),
@@ -30,6 +40,7 @@ DESCRIBED = (
     *(("trained", layer) for layer in ridge.LAYERS),
     ("untrained", "fc1"),
     ("untrained", "fc3"),
+    scores.BESIDE,
 )
 CONTROLLED = (("input", ridge.GIVEN), ("trained", "fc3"), ("untrained", "fc3"))
 
@@ -50,19 +61,24 @@ def asked_for(properties: Mapping[str, Tensor], A: Tensor, y0: Tensor, errors: T
 class ProbeStudy:
     """Probes of P problems, each with one state a landscape, so that a row is a problem.
 
-    energies: by name, "trained" and "untrained" among them; A (P, n, n); y0 (P, d): the answers;
-    properties: those that no state changes, (P,) or (P, m), in the unit that is asked for; fold
-    (P,); order (P,): in which problems are sent. By place: judged and control, logistic probes of
-    success and of other problems' success; sent, codes of every property with their columns.
+    energies: by name, "trained" and "untrained" among them; plain: by name, "regression" among them,
+    networks that see A alone (`ridge.representations`); untrained: further networks, read in fc3 alone,
+    into `others`; A (P, n, n); y0 (P, d): the answers; properties: those that no state changes, (P,) or
+    (P, m), in the unit that is asked for; fold (P,); order (P,): in which problems are sent. By place:
+    judged and control, logistic probes of success and of other problems' success; sent, codes of every
+    property with their columns.
     """
 
     energies: Mapping[str, Energy]
+    plain: Mapping[str, Layers]
+    untrained: Mapping[str, Energy]
     A: Tensor
     y0: Tensor
     properties: Mapping[str, Tensor]
     fold: NDArray
     generator: torch.Generator
     scores: Scores
+    others: Scores
     order: NDArray
     asked: Targets | None = None
     judged: dict[Where, Judgement] = field(default_factory=dict)
@@ -73,6 +89,8 @@ class ProbeStudy:
     def of(
         cls,
         energies: Mapping[str, Energy],
+        plain: Mapping[str, Layers],
+        untrained: Mapping[str, Energy],
         A: Tensor,
         y0: Tensor,
         properties: Mapping[str, Tensor],
@@ -84,12 +102,15 @@ class ProbeStudy:
         fold, order = ridge.grouped_folds(np.arange(len(A)), folds, rng), rng.permutation(len(A))
         return cls(
             energies=energies,
+            plain=plain,
+            untrained=untrained,
             A=A,
             y0=y0,
             properties=properties,
             fold=fold,
             generator=generator,
             scores=Scores(folds),
+            others=Scores(folds),
             order=order,
         )
 
@@ -103,11 +124,16 @@ class ProbeStudy:
         state = torch.cat([matrix, model.coordinates.to_basis(y).double()], 1)
         inputs = {name: state if name == "distance" else matrix for name in values}
         self.asked = ridge.probe_targets(values, inputs, self.generator, ridge.OF_SPECTRUM)
-        representations = ridge.representations(self.energies, self.A, y, k)
+        representations = ridge.representations(self.energies, self.A, y, k, self.plain)
         for (source, layer), x in representations.items():
             self.scores.add(source, layer, k, ridge.ridge_probe(x, self.asked.values, self.fold), self.asked)
             if describe and (source, layer) in DESCRIBED:
                 self._describe(x, (source, layer, k))
+        properties = self.asked.of_task("property")
+        further = ridge.representations(self.untrained, self.A, y, k, layers=("fc3",)) if self.untrained else {}
+        for (source, layer), x in further.items():
+            if source != "input":
+                self.others.add(source, layer, k, ridge.ridge_probe(x, properties.values, self.fold), properties)
 
     def _describe(self, x: Tensor, where: Where) -> None:
         from threadpoolctl import threadpool_limits  # scikit-learn's own
@@ -141,6 +167,26 @@ class ProbeStudy:
         )
         return self.scores.ahead(fc3, given)[0]
 
+    def beside(self, properties: Sequence[str]) -> dict[str, NDArray]:
+        """What every problem adds to R², mean over `properties` and landscapes, (P,) by energy of READ_AT; of untrained
+        networks the mean over all."""
+        shares = {name: self.scores.mean(*place, properties) for name, place in READ_AT.items()}
+        further = [self.others.mean(name, "fc3", properties) for name in self.untrained]
+        return shares | {"untrained": np.mean([shares["untrained"], *further], axis=0)}
+
+    def bits(self, landscape: int = 0) -> dict[str, NDArray]:
+        """Log-loss (P,) in bits of the logistic probes of success, by energy of READ_AT; one untrained network."""
+        return {name: self.judged[*place, landscape].bits for name, place in READ_AT.items()}
+
+    def untrained_networks(self) -> DataFrame:
+        """R² of each property at fc3 of every untrained network, means over landscapes: energy, property, r2."""
+        read = {"untrained": self.scores} | dict.fromkeys(self.untrained, self.others)
+        return DataFrame(
+            {"energy": network, "property": name, "r2": of.of(network, "fc3", name).mean()}
+            for network, of in read.items()
+            for name in ridge.PROPERTIES
+        )
+
     def tables(self) -> dict[str, DataFrame]:
         """Tidy tables: r2 (`Scores.table`), rises, ahead (`ired.instruments.probing.scores`), and with source, layer,
         landscape:
@@ -148,6 +194,7 @@ class ProbeStudy:
         success: task (property, permuted), auroc, low, high, bits, bits_of_base. lengths: property,
         saved (bits per problem and number), low, high, length, uniform (bits in all). curves:
         property, problems (that probes were fitted to), saved (bits per problem, of the next block).
+        untrained_networks: see there.
         """
         success, lengths, curves = [], [], []
         for task, judged in (("property", self.judged), ("permuted", self.control)):
@@ -170,6 +217,7 @@ class ProbeStudy:
             "success": DataFrame(success),
             "lengths": DataFrame(lengths),
             "curves": DataFrame(curves),
+            "untrained_networks": self.untrained_networks(),
         }
 
 
@@ -207,12 +255,19 @@ def probe_verdicts(study: ProbeStudy, tables: Mapping[str, DataFrame]) -> dict[s
     }
 
 
-def probe_metrics(r2: DataFrame) -> dict[str, float]:
-    """Metrics of P5-01: R² of every property at the trained network's layers and from [A, A², y], mean over
-    landscapes."""
-    means = r2[(r2["landscape"] < 0) & (r2["task"] == "property")].replace(ridge.GIVEN, "given")
-    means = means[(means["source"] == "trained") | (means["layer"] == "given")]
-    return {f"r2.{row.layer}.{row.property}": row.r2 for row in means.itertuples()}
+def probe_metrics(r2: DataFrame, networks: DataFrame) -> dict[str, float]:
+    """Metrics of P5-01: R² of every property at the trained network's layers, from [A, A², y] and [A, y] ("affine":
+    the most that an affine denoiser holds), and at fc3 of the regression network, mean over landscapes; of untrained
+    networks (`ProbeStudy.untrained_networks`) the least and the most, mean over properties of a problem."""
+    means = r2[(r2["landscape"] < 0) & (r2["task"] == "property")].set_index(["source", "layer", "property"])["r2"]
+    places = {layer: ("trained", layer) for layer in ridge.LAYERS} | {
+        "given": ("input", ridge.GIVEN),
+        "affine": READ_AT["affine"],
+        "regression": READ_AT["regression"],
+    }
+    metrics = {f"r2.{label}.{name}": means[*at, name] for label, at in places.items() for name in ridge.PROPERTIES}
+    by_network = networks[networks["property"].isin(OF_PROBLEM)].groupby("energy")["r2"].mean()
+    return metrics | {"r2.untrained.least": by_network.min(), "r2.untrained.most": by_network.max()}
 
 
 def _named(where: Where) -> dict[str, str | int]:

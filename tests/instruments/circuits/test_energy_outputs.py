@@ -9,6 +9,8 @@ from ired.instruments.circuits import energy_outputs, output_entries
 from ired.instruments.circuits.energy_outputs import Frames
 from ired.instruments.circuits.known_answers import Squares
 from ired.instruments.core import states as points
+from ired.model import problems as model_problems
+from ired.model.reference import PredictorEnergy
 
 
 def planted(ideal, J=None, m=None):
@@ -187,3 +189,23 @@ def test_permutations(ideal, problems, generator):
     fair = output_entries.fairness(unfair, problems, y0, 2, generator)
     assert fair.outputs[:, 0].sum() < 0.7 * fair.outputs[:, 1].sum()
     np.testing.assert_allclose(fair.gap[:, 0], 0, atol=1e-12)  # ‖Qf‖² is as fair as ‖f‖²
+
+
+def test_a_bowl_with_a_right_prediction_is_carried_by_its_noise(coordinates, schedule, generator):
+    """Closed form: gaps are squares of normal numbers, all from their own coordinates; no turn is any better."""
+    A = model_problems.draw(400, 4, 0.5, generator, torch.float64)
+    bowl = PredictorEnergy.of(coordinates, schedule, torch.linalg.inv, A)
+    carried, split = terms_of(bowl, A, generator, states=1)
+    size, draws = coordinates.size, 20_000
+    noise = np.random.default_rng(0).standard_normal((draws, size)) ** 2
+    known = energy_outputs.share_needed(noise)
+    for basis in ("entry", "turned"):
+        needed = energy_outputs.share_needed(carried["gap", basis].size.reshape(-1, size))
+        error = known.std() * (1 / len(A) + 1 / draws) ** 0.5
+        assert needed.mean() == pytest.approx(known.mean(), abs=5 * error)
+    np.testing.assert_allclose(split.gap, carried["gap", "entry"].whole, atol=1e-9)
+    frames = Frames.of(bowl, A, 3, generator)
+    entries = output_entries.carried(bowl, A, points.answers(bowl, A), 2, frames, generator)
+    np.testing.assert_allclose(entries.diagonal["entry"], 1, atol=1e-9)
+    np.testing.assert_allclose(entries.error, 0, atol=1e-7)
+    assert entries.diagonal["turned"].max() < 0.9

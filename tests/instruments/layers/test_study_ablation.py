@@ -1,10 +1,16 @@
 """Verdicts of P5-03 on planted tables."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
+import torch
 from pandas import DataFrame
 
+from ired.instruments.accuracy.predictors import RegressionNetwork, affine_predictors
 from ired.instruments.layers import study_ablation as study
 from ired.instruments.layers.ablation_ranking import Likeness
+from ired.model import problems as model_problems
 
 
 def planted(p, rise_low, idle):
@@ -57,3 +63,26 @@ def test_verdicts_read_the_trained_network(holds):
         "top.score": 2,
         "top.mse": 2,
     }
+
+
+def test_what_a_linear_layer_adds_stands_beside_a_regression_network(generator):
+    A = model_problems.draw(900, 3, 0.5, generator, torch.float64)
+    batches = list(zip(A.split(90), torch.linalg.inv(A).split(90), strict=True))
+    regression = RegressionNetwork(batches, hidden=16, steps=10)
+    affine = affine_predictors(batches)["least_squares"]
+    bench = SimpleNamespace(A=A[:5], Y=torch.linalg.inv(A[:5]), mse=np.arange(5.0))
+    rows = [
+        {"kind": kind, "layer": layer, "landscape": k, "problem": problem, "mse": problem + n + (kind == "mean")}
+        for kind in ("mean", "linear")
+        for n, layer in enumerate(("fc1", "fc2", "fc3", "fc4"))
+        for k in (0, 1)
+        for problem in range(5)
+    ]
+    added = study.linear_beside(DataFrame(rows), bench, regression=regression, affine=affine, A=A[5:])
+    assert list(added) == ["whole", "fc1", "fc2", "fc3"]
+    for n, layer in enumerate(("fc1", "fc2", "fc3")):
+        np.testing.assert_allclose(added[layer]["trained"], n)
+        np.testing.assert_allclose(added[layer]["affine"], 0)
+        changed = regression.made_linear(layer, A[5:]).mse(bench.A, bench.Y)
+        np.testing.assert_allclose(added[layer]["regression"] + added["whole"]["regression"], changed)
+    np.testing.assert_allclose(added["whole"]["affine"], affine.mse(bench.A, bench.Y))

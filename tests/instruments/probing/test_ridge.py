@@ -15,6 +15,7 @@ from ired.instruments.probing import description_length, logistic, ridge, scores
 from ired.instruments.probing.scores import Scores
 from ired.instruments.statistics.intervals import Interval
 from ired.model import problems as model_problems
+from ired.model.reference import PredictorEnergy
 
 
 def normal(generator, *shape):
@@ -179,6 +180,40 @@ def test_representations_are_the_networks_own(network, generator):
     assert widths == [10, 20, 10 + network.coordinates.size, 20 + network.coordinates.size]
 
 
+def test_an_affine_energy_holds_what_its_inputs_give(network, generator):
+    """It has no layers, and its score, whatever the curvature, is read in full from [A, y] and from no other input."""
+    A = model_problems.draw(80, 4, 0.5, generator, torch.float64)
+    y = network.coordinates.noise(80, generator=generator, dtype=torch.float64)
+    energy = PredictorEnergy.of(network.coordinates, network.schedule, lambda A: 2 - 3 * A, A)
+    held = ridge.representations({"affine": energy}, A, y, 3)
+    assert {source for source, _ in held} == {"input"}
+    score = network.coordinates.to_basis(energy.gradient(A, y, 3))
+    fold = ridge.grouped_folds(np.arange(80), 4, np.random.default_rng(0))
+    assert r2(held["input", "A, y"], score, fold).min() > 1 - 1e-6
+    assert r2(held["input", "A"], score, fold).min() < 0.99
+
+
+def test_layers_that_see_problems_alone_have_the_state_beside_them(network, generator):
+    A = model_problems.draw(5, 4, 0.5, generator, torch.float64)
+    y = network.coordinates.noise(5, generator=generator, dtype=torch.float64)
+    plain = {"plain": lambda A: {"fc3": power_features(A, 1)}}
+    held = ridge.representations({"trained": network}, A, y, 3, plain, layers=("fc3",))
+    assert list(held)[len(ridge.INPUTS) :] == [("trained", "fc3"), ("plain", "fc3")]
+    assert torch.equal(held["plain", "fc3"], held["input", "A, y"])
+
+
+def test_one_task_of_several(generator):
+    x = normal(generator, 9, 3)
+    asked = ridge.probe_targets({"one": x[:, 0], "many": x[:, 1:]}, {"one": x, "many": x}, generator)
+    of_task = asked.of_task("property")
+    assert of_task.cells == {("one", "property"): slice(0, 1), ("many", "property"): slice(1, 3)}
+    assert torch.equal(of_task.values, x)
+    function = asked.of_task("function")
+    assert torch.equal(
+        function.values[:, function.cells["many", "function"]], asked.values[:, asked.cells["many", "function"]]
+    )
+
+
 def test_distance_is_in_noise_radii(network, generator):
     A = model_problems.draw(3, 4, 0.5, generator, torch.float64)
     y0 = states.answers(network, A)
@@ -278,7 +313,7 @@ def table_of(rng, gains):
     cells = ("p", "property"), ("p", "function"), ("q", "property"), ("q", "function")
     scores = Scores(5, cells)
     pairs = [("input", name) for name in ridge.INPUTS]
-    pairs += [(s, layer) for s in ("trained", "untrained") for layer in ridge.LAYERS]
+    pairs += [(s, layer) for s in ("trained", "untrained", "regression") for layer in ridge.LAYERS]
     noise = 0.05 * rng.standard_normal((60, 1))
     for source, layer in pairs:
         for k in range(2):
@@ -298,6 +333,9 @@ def test_what_rises_must_beat_every_control():
     for rival in (("trained", "fc1"), ("untrained", "fc3"), ("input", "A, y"), ("input", "A, A², y")):
         scores = table_of(rng, {("trained", "fc3"): 0.2, rival: 0.2})
         assert not probe_scores.rises(scores, ["p", "q"])["beyond"].any()
+    # A regression network stands beside: it has criteria of its own.
+    beside = probe_scores.rises(table_of(rng, {("trained", "fc3"): 0.2, probe_scores.BESIDE: 0.3}), ["p", "q"])
+    assert beside["beyond"].tolist() == [True, False] and beside["regression_high"][0] < 0
 
 
 def test_ahead_names_layer_and_landscape():

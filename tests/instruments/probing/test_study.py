@@ -1,8 +1,10 @@
 """All probes of P5-01 together, on one network under two names."""
 
+import numpy as np
 import pytest
 import torch
 
+from ired.instruments.accuracy.predictors import power_features
 from ired.instruments.core import states
 from ired.instruments.probing import ridge, study
 from ired.model import problems as model_problems
@@ -15,13 +17,24 @@ def test_a_study_reads_everything_everywhere(network, generator):
     y0 = states.answers(network, A)
     errors = 7 * torch.arange(36) % 36  # half of them below the median
     properties = study.asked_for(model_problems.properties(A), A, y0, errors)
-    probes = study.ProbeStudy.of({"trained": network, "untrained": network}, A, y0, properties, 3, generator)
+    plain = {"regression": lambda A: dict.fromkeys(ridge.LAYERS, power_features(A, 1))}
+    energies = {"trained": network, "untrained": network}
+    probes = study.ProbeStudy.of(
+        energies,
+        plain=plain,
+        untrained={"untrained 2": network},
+        A=A,
+        y0=y0,
+        properties=properties,
+        folds=3,
+        generator=generator,
+    )
     for k in (0, 4):
         probes.read(states.noised(network, y0, k, 1, generator)[0][:, 0], k, describe=k == 0)
     tables = probes.tables()
     r2 = tables["r2"]
     assert r2.notna().all(axis=None)
-    assert len(r2) == (len(ridge.INPUTS) + 8) * 3 * len(probes.asked.cells)
+    assert len(r2) == (len(ridge.INPUTS) + 12) * 3 * len(probes.asked.cells)
     tasks = r2.groupby("task")["property"].nunique()
     assert tasks.to_dict() == {"property": 7, "permuted": 7, "function": 7, "beyond others": 4}
     one = r2.query("layer == 'A' and property == 'trace' and task == 'property'")
@@ -36,6 +49,13 @@ def test_a_study_reads_everything_everywhere(network, generator):
     assert not tables["rises"]["beyond"].any() and len(tables["rises"]) == 7
     met, numbers = study.probe_verdicts(probes, tables)["rises_with_depth_beyond_controls"]
     assert not met and numbers["of"] == 7 and numbers["above_untrained"] == 0
-    assert set(study.probe_metrics(r2)) == {
-        f"r2.{layer}.{name}" for layer in (*ridge.LAYERS, "given") for name in ridge.PROPERTIES
-    }
+    metrics = study.probe_metrics(r2, tables["untrained_networks"])
+    places = (*ridge.LAYERS, "given", "affine", "regression")
+    asked = {f"r2.{place}.{name}" for place in places for name in ridge.PROPERTIES}
+    assert set(metrics) == asked | {"r2.untrained.least", "r2.untrained.most"}
+    # A network that gives its input back, with the state beside it, is [A, y]; two networks that are one read alike.
+    beside = probes.beside(study.OF_PROBLEM)
+    assert np.allclose(beside["regression"], beside["affine"]) and np.allclose(beside["untrained"], beside["trained"])
+    assert metrics["r2.untrained.least"] == pytest.approx(metrics["r2.untrained.most"])
+    assert metrics["r2.regression.trace"] == pytest.approx(metrics["r2.affine.trace"])
+    assert set(probes.bits()) == set(study.READ_AT) and len(probes.bits()["affine"]) == 36
