@@ -8,13 +8,20 @@ CLAIMS = (
     Claim(
         name="depth-makes-linear",
         title="In fc3 properties of the inverse are more linear than in fc1, in functions of the "
-        "input and in an untrained network",
+        "input, in an untrained network and in a regression network",
         kind=CORRELATIONAL,
-        evidence=criteria_of("rises_with_depth_beyond_controls selective inverse_is_linear_somewhere", "P5-01"),
+        evidence=criteria_of(
+            "rises_with_depth_beyond_controls selective inverse_is_linear_somewhere beyond_controls", "P5-01"
+        ),
         sentence="""{{ n("P5-01.rises_with_depth_beyond_controls.beyond", ".0f") }} of
-        {{ n("P5-01.rises_with_depth_beyond_controls.of", ".0f") }} properties rise beyond every control; R² of
-        log λ_min is {{ n("P5-01.r2.fc3.smallest_eigenvalue", ".2f") }} in fc3,
-        {{ n("P5-01.r2.given.smallest_eigenvalue", ".2f") }} in [A, A², y].""",
+        {{ n("P5-01.rises_with_depth_beyond_controls.of", ".0f") }} properties rise beyond fc1, the inputs and
+        an untrained network; R² of log λ_min is {{ n("P5-01.r2.fc3.smallest_eigenvalue", ".2f") }} in fc3,
+        {{ n("P5-01.r2.given.smallest_eigenvalue", ".2f") }} in [A, A², y],
+        {{ n("P5-01.r2.affine.smallest_eigenvalue", ".2f") }} in [A, y], which is all that an affine denoiser holds,
+        {{ n("P5-01.r2.regression.smallest_eigenvalue", ".2f") }} in the third layer of a regression network. Over all
+        properties of a problem fc3 is ahead of the affine denoiser by
+        {{ n("P5-01.beyond_controls.affine_margin", "+.2f") }}, of the regression network by
+        {{ n("P5-01.beyond_controls.regression_margin", "+.2f") }}.""",
         sanity=("P6-03: fc3 makes log lambda_min linear",),
     ),
     Claim(
@@ -52,7 +59,8 @@ CLAIMS = (
         evidence=("P5-02.film_matters",),
         sentence="""Without it the score's squared change, over its own square, is larger by
         {{ n("P5-02.film_matters.weakest", ".4g") }} than an untrained network's, in the landscape where that is
-        least.""",
+        least; of several untrained ones it is {{ n("P5-02.untrained.film.least", ".2g") }} to
+        {{ n("P5-02.untrained.film.most", ".2g") }} on average. Energies without layers have no counterpart.""",
     ),
     Claim(
         name="constant-and-ripple",
@@ -60,7 +68,8 @@ CLAIMS = (
         kind=DESCRIPTIVE,
         evidence=("P5-02.score_through_the_constant",),
         sentence="""The part of the score that does is {{ p("P5-02.score_through_the_constant.least") }} of it in the
-        landscape where that is least (above 100 % where the other parts point against it).""",
+        landscape where that is least (above 100 % where the other parts point against it); untrained networks have
+        {{ p("P5-02.untrained.constant.least") }} to {{ p("P5-02.untrained.constant.most") }} on average.""",
         sanity=("P6-03: gaps lie along the constant of f",),
     ),
     Claim(
@@ -72,7 +81,9 @@ CLAIMS = (
         ),
         sentence="""A linear map in place of fc1, fc2, fc3 adds {{ n("P5-03.every_layer_is_nonlinear.fc1") }},
         {{ n("P5-03.every_layer_is_nonlinear.fc2") }}, {{ n("P5-03.every_layer_is_nonlinear.fc3") }} to an MSE of
-        {{ n("P5-03.mse.whole") }}. Kendall's W by order, score and MSE:
+        {{ n("P5-03.mse.whole") }}; in a regression network {{ n("P5-03.regression.fc1") }},
+        {{ n("P5-03.regression.fc2") }}, {{ n("P5-03.regression.fc3") }} to one of
+        {{ n("P5-03.regression.whole") }}. Kendall's W by order, score and MSE:
         {{ n("P5-03.ranking_agrees_across_ablations.w_order", ".2f") }},
         {{ n("P5-03.ranking_agrees_across_ablations.w_score", ".2f") }},
         {{ n("P5-03.ranking_agrees_across_ablations.w_mse", ".2f") }}.""",
@@ -89,10 +100,12 @@ CLAIMS = (
         name="composition-sparse",
         title="The energy is composed of few parts: sparse edges, few outputs",
         kind=DESCRIPTIVE,
-        evidence=criteria_of("graph_is_sparser_than_chance few_outputs_carry_the_gap", "P5-04"),
+        evidence=criteria_of("graph_is_sparser_than_chance few_outputs_carry_the_gap beyond_controls", "P5-04"),
         sentence="""The share of sources that a target needs, less that of the nearest control:
         {{ i("P5-04.headline", ".3f") }}; {{ p("P5-04.few_outputs_carry_the_gap.share") }} of the outputs carry
-        80 % of the gap.""",
+        80 % of the gap. One problem's gap needs a share of them that is smaller than in the bowl around least squares by
+        {{ n("P5-04.beyond_controls.affine_margin", ".2g") }}, than in that around a regression network's answers by
+        {{ n("P5-04.beyond_controls.regression_margin", ".2g") }}.""",
     ),
     Claim(
         name="outputs-are-parts",
