@@ -20,9 +20,7 @@ from ired.lab.command import command
     problems=Param(64, tiny=12, help="test problems"),
     draws=Param(4, tiny=2, help="noised answers of each in every landscape"),
     spectra=Param(12, tiny=4, help="problems whose Jacobians are decomposed in every landscape"),
-    untrained=Param(
-        5, tiny=2, help="untrained networks, whose scores are taken apart; the first stands for them elsewhere"
-    ),
+    untrained=Param(5, tiny=2, help="untrained networks whose scores are taken apart; else the first"),
     criteria={
         "gradients_keep_their_size": "from f to fc1 the gradient by the activations changes by less "
         "than a factor of 10, for both losses and the score in every landscape: intervals of mean "
@@ -95,12 +93,7 @@ def main(run):
     run.tensors("singular_values", {name: array.astype("float32") for name, array in values.items()})
     for name, (met, numbers) in study.gradient_signal_verdicts(measured["trained"], tables).items():
         run.criterion(name, met, **numbers)
-    log_beside_controls(
-        run,
-        Measure("squared change of the score without FiLM, over its square", beside["film"]),
-        Measure("share of the score through the constant of f", beside["constant"]),
-        decides=False,
-    )
+    log_beside_controls(run, *(Measure(title, by_energy) for title, by_energy in beside.items()), decides=False)
     run.metrics(spread)
     cosine = measured["trained"].flow.agreement()[-1]
     run.headline("cosine of the losses' gradients", cosine["cosine"], cosine["low"], cosine["high"])

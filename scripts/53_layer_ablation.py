@@ -5,11 +5,9 @@ noise, by what came in, by the best affine map of it, at low rank, without FiLM;
 in one. Lost: the order of energies, the score, the sampled inverse. In a chain a layer taken as a whole
 hides everything, whichever it is: what ranks layers takes a part (`ired.instruments.layers.ablation`).
 Against a ranking: kinds of ablation that disagree, halves of the problems that do, an untrained network
-that ranks its layers alike. That layers are nonlinear is no finding about energies: a regression network's
-are too, and what it loses with a linear one stands beside in a table; its layers see A alone, and what
-takes away FiLM or a state's part has no counterpart there, so rankings have none. An affine denoiser is
-linear all through and loses nothing. Other seeds' models lie not upstream of this: their rankings are the tables
-"ranking" of their runs.
+that ranks its layers alike. Beside linear layers stands what a regression network loses with one; its
+layers see A alone and have no FiLM, so rankings have no such control. An affine denoiser loses nothing.
+Other seeds' models lie not upstream of this: their rankings are the tables "ranking" of their runs.
 """
 
 from ired.lab.arguments import Param
@@ -19,7 +17,6 @@ from ired.lab.command import command
 @command(
     "P5-03",
     problems=Param(40, tiny=6, paper=60, gpu=100, help="problems that ablations are judged on (test set)"),
-    fitted=Param(4000, tiny=400, help="problems for the affine maps in the regression network's layers"),
     background=Param(800, tiny=180, paper=3000, help="other problems, 3 tokens each: means, fits"),
     averaged=Param(6, tiny=3, help="of these, problems that a mean over problems is taken of"),
     shares=Param((0.0625, 0.25, 0.5), tiny=(0.25,), paper=(0.03125, 0.125, 0.25, 0.5), help="of the rank that is kept"),
@@ -41,8 +38,6 @@ from ired.lab.command import command
     },
 )
 def main(run):
-    import torch
-
     from ired.experiments.controls import CONTROLS, Measure, log_beside_controls, panel
     from ired.instruments.layers import figures_ablation as figures, study_ablation as study
     from ired.model import problems, weight_edits
@@ -51,8 +46,8 @@ def main(run):
     run.gate("SETUP-5")
     size, sets = run.params, run.upstream("SETUP-2").tensors("problems")
     energies = panel(run, "untrained", *CONTROLS)
-    A, validation = sets["test.A"][: size.problems].to(run.device), sets["validation.A"]
-    background = validation[: size.background].to(run.device)
+    A, validation = sets["test.A"][: size.problems].to(run.device), sets["validation.A"].to(run.device)
+    background = validation[: size.background]
     generators = {name: problems.generator(run.seed, f"layers, {name}") for name in ("untrained", "trained")}
 
     def prepared(name):
@@ -90,19 +85,13 @@ def main(run):
     for name, (met, numbers) in verdicts.items():
         run.criterion(name, met, **numbers)
     run.metrics(study.ablation_metrics(tables["agreement"], anchors))
-    fitted = problems.draw(size.fitted, A.shape[-1], run.profile.problem.c, generators["trained"], torch.float64)
     added = study.linear_beside(
-        damage["trained"],
-        ablations.bench,
-        regression=energies["regression"].predict,
-        affine=energies["affine"].predict,
-        A=fitted.to(run.device),
+        damage["trained"], ablations.bench, energies["regression"].predict, energies["affine"].predict, validation
     )
     run.metrics({f"regression.{what}": by_energy["regression"].mean() for what, by_energy in added.items()})
     whole = Measure("squared error of the answers", added.pop("whole"), higher=False)
-    log_beside_controls(
-        run, *(Measure(f"MSE added by a linear {layer}", v) for layer, v in added.items()), whole, decides=False
-    )
+    added = [Measure(f"MSE added by a linear {layer}", by_energy) for layer, by_energy in added.items()]
+    log_beside_controls(run, *added, whole, decides=False)
     layer, rise = study.least_missed(tables["summary"])
     run.headline(f"rise of the MSE with {layer} linear", *rise)
     votes = study.votes(damage, size.share)

@@ -5,10 +5,9 @@ entry and by eigen-direction of A⁻¹, beside outputs turned at random, which m
 another problem's eigenbasis, and an untrained network. And the graph between dictionaries: what feature
 i adds to the pre-activation of feature j of the next layer, by gradient × activation (Marks et al.
 2024, arXiv 2403.19647), every edge verified by ablating it alone; how many carry 80 %. Against it:
-outputs as good as turned ones, or no fewer than those that carry the gaps of least squares' and of a
-regression network's bowl; edges that ablation does not find, a graph no sparser than those of shuffled
-directions or weights, of random dictionaries, of an untrained network. Bowls have no features, and a
-regression network no energy of its own that its features could lead to: of the graph these are all.
+outputs as good as turned ones, or no fewer than in the bowls of least squares and a regression network;
+edges that ablation does not find, a graph no sparser than those of shuffled directions or weights, of
+random dictionaries, of an untrained network (all its controls: bowls have no features).
 """
 
 from ired.lab.arguments import Param
@@ -92,11 +91,9 @@ def main(run):
     run.tensors("pictures", pictures)
     for name, (met, numbers) in study.circuit_verdicts(terms, graphs).items():
         run.criterion(name, met, **numbers)
-    log_beside_controls(
-        run,
-        Measure("outputs needed for 80 % of a gap", study.outputs_beside(terms["by_problem"], "needed"), higher=False),
-        Measure("gap of an output from its own coordinate", study.outputs_beside(terms["by_problem"], "own")),
-    )
+    needed, coordinates = (study.outputs_beside(terms["by_problem"], measure) for measure in ("needed", "own"))
+    fewer = Measure("outputs needed for 80 % of a gap", needed, higher=False)
+    log_beside_controls(run, fewer, Measure("gap of an output from its own coordinate", coordinates))
     nearest = graphs.nearest()
     run.headline("share of sources beyond the nearest chance", nearest.estimate, nearest.low, nearest.high)
     run.metrics(study.circuit_metrics(terms, graphs, chains))

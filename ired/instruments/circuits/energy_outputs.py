@@ -21,7 +21,7 @@ numbers, each from its own coordinate alone, in every basis.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -35,7 +35,6 @@ from ired.instruments.core.random_directions import rotations
 from ired.instruments.core.states import array
 from ired.instruments.statistics.intervals import Interval, ratio_interval
 from ired.model.protocol import Energy
-from ired.model.reference import PredictorEnergy
 
 OUTPUT = "fc4"
 MEASURES = ("gap", "score", "beyond")
@@ -121,11 +120,17 @@ def pooled(energy: Energy, terms: Tensor, values: Tensor, tolerance: float = 1e-
 # The split
 
 
-def outputs_of(energy: Energy | PredictorEnergy, A: Any, y: Tensor, k: int) -> Tensor:
-    """The outputs f (P, M, size) at states y (P, M, d): of a network's last layer, or those of a bowl."""
-    if isinstance(energy, PredictorEnergy):
-        return energy.outputs(A, y, k)
-    return energy.activations(A, y, k)[OUTPUT]
+class SumOfSquares(Energy, Protocol):
+    """An energy without layers that is ‖f‖² none the less."""
+
+    def outputs(self, A: Any, y: Tensor, k: int) -> Tensor:
+        """f, of y's shape but for the last axis, (size,)."""
+
+
+def outputs_of(energy: Energy, A: Any, y: Tensor, k: int) -> Tensor:
+    """The outputs f (P, M, size) at states y (P, M, d): of a network's last layer, or those of a `SumOfSquares`."""
+    held = energy.activations(A, y, k)
+    return held[OUTPUT] if held else cast("SumOfSquares", energy).outputs(A, y, k)
 
 
 @dataclass(frozen=True)

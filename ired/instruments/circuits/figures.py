@@ -335,10 +335,10 @@ def plot_outputs(tables: Mapping[str, DataFrame]) -> Figure:
     return figure
 
 
-def plot_outputs_beside_controls(participation: DataFrame, own: DataFrame) -> Figure:
+def plot_outputs_beside_controls(participation: DataFrame, coordinates: DataFrame) -> Figure:
     """How few outputs carry the gap, and how far from their own coordinates, of all energies.
 
-    participation, own: tables of P5-04.
+    participation, coordinates: tables participation and own of P5-04.
     """
     panels = (
         (
@@ -346,7 +346,11 @@ def plot_outputs_beside_controls(participation: DataFrame, own: DataFrame) -> Fi
             "Outputs needed for 80 %",
             "share of all outputs",
         ),
-        (own.query("basis == 'entry'"), "From its own coordinate", "share of the gap of output i\nfrom coordinate i"),
+        (
+            coordinates.query("basis == 'entry'"),
+            "From its own coordinate",
+            "share of the gap of output i\nfrom coordinate i",
+        ),
     )
     figure, (axes,) = canvas(1, 2, (4.8, 3.7), title="Outputs of the model and of bowls around predictions")
     for axis, (table, title, words) in zip(axes, panels, strict=True):

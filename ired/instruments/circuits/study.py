@@ -99,8 +99,8 @@ def outputs(
                 )
             needed = next(t.size for t in split.terms if (t.measure, t.basis) == ("gap", "entry"))
             rows["by_problem"] += [
-                cell | {"problem": problem, "needed": share, "own": own}
-                for problem, (share, own) in enumerate(
+                cell | {"problem": problem, "needed": share, "own": of_own}
+                for problem, (share, of_own) in enumerate(
                     zip(energy_outputs.share_needed(needed), entries.diagonal["entry"], strict=True)
                 )
             ]

@@ -97,6 +97,12 @@ def singular_values(measured: Mapping[str, Signals]) -> dict[str, NDArray]:
     }
 
 
+TRAITS = {
+    "film": "squared change of the score without FiLM, over its square",
+    "constant": "share of the score through the constant of f",
+}
+
+
 @dataclass(frozen=True)
 class ScoreTraits:
     """What P5-02 holds beside controls, per problem, means over landscapes: (P,) each.
@@ -124,16 +130,16 @@ class ScoreTraits:
 def traits_beside(
     trained: ScoreTraits, untrained: Sequence[ScoreTraits], bowls: Mapping[str, NDArray]
 ) -> tuple[dict[str, dict[str, NDArray]], dict[str, float]]:
-    """Of each trait of ScoreTraits its values (P,) by energy, of untrained networks their mean; and as metrics the
-    least and the most of these. bowls: (K, P), `score_decomposition.constant_share_of_bowl` of energies without
+    """By the title of each trait (TRAITS) its values (P,) by energy, of untrained networks their mean; and as metrics
+    the least and the most of these. bowls: (K, P), `score_decomposition.constant_share_of_bowl` of energies without
     layers, by name."""
     values, metrics = {}, {}
-    for trait in ("film", "constant"):
+    for trait, title in TRAITS.items():
         of_networks = np.stack([getattr(network, trait) for network in untrained])
-        values[trait] = {"trained": getattr(trained, trait), "untrained": of_networks.mean(0)}
+        values[title] = {"trained": getattr(trained, trait), "untrained": of_networks.mean(0)}
         means = of_networks.mean(1)
         metrics |= {f"untrained.{trait}.least": means.min(), f"untrained.{trait}.most": means.max()}
-    values["constant"] |= {name: shares.mean(0) for name, shares in bowls.items()}
+    values[TRAITS["constant"]] |= {name: shares.mean(0) for name, shares in bowls.items()}
     return values, metrics
 
 

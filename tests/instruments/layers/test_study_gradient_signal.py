@@ -88,6 +88,7 @@ def test_traits_are_means_over_landscapes_and_networks(network, problems, genera
     unchanged = study.ScoreTraits.measured(network, network, problems, z, noise)
     assert (unchanged.film == 0).all() and (traits.film > 0).all()
     values, metrics = study.traits_beside(traits, [traits, unchanged], bowls={"affine": np.zeros((10, 6))})
-    np.testing.assert_allclose(values["film"]["untrained"], traits.film / 2)
-    assert list(values["constant"]) == ["trained", "untrained", "affine"] and len(values["constant"]["affine"]) == 6
+    np.testing.assert_allclose(values[study.TRAITS["film"]]["untrained"], traits.film / 2)
+    constant = values[study.TRAITS["constant"]]
+    assert list(constant) == ["trained", "untrained", "affine"] and len(constant["affine"]) == 6
     assert metrics["untrained.film.least"] == 0 and metrics["untrained.film.most"] == pytest.approx(traits.film.mean())
