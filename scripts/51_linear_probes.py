@@ -20,7 +20,7 @@ from ired.lab.command import command
     "P5-01",
     problems=Param(1000, tiny=120, paper=6000, gpu=10_000, help="test problems, each with one state a landscape"),
     folds=Param(5, tiny=3, help="outer folds; those of a training part serve as the inner ones"),
-    untrained=Param(5, tiny=2, help="untrained networks; all but the first are read in fc3 alone"),
+    untrained=Param(3, tiny=2, help="untrained networks; all but the first are read in fc3 alone"),
     described=Param((0,), gpu=(0, 4, 9), help="landscapes of logistic probes and codes, beside 0"),
     criteria={
         "rises_with_depth_beyond_controls": "for more than half of the 7 properties R² at fc3, mean "
