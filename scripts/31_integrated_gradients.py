@@ -6,7 +6,8 @@ and random problems (expected gradients), with as many steps as their sum needs 
 are smooth but for changes of which steps are accepted. Beside them gradient, input × gradient, SmoothGrad and Shapley
 values, judged by infidelity and max-sensitivity. Completeness says nothing about validity: that is held against the
 exact sensitivity of the inverse, dY = −Y dA Y. Against the claim that the network reads A as inversion does counts
-that its sensitivity is no nearer to it than an untrained network's, or than to another problem's.
+that its sensitivity is no nearer to it than an untrained network's, or than to another problem's. Least squares and a
+regression network, seen as energies, say whether it takes an energy at all.
 """
 
 from ired.lab.arguments import Param
@@ -31,10 +32,12 @@ ENTRIES = ((0, 0), (0, 1))  # of the score: one on the diagonal, one beside it
         "exact one exceeds the untrained network's and the cosine to another problem's exact one: "
         "paired 95 % intervals above 0",
         "answers_follow_exact_sensitivity": "the same for the Jacobian of sampled answers",
+        "beyond_controls": "the cosine of the Jacobian of sampled answers to the exact one exceeds that of the affine "
+        "denoiser and of the regression network: paired 95 % intervals above 0, Bonferroni over both",
     },
 )
 def main(run):
-    from ired.experiments.controls import panel
+    from ired.experiments.controls import Measure, log_beside_controls, panel
     from ired.instruments.attribution import figures, tables
     from ired.instruments.attribution.integrated_gradients import SHARE, WITHIN
     from ired.instruments.attribution.study import study_attribution
@@ -47,7 +50,7 @@ def main(run):
     stored = run.upstream("SETUP-2").tensors("problems")
     A, background = (stored[name].to(run.device) for name in ("test.A", "validation.A"))
     study = study_attribution(
-        panel(run, "untrained", "ideal", "algebraic"),
+        panel(run),
         sampler=AnnealedSampler(**run.profile.sampling),
         A=A,
         background=background,
@@ -70,6 +73,14 @@ def main(run):
     score, answers = study.score_margins(), study.answer_margins()
     run.criterion("score_follows_exact_sensitivity", score.surely(), **score.numbers())
     run.criterion("answers_follow_exact_sensitivity", answers.surely(), **answers.numbers())
+    near, slopes = (study.by_energy("jacobians", column) for column in ("cosine", "slope"))
+    log_beside_controls(
+        run,
+        Measure("cosine of ∂answer/∂A to the exact one", near),
+        Measure("cosine of ∂score/∂A to the exact one, k = 0", study.by_energy("gradients", "cosine")),
+        Measure("|1 − slope| of ∂answer/∂A", {name: abs(1 - v) for name, v in slopes.items()}, higher=False),
+    )
+    run.metrics({f"answers.cosine.{name}": values.mean() for name, values in near.items()})
     cosine = score.cosine
     run.headline("cosine of ∂score/∂A to the exact one, k=0", cosine.estimate, cosine.low, cosine.high)
     for name, figure, caption in figures.attribution_figures(study, run.params.problems, A.shape[-1]):

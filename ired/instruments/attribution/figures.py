@@ -12,12 +12,12 @@ from pandas import DataFrame
 
 from ired.instruments.attribution.study import AttributionStudy
 from ired.plotting.plots import dots, matrix
-from ired.plotting.style import COLOURS, DIVERGING, MARKERS, band, canvas, centred_norm
+from ired.plotting.style import COLOURS, DIVERGING, LABELS, MARKERS, band, canvas, centred_norm
 
 Place = tuple[str, str, int, str]
 BASELINES = {"zero": "#0173b2", "identity": "#de8f05", "mean": "#029e73", "random": "#cc78bc"}
 NAMES = {"random": "random problems"}
-SHUFFLED = "#d55e00"
+SHUFFLED = "black"
 
 
 def attribution_figures(study: AttributionStudy, problems: int, n: int) -> list[tuple[str, Figure, str]]:
@@ -37,7 +37,8 @@ def attribution_figures(study: AttributionStudy, problems: int, n: int) -> list[
         (
             "reading",
             plot_reading(means, methods, n),
-            f"{over} Eigenvectors, methods: {at}; filled the gap, hollow the score. Infidelity 1: blind.",
+            f"{over} Lines: the trained energy, and its controls from random problems. Eigenvectors, methods: {at}; "
+            "methods of the trained energy, filled the gap, hollow the score. Infidelity 1: blind.",
         ),
     ]
 
@@ -100,7 +101,8 @@ def plot_sensitivity_agreement(means: Mapping[str, DataFrame], errors: DataFrame
     axes[2].set(title="∂answer/∂A, sampled", ylabel="cosine to the exact one")
     for axis in axes[:3]:
         axis.axhline(0, color="0.6", linewidth=1)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=5)
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, [LABELS.get(name, name) for name in names], loc="outside lower left", ncols=4)
     targets = list(dict.fromkeys(errors["target"]))
     for place, target in enumerate(targets):
         sizes = np.sort(errors.loc[errors["target"] == target, "error"].clip(lower=1e-9))
@@ -117,11 +119,21 @@ def _dots(axis: Axes, table: DataFrame, places: Sequence[str]) -> None:
     kinds = [(name, "cosine") for name in dict.fromkeys(table["energy"])] + [("trained", "shuffled")]
     for i, (name, measure) in enumerate(kinds):
         rows = table[(table["energy"] == name) & (table["measure"] == measure)]
-        x = rows["at"].map(places.index).to_numpy() + 0.16 * (i - (len(kinds) - 1) / 2)
+        x = rows["at"].map(places.index).to_numpy() + 0.8 / len(kinds) * (i - (len(kinds) - 1) / 2)
         colour, marker = (SHUFFLED, "x") if measure == "shuffled" else (COLOURS[name], MARKERS[name])
         dots(axis, rows, x, "mean", colour, marker, upright=True, size=5)
     axis.set_xticks(range(len(places)), places)
     axis.set_xlim(-0.6, len(places) - 0.4)
+
+
+def _read_lines(means: DataFrame) -> DataFrame:
+    """The rows that are drawn, with name and colour of their line: the trained energy from every baseline, the others
+    from random problems."""
+    rows = means[means["energy"].eq("trained") | means["baseline"].eq("random")]
+    trained = rows["energy"].eq("trained")
+    line = rows["baseline"].map(NAMES).fillna(rows["baseline"]).where(trained, rows["energy"].map(LABELS))
+    colour = rows["baseline"].map(BASELINES).where(trained, rows["energy"].map(COLOURS))
+    return rows.assign(line=line, colour=colour)
 
 
 def plot_reading(means: Mapping[str, DataFrame], methods: DataFrame, n: int) -> Figure:
@@ -130,16 +142,14 @@ def plot_reading(means: Mapping[str, DataFrame], methods: DataFrame, n: int) -> 
     means: `tables.attribution_summaries`; methods: `explainers.judged_by_target`, the gap's filled and the score's not;
     n: the matrix side.
     """
-    shares, ranks = means["shares"], means["eigenvalues"]
+    shares, ranks = (_read_lines(means[name]) for name in ("shares", "eigenvalues"))
     figure, axes = canvas(2, 3, (4.3, 3.2), title="What attributions of the energy gap say")
     for axis, measure, title in (
         (axes[0, 0], "problem_share", "Share on A, not on y"),
         (axes[0, 1], "A_diagonal", "Share of A's on the diagonal"),
     ):
-        for name, rows in shares[shares["measure"] == measure].groupby("baseline", sort=False):
-            band(
-                axis, rows["landscape"], rows["mean"], rows["low"], rows["high"], NAMES.get(name, name), BASELINES[name]
-            )
+        for (name, colour), rows in shares[shares["measure"] == measure].groupby(["line", "colour"], sort=False):
+            band(axis, rows["landscape"], rows["mean"], rows["low"], rows["high"], name, colour)
         ticks = sorted(shares["landscape"].unique())
         axis.set_xticks(ticks, [f"{k}" for k in ticks])
         axis.set(title=title, xlabel="landscape k  (0 sharpest)", ylabel="share of Σ|attribution|", ylim=(0, 1.03))
@@ -149,8 +159,8 @@ def plot_reading(means: Mapping[str, DataFrame], methods: DataFrame, n: int) -> 
         (axes[0, 2], "A_signed", "Along A's eigenvectors, signed"),
         (axes[1, 0], "A_absolute", "Along A's eigenvectors, absolute"),
     ):
-        for name, rows in ranks[ranks["measure"] == measure].groupby("baseline", sort=False):
-            band(axis, rows["rank"] + 1, rows["mean"], rows["low"], rows["high"], name, BASELINES[name])
+        for (name, colour), rows in ranks[ranks["measure"] == measure].groupby(["line", "colour"], sort=False):
+            band(axis, rows["rank"] + 1, rows["mean"], rows["low"], rows["high"], name, colour)
         axis.set(title=title, xlabel="eigenvalue, smallest first", ylabel="share of Σ|attribution|")
         axis.axhline(0, color="0.6", linewidth=1)
         axis.xaxis.get_major_locator().set_params(integer=True)

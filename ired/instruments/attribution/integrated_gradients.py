@@ -233,15 +233,18 @@ def targets_explained(
 
 
 def all_explained(
-    energies: Mapping[str, Energy], scenes: Sequence[AttributionScene], entries: Sequence[tuple[int, int]]
+    energies: Mapping[str, Energy],
+    scenes: Sequence[AttributionScene],
+    entries: Sequence[tuple[int, int]],
+    gaps: Sequence[str] = ("trained",),
 ) -> dict[str, dict[Case, PathIntegrals]]:
-    """By energy: the chosen entries of its score; and of the "trained" one the gap. Only the trained one's paths begin
-    at zero too: the ideal energy has to invert what is on them."""
+    """By energy: the chosen entries of its score; and of those that `gaps` names the gap. Only their paths begin at
+    zero too: the ideal energy has to invert what is on them."""
     cases: dict[str, dict[Case, PathIntegrals]] = {name: {} for name in energies}
     for at in scenes:
         for name, energy in energies.items():
             targets = [score_entry(energy, at.k, entry) for entry in entries]
-            if name == "trained":
+            if name in gaps:
                 cases[name] |= targets_explained([gap(energy, at.k, at.y0), *targets], at)
             else:
                 cases[name] |= targets_explained(targets, at.definite())

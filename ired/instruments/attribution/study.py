@@ -1,5 +1,12 @@
 """Integrated gradients from every baseline, other explainers beside them, both held against the exact sensitivity of
-the inverse: all that P3-01 measures of one network."""
+the inverse: all that P3-01 measures of one network, and of the energies beside it.
+
+What a bowl around a map m(A) must show (`PredictorEnergy`): the score's gradient by A is −√ᾱ_k H_k ∂m/∂A, whatever the
+state; sampled answers are m(A), so their Jacobian is ∂m/∂A. Where m is affine both are the same for all problems, in the
+mean as near to another problem's exact sensitivity as to its own, and the score's attributions to A are differences of A
+times one fixed map, from every baseline. A regression network's Jacobian may well be nearer to the exact one than a
+learned energy's.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +16,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from pandas import DataFrame
 from torch import Tensor
 
@@ -18,11 +26,13 @@ from ired.instruments.attribution.integrated_gradients import Case, PathIntegral
 from ired.instruments.core import directions, states
 from ired.instruments.core.directions import STATE, Direction
 from ired.instruments.core.sampler import Sampler
+from ired.instruments.statistics.tables import per_unit
 from ired.model.protocol import Energy
 
 ROWS = 64  # samples at once: autograd keeps all their steps
 SAMPLED_PLACES = 32  # places on paths of sampled answers, at most
 JUDGED_PLACES = 16  # places on paths of integrated gradients as one of the methods that are judged
+GAPS = ("trained", "affine", "regression")  # energies whose gap is explained, those of them that there are
 
 
 @dataclass(frozen=True)
@@ -30,8 +40,8 @@ class AttributionStudy:
     """What is said of one network's attributions.
 
     tables: agreement with the exact sensitivity of plain "gradients", of "integrals" and of sampled answers'
-    "jacobians"; "completeness", "shares", "eigenvalues" and "baselines" (`tables.attribution_tables`); "methods"
-    (`explainers.judged_by_target`); "directions" with the share that chance would explain. maps and ideal_maps:
+    "jacobians", by energy; "completeness", "shares", "eigenvalues" and "baselines" (`tables.attribution_tables`);
+    "methods" (`explainers.judged_by_target`); "directions" with the share that chance would explain. maps and ideal_maps:
     `tables.heatmaps` of the network and of the ideal energy. k: the landscape that layers, methods and eigenvectors are
     looked at in.
     """
@@ -44,6 +54,11 @@ class AttributionStudy:
 
     def summaries(self) -> dict[str, DataFrame]:
         return tables.attribution_summaries(self.tables, self.k)
+
+    def by_energy(self, table: str, column: str) -> dict[str, NDArray]:
+        """A column of a table's sharpest landscape, problem by problem: (P,) by energy."""
+        rows = self.tables[table].query("landscape == 0")
+        return {name: per_unit(rows, column, energy=name) for name in rows["energy"].unique()}
 
     def score_margins(self) -> Margins:
         """Of the sharpest landscape's score."""
@@ -66,7 +81,7 @@ def study_attribution(
     generator: torch.Generator,
     seed: int,
 ) -> AttributionStudy:
-    """Of the "trained" one of energies, beside the "untrained" and the "ideal" one, at problems A (P, n, n).
+    """Of the "trained" one of energies, beside the "untrained", the "ideal" and all others, at problems A (P, n, n).
 
     background (M, n, n): problems that paths begin at; mean: of A's diagonal in training; entries: of the score;
     size: `landscapes`, the numbers of `problems` of paths, `compared`, `sampled` and `judged`, of `random` problems
@@ -89,8 +104,9 @@ def study_attribution(
     )
     scenes = [scene(k) for k in size.landscapes]
     sharpest = scenes[0]
-    cases = integrated_gradients.all_explained(energies, scenes, entries)
+    cases = integrated_gradients.all_explained(energies, scenes, entries, GAPS)
     ideal, trained = cases.pop("ideal"), cases["trained"]
+    explained = {name: cases[name] for name in GAPS if name in cases}
     layered = integrated_gradients.layers_explained(model, layers, sharpest)
 
     sampling = replace(scene(last), y=states.noise(model, size.problems, generator=generator, like=A))
@@ -111,7 +127,7 @@ def study_attribution(
         "gradients": gradients,
         "integrals": exact_sensitivity.integral_agreement(cases, ideal),
         "jacobians": jacobians,
-        **tables.attribution_tables(trained, layered | sampled, sharpest.A),
+        **tables.attribution_tables(explained, layered | sampled, sharpest.A),
         "methods": methods,
         "directions": DataFrame(directions.direction_columns(handed)).assign(chance=chance),
     }

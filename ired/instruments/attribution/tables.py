@@ -12,7 +12,7 @@ from ired.instruments.attribution.exact_sensitivity import cosine
 from ired.instruments.attribution.integrated_gradients import WITHIN, Case, Pair, PathIntegrals
 from ired.instruments.core import states
 from ired.instruments.core.states import symmetric
-from ired.instruments.statistics.tables import summarise
+from ired.instruments.statistics.tables import stacked, summarise
 
 
 def completeness(cases: Mapping[Case, PathIntegrals]) -> DataFrame:
@@ -120,14 +120,16 @@ def between_baselines(cases: Mapping[Case, PathIntegrals]) -> DataFrame:
 
 
 def attribution_tables(
-    explained: Mapping[Case, PathIntegrals], others: Mapping[Case, PathIntegrals], A: Tensor
+    explained: Mapping[str, Mapping[Case, PathIntegrals]], others: Mapping[Case, PathIntegrals], A: Tensor
 ) -> dict[str, DataFrame]:
-    """What is said of attributions to entries of A (P, n, n) and y, and how complete all are."""
+    """What is said of attributions to entries of A (P, n, n) and y, by energy; and of the "trained" one, with `others`,
+    how complete all are."""
+    trained = explained["trained"]
     return {
-        "completeness": completeness({**explained, **others}),
-        "shares": attribution_shares(explained),
-        "eigenvalues": by_eigenvalue(explained, A),
-        "baselines": between_baselines(explained),
+        "completeness": completeness({**trained, **others}),
+        "shares": stacked({name: attribution_shares(cases) for name, cases in explained.items()}, "energy"),
+        "eigenvalues": stacked({name: by_eigenvalue(cases, A) for name, cases in explained.items()}, "energy"),
+        "baselines": between_baselines(trained),
     }
 
 
@@ -147,9 +149,9 @@ def attribution_summaries(tables: Mapping[str, DataFrame], k: int) -> dict[str, 
         "gradients": summarise(rows("gradients"), ["energy", "landscape"], cosines),
         "integrals": summarise(rows("integrals", landscape=k), ["energy", "baseline"], cosines),
         "jacobians": summarise(rows("jacobians"), ["energy", "landscape"], cosines),
-        "shares": summarise(rows("shares", target="gap"), ["baseline", "landscape"], shares_of_A),
+        "shares": summarise(rows("shares", target="gap"), ["energy", "baseline", "landscape"], shares_of_A),
         "eigenvalues": summarise(
-            rows("eigenvalues", target="gap", landscape=k), ["baseline", "rank"], along_eigenvectors
+            rows("eigenvalues", target="gap", landscape=k), ["energy", "baseline", "rank"], along_eigenvectors
         ),
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ired.report.confidence import CAUSAL, DESCRIPTIVE, Claim
+from ired.report.confidence import CAUSAL, DESCRIPTIVE, Claim, criteria_of
 
 CLAIMS = (
     Claim(
@@ -42,9 +42,13 @@ CLAIMS = (
         name="follows-exact-sensitivity",
         title="Answers change with A as the exact inverse does",
         kind=CAUSAL,
-        evidence=("P3-01.answers_follow_exact_sensitivity", "P3-01.score_follows_exact_sensitivity"),
+        evidence=criteria_of(
+            "answers_follow_exact_sensitivity score_follows_exact_sensitivity beyond_controls", "P3-01"
+        ),
         sentence="""The Jacobian of the sampled answers by A has cosine
-        {{ n("P3-01.answers_follow_exact_sensitivity.cosine", ".2f") }} to the exact one and
+        {{ n("P3-01.answers_follow_exact_sensitivity.cosine", ".2f") }} to the exact one (affine denoiser
+        {{ n("P3-01.answers.cosine.affine", ".2f") }}, regression network
+        {{ n("P3-01.answers.cosine.regression", ".2f") }}) and
         {{ n("P3-01.answers_follow_exact_sensitivity.slope", ".2f") }} of its size; the score of the sharpest
         landscape {{ n("P3-01.score_follows_exact_sensitivity.cosine", ".2f") }} and
         {{ n("P3-01.score_follows_exact_sensitivity.slope", ".2f") }}.""",
