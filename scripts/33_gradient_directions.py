@@ -4,8 +4,9 @@ PCA of ∇_y E over at least 1000 noised answers (and states of sampling paths) 
 (Constantine et al. 2014), raw and beyond the best multiple of the state, which needs no A. Components count as real
 above permuted and sign-flipped entries (Horn 1965; Hong et al. 2020); their span is compared between halves of the
 problems, and on fresh problems with A's eigen-directions, the exact sensitivity of the inverse dY = −Y dA Y, concepts
-and features led back to y. An untrained network and the ideal energy (whose gradient is the noise) go the same way.
-Against the directions: no component above chance, another subspace on other problems, or no more of dY than random
+and features led back to y. An untrained network, the ideal energy (whose gradient is the noise) and the bowls around
+least squares and a regression network (whose components are the axes of their errors) go the same way. Against the
+directions: no component above chance, another subspace on other problems, or no more of dY than random
 directions have.
 """
 
@@ -32,12 +33,14 @@ LAYERS = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}
         "less than 30° apart: largest principal angle of 97.5 % of the splits",
         "follows_exact_sensitivity": "at k = 0 they (the first, where none is real) capture more of "
         "the exact sensitivity on fresh problems than 95 % of random subspaces: 95 % interval above",
+        "beyond_controls": "at k = 0 they capture more of it than as many components of the affine denoiser and of the "
+        "regression network: paired 95 % intervals over fresh problems above 0, Bonferroni over both",
     },
 )
 def main(run):
     import torch
 
-    from ired.experiments.controls import panel
+    from ired.experiments.controls import Measure, log_beside_controls, panel
     from ired.experiments.earlier_results import dictionary_of_run, directions_of_run
     from ired.instruments.attribution import figures_active_subspace as figures
     from ired.instruments.attribution.active_subspace_study import active_subspaces, most_used
@@ -47,7 +50,7 @@ def main(run):
     from ired.model.sampling import AnnealedSampler
 
     size = run.params
-    energies = panel(run, "untrained", "ideal", "algebraic")
+    energies = panel(run, "untrained", "ideal", "affine", "regression")
     generator = problems.generator(run.seed, "gradient directions")
     n, c, count = run.profile.problem.n, run.profile.problem.c, size.problems + size.fresh
     A = problems.draw(count, n, c, generator, torch.float64).to(run.device)
@@ -73,9 +76,16 @@ def main(run):
     stable = trained.real[0] > 0 and sharpest.halves_high < 30
     angles = {"median": sharpest.halves, "high": sharpest.halves_high, "expected": sharpest.expected}
     run.criterion("subspace_is_stable", stable, **angles)
-    captured = tables["captures"].query("landscape == 0").set_index("source").loc["trained"]
+    sources = tables["captures"].query("landscape == 0").set_index("source")
+    captured = sources.loc["trained"]
     shares = captured[["share", "low", "limit", "chance", "dimension"]].to_dict()
     run.criterion("follows_exact_sensitivity", captured.low > captured.limit, **shares)
+    log_beside_controls(
+        run,
+        Measure("exact sensitivity captured by the leading components, k = 0", study.by_problem["captured"]),
+        Measure("share of the field that they hold, k = 0", study.by_problem["held"]),
+    )
+    run.metrics({f"captured.{of}": value for of, value in (sources["share"] / sources["chance"]).items()})
     times = (captured[what] / captured.chance for what in ("share", "low", "high"))
     run.headline("exact sensitivity captured at k=0, times chance", *times)
     for name, figure, caption in figures.active_subspace_figures(tables, study.matrices):

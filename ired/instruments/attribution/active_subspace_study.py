@@ -1,4 +1,9 @@
-"""Active subspaces of several energies, and what they are directions of: all that P3-03 measures."""
+"""Active subspaces of several energies, and what they are directions of: all that P3-03 measures.
+
+What a bowl around a prediction must show (`PredictorEnergy`): its gradient at noised answers has covariance σ_k H_k,
+so its components are the axes of the prediction's errors, first those along which it errs least. They are real wherever
+it does not err alike in all directions, which no energy had to learn.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +30,14 @@ from ired.model.protocol import Energy
 class ActiveSubspaces:
     """components: by energy, states and field; tables: "spectra" and "framed" (`survey`), "angles" and "captures"
     (`spans`), "axes", "single" and "cosines" (`comparisons`), "components" (`described_components`), whose rows are
-    also matrices (rows, n, n); directions: what is handed on of the trained network."""
+    also matrices (rows, n, n); directions: what is handed on of the trained network; by_problem:
+    `sharpest_by_problem`."""
 
     components: dict[tuple[str, str, str], Components]
     tables: dict[str, DataFrame]
     matrices: NDArray
     directions: list[Direction]
+    by_problem: dict[str, dict[str, NDArray]]
 
     @property
     def trained(self) -> Components:
@@ -47,8 +54,8 @@ def active_subspaces(
     size: Any,
     generator: torch.Generator,
 ) -> ActiveSubspaces:
-    """Of the "trained", the "untrained" and the "ideal" one of energies at problems A (P, n, n), what they are
-    directions of at fresh problems (F, n, n), others among them.
+    """Of energies, the "trained" one first, at problems A (P, n, n), what they are directions of at fresh problems
+    (F, n, n), others among them.
 
     size: noised `states` of each problem in each landscape, `draws` of the nulls, `resamples` of the problems, and the
     `landscapes` of which `most` components each are compared and handed on, at most.
@@ -56,14 +63,15 @@ def active_subspaces(
     model, y0 = energies["trained"], points.answers(energies["trained"], A)
     landscapes = [k for k in size.landscapes if k < model.schedule.K]
     noised = active_subspace.noised_states(model, y0, size.states, generator)
-    states = {(energy, "noised"): noised for energy in ("trained", "untrained", "ideal")}
+    states = {(energy, "noised"): noised for energy in energies}
     start = points.noise(model, len(A), generator=generator, like=A)
     states["trained", "path"] = active_subspace.path_states(model, A, sampler, start)
     components, tables = survey(energies, A, states, draws=size.draws, generator=generator)
     trained = components["trained", "noised", "beyond"]
     by_name = {"trained": trained, "paths": components["trained", "path", "beyond"]}
-    by_name |= {name: components[name, "noised", "beyond"] for name in ("untrained", "ideal")}
+    by_name |= {name: components[name, "noised", "beyond"] for name in list(energies)[1:]}
     field = active_subspace.fields(model, A, noised)["beyond"]
+    values = sharpest_by_problem(energies, components, A=A, fresh=fresh, states=noised[0])
     tables |= spans(model, fresh, y0, field=field, by_name=by_name, resamples=size.resamples, generator=generator)
     tables |= comparisons(
         model,
@@ -77,7 +85,7 @@ def active_subspaces(
     )
     tables["components"], matrices = described_components(model, by_name, landscapes, size.most)
     handed = active_directions(model, trained, landscapes, size.most)
-    return ActiveSubspaces(components, tables, matrices, handed)
+    return ActiveSubspaces(components, tables, matrices, handed, by_problem=values)
 
 
 def survey(
@@ -98,6 +106,28 @@ def survey(
             tables["spectra"].append(every[energy, where, name].table().assign(**labels))
             tables["framed"].append(eigenframe.framed_field(energies[energy], A, field).assign(**labels))
     return every, {name: concat(parts, ignore_index=True) for name, parts in tables.items()}
+
+
+def sharpest_by_problem(
+    energies: Mapping[str, Energy],
+    components: Mapping[tuple[str, str, str], Components],
+    A: Tensor,
+    fresh: Tensor,
+    states: Tensor,
+) -> dict[str, dict[str, NDArray]]:
+    """Of each energy's own leading components in the sharpest landscape, as many as the trained one has real ones, by
+    energy: "captured", their share of the exact sensitivity of fresh problems (F,), and "held", their share of the
+    field's squared norm around its mean, at states (P, M, d) of problems A (P,)."""
+    count = len(components["trained", "noised", "beyond"].leading(0))
+    by_problem: dict[str, dict[str, NDArray]] = {"captured": {}, "held": {}}
+    for name, energy in energies.items():
+        rows = components[name, "noised", "beyond"].rows[0, :count]
+        by_problem["captured"][name] = points.array(exact_sensitivity.captured(energy, fresh, rows).sum(1))
+        field = active_subspace.fields(energy, A, states[None])["beyond"][0]
+        field = field - field.mean((0, 1))
+        held = (field @ rows.mT).square().sum((1, 2)) / field.square().sum((1, 2)).clamp_min(1e-300)
+        by_problem["held"][name] = points.array(held)
+    return by_problem
 
 
 def spans(

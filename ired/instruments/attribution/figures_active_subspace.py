@@ -15,20 +15,30 @@ from ired.plotting.style import COLOURS, DIVERGING, LAYERS, canvas, centred_norm
 
 SOURCES = {
     "trained": (COLOURS["trained"], "o", "trained, at noised answers"),
-    "paths": (COLOURS["path"], "v", "trained, on sampling paths, as many"),
+    "paths": (COLOURS["path"], "<", "trained, on sampling paths, as many"),
     "untrained": (COLOURS["untrained"], "s", "untrained network, as many"),
     "ideal": (COLOURS["ideal"], "^", "ideal energy, as many"),
+    "affine": (COLOURS["affine"], "v", "affine denoiser, as many"),
+    "regression": (COLOURS["regression"], "P", "regression network, as many"),
     "answers": (COLOURS["algebraic"], "D", "PCA of the answers, as many"),
     "best": ("0.35", "x", "the fixed subspace that captures most"),
 }
 # Energy and states: colour, marker and name. What is judged stands last, on top.
 FIELDS = {
     ("untrained", "noised"): (COLOURS["untrained"], "s", "untrained"),
-    ("trained", "path"): (COLOURS["path"], "v", "trained, on sampling paths"),
+    ("trained", "path"): (COLOURS["path"], "<", "trained, on sampling paths"),
     ("ideal", "noised"): (COLOURS["ideal"], "^", "ideal"),
+    ("affine", "noised"): (COLOURS["affine"], "v", "affine denoiser"),
+    ("regression", "noised"): (COLOURS["regression"], "P", "regression network"),
     ("trained", "noised"): (COLOURS["trained"], "o", "trained, at noised answers"),
 }
-ROWS = {"trained": "at noised answers", "paths": "on sampling paths", "untrained": "untrained"}
+ROWS = {
+    "trained": "at noised answers",
+    "paths": "on sampling paths",
+    "untrained": "untrained",
+    "affine": "affine denoiser",
+    "regression": "regression network",
+}
 PARTS = {
     "identity": "identity",
     "diagonal": "diagonal",
@@ -105,7 +115,7 @@ def plot_scree(spectra: DataFrame) -> Figure:
         axis.set_xlabel("component")
     for axis in axes[:, 0]:
         axis.set_ylabel("variance / mean")
-    legend_below(figure, [axes[0, 0]], 5)
+    legend_below(figure, [axes[0, 0]], 4)
     return figure
 
 
@@ -117,7 +127,7 @@ def plot_pictures(table: DataFrame, matrices: np.ndarray) -> Figure:
     """
     shown = table["name"].isin(ROWS).to_numpy()
     table, matrices = table[shown], matrices[shown]
-    names, columns = [*ROWS], int(table["name"].value_counts().max())
+    names, columns = [name for name in ROWS if name in set(table["name"])], int(table["name"].value_counts().max())
     figure, axes = canvas(len(names), columns, (1.7, 2.4), title="Leading components of the gradient as matrices")
     norm = centred_norm(matrices)
     for line, name in zip(axes, names, strict=True):
@@ -165,7 +175,7 @@ def plot_subspaces(stability: DataFrame, captures: DataFrame, power: DataFrame) 
         rows = captures[captures["source"] == source]
         if rows.empty:
             continue
-        x = rows["landscape"] + 0.11 * (place - 2.5)
+        x = rows["landscape"] + 0.1 * (place - (len(SOURCES) - 1) / 2)
         times = rows[["share", "low", "high"]].div(rows["chance"], axis=0)
         dots(middle, times, x, "share", colour, marker, upright=True, label=words, size=5)
     middle.step(
@@ -182,7 +192,7 @@ def plot_subspaces(stability: DataFrame, captures: DataFrame, power: DataFrame) 
 
     for place, ((energy, states), (colour, marker, words)) in enumerate(FIELDS.items()):
         rows = power[(power["energy"] == energy) & (power["states"] == states)]
-        x = rows["landscape"] + 0.1 * (place - 1.5)
+        x = rows["landscape"] + 0.1 * (place - (len(FIELDS) - 1) / 2)
         dots(right, rows, x, "share", colour, marker, upright=True, label=words, size=5)
     right.axhline(rows["chance"].iloc[0], color="black", linestyle=":", linewidth=1.3, label="isotropic")
     right.set(ylabel="share of the field along q qᵀ", ylim=(0, 1.05), title="Field in each A's own eigenvectors")

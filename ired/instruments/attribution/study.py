@@ -2,10 +2,10 @@
 the inverse: all that P3-01 measures of one network, and of the energies beside it.
 
 What a bowl around a map m(A) must show (`PredictorEnergy`): the score's gradient by A is −√ᾱ_k H_k ∂m/∂A, whatever the
-state; sampled answers are m(A), so their Jacobian is ∂m/∂A. Where m is affine both are the same for all problems, in the
-mean as near to another problem's exact sensitivity as to its own, and the score's attributions to A are differences of A
-times one fixed map, from every baseline. A regression network's Jacobian may well be nearer to the exact one than a
-learned energy's.
+state; sampled answers are m(A), so their Jacobian is ∂m/∂A. Where m is affine both are the same for all problems, in
+the mean as near to another problem's exact sensitivity as to its own, and the score's attributions to A are differences
+of A times one fixed map, from every baseline. A regression network's Jacobian may well be nearer to the exact one than
+a learned energy's.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class AttributionStudy:
 
     tables: agreement with the exact sensitivity of plain "gradients", of "integrals" and of sampled answers'
     "jacobians", by energy; "completeness", "shares", "eigenvalues" and "baselines" (`tables.attribution_tables`);
-    "methods" (`explainers.judged_by_target`); "directions" with the share that chance would explain. maps and ideal_maps:
-    `tables.heatmaps` of the network and of the ideal energy. k: the landscape that layers, methods and eigenvectors are
-    looked at in.
+    "methods" (`explainers.judged_by_target`); "directions" with the share that chance would explain. maps and
+    ideal_maps: `tables.heatmaps` of the network and of the ideal energy. k: the landscape that layers, methods and
+    eigenvectors are looked at in.
     """
 
     tables: dict[str, DataFrame]

@@ -38,9 +38,12 @@ CLAIMS = (
         name="few-gradient-directions",
         title="The gradient keeps to a few directions that mean something",
         kind=CORRELATIONAL,
-        evidence=criteria_of("some_component_is_real subspace_is_stable follows_exact_sensitivity", "P3-03"),
+        evidence=criteria_of(
+            "some_component_is_real subspace_is_stable follows_exact_sensitivity beyond_controls", "P3-03"
+        ),
         sentence="""At k = 0 the components capture {{ i("P3-03.headline", ".2f") }} times the sensitivity that random
-        ones do; halves of the problems give spans {{ n("P3-03.subspace_is_stable.median", ".0f") }}° apart.""",
+        ones do (as many of the affine denoiser {{ n("P3-03.captured.affine", ".2f") }}, of the regression network
+        {{ n("P3-03.captured.regression", ".2f") }}); halves of the problems give spans {{ n("P3-03.subspace_is_stable.median", ".0f") }}° apart.""",
         sanity=("P6-03: gradient keeps to few directions",),
     ),
     Claim(

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 
-from ired.instruments.attribution import active_subspace, active_subspace_study
+from ired.instruments.attribution import active_subspace, active_subspace_study, exact_sensitivity
 from ired.instruments.core import states as points
 from ired.instruments.core.directions import EVERYWHERE, Direction
 from ired.instruments.core.random_directions import normal, orthonormal
+from ired.model import problems as model_problems
 
 
 def test_what_is_handed_on(ideal, generator):
@@ -65,3 +67,36 @@ def test_all_of_it(network, problems, generator):
     assert all(len(rows) == len(table) == len(matrices) for rows in tables.values())
     np.testing.assert_allclose(table[list(active_subspace.PARTS)].sum(axis=1), 1)
     np.testing.assert_allclose((matrices**2).sum((1, 2)), 1)
+
+
+def test_a_bowl_around_a_prediction_varies_along_the_axes_of_its_errors(affine, generator):
+    """The covariance of its gradient at noised answers is σ_k H_k, if its errors are what it says they are."""
+    count, size = 4000, affine.coordinates.size
+    A = model_problems.draw(count, affine.coordinates.n, 0.5, generator, torch.float64)
+    errors = normal(count, size, generator=generator) * affine.variances.sqrt() @ affine.axes.mT
+    y0 = affine.prepare(A).y0 + affine.coordinates.from_basis(errors)
+    field = active_subspace.fields(affine, A, active_subspace.noised_states(affine, y0, 1, generator))["raw"]
+    for k in (0, 5):
+        sigma, bar = affine.schedule.sigma[k], affine.schedule.alpha_bar[k]
+        known = sigma**2 / (bar * affine.variances + sigma**2)
+        values, rows = active_subspace.principal_components(field[k].flatten(0, 1))
+        along = (field[k, :, 0] @ affine.axes).var(0)
+        np.testing.assert_allclose(along, known, rtol=6 * (2 / count) ** 0.5)
+        assert values.sum() == pytest.approx(known.sum().item(), rel=0.05)
+        # Most of all along the axis on which it errs least.
+        assert rows[0] @ torch.cov(field[k, :, 0].mT) @ rows[0] >= along.max() * (1 - 1e-9)
+        assert known.argmax() == affine.variances.argmin()
+
+
+def test_what_the_sharpest_landscape_holds(network, ideal, affine, problems, generator):
+    energies = {"trained": network, "ideal": ideal, "affine": affine}
+    states = active_subspace.noised_states(network, points.answers(network, problems), 2, generator)
+    places = {(name, "noised"): states for name in energies}
+    components, _ = active_subspace_study.survey(energies, problems, places, draws=3, generator=generator)
+    values = active_subspace_study.sharpest_by_problem(energies, components, problems, problems[:4], states[0])
+    count = len(components["trained", "noised", "beyond"].leading(0))
+    for name in energies:
+        rows = components[name, "noised", "beyond"].rows[0, :count]
+        S = exact_sensitivity.mean_sensitivity(network, problems[:4])
+        assert values["captured"][name].mean() == pytest.approx(((rows @ S) * rows).sum().item())
+        assert values["held"][name].shape == (6,) and (values["held"][name] <= 1 + 1e-12).all()
