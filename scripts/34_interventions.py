@@ -5,8 +5,9 @@ a state on entering its landscape, a layer in that landscape or in all; or its c
 patched from another problem (Zhang & Nanda 2024). Sampling goes on from there. Beside every curve the
 same displacements along isotropic random directions, along ones of the activations' covariance,
 along ones orthogonal to all that were found; and how far edits lead off the manifold (Makelov et al.
-2024). Against the directions: random ones of equal norm do as much; a concept's property does not
-follow its dose; what follows comes from activations that never occur.
+2024). Those of the state are pushed in the bowls around least squares and a regression network, too.
+Against the directions: random ones of equal norm do as much, or any bowl gives way along them; a
+concept's property does not follow its dose; what follows comes from activations that never occur.
 """
 
 from ired.lab.arguments import Param
@@ -33,21 +34,27 @@ LAYERS = {"fc1": "P2-02", "fc2": "P2-03", "fc3": "P2-04"}
         "above 0 and above the steepest random draw's, sign turned to fit: same test and correction",
         "edits_stay_near_manifold": "at the largest doses the median edited activation is less far "
         "than the 99 % quantile of natural Mahalanobis distances: 95 % interval over problems",
+        "beyond_controls": "at the largest doses directions of the state move the sampled answer beyond "
+        "random ones of equal norm by more than they do in the affine denoiser's and the regression network's "
+        "bowls: paired 95 % intervals over problems above 0, Bonferroni over both",
     },
 )
 def main(run):
+    from functools import partial
+
     import torch
 
+    from ired.experiments.controls import Measure, log_beside_controls, panel
     from ired.experiments.earlier_results import dictionary_of_run, directions_of_run
     from ired.instruments.core import directions
     from ired.instruments.interventions import figures, manifold, pushes, responses, study
     from ired.instruments.statistics import intervals
+    from ired.instruments.statistics.tables import per_unit
     from ired.model import problems
-    from ired.model.checkpoint import load_energy
     from ired.model.sampling import AnnealedSampler
 
-    size, source = run.params, run.upstream("SETUP-3")
-    energy = load_energy(source.path("model.safetensors"), run.device, torch.float64)
+    size, energies = run.params, panel(run)
+    energy = energies["trained"]
     generator, n, c = problems.generator(run.seed, "interventions"), run.profile.problem.n, run.profile.problem.c
     A = problems.draw(size.problems + size.natural, n, c, generator, torch.float64).to(run.device)
     A, others = A.split([size.problems, size.natural])
@@ -79,6 +86,13 @@ def main(run):
     run.criterion("concept_moves_its_property", steered["moves"].any(), concepts=len(steered), moving=moving)
     far = intervals.mean_interval(responses.farthest(tables["responses"]))
     run.criterion("edits_stay_near_manifold", far.high < 0.99, quantile=far.estimate, high=far.high)
+    how = {"random": size.random, "stream": partial(problems.generator, run.seed, "state pushes")}
+    beside = study.state_pushes(energies, tried, A, others, sampler, doses=size.doses, **how)
+    run.table("state_pushes", beside)
+    further, shifts = ({e: per_unit(beside, what, energy=e) for e in energies} for what in ("beyond", "moved"))
+    title = "shift of answers by pushes of the state"
+    log_beside_controls(run, Measure(f"{title}, less that by random ones", further), Measure(title, shifts))
+    run.metrics({f"state.beyond.{name}": values.mean() for name, values in further.items()})
     run.headline("share of directions beyond random", share.estimate, share.low, share.high)
     words = f"{len(A)} problems, same start noise; 95 % intervals over problems."
     for name, figure in figures.dose_responses(tables["summary"], tables["directions"], size.panels).items():

@@ -6,7 +6,9 @@ directions that are to carry a property, on problems of this experiment's own: i
 when the coordinate is ablated, does it go over when the coordinate is taken from a twin problem that
 differs in this property only (natural indirect effect: Pearl 2001; Vig et al. 2020, arXiv 2004.12265), and
 do other properties stay? Against the claim that directions are causes: random directions of the same
-space, or of its covariance, do as much. The rule of the verdicts stands in `ired.instruments.interventions.verdicts`.
+space, or of its covariance, do as much. Affine or regression energies are no control here: concepts' directions live in
+layers that a state passes through, of which they have none (P3-04 pushes directions of the state on them). The rule of
+the verdicts stands in `ired.instruments.interventions.verdicts`.
 """
 
 from ired.lab.arguments import Param

@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 from pandas import DataFrame
 
 from ired.instruments.concepts.cav import PRIMARY
-from ired.instruments.concepts.study import ConceptStudy
+from ired.instruments.concepts.study import Concepts
 from ired.plotting.plots import dots, heat_map, legend_below, row_names
 from ired.plotting.style import COLOURS, DIVERGING, canvas
 
@@ -19,14 +19,17 @@ _SHADE, _PALE = "0.85", "#8fbfe0"
 _READERS = {
     "filter": (COLOURS["trained"], "o", "classifier (filter CAV)"),
     "primary": (COLOURS["algebraic"], "D", "CAV handed on (partialled pattern)"),
-    "untrained": ("0.35", "x", "classifier, untrained network"),
-    "input": (COLOURS["least_squares"], "P", "classifier on the input [A, y]"),
-    "random": (COLOURS["untrained"], "s", "classifier, random labels"),
+    "regression": (COLOURS["regression"], "P", "classifier, regression network"),
+    "untrained": (COLOURS["untrained"], "s", "classifier, untrained network"),
+    "affine": (COLOURS["affine"], "v", "classifier, affine denoiser"),
+    "input": (COLOURS["path"], "d", "classifier on the input [A, y]"),
+    "random": ("0.35", "x", "classifier, random labels"),
 }
 
 
-def concept_figures(trained: ConceptStudy, untrained: ConceptStudy, fresh: int) -> list[tuple[str, Figure, str]]:
+def concept_figures(concepts: Concepts, fresh: int) -> list[tuple[str, Figure, str]]:
     """Name, figure and caption of each; fresh: how many problems derivatives are averaged over."""
+    trained, untrained = concepts.trained, concepts.untrained
     best = trained.best()
     return [
         (
@@ -43,8 +46,10 @@ def concept_figures(trained: ConceptStudy, untrained: ConceptStudy, fresh: int) 
         ),
         (
             "auroc",
-            plot_readers(trained.auroc, untrained.auroc, best, PRIMARY),
-            "Held-out pairs of matched problems; 95 % intervals over pairs, too narrow near 0.5.",
+            plot_readers(trained.auroc, untrained.auroc, concepts.tables["auroc_controls"], best, PRIMARY),
+            "Held-out pairs of matched problems; 95 % intervals over pairs, too narrow near 0.5. "
+            "Regression network: the layer of the same name, which sees no state; affine denoiser: its answer beside "
+            "the state.",
         ),
     ]
 
@@ -52,7 +57,7 @@ def concept_figures(trained: ConceptStudy, untrained: ConceptStudy, fresh: int) 
 def plot_scores(tcav: DataFrame) -> Figure:
     """TCAV scores of the energy gap with 95 % intervals, beside the central 95 % of random CAVs.
 
-    tcav: columns of `ConceptStudy.tcav`; a panel for each landscape (rows) and layer.
+    tcav: columns of `study.ConceptStudy.tcav`; a panel for each landscape (rows) and layer.
     """
     tcav = tcav[tcav["of"] == "gap"]
     layers, landscapes, concepts = (list(tcav[c].unique()) for c in ("layer", "landscape", "concept"))
@@ -141,14 +146,14 @@ def plot_confusion(table: DataFrame, best: DataFrame, primary: str) -> Figure:
     return figure
 
 
-def plot_readers(auroc: DataFrame, untrained: DataFrame, best: DataFrame, primary: str) -> Figure:
+def plot_readers(auroc: DataFrame, untrained: DataFrame, controls: DataFrame, best: DataFrame, primary: str) -> Figure:
     """Held-out AUROC with 95 % intervals, at the landscape that `best` names: of the network's CAVs, of
-    the classifier on an untrained network, on the input, and with random labels."""
+    the classifier on an untrained network, on what controls hold, on the input, and with random labels."""
     layers, concepts = (list(best[c].unique()) for c in ("layer", "concept"))
     figure, axes = canvas(
         1,
         len(layers),
-        (3.5, 0.62 * len(concepts) + 1.2),
+        (3.5, 0.8 * len(concepts) + 1.3),
         title="Can the concept be read?",
         sharex=True,
         sharey=True,
@@ -160,15 +165,15 @@ def plot_readers(auroc: DataFrame, untrained: DataFrame, best: DataFrame, primar
             k = int(here["landscape"].iloc[0])
             for place, name in enumerate(_READERS):
                 source = untrained if name == "untrained" else auroc
-                row = source[
-                    (source["concept"] == concept)
-                    & (source["landscape"] == k)
-                    & (source["layer"] == ("input" if name == "input" else layer))
-                    & (source["method"] == (primary if name == "primary" else "filter"))
-                    & (source["labels"] == ("random" if name == "random" else "own"))
-                ].iloc[:1]
+                if name in ("affine", "regression"):
+                    source = controls[controls["of"] == name]
+                place_of = (source["concept"] == concept) & (source["landscape"] == k)
+                row = source[place_of & (source["layer"] == ("input" if name == "input" else layer))]
+                if "method" in row:
+                    row = row[row["method"] == (primary if name == "primary" else "filter")]
+                    row = row[row["labels"] == ("random" if name == "random" else "own")].iloc[:1]
                 colour, marker, label = _READERS[name]
-                y = r + (place - (len(_READERS) - 1) / 2) * 0.15
+                y = r + (place - (len(_READERS) - 1) / 2) * 0.11
                 dots(axis, row, y, "auroc", colour, marker, label=label if r == 0 else None, size=5, width=1.6)
             axis.text(1.03, r, f"k={k}", fontsize=9, va="center")
         axis.axvline(0.5, color="0.4", linewidth=1)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ired.instruments.concepts import cav, tcav
 from ired.instruments.concepts.cav import METHODS, PRIMARY
+from ired.instruments.concepts.controls import of_problems, read_in_controls
 from ired.instruments.concepts.pairs import (
     INPUT,
     ConceptPairs,
@@ -31,6 +32,7 @@ from ired.instruments.core import directions, states
 from ired.instruments.core.directions import Direction
 from ired.instruments.statistics.intervals import Interval, adjust, student_interval
 from ired.model.protocol import Energy
+from ired.model.reference import PredictorEnergy
 
 SWAPS = 199  # random labels that the agreement of halves stands beside
 
@@ -255,17 +257,20 @@ def _ends(interval: Interval, estimate: str, low: str, high: str) -> dict[str, f
 
 @dataclass(frozen=True)
 class Concepts:
-    """What CAVs of a trained and of an untrained network say, on the same pairs, so that comparisons are paired.
+    """What CAVs of a trained and of an untrained network say, and classifiers on what controls hold, on the same pairs,
+    so that comparisons are paired.
 
     tables: "balance" of the pairs; `ConceptStudy.tables` and "regression" of the trained network, and with "_untrained"
-    behind their names of the other; of the CAVs of `ConceptStudy.best` "regions", "told_apart", "ahead" and
-    "directions".
+    behind their names of the other; of the CAVs of `ConceptStudy.best` "regions", "told_apart", "ahead",
+    "directions" and "auroc_controls" (of, concept, layer, landscape, auroc, low, high). of_problems: by energy the
+    values of the classifier's held-out AUROC, of all pairs that show a property of the problem, mean of the layers.
     """
 
     trained: ConceptStudy
     untrained: ConceptStudy
     tables: dict[str, DataFrame]
     directions: list[Direction]
+    of_problems: dict[str, NDArray]
 
 
 def compare_concepts(
@@ -277,8 +282,8 @@ def compare_concepts(
     size: Any,
     stream: Callable[[str], torch.Generator],
 ) -> Concepts:
-    """Of the "trained" and the "untrained" one of energies, with pairs of problems A (P, n, n) and derivatives at fresh
-    problems (F, n, n).
+    """Of the "trained" and the "untrained" one of energies, and of those of them that are predictions', with pairs of
+    problems A (P, n, n) and derivatives at fresh problems (F, n, n).
 
     size: `landscapes`, at most so many `pairs` within a `caliper` in `folds`, `regressed` problems, `random` CAVs;
     stream: random numbers by a name.
@@ -311,4 +316,26 @@ def compare_concepts(
         "ahead": trained.ahead(studies["untrained"]),
         "directions": DataFrame(directions.direction_columns(handed)),
     }
-    return Concepts(trained=trained, untrained=studies["untrained"], tables=tables, directions=handed)
+    best = trained.best()
+    controls = {name: energy for name, energy in energies.items() if isinstance(energy, PredictorEnergy)}
+    read = read_in_controls(controls, A, y0, shown=shown, best=best)
+    cells = list(zip(best["concept"], best["layer"], best["landscape"], strict=True))
+    for name, study in studies.items():
+        read |= {(name, concept, layer): study.values[concept, layer, k, "filter"] for concept, layer, k in cells}
+    values = {
+        name: of_problems({key[1:]: here for key, here in read.items() if key[0] == name}, layers)
+        for name in (*studies, *controls)
+    }
+    tables["auroc_controls"] = DataFrame(
+        [
+            {"of": name, "concept": pairs.concept, "layer": layer, "landscape": k}
+            | _auroc(read[name, pairs.concept, layer], pairs)
+            for name in controls
+            for pairs in shown
+            for concept, layer, k in cells
+            if concept == pairs.concept
+        ]
+    )
+    return Concepts(
+        trained=trained, untrained=studies["untrained"], tables=tables, directions=handed, of_problems=values
+    )

@@ -84,6 +84,15 @@ def movement(responses: DataFrame, level: float = 0.95) -> DataFrame:
     return table.assign(beyond=sure & (table["ahead"] >= RESOLUTION))
 
 
+def moved_beyond_random(responses: DataFrame) -> DataFrame:
+    """How far the sampled answer moves at the largest doses of both signs, a row a direction and problem: `moved`,
+    `random` (the mean of random directions of equal norm) and `beyond`, the difference."""
+    strong = responses[(responses["edit"] == "add") & _strongest(responses["dose"])]
+    by = strong.groupby(["direction", "problem", "control"], sort=False)["moved"].mean().unstack("control")
+    table = DataFrame({"moved": by["own"], "random": by["random"], "beyond": by["own"] - by["random"]})
+    return table.reset_index()
+
+
 def steering(responses: DataFrame, level: float = 0.95) -> DataFrame:
     """Does a concept direction move its property, in the right sense, and more than a random one?
 

@@ -1,4 +1,10 @@
-"""Interventions and causal mediation step by step (P3-04, P3-05): directions are pushed, then examined."""
+"""Interventions and causal mediation step by step (P3-04, P3-05): directions are pushed, then examined.
+
+What a bowl around a prediction must show (`PredictorEnergy`): a state that is moved on entering a landscape comes
+back by the same linear map for all problems, so that what is left of a push says how steep the bowl is along it and
+nothing of what the direction means. Layers it has none, and a regression network's see no state and would need
+directions of their own: of what is edited in layers there is no control but random directions of the same layer.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pandas import DataFrame
+from pandas import DataFrame, concat
 from torch import Tensor
 
 from ired.instruments.core import directions as core_directions, random_directions, states as points
 from ired.instruments.core.directions import OF_STATES, STATE, Direction
 from ired.instruments.core.sampler import Sampler
-from ired.instruments.interventions import counterfactuals, effects, pushes, responses, verdicts
+from ired.instruments.interventions import counterfactuals, effects, manifold, pushes, responses, verdicts
 from ired.instruments.interventions.answer_properties import answer_properties
 from ired.instruments.interventions.counterfactuals import CounterfactualPairs
 from ired.instruments.interventions.edits import Place, Twins, UndisturbedRuns, ablated, added
@@ -60,6 +66,37 @@ def push_tables(
         "movement": responses.movement(table),
         "steering": responses.steering(table),
     }
+
+
+def state_pushes(
+    energies: Mapping[str, Energy],
+    directions: Sequence[Direction],
+    A: Tensor,
+    others: Tensor,
+    sampler: Sampler,
+    doses: Sequence[float],
+    random: int,
+    stream: Callable[[], torch.Generator],
+) -> DataFrame:
+    """Pushes of the state along those of directions that are the state's, on every energy at problems A (P, n, n).
+
+    others (N, n, n): problems that doses' spreads are from; random: isotropic random directions beside each; stream:
+    the same random numbers for each energy. Rows of energy, direction, problem: `moved`, the root mean square change of
+    the sampled inverse's entries at the largest doses; `random`, the same of the random directions, the mean; `beyond`,
+    the difference.
+    """
+    of_states, tables = [direction for direction in directions if direction.space == STATE], []
+    strongest = [dose for dose in doses if abs(dose) == max(map(abs, doses))]
+    draws = {"random": random, "covariance": 1, "orthogonal": 1}
+    for name, energy in energies.items():
+        generator = stream()
+        background = manifold.nature(energy, others, generator)
+        scene = pushes.push_scene(energy, A, sampler, generator)
+        table, _ = pushes.respond(
+            energy, of_states, scene, background, sampler=sampler, doses=strongest, draws=draws, generator=generator
+        )
+        tables.append(responses.moved_beyond_random(table).assign(energy=name))
+    return concat(tables, ignore_index=True)
 
 
 def reading(energy: Energy) -> Read:

@@ -11,12 +11,15 @@ CLAIMS = (
         "changes along some more than along random vectors",
         kind=CORRELATIONAL,
         evidence=criteria_of(
-            "fc1_concept_above_random fc2_concept_above_random fc3_concept_above_random more_than_input_and_untrained",
+            "fc1_concept_above_random fc2_concept_above_random fc3_concept_above_random more_than_input_and_untrained "
+            "beyond_controls",
             "P3-02",
         ),
         sentence="""Held-out AUROC of {{ n("P3-02.concepts_are_told_apart.cavs", ".0f") }} concept vectors:
         {{ i("P3-02.headline", ".2f") }}; {{ n("P3-02.more_than_input_and_untrained.both", ".0f") }} of them say
-        more than the raw input and an untrained network. Along
+        more than the raw input and an untrained network. Properties of the problem are read with
+        {{ n("P3-02.auroc.trained", ".2f") }} (affine denoiser {{ n("P3-02.auroc.affine", ".2f") }}, regression network
+        {{ n("P3-02.auroc.regression", ".2f") }}, untrained network {{ n("P3-02.auroc.untrained", ".2f") }}). Along
         {{ n("P3-02.fc1_concept_above_random.by_mean", ".0f") }},
         {{ n("P3-02.fc2_concept_above_random.by_mean", ".0f") }} and
         {{ n("P3-02.fc3_concept_above_random.by_mean", ".0f") }} in fc1, fc2 and fc3 the energy changes more than along random
@@ -50,12 +53,15 @@ CLAIMS = (
         name="directions-are-causal",
         title="Directions that were found move the answers more than random ones",
         kind=CAUSAL,
-        evidence=("P3-04.moves_more_than_random", "P3-05.directions_are_causal"),
+        evidence=("P3-04.moves_more_than_random", "P3-04.beyond_controls", "P3-05.directions_are_causal"),
         sentence="""{{ n("P3-04.moves_more_than_random.beyond", ".0f") }} of
         {{ n("P3-04.moves_more_than_random.directions", ".0f") }} do (share {{ i("P3-05.headline", ".2f") }});
         {{ n("P3-04.moves_more_than_random.beyond_covariance", ".0f") }} more than directions of the
         activations' own covariance, by their p-value alone; random draws pass in
-        {{ p("P3-05.directions_are_causal.of_random") }}.""",
+        {{ p("P3-05.directions_are_causal.of_random") }}. Pushes of the state shift entries of answers by
+        {{ n("P3-04.state.beyond.trained", ".2g") }} more than random ones do (affine denoiser
+        {{ n("P3-04.state.beyond.affine", ".2g") }}, regression network
+        {{ n("P3-04.state.beyond.regression", ".2g") }}).""",
         seeds=(
             "P6-01: moved concept",
             "P6-01: moved attribution",
