@@ -46,6 +46,7 @@ def main(run):
     from functools import partial
 
     from ired.experiments.controls import Measure, log_beside_controls, panel
+    from ired.experiments.layered_controls import layered_controls
     from ired.instruments.concepts import figures
     from ired.instruments.concepts.study import compare_concepts
     from ired.instruments.core import directions
@@ -55,14 +56,16 @@ def main(run):
     stored = run.upstream("SETUP-2").tensors("problems")
     A, fresh = (stored[name].to(run.device) for name in ("test.A", "validation.A"))
     fresh = fresh[: run.params.fresh]
+    energies = panel(run, "untrained", "affine", "regression")
     concepts = compare_concepts(
-        panel(run, "untrained", "affine", "regression"),
+        energies,
         A=A,
         properties=problems.properties(A),
         fresh=fresh,
         layers=LAYERS,
         size=run.params,
         stream=partial(problems.generator, run.seed),
+        controls=layered_controls(energies),
     )
     trained, untrained, tables = concepts.trained, concepts.untrained, concepts.tables
     for name, table in tables.items():

@@ -10,52 +10,31 @@ that the state passes through.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pandas import DataFrame
 from torch import Tensor
 
-from ired.instruments.accuracy.predictors import RegressionNetwork
 from ired.instruments.concepts import cav
 from ired.instruments.concepts.pairs import OF_PROBLEMS, ConceptPairs, pair_activations
-from ired.model.reference import PredictorEnergy
-
-
-@dataclass(frozen=True)
-class LayeredBowl(PredictorEnergy):
-    """The bowl around a prediction, with what stands for layers there."""
-
-    @classmethod
-    def around(cls, energy: PredictorEnergy) -> LayeredBowl:
-        return cls(**{field.name: getattr(energy, field.name) for field in fields(energy)})
-
-    def activations(self, A: Tensor, y: Tensor, k: int | Tensor) -> dict[str, Tensor]:
-        """By layer (B, width): a regression network's, of problems A (B, n, n); of any other prediction its answers
-        beside the states y (B, d), "answer"."""
-        if isinstance(self.predict, RegressionNetwork):
-            return self.predict.layers(A)
-        basis = self.coordinates.to_basis
-        return {"answer": torch.cat([basis(self.prepare(A).y0), basis(y)], -1)}
+from ired.model.protocol import Energy
 
 
 def read_in_controls(
-    controls: Mapping[str, PredictorEnergy], A: Tensor, y0: Tensor, shown: Sequence[ConceptPairs], best: DataFrame
+    controls: Mapping[str, Energy], A: Tensor, y0: Tensor, shown: Sequence[ConceptPairs], best: DataFrame
 ) -> dict[tuple[str, str, str], NDArray]:
     """`cav.auroc_values` of the classifier (filter) on what controls hold, by control, concept and layer.
 
     Pairs and landscapes are those of `best` (rows of concept, layer, landscape); where a control has no layer of that
-    name its answer stands for it.
+    name its first stands for it.
     """
     values, by_name = {}, {pairs.concept: pairs for pairs in shown}
     for name, energy in controls.items():
-        bowl = LayeredBowl.around(energy)
-        held = bowl.activations(A[:1], y0[:1], 0)
+        held = energy.activations(A[:1], y0[:1], 0)
         for row in best.itertuples():
-            pairs, layer = by_name[row.concept], row.layer if row.layer in held else "answer"
-            h = pair_activations(bowl, A, y0, pairs, k=int(row.landscape), layers=(layer,))[layer]
+            pairs, layer = by_name[row.concept], row.layer if row.layer in held else next(iter(held))
+            h = pair_activations(energy, A, y0, pairs, k=int(row.landscape), layers=(layer,))[layer]
             folds = cav.held_out("filter", h, pairs.confounders, pairs.fold)
             values[name, row.concept, row.layer] = cav.auroc_values(folds, h, pairs.fold)
     return values

@@ -32,7 +32,6 @@ from ired.instruments.core import directions, states
 from ired.instruments.core.directions import Direction
 from ired.instruments.statistics.intervals import Interval, adjust, student_interval
 from ired.model.protocol import Energy
-from ired.model.reference import PredictorEnergy
 
 SWAPS = 199  # random labels that the agreement of halves stands beside
 
@@ -281,9 +280,10 @@ def compare_concepts(
     layers: Sequence[str],
     size: Any,
     stream: Callable[[str], torch.Generator],
+    controls: Mapping[str, Energy],
 ) -> Concepts:
-    """Of the "trained" and the "untrained" one of energies, and of those of them that are predictions', with pairs of
-    problems A (P, n, n) and derivatives at fresh problems (F, n, n).
+    """Of the "trained" and the "untrained" one of energies, with pairs of problems A (P, n, n) and derivatives at fresh
+    problems (F, n, n); and what can be read in controls, whose activations are what they hold.
 
     size: `landscapes`, at most so many `pairs` within a `caliper` in `folds`, `regressed` problems, `random` CAVs;
     stream: random numbers by a name.
@@ -317,7 +317,6 @@ def compare_concepts(
         "directions": DataFrame(directions.direction_columns(handed)),
     }
     best = trained.best()
-    controls = {name: energy for name, energy in energies.items() if isinstance(energy, PredictorEnergy)}
     read = read_in_controls(controls, A, y0, shown=shown, best=best)
     cells = list(zip(best["concept"], best["layer"], best["landscape"], strict=True))
     for name, study in studies.items():

@@ -3,17 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from pandas import DataFrame
 
+from ired.experiments.layered_controls import LayeredBowl
 from ired.instruments.accuracy.predictors import Predictor, RegressionNetwork
 from ired.instruments.concepts import cav, controls
 from ired.instruments.concepts.pairs import INPUT, pair_activations
 from ired.instruments.core import states
 from ired.instruments.core.directions import CONCEPTS, OF_PROBLEMS
-from ired.model.reference import PredictorEnergy
 
 
 def bowl(network, predict, A):
-    return PredictorEnergy.of(network.coordinates, network.schedule, predict, A)
+    return LayeredBowl.of(network.coordinates, network.schedule, predict, A)
 
 
 @pytest.fixture
@@ -33,9 +34,8 @@ def regression(network, shown):
 def test_a_pattern_in_an_affine_map_is_the_map_of_the_pattern_on_A(network, affine, shown):
     A, _, pairs = shown
     y0, d = states.answers(network, A), network.coordinates.size
-    moved = controls.LayeredBowl.around(affine)
     for concept in pairs[: len(OF_PROBLEMS)]:
-        there = pair_activations(moved, A, y0, concept, k=3, layers=("answer", INPUT))
+        there = pair_activations(affine, A, y0, concept, k=3, layers=("answer", INPUT))
         first, second = (cav.contributions(there[layer], concept.confounders).mean(0) for layer in ("answer", INPUT))
         # Back from the answer's coordinates to A: the map's own differences.
         n = network.coordinates.n
@@ -48,7 +48,7 @@ def test_a_pattern_in_an_affine_map_is_the_map_of_the_pattern_on_A(network, affi
 
 def test_in_a_regression_network_states_are_not_told_apart(network, affine, regression, shown):
     A, _, pairs = shown
-    best = controls.DataFrame([{"concept": name, "layer": "fc2", "landscape": 3} for name in CONCEPTS])
+    best = DataFrame([{"concept": name, "layer": "fc2", "landscape": 3} for name in CONCEPTS])
     asked = {"affine": affine, "regression": regression}
     values = controls.read_in_controls(asked, A, states.answers(network, A), shown=pairs, best=best)
     assert list(values) == [(name, concept, "fc2") for name in asked for concept in CONCEPTS]
