@@ -1,8 +1,8 @@
 """Active subspaces of several energies, and what they are directions of: all that P3-03 measures.
 
 What a bowl around a prediction must show (`PredictorEnergy`): its gradient at noised answers has covariance σ_k H_k,
-so its components are the axes of the prediction's errors, first those along which it errs least. They are real wherever
-it does not err alike in all directions, which no energy had to learn.
+so its components are the axes of the prediction's errors, first those along which it errs least, and what stands out
+most, where it errs most, comes last. A spectrum that is not flat is no sign of an energy that was learned.
 """
 
 from __future__ import annotations

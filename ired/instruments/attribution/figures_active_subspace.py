@@ -154,7 +154,7 @@ def plot_subspaces(stability: DataFrame, captures: DataFrame, power: DataFrame) 
     landscape, source, share, low, high, chance, limit; power: energy, states, landscape, share, low,
     high, chance.
     """
-    figure, ((left, middle, right),) = canvas(1, 3, (4.6, 4.1), title="The span of the real components")
+    figure, ((left, middle, right),) = canvas(1, 3, (4.6, 5.2), title="The span of the real components")
     k = stability["landscape"]
     for name, colour, words in (
         ("chance", COLOURS["untrained"], "two random subspaces"),
