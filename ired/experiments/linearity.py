@@ -38,7 +38,6 @@ def log_linearity(run: Run, model: LearnedEnergy) -> Verdicts:
             landscapes,
             lambda purpose: stream(purpose, run.device),
             bent=run.params.bent,
-            probes=_probes(trained),
             done=bar.update,
         )
     for name, table in tables.items():
@@ -55,15 +54,10 @@ def log_linearity(run: Run, model: LearnedEnergy) -> Verdicts:
         ),
         f"By landscape, with 95 % intervals over problems. R² of the score by the best affine map of A and y, on other "
         f"problems than it was fitted to ({len(A)} in all, one noised answer each); dotted: of what y alone leaves. "
-        f"Spread of the Hessians of {run.params.bent} problems. Mean curvature beside what least squares and Gaussian "
-        "errors have (dashed). Denoising loss over the affine denoiser's, on the same states.",
+        f"Spread of the Hessians of {run.params.bent} problems. Mean curvature; dashed: that of the affine denoiser if "
+        "it were equally steep in all directions. Denoising loss over the affine denoiser's, on the same states.",
     )
     return _verdicts(tables["linearity"], tables["denoising_loss"])
-
-
-def _probes(energy: LearnedEnergy) -> int | None:
-    """How many vectors Hessians are multiplied with: whole ones up to 100 dimensions."""
-    return None if energy.coordinates.size <= 100 else 32
 
 
 def _verdicts(linearity: DataFrame, losses: DataFrame) -> Verdicts:
@@ -72,6 +66,8 @@ def _verdicts(linearity: DataFrame, losses: DataFrame) -> Verdicts:
     trained = linearity.query("energy == 'trained'")
     sharpest = trained.query("measure == 'affine' and landscape == 0").iloc[0]
     share = {"share": sharpest.value, "low": sharpest.low, "high": sharpest.high}
+    untrained = linearity.query("energy == 'untrained' and measure == 'affine' and landscape == 0").iloc[0]
+    share |= {"untrained": untrained.value}
     # Where the model is most surely below the affine denoiser; intervals are corrected for the number of landscapes.
     surest = losses.query("energy == 'trained'").sort_values("difference_high").iloc[0]
     ratio = trained[trained["measure"] == LOSS].set_index("landscape").loc[surest.landscape]

@@ -5,23 +5,22 @@ basis coordinates of y. An energy whose R² is 1 is one paraboloid: its Hessian 
 an affine map of A. Maps of less stand beside it:
 
 - "y": the state alone, which is all that an energy needs to know where there is much noise,
-- "A": the problem alone,
 - "A, c·y": both, the state's weight one number for all directions (a round bowl around an affine map of A),
 - "A, y": both, with a full matrix of weights.
 
 Since y alone explains nearly everything in noisy landscapes, the share that [A, y] explains of what y alone leaves is
-given too (the partial R²; "beyond y"). Maps are cross-fitted: problems are split into folds, all states of a problem
-lie in one, and a map is judged on the fold that it was not fitted to. With N rows and p Gaussian inputs a fitted map
-leaves (N − 1)/(N − p − 1) times what the best one leaves on other rows and (N − p)/N times on those that were fitted:
-their geometric mean is what the best map leaves ("best"), and neither end is, while p/N is not small. That holds for
-one state of each problem: more of them do not make more problems, and "best" then lies too low.
+given too (the partial R²; "beyond y"). Maps are cross-fitted: problems are split into folds, and a map is judged on
+the fold that it was not fitted to. Of every problem there is one state: more of them would not make more problems. With
+N rows and p Gaussian inputs a fitted map leaves about N/(N − p) times what the best one leaves on other rows and
+(N − p)/N times that on those that were fitted: their geometric mean is what the best map leaves ("best"), and neither
+end is, while p/N is not small.
 
 What others must show. An affine energy (least squares seen as one): 1. A regression network's bowl: what is affine of
 its answers, and 1 with much noise. The ideal energy, whose score there is the noise itself: with C the covariance of
 what least squares misses of the answer, mean σ²/(ᾱc_i + σ²) over C's eigenvalues c_i for [A, y], σ²/(ᾱ·mean c + σ²)
-for [A, c·y], and 0 for A (`gaussian_curvature`; linear minimum mean square error, Kay 1993, ch. 12). A network with
-fresh weights has no closed form: it lies between (0.77 to 0.85 at n = 4, hidden 32 and 256, of which y alone gives 0.14
-to 0.57), so that a middling R² is no sign of learning.
+for [A, c·y] (linear minimum mean square error, Kay 1993, ch. 12). A network with fresh weights has no
+closed form: it lies between (0.77 to 0.85 at n = 4, hidden 32 and 256, of which y alone gives 0.14 to 0.57), so that a
+middling R² is no sign of learning.
 """
 
 from __future__ import annotations
@@ -43,19 +42,20 @@ from ired.instruments.statistics.intervals import Interval, fieller
 from ired.instruments.statistics.regression import Affine
 from ired.model.protocol import Energy
 
-KINDS = ("y", "A", "A, c·y", "A, y")
+KINDS = ("y", "A, c·y", "A, y")
 CHUNK = 512  # problems whose rows are made at once
 
 
 @dataclass(frozen=True)
 class AffineScore:
-    """landscapes: (L,); rows: states that were measured, inputs: columns of [A, y]; total (L, P): squared deviations of
-    a problem's scores from the mean of the other folds, summed over its states; by kind of map, unexplained (L, P): the
-    same from the map, fitted (L,): R² on the rows that were fitted, ridge (L,): the greatest penalty (0: none)."""
+    """Of P problems in L landscapes (L,).
+
+    total (L, P): the squared deviation of a problem's score from the mean of the other folds; by kind of map,
+    unexplained (L, P): the same from the map, fitted (L,): R² on the rows that were fitted, ridge (L,): the greatest
+    penalty (0: none).
+    """
 
     landscapes: NDArray
-    rows: int
-    inputs: int
     total: NDArray
     unexplained: Mapping[str, NDArray]
     fitted: Mapping[str, NDArray]
@@ -108,21 +108,19 @@ def affine_score(
     A: Tensor,
     landscapes: Sequence[int],
     generator: torch.Generator,
-    count: int = 1,
     folds: int = FOLDS,
 ) -> AffineScore:
-    """Of `count` noised answers of each problem A (P, n, n), in no particular order, in every landscape.
+    """Of one noised answer of each problem A (P, n, n), in no particular order, in every landscape.
 
-    The score is taken in A's precision, sums in float64. Held in memory are 2·P·count·size numbers and the normal
-    equations: at n = 20 with 4000 rows 13 MB (float32) and 50 MB. There should be several times as many rows, and
-    problems, as inputs: 610, or 420 in symmetric coordinates, and 210, at n = 20; `fitted` beside `held_out` shows
-    whether there are, `best` lies between. Raises ValueError with fewer than two folds.
+    The score is taken in A's precision, sums in float64. Held in memory are 2·P·size numbers and the normal equations:
+    at n = 20 with 4000 problems 13 MB (float32) and 50 MB. There should be several times as many problems as inputs
+    (at n = 20 610, or 420 in symmetric coordinates); `fitted` beside `held_out` shows whether there are, `best` lies
+    between. Raises ValueError with fewer than two folds.
     """
     y0, fold = states.answers(energy, A), torch.from_numpy(alternating_folds(len(A), folds)).to(A.device)
     half, size = A.shape[-1] * (A.shape[-1] + 1) // 2, energy.coordinates.size
     measured = [
-        _landscape(_Rows(energy, A, y0, fold=fold, k=k, count=count, generator=generator), half, size, folds)
-        for k in landscapes
+        _landscape(_Rows(energy, A, y0, fold=fold, k=k, generator=generator), half, size, folds) for k in landscapes
     ]
     total, unexplained, fitted, ridge = zip(*measured, strict=True)
 
@@ -131,8 +129,6 @@ def affine_score(
 
     return AffineScore(
         landscapes=np.array(landscapes),
-        rows=len(A) * count,
-        inputs=half + size,
         total=np.array(total),
         unexplained=by_kind(unexplained),
         fitted=by_kind(fitted),
@@ -143,27 +139,24 @@ def affine_score(
 class _Rows:
     """Rows [upper triangle of A, y, score] of one landscape, made in chunks of problems."""
 
-    def __init__(
-        self, energy: Energy, A: Tensor, y0: Tensor, *, fold: Tensor, k: int, count: int, generator: torch.Generator
-    ):
-        y, _ = states.noised(energy, y0, k, count, generator)
+    def __init__(self, energy: Energy, A: Tensor, y0: Tensor, *, fold: Tensor, k: int, generator: torch.Generator):
+        y = states.noised(energy, y0, k, 1, generator)[0][:, 0]
         scores = [energy.gradient(energy.prepare(A[part]), y[part], k) for part in torch.arange(len(A)).split(CHUNK)]
         to_basis = energy.coordinates.to_basis
-        self.A, self.fold, self.count = A, fold, count
+        self.A, self.fold = A, fold
         self.y, self.score = to_basis(y), torch.cat([to_basis(score) for score in scores])
 
     def chunks(self, problems: Tensor):
         """Chunks of these problems and their rows, float64."""
         for part in problems.split(CHUNK):
-            features = predictors.power_features(self.A[part], 1).repeat_interleave(self.count, 0)
-            yield part, torch.cat([features, self.y[part].flatten(0, 1), self.score[part].flatten(0, 1)], 1)
+            yield part, torch.cat([predictors.power_features(self.A[part], 1), self.y[part], self.score[part]], 1)
 
 
 def _landscape(rows: _Rows, half: int, size: int, folds: int):
     problems = torch.arange(len(rows.A), device=rows.A.device)
     sums = NormalEquations(folds)
     for part, chunk in rows.chunks(problems):
-        sums.add(chunk, rows.fold[part].repeat_interleave(rows.count))
+        sums.add(chunk, rows.fold[part])
     outputs = slice(half + size, half + 2 * size)
     total = np.empty(len(problems))
     unexplained = {kind: np.empty(len(problems)) for kind in KINDS}
@@ -176,9 +169,9 @@ def _landscape(rows: _Rows, half: int, size: int, folds: int):
             ridge[kind] = max(ridge[kind], penalty)
         for part, chunk in rows.chunks(problems[rows.fold == f]):
             score, at = chunk[:, outputs], states.array(part)
-            total[at] = _by_problem(score - moments.mean[outputs], rows.count)
+            total[at] = states.array((score - moments.mean[outputs]).pow(2).sum(1))
             for kind, (inputs, affine, _) in maps.items():
-                unexplained[kind][at] = _by_problem(score - affine(chunk[:, inputs]), rows.count)
+                unexplained[kind][at] = states.array((score - affine(chunk[:, inputs])).pow(2).sum(1))
     return total, unexplained, fitted, ridge
 
 
@@ -187,10 +180,5 @@ def _best_map(moments: RowMoments, kind: str, half: int, size: int) -> tuple[sli
     problem, state, score = slice(0, half), slice(half, half + size), slice(half + size, half + 2 * size)
     if kind == "A, c·y":
         return slice(0, half + size), *moments.isotropic_map(problem, state, score)
-    inputs = {"y": state, "A": problem, "A, y": slice(0, half + size)}[kind]
+    inputs = {"y": state, "A, y": slice(0, half + size)}[kind]
     return inputs, *moments.affine_map(inputs, score)
-
-
-def _by_problem(left: Tensor, count: int) -> NDArray:
-    """Squares of rows (P·count, size), summed over each problem's: (P,)."""
-    return states.array(left.pow(2).sum(1).view(-1, count).sum(1))

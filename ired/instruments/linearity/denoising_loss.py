@@ -2,9 +2,9 @@
 
 The mean square of ∇_y E − ε at √ᾱ y₀ + σ ε over the basis coordinates of a state: what training minimises. 0 is the
 ideal energy's, which knows the answer; 1 that of no gradient at all. An affine energy can do no better than the best
-affine denoiser, mean ᾱc_i/(ᾱc_i + σ²) with c_i the error variances of least squares (`gaussian_curvature`): give it
-among the energies (a prediction of the answer by least squares on other problems, seen as an energy), and differences
-to it are paired. A learned energy that does not lie below it has learned nothing beyond it.
+affine denoiser, mean ᾱc_i/(ᾱc_i + σ²) with c_i the error variances of least squares: give it among the energies (a
+prediction of the answer by least squares on other problems, seen as an energy), and differences to it are paired. A
+learned energy that does not lie below it has learned nothing beyond it.
 """
 
 from __future__ import annotations

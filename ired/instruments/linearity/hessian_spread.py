@@ -3,12 +3,11 @@
 σ_k H at noised answers, in basis coordinates, is H̄ + (what the problem adds) + (what the state adds). The squared
 Frobenius norms of both are estimated without bias from the sums of squares between and within problems (Searle, Casella
 & McCulloch 1992, ch. 3), and their root over ‖H̄‖ is the spread: 0 where all Hessians are one matrix. Mean curvature
-tr(σH)/size, and the spectrum of H̄, stand beside the closed form of `gaussian_curvature`.
-
-Full Hessians are taken where `probes` is None. Else they are multiplied with that many random orthonormal vectors, the
-same for all states, by central differences of the gradient: norms, inner products and traces are then unbiased
-estimates (Hutchinson 1990), exact for a multiple of I and where there are as many vectors as dimensions, and H̄ has no
-spectrum.
+tr(σH)/size, and H̄ and its spectrum, stand beside a closed form: if least squares of the answer on A misses something
+of mean 0 and covariance C, the best guess of the noise that is affine in (A, y) has σH = σ²(ᾱC + σ²I)⁻¹ (linear minimum
+mean square error, Kay 1993, ch. 12), and it is the best of all if what is missed is Gaussian. It is the Hessian of
+least squares seen as an energy. In coordinates that are not symmetric half of the directions are antisymmetric: nothing
+is missed there, and they have curvature 1.
 
 What others must show. Every quadratic energy with a fixed H, such as least squares seen as an energy, a regression
 network's bowl, and the ideal energy: 0. The algebraic energy: the spread of A² ⊗ I, all of it between problems. A
@@ -17,7 +16,6 @@ network with fresh weights has no closed form.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,12 +26,9 @@ from pandas import DataFrame
 from torch import Tensor
 
 from ired.instruments.core import states
-from ired.instruments.core.random_directions import normal
-from ired.instruments.linearity.gaussian_curvature import LinearPrediction
 from ired.instruments.statistics.intervals import Interval, bootstrap_interval, mean_intervals
 from ired.model.protocol import Energy
 
-STEP = 1e-3  # of central differences, in σ_k
 RESAMPLES = 1999
 
 
@@ -41,14 +36,12 @@ RESAMPLES = 1999
 class HessianSpread:
     """Of P problems with `states` states each, in L landscapes; Hessians times σ_k, in basis coordinates.
 
-    landscapes: (L,); probes: how many vectors they were multiplied with, None: all; with D_p a problem's mean Hessian
-    less the first of all, O: products (L, P, P) ⟨D_p, D_q⟩, along (L, P) ⟨O, D_p⟩, origin (L,) ‖O‖²; within (L, P):
-    squared distances of a problem's Hessians from their mean, summed, over states − 1; curvature (L, P): trace/size;
-    mean: (L, size, size) H̄, or (L, size, probes) what it makes of the vectors.
+    landscapes: (L,); with D_p a problem's mean Hessian less the first of all, O: products (L, P, P) ⟨D_p, D_q⟩, along
+    (L, P) ⟨O, D_p⟩, origin (L,) ‖O‖²; within (L, P): squared distances of a problem's Hessians from their mean, summed,
+    over states − 1; curvature (L, P): trace/size; mean: (L, size, size) H̄.
     """
 
     landscapes: NDArray
-    probes: int | None
     states: int
     products: NDArray
     along: NDArray
@@ -75,32 +68,25 @@ class HessianSpread:
         return mean_intervals(self.curvature, level, seed)
 
     def eigenvalues(self) -> NDArray:
-        """Of H̄, (L, size) ascending. Raises ValueError where only products with vectors are known."""
-        if self.probes is not None:
-            raise ValueError("products with random vectors do not give a spectrum: take full Hessians (probes=None)")
+        """Of H̄, (L, size) ascending."""
         return states.array(torch.linalg.eigvalsh(self.mean))
 
-    def table(self, linear: LinearPrediction) -> DataFrame:
-        """A row a landscape: spread, between, curvature, each with its _low and _high; round (with ends): the closed
-        form were all directions alike; gaussian: the mean of its spectrum; spectrum_distance: ‖λ − λ*‖/‖λ*‖ of the
-        eigenvalues of H̄ and of the closed form, in order; matrix_distance: ‖H̄ − H*‖_F/‖H*‖_F (both NaN with probes).
+    def table(self, linear: HessianSpread) -> DataFrame:
+        """A row a landscape: spread, between, curvature, each with its _low and _high; beside the closed form, what was
+        measured of least squares seen as an energy: gaussian: its mean curvature; round: what that would be if all
+        directions were alike, σ²/(ᾱ·mean c + σ²), which is the harmonic mean of its eigenvalues σ²/(ᾱc_i + σ²);
+        spectrum_distance: ‖λ − λ*‖/‖λ*‖ of the eigenvalues of H̄ and H*, in order; matrix_distance: ‖H̄ − H*‖_F/‖H*‖_F.
         """
         estimates = {"spread": self.spread(), "between": self.between(), "curvature": self.mean_curvature()}
-        rows = []
-        for i, k in enumerate(map(int, self.landscapes)):
+        rows, spectra = [], zip(self.eigenvalues(), linear.eigenvalues(), strict=True)
+        for i, (k, (levels, closed)) in enumerate(zip(map(int, self.landscapes), spectra, strict=True)):
             row: dict[str, float] = {"landscape": k}
             for name, interval in estimates.items():
                 row |= {column: float(values[i]) for column, values in interval.columns(name).items()}
-            closed = linear.spectrum(k)
-            row |= linear.round_curvature(k).columns("round") | {"gaussian": float(closed.mean())}
-            row |= {"spectrum_distance": math.nan, "matrix_distance": math.nan}
-            if self.probes is None:
-                H = linear.hessian(k)
-                row["spectrum_distance"] = float(
-                    np.linalg.norm(self.eigenvalues()[i] - closed) / np.linalg.norm(closed)
-                )
-                row["matrix_distance"] = ((self.mean[i] - H.to(self.mean)).norm() / H.norm()).item()
-            rows.append(row)
+            size = np.linalg.norm(closed)
+            row |= {"gaussian": closed.mean(), "round": 1 / (1 / closed).mean()}
+            row |= {"spectrum_distance": np.linalg.norm(levels - closed) / size}
+            rows.append(row | {"matrix_distance": (self.mean[i] - linear.mean[i]).norm().item() / size})
         return DataFrame(rows)
 
     def _over_problems(self, measure, level: float, seed: int) -> Interval:
@@ -132,34 +118,23 @@ def hessian_spread(
     landscapes: Sequence[int],
     generator: torch.Generator,
     count: int = 2,
-    probes: int | None = None,
     memory: int = 2**28,
 ) -> HessianSpread:
     """Of `count` noised answers of each problem A (P, n, n), float64, in every landscape.
 
     Held in memory are the mean Hessians of all problems, 8·P·size² bytes (1.3 MB a problem at n = 20, 0.35 MB in
-    symmetric coordinates; with probes a size-th of that for each), and `memory` bytes for those that are made at once.
-    Raises ValueError with fewer than two states a problem, and for more probes than dimensions.
+    symmetric coordinates), and `memory` bytes for those that are made at once. Raises ValueError with fewer than two
+    states a problem.
     """
     states.demand_double(A, "differences of Hessians")
-    size = energy.coordinates.size
     if count < 2:
         raise ValueError("what differs within a problem takes two states of each at least")
-    if probes is not None and not 0 < probes <= size:
-        raise ValueError(f"there are 1 to {size} orthonormal vectors to multiply Hessians with, not {probes}")
-    frame = None
-    if probes is not None:  # scaled so that the mean of VVᵀ is I
-        frame = torch.linalg.qr(normal(size, probes, generator=generator, like=A)).Q * (size / probes) ** 0.5
     y0 = states.answers(energy, A)
-    measured = [
-        _of_landscape(energy, A, y0, k=k, count=count, generator=generator, frame=frame, memory=memory)
-        for k in landscapes
-    ]
+    measured = [_of_landscape(energy, A, y0, k=k, count=count, generator=generator, memory=memory) for k in landscapes]
     *numbers, mean = zip(*measured, strict=True)
     products, along, origin, within, curvature = map(np.array, numbers)
     return HessianSpread(
         landscapes=np.array(landscapes),
-        probes=probes,
         states=count,
         products=products,
         along=along,
@@ -170,15 +145,14 @@ def hessian_spread(
     )
 
 
-def _of_landscape(energy: Energy, A: Tensor, y0: Tensor, *, k: int, count: int, generator, frame, memory: int):
+def _of_landscape(energy: Energy, A: Tensor, y0: Tensor, *, k: int, count: int, generator, memory: int):
     """The fields of HessianSpread of one landscape, from `products` to `curvature`, and `mean`."""
     y, _ = states.noised(energy, y0, k, count, generator)
     at_once = max(1, states.hessians_per_call(energy, memory) // count)
     origin, moved, within, curvature = None, [], [], []
     for part in torch.arange(len(A), device=A.device).split(at_once):
-        H = states.sigma(energy, k) * _hessians(energy, A[part], y[part], k, frame)
-        traces = H.diagonal(dim1=-2, dim2=-1).sum(-1) if frame is None else (frame * H).sum((-2, -1))
-        curvature.append(traces.mean(1) / energy.coordinates.size)
+        H = states.sigma(energy, k) * _hessians(energy, A[part], y[part], k)
+        curvature.append(H.diagonal(dim1=-2, dim2=-1).mean((1, 2)))
         if origin is None:
             origin = H[0, 0].clone()
         H = H - origin
@@ -190,18 +164,12 @@ def _of_landscape(energy: Energy, A: Tensor, y0: Tensor, *, k: int, count: int, 
     return *map(states.array, numbers), origin + D.mean(0).view_as(origin)
 
 
-def _hessians(energy: Energy, A: Tensor, y: Tensor, k: int, frame: Tensor | None) -> Tensor:
-    """Hessians at y (B, M, d) in basis coordinates, (B, M, size, size), or times the frame (B, M, size, probes)."""
-    B, M, _ = y.shape
-    A, at = A.repeat_interleave(M, 0), y.flatten(0, 1)
-    if frame is None:
-        H = states.in_basis(energy, energy.hessian(energy.prepare(A), at, k))
-        return ((H + H.mT) / 2).unflatten(0, (B, M))
-    step = STEP * states.sigma(energy, k)
-    moves = step * energy.coordinates.from_basis(frame.mT)
-    both = torch.cat([at[:, None] + moves, at[:, None] - moves], 1)
-    up, down = energy.coordinates.to_basis(energy.gradient(energy.prepare(A), both, k)).chunk(2, 1)
-    return ((up - down) / (2 * step)).mT.unflatten(0, (B, M))
+def _hessians(energy: Energy, A: Tensor, y: Tensor, k: int) -> Tensor:
+    """Hessians at y (B, M, d) in basis coordinates, (B, M, size, size)."""
+    count = y.shape[1]
+    H = energy.hessian(energy.prepare(A.repeat_interleave(count, 0)), y.flatten(0, 1), k)
+    H = states.in_basis(energy, H)
+    return ((H + H.mT) / 2).unflatten(0, (-1, count))
 
 
 def _counts(drawn: NDArray, size: int) -> NDArray:

@@ -1,4 +1,4 @@
-"""Linearity of several energies as one table: affine share of the score, spread of Hessians, curvature, loss."""
+"""Linearity of several energies as one table: affine share, spread, curvature, loss."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ import torch
 from pandas import DataFrame, concat
 from torch import Tensor
 
-from ired.instruments.linearity import affine_score, denoising_loss, gaussian_curvature, hessian_spread
+from ired.instruments.linearity.affine_score import affine_score
+from ired.instruments.linearity.denoising_loss import denoising_losses
+from ired.instruments.linearity.hessian_spread import hessian_spread
+from ired.instruments.statistics.tables import stacked
 from ired.model.protocol import Energy
 
 Stream = Callable[[str], torch.Generator]
 """stream(purpose): a generator that always begins alike for the same purpose."""
-MEASURES = ("affine", "beyond y", "spread", "between", "curvature", "round")
 LOSS = "loss ratio"  # of the denoising loss to that of the affine denoiser
+MEASURES = ("affine", "beyond y", "spread", "between", "curvature", "round", LOSS)
+CONTROL = "affine"  # least squares seen as an energy
 
 
 def linearity_tables(
@@ -23,38 +27,31 @@ def linearity_tables(
     landscapes: Sequence[int],
     stream: Stream,
     bent: int = 40,
-    count: int = 2,
-    probes: int | None = None,
     done: Callable[[], None] = lambda: None,
 ) -> dict[str, DataFrame]:
-    """Of problems A (P, n, n), float64, at one noised answer each; Hessians of the first `bent` of them, at `count`.
+    """Of energies on problems A (P, n, n), float64, that least squares was not fitted to, at one noised answer each;
+    Hessians of the first `bent` of them, at two.
 
-    All energies of the same coordinates see the same states. "linearity" has rows of energy, landscape, measure (one
-    of MEASURES, or LOSS where one of the energies is "affine"), value, low, high; "affine_score", "hessian_spread" and
-    "denoising_loss" all that was measured. done() is called after each energy.
+    energies: CONTROL is among them, beside which all stand, on the same states. "linearity" has rows of energy,
+    landscape, measure (one of MEASURES), value, low, high (of the closed form "round": it); "affine_score",
+    "hessian_spread" and "denoising_loss" all that was measured. done() is called after each energy. Raises KeyError
+    without CONTROL.
     """
-    affine, spreads, closed = [], [], {}
+    if CONTROL not in energies:
+        raise KeyError(f"'{CONTROL}', least squares seen as an energy, is what others stand beside")
+    scores, spreads = {}, {}
     for name, energy in energies.items():
-        key = energy.coordinates, energy.schedule.K
-        if key not in closed:
-            closed[key] = gaussian_curvature.linear_prediction(energy, A)
-        score = affine_score.affine_score(energy, A, landscapes, stream("affine score"))
-        affine.append(score.table().assign(energy=name))
-        measured = hessian_spread.hessian_spread(
-            energy, A[:bent], landscapes, stream("hessian spread"), count=count, probes=probes
-        )
-        spreads.append(measured.table(closed[key]).assign(energy=name))
+        scores[name] = affine_score(energy, A, landscapes, stream("affine score")).table()
+        spreads[name] = hessian_spread(energy, A[:bent], landscapes, stream("hessian spread"))
         done()
-    tables = {"affine_score": concat(affine, ignore_index=True), "hessian_spread": concat(spreads, ignore_index=True)}
-    long = _long(**tables)
-    if "affine" in energies:
-        losses = denoising_loss.denoising_losses(energies, A, landscapes, stream("denoising loss"))
-        tables["denoising_loss"] = losses.table("affine")
-        ratios = [
-            losses.ratios(name, "affine").assign(energy=name, landscape=landscapes, measure=LOSS) for name in energies
-        ]
-        long = concat([long, *ratios], ignore_index=True)
-    return {"linearity": long} | tables
+    losses = denoising_losses(energies, A, landscapes, stream("denoising loss"))
+    ratios = {name: losses.ratios(name, CONTROL).assign(landscape=landscapes, measure=LOSS) for name in energies}
+    tables = {
+        "affine_score": stacked(scores, "energy"),
+        "hessian_spread": stacked({name: h.table(spreads[CONTROL]) for name, h in spreads.items()}, "energy"),
+    }
+    long = concat([_long(**tables), stacked(ratios, "energy")], ignore_index=True)
+    return {"linearity": long} | tables | {"denoising_loss": losses.table(CONTROL)}
 
 
 def _long(affine_score: DataFrame, hessian_spread: DataFrame) -> DataFrame:
@@ -63,7 +60,8 @@ def _long(affine_score: DataFrame, hessian_spread: DataFrame) -> DataFrame:
     for inputs, measure in (("A, y", "affine"), ("beyond y", "beyond y")):
         rows = affine_score[affine_score["inputs"] == inputs]
         parts.append(rows.assign(measure=measure, value=rows["share"])[columns])
-    for measure in MEASURES[2:]:
-        ends = {f"{measure}_low": "low", f"{measure}_high": "high", measure: "value"}
-        parts.append(hessian_spread.rename(columns=ends).assign(measure=measure)[columns])
+    for measure in ("spread", "between", "curvature", "round"):
+        value = hessian_spread[measure]
+        ends = {end: hessian_spread.get(f"{measure}_{end}", value) for end in ("low", "high")}
+        parts.append(hessian_spread.assign(measure=measure, value=value, **ends)[columns])
     return concat(parts, ignore_index=True)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ired.instruments.accuracy.predictors import affine_predictors
-from ired.instruments.linearity import affine_score, gaussian_curvature, hessian_spread
+from ired.instruments.linearity import affine_score, hessian_spread
 from ired.instruments.linearity.affine_score import KINDS
 from ired.model import problems as model_problems
 from ired.model.energies.mlp import EnergyConfig, MLPEnergy
@@ -39,18 +39,6 @@ def test_least_squares_seen_as_an_energy_is_one_bowl(least_squares, generator):
     ]
     assert measured.mean_curvature().estimate == pytest.approx([v.mean().item() for v in known], abs=1e-8)
     assert np.allclose(measured.eigenvalues(), np.sort(torch.stack(known).numpy()), rtol=0, atol=1e-8)
-
-
-def test_the_closed_form_is_that_of_least_squares(least_squares):
-    """Its errors on many other problems are what cross-fitting says, but for chance."""
-    linear = gaussian_curvature.linear_prediction(least_squares, many(4000, "third"))
-    assert linear.covariance.trace().item() == pytest.approx(least_squares.variances.sum().item(), rel=0.15)
-    assert linear.errors.mean() * least_squares.coordinates.size == pytest.approx(linear.covariance.trace().item())
-    for k in LANDSCAPES:
-        flat = linear.round_curvature(k)
-        assert flat.low < flat.estimate < flat.high
-        assert flat.estimate <= linear.spectrum(k).mean()
-        assert np.allclose(torch.linalg.eigvalsh(linear.hessian(k)), linear.spectrum(k))
 
 
 def test_a_round_bowl_is_told_from_an_oval_one(least_squares, ideal, generator):
@@ -100,5 +88,3 @@ def test_more_inputs_than_rows_are_said(network, generator):
 def test_what_is_too_little_is_refused(network, generator):
     with pytest.raises(ValueError, match="two folds at least"):
         affine_score.affine_score(network, many(6), [0], generator, folds=1)
-    with pytest.raises(ValueError, match="needs more problems than 10"):
-        gaussian_curvature.linear_prediction(network, many(10))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ired.instruments.accuracy.predictors import affine_predictors
-from ired.instruments.linearity import affine_score, denoising_loss, gaussian_curvature
+from ired.instruments.linearity import affine_score, denoising_loss
 from ired.model import problems as model_problems
 from ired.model.coordinates import Coordinates
 from ired.model.reference import IdealEnergy, PredictorEnergy
@@ -24,11 +24,11 @@ def test_the_best_affine_denoiser_loses_what_linear_estimation_says(coordinates,
     losses = denoising_loss.denoising_losses(
         {"affine": affine, "ideal": ideal, "network": network}, test, LANDSCAPES, generator
     )
-    linear = gaussian_curvature.linear_prediction(ideal, A)
     measured = losses.loss("affine")
     for i, k in enumerate(LANDSCAPES):
-        width = measured.high[i] - measured.low[i]
-        assert measured.estimate[i] == pytest.approx(1 - linear.spectrum(k).mean(), abs=2 * width)
+        width, missed = measured.high[i] - measured.low[i], schedule.alpha_bar[k] * affine.variances
+        known = (missed / (missed + schedule.sigma[k] ** 2)).mean().item()
+        assert measured.estimate[i] == pytest.approx(known, abs=2 * width)
     # It is what an affine map leaves of the ideal score, which is the noise.
     left = 1 - affine_score.affine_score(ideal, test, LANDSCAPES, generator).best("A, y")
     assert measured.estimate == pytest.approx(left, rel=0.1)

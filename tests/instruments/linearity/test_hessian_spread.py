@@ -1,4 +1,4 @@
-"""Hessians are compared the same in whatever portions, by vectors as in full; what cannot be told apart is refused."""
+"""Hessians are compared the same in whatever portions; what cannot be told apart is refused."""
 
 import numpy as np
 import pytest
@@ -10,24 +10,6 @@ from ired.instruments.linearity import hessian_spread
 
 def spread(energy, A, **options):
     return hessian_spread.hessian_spread(energy, A, (0, 9), torch.Generator().manual_seed(3), **options)
-
-
-def test_products_with_vectors_are_those_of_the_hessian(network, problems, generator):
-    y = states.noised(network, states.answers(network, problems), 2, 2, generator)[0]
-    eye = torch.eye(network.coordinates.size, dtype=torch.float64)
-    full = hessian_spread._hessians(network, problems, y, 2, None)
-    by_vectors = hessian_spread._hessians(network, problems, y, 2, eye)
-    assert torch.allclose(by_vectors, full, atol=1e-6 * full.abs().max().item())
-
-
-def test_few_vectors_say_about_the_same(network, problems):
-    full, size = spread(network, problems), network.coordinates.size
-    few = [
-        hessian_spread.hessian_spread(network, problems, (0,), torch.Generator().manual_seed(seed), probes=size // 2)
-        for seed in range(8)
-    ]
-    measured = np.mean([s.spread().estimate[0] for s in few])
-    assert measured == pytest.approx(full.spread().estimate[0], rel=0.25)
 
 
 def test_portions_change_nothing(network, problems):
@@ -42,7 +24,7 @@ def test_the_variance_is_that_of_all_hessians(network, problems):
     generator = torch.Generator().manual_seed(3)
     y0 = states.answers(network, problems)
     y = states.noised(network, y0, 0, 2, generator)[0]
-    H = hessian_spread._hessians(network, problems, y, 0, None) * states.sigma(network, 0)
+    H = hessian_spread._hessians(network, problems, y, 0) * states.sigma(network, 0)
     means = H.mean(1)
     within = (H - means[:, None]).pow(2).sum((1, 2, 3)).mean()
     between = ((means - means.mean(0)).pow(2).sum() / (len(means) - 1) - within / 2).clamp_min(0)
@@ -59,7 +41,3 @@ def test_what_cannot_be_told_apart_is_refused(network, problems):
         spread(network, problems, count=1)
     with pytest.raises(ValueError, match="need float64"):
         spread(network, problems.float())
-    with pytest.raises(ValueError, match="orthonormal vectors to multiply Hessians with, not 99"):
-        spread(network, problems, probes=99)
-    with pytest.raises(ValueError, match="do not give a spectrum"):
-        spread(network, problems, probes=2).eigenvalues()
