@@ -71,11 +71,10 @@ def test_stopping_early_changes_the_answers_and_nothing_of_the_model(copy):
     stopped = max(runs(copy), key=lambda r: r.info.start_time)
     ours, theirs = (r.data.metrics for r in (stopped, whole))
     assert ours["mse.test.steps_50"] != theirs["mse.test.steps_50"]
-    assert (
-        {name: ours[name] for name in ours if name.startswith("stop.")}
-        == {name: theirs[name] for name in theirs if name.startswith("stop.")}
-        != {}
-    )
+    for kind in ("stop.", "linearity."):
+        of_model = {name: theirs[name] for name in theirs if name.startswith(kind)}
+        assert {name: ours[name] for name in ours if name.startswith(kind)} == of_model != {}
+    assert all(theirs[f"linearity.affine.k{k}"] <= 1 and theirs[f"linearity.spread.k{k}"] > 0 for k in range(10))
     assert 0 < theirs["stop.mse.test"] and 0 <= theirs["stop.landscape"] <= 9
     done = run(copy, SCRIPT, "--stop-at", "10")
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and "stop_at '10'" in done.stderr

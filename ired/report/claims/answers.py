@@ -39,6 +39,18 @@ CLAIMS = (
         {{ i("SETUP-3.stop.difference") }}.""",
     ),
     Claim(
+        name="more-than-one-bowl",
+        title="The energy is more than one bowl around linear regression",
+        kind=DESCRIPTIVE,
+        evidence=("SETUP-3.more_than_affine_score", "SETUP-3.beats_affine_denoiser"),
+        sentence="""An affine map of A and the state explains
+        {{ n("SETUP-3.more_than_affine_score.share", ".3f") }} of the score at k = 0 (of an untrained network's
+        {{ n("SETUP-3.more_than_affine_score.untrained", ".2f") }}), and Hessians differ by
+        {{ p("SETUP-3.linearity.spread.k0") }} of their mean. Where it is most surely below, at
+        k = {{ n("SETUP-3.beats_affine_denoiser.landscape", ".0f") }}, the denoising loss is
+        {{ n("SETUP-3.beats_affine_denoiser.ratio", ".2f") }} times the affine denoiser's.""",
+    ),
+    Claim(
         name="follows-exact-sensitivity",
         title="Answers change with A as the exact inverse does",
         kind=CAUSAL,
