@@ -3,12 +3,16 @@
 Every Hessian is multiplied by σ_k, so that the ideal landscape has all eigenvalues 1, and taken in
 orthonormal coordinates of the space that states live in (`size` dimensions). Two references: the
 ideal one, I, and the algebraic one, A² ⊗ I (on symmetric matrices its part there, with eigenvectors
-u_i u_jᵀ + u_j u_iᵀ and eigenvalues (λ_i² + λ_j²)/2 for A u_i = λ_i u_i).
+u_i u_jᵀ + u_j u_iᵀ and eigenvalues (λ_i² + λ_j²)/2 for A u_i = λ_i u_i). Which function f of A curvature
+follows is asked with f(A) ⊗ I likewise, for all of FUNCTIONS: without the multiples of I, which every isotropic
+Hessian has, and which the ideal energy is. One Hessian for all problems, as that of an affine energy or of a
+prediction's bowl, follows none: cosines are 0 on average over problems with permuted rows and flipped signs, which
+are drawn as often.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +25,17 @@ from ired.instruments.statistics import intervals
 from ired.instruments.statistics.intervals import Interval
 from ired.instruments.statistics.spectra import TOLERANCE, entropy_rank, inertia, participation_ratio
 from ired.model.protocol import Energy
+
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "algebraic": torch.square,
+    "linear": lambda values: values,
+    "log": torch.log,
+    "inverse": lambda values: -1 / values,
+}
+"""Of A's eigenvalues, all rising: A², A, log A, −A⁻¹."""
+HessianReader = Callable[[Tensor, int, Tensor, Tensor], None]
+"""reader(rows, k, H, eigenvalues): what else looks at Hessians H (B, size, size), times σ_k in basis coordinates, of
+problems `rows` in landscape k."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +53,8 @@ class HessianSpectra:
     ideal_scale: c = tr(σH)/size, the best multiple of I; ideal_distance: ‖σH − cI‖_F/‖σH‖_F;
     ideal_distance_raw: ‖σH − I‖_F/‖I‖_F; algebraic_cosine: ⟨H, G⟩/(‖H‖‖G‖) with G = A² ⊗ I (large
     for every isotropic H); algebraic_cosine_centred: the same after taking the multiple of I off
-    both (0 when H is isotropic); algebraic_spearman: rank correlation of vᵀHv with G's eigenvalues
+    both (0 when H is isotropic); linear_, log_, inverse_cosine_centred: the same with A, log A and −A⁻¹ in the place
+    of A² (FUNCTIONS); algebraic_spearman: rank correlation of vᵀHv with G's eigenvalues
     over G's eigenvectors v among symmetric matrices (0 when vᵀHv is constant).
     """
 
@@ -61,6 +77,9 @@ class HessianSpectra:
     ideal_distance_raw: NDArray
     algebraic_cosine: NDArray
     algebraic_cosine_centred: NDArray
+    linear_cosine_centred: NDArray
+    log_cosine_centred: NDArray
+    inverse_cosine_centred: NDArray
     algebraic_spearman: NDArray
 
     def columns(self) -> dict[str, NDArray]:
@@ -75,7 +94,7 @@ class HessianSpectra:
             "ideal_distance",
             "ideal_distance_raw",
             "algebraic_cosine",
-            "algebraic_cosine_centred",
+            *(f"{name}_cosine_centred" for name in FUNCTIONS),
             "algebraic_spearman",
         )
         return points.tidy_columns(
@@ -102,14 +121,16 @@ def hessian_spectra(
     landscapes: Sequence[int],
     tolerance: float = TOLERANCE,
     memory: int = 2**30,
+    reader: HessianReader | None = None,
 ) -> HessianSpectra:
     """Exact Hessians of problems A (P, n, n) at states y (L, P, d), one set for each landscape.
 
     `states.at_answers` and `states.at_noise` make such states. Float64 only: float32 rounding
-    looks like negative curvature. `memory` bounds the bytes that Hessians take at once.
+    looks like negative curvature. `memory` bounds the bytes that Hessians take at once. A reader is
+    handed every chunk of them, so that they are made once.
     """
     points.demand_double(y, "signs of eigenvalues")
-    frame = _Frame(energy, A)
+    frame = _Frame(energy, A, reader)
     chunk = points.hessians_per_call(energy, memory)
     per_point: dict[str, list[Tensor]] = {}
     for states, k in zip(y, landscapes, strict=True):
@@ -124,7 +145,7 @@ def hessian_spectra(
     size = np.linalg.norm(values, axis=-1).clip(np.finfo(float).tiny)
     mean = values.mean(-1)
     eigenvalues_of_A = torch.linalg.eigvalsh(A.double()).abs()
-    rayleigh, reference = measures.pop("rayleigh"), points.array(frame.pairs)
+    rayleigh, reference = measures.pop("rayleigh"), points.array(frame.pairs["algebraic"])
     return HessianSpectra(
         np.array(landscapes),
         np.array([points.sigma(energy, k) for k in landscapes]),
@@ -192,18 +213,21 @@ def stratified_by_condition(kappa: Tensor, count: int, generator: torch.Generato
 class _Frame:
     """Hessians of problems A, looked at in basis coordinates and among symmetric matrices."""
 
-    def __init__(self, energy: Energy, A: Tensor):
+    def __init__(self, energy: Energy, A: Tensor, reader: HessianReader | None):
         n = energy.coordinates.n
-        self.energy, self.A = energy, A
+        self.energy, self.A, self.reader = energy, A, reader
         self.even = replace(energy.coordinates, symmetric=True)
-        squared = A @ A
-        # A² ⊗ I is a multiple of I and this, here and among symmetric matrices.
-        self.traceless = squared - torch.eye(n).to(A) * squared.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
         values, vectors = torch.linalg.eigh(A)
         rows, cols = torch.triu_indices(n, n, device=A.device)
-        self.pairs = (values[:, rows] ** 2 + values[:, cols] ** 2) / 2
-        self.scale = self.pairs.mean(-1)
-        self.spectrum = self.pairs if energy.coordinates.symmetric else (values**2).repeat(1, n)
+        of_A = {name: function(values) for name, function in FUNCTIONS.items()}
+        # f(A) ⊗ I is a multiple of I and this, here and among symmetric matrices.
+        self.traceless = {
+            name: (vectors * (f - f.mean(-1, keepdim=True))[:, None]) @ vectors.mT for name, f in of_A.items()
+        }
+        self.pairs = {name: (f[:, rows] + f[:, cols]) / 2 for name, f in of_A.items()}
+        self.spectrum = (
+            self.pairs if energy.coordinates.symmetric else {name: f.repeat(1, n) for name, f in of_A.items()}
+        )
         outer = torch.einsum("pai,pbi->piab", vectors[:, :, rows], vectors[:, :, cols])
         self.modes = torch.nn.functional.normalize(self.even.to_basis((outer + outer.mT).flatten(-2)), dim=-1)
 
@@ -214,6 +238,8 @@ class _Frame:
         gauss_newton, residual = (s * (part + part.mT) / 2 for part in (gauss_newton, residual))
         H = gauss_newton + residual
         eigenvalues = torch.linalg.eigvalsh(H)
+        if self.reader:
+            self.reader(rows, k, H, eigenvalues)
         bends = bool(residual.any())  # a sum of squares of affine maps does not
         spectra = {
             "eigenvalues": eigenvalues,
@@ -233,26 +259,30 @@ class _Frame:
             spectra["antisymmetric"] = torch.linalg.eigvalsh(_odd(odd.mT, self.even.n))
             spectra["coupling"] = 2**0.5 * off.flatten(1).norm(dim=-1) / size
         spectra["rayleigh"] = ((self.modes[rows] @ block) * self.modes[rows]).sum(-1)
-        return spectra | self.algebraic(rows, H, eigenvalues, size)
+        return spectra | self.cosines(rows, H, eigenvalues, size)
 
-    def algebraic(self, rows: Tensor, H: Tensor, eigenvalues: Tensor, size: Tensor) -> dict[str, Tensor]:
-        """Cosines of Hessians H (B, size, size) to A² ⊗ I, with the multiples of I and without.
+    def cosines(self, rows: Tensor, H: Tensor, eigenvalues: Tensor, size: Tensor) -> dict[str, Tensor]:
+        """Cosines of Hessians H (B, size, size) to f(A) ⊗ I without the multiples of I; to A² ⊗ I also with them.
 
         ⟨H, S ⊗ I⟩ needs S ⊗ I as little as ⟨H, I⟩ needs I: it is ⟨T, S⟩ with T H's trace over columns.
         """
         c, n, tiny = self.energy.coordinates, self.even.n, torch.finfo(H.dtype).tiny
         H = c.from_basis(c.from_basis(H).mT)
         columns = H.unflatten(1, (n, n)).unflatten(-1, (n, n)).diagonal(dim1=2, dim2=4).sum(-1)
-        along = (columns * self.traceless[rows]).sum((-2, -1))
-        G, g = self.spectrum[rows], self.scale[rows, None]
         left = (eigenvalues - eigenvalues.mean(-1, keepdim=True)).norm(dim=-1)
-        both = along + eigenvalues.sum(-1) * g[:, 0]
-        # What rounding leaves of a multiple of I has no direction.
-        centred = torch.where(left > 1e-10 * size, along / (left * (G - g).norm(dim=-1)).clamp_min(tiny), 0)
-        return {
-            "algebraic_cosine": both / (size * G.norm(dim=-1)).clamp_min(tiny),
-            "algebraic_cosine_centred": centred,
-        }
+        cosines = {}
+        for name in FUNCTIONS:
+            G = self.spectrum[name][rows]
+            mean = G.mean(-1)
+            along = (columns * self.traceless[name][rows]).sum((-2, -1))
+            if name == "algebraic":
+                both = along + eigenvalues.sum(-1) * mean
+                cosines["algebraic_cosine"] = both / (size * G.norm(dim=-1)).clamp_min(tiny)
+            # What rounding leaves of a multiple of I has no direction.
+            spread = (G - mean[:, None]).norm(dim=-1)
+            cosine = along / (left * spread).clamp_min(tiny)
+            cosines[f"{name}_cosine_centred"] = torch.where(left > 1e-10 * size, cosine, 0)
+        return cosines
 
 
 def _odd(v: Tensor, n: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,11 @@ from ired.instruments.core import states
 from ired.instruments.core.check import Check, compare, relative
 from ired.instruments.core.reference_energies import References, WrappedEnergy
 from ired.instruments.landscape import hessian, metrics, minima
+from ired.model.protocol import Energy
 
 
 def check_hessian(references: References, generator: torch.Generator) -> list[Check]:
-    """Spectra of I, of A² ⊗ I, and of planted Hessians."""
+    """Spectra of I, of A² ⊗ I and other functions of A, and of planted Hessians."""
     name, A, ideal, algebraic = "hessian", references.A, references.ideal, references.algebraic
     c, landscapes = ideal.coordinates, references.landscapes
     m = c.size
@@ -35,7 +37,7 @@ def check_hessian(references: References, generator: torch.Generator) -> list[Ch
         "ideal_scale": 1,
         "ideal_distance": 0,
         "ideal_distance_raw": 0,
-        "algebraic_cosine_centred": 0,
+        **{f"{function}_cosine_centred": 0 for function in hessian.FUNCTIONS},
         "algebraic_spearman": 0,
     }
     checks = [
@@ -75,6 +77,10 @@ def check_hessian(references: References, generator: torch.Generator) -> list[Ch
             1e-6,
         )
     )
+    for function, of in hessian.FUNCTIONS.items():
+        spectra = hessian.hessian_spectra(FunctionOfProblem(ideal, of), A, y, landscapes)
+        measured = getattr(spectra, f"{function}_cosine_centred")
+        checks.append(compare(name, f"traceless cosine with a planted function of A: {function}", 1, measured, 1e-9))
 
     curvature = torch.ones(m, dtype=A.dtype)
     curvature[:3] = torch.tensor([-2.0, -1e-3, 0.0])
@@ -206,6 +212,23 @@ def check_minima(references: References, generator: torch.Generator) -> list[Che
     zeros = states.array((grid == 0).sum(-1))
     checks.append(compare(name, "inertia of its critical points", zeros, states.array(critical.negative[0]), 0))
     return checks
+
+
+class FunctionOfProblem(WrappedEnergy):
+    """With the Hessian f(A) ⊗ I, as it is on the space of states; f of A's eigenvalues."""
+
+    def __init__(self, energy: Energy, function: Callable[[Tensor], Tensor]):
+        super().__init__(energy)
+        self.function = function
+
+    def hessian_parts(self, A: Any, y: Tensor, k: int | Tensor) -> tuple[Tensor, Tensor]:
+        values, vectors = torch.linalg.eigh(A)
+        S = (vectors * self.function(values)[:, None]) @ vectors.mT
+        eye = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
+        basis = states.state_basis(self, A)
+        P = basis.mT @ basis
+        H = P @ torch.stack([torch.kron(part, eye) for part in S]) @ P
+        return H, torch.zeros_like(H)
 
 
 class _Parts(WrappedEnergy):

@@ -39,7 +39,7 @@ CURVATURES = (
     "ideal_distance",
     "negative_share",
     "participation",
-    "algebraic_cosine_centred",
+    *(f"{name}_cosine_centred" for name in hessian.FUNCTIONS),
     "algebraic_spearman",
 )
 
@@ -150,8 +150,11 @@ def curvature_tables(
     A: Tensor,
     places: Mapping[str, Tensor],
     done: Callable[[], Any] = lambda: None,
+    readers: Mapping[tuple[str, str], hessian.HessianReader] | None = None,
 ) -> tuple[DataFrame, DataFrame, dict[str, NDArray]]:
     """Hessians of all energies at places, states (K, P, d) in all landscapes by name: table, summary, spectra.
+
+    readers: by place and energy, handed its Hessians (see `hessian.hessian_spectra`).
 
     table: a row per place, energy, landscape and problem; summary: means of CURVATURES with intervals over problems,
     and condition_correlation, the rank correlation with the condition number of A; spectra: float32 arrays
@@ -160,7 +163,7 @@ def curvature_tables(
     tables, rows, spectra = [], [], {}
     for place, y in places.items():
         for name, energy in energies.items():
-            bent = hessian.hessian_spectra(energy, A, y, range(len(y)))
+            bent = hessian.hessian_spectra(energy, A, y, range(len(y)), reader=(readers or {}).get((place, name)))
             tables.append(DataFrame(bent.columns()).assign(energy=name, place=place))
             for part in ("eigenvalues", "gauss_newton", "residual", "symmetric", "antisymmetric"):
                 spectra[f"{name}.{place}.{part}"] = getattr(bent, part).astype("float32")

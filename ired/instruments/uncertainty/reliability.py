@@ -1,15 +1,13 @@
 """Reliability of error bars: are they as large as the errors, do intervals cover, do they rank problems?
 
-Three questions of `tweedie.ErrorBars`, each by landscape with intervals over problems (points of one problem are
-averaged first). Calibration: mean actual over mean predicted squared error, 1 if right. Coverage: how often a nominal
-interval holds the truth, posteriors taken for Gaussian; a right covariance of another shape may miss it. Ranking:
-Spearman's correlation of predicted with actual error over problems, beside that of κ(A), which needs no energy.
+Three questions of `tweedie.ErrorBars`, each by landscape with intervals over problems. Calibration: mean actual over
+mean predicted squared error, 1 if right. Coverage: how often a nominal interval holds the truth, posteriors taken for
+Gaussian; a right covariance of another shape may miss it. Ranking: Spearman's correlation of predicted with actual
+error over problems, beside that of κ(A), which needs no energy.
 A number that does not exist is named: its row has a note that says why in one line, and no note means that it does.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +21,7 @@ from ired.instruments.statistics.intervals import (
     ratio_interval,
     spearman_interval,
 )
-from ired.instruments.uncertainty.tweedie import ROUNDING, ErrorBars
+from ired.instruments.uncertainty.tweedie import LEVELS, ROUNDING, ErrorBars
 
 CERTAIN = "predicted error is 0: nothing to calibrate"
 IMPOSSIBLE = "predicted error is not told from 0 or below: no ratio"
@@ -39,20 +37,17 @@ def calibration_ratios(bars: ErrorBars, level: float = 0.95) -> DataFrame:
     """Actual over predicted squared error by landscape.
 
     Columns: landscape, ratio, low, high (NaN with a note), method, note; means over problems of actual, predicted,
-    sharpness, negative and negative_mass. The ratio exists where the interval of the mean predicted error lies above 0.
+    sharpness and negative. The ratio exists where the interval of the mean predicted error lies above 0.
     """
     rows = []
     for i, k in enumerate(bars.landscapes):
-        actual, predicted = bars.actual[i].mean(-1), bars.predicted[i].mean(-1)
+        actual, predicted = bars.actual[i], bars.predicted[i]
         if (np.abs(predicted) <= _floor(bars, i)).all():
             note = CERTAIN
         else:
             note = "" if mean_interval(predicted, level).low > 0 else IMPOSSIBLE
         ratio = _undefined(level, len(actual)) if note else ratio_interval(actual, predicted, level)
-        means = {
-            name: getattr(bars, name)[i].mean()
-            for name in ("actual", "predicted", "sharpness", "negative", "negative_mass")
-        }
+        means = {name: getattr(bars, name)[i].mean() for name in ("actual", "predicted", "sharpness", "negative")}
         rows.append({"landscape": k, **ratio.row("ratio"), "method": ratio.method, "note": note, **means})
     return DataFrame(rows)
 
@@ -67,8 +62,8 @@ def interval_coverage(bars: ErrorBars, level: float = 0.95) -> DataFrame:
     for i, k in enumerate(bars.landscapes):
         for kind in ("entries", "functionals"):
             without = getattr(bars, f"{kind}_without")[i].mean()
-            for nominal, covered in zip(bars.levels, getattr(bars, kind)[:, i], strict=True):
-                share = mean_interval(covered.mean(-1), level)
+            for nominal, covered in zip(LEVELS, getattr(bars, kind)[:, i], strict=True):
+                share = mean_interval(covered, level)
                 rows.append(
                     {
                         "landscape": k,
@@ -92,8 +87,8 @@ def error_ranking(bars: ErrorBars, level: float = 0.95, seed: int = 0) -> DataFr
     rows = []
     for i, k in enumerate(bars.landscapes):
         floor = _floor(bars, i)
-        actual = _settled(bars.actual[i].mean(-1), floor)
-        predicted = _settled(bars.predicted[i].mean(-1), floor)
+        actual = _settled(bars.actual[i], floor)
+        predicted = _settled(bars.predicted[i], floor)
         kappa = _settled(bars.kappa, 0.0)
         constant = {note: np.ptp(x) == 0 for note, x in ((ALIKE, predicted), (EXACT, actual), (SIMILAR, kappa))}
         rows.append(
@@ -119,16 +114,6 @@ def rank_difference(
         return rank_correlation(x, v, axis) - rank_correlation(z, v, axis)
 
     return bootstrap_interval(np.arange(len(values)), level, seed=seed, statistic=over_problems, resamples=resamples)
-
-
-def notes(tables: Sequence[DataFrame]) -> list[str]:
-    """What does not exist in tables with columns energy, landscape and note, a line for each energy and reason."""
-    lines = {}
-    for table in tables:
-        for (energy, note), rows in table[table["note"] != ""].groupby(["energy", "note"], sort=False):
-            where = sorted(set(rows["landscape"]))
-            lines[f"{energy}: {note} (k = {', '.join(map(str, where))})"] = None
-    return list(lines)
 
 
 def _floor(bars: ErrorBars, i: int) -> float:

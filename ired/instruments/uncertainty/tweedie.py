@@ -36,33 +36,32 @@ from ired.instruments.landscape.descent import basis_hessian
 from ired.model.protocol import Energy
 
 LEVELS = (0.5, 0.8, 0.95)
+"""Nominal, of central intervals."""
+REACH = special.ndtri((1 + np.array(LEVELS)) / 2)  # standard deviations
 ROUNDING = 1e-12
 """What is left of I − σH by rounding, over the larger of 1 and ‖σH‖: a thousand times float64's."""
 
 
 @dataclass(frozen=True)
 class ErrorBars:
-    """Predicted and actual errors at M noised answers of each of P problems in L landscapes.
+    """Predicted and actual errors at one noised answer of each of P problems in L landscapes.
 
-    Arrays (L, P, M) unless noted, squares in the energy's coordinates (times scale² in those of A⁻¹).
+    Arrays (L, P) unless noted, squares in the energy's coordinates (times scale² in those of A⁻¹).
     landscapes: (L,) k; noise: (L,) σ²/ᾱ, the variance of y/√ᾱ along each direction; size: directions;
-    levels: (Q,) nominal; kappa: (P,) condition numbers of A; actual: ‖ŷ − y₀‖² of the denoised estimate;
-    predicted: its expectation, the trace of the covariance, negative eigenvalues included; negative: share of the
-    covariance's eigenvalues below 0; negative_mass: their part of Σ|λ| (0 where all are 0); entries, functionals:
-    (Q, L, P, M) shares of the answer's distinct entries, and of random linear functionals of it, that lie in their
-    central Gaussian interval; entries_without, functionals_without: shares that have no interval because no positive
-    variance is predicted. These count as not covered.
+    kappa: (P,) condition numbers of A; actual: ‖ŷ − y₀‖² of the denoised estimate; predicted: its expectation, the
+    trace of the covariance, negative eigenvalues included; negative: share of the covariance's eigenvalues below 0;
+    entries, functionals: (Q, L, P) shares of the answer's distinct entries, and of random linear functionals of it,
+    that lie in their central Gaussian intervals of LEVELS; entries_without, functionals_without: shares that have no
+    interval because no positive variance is predicted. These count as not covered.
     """
 
     landscapes: NDArray
     noise: NDArray
     size: int
-    levels: NDArray
     kappa: NDArray
     actual: NDArray
     predicted: NDArray
     negative: NDArray
-    negative_mass: NDArray
     entries: NDArray
     entries_without: NDArray
     functionals: NDArray
@@ -71,21 +70,20 @@ class ErrorBars:
     @property
     def sharpness(self) -> NDArray:
         """Predicted error over that of y/√ᾱ: 1 for an energy that knows nothing, 0 for one that knows the answer."""
-        return self.predicted / (self.size * self.noise[:, None, None])
+        return self.predicted / (self.size * self.noise[:, None])
 
     def columns(self) -> dict[str, NDArray]:
-        """Tidy columns, one row per point."""
-        _, P, M = self.actual.shape
+        """Tidy columns, one row per landscape and problem."""
+        names = ("actual", "predicted", "sharpness", "negative", "entries_without", "functionals_without")
         covered = {
             f"{kind}_{100 * level:g}": getattr(self, kind)[i]
             for kind in ("entries", "functionals")
-            for i, level in enumerate(self.levels)
+            for i, level in enumerate(LEVELS)
         }
-        names = ("actual", "predicted", "sharpness", "negative", "negative_mass")
         return points.tidy_columns(
-            {"landscape": self.landscapes, "problem": range(P), "point": range(M)},
-            kappa=np.broadcast_to(self.kappa[:, None], self.actual.shape),
-            **{name: getattr(self, name) for name in (*names, "entries_without", "functionals_without")},
+            {"landscape": self.landscapes, "problem": range(len(self.kappa))},
+            kappa=np.broadcast_to(self.kappa, self.actual.shape),
+            **{name: getattr(self, name) for name in names},
             **covered,
         )
 
@@ -93,10 +91,13 @@ class ErrorBars:
 def posterior_covariance(energy: Energy, A: Tensor, y: Tensor, k: int) -> Tensor:
     """Cov(y₀ | y) = (σ²/ᾱ)(I − σH), (B, size, size) in basis coordinates, as the energy has it at states y (B, d) of
     landscape k. Symmetric, and positive semidefinite only if the energy is that of a posterior."""
-    s, noise = points.sigma(energy, k), noise_variance(energy, k)
-    left = -s * basis_hessian(energy, A, energy.coordinates.to_basis(y), k)
-    left.diagonal(dim1=-2, dim2=-1).add_(1)
-    return noise * left
+    H = points.sigma(energy, k) * basis_hessian(energy, A, energy.coordinates.to_basis(y), k)
+    return covariance_of(H, noise_variance(energy, k))
+
+
+def covariance_of(H: Tensor, noise: float) -> Tensor:
+    """The same from Hessians times σ, (B, size, size) in basis coordinates, and σ²/ᾱ."""
+    return noise * (torch.eye(H.shape[-1], dtype=H.dtype, device=H.device) - H)
 
 
 def noise_variance(energy: Energy, k: int) -> float:
@@ -121,6 +122,54 @@ def entry_variances(energy: Energy, covariance: Tensor) -> Tensor:
     return variances.unflatten(-1, (c.n, c.n))
 
 
+class ErrorBarReader:
+    """Reads error bars off Hessians that another instrument makes (`hessian.hessian_spectra(…, reader=…)`).
+
+    y (L, P, d): a noised answer of each y₀ (P, d) of problems A (P, n, n) in every landscape, as `states.at_noise`
+    makes them. functionals: how many random unit directions the answer is read along, the same for all points. Raises
+    ValueError for states that are not float64: rounding would look like negative variance.
+    """
+
+    def __init__(
+        self,
+        energy: Energy,
+        A: Tensor,
+        y0: Tensor,
+        y: Tensor,
+        landscapes: Sequence[int],
+        generator: torch.Generator,
+        functionals: int = 64,
+    ):
+        points.demand_double(y, "error bars")
+        self.energy, self.A, self.y0, self.y, self.landscapes = energy, A, y0, y, list(landscapes)
+        directions = points.unit_directions(energy, functionals, generator=generator, like=y0)
+        self.along = energy.coordinates.to_basis(directions)
+        self.parts: dict[str, list[Tensor]] = {}
+
+    def __call__(self, rows: Tensor, k: int, H: Tensor, eigenvalues: Tensor) -> None:
+        """Looks at problems `rows` in landscape k: H (B, size, size), Hessians times σ_k in basis coordinates, and
+        their eigenvalues (B, size). It is called for all rows of a landscape in order, and for one after another."""
+        c, noise = self.energy.coordinates, noise_variance(self.energy, k)
+        y = self.y[self.landscapes.index(k), rows]
+        missed = posterior_mean(self.energy, self.A[rows], y, k) - c.to_basis(self.y0[rows])
+        numbers = _look(covariance_of(H, noise), 1 - eigenvalues, missed, noise, self.along)
+        for name, value in numbers.items():
+            self.parts.setdefault(name, []).append(value)
+
+    def bars(self) -> ErrorBars:
+        """What was read, of all problems and landscapes."""
+        kappa = torch.linalg.svdvals(self.A.double())
+        shape = (len(self.landscapes), len(self.A))
+        arrays = {name: points.array(torch.cat(parts, -1)) for name, parts in self.parts.items()}
+        return ErrorBars(
+            landscapes=np.array(self.landscapes),
+            noise=np.array([noise_variance(self.energy, k) for k in self.landscapes]),
+            size=self.energy.coordinates.size,
+            kappa=points.array(kappa[:, 0] / kappa[:, -1]),
+            **{name: values.reshape(*values.shape[:-1], *shape) for name, values in arrays.items()},
+        )
+
+
 @torch.no_grad()
 def error_bars(
     energy: Energy,
@@ -128,70 +177,41 @@ def error_bars(
     y0: Tensor,
     landscapes: Sequence[int],
     generator: torch.Generator,
-    count: int = 1,
     functionals: int = 64,
-    levels: Sequence[float] = LEVELS,
     memory: int = 2**30,
 ) -> ErrorBars:
-    """Error bars of an energy at `count` noised answers y₀ (P, d) of each problem A (P, n, n), beside the errors.
+    """Error bars of an energy at a noised answer y₀ (P, d) of each problem A (P, n, n), beside the errors.
 
-    functionals: how many random unit directions the answer is read along, the same for all points. `memory` bounds the
-    bytes that Hessians take at once. Raises ValueError for states that are not float64 (rounding would look like
-    negative variance) and levels outside (0, 1).
+    functionals as in `ErrorBarReader`; `memory` bounds the bytes that Hessians take at once.
     """
-    points.demand_double(y0, "error bars")
-    if not all(0 < level < 1 for level in levels):
-        raise ValueError(f"levels of intervals lie between 0 and 1, not {list(levels)}")
-    c = energy.coordinates
-    along = c.to_basis(points.unit_directions(energy, functionals, generator=generator, like=y0))
-    reach = special.ndtri((1 + np.asarray(levels, dtype=np.float64)) / 2)
-    owners = torch.arange(len(A), device=A.device).repeat_interleave(count)
-    chunk = points.hessians_per_call(energy, memory)
-    parts: dict[str, list[Tensor]] = {}
-    for k in landscapes:
-        y = points.noised(energy, y0, k, count, generator)[0].flatten(0, 1)
-        for rows, owner in zip(y.split(chunk), owners.split(chunk), strict=True):
-            covariance = posterior_covariance(energy, A[owner], rows, k)
-            missed = posterior_mean(energy, A[owner], rows, k) - c.to_basis(y0[owner])
-            for name, value in _look(covariance, missed, noise_variance(energy, k), along, reach).items():
-                parts.setdefault(name, []).append(value)
-    shape = (len(landscapes), len(A), count)
-    arrays = {
-        name: points.array(torch.cat(values)).reshape(*shape, *values[0].shape[1:]) for name, values in parts.items()
-    }
-    kappa = torch.linalg.svdvals(A.double())
-    return ErrorBars(
-        landscapes=np.array(landscapes),
-        noise=np.array([noise_variance(energy, k) for k in landscapes]),
-        size=c.size,
-        levels=np.asarray(levels, dtype=np.float64),
-        kappa=points.array(kappa[:, 0] / kappa[:, -1]),
-        entries=np.moveaxis(arrays.pop("entries"), -1, 0),
-        functionals=np.moveaxis(arrays.pop("functionals"), -1, 0),
-        **arrays,
-    )
+    y = points.at_noise(energy, y0, landscapes, generator)
+    reader = ErrorBarReader(energy, A, y0, y, landscapes, generator=generator, functionals=functionals)
+    for states, k in zip(y, landscapes, strict=True):
+        for rows in torch.arange(len(A), device=A.device).split(points.hessians_per_call(energy, memory)):
+            z = energy.coordinates.to_basis(states[rows])
+            H = points.sigma(energy, k) * basis_hessian(energy, A[rows], z, k)
+            reader(rows, k, H, torch.linalg.eigvalsh(H))
+    return reader.bars()
 
 
-def _look(covariance: Tensor, missed: Tensor, noise: float, along: Tensor, reach: NDArray) -> dict[str, Tensor]:
-    """What a chunk of covariances (B, size, size) claims of errors (B, size), and what is true: arrays (B[, Q])."""
-    values = torch.linalg.eigvalsh(covariance) / noise
+def _look(covariance: Tensor, values: Tensor, missed: Tensor, noise: float, along: Tensor) -> dict[str, Tensor]:
+    """What covariances (B, size, size) with eigenvalues noise·values (B, size) claim of errors (B, size), and what is
+    true: arrays ([Q,] B)."""
     # ‖σH‖ is at most 1 more than the largest |eigenvalue| of I − σH.
     floor = ROUNDING * (1 + values.abs().amax(-1, keepdim=True))
-    values = torch.where(values.abs() > floor, values, 0)
-    mass = values.abs().sum(-1)
+    variances = covariance.diagonal(dim1=-2, dim2=-1)
     numbers = {
         "actual": missed.pow(2).sum(-1),
-        "predicted": covariance.diagonal(dim1=-2, dim2=-1).sum(-1),
-        "negative": (values < 0).double().mean(-1),
-        "negative_mass": -values.clamp_max(0).sum(-1) / torch.where(mass > 0, mass, 1),
+        "predicted": variances.sum(-1),
+        "negative": (values < -floor).double().mean(-1),
     }
     looked_at = {
-        "entries": (missed, covariance.diagonal(dim1=-2, dim2=-1)),
+        "entries": (missed, variances),
         "functionals": (missed @ along.mT, ((along @ covariance) * along).sum(-1)),
     }
     for name, (error, variance) in looked_at.items():
         known = variance > floor * noise
-        inside = [(known & (error.pow(2) <= q**2 * variance)).double().mean(-1) for q in reach]
-        numbers[name] = torch.stack(inside, -1)
+        inside = [(known & (error.pow(2) <= q**2 * variance)).double().mean(-1) for q in REACH]
+        numbers[name] = torch.stack(inside)
         numbers[f"{name}_without"] = (~known).double().mean(-1)
     return numbers

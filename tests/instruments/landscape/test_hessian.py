@@ -1,5 +1,7 @@
 """Spectra of Hessians that are known: identity, A² ⊗ I, and planted ones."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from ired.instruments.core import states
 from ired.instruments.landscape import hessian
 from ired.instruments.statistics import intervals
 from ired.instruments.statistics.spectra import inertia
+from ired.model import problems as model_problems
 from ired.model.coordinates import Coordinates
 from ired.model.reference import Quadratic
 
@@ -48,7 +51,7 @@ def test_the_ideal_spectrum_is_all_ones(ideal, problems):
         ("ideal_distance", 0),
         ("ideal_distance_raw", 0),
         ("coupling", 0),
-        ("algebraic_cosine_centred", 0),
+        *((f"{function}_cosine_centred", 0) for function in hessian.FUNCTIONS),
         ("algebraic_spearman", 0),
     ]:
         np.testing.assert_allclose(getattr(found, name), value, atol=1e-9, err_msg=name)
@@ -178,10 +181,18 @@ def test_cosines_are_those_of_the_matrices_written_out(network, problems, genera
 
     H = network.hessian(problems, y[0], 4).detach()
     for i, A in enumerate(problems):
-        inner, G = (basis @ M @ basis.mT for M in (H[i], torch.kron(A @ A, eye)))
+        values, vectors = torch.linalg.eigh(A)
+        functions = {
+            "algebraic": A @ A,
+            "linear": A,
+            "log": vectors @ values.log().diag() @ vectors.mT,
+            "inverse": -torch.linalg.inv(A).contiguous(),
+        }
+        inner = basis @ H[i] @ basis.mT
+        G = {name: basis @ torch.kron(S, eye) @ basis.mT for name, S in functions.items()}
         expected = {
-            "algebraic_cosine": cosine(inner, G),
-            "algebraic_cosine_centred": cosine(traceless(inner), traceless(G)),
+            "algebraic_cosine": cosine(inner, G["algebraic"]),
+            **{f"{name}_cosine_centred": cosine(traceless(inner), traceless(g)) for name, g in G.items()},
             "coupling": 2**0.5 * (even @ H[i] @ odd.mT).norm() / inner.norm(),
         }
         for name, value in expected.items():
@@ -190,3 +201,39 @@ def test_cosines_are_those_of_the_matrices_written_out(network, problems, genera
     for name, rows in blocks.items():
         expected = torch.linalg.eigvalsh(rows @ H @ rows.mT) * states.sigma(network, 4)
         np.testing.assert_allclose(getattr(found, name)[0], expected, atol=1e-9, err_msg=name)
+
+
+def test_one_hessian_for_all_problems_follows_no_function_of_them(coordinates, schedule, generator):
+    """Exactly, on average over a problem with its signs flipped and its rows permuted in all 48 ways."""
+    A = model_problems.draw(1, 3, 0.5, generator, torch.float64)[0]
+    turns = torch.stack(
+        [
+            torch.diag(torch.tensor(signs)).double()[list(order)]
+            for order in itertools.permutations(range(3))
+            for signs in itertools.product([1.0, -1.0], repeat=3)
+        ]
+    )
+    L = torch.randn(9, 9, generator=generator, dtype=torch.float64)
+    c = Coordinates(3, symmetric=coordinates.symmetric)
+    energy = Quadratic(c, schedule, c.project(c.project(L + L.mT).mT), torch.zeros(9))
+    measured = hessian.hessian_spectra(energy, turns @ A @ turns.mT, torch.zeros(1, 48, 9, dtype=torch.float64), (2,))
+    for name in hessian.FUNCTIONS:
+        cosines = getattr(measured, f"{name}_cosine_centred")
+        assert abs(cosines).max() > 0.01, name
+        np.testing.assert_allclose(cosines.mean(), 0, atol=1e-12, err_msg=name)
+
+
+def test_a_reader_is_handed_every_hessian_once(network, problems, generator):
+    landscapes, rows_of = (1, 6), []
+    y = states.at_noise(network, states.answers(network, problems), landscapes, generator)
+    values = []
+
+    def reader(rows, k, H, eigenvalues):
+        rows_of.append((k, rows.tolist()))
+        torch.testing.assert_close(torch.linalg.eigvalsh(H), eigenvalues)
+        values.append(eigenvalues)
+
+    plain = hessian.hessian_spectra(network, problems, y, landscapes)
+    hessian.hessian_spectra(network, problems, y, landscapes, memory=1, reader=reader)
+    assert rows_of == [(k, [row]) for k in landscapes for row in range(len(problems))]
+    np.testing.assert_allclose(torch.cat(values).reshape(plain.eigenvalues.shape), plain.eigenvalues, atol=1e-12)

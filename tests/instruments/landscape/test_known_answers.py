@@ -75,6 +75,9 @@ FIELDS = [
             "ideal_distance_raw",
             "algebraic_cosine",
             "algebraic_cosine_centred",
+            "linear_cosine_centred",
+            "log_cosine_centred",
+            "inverse_cosine_centred",
             "algebraic_spearman",
         )
     ),

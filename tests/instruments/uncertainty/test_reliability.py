@@ -10,22 +10,20 @@ from ired.instruments.uncertainty.tweedie import ErrorBars
 
 
 def record(actual, predicted, kappa=None, covered=0.9, without=0.0):
-    """Error bars of one landscape from errors (P,) or (P, M)."""
-    actual, predicted = (np.reshape(v, (1, len(v), -1)).astype(float) for v in (actual, predicted))
+    """Error bars of one landscape from errors (P,)."""
+    actual, predicted = (np.reshape(v, (1, -1)).astype(float) for v in (actual, predicted))
     shape = actual.shape
     return ErrorBars(
         landscapes=np.array([3]),
         noise=np.array([2.0]),
         size=5,
-        levels=np.array([0.5, 0.95]),
         kappa=np.arange(1.0, 1 + shape[1]) if kappa is None else kappa,
         actual=actual,
         predicted=predicted,
         negative=np.full(shape, 0.25),
-        negative_mass=np.full(shape, 0.125),
-        entries=np.full((2, *shape), covered),
+        entries=np.full((3, *shape), covered),
         entries_without=np.full(shape, without),
-        functionals=np.full((2, *shape), covered),
+        functionals=np.full((3, *shape), covered),
         functionals_without=np.full(shape, without),
     )
 
@@ -36,13 +34,13 @@ def rng():
 
 
 def test_the_ratio_is_that_of_means_over_problems(rng):
-    predicted = rng.uniform(1, 2, (40, 3))
-    actual = 1.5 * predicted * rng.chisquare(8, (40, 3)) / 8
+    predicted = rng.uniform(1, 2, 40)
+    actual = 1.5 * predicted * rng.chisquare(8, 40) / 8
     (row,) = reliability.calibration_ratios(record(actual, predicted)).to_dict("records")
     assert row["ratio"] == pytest.approx(actual.mean() / predicted.mean())
     assert row["low"] < row["ratio"] < row["high"] and row["note"] == "" and row["method"] == "BCa"
     assert row["sharpness"] == pytest.approx(predicted.mean() / 10)
-    assert (row["landscape"], row["negative"], row["negative_mass"]) == (3, 0.25, 0.125)
+    assert (row["landscape"], row["negative"]) == (3, 0.25)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +62,7 @@ def test_a_ratio_that_does_not_exist_is_named(predicted, note):
 def test_coverage_has_a_row_for_each_kind_and_level():
     table = reliability.interval_coverage(record(np.ones(20), np.ones(20), covered=0.75))
     assert list(zip(table["kind"], table["nominal"], strict=True)) == [
-        (kind, level) for kind in ("entries", "functionals") for level in (0.5, 0.95)
+        (kind, level) for kind in ("entries", "functionals") for level in (0.5, 0.8, 0.95)
     ]
     assert (table["coverage"] == 0.75).all() and (table["note"] == "").all()
     table = reliability.interval_coverage(record(np.ones(20), np.ones(20), covered=0.0, without=1.0))
@@ -96,9 +94,3 @@ def test_a_constant_hessian_ranks_nothing_and_says_so(rng):
     (row,) = reliability.error_ranking(record(np.ones(30), alike, np.ones(30))).to_dict("records")
     assert row["note"] == f"{ALIKE}; {EXACT}; {SIMILAR}"
     assert all(np.isfinite(value) for name, value in row.items() if name != "note")
-
-
-def test_notes_are_lines_that_name_energy_and_landscapes():
-    table = reliability.calibration_ratios(record(np.arange(20.0), np.zeros(20)))
-    table = table.loc[[0, 0]].assign(energy="ideal", landscape=[7, 0])
-    assert reliability.notes([table]) == [f"ideal: {CERTAIN} (k = 0, 7)"]
