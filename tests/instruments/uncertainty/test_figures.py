@@ -6,6 +6,7 @@ from pandas import DataFrame
 
 from ired.instruments.uncertainty import figures
 from ired.instruments.uncertainty.reliability import ALIKE, CERTAIN, NO_INTERVALS
+from ired.plotting.style import COLOURS
 
 LANDSCAPES = range(10)
 
@@ -14,7 +15,7 @@ LANDSCAPES = range(10)
 def planted():
     """Tables of a model that is right where the noise is small, of a regression and of the ideal energy."""
     calibration, coverage, ranking = [], [], []
-    for energy, base in (("trained", 0.9), ("regression", 1.3), ("posterior", 1.0), ("ideal", np.nan)):
+    for energy, base in (("trained", 0.9), ("regression", 1.3), ("affine", 1.0), ("ideal", np.nan)):
         for k in LANDSCAPES:
             certain, constant = energy == "ideal", energy in ("ideal", "regression")
             ratio = base * (1 + (energy == "trained") * 0.1 * k)
@@ -67,15 +68,20 @@ def planted():
 def test_curves_are_what_was_planted_and_gaps_are_named(planted):
     figure = figures.plot_error_bars(**planted)
     ratios, sharpness, negative, reliability, coverage, ranks = figure.axes
-    (trained,) = [line for line in ratios.lines if line.get_color() == figures.COLOURS["trained"]]
+    (trained,) = [line for line in ratios.lines if line.get_color() == COLOURS["trained"]]
     np.testing.assert_allclose(trained.get_ydata(), 0.9 * (1 + 0.1 * np.arange(10)))
     assert ratios.texts[0].get_text() == "no ratio: ideal"
     assert [axis.texts[0].get_text() for axis in (reliability, coverage)] == ["no intervals: ideal"] * 2
     named = " ".join(ranks.texts[0].get_text().split())
-    assert named == "nothing to rank: regression network, ideal"
-    dotted = [line for line in ranks.lines if line.get_linestyle() == ":"]
-    assert len(dotted) == 4  # κ(A) has a rank for every energy's errors
-    assert len(sharpness.lines) == 5 and len(negative.lines) == 4
+    assert named == "nothing to rank: regression, ideal"
+    assert len([line for line in ranks.lines if line.get_linestyle() == ":" and len(line.get_xdata()) == 10]) == 4
+    assert len(sharpness.lines) == 4 and len(negative.lines) == 4  # the first with a level, and without the ideal
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "trained",
+        "regression",
+        "affine",
+        "ideal",
+    ]
 
 
 def test_landscapes_without_a_number_are_named_where_they_are_not_all(planted):
@@ -85,15 +91,7 @@ def test_landscapes_without_a_number_are_named_where_they_are_not_all(planted):
     assert figure.axes[0].texts[0].get_text() == "no ratio: trained (k = 8, 9), ideal"
 
 
-def test_a_landscape_of_its_own_and_energies_without_any_number(planted):
-    only = {name: table[table["energy"] == "ideal"] for name, table in planted.items()}
-    figure = figures.plot_error_bars(**only, landscape=4, title="Nothing")
-    assert figure.get_suptitle() == "Nothing"
-    assert figure.axes[3].get_title(loc="left") == "Coverage at k = 4"
+def test_energies_without_any_number_are_drawn_without(planted):
+    figure = figures.plot_error_bars(**{name: table[table["energy"] == "ideal"] for name, table in planted.items()})
+    assert figure.axes[0].texts[0].get_text() == "no ratio: ideal"
     figure.canvas.draw()
-
-
-def test_every_energy_has_a_colour_and_known_ones_the_projects():
-    colours = figures.error_bar_colours(["trained", "a", "regression", "b", "ideal", "a"])
-    assert colours["trained"] == figures.COLOURS["trained"] and colours["ideal"] == figures.COLOURS["ideal"]
-    assert len(set(colours.values())) == len(colours) == 5  # the project's regression has the ideal's colour
