@@ -11,6 +11,7 @@ from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
+from ired.instruments.landscape.hessian import FUNCTION_LABELS
 from ired.plotting.axes import landscape_axis, signed_log
 from ired.plotting.plots import heat_map, legend_below
 from ired.plotting.style import COLOURS, DIVERGING, LABELS, SEQUENTIAL, band, canvas
@@ -146,10 +147,11 @@ def plot_gradient_field(summary: DataFrame) -> Figure:
 def plot_hessian_spectra(spectra: Mapping[str, np.ndarray]) -> Figure:
     """Eigenvalues by rank: arrays (K, P, m) by "energy.noised.part"."""
     landscapes = (0, 4, 9)
+    energies = dict.fromkeys(name.split(".")[0] for name in spectra)
     figure, axes = canvas(2, len(landscapes), title="Spectra of the Hessian, in units of 1/σₖ")
     for column, k in enumerate(landscapes):
         _ranked(axes[1, column], np.asarray(spectra["trained.noised.eigenvalues"])[k], "trained")
-        for name in ("trained", "untrained", "ideal", "algebraic"):
+        for name in energies:
             _ranked(axes[0, column], np.asarray(spectra[f"{name}.noised.eigenvalues"])[k], name)
         axes[0, column].set_title(f"k = {k}")
         for part, colour in (("gauss_newton", "path"), ("residual", "mean")):
@@ -187,7 +189,20 @@ def plot_curvature(summary: DataFrame) -> Figure:
     for axis, (measure, label, line) in zip(axes.flat, panels, strict=True):
         draw_by_landscape(axis, summary[summary["measure"] == measure], label, line)
     signed_log(axes[0, 0])
-    axes[0, 0].legend()
+    legend_below(figure, [axes[0, 0]], summary["energy"].nunique())
+    return figure
+
+
+def plot_curvature_functions(summary: DataFrame) -> Figure:
+    """Traceless cosines with f(A) ⊗ I; summary as in `plot_curvature`."""
+    title = "Which function of A does the curvature follow?"
+    figure, axes = canvas(2, 2, (5, 3.3), title=title, sharex=True, sharey=True)
+    for axis, (name, label) in zip(axes.flat, FUNCTION_LABELS.items(), strict=True):
+        rows = summary[summary["measure"] == f"{name}_cosine_centred"]
+        draw_by_landscape(axis, rows, f"traceless cosine with {label} ⊗ I", 0)
+        axis.set_title(label)
+        axis.set_ylim(min(-0.1, 1.1 * rows["low"].min()), 1.05)
+    legend_below(figure, [axes[0, 0]], summary["energy"].nunique())
     return figure
 
 
@@ -276,5 +291,5 @@ def plot_master(
         if measure in ("relative_shrunk", "nearest_distance"):
             signed_log(axis, 0.1)
         lines = dict(zip(*axis.get_legend_handles_labels()[::-1], strict=False)) | lines
-    lower.legend(lines.values(), lines, loc="outside upper center", ncols=len(ENERGIES))
+    lower.legend(lines.values(), lines, loc="outside upper center", ncols=len(lines))
     return figure

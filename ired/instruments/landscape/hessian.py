@@ -32,7 +32,8 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "log": torch.log,
     "inverse": lambda values: -1 / values,
 }
-"""Of A's eigenvalues, all rising: A², A, log A, −A⁻¹."""
+"""Of A's eigenvalues, all rising."""
+FUNCTION_LABELS = {"algebraic": "A²", "linear": "A", "log": "log A", "inverse": "−A⁻¹"}
 HessianReader = Callable[[Tensor, int, Tensor, Tensor], None]
 """reader(rows, k, H, eigenvalues): what else looks at Hessians H (B, size, size), times σ_k in basis coordinates, of
 problems `rows` in landscape k."""

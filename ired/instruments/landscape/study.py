@@ -23,7 +23,7 @@ from torch import Tensor
 from ired.instruments.core import states
 from ired.instruments.core.trajectories import Paths
 from ired.instruments.landscape import gradient_field, hessian, metrics, minima, slices
-from ired.instruments.statistics.intervals import mean_interval, proportion_interval
+from ired.instruments.statistics.intervals import Interval, mean_interval, paired_interval, proportion_interval
 from ired.instruments.statistics.tables import per_unit, summarise
 from ired.model.protocol import Energy
 
@@ -185,6 +185,56 @@ def curvature_tables(
     table["negative_share"] = table["negative"] / next(iter(energies.values())).coordinates.size
     summary = summarise(table, ["place", *BY], CURVATURES)
     return table, concat([summary, DataFrame(rows)], ignore_index=True), spectra
+
+
+def curvature_verdicts(table: DataFrame) -> dict[str, tuple[bool, dict[str, float]]]:
+    """P1-03's criteria of curvature, decided at noised answers of "trained" in the sharpest landscape (k = 0) of a
+    table of `curvature_tables`, and the numbers behind them."""
+    negative = mean_interval(_noised(table, "negative_share"))
+    nearer = paired_interval(_noised(table, "ideal_distance"), _noised(table, "ideal_distance", "untrained"))
+    aligned = mean_interval(_noised(table, "algebraic_cosine_centred"))
+    others = {
+        name: _noised(table, f"{name}_cosine_centred").mean() for name in hessian.FUNCTIONS if name != "algebraic"
+    }
+    return {
+        "curved_upwards_at_noise": (negative.high < 0.05, {"share": negative.estimate}),
+        "nearer_to_the_ideal_than_untrained": (nearer.high < 0, {"difference": nearer.estimate}),
+        "curvature_knows_the_problem": (
+            aligned.low > 0,
+            {
+                "cosine": aligned.estimate,
+                "low": aligned.low,
+                "untrained": _noised(table, "algebraic_cosine_centred", "untrained").mean(),
+                **others,
+            },
+        ),
+    }
+
+
+def mean_curvature(table: DataFrame) -> Interval:
+    """Mean curvature × σ of "trained" at noised answers of k = 0, of a table of `curvature_tables`."""
+    return mean_interval(_noised(table, "ideal_scale"))
+
+
+def curvature_measures(table: DataFrame, energies: Sequence[str]) -> list[tuple[str, dict[str, NDArray], bool]]:
+    """What is measured of the model and of its controls at noised answers of k = 0: titles, values by energy and
+    problem, and whether more of it is what a claim says."""
+    cosine = "cosine of the Hessian's traceless part to that of {} ⊗ I"
+    measures = [
+        (cosine.format(label), f"{name}_cosine_centred", True) for name, label in hessian.FUNCTION_LABELS.items()
+    ]
+    measures += [
+        ("share of negative eigenvalues", "negative_share", False),
+        ("distance of the Hessian to the best multiple of I", "ideal_distance", False),
+    ]
+    return [
+        (f"{title}, k = 0", {energy: _noised(table, measure, energy) for energy in energies}, higher)
+        for title, measure, higher in measures
+    ]
+
+
+def _noised(table: DataFrame, measure: str, energy: str = "trained") -> NDArray:
+    return per_unit(table, measure, energy=energy, place="noised", landscape=0)
 
 
 def basin_tables(
