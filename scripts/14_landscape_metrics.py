@@ -5,7 +5,8 @@ starts reach (confirmed by gradient norm and inertia), for the trained energy be
 the two references and two plain predictions seen as bowls, over several fresh sets of problems.
 Against: minima other than the answer's, lower than it or with a large basin; wrong answers with lower
 energy; an untrained network, or a bowl around a plain prediction, that does as well. What descents do
-not reach is not seen: counts of minima are lower bounds.
+not reach is not seen: counts of minima are lower bounds. Minima inside the box that the sampler keeps
+to are told apart from those outside.
 """
 
 from ired.lab.arguments import Param
@@ -56,7 +57,8 @@ def main(run):
     y0, stream = states.answers(energies["trained"], A), partial(problems.generator, run.seed)
     with run.progress(len(energies), "metrics and descents, energies") as bar:
         sizes = {"distances": size.distances, "starts": size.starts, "patience": size.patience}
-        tables = study.basin_tables(energies, A, y0, **sizes, stream=stream, done=bar.update)
+        clip = run.profile.sampling.clip
+        tables = study.basin_tables(energies, A, y0, **sizes, clip=clip, stream=stream, done=bar.update)
     for name, table in tables.items():
         table["set"] = table["problem"] // size.problems
         run.table(name, table)
@@ -81,6 +83,12 @@ def main(run):
         f"Means over {len(A)} problems in {size.sets} sets with 95 % intervals. Minima are distinct ends of descents "
         "with vanishing gradient and no negative or zero eigenvalue: a lower bound of how many there are, as are "
         "saddles.",
+    )
+    run.figure(
+        "minima_by_box",
+        figures.plot_minima_by_box(summary),
+        f"Shares of {len(A)} problems, and medians over those that have such a minimum, with 95 % intervals. The box "
+        f"is |y| ≤ {clip:g}·√ᾱₖ in every entry, which no sample leaves.",
     )
     run.figure(
         "basins",

@@ -162,8 +162,8 @@ def plot_hessian_spectra(spectra: Mapping[str, np.ndarray]) -> Figure:
         signed_log(axis)
     axes[0, 0].set_ylabel("eigenvalue × σₖ")
     axes[1, 0].set_ylabel("its parts, trained × σₖ")
-    axes[0, 0].legend()
     axes[1, 0].legend()
+    legend_below(figure, [axes[0, 0]], len(energies))
     return figure
 
 
@@ -196,12 +196,11 @@ def plot_curvature(summary: DataFrame) -> Figure:
 def plot_curvature_functions(summary: DataFrame) -> Figure:
     """Traceless cosines with f(A) ⊗ I; summary as in `plot_curvature`."""
     title = "Which function of A does the curvature follow?"
-    figure, axes = canvas(2, 2, (5, 3.3), title=title, sharex=True, sharey=True)
+    figure, axes = canvas(2, 2, (5, 3.3), title=title, sharey=True)
     for axis, (name, label) in zip(axes.flat, FUNCTION_LABELS.items(), strict=True):
         rows = summary[summary["measure"] == f"{name}_cosine_centred"]
-        draw_by_landscape(axis, rows, f"traceless cosine with {label} ⊗ I", 0)
-        axis.set_title(label)
-        axis.set_ylim(min(-0.1, 1.1 * rows["low"].min()), 1.05)
+        draw_by_landscape(axis, rows, "traceless cosine with f(A) ⊗ I", 0)
+        axis.set_title(f"f(A) = {label}")
     legend_below(figure, [axes[0, 0]], summary["energy"].nunique())
     return figure
 
@@ -214,13 +213,39 @@ def plot_landscape_metrics(summary: DataFrame) -> Figure:
         ("radius", "radius where gap = σₖ·size/2 (noise radii)", 1),
         ("other_rate", "P(another answer costs more)", 0.5),
         ("minima", "distinct minima found", 1),
-        ("nearest_distance", "nearest minimum (noise radii)", 0),
+        ("nearest_distance_median", "nearest minimum, median (noise radii)", 0),
         ("lowest_is_nearest", "share: nearest is the lowest", 1),
     )
     for axis, (measure, label, line) in zip(axes.flat, panels, strict=True):
         draw_by_landscape(axis, summary[summary["measure"] == measure], label, line)
     signed_log(axes[1, 1], 0.1)
     axes[0, 0].legend()
+    return figure
+
+
+def plot_minima_by_box(summary: DataFrame) -> Figure:
+    """Minima in the sampler's box and beyond it; summary as in `plot_landscape_metrics`."""
+    figure, axes = canvas(2, 3, title="Minima inside the sampler's box, and outside")
+    panels = (
+        ("inside_found", "share with a minimum inside", None),
+        ("outside_found", "share with a minimum outside", None),
+        ("lowest_inside", "share whose lowest minimum is inside", None),
+        ("inside_distance_median", "nearest inside, median (noise radii)", 0),
+        ("outside_distance_median", "nearest outside, median (noise radii)", 0),
+        ("inside_lowest_is_nearest", "share: nearest inside is the lowest there", None),
+    )
+    for axis, (measure, label, line) in zip(axes.flat, panels, strict=True):
+        rows = summary[summary["measure"] == measure]
+        if rows.empty:
+            axis.text(0.5, 0.5, "none", transform=axis.transAxes, ha="center", color="0.3")
+            axis.set_ylabel(textwrap.fill(label, 30))
+            continue
+        draw_by_landscape(axis, rows, label, line)
+        if measure.endswith("_median"):
+            signed_log(axis, 0.1)
+        else:
+            axis.set_ylim(-0.03, 1.03)
+    legend_below(figure, list(axes.flat), summary["energy"].nunique())
     return figure
 
 
@@ -280,7 +305,7 @@ def plot_master(
         (curvature, "ideal_scale", "mean curvature × σₖ", 1),
         (curvature, "algebraic_cosine_centred", "traceless cosine with A² ⊗ I", 0),
         (metrics, "minima", "distinct minima found", 1),
-        (metrics, "nearest_distance", "nearest minimum (noise radii)", 0),
+        (metrics, "nearest_distance_median", "nearest minimum, median (noise radii)", 0),
     )
     lines = {}  # an energy without minima is missing from the last panels
     for axis, (table, measure, label, line) in zip(lower.subplots(2, 3).flat, panels, strict=True):
@@ -288,7 +313,7 @@ def plot_master(
         if measure == "relative_shrunk":
             rows = rows[rows["energy"] != "algebraic"]
         draw_by_landscape(axis, rows, label, line)
-        if measure in ("relative_shrunk", "nearest_distance"):
+        if measure in ("relative_shrunk", "nearest_distance_median"):
             signed_log(axis, 0.1)
         lines = dict(zip(*axis.get_legend_handles_labels()[::-1], strict=False)) | lines
     lower.legend(lines.values(), lines, loc="outside upper center", ncols=len(lines))

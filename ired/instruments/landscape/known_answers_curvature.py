@@ -138,6 +138,10 @@ def check_minima(references: References, generator: torch.Generator) -> list[Che
             "found": 1,
             "basin": 1,
             "lowest_is_nearest": 1,
+            "inside_minima": 1,
+            "outside_minima": 0,
+            "lowest_inside": 1,
+            "inside_lowest_is_nearest": 1,
             "outcome": minima.MINIMUM,
             "label": 0,
         }
@@ -152,11 +156,14 @@ def check_minima(references: References, generator: torch.Generator) -> list[Che
                 "gap",
                 "gradient",
                 "nearest_distance",
+                "inside_distance",
                 "nearest_gap",
                 "lowest_distance",
                 "lowest_gap",
             )
         ]
+
+    checks += _two_minima(references, y0, generator)
 
     down = references.planted(-torch.ones(c.size))
     measured = metrics.convexity(down, A, y0, landscapes[:1], (1.0,), 10, generator)
@@ -212,6 +219,77 @@ def check_minima(references: References, generator: torch.Generator) -> list[Che
     zeros = states.array((grid == 0).sum(-1))
     checks.append(compare(name, "inertia of its critical points", zeros, states.array(critical.negative[0]), 0))
     return checks
+
+
+def _two_minima(references: References, y0: Tensor, generator: torch.Generator) -> list[Check]:
+    """The answer inside the box, and a lower minimum outside it."""
+    name, k = "minima", references.landscapes[:2]
+    energy = TwoMinima(references.ideal, 2 * y0.abs().max().item())
+    lower = torch.stack([energy.lower(references.A, i) for i in k])
+    measured = minima.find_minima(
+        energy, references.A, y0, k, (0.1,), 1, generator, extra=lower[:, :, None], clip=energy.clip
+    )
+    reach = np.array([[energy.reach(i) / states.noise_radius(energy, i)] for i in k])
+    expected = {
+        "minima": 2,
+        "inside_minima": 1,
+        "outside_minima": 1,
+        "lowest_inside": 0,
+        "lowest_is_nearest": 0,
+        "inside_lowest_is_nearest": 1,
+    }
+    checks = [
+        compare(
+            name, f"planted inside and outside the box: {part.replace('_', ' ')}", value, getattr(measured, part), 0
+        )
+        for part, value in expected.items()
+    ]
+    depth = np.array([[-((energy.reach(i) / states.sigma(energy, i)) ** 2) / 24] for i in k])
+    return checks + [
+        compare(name, "distance of the planted minimum inside", 0, measured.inside_distance, 1e-5),
+        relative(name, "distance of the planted minimum outside", reach, measured.outside_distance, 1e-6),
+        relative(name, "depth of the planted minimum outside", depth, measured.lowest_gap, 1e-6),
+    ]
+
+
+class TwoMinima(WrappedEnergy):
+    """The ideal bowl, but for the first basis coordinate u·reach from the answer: (reach²/σ)·∫u(u − ¼)(u − 1)du.
+
+    It has minima at u = 0, the answer, and at u = 1, lower by reach²/24σ and three boxes away, where clip is more
+    than every entry of the answers.
+    """
+
+    def __init__(self, energy: Energy, clip: float):
+        super().__init__(energy)
+        self.clip = clip
+
+    def reach(self, k: int) -> float:
+        return 3 * self.clip * self.schedule.sqrt_alpha_bar[k].item()
+
+    def lower(self, A: Tensor, k: int) -> Tensor:
+        """The minimum outside (P, d)."""
+        first = states.state_basis(self, A)[0]
+        return states.centre(self, states.answers(self, A), k) + self.reach(k) * first
+
+    def energy_and_gradient(self, A: Any, y: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        bowl, gradient = self._energy.energy_and_gradient(A, y, k)
+        s, R, first = states.sigma(self, k), self.reach(k), states.state_basis(self, y)[0]
+        u = s * gradient @ first / R
+        turned = u * (u - 0.25) * (u - 1) - u
+        level = u**4 / 4 - 5 * u**3 / 12 - 3 * u**2 / 8
+        return bowl + R**2 / s * level, gradient + R / s * turned[..., None] * first
+
+    def energy(self, A: Any, y: Tensor, k: int) -> Tensor:
+        return self.energy_and_gradient(A, y, k)[0]
+
+    def gradient(self, A: Any, y: Tensor, k: int) -> Tensor:
+        return self.energy_and_gradient(A, y, k)[1]
+
+    def hessian(self, A: Any, y: Tensor, k: int) -> Tensor:
+        s, first = states.sigma(self, k), states.state_basis(self, y)[0]
+        u = s * self._energy.gradient(A, y, k) @ first / self.reach(k)
+        bend = (3 * u**2 - 2.5 * u + 0.25 - 1) / s
+        return self._energy.hessian(A, y, k) + bend[:, None, None] * torch.outer(first, first)
 
 
 class FunctionOfProblem(WrappedEnergy):

@@ -1,11 +1,13 @@
 """Minima and their basins: critical points that descents reach, told apart by the inertia of the Hessian.
 
 Distances are in noise radii σ_k·√size (see `states`), energies in units of σ_k. Energies are only ever compared
-within one problem and one landscape.
+within one problem and one landscape. Minima beyond the box that a sampler keeps to are told apart from those inside:
+no sample ends in them, and mean distances over both mix two questions.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -56,6 +58,9 @@ class Minima:
     there are); flat, unconverged, escaped: descents that ended so; found: bool, whether there is a
     minimum; nearest_distance, nearest_gap: of the minimum nearest to the answer; lowest_distance,
     lowest_gap: of the lowest minimum (NaN where none was found); lowest_is_nearest: bool.
+    inside_minima, outside_minima: distinct ones in the sampler's box |y| ≤ clip·√ᾱ_k, which no sample leaves, and
+    beyond it; inside_distance, outside_distance: of the nearest of either (NaN where there is none); lowest_inside:
+    bool, whether the lowest of all is inside; inside_lowest_is_nearest: bool, among those inside.
 
     basin: (L, R, P), share of the starts at each distance that ended in the nearest minimum.
     """
@@ -78,12 +83,20 @@ class Minima:
     lowest_distance: NDArray
     lowest_gap: NDArray
     lowest_is_nearest: NDArray
+    inside_minima: NDArray
+    outside_minima: NDArray
+    inside_distance: NDArray
+    outside_distance: NDArray
+    lowest_inside: NDArray
+    inside_lowest_is_nearest: NDArray
     basin: NDArray
 
     def columns(self) -> dict[str, NDArray]:
         """Tidy columns, one row per landscape and problem."""
         names = ["minima", "saddles", "flat", "unconverged", "escaped", "found"]
         names += ["nearest_distance", "nearest_gap", "lowest_distance", "lowest_gap", "lowest_is_nearest"]
+        names += ["inside_minima", "outside_minima", "inside_distance", "outside_distance"]
+        names += ["lowest_inside", "inside_lowest_is_nearest"]
         return points.tidy_columns(
             {"landscape": self.landscapes, "problem": range(self.minima.shape[1])},
             **{name: getattr(self, name) for name in names},
@@ -170,12 +183,14 @@ def find_minima(
     starts: int,
     generator: torch.Generator,
     extra: Tensor | None = None,
+    clip: float = math.inf,
     **options,
 ) -> Minima:
     """Minima reached from `starts` random starts at each distance (noise radii) from each answer.
 
     extra: states (L, P, M, d) to start from besides; they count for the minima and not for basins
-    or per-descent arrays. Options go to `critical_points` and `descent.descend`.
+    or per-descent arrays. clip: of the sampler, see `Minima`; without it the box holds everything.
+    Options go to `critical_points` and `descent.descend`.
     """
     prepared = energy.prepare(A)
     R, S = len(distances), starts
@@ -192,17 +207,12 @@ def find_minima(
         distance = distance / points.noise_radius(energy, k)
         gap = (c.energy - energy.energy(prepared, middle, k)[:, None]) / s
 
-        distinct = c.first & (c.outcome == MINIMUM)
-        exists = distinct.any(-1)
-        nearest = torch.where(distinct, distance, torch.inf).argmin(-1, keepdim=True)
-        lowest = torch.where(distinct, gap, torch.inf).argmin(-1, keepdim=True)
         # Minima at the same height are all the lowest: rounding must not decide.
         tie = 64 * torch.finfo(gap.dtype).eps * (c.energy.abs().amax(-1) / s + 1)
-        drop = (gap.gather(1, nearest) - gap.gather(1, lowest))[:, 0]
-        in_nearest = (c.label == c.label.gather(1, nearest)) & exists[:, None]
-
-        def chosen(values: Tensor, where: Tensor, exists: Tensor = exists) -> Tensor:
-            return torch.where(exists, values.gather(1, where)[:, 0], torch.nan)
+        distinct = c.first & (c.outcome == MINIMUM)
+        within = (c.y.abs() <= clip * energy.schedule.sqrt_alpha_bar[k].item()).all(-1)
+        every, inside, outside = (_among(m, distance, gap) for m in (distinct, distinct & within, distinct & ~within))
+        in_nearest = (c.label == c.label.gather(1, every["nearest"])) & every["exists"][:, None]
 
         for name, value in {
             "minima": distinct.sum(-1),
@@ -210,12 +220,18 @@ def find_minima(
             "flat": (c.outcome == FLAT).sum(-1),
             "unconverged": (c.outcome == UNCONVERGED).sum(-1),
             "escaped": (c.outcome == ESCAPED).sum(-1),
-            "found": exists,
-            "nearest_distance": chosen(distance, nearest),
-            "nearest_gap": chosen(gap, nearest),
-            "lowest_distance": chosen(distance, lowest),
-            "lowest_gap": chosen(gap, lowest),
-            "lowest_is_nearest": exists & (drop <= tie),
+            "found": every["exists"],
+            "nearest_distance": every["nearest_distance"],
+            "nearest_gap": every["nearest_gap"],
+            "lowest_distance": every["lowest_distance"],
+            "lowest_gap": every["lowest_gap"],
+            "lowest_is_nearest": every["drop"] <= tie,
+            "inside_minima": (distinct & within).sum(-1),
+            "outside_minima": (distinct & ~within).sum(-1),
+            "inside_distance": inside["nearest_distance"],
+            "outside_distance": outside["nearest_distance"],
+            "lowest_inside": inside["lowest_gap"] - every["lowest_gap"] <= tie,
+            "inside_lowest_is_nearest": inside["drop"] <= tie,
         }.items():
             per_problem.setdefault(name, []).append(value)
         for name, value in zip(per_descent, (distance, gap, c.gradient, c.outcome, c.label), strict=True):
@@ -227,3 +243,18 @@ def find_minima(
         **{name: points.array(torch.stack(values)) for name, values in (per_descent | per_problem).items()},
         basin=points.array(torch.stack(basin)),
     )
+
+
+def _among(chosen: Tensor, distance: Tensor, gap: Tensor) -> dict[str, Tensor]:
+    """Of ends (P, M) those chosen: whether there is one (P,), the nearest (P, 1), distance and gap of the nearest and
+    of the lowest and how much the nearest lies higher (P,), NaN without any."""
+    exists = chosen.any(-1)
+    nearest = torch.where(chosen, distance, torch.inf).argmin(-1, keepdim=True)
+    lowest = torch.where(chosen, gap, torch.inf).argmin(-1, keepdim=True)
+    numbers = {
+        f"{name}_{kind}": torch.where(exists, values.gather(1, place)[:, 0], torch.nan)
+        for name, place in (("nearest", nearest), ("lowest", lowest))
+        for kind, values in (("distance", distance), ("gap", gap))
+    }
+    drop = numbers["nearest_gap"] - numbers["lowest_gap"]
+    return {"exists": exists, "nearest": nearest, "drop": drop} | numbers

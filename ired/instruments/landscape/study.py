@@ -23,7 +23,13 @@ from torch import Tensor
 from ired.instruments.core import states
 from ired.instruments.core.trajectories import Paths
 from ired.instruments.landscape import gradient_field, hessian, metrics, minima, slices
-from ired.instruments.statistics.intervals import Interval, mean_interval, paired_interval, proportion_interval
+from ired.instruments.statistics.intervals import (
+    Interval,
+    mean_interval,
+    median_interval,
+    paired_interval,
+    proportion_interval,
+)
 from ired.instruments.statistics.tables import per_unit, summarise
 from ired.model.protocol import Energy
 
@@ -244,13 +250,14 @@ def basin_tables(
     distances: Sequence[float],
     starts: int,
     patience: int,
+    clip: float,
     stream: Stream,
     done: Callable[[], Any] = lambda: None,
 ) -> dict[str, DataFrame]:
     """Tables "convexity", "sharpness", "gaps" and "minima" of landscapes around answers y0 (P, d).
 
     Descents begin at so many random starts at each of the distances (noise radii); patience is that of
-    `descent.descend`. Wrong answers are those of up to eight other problems.
+    `descent.descend`, clip the sampler's. Wrong answers are those of up to eight other problems.
     """
     wrong = {"other": metrics.other_answers(y0, min(8, len(A) - 1))}
 
@@ -269,6 +276,7 @@ def basin_tables(
                 distances=distances,
                 starts=starts,
                 generator=stream("minima"),
+                clip=clip,
                 patience=patience,
             ),
         }
@@ -278,17 +286,37 @@ def basin_tables(
 
 def basin_summary(tables: Mapping[str, DataFrame]) -> DataFrame:
     """Means of what `basin_tables` gave with intervals over problems: convexity at the scale of the noise, and where
-    the minima lie in problems that have any."""
+    the minima lie in problems that have any. Inside the sampler's box and outside: shares of problems with a minimum
+    there, whose lowest is inside, and whose nearest inside is the lowest there; `…_median` are medians of distances
+    over the problems that have one."""
     convexity, ends = tables["convexity"], tables["minima"]
+    ends = ends.assign(inside_found=ends["inside_minima"] > 0, outside_found=ends["outside_minima"] > 0)
     shares = [name for name in ends if name.startswith("basin_")]
     parts = [
         summarise(convexity[convexity["scale"] == 1.0], BY, ["share", "rays", "curvature"]),
         summarise(tables["sharpness"], BY, ["radius"]),
         summarise(tables["gaps"], BY, ["other_gap", "other_rate", "noised_gap", "noised_rate"]),
         summarise(ends, BY, ["minima", "saddles", "flat", "unconverged", "escaped", *shares]),
-        summarise(ends[ends["found"]], BY, ["nearest_distance", "lowest_distance", "lowest_is_nearest"]),
+        summarise(ends, BY, ["inside_found", "outside_found"]),
+        summarise(
+            ends[ends["found"]], BY, ["nearest_distance", "lowest_distance", "lowest_is_nearest", "lowest_inside"]
+        ),
+        summarise(ends[ends["inside_found"]], BY, ["inside_lowest_is_nearest"]),
+        *(_medians(ends, name) for name in ("nearest_distance", "inside_distance", "outside_distance")),
     ]
     return concat(parts, ignore_index=True)
+
+
+def _medians(ends: DataFrame, measure: str) -> DataFrame:
+    """Medians over problems that have a number, with intervals, as rows of a summary; of two problems at least."""
+    rows = []
+    for (energy, landscape), values in ends.groupby(list(BY), sort=False)[measure]:
+        values = values.dropna()
+        if len(values) > 1:
+            middle = median_interval(values)
+            row = {"energy": energy, "landscape": landscape, "measure": f"{measure}_median", "units": middle.units}
+            rows.append(row | middle.row("mean"))
+    return DataFrame(rows)
 
 
 def basin_verdicts(tables: Mapping[str, DataFrame]) -> dict[str, tuple[bool, dict[str, float]]]:
@@ -302,6 +330,13 @@ def basin_verdicts(tables: Mapping[str, DataFrame]) -> dict[str, tuple[bool, dic
     distance, high = nearest_minimum(sharpest(ends, "nearest_distance"))
     lowest = sharpest(ends, "lowest_is_nearest")
     right = proportion_interval(int(lowest.sum()), len(lowest))
+    inside = sharpest(ends, "inside_minima") > 0
+    near = sharpest(ends, "inside_distance")[inside]
+    box = {
+        "inside_found": inside.mean(),
+        "outside_found": (sharpest(ends, "outside_minima") > 0).mean(),
+        "inside_median": np.median(near) if len(near) else NOWHERE,
+    }
     return {
         "convex_at_the_noise": (
             share.low >= 0.95,
@@ -313,9 +348,16 @@ def basin_verdicts(tables: Mapping[str, DataFrame]) -> dict[str, tuple[bool, dic
         ),
         "bottom_at_the_answer": (
             exists >= 0.9 and high < 0.5,
-            {"found": exists, "distance": distance, "high": high},
+            {"found": exists, "distance": distance, "high": high, **box},
         ),
-        "no_lower_minimum": (right.low >= 0.95, {"share": right.estimate, "low": right.low}),
+        "no_lower_minimum": (
+            right.low >= 0.95,
+            {
+                "share": right.estimate,
+                "low": right.low,
+                "lowest_inside": sharpest(ends[ends["found"]], "lowest_inside").mean() if exists else 0.0,
+            },
+        ),
     }
 
 

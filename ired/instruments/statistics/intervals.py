@@ -25,7 +25,7 @@ class Interval:
 
     estimate, low, high: floats in the unit of the values, or arrays of one shape (see
     `mean_intervals`); level: nominal coverage; units: independent units behind it;
-    method: "t", "BCa", "percentile" (BCa undefined), "constant" or "Clopper-Pearson".
+    method: "t", "BCa", "percentile" (BCa undefined), "constant", "Clopper-Pearson" or "order statistics".
     """
 
     estimate: float | NDArray
@@ -120,6 +120,26 @@ def mean_interval(values: ArrayLike, level: float = 0.95, groups: ArrayLike | No
     if len(units) < FEW:
         return student_interval(units, level)
     return bootstrap_interval(units, level, seed=seed)
+
+
+def median_interval(values: ArrayLike, level: float = 0.95) -> Interval:
+    """Exact distribution-free interval of the median of values (N,): between two of them (Conover 1999, ch. 3.2).
+
+    Its coverage is at least `level`. Fewer than six values bound no median at 95 %: the ends are NaN then.
+    """
+    from scipy.stats import quantile_test
+
+    values = _finite(values)
+    _enough(values)
+    low, high = quantile_test(values).confidence_interval(level)
+    return Interval(
+        estimate=float(np.median(values)),
+        low=float(low),
+        high=float(high),
+        level=level,
+        units=len(values),
+        method="order statistics",
+    )
 
 
 def mean_intervals(values: ArrayLike, level: float = 0.95, seed: int = 0) -> Interval:

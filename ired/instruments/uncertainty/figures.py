@@ -26,7 +26,7 @@ def plot_error_bars(calibration: DataFrame, coverage: DataFrame, ranking: DataFr
     coverage = coverage[coverage["kind"] == "entries"]
     _draw_ratios(axes[0, 0], calibration)
     known = calibration[calibration["note"] == ""]
-    _draw(axes[0, 1], known, "sharpness", "predicted error / that of y/√ᾱₖ", 1)
+    _draw(axes[0, 1], known, "sharpness", "predicted / error of y/√ᾱₖ", 1)
     axes[0, 1].set_title("Sharpness (1: knows nothing)")
     _draw(axes[0, 2], calibration, "negative", "share of variances below 0")
     axes[0, 2].set_title("Impossible variances")
@@ -49,7 +49,7 @@ def _draw(axis: Axes, table: DataFrame, value: str, label: str, line: float | No
 
 def _draw_ratios(axis: Axes, table: DataFrame) -> None:
     known = table[table["note"] == ""]
-    _draw(axis, known, "ratio", "actual / predicted squared error", 1)
+    _draw(axis, known, "ratio", "actual / predicted error", 1)
     axis.set_title("Calibration (1: right)")
     axis.set_yscale("log")
     if len(known):

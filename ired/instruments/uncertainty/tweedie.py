@@ -13,11 +13,16 @@ is the squared error that the denoised estimate should have. Estimates are not c
 I − σH has negative eigenvalues where the energy is steeper than the noise allows, σH > 1. No distribution has such a
 score. They are counted and never clipped: the trace keeps their sign; what has no positive variance has no interval.
 
-What must be seen. The ideal energy, H = I/σ, knows the answer: covariance and error are 0, and 0/0 is no calibration.
-A flat one, H = 0, claims the noise σ²/ᾱ in every direction and has it: calibrated, and knows nothing, hence
-`sharpness` (Gneiting, Balabdaoui & Raftery 2007). So does an untrained network as far as it is flat. An affine energy,
-and a prediction seen as a bowl around √ᾱ_k·m(A), have one Hessian for all problems: calibrated on average at best,
-they rank none.
+What must be seen. On average the trace is right for every score that no factor would improve, learned or not: by
+Stein's identity (1981)
+
+    E‖ŷ − y₀‖² − E tr Cov = σ²/ᾱ·(E‖∇E‖² − σ·E tr H),
+
+and the right side is 0 where a·∇E denoises best with a = 1, to which the denoising loss leads. So calibration on
+average checks a training, and finds nothing in an energy: an untrained network as far as it is flat, an affine energy
+and a prediction seen as a bowl have it too. What they have not is one Hessian for each problem: they rank none. Nor
+does a flat energy know anything, hence `sharpness` (Gneiting, Balabdaoui & Raftery 2007). The ideal energy, H = I/σ,
+knows the answer: covariance and error are 0, and 0/0 is no calibration.
 """
 
 from __future__ import annotations

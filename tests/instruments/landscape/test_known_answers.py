@@ -103,6 +103,12 @@ FIELDS = [
             "lowest_distance",
             "lowest_gap",
             "lowest_is_nearest",
+            "inside_minima",
+            "outside_minima",
+            "inside_distance",
+            "outside_distance",
+            "lowest_inside",
+            "inside_lowest_is_nearest",
             "basin",
         )
     ),

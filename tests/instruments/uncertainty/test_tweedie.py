@@ -51,6 +51,24 @@ def test_the_covariance_stays_in_the_basis_and_agrees_with_autograd(network, pro
     torch.testing.assert_close(covariance, covariance.mT)
 
 
+@pytest.mark.parametrize("which", [0, 1], ids=["network", "algebraic"])
+def test_errors_and_predictions_differ_on_average_as_the_scale_of_the_score_is_wrong(
+    network, algebraic, problems, which
+):
+    """Stein's identity, for energies that are no posterior's."""
+    energy, k = (network, algebraic)[which], 3
+    A = problems.repeat(200, 1, 1)
+    y0 = states.answers(energy, A)
+    bars = tweedie.error_bars(energy, A, y0, (k,), torch.Generator().manual_seed(4))
+    y = states.at_noise(energy, y0, (k,), torch.Generator().manual_seed(4))[0]
+    noise = bars.noise[0]
+    gradient = states.array(energy.coordinates.to_basis(energy.gradient(A, y, k)).pow(2).sum(-1))
+    trace = bars.size - bars.predicted[0] / noise
+    left = (bars.actual[0] - bars.predicted[0]) / noise - (gradient - trace)
+    assert abs(left.mean()) < 5 * left.std() / len(left) ** 0.5
+    assert left.std() > 0
+
+
 def test_chunks_change_nothing(network, problems):
     whole, small = (measure(network, problems, memory=memory) for memory in (2**30, 1))
     for name, values in whole.columns().items():
