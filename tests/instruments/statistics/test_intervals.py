@@ -197,3 +197,17 @@ def test_a_complement_is_the_interval_of_what_is_left():
     left = share.complement()
     assert (left.estimate, left.low, left.high) == (1 - share.estimate, 1 - share.high, 1 - share.low)
     assert left.low < left.estimate < left.high and (left.units, left.method) == (10, share.method)
+
+
+def test_the_interval_of_a_median_lies_between_two_of_the_values_and_covers():
+    rng = np.random.default_rng(3)
+    interval = intervals.median_interval(np.arange(10.0))
+    assert (interval.estimate, interval.low, interval.high, interval.units) == (4.5, 1, 8, 10)
+    covered = 0
+    for values in rng.exponential(size=(400, 25)):
+        drawn = intervals.median_interval(values)
+        assert drawn.low in values and drawn.high in values
+        covered += drawn.low <= np.log(2) <= drawn.high
+    assert covered / 400 > 0.95 - 3 * np.sqrt(0.05 * 0.95 / 400)
+    few = intervals.median_interval([1.0, 2.0, 3.0, 4.0, 5.0])
+    assert few.estimate == 3 and np.isnan([few.low, few.high]).all()
