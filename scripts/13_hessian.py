@@ -67,7 +67,8 @@ def main(run):
     verdicts = study.curvature_verdicts(table) | error_bars.error_bar_verdicts(bars)
     for name, (met, numbers) in verdicts.items():
         run.criterion(name, met, **numbers)
-    log_beside_controls(run, *(Measure(*measure) for measure in study.curvature_measures(table, list(energies))))
+    measures = study.curvature_measures(table, list(energies)) + error_bars.error_bar_measures(bars)
+    log_beside_controls(run, *(Measure(*measure) for measure in measures))
     scale = study.mean_curvature(table)
     run.headline("mean curvature × σ, k=0", scale.estimate, scale.low, scale.high)
     run.figure(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import torch
+from numpy.typing import NDArray
 from pandas import DataFrame
 from torch import Tensor
 
@@ -73,3 +74,21 @@ def error_bar_verdicts(tables: Mapping[str, DataFrame]) -> dict[str, tuple[bool,
             ranking | {"low": float(ranks["difference_low"])},
         ),
     }
+
+
+def error_bar_measures(tables: Mapping[str, DataFrame]) -> list[tuple[str, dict[str, NDArray], bool]]:
+    """What is measured of the model and of its controls at k = 0: titles, values by energy and problem (P,), and
+    whether more of it is what a claim says."""
+    points = tables["points"]
+    points = points[points["landscape"] == 0]
+    return [
+        (
+            f"{title}, k = 0",
+            {energy: rows[name].to_numpy() for energy, rows in points.groupby("energy", sort=False)},
+            False,
+        )
+        for title, name in (
+            ("squared error of the denoised estimate", "actual"),
+            ("share of impossible variances, of I − σH", "negative"),
+        )
+    ]

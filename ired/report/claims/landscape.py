@@ -48,12 +48,35 @@ CLAIMS = (
     ),
     Claim(
         name="curvature-follows-problem",
-        title="The curvature follows A²",
+        title="The curvature follows a function of A, as no bowl around a prediction does",
         kind=CORRELATIONAL,
-        evidence=("P1-03.curvature_knows_the_problem",),
+        evidence=("P1-03.curvature_knows_the_problem", "P1-03.beyond_controls"),
         sentence="""The traceless part of the Hessian has cosine
-        {{ n("P1-03.curvature_knows_the_problem.cosine", ".2f") }} to that of A² ⊗ I, an untrained network's
-        {{ n("P1-03.curvature_knows_the_problem.untrained", ".2f") }}.""",
+        {{ n("P1-03.curvature_knows_the_problem.cosine", ".2f") }} to that of A² ⊗ I, and
+        {{ n("P1-03.curvature_knows_the_problem.linear", ".2f") }},
+        {{ n("P1-03.curvature_knows_the_problem.log", ".2f") }} and
+        {{ n("P1-03.curvature_knows_the_problem.inverse", ".2f") }} with A, log A and −A⁻¹ in its place; an untrained
+        network's is {{ n("P1-03.curvature_knows_the_problem.untrained", ".2f") }}.""",
+    ),
+    Claim(
+        name="error-bars",
+        title="At k = 0 the curvature gives error bars as large as the errors",
+        kind=DESCRIPTIVE,
+        evidence=("P1-03.error_bars_calibrated",),
+        sentence="""The squared error of denoised estimates is {{ n("P1-03.error_bars_calibrated.ratio", ".2f") }} of
+        what the covariance (σ²/ᾱ)(I − σH) predicts; its 95 % intervals hold
+        {{ p("P1-03.error_bars_calibrated.coverage_95") }} of the answers' entries, and
+        {{ p("P1-03.error_bars_calibrated.negative") }} of its variances are impossible. On average every score of the
+        right scale is so calibrated, an affine denoiser's and an untrained network's too.""",
+    ),
+    Claim(
+        name="error-bars-rank",
+        title="Error bars from curvature tell harder problems apart better than κ(A)",
+        kind=CORRELATIONAL,
+        evidence=("P1-03.error_bars_rank_problems",),
+        sentence="""At k = 0 predicted errors have rank correlation
+        {{ n("P1-03.error_bars_rank_problems.spearman", ".2f") }} with actual ones over problems, κ(A)
+        {{ n("P1-03.error_bars_rank_problems.kappa", ".2f") }}; a bowl around a prediction ranks nothing.""",
     ),
     Claim(
         name="bottom-at-answer",
@@ -65,8 +88,10 @@ CLAIMS = (
             "P1-04.bottom_at_the_answer",
             "P1-04.no_lower_minimum",
         ),
-        sentence="""The nearest minimum is {{ n("P1-04.bottom_at_the_answer.distance", ".2g") }} noise radii from the
-        answer and the lowest one in {{ p("P1-04.no_lower_minimum.share") }} of problems;
+        sentence="""The nearest minimum is on average {{ n("P1-04.bottom_at_the_answer.distance", ".2g") }} noise radii
+        from the answer. In the sampler's box {{ p("P1-04.bottom_at_the_answer.inside_found") }} of problems have a
+        minimum, at a median of {{ n("P1-04.bottom_at_the_answer.inside_median", ".2g") }} radii, and it holds the
+        lowest one in {{ p("P1-04.no_lower_minimum.lowest_inside") }}. The nearest is the lowest in {{ p("P1-04.no_lower_minimum.share") }} of problems;
         {{ i("P1-04.headline", ".2g") }} minima are found a problem, and
         {{ p("P1-01.answer_lowest_in_its_slice.share") }} of a random slice lies below the answer
         (the affine denoiser's {{ p("P1-01.below.affine") }}, the regression network's
