@@ -81,23 +81,31 @@ def interval_coverage(bars: ErrorBars, level: float = 0.95) -> DataFrame:
 def error_ranking(bars: ErrorBars, level: float = 0.95, seed: int = 0) -> DataFrame:
     """Rank correlations with the actual error over problems, by landscape.
 
-    Columns: landscape; spearman, kappa, difference (spearman − kappa, paired), each with _low and _high; note. What is
-    constant ranks nothing: its correlation is 0 without width, and the note says so.
+    Columns: landscape; spearman with _low and _high; kappa, that of κ(A); difference (spearman − kappa, paired) with
+    _low and _high, NaN with a note; note. What is constant ranks nothing: its correlation is 0 without width, and the
+    note says so.
     """
     rows = []
     for i, k in enumerate(bars.landscapes):
         floor = _floor(bars, i)
-        actual = _settled(bars.actual[i], floor)
-        predicted = _settled(bars.predicted[i], floor)
+        actual, predicted = _settled(bars.actual[i], floor), _settled(bars.predicted[i], floor)
         kappa = _settled(bars.kappa, 0.0)
         constant = {note: np.ptp(x) == 0 for note, x in ((ALIKE, predicted), (EXACT, actual), (SIMILAR, kappa))}
+        note = "; ".join(name for name, alike in constant.items() if alike)
+        ranks, rival = spearman_interval(predicted, actual, level, seed), float(rank_correlation(kappa, actual))
+        margin = (
+            _undefined(level, len(actual))
+            if note
+            else rank_difference(predicted, kappa, actual, level=level, seed=seed)
+        )
         rows.append(
             {
                 "landscape": k,
-                **spearman_interval(predicted, actual, level, seed).columns("spearman"),
-                **spearman_interval(kappa, actual, level, seed).columns("kappa"),
-                **rank_difference(predicted, kappa, actual, level, seed).columns("difference"),
-                "note": "; ".join(note for note, alike in constant.items() if alike),
+                **ranks.columns("spearman"),
+                "kappa": rival,
+                **margin.columns("difference"),
+                "difference": ranks.estimate - rival,
+                "note": note,
             }
         )
     return DataFrame(rows)

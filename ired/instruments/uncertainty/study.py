@@ -71,7 +71,7 @@ def error_bar_verdicts(tables: Mapping[str, DataFrame]) -> dict[str, tuple[bool,
         ),
         "error_bars_rank_problems": (
             bool(ranks["difference_low"] > 0),
-            ranking | {"low": float(ranks["difference_low"])},
+            ranking | {"low": float(ranks["difference" if ranks["note"] else "difference_low"])},
         ),
     }
 
