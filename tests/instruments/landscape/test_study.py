@@ -5,12 +5,13 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from pandas import DataFrame, concat
 from pandas.testing import assert_frame_equal
 
 from ired.instruments.core import states
 from ired.instruments.core.sampler import denoised
 from ired.instruments.core.trajectories import record
-from ired.instruments.landscape import study
+from ired.instruments.landscape import figures, study
 from ired.model import problems as model_problems
 
 stream = partial(model_problems.generator, 0)
@@ -62,3 +63,97 @@ def test_a_minimum_that_does_not_exist_is_nowhere():
     assert study.nearest_minimum(np.array([np.nan, 2.0])) == (2.0, study.NOWHERE)
     mean, high = study.nearest_minimum(np.array([1.0, 2.0, np.nan, 3.0]))
     assert mean == 2 and 3 < high < study.NOWHERE
+
+
+def test_verdicts_on_curvature_are_those_of_noised_answers_in_the_sharpest_landscape(
+    energies, network, problems, generator
+):
+    energies = {"trained": energies["trained"], "untrained": network, "ideal": energies["ideal"]}
+    y0 = states.answers(network, problems)
+    places = {
+        "answer": states.at_answers(network, y0, range(10)),
+        "noised": states.at_noise(network, y0, range(10), generator),
+    }
+    rows = []
+    table, summary, spectra = study.curvature_tables(
+        energies,
+        problems,
+        places,
+        readers={("noised", "ideal"): lambda rows_of, k, H, values: rows.append((k, len(H)))},
+    )
+    assert rows == [(k, len(problems)) for k in range(10)]
+    verdicts = study.curvature_verdicts(table)
+    met, numbers = verdicts["curvature_knows_the_problem"]  # "trained" is the algebraic energy
+    assert (
+        met
+        and numbers["cosine"] == pytest.approx(1)
+        and 0 < numbers["inverse"] < numbers["log"] < numbers["linear"] < 1
+    )
+    assert verdicts["curved_upwards_at_noise"] == (True, {"share": 0})
+    distance = table.query("place == 'noised' and landscape == 0").groupby("energy")["ideal_distance"].mean()
+    met, numbers = verdicts["nearer_to_the_ideal_than_untrained"]
+    assert numbers["difference"] == pytest.approx(distance["trained"] - distance["untrained"])
+    measures = study.curvature_measures(table, list(energies))
+    assert all(set(values) == set(energies) for _, values, _ in measures)
+    title, values, higher = measures[0]
+    assert title.startswith("cosine") and higher and values["ideal"] == pytest.approx(0)
+    for figure in (
+        figures.plot_hessian_spectra(spectra),
+        figures.plot_curvature(summary[summary["place"] == "noised"]),
+        figures.plot_curvature_functions(summary[summary["place"] == "noised"]),
+    ):
+        assert [text.get_text() for text in figure.legends[0].get_texts()] == list(energies)
+
+
+def test_minima_inside_the_box_and_outside_are_summed_up_apart():
+    """Of ten problems six have a minimum inside, eight one outside, and two none at all."""
+    inside, outside = np.arange(10) < 6, (np.arange(10) >= 2) & (np.arange(10) < 10)
+    near = np.where(inside, 1.0 + np.arange(10), np.nan)
+    table = DataFrame(
+        {
+            "energy": "trained",
+            "landscape": 0,
+            "problem": range(10),
+            "minima": inside.astype(int) + outside,
+            "saddles": 0,
+            "flat": 0,
+            "unconverged": 0,
+            "escaped": 0,
+            "found": inside | outside,
+            "nearest_distance": np.nan_to_num(near, nan=20.0),
+            "lowest_distance": 20.0,
+            "lowest_is_nearest": inside,
+            "inside_minima": inside.astype(int),
+            "outside_minima": outside.astype(int),
+            "inside_distance": near,
+            "outside_distance": np.where(outside, 20.0, np.nan),
+            "lowest_inside": np.arange(10) < 2,
+            "inside_lowest_is_nearest": inside,
+        }
+    )
+    other = {"convexity": ("share", "rays", "curvature"), "sharpness": ("radius",)}
+    other["gaps"] = ("other_gap", "other_rate", "noised_gap", "noised_rate")
+    tables = {
+        name: table[["energy", "landscape", "problem"]].assign(scale=1.0, **dict.fromkeys(columns, 0.5))
+        for name, columns in other.items()
+    }
+    summary = study.basin_summary(tables | {"minima": table}).set_index("measure")
+    expected = {
+        "inside_found": 0.6,
+        "outside_found": 0.8,
+        "lowest_inside": 0.2,
+        "inside_lowest_is_nearest": 1,
+        "inside_distance_median": 3.5,
+        "outside_distance_median": 20,
+    }
+    assert summary.loc[list(expected), "mean"].to_dict() == pytest.approx(expected)
+    assert tuple(summary.loc["inside_distance_median", ["low", "high"]]) == (1, 6)
+    untrained = {name: rows.assign(energy="untrained") for name, rows in (tables | {"minima": table}).items()}
+    both = {name: concat([(tables | {"minima": table})[name], rows]) for name, rows in untrained.items()}
+    verdicts = study.basin_verdicts(both)
+    numbers = verdicts["bottom_at_the_answer"][1]
+    assert (numbers["inside_found"], numbers["outside_found"], numbers["inside_median"]) == (0.6, 0.8, 3.5)
+    assert verdicts["no_lower_minimum"][1]["lowest_inside"] == pytest.approx(0.2)
+    without = table.assign(outside_minima=0, outside_distance=np.nan)
+    figure = figures.plot_minima_by_box(study.basin_summary(tables | {"minima": without}))
+    assert figure.axes[4].texts[0].get_text() == "none"

@@ -62,3 +62,22 @@ def test_energies_are_asked_at_the_same_points(tables, coordinates):
     by_landscape = flat.groupby("landscape")[["actual", "predicted"]].mean()
     spread = np.sqrt(2 / (coordinates.size * PROBLEMS))
     assert (abs(by_landscape["actual"] / by_landscape["predicted"] - 1) < 5 * spread).all()
+
+
+@pytest.mark.slow
+def test_verdicts_are_those_of_the_sharpest_landscape_and_may_have_no_ratio(tables):
+    def as_trained(name):
+        return {kind: table[table["energy"] == name].assign(energy="trained") for kind, table in tables.items()}
+
+    met, numbers = study.error_bar_verdicts(tables)["error_bars_calibrated"]
+    row = tables["calibration"].query("energy == 'trained' and landscape == 0").iloc[0]
+    assert numbers["ratio"] == row["ratio"] and met == (0.8 <= row["low"] and row["high"] <= 1.25)
+    verdicts = study.error_bar_verdicts(as_trained("ideal"))
+    assert verdicts["error_bars_calibrated"][0] is False
+    assert verdicts["error_bars_calibrated"][1]["ratio"] == study.NO_RATIO
+    met, numbers = study.error_bar_verdicts(as_trained("prediction"))["error_bars_rank_problems"]
+    assert not met and numbers["spearman"] == 0 and np.isfinite(list(numbers.values())).all()
+    titles = [title for title, *_ in study.error_bar_measures(tables)]
+    assert titles[0] == "squared error of the denoised estimate, k = 0"
+    values = study.error_bar_measures(tables)[0][1]
+    assert {name: len(x) for name, x in values.items()} == dict.fromkeys(tables["points"]["energy"], PROBLEMS)
