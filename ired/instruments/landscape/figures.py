@@ -226,26 +226,28 @@ def plot_landscape_metrics(summary: DataFrame) -> Figure:
 def plot_minima_by_box(summary: DataFrame) -> Figure:
     """Minima in the sampler's box and beyond it; summary as in `plot_landscape_metrics`."""
     figure, axes = canvas(2, 3, title="Minima inside the sampler's box, and outside")
+    share, radii = "share of problems", "median (noise radii)"
     panels = (
-        ("inside_found", "share with a minimum inside", None),
-        ("outside_found", "share with a minimum outside", None),
-        ("lowest_inside", "share whose lowest minimum is inside", None),
-        ("inside_distance_median", "nearest inside, median (noise radii)", 0),
-        ("outside_distance_median", "nearest outside, median (noise radii)", 0),
-        ("inside_lowest_is_nearest", "share: nearest inside is the lowest there", None),
+        ("inside_found", "A minimum inside", share),
+        ("outside_found", "A minimum outside", share),
+        ("lowest_inside", "The lowest is inside", share),
+        ("inside_distance_median", "Distance of the nearest inside", radii),
+        ("outside_distance_median", "Distance of the nearest outside", radii),
+        ("inside_lowest_is_nearest", "The nearest inside is the lowest there", share),
     )
-    for axis, (measure, label, line) in zip(axes.flat, panels, strict=True):
+    everywhere = summary[["energy", "landscape"]].drop_duplicates()
+    for axis, (measure, title, label) in zip(axes.flat, panels, strict=True):
         rows = summary[summary["measure"] == measure]
-        if rows.empty:
-            axis.text(0.5, 0.5, "none", transform=axis.transAxes, ha="center", color="0.3")
-            axis.set_ylabel(textwrap.fill(label, 30))
-            continue
-        draw_by_landscape(axis, rows, label, line)
-        if measure.endswith("_median"):
+        # Where no problem has a number, a line has a gap.
+        draw_by_landscape(axis, everywhere.merge(rows, "left", ["energy", "landscape"]), label)
+        axis.set_title(title)
+        if label == share:
+            axis.set_ylim(-0.03, 1.03)
+        elif len(rows):
             signed_log(axis, 0.1)
         else:
-            axis.set_ylim(-0.03, 1.03)
-    legend_below(figure, list(axes.flat), summary["energy"].nunique())
+            axis.text(0.5, 0.5, "none", transform=axis.transAxes, ha="center", color="0.3")
+    legend_below(figure, [axes[0, 0]], summary["energy"].nunique())
     return figure
 
 

@@ -288,7 +288,7 @@ def basin_summary(tables: Mapping[str, DataFrame]) -> DataFrame:
     """Means of what `basin_tables` gave with intervals over problems: convexity at the scale of the noise, and where
     the minima lie in problems that have any. Inside the sampler's box and outside: shares of problems with a minimum
     there, whose lowest is inside, and whose nearest inside is the lowest there; `…_median` are medians of distances
-    over the problems that have one."""
+    over the problems that have one. Intervals of shares and medians are exact."""
     convexity, ends = tables["convexity"], tables["minima"]
     ends = ends.assign(inside_found=ends["inside_minima"] > 0, outside_found=ends["outside_minima"] > 0)
     shares = [name for name in ends if name.startswith("basin_")]
@@ -297,26 +297,31 @@ def basin_summary(tables: Mapping[str, DataFrame]) -> DataFrame:
         summarise(tables["sharpness"], BY, ["radius"]),
         summarise(tables["gaps"], BY, ["other_gap", "other_rate", "noised_gap", "noised_rate"]),
         summarise(ends, BY, ["minima", "saddles", "flat", "unconverged", "escaped", *shares]),
-        summarise(ends, BY, ["inside_found", "outside_found"]),
-        summarise(
-            ends[ends["found"]], BY, ["nearest_distance", "lowest_distance", "lowest_is_nearest", "lowest_inside"]
+        summarise(ends[ends["found"]], BY, ["nearest_distance", "lowest_distance"]),
+        *(_over_problems(ends, name, _share) for name in ("inside_found", "outside_found")),
+        *(_over_problems(ends[ends["found"]], name, _share) for name in ("lowest_is_nearest", "lowest_inside")),
+        _over_problems(ends[ends["inside_found"]], "inside_lowest_is_nearest", _share),
+        *(
+            _over_problems(ends, name, median_interval, "_median")
+            for name in ("nearest_distance", "inside_distance", "outside_distance")
         ),
-        summarise(ends[ends["inside_found"]], BY, ["inside_lowest_is_nearest"]),
-        *(_medians(ends, name) for name in ("nearest_distance", "inside_distance", "outside_distance")),
     ]
     return concat(parts, ignore_index=True)
 
 
-def _medians(ends: DataFrame, measure: str) -> DataFrame:
-    """Medians over problems that have a number, with intervals, as rows of a summary; of two problems at least."""
+def _over_problems(ends: DataFrame, measure: str, of: Callable[[NDArray], Interval], suffix: str = "") -> DataFrame:
+    """Rows of a summary: an interval of a measure over the problems of each cell that have it, two at least."""
     rows = []
     for (energy, landscape), values in ends.groupby(list(BY), sort=False)[measure]:
-        values = values.dropna()
+        values = values.dropna().to_numpy(dtype=float)
         if len(values) > 1:
-            middle = median_interval(values)
-            row = {"energy": energy, "landscape": landscape, "measure": f"{measure}_median", "units": middle.units}
-            rows.append(row | middle.row("mean"))
+            row = {"energy": energy, "landscape": landscape, "measure": f"{measure}{suffix}", "units": len(values)}
+            rows.append(row | of(values).row("mean"))
     return DataFrame(rows)
+
+
+def _share(held: NDArray) -> Interval:
+    return proportion_interval(int(held.sum()), len(held))
 
 
 def basin_verdicts(tables: Mapping[str, DataFrame]) -> dict[str, tuple[bool, dict[str, float]]]:

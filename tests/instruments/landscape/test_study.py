@@ -148,6 +148,8 @@ def test_minima_inside_the_box_and_outside_are_summed_up_apart():
     }
     assert summary.loc[list(expected), "mean"].to_dict() == pytest.approx(expected)
     assert tuple(summary.loc["inside_distance_median", ["low", "high"]]) == (1, 6)
+    # Six of six are no certainty: the exact lower end is 0.025^(1/6).
+    assert summary.loc["inside_lowest_is_nearest", "low"] == pytest.approx(0.025 ** (1 / 6))
     untrained = {name: rows.assign(energy="untrained") for name, rows in (tables | {"minima": table}).items()}
     both = {name: concat([(tables | {"minima": table})[name], rows]) for name, rows in untrained.items()}
     verdicts = study.basin_verdicts(both)
