@@ -60,7 +60,7 @@ CLAIMS = (
     ),
     Claim(
         name="error-bars",
-        title="At k = 0 the curvature gives error bars as large as the errors",
+        title="At k = 0 curvature gives denoised estimates error bars as large as their errors",
         kind=DESCRIPTIVE,
         evidence=("P1-03.error_bars_calibrated",),
         sentence="""The squared error of denoised estimates is {{ n("P1-03.error_bars_calibrated.ratio", ".2f") }} of
