@@ -36,7 +36,7 @@ def main(run):
 
     from ired.experiments.controls import Measure, log_beside_controls, panel
     from ired.instruments.core import states
-    from ired.instruments.landscape import figures, hessian, study
+    from ired.instruments.landscape import figures, hessian, study, study_curvature
     from ired.instruments.uncertainty import figures as error_bar_figures, study as error_bars
     from ired.model import problems
 
@@ -54,7 +54,7 @@ def main(run):
     # Error bars are read off the Hessians at noised answers, which are made once.
     readers = error_bars.readers(energies, A, y0, places["noised"], stream)
     with run.progress(len(places) * len(energies), "spectra, energies at two places") as bar:
-        table, summary, spectra = study.curvature_tables(
+        table, summary, spectra = study_curvature.curvature_tables(
             energies, A, places, bar.update, readers={("noised", name): reader for name, reader in readers.items()}
         )
     run.table("hessians", table)
@@ -64,12 +64,13 @@ def main(run):
     for name, rows in bars.items():
         run.table(f"error_bars_{name}", rows)
 
-    verdicts = study.curvature_verdicts(table) | error_bars.error_bar_verdicts(bars)
+    verdicts = study_curvature.curvature_verdicts(table) | error_bars.error_bar_verdicts(bars)
     for name, (met, numbers) in verdicts.items():
         run.criterion(name, met, **numbers)
-    measures = study.curvature_measures(table, list(energies)) + error_bars.error_bar_measures(bars)
-    log_beside_controls(run, *(Measure(*measure) for measure in measures))
-    scale = study.mean_curvature(table)
+    beside = study_curvature.curvature_measures(table) | error_bars.error_bar_measures(bars)
+    log_beside_controls(run, *(Measure(*measure) for measure in beside.values()))
+    run.metrics(study.sharpest_means(beside))
+    scale = study_curvature.mean_curvature(table)
     run.headline("mean curvature × σ, k=0", scale.estimate, scale.low, scale.high)
     run.figure(
         "spectra",

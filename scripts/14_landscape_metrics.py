@@ -5,8 +5,7 @@ starts reach (confirmed by gradient norm and inertia), for the trained energy be
 the two references and two plain predictions seen as bowls, over several fresh sets of problems.
 Against: minima other than the answer's, lower than it or with a large basin; wrong answers with lower
 energy; an untrained network, or a bowl around a plain prediction, that does as well. What descents do
-not reach is not seen: counts of minima are lower bounds. Minima inside the box that the sampler keeps
-to are told apart from those outside.
+not reach is not seen: counts of minima are lower bounds. Those outside the sampler's box stand apart.
 """
 
 from ired.lab.arguments import Param
@@ -80,9 +79,8 @@ def main(run):
     run.figure(
         "landscape_metrics",
         figures.plot_landscape_metrics(summary),
-        f"Means over {len(A)} problems in {size.sets} sets with 95 % intervals. Minima are distinct ends of descents "
-        "with vanishing gradient and no negative or zero eigenvalue: a lower bound of how many there are, as are "
-        "saddles.",
+        f"Over {len(A)} problems in {size.sets} sets, with 95 % intervals. Minima are distinct ends of descents with "
+        "vanishing gradient and no negative or zero eigenvalue: a lower bound of how many there are, as are saddles.",
     )
     run.figure(
         "minima_by_box",
@@ -93,8 +91,8 @@ def main(run):
     run.figure(
         "basins",
         figures.plot_basins(summary, size.distances, without=set(single) - {"trained"}),
-        "Share of descents that end in the minimum nearest to the answer, by where they start. Controls all of whose "
-        "descents end in one minimum are not drawn.",
+        "Share of descents that end in the minimum nearest to the answer, by where they start, but for controls all of "
+        "whose descents end in one minimum.",
     )
 
 

@@ -25,10 +25,9 @@ from ired.instruments.interventions import (
     known_answers_causality as causality,
 )
 from ired.instruments.landscape import (
-    known_answers as equivariance,
+    known_answers as landscape,
     known_answers_curvature as curvature,
     known_answers_gradient_field as gradient_field,
-    known_answers_slices as slices,
 )
 from ired.instruments.layers import (
     known_answers_ablation as ablation,
@@ -47,7 +46,7 @@ from ired.instruments.uncertainty import known_answers as uncertainty
 ON_ENERGIES = {
     1: (
         statistics.check_statistics,
-        slices.check_slices,
+        landscape.check_slices,
         gradient_field.check_field,
         curvature.check_hessian,
         curvature.check_minima,
@@ -85,7 +84,7 @@ ON_ENERGIES = {
         circuits.check_composition,
     ),
     6: (sanity.check_surrogate, sanity.check_sanity_findings, transfer.check_shift),
-    7: (equivariance.check_equivariance, similarity.check_consistency),
+    7: (landscape.check_equivariance, similarity.check_consistency),
 }
 ON_PLANTED_DATA = {
     2: (dictionaries.check_dictionary, dictionaries.check_correlation),

@@ -6,12 +6,12 @@ figures.py                       Figures of Phase 1: energy landscapes
 figures_surface.py               Surface plots of energy slices, interactive: one self-contained HTML page
 gradient_field.py                The gradient field ∇_y E: where it points, whether it is one, where it leads
 hessian.py                       Hessian spectra: the curvature of the energy, in units of the ideal 1/σ_k
-known_answers.py                 Known answers of equivariance: reference energies have no axes
+known_answers.py                 Known answers of slices and of equivariance: quadratic forms, no axes
 known_answers_curvature.py       Known answers of Hessians and minima: known spectra, planted valleys and wells
 known_answers_gradient_field.py  Known answers of the gradient field: ideal gradients, planted faults
-known_answers_slices.py          Known answers of slices: bowls are their quadratic forms
 metrics.py                       Landscape metrics: midpoint convexity, sharpness, energy gaps between answers
 minima.py                        Minima and their basins, from descents and the inertia of the Hessian
 slices.py                        Two-dimensional slices of an energy landscape through the true answer
-study.py                         Slices, gradient fields, Hessians and minima of several energies at once (Phase 1)
+study.py                         Slices, gradient fields and minima of several energies at once (Phase 1)
+study_curvature.py               Hessians of several energies at once (P1-03)
 """

@@ -1,4 +1,4 @@
-"""Slices, gradient fields, Hessians and minima of several energies at once, compared problem by problem (Phase 1).
+"""Slices, gradient fields and minima of several energies at once, compared problem by problem (Phase 1).
 
 What a bowl around a plain prediction m(A) must show (`PredictorEnergy`: its Hessian H is the same for all problems, its
 errors e = y₀ − m have variances v along their principal axes). Slices are exactly quadratic, of curvatures σDHDᵀ and
@@ -22,14 +22,8 @@ from torch import Tensor
 
 from ired.instruments.core import states
 from ired.instruments.core.trajectories import Paths
-from ired.instruments.landscape import gradient_field, hessian, metrics, minima, slices
-from ired.instruments.statistics.intervals import (
-    Interval,
-    mean_interval,
-    median_interval,
-    paired_interval,
-    proportion_interval,
-)
+from ired.instruments.landscape import gradient_field, metrics, minima, slices
+from ired.instruments.statistics.intervals import Interval, mean_interval, median_interval, proportion_interval
 from ired.instruments.statistics.tables import per_unit, summarise
 from ired.model.protocol import Energy
 
@@ -40,14 +34,6 @@ AskedMeasure = tuple[str, dict[str, NDArray], bool]
 BY = ("energy", "landscape")
 NOWHERE = 1e9  # noise radii to a minimum that does not exist
 FARTHEST = 10.0  # noise radii that a farther minimum counts for, and one that does not exist, beside controls
-CURVATURES = (
-    "ideal_scale",
-    "ideal_distance",
-    "negative_share",
-    "participation",
-    *(f"{name}_cosine_centred" for name in hessian.FUNCTIONS),
-    "algebraic_spearman",
-)
 
 
 def slice_tables(
@@ -149,98 +135,6 @@ def field_summary(tables: Mapping[str, DataFrame]) -> DataFrame:
         summarise(descents, by, ["end", "converged"]),
     ]
     return concat(parts, ignore_index=True)
-
-
-def curvature_tables(
-    energies: Mapping[str, Energy],
-    A: Tensor,
-    places: Mapping[str, Tensor],
-    done: Callable[[], Any] = lambda: None,
-    readers: Mapping[tuple[str, str], hessian.HessianReader] | None = None,
-) -> tuple[DataFrame, DataFrame, dict[str, NDArray]]:
-    """Hessians of all energies at places, states (K, P, d) in all landscapes by name: table, summary, spectra.
-
-    readers: by place and energy, handed its Hessians (see `hessian.hessian_spectra`).
-
-    table: a row per place, energy, landscape and problem; summary: means of CURVATURES with intervals over problems,
-    and condition_correlation, the rank correlation with the condition number of A; spectra: float32 arrays
-    (K, P, m) by "energy.place.part".
-    """
-    tables, rows, spectra = [], [], {}
-    for place, y in places.items():
-        for name, energy in energies.items():
-            bent = hessian.hessian_spectra(energy, A, y, range(len(y)), reader=(readers or {}).get((place, name)))
-            tables.append(DataFrame(bent.columns()).assign(energy=name, place=place))
-            for part in ("eigenvalues", "gauss_newton", "residual", "symmetric", "antisymmetric"):
-                spectra[f"{name}.{place}.{part}"] = getattr(bent, part).astype("float32")
-            correlation = hessian.condition_correlation(bent)
-            rows += [
-                {
-                    "place": place,
-                    "energy": name,
-                    "landscape": k,
-                    "mean": correlation.estimate[k],
-                    "low": correlation.low[k],
-                    "high": correlation.high[k],
-                    "measure": "condition_correlation",
-                }
-                for k in range(len(y))
-            ]
-            done()
-    table = concat(tables, ignore_index=True)
-    table["negative_share"] = table["negative"] / next(iter(energies.values())).coordinates.size
-    summary = summarise(table, ["place", *BY], CURVATURES)
-    return table, concat([summary, DataFrame(rows)], ignore_index=True), spectra
-
-
-def curvature_verdicts(table: DataFrame) -> dict[str, tuple[bool, dict[str, float]]]:
-    """P1-03's criteria of curvature, decided at noised answers of "trained" in the sharpest landscape (k = 0) of a
-    table of `curvature_tables`, and the numbers behind them."""
-    negative = mean_interval(_noised(table, "negative_share"))
-    nearer = paired_interval(_noised(table, "ideal_distance"), _noised(table, "ideal_distance", "untrained"))
-    aligned = mean_interval(_noised(table, "algebraic_cosine_centred"))
-    others = {
-        name: _noised(table, f"{name}_cosine_centred").mean() for name in hessian.FUNCTIONS if name != "algebraic"
-    }
-    return {
-        "curved_upwards_at_noise": (negative.high < 0.05, {"share": negative.estimate}),
-        "nearer_to_the_ideal_than_untrained": (nearer.high < 0, {"difference": nearer.estimate}),
-        "curvature_knows_the_problem": (
-            aligned.low > 0,
-            {
-                "cosine": aligned.estimate,
-                "low": aligned.low,
-                "untrained": _noised(table, "algebraic_cosine_centred", "untrained").mean(),
-                **others,
-            },
-        ),
-    }
-
-
-def mean_curvature(table: DataFrame) -> Interval:
-    """Mean curvature × σ of "trained" at noised answers of k = 0, of a table of `curvature_tables`."""
-    return mean_interval(_noised(table, "ideal_scale"))
-
-
-def curvature_measures(table: DataFrame, energies: Sequence[str]) -> list[tuple[str, dict[str, NDArray], bool]]:
-    """What is measured of the model and of its controls at noised answers of k = 0: titles, values by energy and
-    problem, and whether more of it is what a claim says."""
-    cosine = "cosine of the Hessian's traceless part to that of {} ⊗ I"
-    measures = [
-        (cosine.format(label), f"{name}_cosine_centred", True) for name, label in hessian.FUNCTION_LABELS.items()
-    ]
-    measures += [
-        ("share of negative eigenvalues", "negative_share", False),
-        ("distance of the Hessian to the best multiple of I", "ideal_distance", False),
-    ]
-    return [
-        (f"{title}, k = 0", {energy: _noised(table, measure, energy) for energy in energies}, higher)
-        for title, measure, higher in measures
-    ]
-
-
-def _noised(table: DataFrame, measure: str, energy: str = "trained") -> NDArray:
-    return per_unit(table, measure, energy=energy, place="noised", landscape=0)
 
 
 def basin_tables(

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import torch
-from numpy.typing import NDArray
 from pandas import DataFrame
 from torch import Tensor
 
+from ired.instruments.landscape.study import AskedMeasure, sharpest_by_energy
 from ired.instruments.statistics.tables import stacked
 from ired.instruments.uncertainty import reliability
 from ired.instruments.uncertainty.tweedie import ErrorBarReader, ErrorBars
@@ -76,19 +76,18 @@ def error_bar_verdicts(tables: Mapping[str, DataFrame]) -> dict[str, tuple[bool,
     }
 
 
-def error_bar_measures(tables: Mapping[str, DataFrame]) -> list[tuple[str, dict[str, NDArray], bool]]:
-    """What is measured of the model and of its controls at k = 0: titles, values by energy and problem (P,), and
-    whether more of it is what a claim says."""
+def error_bar_measures(tables: Mapping[str, DataFrame]) -> dict[str, AskedMeasure]:
+    """What P1-03 asks of error bars beside controls, of tables of `error_bar_tables` at k = 0."""
     points = tables["points"]
-    points = points[points["landscape"] == 0]
-    return [
-        (
-            f"{title}, k = 0",
-            {energy: rows[name].to_numpy() for energy, rows in points.groupby("energy", sort=False)},
+    return {
+        "denoised_error": (
+            "squared error of the denoised estimate, k = 0",
+            sharpest_by_energy(points, "actual"),
             False,
-        )
-        for title, name in (
-            ("squared error of the denoised estimate", "actual"),
-            ("share of impossible variances, of I − σH", "negative"),
-        )
-    ]
+        ),
+        "impossible": (
+            "share of impossible variances, of I − σH, k = 0",
+            sharpest_by_energy(points, "negative"),
+            False,
+        ),
+    }

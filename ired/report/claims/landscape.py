@@ -91,7 +91,8 @@ CLAIMS = (
         sentence="""The nearest minimum is on average {{ n("P1-04.bottom_at_the_answer.distance", ".2g") }} noise radii
         from the answer. In the sampler's box {{ p("P1-04.bottom_at_the_answer.inside_found") }} of problems have a
         minimum, at a median of {{ n("P1-04.bottom_at_the_answer.inside_median", ".2g") }} radii, and it holds the
-        lowest one in {{ p("P1-04.no_lower_minimum.lowest_inside") }}. The nearest is the lowest in {{ p("P1-04.no_lower_minimum.share") }} of problems;
+        lowest one in {{ p("P1-04.no_lower_minimum.lowest_inside") }}. The nearest is the lowest in
+        {{ p("P1-04.no_lower_minimum.share") }} of problems;
         {{ i("P1-04.headline", ".2g") }} minima are found a problem, and
         {{ p("P1-01.answer_lowest_in_its_slice.share") }} of a random slice lies below the answer
         (the affine denoiser's {{ p("P1-01.below.affine") }}, the regression network's

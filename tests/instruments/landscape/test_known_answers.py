@@ -11,16 +11,16 @@ from ired.instruments.landscape import (
     descent,
     gradient_field,
     hessian,
+    known_answers,
     known_answers_curvature,
     known_answers_gradient_field,
-    known_answers_slices,
     metrics,
     minima,
     slices,
 )
 
 CHECKS = {
-    slices: ("slices", known_answers_slices.check_slices),
+    slices: ("slices", known_answers.check_slices),
     gradient_field: ("field", known_answers_gradient_field.check_field),
     hessian: ("hessian", known_answers_curvature.check_hessian),
     metrics: ("minima", known_answers_curvature.check_minima),

@@ -11,7 +11,7 @@ from pandas.testing import assert_frame_equal
 from ired.instruments.core import states
 from ired.instruments.core.sampler import denoised
 from ired.instruments.core.trajectories import record
-from ired.instruments.landscape import figures, study
+from ired.instruments.landscape import figures, study, study_curvature
 from ired.model import problems as model_problems
 
 stream = partial(model_problems.generator, 0)
@@ -75,14 +75,14 @@ def test_verdicts_on_curvature_are_those_of_noised_answers_in_the_sharpest_lands
         "noised": states.at_noise(network, y0, range(10), generator),
     }
     rows = []
-    table, summary, spectra = study.curvature_tables(
+    table, summary, spectra = study_curvature.curvature_tables(
         energies,
         problems,
         places,
         readers={("noised", "ideal"): lambda rows_of, k, H, values: rows.append((k, len(H)))},
     )
     assert rows == [(k, len(problems)) for k in range(10)]
-    verdicts = study.curvature_verdicts(table)
+    verdicts = study_curvature.curvature_verdicts(table)
     met, numbers = verdicts["curvature_knows_the_problem"]  # "trained" is the algebraic energy
     assert (
         met
@@ -93,9 +93,9 @@ def test_verdicts_on_curvature_are_those_of_noised_answers_in_the_sharpest_lands
     distance = table.query("place == 'noised' and landscape == 0").groupby("energy")["ideal_distance"].mean()
     met, numbers = verdicts["nearer_to_the_ideal_than_untrained"]
     assert numbers["difference"] == pytest.approx(distance["trained"] - distance["untrained"])
-    measures = study.curvature_measures(table, list(energies))
-    assert all(set(values) == set(energies) for _, values, _ in measures)
-    title, values, higher = measures[0]
+    measures = study_curvature.curvature_measures(table)
+    assert all(set(values) == set(energies) for _, values, _ in measures.values())
+    title, values, higher = measures["algebraic_cosine"]
     assert title.startswith("cosine") and higher and values["ideal"] == pytest.approx(0)
     for figure in (
         figures.plot_hessian_spectra(spectra),
