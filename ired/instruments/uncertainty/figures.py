@@ -12,7 +12,7 @@ from pandas import DataFrame
 from ired.instruments.landscape.figures import draw_by_landscape
 from ired.plotting.axes import plain_ticks
 from ired.plotting.plots import dots, interval_ends, legend_below
-from ired.plotting.style import COLOURS, MARKERS, canvas
+from ired.plotting.style import COLOURS, LABELS, MARKERS, canvas
 
 
 def plot_error_bars(calibration: DataFrame, coverage: DataFrame, ranking: DataFrame) -> Figure:
@@ -99,7 +99,7 @@ def _name_absent(axis: Axes, table: DataFrame, what: str) -> None:
     for energy, absent in table[table["note"] != ""].groupby("energy", sort=False):
         which = sorted(set(absent["landscape"]))
         part = f" (k = {', '.join(map(str, which))})" if len(which) < landscapes else ""
-        parts.append(energy + part)
+        parts.append(LABELS.get(energy, energy) + part)
     if parts:
         text = fill(f"{what}: {', '.join(parts)}", 48, break_on_hyphens=False)
         axis.text(0.02, 0.03, text, transform=axis.transAxes, fontsize=8, color="0.3", va="bottom")

@@ -73,13 +73,13 @@ def test_curves_are_what_was_planted_and_gaps_are_named(planted):
     assert ratios.texts[0].get_text() == "no ratio: ideal"
     assert [axis.texts[0].get_text() for axis in (reliability, coverage)] == ["no intervals: ideal"] * 2
     named = " ".join(ranks.texts[0].get_text().split())
-    assert named == "nothing to rank: regression, ideal"
+    assert named == "nothing to rank: regression network, ideal"
     assert len([line for line in ranks.lines if line.get_linestyle() == ":" and len(line.get_xdata()) == 10]) == 4
     assert len(sharpness.lines) == 4 and len(negative.lines) == 4  # the first with a level, and without the ideal
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         "trained",
-        "regression",
-        "affine",
+        "regression network",
+        "affine denoiser",
         "ideal",
     ]
 
