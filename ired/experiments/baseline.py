@@ -214,9 +214,8 @@ def log_sampling_path(
 
     sampler, errors = AnnealedSampler(**run.profile.sampling), references.tensors("errors")
 
-    def follow(family: str, energy: Energy) -> SamplingPath:
-        """The same starts for every energy."""
-        A = answers.sets[f"{family}.A"][: run.params.followed].to(run.device)
+    def follow(family: str, energy: Energy, count: int = run.params.followed) -> SamplingPath:
+        A = answers.sets[f"{family}.A"][:count].to(run.device)
         stream = problems.generator(run.seed, f"sampling path, {family}", run.device)
         start = states.noise(model, len(A), run.params.starts, generator=stream, like=A.float())
         return sampling_path(energy, sampler, A, start)
@@ -224,7 +223,8 @@ def log_sampling_path(
     validation, path = (follow(family, model) for family in ("validation", "test"))
     controls = predictor_energies(run, model) | {"untrained": reference_panel(model, run.seed)["untrained"]}
     tables = {"trained": path.error_table()}
-    tables |= {name: follow("test", energy).error_table() for name, energy in controls.items()}
+    few = -(-run.params.followed // 4)  # problems tell controls' paths, which stand still
+    tables |= {name: follow("test", energy, few).error_table() for name, energy in controls.items()}
     stop = best_stop(validation.leaving, path.leaving)
     rivals = {
         name: errors[f"test.{name}"][: len(path.zero)].numpy()
@@ -242,8 +242,8 @@ def log_sampling_path(
         f"Squared error of the clean estimate y/√ᾱₖ after every stage, on {len(path.zero)} test problems from "
         f"{run.params.starts} starts each, with 95 % intervals over problems; memory: the share of the error that is "
         f"variance over starts. Where to stop was chosen on {len(validation.zero)} validation problems. "
-        "Beside the model: least squares and a regression network as energies, and an untrained network, from the same "
-        "starts. Dotted: predictors on the same problems.",
+        f"Beside the model: least squares and a regression network as energies, and an untrained network, on {few} of "
+        "these problems. Dotted: predictors on the same problems.",
     )
     k, stage, rise = path.greatest_loss()
     numbers = rise.row("rise") | {"landscape": k, "in_descents": float(stage == "descend")}
