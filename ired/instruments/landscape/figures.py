@@ -213,7 +213,7 @@ def plot_landscape_metrics(summary: DataFrame) -> Figure:
         ("radius", "radius where gap = σₖ·size/2 (noise radii)", 1),
         ("other_rate", "P(another answer costs more)", 0.5),
         ("minima", "distinct minima found", 1),
-        ("nearest_distance_median", "nearest minimum, median (noise radii)", 0),
+        ("nearest_distance_median", "median nearest minimum (radii)", 0),
         ("lowest_is_nearest", "share: nearest is the lowest", 1),
     )
     for axis, (measure, label, line) in zip(axes.flat, panels, strict=True):
@@ -307,7 +307,7 @@ def plot_master(
         (curvature, "ideal_scale", "mean curvature × σₖ", 1),
         (curvature, "algebraic_cosine_centred", "traceless cosine with A² ⊗ I", 0),
         (metrics, "minima", "distinct minima found", 1),
-        (metrics, "nearest_distance_median", "nearest minimum, median (noise radii)", 0),
+        (metrics, "nearest_distance_median", "median nearest minimum (radii)", 0),
     )
     lines = {}  # an energy without minima is missing from the last panels
     for axis, (table, measure, label, line) in zip(lower.subplots(2, 3).flat, panels, strict=True):
