@@ -20,9 +20,10 @@ Stein's identity (1981)
 
 and the right side is 0 where a·∇E denoises best with a = 1, to which the denoising loss leads. So calibration on
 average checks a training, and finds nothing in an energy: an untrained network as far as it is flat, an affine energy
-and a prediction seen as a bowl have it too. What they have not is one Hessian for each problem: they rank none. Nor
-does a flat energy know anything, hence `sharpness` (Gneiting, Balabdaoui & Raftery 2007). The ideal energy, H = I/σ,
-knows the answer: covariance and error are 0, and 0/0 is no calibration.
+and a prediction seen as a bowl have it too. Their Hessian is the same for all problems, so they rank none. What is
+calibrated may know nothing, hence `sharpness` (Gneiting, Balabdaoui & Raftery 2007). The ideal energy, H = I/σ, knows
+the answer: covariance and error are 0, and 0/0 is no calibration. At a sample, which comes from states without noise,
+none of this holds: the formula is for y with the noise of its landscape.
 """
 
 from __future__ import annotations
