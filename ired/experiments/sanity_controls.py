@@ -12,8 +12,10 @@ from ired.instruments.accuracy import predictors
 from ired.instruments.sanity import randomisation
 from ired.instruments.sanity.randomisation import Altered
 from ired.model import problems, weight_edits
+from ired.model.energies.architectures import trained
 from ired.model.training import shuffled_answers
-from ired.model.training.trainer import Trainer, TrainingConfig
+from ired.model.training.graph_trainer import trainer
+from ired.model.training.trainer import TrainingConfig
 
 if TYPE_CHECKING:
     from ired.lab.run import Run
@@ -39,11 +41,11 @@ def fresh_problems(run: Run, count: int, purpose: str) -> Tensor:
 
 def trained_briefly(run: Run, model: LearnedEnergy) -> tuple[LearnedEnergy, LearnedEnergy]:
     """Networks like the model after equal, short trainings on true and on shuffled answers. Raises Diverged."""
-    config = TrainingConfig(c=run.profile.problem.c, mining=run.variant, **run.profile.training)
+    config = TrainingConfig(c=run.profile.problem.c, **trained(run.variant, run.profile.training))
     config = shuffled_answers.brief(config, run.params.steps, run.params.batch)
     true, shuffled = (
-        shuffled_answers.finished(trainer(model.config, config, run.seed, run.device))
-        for trainer in (Trainer, shuffled_answers.Shuffled)
+        shuffled_answers.finished(made(model.config, config, run.seed, run.device))
+        for made in (trainer, shuffled_answers.shuffled)
     )
     return true, shuffled
 

@@ -3,8 +3,10 @@
 import torch
 
 from ired.model import problems
+from ired.model.energies.equilibrium import EquilibriumConfig
 from ired.model.energies.mlp import EnergyConfig
-from ired.model.training.shuffled_answers import Shuffled, brief, finished
+from ired.model.training.graph_trainer import GraphTrainer, trainer
+from ired.model.training.shuffled_answers import Shuffled, brief, finished, shuffled
 from ired.model.training.trainer import Trainer, TrainingConfig
 
 ENERGY = EnergyConfig.for_problems(3, 0.5, True, hidden=32, symmetric=True)
@@ -23,12 +25,12 @@ def seen(kind, steps=1):
 
 
 def test_only_the_order_of_the_answers_differs():
-    for (A, Y), (other, shuffled) in zip(seen(Trainer), seen(Shuffled), strict=True):
+    for (A, Y), (other, moved) in zip(seen(Trainer), seen(Shuffled), strict=True):
         assert torch.equal(A, other)
-        assert not torch.equal(Y, shuffled)
-        sums = [some.flatten(1).sum(1).sort().values for some in (Y, shuffled)]
+        assert not torch.equal(Y, moved)
+        sums = [some.flatten(1).sum(1).sort().values for some in (Y, moved)]
         assert torch.allclose(*sums)
-        assert (shuffled == Y).flatten(1).all(1).sum() < 6
+        assert (moved == Y).flatten(1).all(1).sum() < 6
 
 
 def test_a_brief_training_decays_from_a_rate_at_which_so_few_steps_learn():
@@ -68,3 +70,13 @@ def test_a_shuffled_training_does_not_look_at_the_problem():
     depends = [(e.gradient(A, y, 1) - e.gradient(A.roll(1, 0), y, 1)).norm() for e in networks]
     assert depends[1] < 0.5 * depends[0]
     assert not any(p.requires_grad for p in networks[1].parameters())
+
+
+def test_an_energy_that_autograd_trains_has_its_shuffled_twin():
+    energy = EquilibriumConfig.for_problems(3, 0.5, True, hidden=32, symmetric=True)
+    plain, other = trainer(energy, config(2), 0), shuffled(energy, config(2), 0)
+    assert isinstance(other, GraphTrainer) and type(shuffled(ENERGY, config(2), 0)) is Shuffled
+    first, second = (made.advance(1)[0, 0].item() for made in (plain, other))
+    assert first != second
+    for a, b in zip(seen(lambda *_, seed: trainer(energy, config(2), seed)), seen(Shuffled), strict=True):
+        assert torch.equal(a[0], b[0]), "the same problems as any training of this seed"
