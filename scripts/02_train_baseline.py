@@ -28,8 +28,8 @@ from ired.lab.command import command
     stop_at=Param(0, choices=tuple(range(10)), help="the last landscape that samples pass; the model stays as it is"),
     followed=Param(1000, tiny=60, gpu=10_000, help="problems whose sampling paths are followed"),
     starts=Param(4, tiny=2, help="starts of each, by which the memory of the start is told"),
-    linear=Param(2000, tiny=300, paper=5000, gpu=20_000, help="problems on which it is told how linear the energy is"),
-    bent=Param(40, tiny=8, paper=24, gpu=100, help="of these, problems whose Hessians are compared"),
+    linear=Param(2000, tiny=200, paper=5000, gpu=20_000, help="problems on which it is told how linear the energy is"),
+    bent=Param(40, tiny=4, paper=24, gpu=100, help="of these, problems whose Hessians are compared"),
     criteria={
         "beats_mean": "on the test set the sampled MSE is below the mean predictor's: the 95 % "
         "interval of the paired difference over problems lies below 0",

@@ -62,12 +62,14 @@ class RowMoments:
         variances = covariance.diagonal()
         size = variances.clamp_min(CONSTANT * variances.max()).sqrt()
         correlation = covariance / size[:, None] / size
+        target = cross / size[:, None]
         root, failed = torch.linalg.cholesky_ex(correlation)
-        if not failed and root.diagonal().min() ** 2 >= SINGULAR:
-            return torch.cholesky_solve(cross / size[:, None], root) / size[:, None], 0.0
-        values, axes = torch.linalg.eigh(correlation)  # rounding makes some of them negative
-        along = (axes.mT @ (cross / size[:, None])) / (values.clamp_min(0) + RIDGE)[:, None]
-        return axes @ along / size[:, None], RIDGE
+        ridge = 0.0
+        if failed or root.diagonal().min() ** 2 < SINGULAR:
+            ridge = RIDGE  # far above rounding, which makes some eigenvalues negative
+            correlation.diagonal().add_(ridge)
+            root = torch.linalg.cholesky(correlation)
+        return torch.cholesky_solve(target, root) / size[:, None], ridge
 
 
 class NormalEquations:
