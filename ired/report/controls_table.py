@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ired.lab.tracking.result import Result
 
 TABLE = "beside_controls"
+ROUNDING = 1e-12
 COLUMNS = ("trained", "affine", "regression", "untrained", "ideal", "algebraic")
 
 
@@ -38,9 +39,9 @@ def _of_experiment(name: str, table: DataFrame) -> Iterator[BesideRow]:
         }
         asked = by_energy[by_energy["margin"].notna()] if "margin" in by_energy else by_energy[:0]
         beyond = ", ".join(asked.index[asked["margin_low"] > 0]) or ("none" if len(asked) else "")
-        direction = "more" if rows["higher"].iloc[0] else "less"
-        yield BesideRow(name, f"{measure} ({direction} is what the claim says)", cells, beyond)
+        yield BesideRow(name, f"{measure} {'↑' if rows['higher'].iloc[0] else '↓'}", cells, beyond)
 
 
-def _cell(value: float, low: float, high: float) -> str:
+def _cell(*ends: float) -> str:
+    value, low, high = (0.0 if abs(end) < ROUNDING else end for end in ends)
     return f"{value:.3g} [{low:.3g}, {high:.3g}]".replace("-", "−")

@@ -45,7 +45,7 @@ def test_rows_name_the_controls_that_the_model_lies_beyond():
         "regression": "0.75 [0.25, 1.25]",
     }
     assert (cosine.beyond, distance.beyond, spread.beyond) == ("affine", "none", "")
-    assert cosine.measure.startswith("cosine (more") and distance.measure.startswith("distance (less")
+    assert (cosine.measure, distance.measure) == ("cosine ↑", "distance ↓")
 
 
 def test_experiments_without_controls_give_no_rows():
