@@ -38,7 +38,7 @@ from ired.lab.command import command
     },
 )
 def main(run):
-    from ired.experiments.controls import CONTROLS, Measure, log_beside_controls, panel
+    from ired.experiments.controls import CONTROLS, Measure, fresh_problems, log_beside_controls, panel
     from ired.instruments.layers import figures_ablation as figures, study_ablation as study
     from ired.model import problems, weight_edits
     from ired.model.sampling import AnnealedSampler
@@ -85,9 +85,9 @@ def main(run):
     for name, (met, numbers) in verdicts.items():
         run.criterion(name, met, **numbers)
     run.metrics(study.ablation_metrics(tables["agreement"], anchors))
-    added = study.linear_beside(
-        damage["trained"], ablations.bench, energies["regression"].predict, energies["affine"].predict, validation
-    )
+    fitted_on = fresh_problems(run, 10 * run.profile.model.hidden, "linear layers")
+    regression, affine = energies["regression"].predict, energies["affine"].predict
+    added = study.linear_beside(damage["trained"], ablations.bench, regression, affine, fitted_on)
     run.metrics({f"regression.{what}": by_energy["regression"].mean() for what, by_energy in added.items()})
     whole = Measure("squared error of the answers", added.pop("whole"), higher=False)
     added = [Measure(f"MSE added by a linear {layer}", by_energy) for layer, by_energy in added.items()]

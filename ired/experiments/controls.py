@@ -58,6 +58,17 @@ def log_controls(run: Run, predictors: Mapping[str, Any]) -> None:
     run.tensors("controls", tensors)
 
 
+def fresh_problems(run: Run, count: int, purpose: str) -> Tensor:
+    """`count` fresh problems (count, n, n) of the training distribution, float64, a stream of their own for each
+    purpose."""
+    import torch
+
+    from ired.model import problems
+
+    problem, stream = run.profile.problem, problems.generator(run.seed, purpose)
+    return problems.draw(count, problem.n, problem.c, stream, dtype=torch.float64).to(run.device)
+
+
 def panel(run: Run, *controls: str) -> dict[str, Energy]:
     """The "trained" energy of SETUP-3, float64, and what it is held against.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ired.experiments.controls import fresh_problems
 from ired.instruments.accuracy import predictors
 from ired.instruments.sanity import randomisation
 from ired.instruments.sanity.randomisation import Altered
@@ -27,16 +28,12 @@ CHUNK = 4000  # problems that least squares takes at once
 def problem_sets(run: Run) -> tuple[Tensor, Tensor, Tensor]:
     """Fresh problems of all findings, those that pairs are matched from, and those of the linear surrogate; noted
     as the run's data set."""
-    sets = tuple(fresh_problems(run, getattr(run.params, name), name) for name in ("problems", "pool", "surrogate"))
+    sets = tuple(
+        fresh_problems(run, getattr(run.params, name), f"sanity {name}") for name in ("problems", "pool", "surrogate")
+    )
     name = f"sanity n={run.profile.problem.n}"
     run.dataset(name, problems.problem_digest(torch.cat(sets)), "fresh", "ired.model.problems.draw")
     return sets
-
-
-def fresh_problems(run: Run, count: int, purpose: str) -> Tensor:
-    """`count` fresh problems (count, n, n) of the training distribution, a stream of their own for each purpose."""
-    problem, stream = run.profile.problem, problems.generator(run.seed, f"sanity {purpose}")
-    return problems.draw(count, problem.n, problem.c, stream, dtype=torch.float64).to(run.device)
 
 
 def trained_briefly(run: Run, model: LearnedEnergy) -> tuple[LearnedEnergy, LearnedEnergy]:
@@ -63,5 +60,5 @@ def with_fresh_weights(run: Run, model: LearnedEnergy) -> list[Altered]:
 
 def least_squares_answers(run: Run, A: Tensor) -> dict[str, Tensor]:
     """Inverses of A (P, n, n) by least squares on A, and on A and A², fitted on other problems: by name."""
-    batches = ((a, problems.inverse(a)) for a in fresh_problems(run, run.params.squares, "squares").split(CHUNK))
+    batches = ((a, problems.inverse(a)) for a in fresh_problems(run, run.params.squares, "sanity squares").split(CHUNK))
     return {name: of(A) for name, of in predictors.affine_predictors(batches).items() if of.degree}
