@@ -38,10 +38,11 @@ from ired.lab.command import command
     },
 )
 def main(run):
-    from ired.experiments.controls import Measure, log_beside_controls, panel, untrained_networks
+    from ired.experiments.controls import Measure, log_beside_controls, panel
     from ired.instruments.core import states
     from ired.instruments.probing import figures, study
     from ired.model import problems
+    from ired.model.reference import untrained_networks
     from ired.model.sampling import AnnealedSampler
 
     run.gate("SETUP-5")

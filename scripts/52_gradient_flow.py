@@ -36,7 +36,7 @@ from ired.lab.command import command
     },
 )
 def main(run):
-    from ired.experiments.controls import CONTROLS, Measure, log_beside_controls, panel, untrained_networks
+    from ired.experiments.controls import CONTROLS, Measure, log_beside_controls, panel
     from ired.instruments.core import states
     from ired.instruments.layers import (
         figures_gradient_signal as figures,
@@ -47,14 +47,14 @@ def main(run):
     )
     from ired.instruments.statistics.tables import stacked
     from ired.model import problems
+    from ired.model.reference import untrained_networks
     from ired.model.training.trainer import TrainingConfig
     from ired.model.weight_edits import without_film
 
     run.gate("SETUP-5")
     params, training = run.params, TrainingConfig(**run.profile.training)
     energies = panel(run, "untrained", *CONTROLS)
-    model, untrained = energies["trained"], energies["untrained"]
-    rescaled = forward_backward.rescaled(model, like=untrained)
+    model, rescaled = energies["trained"], forward_backward.rescaled(energies["trained"], like=energies["untrained"])
     A = run.upstream("SETUP-2").tensors("problems")["test.A"][: params.problems].to(run.device)
     y0, generator = states.answers(model, A), problems.generator(run.seed, "gradient flow")
     z, noise = forward_backward.noised_by_landscape(model, y0, params.draws, generator)
@@ -62,11 +62,11 @@ def main(run):
     def altered(energy):
         """The energy without FiLM in one layer, in both, and with the landscapes' mean in all of them."""
         off = {f"{layer} off": without_film(energy, layer) for layer in ("fc2", "fc3")}
-        both = without_film(off["fc2 off"], "fc3")
-        return off | {"both off": both, "mean of landscapes": forward_backward.mean_film(energy)}
+        off["both off"] = without_film(off["fc2 off"], "fc3")
+        return off | {"mean of landscapes": forward_backward.mean_film(energy)}
 
     measured = {}
-    for name, energy in {"untrained": untrained, "rescaled": rescaled, "trained": model}.items():
+    for name, energy in {"untrained": energies["untrained"], "rescaled": rescaled, "trained": model}.items():
         measured[name] = study.measure_signals(
             energy,
             altered(energy),

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from ired.instruments.statistics.intervals import Interval
     from ired.lab.run import Run
-    from ired.model.energies.architectures import LearnedEnergy
     from ired.model.protocol import Energy
     from ired.model.reference import PredictorEnergy
 
@@ -42,14 +41,10 @@ class Measure:
 
 def log_controls(run: Run, predictors: Mapping[str, Any]) -> None:
     """SETUP-2's predictors as later experiments need them, with the covariance of their errors on fresh problems."""
-    import torch
-
     from ired.instruments.accuracy.predictors import error_moment
     from ired.model import problems
 
-    problem = run.profile.problem
-    source = problems.generator(0, "controls")
-    A = problems.draw(PROBLEMS, problem.n, problem.c, source, torch.float64).to(run.device)
+    A = fresh_problems(run, PROBLEMS, "controls")
     Y = problems.inverse(A)
     tensors = {}
     for control, name in CONTROLS.items():
@@ -114,18 +109,6 @@ def predictor_energies(run: Run, like: Energy) -> dict[str, PredictorEnergy]:
     }
 
 
-def untrained_networks(energy: LearnedEnergy, seed: int, count: int) -> dict[str, LearnedEnergy]:
-    """`count` networks like a trained one with fresh weights, the first "untrained" of `panel`, then "untrained 2", …:
-    what a single one shows may be its luck."""
-    from ired.model import problems
-    from ired.model.energies.architectures import build
-
-    like = next(energy.parameters())
-    names = ["untrained", *(f"untrained {number}" for number in range(2, count + 1))]
-    networks = {name: build(energy.config, problems.generator(seed, name)) for name in names}
-    return {name: network.to(like).requires_grad_(False) for name, network in networks.items()}
-
-
 def log_beside_controls(
     run: Run, *measures: Measure, decides: bool = True, difference: Difference | None = None
 ) -> None:
@@ -135,7 +118,8 @@ def log_beside_controls(
     the 95 % intervals of the paired differences, corrected for their number (Bonferroni). decides: whether there is
     such a criterion; without it the table is all, as where a control does not have the first measure, or where it
     could not refute. difference: the interval of the mean of first less second values at a level, `paired_interval`'s
-    if not given, for values that are not independent from problem to problem.
+    if not given, for values that are not independent from problem to problem. Raises ValueError where a control lacks
+    what is to be decided.
     """
     import pandas
 
@@ -160,6 +144,8 @@ def log_beside_controls(
     run.table("beside_controls", pandas.DataFrame(rows))
     if not decides:
         return
+    if {name for name, _ in decided} != set(CONTROLS):
+        raise ValueError(f"'{measures[0].title}' is to be decided beside {' and '.join(CONTROLS)}: one has no values")
     numbers = {f"{name}_margin": margin.estimate for name, margin in decided}
     numbers |= {f"{name}_low": margin.low for name, margin in decided}
     run.criterion("beyond_controls", all(margin.low > 0 for _, margin in decided), **numbers)

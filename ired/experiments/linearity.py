@@ -18,9 +18,7 @@ def log_linearity(run: Run, model: LearnedEnergy) -> Verdicts:
     """Tables, figure and metrics on `linear` fresh problems, Hessians of `bent` of them; the verdicts."""
     from functools import partial
 
-    import torch
-
-    from ired.experiments.controls import predictor_energies
+    from ired.experiments.controls import fresh_problems, predictor_energies
     from ired.instruments.linearity import figures, study
     from ired.model import problems
     from ired.model.reference import reference_panel
@@ -29,8 +27,8 @@ def log_linearity(run: Run, model: LearnedEnergy) -> Verdicts:
     trained = deepcopy(model).double()
     untrained = reference_panel(trained, run.seed)["untrained"]
     energies = {"trained": trained, "untrained": untrained} | predictor_energies(run, trained)
-    problem, landscapes = run.profile.problem, range(trained.schedule.K)
-    A = problems.draw(run.params.linear, problem.n, problem.c, stream("linearity"), torch.float64).to(run.device)
+    landscapes = range(trained.schedule.K)
+    A = fresh_problems(run, run.params.linear, "linearity")
     with run.progress(len(energies), "linearity, energies") as bar:
         tables = study.linearity_tables(
             energies,
@@ -50,7 +48,7 @@ def log_linearity(run: Run, model: LearnedEnergy) -> Verdicts:
         "linearity",
         figures.plot_energy_linearity(
             tables["linearity"],
-            f"Is it anything but a bowl around linear regression? ({run.profile.name}, n = {problem.n})",
+            f"Is it anything but a bowl around linear regression? ({run.profile.name}, n = {run.profile.problem.n})",
         ),
         f"By landscape, with 95 % intervals over problems. R² of the score by the best affine map of A and y, on other "
         f"problems than it was fitted to ({len(A)} in all, one noised answer each); dotted: of what y alone leaves. "

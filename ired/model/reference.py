@@ -235,16 +235,22 @@ class Quadratic(_Reference):
         return positive.expand(len(y), -1, -1).clone(), negative.expand(len(y), -1, -1).clone()
 
 
+def untrained_networks(energy: LearnedEnergy, seed: int, count: int) -> dict[str, LearnedEnergy]:
+    """`count` networks like a trained one with fresh weights, "untrained", "untrained 2", …: what one shows may be its
+    luck. None of the weights are those that the training of this seed started from."""
+    like = next(energy.parameters())
+    names = ["untrained", *(f"untrained {number}" for number in range(2, count + 1))]
+    networks = {name: build(energy.config, problems.generator(seed, name)) for name in names}
+    return {name: network.to(like).requires_grad_(False) for name, network in networks.items()}
+
+
 def reference_panel(energy: LearnedEnergy, seed: int) -> dict[str, Energy]:
     """Energies that a trained one is held against, in its coordinates and dtype, and that need no data.
 
-    "untrained": the same network with fresh weights, none of them those that the training of this
-    seed started from; "ideal" and "algebraic": the reference energies.
+    "untrained": the same network with fresh weights; "ideal" and "algebraic": the reference energies.
     """
-    like = next(energy.parameters())
-    untrained = build(energy.config, problems.generator(seed, "untrained"))
     return {
-        "untrained": untrained.to(like).requires_grad_(False),
+        **untrained_networks(energy, seed, 1),
         "ideal": IdealEnergy(energy.coordinates, energy.schedule),
         "algebraic": AlgebraicEnergy(energy.coordinates, energy.schedule),
     }

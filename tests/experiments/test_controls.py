@@ -12,7 +12,7 @@ from ired.instruments.accuracy import predictors
 from ired.instruments.statistics.intervals import mean_interval
 from ired.model import checkpoint, problems
 from ired.model.energies.mlp import EnergyConfig, MLPEnergy
-from ired.model.reference import PredictorEnergy
+from ired.model.reference import PredictorEnergy, untrained_networks
 
 N, C = 3, 0.5
 
@@ -139,8 +139,14 @@ def test_a_table_alone_where_controls_could_not_refute_and_intervals_as_they_are
 
 def test_untrained_networks_differ_and_the_first_is_that_of_the_panel(run):
     energies = controls.panel(run, "untrained")
-    networks = controls.untrained_networks(energies["trained"], run.seed, 3)
+    networks = untrained_networks(energies["trained"], run.seed, 3)
     assert list(networks) == ["untrained", "untrained 2", "untrained 3"]
     weights = [torch.cat([p.flatten() for p in energy.parameters()]) for energy in networks.values()]
     assert torch.equal(weights[0], torch.cat([p.flatten() for p in energies["untrained"].parameters()]))
     assert not torch.isclose(weights[0], weights[1]).all() and not torch.isclose(weights[1], weights[2]).all()
+
+
+def test_no_criterion_is_met_because_a_control_is_missing(tmp_path):
+    values = {"trained": np.arange(9.0), "affine": np.zeros(9)}
+    with pytest.raises(ValueError, match="affine and regression"):
+        controls.log_beside_controls(FakeRun(tmp_path), controls.Measure("how much", values))

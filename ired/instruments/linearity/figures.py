@@ -8,7 +8,7 @@ from pandas import DataFrame
 from ired.instruments.linearity.study import LOSS
 from ired.plotting.axes import landscape_axis, value_axis
 from ired.plotting.plots import legend_below
-from ired.plotting.style import COLOURS, LABELS, band, canvas
+from ired.plotting.style import COLOURS, band, canvas
 
 CLOSED_FORM = "affine denoiser, were all directions alike"
 
@@ -21,7 +21,7 @@ def plot_energy_linearity(table: DataFrame, title: str) -> Figure:
     for axis, measure in ((affine, "affine"), (spread, "spread"), (curvature, "curvature"), (loss, LOSS)):
         for name, rows in by[measure].groupby("energy", sort=False):
             ends = rows["landscape"], rows["value"], rows["low"], rows["high"]
-            band(axis, *ends, LABELS.get(str(name), str(name)), COLOURS[name])
+            band(axis, *ends, str(name))
         landscape_axis(axis, int(table["landscape"].max()) + 1)
     for name, rows in by["beyond y"].groupby("energy", sort=False):
         affine.plot(rows["landscape"], rows["value"], color=COLOURS[name], linestyle=":", linewidth=1.4)
